@@ -1,0 +1,117 @@
+# The project's commands; `make` alone lists them.
+#
+# A target needs python3 (3.11 or newer) with pip, and make: the first one that runs installs all else below this
+# folder. Another interpreter: `make setup PYTHON=python3.13`.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+UV := .cache/uv/bin/uv
+# The Python that runs this is the one that is used; uv never fetches another.
+export UV_PYTHON_DOWNLOADS := never
+
+.PHONY: help
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: demo
+demo: setup ## run one job through the whole stack on this machine (FILE=text.txt, KEEP=1)
+	@.venv/bin/python -m local demo $${FILE:+"$$FILE"}
+
+.PHONY: dev
+dev: setup ## run the stack on this machine until Ctrl-C
+	@.venv/bin/python -m local dev
+
+.PHONY: logs
+logs: setup ## show what the functions of `make dev` log
+	@.venv/bin/python -m local logs
+
+.PHONY: test
+test: setup ## run every test; coverage goes to the terminal and to .local/coverage
+	.venv/bin/pytest --cov --cov-report=term-missing:skip-covered \
+		--cov-report=html:.local/coverage/html --cov-report=xml:.local/coverage/coverage.xml
+
+.PHONY: check
+check: lint lock-check ## everything that needs no test run: lint and lock-check
+
+.PHONY: lint
+lint: setup ## lint, formatting and types
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+
+.PHONY: format
+format: setup ## format the code and fix what ruff can fix
+	.venv/bin/ruff check --fix-only --quiet
+	.venv/bin/ruff format
+
+# --- The environment -------------------------------------------------------------------------------------------------
+
+.PHONY: setup
+setup: .venv/.ready ## make or update .venv
+	@:
+
+# --offline: the project itself is linked in with what the line before has installed.
+.venv/.ready: pyproject.toml requirements/dev.txt $(UV)
+	@echo "Setting up .venv ..."
+	@test -x .venv/bin/python || $(UV) venv --quiet --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv
+	@$(UV) pip sync --quiet --python .venv --require-hashes --compile-bytecode requirements/dev.txt
+	@$(UV) pip install --quiet --python .venv --offline --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# With pip's --target, because a machine may have no venv module and may forbid installing into its own Python.
+$(UV): requirements/uv.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; $(PYTHON) is " \
+		+ sys.version.split()[0] + ". Choose another: make setup PYTHON=python3.13")'
+	@rm -rf .cache/uv
+	@$(PYTHON) -m pip install -qq --no-deps --only-binary :all: --require-hashes --target .cache/uv -r $<
+	@touch $@
+
+.PHONY: sam
+sam: .venv-sam/.ready ## install AWS's `sam` in .venv-sam/bin
+	@:
+
+.venv-sam/.ready: requirements/sam.txt $(UV)
+	@echo "Setting up .venv-sam ..."
+	@test -x .venv-sam/bin/python || $(UV) venv --quiet --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv-sam
+	@$(UV) pip sync --quiet --python .venv-sam --require-hashes --compile-bytecode requirements/sam.txt
+	@touch $@
+
+.PHONY: clean
+clean: ## remove everything that the commands above have made
+	rm -rf .venv .venv-sam .cache .local .aws-sam .hypothesis
+
+# --- Locked versions -------------------------------------------------------------------------------------------------
+
+# $(call compile,GROUP,FILE,OPTIONS): one dependency group of pyproject.toml, exact and with hashes. uv keeps the
+# versions that FILE has as far as they still fit.
+compile = $(CURDIR)/$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) --group $(1) --output-file $(2) $(3)
+
+# The functions' files follow dev.txt, so that what is tested is what is deployed.
+define compile-all
+$(call compile,uv,requirements/uv.txt) && \
+$(call compile,sam,requirements/sam.txt) && \
+$(call compile,dev,requirements/dev.txt) && \
+$(call compile,layer,layers/common/requirements.txt,--constraints requirements/dev.txt) && \
+$(call compile,api,functions/api/requirements.txt,--constraints requirements/dev.txt) && \
+$(call compile,worker,functions/worker/requirements.txt,--constraints requirements/dev.txt)
+endef
+LOCKED := requirements/uv.txt requirements/sam.txt requirements/dev.txt \
+	layers/common/requirements.txt functions/api/requirements.txt functions/worker/requirements.txt
+
+.PHONY: lock
+lock: $(UV) ## write the requirements files from pyproject.toml (UPGRADE=1: with the newest versions)
+	@$(compile-all)
+
+# The same, in a copy: nothing may change.
+.PHONY: lock-check
+lock-check: $(UV) ## fail if a requirements file is not what `make lock` would write
+	@rm -rf .cache/lock && mkdir -p .cache/lock
+	@tar -cf - pyproject.toml $(LOCKED) | tar -xf - -C .cache/lock
+	@(cd .cache/lock && $(compile-all)) \
+		|| { echo "lock-check: could not resolve pyproject.toml; this needs the package index, see above" >&2; exit 1; }
+	@for file in $(LOCKED); do diff -u $$file .cache/lock/$$file \
+		|| { echo "lock-check: $$file is not what pyproject.toml asks for: run 'make lock'" >&2; exit 1; }; done
+	@echo "Requirements files are current."

@@ -1,0 +1,1 @@
+"""The api function: takes jobs in and tells how they stand."""

@@ -1,0 +1,65 @@
+"""The composition root of the api function."""
+
+import os
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import boto3
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.config import Config
+
+from jobchain.model import utc_now
+from jobchain.observability import create_logger
+from jobchain.queue import JobQueue
+from jobchain.repository import JobRepository
+from jobchain.settings import load_settings
+from jobchain_api.app import create_app
+from jobchain_api.service import JobService
+
+
+@dataclass(frozen=True, slots=True)
+class ApiSettings:
+    """What the api function reads from its environment."""
+
+    table_name: str
+    queue_url: str
+    retention_days: int
+
+
+# A request that the table or the queue does not answer has to end in a 503 before the function's timeout:
+# three calls of two tries each.
+_AWS = Config(
+    connect_timeout=1,
+    read_timeout=2,
+    retries={"mode": "standard", "total_max_attempts": 2},
+    tcp_keepalive=True,
+)
+
+settings = load_settings(ApiSettings, os.environ)
+logger = create_logger()
+app = create_app(
+    JobService(
+        JobRepository(boto3.client("dynamodb", config=_AWS), settings.table_name, utc_now),
+        JobQueue(boto3.client("sqs", config=_AWS), settings.queue_url),
+        timedelta(days=settings.retention_days),
+        logger,
+    ),
+    logger,
+)
+
+
+@logger.inject_lambda_context(clear_state=True)
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Answers one request of the API Gateway."""
+    started = time.perf_counter()
+    logger.append_keys(request_id=event["requestContext"]["requestId"])
+    response = app.resolve(event, context)
+    logger.info(
+        "request",
+        method=event["httpMethod"],
+        status=response["statusCode"],
+        milliseconds=round((time.perf_counter() - started) * 1000),
+    )
+    return response

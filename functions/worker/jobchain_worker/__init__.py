@@ -1,0 +1,1 @@
+"""The worker function: runs the steps of jobs."""

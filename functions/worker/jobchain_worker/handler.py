@@ -1,0 +1,91 @@
+"""The composition root of the worker function."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import boto3
+from aws_lambda_powertools.utilities import parameters
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.config import Config
+
+from jobchain.chains import CHAINS
+from jobchain.errors import SettingsError, TransientModelError
+from jobchain.model import utc_now
+from jobchain.observability import create_logger
+from jobchain.prices import PriceList
+from jobchain.queue import JobQueue
+from jobchain.repository import JobRepository
+from jobchain.settings import load_settings
+from jobchain_worker.consumer import Consumer
+from jobchain_worker.openai_llm import OpenAILLM, create_client
+from jobchain_worker.runner import Runner
+
+# Room for a summary of 100,000 characters with what a reasoning model thinks before it writes.
+MAX_OUTPUT_TOKENS = 16_384
+CALL_TIMEOUT = timedelta(seconds=75)
+# How long a rotated key may go unnoticed.
+KEY_MAX_AGE_SECONDS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """What the worker function reads from its environment."""
+
+    table_name: str
+    queue_url: str
+    openai_model: str
+    openai_base_url: str | None = None
+    openai_api_key: str | None = None
+    openai_secret_name: str | None = None
+
+
+def api_key_reader(settings: WorkerSettings) -> Callable[[], Awaitable[str]]:
+    """Reads the model's key: from the environment where it is there, else from Secrets Manager.
+
+    Raises SettingsError where neither is named; the reader raises TransientModelError.
+    """
+    if not (settings.openai_api_key or settings.openai_secret_name):
+        raise SettingsError("set OPENAI_API_KEY, or OPENAI_SECRET_NAME to the name of the secret that holds it")
+
+    async def read() -> str:
+        if settings.openai_api_key:
+            return settings.openai_api_key
+        try:
+            secret = await asyncio.to_thread(
+                parameters.get_secret, str(settings.openai_secret_name), max_age=KEY_MAX_AGE_SECONDS
+            )
+        except parameters.GetParameterError:
+            raise TransientModelError("the model's API key can't be read from Secrets Manager") from None
+        return str(secret).strip()
+
+    return read
+
+
+def create_consumer(settings: WorkerSettings) -> Consumer:
+    """The consumer with all that it stands on."""
+    logger = create_logger()
+    aws = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 4})
+    client = create_client(settings.openai_base_url, api_key_reader(settings), CALL_TIMEOUT)
+    runner = Runner(
+        repository=JobRepository(boto3.client("dynamodb", config=aws), settings.table_name, utc_now),
+        queue=JobQueue(boto3.client("sqs", config=aws), settings.queue_url),
+        llm=OpenAILLM(client, settings.openai_model, CALL_TIMEOUT, MAX_OUTPUT_TOKENS),
+        chains=CHAINS,
+        prices=PriceList.load(),
+        call_time=CALL_TIMEOUT,
+        clock=utc_now,
+        logger=logger,
+    )
+    return Consumer(runner, utc_now, logger)
+
+
+consumer = create_consumer(load_settings(WorkerSettings, os.environ))
+
+
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Runs one batch of the queue's messages."""
+    return consumer.consume(event, context)

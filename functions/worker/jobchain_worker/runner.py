@@ -1,0 +1,201 @@
+"""Runs one job: claims it, takes the steps that are not stored yet, and ends it or hands it on."""
+
+import asyncio
+import random
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
+
+from pydantic import JsonValue, ValidationError
+
+from jobchain.chains.chain import Answer, Chain, Payload, Step
+from jobchain.errors import ClaimLost, PermanentModelError, TransientModelError, Unavailable
+from jobchain.llm import LLM, ModelRequest
+from jobchain.model import NOTHING_SPENT, Claim, Clock, FinishedStep, JobError, Spending, isoformat
+from jobchain.observability import Logger, describe
+from jobchain.prices import PriceList
+from jobchain.queue import JobQueue
+from jobchain.repository import JobRepository
+
+MAX_TRIES = 5
+"""Tries of one step that may fail for the model's sake before the job fails."""
+
+MAX_COMPLAINTS = 2
+"""Times that a model is asked again for an answer that does not fit."""
+
+# https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/
+_FIRST_BACKOFF = timedelta(seconds=2)
+
+_MAX_ANSWER_CHARACTERS = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """A step's output, and what it took to get it."""
+
+    output: JsonValue
+    model: str
+    spent: Spending
+
+
+class _OutOfTime(Exception):
+    """Too little of this invocation is left for another call."""
+
+    def __init__(self, spent: Spending) -> None:
+        super().__init__("out of time")
+        self.spent = spent
+
+
+class Runner:
+    """Runs jobs, one `run` each; any number of them at the same time."""
+
+    def __init__(
+        self,
+        *,
+        repository: JobRepository,
+        queue: JobQueue,
+        llm: LLM,
+        chains: Mapping[str, Chain],
+        prices: PriceList,
+        call_time: timedelta,
+        clock: Clock,
+        logger: Logger,
+    ) -> None:
+        """`call_time` is how long a model call may take: none starts that could not end before the deadline."""
+        self._repository = repository
+        self._queue = queue
+        self._llm = llm
+        self._chains = chains
+        self._prices = prices
+        self._call_time = call_time
+        self._clock = clock
+        self._logger = logger
+
+    async def run(self, event_id: str, deadline: datetime) -> None:
+        """Takes the job as far as it goes before `deadline`, when this process may be stopped.
+
+        Raises Unavailable where the table does not answer, JobNotFound where there is no such job. A job that
+        another worker holds, or that is final, is left alone.
+        """
+        try:
+            claim = await asyncio.to_thread(self._repository.claim, event_id, deadline)
+            self._logger.thread_safe_append_keys(tenant=claim.tenant, claim=claim.number)
+            await self._run_claimed(claim, deadline)
+        except ClaimLost as lost:
+            self._logger.info("left alone", reason=str(lost))
+
+    async def _run_claimed(self, claim: Claim, deadline: datetime) -> None:
+        chain = self._chains.get(claim.job_name)
+        if chain is None:
+            await self._fail(claim, JobError("unknown_chain", "this deployment does not have the job's chain any more"))
+            return
+        payload = chain.payload.model_validate(claim.payload)
+        outputs = {step.name: step.output for step in claim.steps}
+        for position, step in enumerate(chain.steps):
+            if step.name in outputs:
+                continue
+            finished = await self._take_step(claim, step, payload, outputs, deadline)
+            if finished is None:
+                return
+            await asyncio.to_thread(self._repository.save_step, claim, position, finished)
+            outputs[step.name] = finished.output
+        await asyncio.to_thread(self._repository.finish, claim)
+        self._logger.info("job completed")
+
+    async def _take_step(
+        self, claim: Claim, step: Step, payload: Payload, outputs: Mapping[str, JsonValue], deadline: datetime
+    ) -> FinishedStep | None:
+        """The finished step, or None where the job was failed or handed on instead."""
+        started_at = isoformat(self._clock())
+        self._logger.thread_safe_append_keys(step=step.name)
+        try:
+            taken = await self._ask(step, step.request(payload, outputs), deadline)
+        except _OutOfTime as late:
+            self._logger.info("goes on in the next invocation")
+            await self._hand_on(claim, claim.tries, timedelta(0), late.spent)
+            return None
+        except PermanentModelError as error:
+            await self._fail(claim, error.as_job_error(step.name), error.spent)
+            return None
+        except TransientModelError as error:
+            await self._try_later(claim, step, error)
+            return None
+        self._logger.info("step completed", model=taken.model, **asdict(taken.spent.usage))
+        return FinishedStep(
+            name=step.name,
+            output=taken.output,
+            model=taken.model,
+            prompt_version=step.prompt_version,
+            started_at=started_at,
+            finished_at=isoformat(self._clock()),
+            spending=taken.spent,
+        )
+
+    async def _ask(self, step: Step, request: ModelRequest, deadline: datetime) -> _Taken:
+        """Asks until an answer fits, with a complaint about the last one, at most `MAX_COMPLAINTS` times."""
+        spent = Spending()
+        complaint = ""
+        for _ in range(1 + MAX_COMPLAINTS):
+            if self._clock() + self._call_time > deadline:
+                raise _OutOfTime(spent)
+            try:
+                answer = await self._llm.ask(_with_complaint(request, complaint))
+            except (PermanentModelError, TransientModelError) as error:
+                error.spent += spent
+                raise
+            spent += self._prices.spending(answer.model, answer.usage)
+            complaint = answer.complaint
+            if answer.text is not None:
+                read = _read(step, answer.text)
+                if not isinstance(read, str):
+                    return _Taken(step.read_answer(read), answer.model, spent)
+                complaint = read
+            self._logger.warning("answer does not fit", model=answer.model)
+        message = f"the model's answers did not fit the step, {1 + MAX_COMPLAINTS} times in a row"
+        raise PermanentModelError("unusable_answer", message, spent)
+
+    async def _try_later(self, claim: Claim, step: Step, error: TransientModelError) -> None:
+        tries = {**claim.tries, step.name: claim.tries.get(step.name, 0) + 1}
+        if tries[step.name] >= MAX_TRIES:
+            message = f"{error}, {MAX_TRIES} times in a row"
+            await self._fail(claim, JobError("model_unavailable", message, step.name), error.spent)
+            return
+        delay = max(error.retry_after or timedelta(0), _backoff(tries[step.name]))
+        self._logger.warning("step put off", reason=str(error), tries=tries[step.name], seconds=delay.total_seconds())
+        await self._hand_on(claim, tries, delay, error.spent)
+
+    async def _hand_on(self, claim: Claim, tries: Mapping[str, int], delay: timedelta, spent: Spending) -> None:
+        """Gives the job back, and has a worker take it up again after `delay`."""
+        await asyncio.to_thread(self._repository.release, claim, delay, tries, spent)
+        try:
+            await asyncio.to_thread(self._queue.send, claim.event_id, claim.tenant, delay)
+        except Unavailable as error:
+            # It was released with a due time, so this costs time, not the job.
+            self._logger.warning("job released, not sent", extra=describe(error))
+
+    async def _fail(self, claim: Claim, error: JobError, spent: Spending = NOTHING_SPENT) -> None:
+        await asyncio.to_thread(self._repository.fail, claim, error, spent)
+        self._logger.warning("job failed", type=error.type, reason=error.message)
+
+
+def _read(step: Step, text: str) -> Answer | str:
+    """The answer that `text` holds, or what is wrong with it, in words that the model can act on."""
+    if len(text) > _MAX_ANSWER_CHARACTERS:
+        return f"it has more than {_MAX_ANSWER_CHARACTERS} characters: be shorter"
+    try:
+        return step.answer.model_validate_json(text)
+    except ValidationError as error:
+        faults = error.errors(include_input=False, include_url=False, include_context=False)
+        return "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'it'}: {fault['msg']}" for fault in faults[:5])
+
+
+def _with_complaint(request: ModelRequest, complaint: str) -> ModelRequest:
+    if not complaint:
+        return request
+    return replace(request, input=f"{request.input}\n\nYour last answer could not be used: {complaint}")
+
+
+def _backoff(tries: int) -> timedelta:
+    """Twice as long after each failed try, less anything up to a half, so that jobs don't all come back at once."""
+    longest: timedelta = _FIRST_BACKOFF * 2**tries
+    return longest * random.uniform(0.5, 1)  # noqa: S311  # no secret

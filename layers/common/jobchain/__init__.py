@@ -1,0 +1,1 @@
+"""Jobchain: GPT chains as background jobs. What every function shares."""

@@ -1,0 +1,96 @@
+"""What can go wrong, one type for each way that a caller or a worker answers it."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+from jobchain.model import NOTHING_SPENT, Job, JobError, Spending
+
+
+class JobchainError(Exception):
+    """Base of every error that this project raises on purpose. Its text never holds a caller's text."""
+
+
+class SettingsError(JobchainError):
+    """The environment lacks settings, or holds some that can't be used; the message names them all."""
+
+
+# --- for callers ------------------------------------------------------------------------------
+
+
+class MalformedBody(JobchainError):
+    """The request's body is not JSON."""
+
+
+class BodyTooLarge(JobchainError):
+    """The request's body or payload is larger than it may be."""
+
+
+class InvalidRequest(JobchainError):
+    """The request does not fit; `errors` says where and why."""
+
+    def __init__(self, errors: Mapping[str, str]) -> None:
+        super().__init__("; ".join(f"{where}: {why}" for where, why in errors.items()))
+        self.errors = dict(errors)
+
+
+class JobNotFound(JobchainError):
+    """The caller has no such job."""
+
+
+class IdempotencyConflict(JobchainError):
+    """The idempotency key stands for another request already."""
+
+
+class JobExists(JobchainError):
+    """A job of this id is stored already; `job` is that one, `fingerprint` that of its request."""
+
+    def __init__(self, job: Job, fingerprint: str) -> None:
+        super().__init__(f"job {job.event_id} exists")
+        self.job = job
+        self.fingerprint = fingerprint
+
+
+# --- the services we stand on -----------------------------------------------------------------
+
+
+class Unavailable(JobchainError):
+    """The table or the queue does not answer, or refuses for now. Trying again later may help."""
+
+
+class ClaimLost(JobchainError):
+    """Another worker holds the job, or it is final: this worker may write nothing more."""
+
+
+class MalformedMessage(JobchainError):
+    """A message of the queue is not one of ours."""
+
+
+# --- the model --------------------------------------------------------------------------------
+
+
+class ModelError(JobchainError):
+    """A model call that gave no usable answer; `spent` is what it cost all the same."""
+
+    def __init__(self, message: str, spent: Spending = NOTHING_SPENT) -> None:
+        super().__init__(message)
+        self.spent = spent
+
+
+class TransientModelError(ModelError):
+    """Trying again later may help; `retry_after` is how long the server asks us to wait."""
+
+    def __init__(self, message: str, retry_after: timedelta | None = None, spent: Spending = NOTHING_SPENT) -> None:
+        super().__init__(message, spent)
+        self.retry_after = retry_after
+
+
+class PermanentModelError(ModelError):
+    """Trying again can't help. `type` is the `JobError.type` that the caller reads."""
+
+    def __init__(self, type_: str, message: str, spent: Spending = NOTHING_SPENT) -> None:
+        super().__init__(message, spent)
+        self.type = type_
+
+    def as_job_error(self, step: str) -> JobError:
+        """The error that the job ends with."""
+        return JobError(self.type, str(self), step)

@@ -1,0 +1,416 @@
+"""The table of jobs. This module is its only writer; each change of state is one conditional write.
+
+A job is several items under one partition key, so that a change of status never rewrites a long text:
+META (small: status, claim, times, totals, error), INPUT and METADATA (the caller's, written once) and one
+STEP#… for each finished step. The index `due` holds every unfinished job, by the time at which somebody must look at
+it again.
+"""
+
+import json
+import time
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.exceptions import BotoCoreError, ClientError
+
+from jobchain.errors import ClaimLost, JobExists, JobNotFound, Unavailable
+from jobchain.model import (
+    NOTHING_SPENT,
+    Claim,
+    Clock,
+    FinishedStep,
+    Job,
+    JobError,
+    NewJob,
+    Spending,
+    Status,
+    Usage,
+    isoformat,
+)
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
+
+Item = dict[str, Any]
+
+DUE_SHARDS = 8
+"""Partitions of the index `due`, so that its writes are not all one partition's."""
+
+DISPATCH_GRACE = timedelta(minutes=5)
+"""How long a job may wait for a worker after its message was sent before somebody must look at it."""
+
+# DynamoDB refuses a transaction that meets another one at once; it rarely happens twice.
+_CONFLICT_PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8)
+
+_serialize = TypeSerializer().serialize
+_deserialize = TypeDeserializer().deserialize
+
+
+class JobRepository:
+    """Creates, reads and moves jobs. Every method raises Unavailable where the table does not answer."""
+
+    def __init__(self, client: "DynamoDBClient", table: str, clock: Clock) -> None:
+        self._client = client
+        self._table = table
+        self._clock = clock
+
+    # --- the caller's side ---------------------------------------------------------------------
+
+    def create(self, new: NewJob, retention: timedelta) -> Job:
+        """Stores a pending job, due after `DISPATCH_GRACE` in case that its message is never sent.
+
+        Raises JobExists, with the job that is stored, where the id is taken.
+        """
+        now = self._clock()
+        meta, *written_once = _new_items(new, now, expires_at=_epoch(now + retention))
+        reasons = self._transact([self._put_new(meta), *(self._put(item) for item in written_once)])
+        if reasons:
+            meta = _from_item(reasons[0]["Item"])
+            raise JobExists(_job([meta]), meta["fingerprint"])
+        return _job([meta, *written_once])
+
+    def get(self, tenant: str, event_id: str) -> Job:
+        """The tenant's job with its finished steps, without its input. Raises JobNotFound."""
+        items = self._query(event_id, first="META", last="STEP$")
+        if not items or items[0]["sk"] != "META" or items[0]["tenant"] != tenant:
+            raise JobNotFound(f"there is no job {event_id}")
+        return _job(items)
+
+    def mark_due(self, event_id: str) -> None:
+        """Has the next look at an unfinished job fall due at once, since its message could not be sent."""
+        try:
+            with _answering():
+                self._client.update_item(
+                    TableName=self._table,
+                    Key=_to_item(_key(event_id, "META")),
+                    UpdateExpression="SET due_at = :now",
+                    ConditionExpression="#status = :pending",
+                    ExpressionAttributeNames={"#status": "status"},
+                    ExpressionAttributeValues=_to_item({":now": _epoch(self._clock()), ":pending": Status.PENDING}),
+                )
+        except _ConditionFailed:
+            return  # a worker has it, so the message arrived after all
+
+    def ping(self) -> None:
+        """Raises Unavailable where the table does not answer."""
+        with _answering():
+            self._client.get_item(TableName=self._table, Key=_to_item(_key("ping", "META")))
+
+    # --- the worker's side ---------------------------------------------------------------------
+
+    def claim(self, event_id: str, lease_until: datetime) -> Claim:
+        """Takes a pending job, or one whose worker's lease has run out, until `lease_until`.
+
+        Raises ClaimLost where another worker holds the job or it is final, JobNotFound where there is none.
+        """
+        now = self._clock()
+        token = str(uuid4())
+        try:
+            with _answering():
+                self._client.update_item(
+                    TableName=self._table,
+                    Key=_to_item(_key(event_id, "META")),
+                    # A job that was claimed before and whose worker died is still "processing", with a dead lease.
+                    ConditionExpression="#status = :pending OR (#status = :processing AND lease_until < :now)",
+                    UpdateExpression=(
+                        "SET #status = :processing, lease_until = :lease, claim_token = :token, due_at = :due,"
+                        " started_at = if_not_exists(started_at, :time), updated_at = :time ADD claim :one"
+                    ),
+                    ExpressionAttributeNames={"#status": "status"},
+                    ExpressionAttributeValues=_to_item(
+                        {
+                            ":pending": Status.PENDING,
+                            ":processing": Status.PROCESSING,
+                            ":now": _epoch_ms(now),
+                            ":lease": _epoch_ms(lease_until),
+                            ":due": _epoch(lease_until) + 1,
+                            ":time": isoformat(now),
+                            ":token": token,
+                            ":one": 1,
+                        }
+                    ),
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                )
+        except _ConditionFailed as failed:
+            if failed.item is None:
+                raise JobNotFound(f"there is no job {event_id}") from None
+            # The first try's answer was lost and the SDK's second met our own write: the claim is ours.
+            if failed.item.get("claim_token") != token:
+                raise ClaimLost(f"job {event_id} is {failed.item['status']}") from None
+        return self._read_claim(event_id, token)
+
+    def _read_claim(self, event_id: str, token: str) -> Claim:
+        items = {item["sk"]: item for item in self._query(event_id, first="INPUT", last="STEP$")}
+        meta = items["META"]
+        if meta.get("claim_token") != token:
+            raise ClaimLost(f"job {event_id} was claimed by another worker")
+        return Claim(
+            event_id=event_id,
+            tenant=meta["tenant"],
+            job_name=meta["job_name"],
+            number=int(meta["claim"]),
+            payload=json.loads(items["INPUT"]["payload"]),
+            expires_at=int(meta["expires_at"]),
+            tries={name: int(count) for name, count in meta["tries"].items()},
+            steps=tuple(_step(item) for sk, item in items.items() if sk.startswith("STEP#")),
+        )
+
+    def save_step(self, claim: Claim, position: int, step: FinishedStep) -> None:
+        """Stores a finished step, the `position`th of its chain, and counts what it took.
+
+        Raises ClaimLost where the claim is not the job's last one any more.
+        """
+        item = {
+            **_key(claim.event_id, f"STEP#{position:02}#{step.name}"),
+            "output": _dump(step.output),
+            "model": step.model,
+            "prompt_version": step.prompt_version,
+            "started_at": step.started_at,
+            "finished_at": step.finished_at,
+            **_totals(step.spending),
+            "expires_at": claim.expires_at,
+        }
+        fence = self._fenced(claim, {"updated_at": step.finished_at}, spent=step.spending)
+        reasons = self._transact([{"Update": fence}, self._put_new(item)])
+        # Where only the step stands there already, it is our own write, whose answer was lost on its way.
+        if reasons and reasons[0].get("Code") == "ConditionalCheckFailed":
+            raise ClaimLost(f"job {claim.event_id} was claimed by another worker")
+
+    def finish(self, claim: Claim) -> None:
+        """Completes the job. Raises ClaimLost."""
+        self._end(claim, Status.COMPLETED)
+
+    def fail(self, claim: Claim, error: JobError, spent: Spending) -> None:
+        """Ends the job with an error; `spent` is what was used since the last stored step. Raises ClaimLost."""
+        self._end(claim, Status.FAILED, error={k: v for k, v in asdict(error).items() if v is not None}, spent=spent)
+
+    def _end(self, claim: Claim, status: Status, spent: Spending = NOTHING_SPENT, **attributes: object) -> None:
+        now = isoformat(self._clock())
+        changes = {"status": status, "finished_at": now, "updated_at": now, **attributes}
+        self._update_fenced(claim, changes, ("due_shard", "due_at", "lease_until"), spent)
+
+    def release(self, claim: Claim, due_in: timedelta, tries: Mapping[str, int], spent: Spending) -> None:
+        """Gives the job back as pending, to be looked at once more `DISPATCH_GRACE` after `due_in`.
+
+        `tries` are the failed tries of each step so far. Raises ClaimLost.
+        """
+        now = self._clock()
+        changes = {
+            "status": Status.PENDING,
+            "updated_at": isoformat(now),
+            "due_at": _epoch(now + due_in + DISPATCH_GRACE),
+            "tries": dict(tries),
+        }
+        self._update_fenced(claim, changes, ("lease_until",), spent)
+
+    # --- how it is done ------------------------------------------------------------------------
+
+    def _update_fenced(self, claim: Claim, changes: Item, removed: tuple[str, ...], spent: Spending) -> None:
+        update = self._fenced(claim, changes, removed, spent)
+        try:
+            with _answering():
+                self._client.update_item(**update)
+        except _ConditionFailed as failed:
+            # The first try's answer was lost and the SDK's second met our own write.
+            ours = failed.item and (failed.item["claim"], failed.item["status"]) == (
+                claim.number,
+                changes["status"],
+            )
+            if not ours:
+                raise ClaimLost(f"job {claim.event_id} was claimed by another worker") from None
+
+    def _fenced(
+        self, claim: Claim, changes: Item, removed: tuple[str, ...] = (), spent: Spending = NOTHING_SPENT
+    ) -> Any:
+        """An update of META that only the holder of `claim` can make."""
+        names = {f"#{name}": name for name in (*changes, *removed, "status", "claim")}
+        totals = _totals(spent) if spent != NOTHING_SPENT else {}
+        expression = "SET " + ", ".join(f"#{name} = :{name}" for name in changes)
+        if removed:
+            expression += " REMOVE " + ", ".join(f"#{name}" for name in removed)
+        if totals:
+            expression += " ADD " + ", ".join(f"{name} :{name}" for name in totals)
+        values = {f":{name}": value for name, value in {**changes, **totals}.items()}
+        values |= {":claimed": claim.number, ":running": Status.PROCESSING}
+        return {
+            "TableName": self._table,
+            "Key": _to_item(_key(claim.event_id, "META")),
+            "UpdateExpression": expression,
+            "ConditionExpression": "#claim = :claimed AND #status = :running",
+            "ExpressionAttributeNames": names,
+            "ExpressionAttributeValues": _to_item(values),
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+
+    def _put(self, item: Item) -> Any:
+        return {"Put": {"TableName": self._table, "Item": _to_item(item)}}
+
+    def _put_new(self, item: Item) -> Any:
+        write = self._put(item)
+        write["Put"]["ConditionExpression"] = "attribute_not_exists(pk)"
+        write["Put"]["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
+        return write
+
+    def _transact(self, writes: "list[TransactWriteItemTypeDef]") -> list[Item]:
+        """Writes all or nothing. Where a condition failed: the reasons, one for each write; else nothing."""
+        for pause in (*_CONFLICT_PAUSES_SECONDS, None):
+            try:
+                # botocore adds a ClientRequestToken, so that its own retries can't meet their own write.
+                self._client.transact_write_items(TransactItems=writes)
+                return []
+            except BotoCoreError as error:
+                raise Unavailable("the table does not answer") from error
+            except ClientError as error:
+                reasons: list[Item] = error.response.get("CancellationReasons", [])  # type: ignore[assignment]
+                codes = {reason.get("Code") for reason in reasons}
+                if "ConditionalCheckFailed" in codes:
+                    return reasons
+                if "TransactionConflict" not in codes or pause is None:
+                    raise _unavailable(error) from error
+                time.sleep(pause)
+        raise AssertionError("the last pause is None")
+
+    def _query(self, event_id: str, first: str, last: str) -> list[Item]:
+        """The job's items from sort key `first` to `last`, in order."""
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._table,
+            ConsistentRead=True,
+            KeyConditionExpression="pk = :pk AND sk BETWEEN :first AND :last",
+            ExpressionAttributeValues=_to_item({":pk": f"JOB#{event_id}", ":first": first, ":last": last}),
+        )
+        with _answering():
+            return [_from_item(item) for page in pages for item in page["Items"]]
+
+
+class _ConditionFailed(Exception):
+    """A conditional write found another state; `item` is what it found."""
+
+    def __init__(self, item: Item | None) -> None:
+        super().__init__("condition failed")
+        self.item = item
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    """Turns botocore's errors into ours."""
+    try:
+        yield
+    except BotoCoreError as error:
+        raise Unavailable("the table does not answer") from error
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
+            found: Any = error.response.get("Item")
+            raise _ConditionFailed(_from_item(found) if found else None) from error
+        raise _unavailable(error) from error
+
+
+def _unavailable(error: ClientError) -> Exception:
+    """Unavailable, unless the request itself is at fault: then that is our bug, and is seen as one."""
+    code = error.response["Error"]["Code"]
+    return error if code == "ValidationException" else Unavailable(f"the table refuses for now ({code})")
+
+
+def _new_items(new: NewJob, now: datetime, expires_at: int) -> Iterator[Item]:
+    """The items of a pending job, META first."""
+    yield {
+        **_key(new.event_id, "META"),
+        "tenant": new.tenant,
+        "job_name": new.job_name,
+        "status": Status.PENDING,
+        "created_at": isoformat(now),
+        "created_at_id": f"{isoformat(now)}#{new.event_id}",
+        "updated_at": isoformat(now),
+        "fingerprint": new.fingerprint,
+        "claim": 0,
+        "dispatches": 1,
+        "tries": {},
+        "due_shard": _due_shard(new.event_id),
+        "due_at": _epoch(now + DISPATCH_GRACE),
+        "expires_at": expires_at,
+    }
+    yield {**_key(new.event_id, "INPUT"), "payload": _dump(new.payload), "expires_at": expires_at}
+    if new.metadata:
+        yield {**_key(new.event_id, "METADATA"), "metadata": dict(new.metadata), "expires_at": expires_at}
+
+
+def _key(event_id: str, sk: str) -> Item:
+    return {"pk": f"JOB#{event_id}", "sk": sk}
+
+
+def _due_shard(event_id: str) -> int:
+    return zlib.crc32(event_id.encode()) % DUE_SHARDS
+
+
+def _epoch(moment: datetime) -> int:
+    """Whole seconds, as DynamoDB's TTL wants them."""
+    return int(moment.timestamp())
+
+
+def _epoch_ms(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)
+
+
+def _to_item(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _serialize(value) for name, value in values.items()}
+
+
+def _from_item(item: Mapping[str, Any]) -> Item:
+    return {name: _deserialize(value) for name, value in item.items()}
+
+
+def _dump(value: object) -> str:
+    """Compact JSON, with other scripts as they are: six times smaller than escaped."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _totals(spending: Spending) -> Item:
+    return {
+        **asdict(spending.usage),
+        "cost_usd": spending.known_cost_usd,
+        "unpriced_calls": spending.unpriced_calls,
+    }
+
+
+def _spending(item: Item) -> Spending:
+    usage = Usage(**{name: int(item.get(name, 0)) for name in asdict(Usage())})
+    return Spending(usage, item.get("cost_usd", Decimal(0)), int(item.get("unpriced_calls", 0)))
+
+
+def _step(item: Item) -> FinishedStep:
+    return FinishedStep(
+        name=item["sk"].split("#", 2)[2],
+        output=json.loads(item["output"]),
+        model=item["model"],
+        prompt_version=item["prompt_version"],
+        started_at=item["started_at"],
+        finished_at=item["finished_at"],
+        spending=_spending(item),
+    )
+
+
+def _job(items: list[Item]) -> Job:
+    """The job that `items` describe, META first."""
+    meta, *others = items
+    return Job(
+        event_id=meta["pk"].removeprefix("JOB#"),
+        tenant=meta["tenant"],
+        job_name=meta["job_name"],
+        status=Status(meta["status"]),
+        created_at=meta["created_at"],
+        updated_at=meta["updated_at"],
+        started_at=meta.get("started_at"),
+        finished_at=meta.get("finished_at"),
+        attempts=int(meta["claim"]),
+        spending=_spending(meta),
+        error=JobError(**meta["error"]) if "error" in meta else None,
+        metadata=next((item["metadata"] for item in others if item["sk"] == "METADATA"), {}),
+        steps=tuple(_step(item) for item in others if item["sk"].startswith("STEP#")),
+    )

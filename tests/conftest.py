@@ -1,0 +1,138 @@
+"""Fixtures that several folders of tests share. The table is made from template.yaml itself."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from aws_lambda_powertools import Logger
+from moto import mock_aws
+from samtranslator.yaml_helper import yaml_parse
+
+from jobchain.observability import create_logger
+from jobchain.queue import JobQueue
+from jobchain.repository import JobRepository
+from tests.fakes import FakeClock
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_sqs import SQSClient
+
+ROOT = Path(__file__).parent.parent
+TABLE = "jobs"
+
+
+@pytest.fixture(autouse=True)
+def _no_real_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test can reach an account or a model that costs money."""
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+@pytest.fixture(scope="session")
+def template() -> dict[str, Any]:
+    """template.yaml, with its short functions spelled out."""
+    parsed: dict[str, Any] = yaml_parse((ROOT / "template.yaml").read_text())
+    return parsed
+
+
+@pytest.fixture
+def aws() -> Iterator[None]:
+    with mock_aws():
+        yield
+
+
+@pytest.fixture
+def dynamodb(aws: None, template: dict[str, Any]) -> "DynamoDBClient":
+    """A client whose account has the table of the template."""
+    client = boto3.client("dynamodb")
+    properties = template["Resources"]["JobTable"]["Properties"]
+    schema = ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode")
+    client.create_table(TableName=TABLE, **{name: properties[name] for name in schema})
+    return client
+
+
+@pytest.fixture
+def sqs(aws: None) -> "SQSClient":
+    return boto3.client("sqs")
+
+
+@pytest.fixture
+def queue_url(sqs: "SQSClient") -> str:
+    return sqs.create_queue(QueueName="jobs", Attributes={"VisibilityTimeout": "0"})["QueueUrl"]
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def repository(dynamodb: "DynamoDBClient", clock: FakeClock) -> JobRepository:
+    return JobRepository(dynamodb, TABLE, clock)
+
+
+@pytest.fixture
+def queue(sqs: "SQSClient", queue_url: str) -> JobQueue:
+    return JobQueue(sqs, queue_url)
+
+
+@pytest.fixture
+def logger() -> Logger:
+    return create_logger()
+
+
+@pytest.fixture
+def items(dynamodb: "DynamoDBClient") -> "Items":
+    return Items(dynamodb)
+
+
+@pytest.fixture
+def messages(sqs: "SQSClient", queue_url: str) -> "Messages":
+    return Messages(sqs, queue_url)
+
+
+class Items:
+    """Looks into the table, past the repository."""
+
+    def __init__(self, client: "DynamoDBClient") -> None:
+        self._client = client
+
+    def all(self) -> list[dict[str, Any]]:
+        return list(self._client.scan(TableName=TABLE)["Items"])
+
+    def meta(self, event_id: str) -> dict[str, Any]:
+        key = {"pk": {"S": f"JOB#{event_id}"}, "sk": {"S": "META"}}
+        return dict(self._client.get_item(TableName=TABLE, Key=key)["Item"])
+
+    def due(self) -> list[dict[str, Any]]:
+        return list(self._client.scan(TableName=TABLE, IndexName="due")["Items"])
+
+
+class Messages:
+    """Looks into the queue."""
+
+    def __init__(self, client: "SQSClient", url: str) -> None:
+        self._client = client
+        self._url = url
+
+    def waiting(self) -> list[dict[str, Any]]:
+        """The bodies of the messages that can be received now; they stay in the queue."""
+        found: dict[str, dict[str, Any]] = {}
+        while batch := self._client.receive_message(QueueUrl=self._url, MaxNumberOfMessages=10).get("Messages"):
+            new = {m["MessageId"]: json.loads(m["Body"]) for m in batch}
+            if new.keys() <= found.keys():
+                break
+            found |= new
+        return list(found.values())
+
+    def count(self) -> int:
+        """Messages in the queue, delayed ones too."""
+        counts = self._client.get_queue_attributes(QueueUrl=self._url, AttributeNames=["All"])["Attributes"]
+        return int(counts["ApproximateNumberOfMessages"]) + int(counts["ApproximateNumberOfMessagesDelayed"])

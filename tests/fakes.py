@@ -1,0 +1,88 @@
+"""Stand-ins for what costs money or time: a scripted model and a clock that tests move."""
+
+import asyncio
+import itertools
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+from pydantic import JsonValue
+
+from jobchain.llm import ModelAnswer, ModelRequest
+from jobchain.model import Usage
+
+SUMMARY: dict[str, JsonValue] = {"summary": "Passwords must be long."}
+CHECKLIST: dict[str, JsonValue] = {"items": ["Make passwords long.", "Store them hashed."]}
+DIAGRAM: dict[str, JsonValue] = {
+    "nodes": [{"id": "a", "label": "Make passwords long"}, {"id": "b", "label": "Store them hashed"}],
+    "edges": [{"source": "a", "target": "b", "label": ""}],
+}
+
+_BY_SCHEMA = {"SummaryAnswer": SUMMARY, "ChecklistAnswer": CHECKLIST, "DiagramAnswer": DIAGRAM}
+
+Script = JsonValue | ModelAnswer | Exception
+
+
+class ScriptedLLM:
+    """Answers from a queue of scripted answers; an exception is raised, a JSON value is sent as text."""
+
+    model = "gpt-6-luna"
+    usage = Usage(input_tokens=100, cached_tokens=10, output_tokens=20, reasoning_tokens=5)
+
+    def __init__(self, script: Iterable[Script] = ()) -> None:
+        self.script = list(script)
+        self.requests: list[ModelRequest] = []
+        self.in_flight = 0
+        self.most_in_flight = 0
+
+    async def ask(self, request: ModelRequest) -> ModelAnswer:
+        self.requests.append(request)
+        answer = self.script.pop(0)
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        await asyncio.sleep(0)
+        self.in_flight -= 1
+        if isinstance(answer, Exception):
+            raise answer
+        if isinstance(answer, ModelAnswer):
+            return answer
+        return ModelAnswer(self.model, self.usage, json.dumps(answer))
+
+
+class SchemaLLM(ScriptedLLM):
+    """Answers every step of `guideline_checklist` by its schema, any number of times."""
+
+    async def ask(self, request: ModelRequest) -> ModelAnswer:
+        self.script = [_BY_SCHEMA[request.answer.__name__]]
+        return await super().ask(request)
+
+
+class FakeClock:
+    """Stands still until a test moves it."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, by: timedelta) -> None:
+        self.now += by
+
+
+class FakeContext:
+    """The Lambda context, with time left to spare unless a test says otherwise."""
+
+    function_name = "function"
+    memory_limit_in_mb = 1024
+    invoked_function_arn = "arn:aws:lambda:us-east-1:000000000000:function:function"
+
+    def __init__(self, remaining: timedelta = timedelta(minutes=5)) -> None:
+        self._remaining = remaining
+        self.aws_request_id = f"request-{next(_request_numbers)}"
+
+    def get_remaining_time_in_millis(self) -> int:
+        return int(self._remaining.total_seconds() * 1000)
+
+
+_request_numbers = itertools.count(1)

@@ -1,0 +1,280 @@
+"""The worker's way through a job, with a scripted model and moto's table and queue."""
+
+import asyncio
+import json
+from datetime import timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import pytest
+from aws_lambda_powertools import Logger
+
+from jobchain.chains import CHAINS
+from jobchain.errors import JobNotFound, PermanentModelError, TransientModelError
+from jobchain.llm import ModelAnswer, ModelRequest
+from jobchain.model import Job, NewJob, Spending, Status, Usage
+from jobchain.prices import PriceList
+from jobchain.queue import JobQueue
+from jobchain.repository import DISPATCH_GRACE, JobRepository
+from jobchain_worker.runner import MAX_TRIES, Runner
+from tests.conftest import Items, Messages
+from tests.fakes import CHECKLIST, DIAGRAM, SUMMARY, FakeClock, Script, ScriptedLLM
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
+TEXT = "Passwords must be long. They must be stored hashed."
+CALL_TIME = timedelta(seconds=75)
+INVOCATION = timedelta(minutes=5)
+
+
+class Stage:
+    """A table, a queue, a clock and a model, and one pending job."""
+
+    def __init__(self, repository: JobRepository, queue: JobQueue, clock: FakeClock, logger: Logger) -> None:
+        self.repository = repository
+        self.clock = clock
+        self.llm = ScriptedLLM()
+        self.runner = Runner(
+            repository=repository,
+            queue=queue,
+            llm=self.llm,
+            chains=CHAINS,
+            prices=PriceList.load(),
+            call_time=CALL_TIME,
+            clock=clock,
+            logger=logger,
+        )
+        self.event_id = "0b6c2f4e-0000-4000-8000-000000000001"
+        self.repository.create(
+            NewJob(self.event_id, "local", "guideline_checklist", {"guidelines": TEXT}, fingerprint="f"),
+            retention=timedelta(days=30),
+        )
+
+    def run(self, *script: Script, time_left: timedelta = INVOCATION) -> Job:
+        """One delivery of the job's message, with these answers of the model."""
+        self.llm.script = list(script)
+        asyncio.run(self.runner.run(self.event_id, self.clock() + time_left))
+        return self.job
+
+    @property
+    def job(self) -> Job:
+        return self.repository.get("local", self.event_id)
+
+
+@pytest.fixture
+def stage(repository: JobRepository, queue: JobQueue, clock: FakeClock, logger: Logger) -> Stage:
+    return Stage(repository, queue, clock, logger)
+
+
+def test_a_job_ends_with_a_summary_a_checklist_and_a_diagram(stage: Stage, items: Items) -> None:
+    job = stage.run(SUMMARY, CHECKLIST, DIAGRAM)
+
+    assert job.status is Status.COMPLETED
+    assert {step.name: step.output for step in job.steps} == {
+        "summary": "Passwords must be long.",
+        "checklist": ["Make passwords long.", "Store them hashed."],
+        "diagram": 'flowchart TD\n    n1["Make passwords long"]\n    n2["Store them hashed"]\n    n1 --> n2\n',
+    }
+    assert items.due() == [], "a finished job leaves the index"
+
+
+def test_each_step_works_on_what_the_one_before_made(stage: Stage) -> None:
+    stage.run(SUMMARY, CHECKLIST, DIAGRAM)
+
+    document, summary, checklist = (request.input for request in stage.llm.requests)
+    assert TEXT in document
+    assert "Passwords must be long." in summary
+    assert TEXT not in summary
+    assert "- Store them hashed." in checklist
+
+
+def test_tokens_and_cost_are_counted_for_each_step_and_the_job(stage: Stage) -> None:
+    job = stage.run(SUMMARY, CHECKLIST, DIAGRAM)
+
+    # 90 fresh tokens at $0.10, 10 cached at $0.01 and 20 written at $0.50 a million
+    assert {step.spending.cost_usd for step in job.steps} == {Decimal("0.0000191")}
+    assert job.spending.cost_usd == Decimal("0.0000573")
+    assert job.spending.usage == Usage(300, 30, 60, 15)
+
+
+def test_the_cost_of_a_model_without_a_known_price_is_unknown_not_zero(stage: Stage) -> None:
+    unknown = ModelAnswer("some-model", Usage(100, 0, 20, 0), json.dumps(SUMMARY))
+
+    job = stage.run(unknown, CHECKLIST, DIAGRAM)
+
+    assert job.steps[0].spending.cost_usd is None
+    assert job.steps[1].spending.cost_usd is not None
+    assert job.spending.cost_usd is None
+
+
+def test_a_second_delivery_of_a_finished_job_asks_nothing(stage: Stage) -> None:
+    stage.run(SUMMARY, CHECKLIST, DIAGRAM)
+
+    job = stage.run()
+
+    assert len(stage.llm.requests) == 3
+    assert job.attempts == 1
+
+
+def test_a_second_delivery_of_a_running_job_leaves_it_alone(stage: Stage) -> None:
+    stage.repository.claim(stage.event_id, stage.clock() + INVOCATION)
+
+    job = stage.run()
+
+    assert stage.llm.requests == []
+    assert job.status is Status.PROCESSING
+
+
+def test_a_job_whose_worker_died_goes_on_after_its_last_stored_step(stage: Stage) -> None:
+    with pytest.raises(RuntimeError):
+        stage.run(SUMMARY, CHECKLIST, RuntimeError("the worker dies"))
+    stage.clock.advance(INVOCATION + timedelta(seconds=1))
+
+    job = stage.run(DIAGRAM)
+
+    assert job.status is Status.COMPLETED
+    assert job.attempts == 2
+    assert len(stage.llm.requests) == 4, "three, and the one that was in flight"
+
+
+def test_a_worker_that_lost_its_claim_writes_nothing_more(stage: Stage) -> None:
+    class Overtaken(ScriptedLLM):
+        async def ask(self, request: ModelRequest) -> ModelAnswer:
+            stage.clock.advance(INVOCATION + timedelta(seconds=1))
+            stage.repository.claim(stage.event_id, stage.clock() + INVOCATION)
+            return await super().ask(request)
+
+    stage.runner._llm = Overtaken([SUMMARY])
+    asyncio.run(stage.runner.run(stage.event_id, stage.clock() + INVOCATION))
+
+    assert stage.job.steps == ()
+    assert stage.job.status is Status.PROCESSING
+    assert stage.job.attempts == 2
+
+
+def test_a_job_that_does_not_exist_is_reported(stage: Stage) -> None:
+    stage.event_id = "0b6c2f4e-0000-4000-8000-00000000dead"
+
+    with pytest.raises(JobNotFound):
+        stage.run()
+
+
+class TestTransientErrors:
+    def test_put_the_job_off_through_the_queue(self, stage: Stage, messages: Messages, items: Items) -> None:
+        job = stage.run(SUMMARY, TransientModelError("429"))
+
+        assert job.status is Status.PENDING
+        assert [step.name for step in job.steps] == ["summary"]
+        assert messages.count() == 1
+        due_at = int(items.meta(stage.event_id)["due_at"]["N"])
+        assert due_at >= (stage.clock() + DISPATCH_GRACE).timestamp(), "the sweeper covers a lost message"
+
+    def test_wait_at_least_as_long_as_the_server_asks(self, stage: Stage, items: Items) -> None:
+        stage.run(TransientModelError("429", retry_after=timedelta(seconds=130)))
+
+        due_at = int(items.meta(stage.event_id)["due_at"]["N"])
+        assert due_at == int((stage.clock() + timedelta(seconds=130) + DISPATCH_GRACE).timestamp())
+
+    def test_fail_the_job_after_so_many_tries_of_one_step(self, stage: Stage) -> None:
+        for _ in range(MAX_TRIES - 1):
+            assert stage.run(TransientModelError("the model's server answered 503")).status is Status.PENDING
+
+        job = stage.run(TransientModelError("the model's server answered 503"))
+
+        assert job.status is Status.FAILED
+        assert job.error is not None
+        assert (job.error.type, job.error.step) == ("model_unavailable", "summary")
+        assert "503, 5 times in a row" in job.error.message
+
+    def test_are_counted_for_each_step_on_its_own(self, stage: Stage) -> None:
+        for _ in range(MAX_TRIES - 1):
+            stage.run(TransientModelError("503"))
+
+        job = stage.run(SUMMARY, TransientModelError("503"))
+
+        assert job.status is Status.PENDING
+
+    def test_leave_the_job_to_the_index_where_the_queue_is_down(
+        self, stage: Stage, queue_url: str, sqs: "SQSClient", items: Items
+    ) -> None:
+        sqs.delete_queue(QueueUrl=queue_url)
+
+        job = stage.run(TransientModelError("503"))
+
+        assert job.status is Status.PENDING
+        assert len(items.due()) == 1
+
+
+class TestPermanentErrors:
+    def test_fail_the_job_at_once_with_words_for_the_caller(self, stage: Stage, items: Items) -> None:
+        job = stage.run(SUMMARY, PermanentModelError("model_not_found", "knows no such model"))
+
+        assert job.status is Status.FAILED
+        assert job.error is not None
+        assert (job.error.type, job.error.message, job.error.step) == (
+            "model_not_found",
+            "knows no such model",
+            "checklist",
+        )
+        assert [step.name for step in job.steps] == ["summary"], "what was bought stays"
+        assert items.due() == []
+
+
+class TestAnswersThatDoNotFit:
+    def test_are_asked_again_with_the_complaint_and_their_tokens_count(self, stage: Stage) -> None:
+        job = stage.run({"summary": ""}, SUMMARY, CHECKLIST, DIAGRAM)
+
+        assert job.status is Status.COMPLETED
+        assert "summary: Value error, is empty" in stage.llm.requests[1].input
+        assert job.steps[0].spending.usage.input_tokens == 200
+        assert job.spending.usage.input_tokens == 400
+
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            {"summary": 1},
+            {"summary": "x", "more": "y"},
+            {},
+            [],
+            "no object",
+            {"summary": "x" * 100_001},
+            ModelAnswer("gpt-6-luna", Usage(1, 0, 1, 0), text=None, complaint="it was cut off"),
+            ModelAnswer("gpt-6-luna", Usage(1, 0, 1, 0), text="{"),
+        ],
+    )
+    def test_fail_the_job_after_three_in_a_row_and_count(self, stage: Stage, answer: Script) -> None:
+        job = stage.run(answer, answer, answer)
+
+        assert job.status is Status.FAILED
+        assert job.error is not None
+        assert (job.error.type, job.error.step) == ("unusable_answer", "summary")
+        assert job.steps == ()
+        assert job.spending != Spending(), "what the broken answers cost is on the books"
+
+
+class TestTime:
+    def test_no_call_starts_that_could_not_end_in_this_invocation(self, stage: Stage, messages: Messages) -> None:
+        job = stage.run(time_left=CALL_TIME - timedelta(seconds=1))
+
+        assert stage.llm.requests == []
+        assert job.status is Status.PENDING
+        assert len(messages.waiting()) == 1
+
+    def test_a_job_goes_on_in_the_next_invocation(self, stage: Stage) -> None:
+        stage.run(time_left=timedelta(0))
+
+        job = stage.run(SUMMARY, CHECKLIST, DIAGRAM)
+
+        assert job.status is Status.COMPLETED
+        assert job.attempts == 2
+
+
+def test_a_job_of_a_chain_that_is_gone_fails_and_says_so(stage: Stage) -> None:
+    stage.runner._chains = {}
+
+    job = stage.run()
+
+    assert job.status is Status.FAILED
+    assert job.error is not None
+    assert job.error.type == "unknown_chain"
