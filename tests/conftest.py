@@ -1,9 +1,11 @@
 """Fixtures that several folders of tests share. The table is made from template.yaml itself."""
 
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import boto3
 import pytest
@@ -11,7 +13,6 @@ from aws_lambda_powertools import Logger
 from moto import mock_aws
 from samtranslator.yaml_helper import yaml_parse
 
-from jobchain.observability import create_logger
 from jobchain.queue import JobQueue
 from jobchain.repository import JobRepository
 from tests.fakes import FakeClock
@@ -84,8 +85,15 @@ def queue(sqs: "SQSClient", queue_url: str) -> JobQueue:
 
 
 @pytest.fixture
-def logger() -> Logger:
-    return create_logger()
+def log() -> io.StringIO:
+    """What `logger` has written."""
+    return io.StringIO()
+
+
+@pytest.fixture
+def logger(log: io.StringIO) -> Logger:
+    # Powertools keeps one logger for each service, with the stream that it had at first.
+    return Logger(service=f"test-{uuid4()}", stream=log)
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ def create_app(service: JobService, logger: Logger) -> APIGatewayRestResolver:
         if not job.status.final:
             headers["Retry-After"] = str(POLL_SECONDS)
         if headers["ETag"] in app.current_event.headers.get("If-None-Match", ""):
-            return Response(HTTPStatus.NOT_MODIFIED.value, headers=headers)
+            return Response(HTTPStatus.NOT_MODIFIED.value, body="", headers=headers)
         return _json(HTTPStatus.OK, body, headers)
 
     @app.get("/health")

@@ -32,6 +32,7 @@ class Consumer:
 
     def consume(self, event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         """Runs the event's records; the answer names those that SQS has to bring again."""
+        self._logger.append_keys(request_id=context.aws_request_id)
         deadline = self._clock() + timedelta(milliseconds=context.get_remaining_time_in_millis()) - _RESERVE
 
         async def run(record: SQSRecord) -> None:

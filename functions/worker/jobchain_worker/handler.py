@@ -60,7 +60,11 @@ def api_key_reader(settings: WorkerSettings) -> Callable[[], Awaitable[str]]:
             )
         except parameters.GetParameterError:
             raise TransientModelError("the model's API key can't be read from Secrets Manager") from None
-        return str(secret).strip()
+        key = str(secret).strip()
+        # The SDK stops at such a key with an error of Python's own, which nothing here expects.
+        if not (key and key.isascii()):
+            raise TransientModelError("the secret that should hold the model's API key holds none")
+        return key
 
     return read
 

@@ -5,10 +5,10 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Annotated, Any
 
 import openai
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, BeforeValidator, ValidationError
 
 from jobchain.errors import ModelError, PermanentModelError, TransientModelError
 from jobchain.llm import ModelAnswer, ModelRequest
@@ -41,19 +41,23 @@ class _Item(BaseModel):
     content: list[_Content] | None = None
 
 
+# The SDK makes a None of what a server leaves out; not every server counts every kind of token.
+_Count = Annotated[int, BeforeValidator(lambda count: count or 0)]
+
+
 class _InputDetails(BaseModel):
-    cached_tokens: int = 0
+    cached_tokens: _Count = 0
 
 
 class _OutputDetails(BaseModel):
-    reasoning_tokens: int = 0
+    reasoning_tokens: _Count = 0
 
 
 class _Usage(BaseModel):
-    input_tokens: int = 0
-    input_tokens_details: _InputDetails = _InputDetails()
-    output_tokens: int = 0
-    output_tokens_details: _OutputDetails = _OutputDetails()
+    input_tokens: _Count = 0
+    input_tokens_details: _InputDetails | None = None
+    output_tokens: _Count = 0
+    output_tokens_details: _OutputDetails | None = None
 
 
 class _Fault(BaseModel):
@@ -111,7 +115,7 @@ class OpenAILLM:
             raise TransientModelError("the model did not answer in time") from None
         except openai.APIError as error:
             raise _classified(error) from None
-        except json.JSONDecodeError:
+        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
             raise TransientModelError("the model's server did not answer with JSON") from None
         return _answer(response)
 
@@ -149,9 +153,9 @@ def _answer(response: object) -> ModelAnswer:
 def _usage(usage: _Usage) -> Usage:
     return Usage(
         input_tokens=usage.input_tokens,
-        cached_tokens=usage.input_tokens_details.cached_tokens,
+        cached_tokens=(usage.input_tokens_details or _InputDetails()).cached_tokens,
         output_tokens=usage.output_tokens,
-        reasoning_tokens=usage.output_tokens_details.reasoning_tokens,
+        reasoning_tokens=(usage.output_tokens_details or _OutputDetails()).reasoning_tokens,
     )
 
 
@@ -187,5 +191,5 @@ def _retry_after(headers: Mapping[str, str]) -> timedelta | None:
         return timedelta(seconds=int(value[:9]))
     try:
         return max(parsedate_to_datetime(value) - datetime.now(UTC), timedelta(0))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None

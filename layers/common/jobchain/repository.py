@@ -188,7 +188,7 @@ class JobRepository:
         """Completes the job. Raises ClaimLost."""
         self._end(claim, Status.COMPLETED)
 
-    def fail(self, claim: Claim, error: JobError, spent: Spending) -> None:
+    def fail(self, claim: Claim, error: JobError, spent: Spending = NOTHING_SPENT) -> None:
         """Ends the job with an error; `spent` is what was used since the last stored step. Raises ClaimLost."""
         self._end(claim, Status.FAILED, error={k: v for k, v in asdict(error).items() if v is not None}, spent=spent)
 

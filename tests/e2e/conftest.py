@@ -1,0 +1,66 @@
+"""The whole stack, started once for all end-to-end tests, and a client for its HTTP API."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx2
+import pytest
+
+from local.stack import LocalStack
+
+FINAL = ("completed", "failed", "cancelled")
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[LocalStack]:
+    with LocalStack.start() as stack:
+        yield stack
+
+
+@pytest.fixture
+def http(stack: LocalStack) -> Iterator[httpx2.Client]:
+    # trust_env: no proxy of the developer's stands between the test and its own machine
+    with httpx2.Client(base_url=stack.api_url, timeout=30, trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture
+def finished(http: httpx2.Client) -> Callable[[str], dict[str, Any]]:
+    """Waits until a job is final, and gives it."""
+
+    def wait(event_id: str) -> dict[str, Any]:
+        return poll(lambda: _if_final(http.get(f"/jobs/{event_id}").raise_for_status().json()))
+
+    return wait
+
+
+@pytest.fixture
+def state(stack: LocalStack) -> Callable[[], dict[str, int]]:
+    """Counts what the table and the queues hold."""
+
+    def count() -> dict[str, int]:
+        pages = stack.client("dynamodb").get_paginator("scan").paginate(TableName=stack.table, Select="COUNT")
+        counts = {"items": sum(page["Count"] for page in pages)}
+        for name, url in (("queue", stack.queue_url), ("dead letters", stack.dead_letter_url)):
+            attributes = stack.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+            counts |= {
+                f"{name} {key}": int(attributes[key]) for key in attributes if key.startswith("ApproximateNumber")
+            }
+        return counts
+
+    return count
+
+
+def poll(look: Callable[[], Any], limit_seconds: float = 30) -> Any:
+    """What `look` gives once it gives something. Raises TimeoutError."""
+    deadline = time.monotonic() + limit_seconds
+    while time.monotonic() < deadline:
+        if found := look():
+            return found
+        time.sleep(0.05)
+    raise TimeoutError(f"nothing within {limit_seconds} s")
+
+
+def _if_final(job: dict[str, Any]) -> dict[str, Any] | None:
+    return job if job["status"] in FINAL else None

@@ -1,0 +1,169 @@
+"""The main job over real HTTP: gateway, api, table, queue, worker, model, and back."""
+
+import json
+import re
+import statistics
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from local import offline_model
+from local.stack import LocalStack
+from tests.e2e.conftest import poll
+
+ROOT = Path(__file__).parent.parent.parent
+GUIDELINES = sorted((ROOT / "../shared/guidelines").glob("*-*.md")) or sorted((ROOT / "examples").glob("*.md"))
+
+Finished = Callable[[str], dict[str, Any]]
+
+
+def submit(http: httpx2.Client, text: str) -> str:
+    answer = http.post("/jobs", json={"input_text": text})
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["event_id"])
+
+
+def words(text: str) -> str:
+    """A text without its Markdown and white space, to find one text in another."""
+    return re.sub(r"[\W_]+", " ", re.sub(r"\]\([^)]*\)", "]", text)).strip().lower()
+
+
+def test_each_document_gives_its_own_result_out_of_its_own_text(http: httpx2.Client, finished: Finished) -> None:
+    # given every document, all at once
+    texts = {path.name: path.read_text(encoding="utf-8") for path in GUIDELINES}
+    ids = {name: submit(http, text) for name, text in texts.items()}
+
+    # when they are done
+    jobs = {name: finished(event_id) for name, event_id in ids.items()}
+
+    # then each has its own result, which can be found in its text
+    assert {job["status"] for job in jobs.values()} == {"completed"}
+    assert len({json.dumps(job["result"]) for job in jobs.values()}) == len(texts)
+    for name, job in jobs.items():
+        result = job["result"]
+        source = words(texts[name])
+        found = [item for item in result["checklist"] if words(item) in source]
+        assert found, f"{name}: no item of the checklist stands in the text"
+        assert len(found) / len(result["checklist"]) > 0.9
+        assert result["summary"]
+        assert result["diagram"].startswith("flowchart TD\n")
+        assert result["diagram"].count("-->") >= len(result["checklist"]) - 1
+
+
+def test_a_finished_job_tells_of_its_steps_and_what_they_took(http: httpx2.Client, finished: Finished) -> None:
+    job = finished(submit(http, "Doors must be locked at night. Windows should be closed."))
+
+    assert [(step["name"], step["status"]) for step in job["steps"]] == [
+        ("summary", "completed"),
+        ("checklist", "completed"),
+        ("diagram", "completed"),
+    ]
+    for step in job["steps"]:
+        assert step["usage"]["input_tokens"] > 0
+        assert re.fullmatch("[0-9a-f]{12}", step["prompt_version"])
+        assert step["model"] == offline_model.MODEL, "which says that it is no GPT"
+        assert step["cost_usd"] is None, "its price is not known"
+        assert step["started_at"] <= step["finished_at"]
+    assert job["attempts"] == 1
+    assert job["created_at"] <= job["started_at"] <= job["finished_at"]
+    assert job["error"] is None
+
+
+def test_twenty_documents_at_once_all_complete(
+    http: httpx2.Client, finished: Finished, state: Callable[[], dict[str, int]]
+) -> None:
+    texts = [f"Rule {n} must be kept. Section {n} should be read by everyone." for n in range(20)]
+
+    with ThreadPoolExecutor(20) as pool:
+        ids = list(pool.map(lambda text: submit(http, text), texts))
+
+    jobs = [finished(event_id) for event_id in ids]
+    assert [job["status"] for job in jobs] == ["completed"] * 20
+    assert all(f"Rule {n} must be kept." in job["result"]["summary"] for n, job in enumerate(jobs))
+    # and every message is used up
+    poll(lambda: state()["queue ApproximateNumberOfMessagesNotVisible"] == 0)
+    assert state()["dead letters ApproximateNumberOfMessages"] == 0
+
+
+def test_a_warm_post_is_answered_fast(http: httpx2.Client) -> None:
+    submit(http, "Warm up.")
+
+    seconds = []
+    for n in range(20):
+        started = time.perf_counter()
+        submit(http, f"Rule {n} must be kept.")
+        seconds.append(time.perf_counter() - started)
+
+    # The one promise in milliseconds that the API makes; here it takes about a tenth of that.
+    assert statistics.median(seconds) < 0.2
+
+
+def test_one_key_posted_many_times_at_once_makes_one_job(http: httpx2.Client, finished: Finished) -> None:
+    def post(_: int) -> httpx2.Response:
+        return http.post("/jobs", json={"input_text": "Only once."}, headers={"Idempotency-Key": "only-once"})
+
+    with ThreadPoolExecutor(10) as pool:
+        answers = list(pool.map(post, range(10)))
+
+    assert {answer.json()["event_id"] for answer in answers} == {answers[0].json()["event_id"]}
+    assert sorted(answer.status_code for answer in answers) == [200] * 9 + [201]
+    assert finished(answers[0].json()["event_id"])["attempts"] == 1
+
+
+def test_a_link_leads_to_the_job(http: httpx2.Client, stack: LocalStack) -> None:
+    answer = http.post("/jobs", json={"input_text": "Follow the link."})
+
+    # The emulator has the gateway's stage in its path, after the API's own address.
+    assert answer.headers["Location"].endswith(f"/jobs/{answer.json()['event_id']}")
+
+
+def test_what_has_not_changed_costs_no_body(http: httpx2.Client, finished: Finished) -> None:
+    event_id = submit(http, "Doors must be locked at night.")
+    finished(event_id)
+    etag = http.get(f"/jobs/{event_id}").headers["ETag"]
+
+    answer = http.get(f"/jobs/{event_id}", headers={"If-None-Match": etag})
+
+    assert (answer.status_code, answer.content) == (304, b"")
+
+
+def test_health_is_open_and_well(http: httpx2.Client) -> None:
+    answer = http.get("/health")
+
+    assert answer.status_code == 200
+    assert answer.json() == {"status": "ok", "table": "ok", "queue": "ok"}
+
+
+def test_logs_are_json_with_the_ids_and_never_the_text(
+    http: httpx2.Client, stack: LocalStack, finished: Finished
+) -> None:
+    secret = "Xylophones must be tuned on Tuesdays"
+    event_id = submit(http, f"{secret}.")
+    finished(event_id)
+
+    def lines_of_the_job() -> list[str]:
+        logs = stack.client("logs")
+        lines = [
+            event["message"]
+            for group in logs.describe_log_groups()["logGroups"]
+            for event in logs.filter_log_events(logGroupName=group["logGroupName"])["events"]
+        ]
+        assert not any("ylophones" in line for line in lines)
+        return [line for line in lines if event_id in line]
+
+    lines = poll(lambda: (found := lines_of_the_job()) and any("job completed" in line for line in found) and found)
+    steps = [entry for entry in map(json.loads, lines) if entry["message"] == "step completed"]
+    assert {entry["step"] for entry in steps} == {"summary", "checklist", "diagram"}
+    assert {(entry["tenant"], entry["event_id"]) for entry in steps} == {("local", event_id)}
+    assert all(entry["request_id"] for entry in steps)
+
+
+def test_a_text_in_another_script_goes_through_too(http: httpx2.Client, finished: Finished) -> None:
+    job = finished(submit(http, "パスワードは十二文字以上でなければなりません。定期的に確認してください。"))
+
+    assert job["status"] == "completed"
+    assert "パスワード" in job["result"]["diagram"]

@@ -1,0 +1,454 @@
+"""The embedded stack, with a throw-away project of one function for all but the last test."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from local.api_client import ApiClient
+from local.deployer import DeployError
+from local.emulator import HOST, Emulator, EmulatorError, free_port, is_healthy
+from local.logs import LogFollower
+from local.sam import TemplateError
+from local.settings import Settings
+from local.stack import LocalStack
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+LIMIT = 20.0  # seconds
+
+TEMPLATE = """
+Transform: AWS::Serverless-2016-10-31
+Parameters:
+  Concurrency: {Type: Number, Default: 3}
+  Greeting: {Type: String, Default: hello}
+Globals:
+  Function:
+    Runtime: python3.13
+    Layers: [!Ref Layer]
+Resources:
+  Layer:
+    Type: AWS::Serverless::LayerVersion
+    Properties: {ContentUri: layer}
+  Api:
+    Type: AWS::Serverless::Api
+    Properties:
+      StageName: v1
+      OpenApiVersion: 3.0.1
+      GatewayResponses:
+        MISSING_AUTHENTICATION_TOKEN:
+          StatusCode: 404
+          ResponseTemplates: {application/json: '{"detail": "no such path"}'}
+  Function:
+    Type: AWS::Serverless::Function
+    Properties:
+      CodeUri: function
+      Handler: tiny_function.handler.handle
+      Timeout: 10
+      Environment:
+        Variables: {GREETING: !Ref Greeting, QUEUE_URL: !Ref Queue, TABLE_NAME: !Ref Table}
+      Events:
+        AnyPath: {Type: Api, Properties: {RestApiId: !Ref Api, Path: "/{proxy+}", Method: ANY}}
+        Messages:
+          Type: SQS
+          Properties: {Queue: !GetAtt Queue.Arn, ScalingConfig: {MaximumConcurrency: !Ref Concurrency}}
+  Queue:
+    Type: AWS::SQS::Queue
+  Dead:
+    Type: AWS::SQS::Queue
+  Table:
+    Type: AWS::DynamoDB::Table
+    Properties:
+      BillingMode: PAY_PER_REQUEST
+      TimeToLiveSpecification: {AttributeName: expires_at, Enabled: true}
+      AttributeDefinitions: [{AttributeName: pk, AttributeType: S}]
+      KeySchema: [{AttributeName: pk, KeyType: HASH}]
+Outputs:
+  TableName: {Value: !Ref Table}
+  QueueUrl: {Value: !Ref Queue}
+  DeadLetterUrl: {Value: !Ref Dead}
+"""
+
+# Answers what it sees, and puts a message that it gets into the table.
+HANDLER = """
+import json
+import os
+
+import boto3
+
+from tiny_layer.version import VERSION
+
+def handle(event, context):
+    for record in event.get("Records", []):
+        item = {"pk": {"S": record["body"]}}
+        boto3.client("dynamodb").put_item(TableName=os.environ["TABLE_NAME"], Item=item)
+    if event.get("path") == "/fail":
+        raise ValueError("as asked")
+    print("said", VERSION)
+    body = {"method": event.get("httpMethod"), "version": VERSION, "environment": dict(os.environ)}
+    return {"statusCode": 200, "body": json.dumps(body)}
+"""
+
+
+def make_project(folder: Path) -> Path:
+    """A throw-away project in a folder of its own."""
+    files = {
+        "template.yaml": TEMPLATE,
+        "function/tiny_function/handler.py": HANDLER,
+        "layer/tiny_layer/version.py": "VERSION = 1\n",
+    }
+    for name, text in files.items():
+        path = folder / "project" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return folder / "project"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    return make_project(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    """For tests that leave it as it was."""
+    project = make_project(tmp_path_factory.mktemp("shared"))
+    with LocalStack.start(template=project / "template.yaml") as stack:
+        yield stack
+
+
+@pytest.fixture
+def stack(project: Path) -> Iterator[LocalStack]:
+    with LocalStack.start(template=project / "template.yaml", reload=True) as stack:
+        yield stack
+
+
+def call(url: str, method: str = "GET") -> tuple[int, Any]:
+    """The status and the body, which is None if it is empty."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=LIMIT)
+    try:
+        connection.request(method, parts.path)
+        response = connection.getresponse()
+        content = response.read()
+    finally:
+        connection.close()
+    return response.status, json.loads(content) if content else None
+
+
+def wait_until(what: str, condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + LIMIT
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {LIMIT:g} s: {what}"
+        time.sleep(0.02)
+
+
+def local_command(project: Path, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "local", *arguments],
+        cwd=project,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@contextmanager
+def developing(project: Path, *arguments: str) -> Iterator[tuple["subprocess.Popen[str]", dict[str, Any]]]:
+    """`dev`, and what its stack.json says once it is up."""
+    file = project / ".local" / "stack.json"
+    with local_command(project, "dev", *(arguments or ("--port", "0"))) as process:
+        try:
+
+            def is_up() -> bool:
+                assert process.poll() is None, process.communicate()
+                return file.exists() and json.loads(file.read_text())["pid"] == process.pid
+
+            wait_until("dev is up", is_up)
+            yield process, json.loads(file.read_text())
+        finally:
+            process.kill()
+
+
+def processes_of(folder: Path) -> list[str]:
+    """The processes whose temporary files are in a folder: an emulator and its functions."""
+    mark = f"TMPDIR={folder}".encode()
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark in (entry / "environ").read_bytes():
+                found.append(entry.name)
+        except OSError:
+            continue
+    return found
+
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks at /proc")
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
+def test_any_method_reaches_the_function(shared_stack: LocalStack, method: str) -> None:
+    assert call(f"{shared_stack.api_url}/any/path/at/all", method)[1]["method"] == method
+
+
+def test_the_url_does_not_depend_on_chance(shared_stack: LocalStack) -> None:
+    assert shared_stack.api_url == f"{shared_stack.endpoint_url}/restapis/jobchain/v1/_user_request_"
+
+
+def test_the_tables_ttl_is_the_templates(shared_stack: LocalStack) -> None:
+    ttl = shared_stack.client("dynamodb").describe_time_to_live(TableName=shared_stack.table)["TimeToLiveDescription"]
+
+    assert ttl == {"TimeToLiveStatus": "ENABLED", "AttributeName": "expires_at"}
+
+
+def test_the_gateways_own_answers_are_the_templates(shared_stack: LocalStack) -> None:
+    assert call(shared_stack.api_url) == (404, {"detail": "no such path"})
+
+
+def test_messages_reach_the_function_though_its_concurrency_is_a_parameter(shared_stack: LocalStack) -> None:
+    shared_stack.client("sqs").send_message(QueueUrl=shared_stack.queue_url, MessageBody="m-1")
+
+    table = shared_stack.client("dynamodb")
+    wait_until("the item", lambda: "Item" in table.get_item(TableName=shared_stack.table, Key={"pk": {"S": "m-1"}}))
+
+
+def test_parameters_override_the_templates_and_an_unknown_one_is_refused(project: Path) -> None:
+    template = project / "template.yaml"
+    with LocalStack.start(template=template, parameters={"Greeting": "hi"}) as stack:
+        assert call(f"{stack.api_url}/x")[1]["environment"]["GREETING"] == "hi"
+
+    with (
+        pytest.raises(TemplateError, match="no parameter Greting"),
+        LocalStack.start(template=template, parameters={"Greting": "hi"}),
+    ):
+        pass
+
+
+def test_functions_get_dummy_credentials_and_the_key_but_nothing_else_does(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "production")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "real-secret")
+    settings = Settings(openai_api_key="sk-secret", lambda_endpoint_url="http://127.0.0.1:9")
+
+    with LocalStack.start(settings, template=project / "template.yaml", folder=tmp_path) as stack:
+        environment = call(f"{stack.api_url}/x")[1]["environment"]
+        configuration = json.dumps(stack.client("lambda").list_functions()["Functions"])
+
+    assert environment["OPENAI_API_KEY"] == "sk-secret"
+    assert environment["AWS_SECRET_ACCESS_KEY"] == "test"
+    assert environment["AWS_ENDPOINT_URL"] == "http://127.0.0.1:9"
+    assert "AWS_PROFILE" not in environment
+    assert "sk-secret" not in configuration + (tmp_path / "emulator.log").read_text()
+
+
+def test_changed_code_of_the_layer_is_taken_over(stack: LocalStack, project: Path) -> None:
+    assert call(f"{stack.api_url}/x")[1]["version"] == 1
+
+    (project / "layer/tiny_layer/version.py").write_text("VERSION = 2\n")
+
+    assert call(f"{stack.api_url}/x")[1]["version"] == 2
+
+
+def test_a_redeployment_keeps_data_and_url_even_if_the_api_changes(stack: LocalStack, project: Path) -> None:
+    stack.client("dynamodb").put_item(TableName=stack.table, Item={"pk": {"S": "kept"}})
+    stack.client("sqs").send_message(QueueUrl=stack.dead_letter_url, MessageBody="kept too")
+    text = TEMPLATE.replace('Path: "/{proxy+}"', 'Path: "/new/{proxy+}"').replace("Default: hello", "Default: hi")
+    (project / "template.yaml").write_text(text)
+
+    redeployed = stack.redeploy()
+
+    assert redeployed.api_url == stack.api_url
+    assert call(f"{redeployed.api_url}/new/x")[1]["environment"]["GREETING"] == "hi"
+    assert call(f"{redeployed.api_url}/x")[0] == 404
+    assert stack.client("dynamodb").scan(TableName=stack.table)["Count"] == 1
+    assert len(stack.client("sqs").receive_message(QueueUrl=stack.dead_letter_url)["Messages"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "error"),
+    [
+        ("Timeout: 10", "Timeout: [", TemplateError),
+        ("Timeout: 10", "Timeuot: 10", TemplateError),
+        ("AWS::SQS::Queue", "AWS::SQS::Quue", DeployError),
+    ],
+)
+def test_a_broken_template_is_refused_and_the_next_good_one_is_deployed(
+    stack: LocalStack, project: Path, old: str, new: str, error: type[Exception]
+) -> None:
+    (project / "template.yaml").write_text(TEMPLATE.replace(old, new))
+    with pytest.raises(error):
+        stack.redeploy()
+
+    (project / "template.yaml").write_text(TEMPLATE.replace("Default: hello", "Default: mended"))
+
+    assert call(f"{stack.redeploy().api_url}/x")[1]["environment"]["GREETING"] == "mended"
+
+
+def test_a_log_line_is_given_once_and_equal_lines_each_time(shared_stack: LocalStack) -> None:
+    follower = LogFollower(shared_stack.clients)
+    messages: list[str] = []
+    for _ in range(3):
+        call(f"{shared_stack.api_url}/x")
+        messages += [line.message for line in follower.new_lines()]
+    messages += [line.message for line in follower.new_lines()]
+
+    assert messages.count("said 1") == 3
+
+
+def test_stacks_run_side_by_side(stack: LocalStack, project: Path) -> None:
+    with LocalStack.start(template=project / "template.yaml") as other:
+        other.client("dynamodb").put_item(TableName=other.table, Item={"pk": {"S": "theirs"}})
+
+        assert stack.client("dynamodb").scan(TableName=stack.table)["Count"] == 0
+
+
+def test_a_persisted_state_outlives_a_restart_of_the_emulator(project: Path) -> None:
+    with LocalStack.start(template=project / "template.yaml", persist=True) as stack:
+        stack.client("dynamodb").put_item(TableName=stack.table, Item={"pk": {"S": "kept"}})
+
+        stack.emulator.stop()
+        stack.emulator.launch()
+        stack.emulator.wait()
+
+        assert stack.client("dynamodb").scan(TableName=stack.table)["Count"] == 1
+        assert call(f"{stack.api_url}/x")[0] == 200
+
+
+def test_a_port_that_is_taken_is_not_chosen() -> None:
+    with socket.create_server((HOST, 0)) as taken:
+        port = taken.getsockname()[1]
+
+        assert free_port(port) != port
+
+
+def test_an_emulator_on_a_port_that_is_taken_says_so(tmp_path: Path) -> None:
+    with socket.create_server((HOST, 0)) as taken:
+        emulator = Emulator(tmp_path, taken.getsockname()[1])
+        emulator.launch()
+        try:
+            with pytest.raises(EmulatorError, match="already in use"):
+                emulator.wait()
+        finally:
+            emulator.stop()
+
+
+@needs_proc
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_dev_stops_cleanly_on_a_signal_and_leaves_nothing_behind(project: Path, number: signal.Signals) -> None:
+    with developing(project) as (process, said):
+        assert call(f"{said['api_url']}/x")[0] == 200
+        assert len(processes_of(project)) == 2
+
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=LIMIT)
+
+    assert (process.returncode, errors) == (0, "")
+    assert processes_of(project) == []
+    assert [path.name for path in (project / ".local").iterdir()] == ["emulator.log"]
+
+
+@needs_proc
+def test_an_emulator_ends_with_a_dev_that_was_killed(project: Path) -> None:
+    with developing(project) as (process, said):
+        assert call(f"{said['api_url']}/x")[0] == 200
+
+        process.kill()
+
+        wait_until("no process is left", lambda: not processes_of(project))
+    assert list((project / ".local" / "emulator").glob("tmp/*")) == []
+
+
+def test_dev_says_which_port_it_uses_if_the_wanted_one_is_taken(project: Path) -> None:
+    with socket.create_server((HOST, 0)) as taken:
+        port = taken.getsockname()[1]
+        with developing(project, "--port", str(port)) as (process, said):
+            process.terminate()
+            output, _ = process.communicate(timeout=LIMIT)
+
+    used = urlsplit(said["endpoint_url"]).port
+    assert f"Port {port} is taken, so this stack uses {used}." in output
+
+
+def test_a_second_dev_in_the_same_folder_is_refused(project: Path) -> None:
+    with developing(project) as (_, said), local_command(project, "dev", "--port", "0") as second:
+        _, errors = second.communicate(timeout=LIMIT)
+
+        assert second.returncode == 1
+        assert f"already running here: {said['api_url']}" in errors
+        assert is_healthy(urlsplit(said["endpoint_url"]).port or 0)
+
+
+def test_a_stale_stack_file_is_replaced(project: Path) -> None:
+    (project / ".local").mkdir()
+    stale = {"pid": 2**22 + 1, "endpoint_url": "http://127.0.0.1:9", "api_url": "stale"}
+    (project / ".local" / "stack.json").write_text(json.dumps(stale))
+
+    with developing(project) as (_, said):
+        assert call(f"{said['api_url']}/x")[0] == 200
+
+
+def test_dev_deploys_a_changed_template_and_shows_an_error_that_left_a_handler(project: Path) -> None:
+    with developing(project) as (process, said):
+        call(f"{said['api_url']}/fail")
+        (project / "template.yaml").write_text(TEMPLATE.replace("Default: hello", "Default: hi"))
+
+        def has_changed() -> bool:
+            return bool(call(f"{said['api_url']}/x")[1]["environment"]["GREETING"] == "hi")
+
+        wait_until("the new template is deployed", has_changed)
+        process.terminate()
+        output, _ = process.communicate(timeout=LIMIT)
+
+    assert "ValueError: as asked" in output
+
+
+def test_logs_follows_the_stack_that_dev_runs_until_it_stops(project: Path) -> None:
+    with developing(project) as (process, said):
+        call(f"{said['api_url']}/x")
+        with local_command(project, "logs") as logs:
+            assert logs.stdout
+            assert any(line == "said 1\n" for line in iter(logs.stdout.readline, ""))
+
+            process.terminate()
+
+            assert logs.communicate(timeout=LIMIT)[0].endswith("The stack has stopped.\n")
+            assert logs.returncode == 0
+
+
+def test_logs_without_a_stack_says_how_to_start_one(project: Path) -> None:
+    with local_command(project, "logs") as logs:
+        _, errors = logs.communicate(timeout=LIMIT)
+
+    assert (logs.returncode, errors) == (1, "error: no stack is running here: start one with `make dev`\n")
+
+
+def test_demo_names_a_file_that_it_can_not_read(project: Path) -> None:
+    with local_command(project, "demo", "missing.md") as demo:
+        _, errors = demo.communicate(timeout=LIMIT)
+
+    assert demo.returncode == 1
+    assert errors.startswith("error: missing.md: No such file or directory")
+
+
+def test_the_projects_own_template_runs_a_job_to_its_end() -> None:
+    with LocalStack.start() as stack:
+        api = ApiClient(stack.api_url)
+        event_id = api.create_job("Passwords must have 12 characters. Users should not reuse them.")
+
+        wait_until("the job has ended", lambda: api.job(event_id)["status"] in ("completed", "failed"))
+
+        job = api.job(event_id)
+        assert job["error"] is None
+        assert job["result"].keys() == {"summary", "checklist", "diagram"}

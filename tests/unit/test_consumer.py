@@ -1,0 +1,282 @@
+"""What becomes of a batch of SQS messages, and what the worker's log says of it."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from jobchain.chains import CHAINS
+from jobchain.errors import TransientModelError
+from jobchain.llm import ModelAnswer, ModelRequest
+from jobchain.model import NewJob, Status
+from jobchain.observability import create_logger
+from jobchain.prices import PriceList
+from jobchain.queue import JobQueue
+from jobchain.repository import JobRepository
+from jobchain_worker.consumer import Consumer
+from jobchain_worker.runner import Runner
+from tests.conftest import TABLE
+from tests.fakes import CHECKLIST, DIAGRAM, FakeClock, FakeContext, SchemaLLM, ScriptedLLM
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+MARK = "a-text-that-no-log-may-show"
+
+
+@pytest.fixture
+def _event_loop() -> Iterator[None]:
+    """The loop that the batch processor finds, as it keeps the one that it finds."""
+    with asyncio.Runner() as runner:
+        asyncio.set_event_loop(runner.get_loop())
+        yield
+        asyncio.set_event_loop(None)
+
+
+class Worker:
+    """A consumer with moto's table and queue and a model that fits."""
+
+    def __init__(self, repository: JobRepository, queue: JobQueue, clock: FakeClock) -> None:
+        self.repository = repository
+        self._queue = queue
+        self._clock = clock
+        self.llm: ScriptedLLM = SchemaLLM()
+        self.context = FakeContext()
+
+    def create(self, count: int, text: str = "Passwords must be long.") -> list[str]:
+        """The ids of that many pending jobs."""
+        ids = [f"0b6c2f4e-0000-4000-8000-{number:012}" for number in range(1, count + 1)]
+        for event_id in ids:
+            new = NewJob(event_id, "local", "guideline_checklist", {"guidelines": text}, fingerprint="f")
+            self.repository.create(new, retention=timedelta(days=30))
+        return ids
+
+    def consume(self, bodies: list[str]) -> list[str]:
+        """The ids of the messages that SQS has to bring again; a message's id is `m` and its place."""
+        logger = create_logger()
+        runner = Runner(
+            repository=self.repository,
+            queue=self._queue,
+            llm=self.llm,
+            chains=CHAINS,
+            prices=PriceList.load(),
+            call_time=timedelta(seconds=75),
+            clock=self._clock,
+            logger=logger,
+        )
+        records = [{"messageId": f"m{n}", "eventSource": "aws:sqs", "body": body} for n, body in enumerate(bodies)]
+        consumer = Consumer(runner, self._clock, logger)
+        response = consumer.consume({"Records": records}, cast(LambdaContext, self.context))
+        return [failure["itemIdentifier"] for failure in response["batchItemFailures"]]
+
+    def statuses(self, ids: list[str]) -> set[Status]:
+        return {self.repository.get("local", event_id).status for event_id in ids}
+
+
+@pytest.fixture
+def worker(
+    _event_loop: None,
+    repository: JobRepository,
+    queue: JobQueue,
+    clock: FakeClock,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> Worker:
+    # Loggers of one name share what they write to, which is another one for each test.
+    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", request.node.nodeid)
+    monkeypatch.setenv("LOG_LEVEL", "DEBUG")
+    return Worker(repository, queue, clock)
+
+
+def body(event_id: str) -> str:
+    return json.dumps({"event_id": event_id})
+
+
+class TestABatch:
+    def test_of_good_messages_reports_no_failure(self, worker: Worker) -> None:
+        ids = worker.create(10)
+
+        assert worker.consume([body(event_id) for event_id in ids]) == []
+        assert worker.statuses(ids) == {Status.COMPLETED}
+
+    def test_runs_its_jobs_at_the_same_time(self, worker: Worker) -> None:
+        class Meeting(SchemaLLM):
+            """Answers nobody before all have asked."""
+
+            barrier = asyncio.Barrier(5)
+
+            async def ask(self, request: ModelRequest) -> ModelAnswer:
+                async with asyncio.timeout(20):
+                    await self.barrier.wait()
+                return await super().ask(request)
+
+        worker.llm = Meeting()
+        ids = worker.create(5)
+
+        assert worker.consume([body(event_id) for event_id in ids]) == []
+        assert worker.statuses(ids) == {Status.COMPLETED}
+
+    @pytest.mark.parametrize(
+        "malformed",
+        [
+            "not JSON",
+            "",
+            "[]",
+            "{}",
+            '{"event_id": 7}',
+            '{"event_id": null}',
+            '{"event_id": "0b6c2f4e-0000-4000-8000-000000000001", "text": "x"}',
+        ],
+    )
+    def test_reports_a_message_that_is_not_one_of_ours_and_runs_the_others(
+        self, worker: Worker, malformed: str
+    ) -> None:
+        ids = worker.create(9)
+        bodies = [body(event_id) for event_id in ids]
+        bodies.insert(4, malformed)
+
+        assert worker.consume(bodies) == ["m4"]
+        assert worker.statuses(ids) == {Status.COMPLETED}
+
+    def test_reports_a_job_that_does_not_exist(self, worker: Worker) -> None:
+        ids = worker.create(1)
+
+        assert worker.consume([body("0b6c2f4e-0000-4000-8000-00000000dead"), body(ids[0])]) == ["m0"]
+        assert worker.statuses(ids) == {Status.COMPLETED}
+
+    def test_reports_every_message_where_the_table_does_not_answer(
+        self, worker: Worker, dynamodb: "DynamoDBClient"
+    ) -> None:
+        ids = worker.create(2)
+        dynamodb.delete_table(TableName=TABLE)
+
+        assert worker.consume([body(event_id) for event_id in ids]) == ["m0", "m1"]
+
+    def test_reports_an_error_that_nobody_expected_and_runs_the_others(self, worker: Worker) -> None:
+        class Stumbling(SchemaLLM):
+            async def ask(self, request: ModelRequest) -> ModelAnswer:
+                if "stumble" in request.input:
+                    raise RuntimeError("a bug")
+                return await super().ask(request)
+
+        worker.llm = Stumbling()
+        good = worker.create(1)
+        new = NewJob("bad", "local", "guideline_checklist", {"guidelines": "stumble"}, fingerprint="f")
+        worker.repository.create(new, retention=timedelta(days=30))
+
+        assert worker.consume([body(good[0]), body("bad")]) == ["m1"]
+        assert worker.statuses(good) == {Status.COMPLETED}
+
+    def test_that_arrives_twice_is_run_once(self, worker: Worker) -> None:
+        ids = worker.create(1)
+
+        assert worker.consume([body(ids[0]), body(ids[0])]) == []
+        assert len(worker.llm.requests) == 3
+
+    def test_without_enough_time_left_hands_its_jobs_on(self, worker: Worker) -> None:
+        ids = worker.create(2)
+        # Enough for a call of 75 seconds, but not for what is kept for the last writes.
+        worker.context = FakeContext(remaining=timedelta(seconds=76))
+
+        assert worker.consume([body(event_id) for event_id in ids]) == []
+        assert worker.statuses(ids) == {Status.PENDING}
+        assert worker.llm.requests == []
+
+
+class TestTheLog:
+    def lines(self, capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+        """What was written: each line is an object of JSON."""
+        written = capsys.readouterr()
+        assert written.err == ""
+        return [json.loads(line) for line in written.out.splitlines()]
+
+    def test_names_the_job_and_the_step_in_every_line(
+        self, worker: Worker, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        ids = worker.create(3)
+
+        worker.consume([body(event_id) for event_id in ids])
+
+        lines = self.lines(capsys)
+        steps = [(line["event_id"], line["step"]) for line in lines if line["message"] == "step completed"]
+        assert sorted(steps) == [(event_id, step) for event_id in ids for step in ("checklist", "diagram", "summary")]
+        assert {line["event_id"] for line in lines if line["message"] == "job completed"} == set(ids)
+        assert {line["tenant"] for line in lines} == {"local"}
+
+    def test_names_the_message_that_a_job_came_with(
+        self, worker: Worker, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        ids = worker.create(3)
+
+        worker.consume([body(event_id) for event_id in ids])
+
+        pairs = {(line["message_id"], line["event_id"]) for line in self.lines(capsys)}
+        assert pairs == {("m0", ids[0]), ("m1", ids[1]), ("m2", ids[2])}
+
+    def test_names_the_invocation_in_every_line(
+        self, worker: Worker, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        ids = worker.create(2)
+
+        worker.consume([body(ids[0]), "not JSON", body("unknown")])
+        first = {line["request_id"] for line in self.lines(capsys)}
+        worker_of_first, worker.context = worker.context, FakeContext()
+        worker.consume([body(ids[1])])
+        second = {line["request_id"] for line in self.lines(capsys)}
+
+        assert first == {worker_of_first.aws_request_id}
+        assert second == {worker.context.aws_request_id}
+
+    def test_tells_where_an_error_came_from(self, worker: Worker, capsys: pytest.CaptureFixture[str]) -> None:
+        worker.llm = ScriptedLLM([RuntimeError("a bug")])
+        ids = worker.create(1)
+
+        worker.consume([body(ids[0])])
+
+        (line,) = self.lines(capsys)
+        assert (line["level"], line["message"], line["error"]) == ("ERROR", "record failed", "RuntimeError")
+        assert (line["event_id"], line["step"]) == (ids[0], "summary")
+        assert line["at"][-1].startswith("fakes.py:")
+
+    def test_tells_why_a_job_was_put_off(self, worker: Worker, capsys: pytest.CaptureFixture[str]) -> None:
+        worker.llm = ScriptedLLM([TransientModelError("the model's server answered 503")])
+
+        worker.consume([body(worker.create(1)[0])])
+
+        (line,) = self.lines(capsys)
+        assert (line["message"], line["reason"]) == ("step put off", "the model's server answered 503")
+
+    @pytest.mark.parametrize(
+        "llm",
+        [
+            pytest.param(ScriptedLLM([{"summary": MARK}, CHECKLIST, DIAGRAM]), id="a good answer"),
+            pytest.param(ScriptedLLM([{"summary": 1, MARK: MARK}] * 3), id="answers of another shape"),
+            pytest.param(ScriptedLLM([MARK] * 3), id="answers that are no objects"),
+            pytest.param(ScriptedLLM([RuntimeError(MARK)]), id="an unexpected error"),
+            pytest.param(ScriptedLLM([{"summary": MARK}, KeyError(MARK)]), id="an unexpected error later"),
+        ],
+    )
+    def test_never_shows_a_text(
+        self, worker: Worker, capsys: pytest.CaptureFixture[str], llm: ScriptedLLM
+    ) -> None:
+        worker.llm = llm
+
+        worker.consume([body(worker.create(1, text=f"Passwords must be long. {MARK}")[0])])
+
+        assert llm.requests, "the text was on its way"
+        assert MARK in llm.requests[0].input
+        assert not [line for line in self.lines(capsys) if MARK in json.dumps(line)]
+
+    @pytest.mark.parametrize("malformed", [MARK, json.dumps({"event_id": 7, MARK: MARK}), json.dumps([MARK])])
+    def test_never_shows_a_message_that_is_not_one_of_ours(
+        self, worker: Worker, capsys: pytest.CaptureFixture[str], malformed: str
+    ) -> None:
+        worker.consume([malformed])
+
+        (line,) = self.lines(capsys)
+        assert (line["error"], line["message_id"]) == ("MalformedMessage", "m0")
+        assert MARK not in json.dumps(line)

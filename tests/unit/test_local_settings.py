@@ -1,0 +1,63 @@
+from pathlib import Path
+
+import pytest
+
+from local.emulator import child_environment
+from local.settings import Settings
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".env").write_text("OPENAI_MODEL=from-file\nOPENAI_BASE_URL=http://file/v1\n")
+    monkeypatch.setenv("OPENAI_MODEL", "from-environment")
+
+    settings = Settings.load(tmp_path)
+
+    assert settings == Settings(openai_model="from-environment", openai_base_url="http://file/v1")
+
+
+def test_an_empty_key_in_the_environment_overrules_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".env").write_text("OPENAI_API_KEY=sk-from-file\n")
+    monkeypatch.setenv("OPENAI_API_KEY", "")
+
+    assert Settings.load(tmp_path).offline
+
+
+@pytest.mark.parametrize(
+    ("values", "offline"),
+    [
+        ({}, True),
+        ({"OPENAI_API_KEY": "", "OPENAI_BASE_URL": "  "}, True),
+        ({"OPENAI_API_KEY": "sk-1"}, False),
+        ({"OPENAI_BASE_URL": "http://127.0.0.1:8080/v1"}, False),
+    ],
+)
+def test_the_offline_model_answers_without_a_key_and_a_server(values: dict[str, str], offline: bool) -> None:
+    assert Settings.of(values).offline is offline
+
+
+def test_a_key_is_never_shown() -> None:
+    assert "sk-secret" not in repr(Settings.of({"OPENAI_API_KEY": "sk-secret"}))
+
+
+def test_functions_do_not_see_the_developers_credentials_but_their_certificates() -> None:
+    caller = {
+        "AWS_PROFILE": "production",
+        "AWS_ACCESS_KEY_ID": "AKIAREAL",
+        "AWS_SECRET_ACCESS_KEY": "real",
+        "AWS_SESSION_TOKEN": "real",
+        "AWS_ENDPOINT_URL": "https://elsewhere",
+        "OPENAI_API_KEY": "sk-real",
+        "SERVICES": "s3",
+        "PATH": "/bin",
+        "AWS_CA_BUNDLE": "/ca.pem",
+        "NO_PROXY": "intranet",
+    }
+
+    environment = child_environment(caller, {"OPENAI_API_KEY": "from-the-stack"})
+
+    assert environment["AWS_ACCESS_KEY_ID"] == environment["AWS_SECRET_ACCESS_KEY"] == "test"
+    assert environment["OPENAI_API_KEY"] == "from-the-stack"
+    assert environment["PATH"] == "/bin"
+    assert environment["AWS_CA_BUNDLE"] == "/ca.pem"
+    assert environment["NO_PROXY"] == "intranet,127.0.0.1,localhost"
+    assert not {"AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "SERVICES"} & environment.keys()

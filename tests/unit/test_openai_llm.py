@@ -1,0 +1,527 @@
+"""The adapter to OpenAI, through the real SDK, with a server that lives in this process."""
+
+import asyncio
+import json
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import httpx2
+import pytest
+from pydantic import BaseModel
+
+from jobchain.errors import ModelError, PermanentModelError, TransientModelError
+from jobchain.llm import ModelAnswer, ModelRequest
+from jobchain.model import Usage
+from jobchain_worker.openai_llm import OpenAILLM, create_client
+
+KEY = "sk-made-up-0001"
+MARK = "a text that nobody else may read"
+WORDS = f"provider's own words about {MARK} and {KEY}"
+TIMEOUT = timedelta(seconds=30)
+TINY = timedelta(milliseconds=20)
+
+
+class Detail(BaseModel):
+    page: int
+
+
+class Answer(BaseModel):
+    summary: str
+    details: list[Detail]
+
+
+class Strict(Answer, extra="forbid"):
+    """What an answer's schema is like in a chain."""
+
+
+REQUEST = ModelRequest("You summarize.", MARK, Strict)
+
+
+def message(*parts: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed", "content": list(parts)}
+
+
+def text(value: str) -> dict[str, Any]:
+    return {"type": "output_text", "text": value, "annotations": []}
+
+
+def reply(**changes: Any) -> dict[str, Any]:
+    """A response as the Responses API sends it."""
+    return {
+        "id": "resp_1",
+        "object": "response",
+        "created_at": 1763805600,
+        "model": "gpt-6-luna-2026-09-30",
+        "status": "completed",
+        "error": None,
+        "incomplete_details": None,
+        "output": [message(text('{"summary": "x", "details": []}'))],
+        "parallel_tool_calls": True,
+        "tool_choice": "auto",
+        "tools": [],
+        "usage": {
+            "input_tokens": 812,
+            "input_tokens_details": {"cached_tokens": 64},
+            "output_tokens": 140,
+            "output_tokens_details": {"reasoning_tokens": 32},
+            "total_tokens": 952,
+        },
+        **changes,
+    }
+
+
+def without(content: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in content.items() if key != name}
+
+
+def fault(code: str | None) -> dict[str, Any]:
+    return {"error": {"message": WORDS, "type": "some_type", "param": None, "code": code}}
+
+
+async def key() -> str:
+    return KEY
+
+
+class Server:
+    """Answers every request with the same `answer`, or raises it."""
+
+    def __init__(self) -> None:
+        self.answer: httpx2.Response | Exception = httpx2.Response(200, json=reply())
+        self.requests: list[httpx2.Request] = []
+
+    async def __call__(self, request: httpx2.Request) -> httpx2.Response:
+        self.requests.append(request)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+    def says(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
+        self.answer = httpx2.Response(status, json=body, headers=headers)
+
+    @property
+    def body(self) -> dict[str, Any]:
+        (request,) = self.requests
+        content: dict[str, Any] = json.loads(request.content)
+        return content
+
+    async def ask_async(self, timeout: timedelta = TIMEOUT, api_key: Callable[[], Awaitable[str]] = key) -> ModelAnswer:
+        async with httpx2.AsyncClient(transport=httpx2.MockTransport(self)) as http_client:
+            client = create_client("https://models.example.com/v1", api_key, timeout, http_client)
+            return await OpenAILLM(client, "gpt-6-luna", timeout, 500).ask(REQUEST)
+
+    def ask(self, timeout: timedelta = TIMEOUT, api_key: Callable[[], Awaitable[str]] = key) -> ModelAnswer:
+        return asyncio.run(self.ask_async(timeout, api_key))
+
+    def transient(self) -> TransientModelError:
+        """The error that `ask` raises, after a look at what it tells."""
+        with pytest.raises(TransientModelError) as caught:
+            self.ask()
+        tells_nothing(caught.value)
+        return caught.value
+
+    def permanent(self) -> PermanentModelError:
+        with pytest.raises(PermanentModelError) as caught:
+            self.ask()
+        tells_nothing(caught.value)
+        return caught.value
+
+
+def tells_nothing(error: ModelError) -> None:
+    """Neither the text nor the key nor the provider's words, not even in a traceback."""
+    told = str(error) + repr(error) + "".join(traceback.format_exception(error))
+    assert MARK not in told
+    assert KEY not in told
+    assert "own words" not in told
+
+
+@pytest.fixture
+def server() -> Server:
+    return Server()
+
+
+class TestWhatIsSent:
+    def test_is_one_post_to_the_configured_server_with_the_key(self, server: Server) -> None:
+        server.ask()
+
+        (request,) = server.requests
+        assert (request.method, str(request.url)) == ("POST", "https://models.example.com/v1/responses")
+        assert request.headers["Authorization"] == f"Bearer {KEY}"
+
+    def test_is_the_instructions_and_the_material_apart(self, server: Server) -> None:
+        server.ask()
+
+        assert server.body["instructions"] == "You summarize."
+        assert server.body["input"] == MARK
+
+    def test_names_the_model_and_the_most_tokens_to_write(self, server: Server) -> None:
+        server.ask()
+
+        assert (server.body["model"], server.body["max_output_tokens"]) == ("gpt-6-luna", 500)
+
+    def test_asks_the_server_not_to_store_the_texts(self, server: Server) -> None:
+        server.ask()
+
+        assert server.body["store"] is False
+
+    def test_asks_for_strict_json_of_the_answers_schema(self, server: Server) -> None:
+        server.ask()
+
+        sent = server.body["text"]["format"]
+        assert (sent["type"], sent["strict"], sent["name"]) == ("json_schema", True, "Strict")
+        assert sent["schema"]["additionalProperties"] is False
+        assert sent["schema"]["required"] == list(sent["schema"]["properties"]) == ["summary", "details"]
+
+    def test_has_time_limits_for_the_connection_and_the_answer(self, server: Server) -> None:
+        server.ask(timeout=timedelta(seconds=75))
+
+        (request,) = server.requests
+        assert request.extensions["timeout"]["connect"] == 5
+        assert request.extensions["timeout"]["read"] == 75
+
+    def test_carries_the_key_as_it_is_now(self, server: Server) -> None:
+        keys = iter(["old", "new"])
+
+        async def rotated() -> str:
+            return next(keys)
+
+        async def ask_twice() -> None:
+            async with httpx2.AsyncClient(transport=httpx2.MockTransport(server)) as http_client:
+                client = create_client("https://models.example.com/v1", rotated, TIMEOUT, http_client)
+                llm = OpenAILLM(client, "gpt-6-luna", TIMEOUT, 500)
+                await llm.ask(REQUEST)
+                await llm.ask(REQUEST)
+
+        asyncio.run(ask_twice())
+
+        assert [r.headers["Authorization"] for r in server.requests] == ["Bearer old", "Bearer new"]
+
+
+class TestAnAnswer:
+    def test_is_the_text_with_the_model_that_wrote_it_and_its_tokens(self, server: Server) -> None:
+        assert server.ask() == ModelAnswer(
+            model="gpt-6-luna-2026-09-30",
+            usage=Usage(input_tokens=812, cached_tokens=64, output_tokens=140, reasoning_tokens=32),
+            text='{"summary": "x", "details": []}',
+        )
+
+    def test_may_come_after_reasoning(self, server: Server) -> None:
+        thought = {
+            "type": "reasoning",
+            "id": "rs_1",
+            "summary": [],
+            "content": [{"type": "reasoning_text", "text": "hm"}],
+        }
+        server.says(200, reply(output=[thought, message(text("{}"))]))
+
+        assert server.ask().text == "{}"
+
+    def test_may_come_in_parts(self, server: Server) -> None:
+        server.says(200, reply(output=[message(text('{"a"'), text(": 1}"))]))
+
+        assert server.ask().text == '{"a": 1}'
+
+    @pytest.mark.parametrize("output", [[], [message()], [message(text(" \n"))], [{"type": "reasoning", "id": "r"}]])
+    def test_without_text_is_a_complaint_and_its_tokens_count(self, server: Server, output: Any) -> None:
+        server.says(200, reply(output=output))
+
+        answer = server.ask()
+
+        assert (answer.text, answer.complaint) == (None, "it was empty")
+        assert answer.usage.output_tokens == 140
+
+    def test_that_was_cut_off_is_a_complaint_and_its_tokens_count(self, server: Server) -> None:
+        cut = reply(
+            status="incomplete", incomplete_details={"reason": "max_output_tokens"}, output=[message(text('{"su'))]
+        )
+        server.says(200, cut)
+
+        answer = server.ask()
+
+        assert (answer.text, answer.complaint) == (None, "it was cut off: be shorter")
+        assert answer.usage.output_tokens == 140
+
+    @pytest.mark.parametrize("content", [reply(usage=None), without(reply(), "usage")])
+    def test_without_usage_is_taken_all_the_same(self, server: Server, content: dict[str, Any]) -> None:
+        server.says(200, content)
+
+        answer = server.ask()
+
+        assert answer.text is not None
+        assert answer.usage == Usage()
+
+    @pytest.mark.parametrize("name", ["error", "incomplete_details", "tools"])
+    def test_without_what_we_can_spare_is_taken(self, server: Server, name: str) -> None:
+        server.says(200, without(reply(), name))
+
+        assert server.ask().text is not None
+
+    @pytest.mark.parametrize(
+        "details",
+        [
+            {},
+            {"input_tokens_details": None, "output_tokens_details": None},
+            {"input_tokens_details": {}, "output_tokens_details": {"reasoning_tokens": None}},
+        ],
+    )
+    def test_may_leave_the_details_of_its_usage_out(self, server: Server, details: dict[str, Any]) -> None:
+        server.says(200, reply(usage={"input_tokens": 5, "output_tokens": 2, **details}))
+
+        assert server.ask().usage == Usage(input_tokens=5, output_tokens=2)
+
+
+class TestAStatusThatPasses:
+    @pytest.mark.parametrize("status", [408, 409, 429, 500, 502, 503, 504, 529])
+    def test_is_transient_and_named_in_the_error(self, server: Server, status: int) -> None:
+        server.says(status, fault(None))
+
+        error = server.transient()
+
+        assert str(error) == f"the model's server answered {status}"
+        assert error.retry_after is None
+
+    @pytest.mark.parametrize("status", [408, 409, 429, 500, 503])
+    def test_is_not_tried_again_by_the_client(self, server: Server, status: int) -> None:
+        server.says(status, fault(None), {"Retry-After": "0"})
+
+        server.transient()
+
+        assert len(server.requests) == 1
+
+    @pytest.mark.parametrize("status", [429, 503])
+    def test_tells_how_many_seconds_the_server_asks_us_to_wait(self, server: Server, status: int) -> None:
+        server.says(status, fault(None), {"Retry-After": "130"})
+
+        assert server.transient().retry_after == timedelta(seconds=130)
+
+    def test_tells_until_when_the_server_asks_us_to_wait(self, server: Server) -> None:
+        until = datetime.now(UTC) + timedelta(minutes=3)
+        server.says(429, fault(None), {"Retry-After": format_datetime(until, usegmt=True)})
+
+        waiting = server.transient().retry_after
+
+        assert waiting is not None
+        assert timedelta(minutes=2) < waiting <= timedelta(minutes=3)
+
+    def test_asks_for_no_wait_until_a_time_that_has_passed(self, server: Server) -> None:
+        server.says(429, fault(None), {"Retry-After": "Sun, 06 Nov 1994 08:49:37 GMT"})
+
+        assert server.transient().retry_after == timedelta(0)
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            "",
+            "soon",
+            "-5",
+            "1.5",
+            "1e9",
+            "12 parsecs",
+            "Fri, 32 Nov 2026 10:00:00 GMT",
+            "Fri, 20 Nov 99999999999999999999 10:00:00 GMT",
+            "Fri, 20 Nov 2026 10:00:00 +9999999999999",
+        ],
+    )
+    def test_with_a_wait_that_nobody_can_read_has_none(self, server: Server, value: str) -> None:
+        server.says(429, fault(None), {"Retry-After": value})
+
+        assert server.transient().retry_after is None
+
+    @pytest.mark.parametrize("value", ["9" * 30, "Fri, 31 Dec 9999 23:59:59 GMT"])
+    def test_may_ask_for_any_wait(self, server: Server, value: str) -> None:
+        server.says(429, fault(None), {"Retry-After": value})
+
+        waiting = server.transient().retry_after
+
+        assert waiting is not None
+        assert waiting > timedelta(days=365)
+
+    def test_counts_with_any_body(self, server: Server) -> None:
+        server.answer = httpx2.Response(502, html=f"<html>{WORDS}</html>")
+
+        assert str(server.transient()) == "the model's server answered 502"
+
+
+class TestAStatusThatStays:
+    @pytest.mark.parametrize(
+        ("status", "type_"),
+        [
+            (400, "model_request_refused"),
+            (401, "model_unauthorized"),
+            (403, "model_forbidden"),
+            (404, "model_not_found"),
+            (413, "model_request_refused"),
+            (422, "model_request_refused"),
+        ],
+    )
+    def test_is_permanent_and_named_in_the_error(self, server: Server, status: int, type_: str) -> None:
+        server.says(status, fault("some_code"))
+
+        error = server.permanent()
+
+        assert error.type == type_
+        assert f"(it answered {status})" in str(error)
+        assert len(server.requests) == 1
+
+    @pytest.mark.parametrize("body", ["text", [], {}, {"error": WORDS}, {"error": {"code": 7}}, None])
+    def test_counts_with_any_body(self, server: Server, body: Any) -> None:
+        server.says(400, body)
+
+        assert server.permanent().type == "model_request_refused"
+
+    def test_is_no_quota_where_the_code_says_so(self, server: Server) -> None:
+        server.says(429, fault("insufficient_quota"), {"Retry-After": "1"})
+
+        assert server.permanent().type == "model_quota_exceeded"
+        assert len(server.requests) == 1
+
+    @pytest.mark.parametrize("code", ["content_filter", "content_policy_violation"])
+    def test_is_the_content_filter_where_the_code_says_so(self, server: Server, code: str) -> None:
+        server.says(400, fault(code))
+
+        assert server.permanent().type == "content_filtered"
+
+
+class TestAServerThatCannotBeReached:
+    @pytest.mark.parametrize(
+        "error",
+        [
+            httpx2.ConnectError(WORDS),
+            httpx2.ConnectTimeout(WORDS),
+            httpx2.ReadTimeout(WORDS),
+            httpx2.ReadError(WORDS),
+            httpx2.RemoteProtocolError(WORDS),
+        ],
+    )
+    def test_is_transient_and_asked_once(self, server: Server, error: Exception) -> None:
+        server.answer = error
+
+        assert str(server.transient()) == "the model's server can't be reached"
+        assert len(server.requests) == 1
+
+    def test_is_given_up_after_the_timeout_where_it_never_answers(self, server: Server) -> None:
+        async def never(request: httpx2.Request) -> httpx2.Response:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        async def ask() -> None:
+            async with httpx2.AsyncClient(transport=httpx2.MockTransport(never)) as http_client:
+                client = create_client(None, key, TINY, http_client)
+                await OpenAILLM(client, "gpt-6-luna", TINY, 500).ask(REQUEST)
+
+        with pytest.raises(TransientModelError, match="did not answer in time"):
+            asyncio.run(ask())
+
+    def test_is_given_up_after_the_timeout_where_it_trickles(self, server: Server) -> None:
+        async def trickle() -> AsyncIterator[bytes]:
+            while True:
+                yield b" "
+                await asyncio.sleep(0)
+
+        server.answer = httpx2.Response(200, headers={"Content-Type": "application/json"}, content=trickle())
+
+        with pytest.raises(TransientModelError, match="did not answer in time"):
+            server.ask(timeout=TINY)
+
+
+class TestAnAnswerThatIsNotOne:
+    @pytest.mark.parametrize(
+        "response",
+        [
+            pytest.param(httpx2.Response(200, html=f"<html>{WORDS}</html>"), id="HTML"),
+            pytest.param(
+                httpx2.Response(200, text=f"<html>{WORDS}</html>", headers={"Content-Type": "application/json"}),
+                id="HTML that claims to be JSON",
+            ),
+            pytest.param(
+                httpx2.Response(
+                    200, content=b'{"model": "' + MARK.encode(), headers={"Content-Type": "application/json"}
+                ),
+                id="broken JSON",
+            ),
+            pytest.param(
+                httpx2.Response(200, content=b'{"model": "\xff\xfe"}', headers={"Content-Type": "application/json"}),
+                id="JSON that is not UTF-8",
+            ),
+            pytest.param(
+                httpx2.Response(200, content=b"[" * 100_000, headers={"Content-Type": "application/json"}),
+                id="JSON nested without end",
+            ),
+            pytest.param(httpx2.Response(200, content=b"", headers={"Content-Type": "application/json"}), id="nothing"),
+            pytest.param(httpx2.Response(200, json={}), id="{}"),
+            pytest.param(httpx2.Response(200, json=[]), id="[]"),
+            pytest.param(httpx2.Response(200, json=[WORDS]), id="a list"),
+            pytest.param(httpx2.Response(200, json=WORDS), id="a text"),
+            pytest.param(httpx2.Response(200, json=None), id="null"),
+            pytest.param(httpx2.Response(200, json=7), id="a number"),
+            pytest.param(httpx2.Response(200, json=fault(None)), id="an error"),
+            pytest.param(httpx2.Response(200, json=reply(output=None)), id="no output"),
+            pytest.param(httpx2.Response(200, json=reply(output=WORDS)), id="a text as output"),
+            pytest.param(httpx2.Response(200, json=reply(output=[WORDS])), id="a text as an item"),
+            pytest.param(httpx2.Response(200, json=reply(status=None)), id="no status"),
+            pytest.param(httpx2.Response(200, json=without(reply(), "model")), id="no model"),
+        ],
+    )
+    def test_is_transient_and_quotes_nothing(self, server: Server, response: httpx2.Response) -> None:
+        server.answer = response
+
+        assert str(server.transient()).startswith("the model's server did not answer")
+
+
+class TestAResponseThatDidNotComplete:
+    def test_fails_for_good_where_the_content_filter_stopped_it(self, server: Server) -> None:
+        server.says(200, reply(status="incomplete", incomplete_details={"reason": "content_filter"}))
+
+        assert server.permanent().type == "content_filtered"
+
+    @pytest.mark.parametrize("code", ["server_error", "rate_limit_exceeded"])
+    def test_is_transient_where_the_server_failed(self, server: Server, code: str) -> None:
+        server.says(200, reply(status="failed", output=[], error={"code": code, "message": WORDS}))
+
+        assert str(server.transient()) == "the model's server failed"
+
+    @pytest.mark.parametrize("error", [{"code": "invalid_prompt", "message": WORDS}, None])
+    def test_fails_for_good_where_the_server_gave_it_up(self, server: Server, error: Any) -> None:
+        server.says(200, reply(status="failed", output=[], error=error))
+
+        assert server.permanent().type == "model_failed"
+
+    def test_fails_for_good_where_the_model_refused(self, server: Server) -> None:
+        server.says(200, reply(output=[message({"type": "refusal", "refusal": WORDS})]))
+
+        assert server.permanent().type == "model_refused"
+
+
+def test_a_key_that_cannot_be_read_comes_out_as_it_is(server: Server) -> None:
+    original = TransientModelError("the model's API key can't be read")
+
+    async def unreadable() -> str:
+        raise original
+
+    with pytest.raises(TransientModelError) as caught:
+        server.ask(api_key=unreadable)
+
+    assert caught.value is original
+    assert server.requests == []
+
+
+def test_a_cancelled_call_stays_cancelled(server: Server) -> None:
+    async def cancel() -> None:
+        arrived = asyncio.Event()
+
+        async def hang(request: httpx2.Request) -> httpx2.Response:
+            arrived.set()
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        async with httpx2.AsyncClient(transport=httpx2.MockTransport(hang)) as http_client:
+            client = create_client(None, key, TIMEOUT, http_client)
+            call = asyncio.create_task(OpenAILLM(client, "gpt-6-luna", TIMEOUT, 500).ask(REQUEST))
+            await arrived.wait()
+            call.cancel()
+            await call
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(cancel())

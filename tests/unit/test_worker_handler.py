@@ -1,0 +1,146 @@
+"""The worker's composition root, and what each function's import brings along."""
+
+import asyncio
+import importlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from types import ModuleType
+
+import boto3
+import pytest
+from aws_lambda_powertools.utilities import parameters
+
+from jobchain.errors import SettingsError, TransientModelError
+from jobchain_worker.consumer import Consumer
+
+ENVIRONMENT = {
+    "TABLE_NAME": "jobs",
+    "QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/000000000000/jobs",
+    "OPENAI_MODEL": "gpt-6-luna",
+    "OPENAI_SECRET_NAME": "jobchain/openai-api-key",
+    "RETENTION_DAYS": "30",
+}
+
+
+def import_anew(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The worker's handler module, as a new process would import it."""
+    monkeypatch.delitem(sys.modules, "jobchain_worker.handler", raising=False)
+    return importlib.import_module("jobchain_worker.handler")
+
+
+@pytest.fixture
+def handler(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    return import_anew(monkeypatch)
+
+
+def read_key(handler: ModuleType, key: str | None = None, secret: str | None = None) -> str:
+    """The key that the handler's reader finds."""
+    settings = handler.WorkerSettings(
+        "jobs", "https://queue", "gpt-6-luna", openai_api_key=key, openai_secret_name=secret
+    )
+    found: str = asyncio.run(handler.api_key_reader(settings)())
+    return found
+
+
+@pytest.fixture
+def secret(aws: None) -> Iterator[str]:
+    """The name of a secret that holds a key."""
+    parameters.clear_caches()
+    boto3.client("secretsmanager").create_secret(Name="jobchain/key", SecretString=" sk-stored\n")
+    yield "jobchain/key"
+    parameters.clear_caches()
+
+
+class TestTheKey:
+    def test_comes_from_the_environment_where_it_is_there(self, handler: ModuleType, secret: str) -> None:
+        assert read_key(handler, key="sk-environment", secret=secret) == "sk-environment"
+
+    def test_comes_from_the_secret_else_without_its_white_space(
+        self, handler: ModuleType, secret: str
+    ) -> None:
+        assert read_key(handler, secret=secret) == "sk-stored"
+
+    def test_is_kept_for_a_while(self, handler: ModuleType, secret: str) -> None:
+        read_key(handler, secret=secret)
+        boto3.client("secretsmanager").put_secret_value(SecretId=secret, SecretString="sk-rotated")
+
+        assert read_key(handler, secret=secret) == "sk-stored"
+
+    def test_may_be_mended_later_where_there_is_no_such_secret(
+        self, handler: ModuleType, secret: str
+    ) -> None:
+        with pytest.raises(TransientModelError, match="can't be read from Secrets Manager"):
+            read_key(handler, secret="jobchain/other")
+
+    @pytest.mark.parametrize("content", [" \n", "sk-“quoted”"])
+    def test_may_be_mended_later_where_the_secret_holds_none(
+        self, handler: ModuleType, secret: str, content: str
+    ) -> None:
+        boto3.client("secretsmanager").put_secret_value(SecretId=secret, SecretString=content)
+
+        with pytest.raises(TransientModelError, match="holds none"):
+            read_key(handler, secret=secret)
+
+    def test_has_to_have_a_source(self, handler: ModuleType) -> None:
+        with pytest.raises(SettingsError, match="OPENAI_API_KEY, or OPENAI_SECRET_NAME"):
+            read_key(handler)
+
+
+class TestTheModule:
+    def test_builds_a_consumer_from_its_environment(self, handler: ModuleType) -> None:
+        assert isinstance(handler.consumer, Consumer)
+
+    def test_names_all_that_its_environment_lacks(
+        self, monkeypatch: pytest.MonkeyPatch, handler: ModuleType
+    ) -> None:
+        monkeypatch.delenv("TABLE_NAME")
+        monkeypatch.delenv("QUEUE_URL")
+
+        with pytest.raises(SettingsError) as caught:
+            import_anew(monkeypatch)
+
+        assert "TABLE_NAME" in str(caught.value)
+        assert "QUEUE_URL" in str(caught.value)
+        assert "OPENAI_MODEL" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("function", "stranger"),
+    [
+        ("jobchain_api", "openai"),
+        ("jobchain_api", "jobchain_worker"),
+        ("jobchain_api", "moto"),
+        ("jobchain_worker", "jobchain_api"),
+        ("jobchain_worker", "moto"),
+    ],
+)
+def test_a_function_imports_nothing_that_it_is_not_deployed_with(
+    imports: dict[str, set[str]], function: str, stranger: str
+) -> None:
+    assert function in imports[function]
+    assert stranger not in imports[function]
+
+
+@pytest.fixture(scope="module")
+def imports() -> dict[str, set[str]]:
+    """The top-level modules that a fresh process has after the import of each function's handler."""
+    return {name: imported_by(f"{name}.handler") for name in ("jobchain_api", "jobchain_worker")}
+
+
+def imported_by(module: str) -> set[str]:
+    program = f"import {module}, json, sys; print(json.dumps(sorted(sys.modules)))"
+    # A Lambda function has its credentials and its region from the platform.
+    platform = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        env={"PATH": os.environ["PATH"], **platform, **ENVIRONMENT},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return {name.partition(".")[0] for name in json.loads(result.stdout)}
