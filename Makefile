@@ -96,10 +96,11 @@ $(call compile,sam,requirements/sam.txt) && \
 $(call compile,dev,requirements/dev.txt) && \
 $(call compile,layer,layers/common/requirements.txt,--constraints requirements/dev.txt) && \
 $(call compile,api,functions/api/requirements.txt,--constraints requirements/dev.txt) && \
-$(call compile,worker,functions/worker/requirements.txt,--constraints requirements/dev.txt)
+$(call compile,worker,functions/worker/requirements.txt,--constraints requirements/dev.txt) && \
+$(call compile,sweeper,functions/sweeper/requirements.txt,--constraints requirements/dev.txt)
 endef
 LOCKED := requirements/uv.txt requirements/sam.txt requirements/dev.txt \
-	layers/common/requirements.txt functions/api/requirements.txt functions/worker/requirements.txt
+	layers/common/requirements.txt functions/api/requirements.txt functions/worker/requirements.txt functions/sweeper/requirements.txt
 
 .PHONY: lock
 lock: $(UV) ## write the requirements files from pyproject.toml (UPGRADE=1: with the newest versions)

@@ -30,7 +30,8 @@ def finished(http: httpx2.Client) -> Callable[[str], dict[str, Any]]:
     """Waits until a job is final, and gives it."""
 
     def wait(event_id: str) -> dict[str, Any]:
-        return poll(lambda: _if_final(http.get(f"/jobs/{event_id}").raise_for_status().json()))
+        job: dict[str, Any] = poll(lambda: _if_final(http.get(f"/jobs/{event_id}").raise_for_status().json()))
+        return job
 
     return wait
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -164,6 +164,16 @@ def local_command(project: Path, *arguments: str, **environment: str) -> "subpro
     )
 
 
+def read_until(output: IO[str], start: str) -> list[str]:
+    """The lines before the one that begins like this; the test's own time limit ends a wait in vain."""
+    lines: list[str] = []
+    for line in output:
+        if line.startswith(start):
+            return lines
+        lines.append(line)
+    raise AssertionError(f"the output ended without {start!r}: {lines}")
+
+
 @contextmanager
 def developing(project: Path, *arguments: str) -> Iterator[tuple["subprocess.Popen[str]", dict[str, Any]]]:
     """`dev`, and what its stack.json says once it is up."""
@@ -282,6 +292,7 @@ def test_a_redeployment_keeps_data_and_url_even_if_the_api_changes(stack: LocalS
         ("Timeout: 10", "Timeout: [", TemplateError),
         ("Timeout: 10", "Timeuot: 10", TemplateError),
         ("AWS::SQS::Queue", "AWS::SQS::Quue", DeployError),
+        ("Dead:\n", "Dead:\n    Properties: {VisibilityTimeout: 999999}\n", DeployError),
     ],
 )
 def test_a_broken_template_is_refused_and_the_next_good_one_is_deployed(
@@ -298,6 +309,7 @@ def test_a_broken_template_is_refused_and_the_next_good_one_is_deployed(
 
 def test_a_log_line_is_given_once_and_equal_lines_each_time(shared_stack: LocalStack) -> None:
     follower = LogFollower(shared_stack.clients)
+    follower.new_lines()
     messages: list[str] = []
     for _ in range(3):
         call(f"{shared_stack.api_url}/x")
@@ -419,7 +431,7 @@ def test_logs_follows_the_stack_that_dev_runs_until_it_stops(project: Path) -> N
         call(f"{said['api_url']}/x")
         with local_command(project, "logs") as logs:
             assert logs.stdout
-            assert any(line == "said 1\n" for line in iter(logs.stdout.readline, ""))
+            read_until(logs.stdout, "said 1")
 
             process.terminate()
 
@@ -440,6 +452,20 @@ def test_demo_names_a_file_that_it_can_not_read(project: Path) -> None:
 
     assert demo.returncode == 1
     assert errors.startswith("error: missing.md: No such file or directory")
+
+
+def test_demo_shows_the_result_and_with_keep_stays_up_until_it_is_told_to_stop() -> None:
+    free_of_charge = {"OPENAI_API_KEY": "", "OPENAI_BASE_URL": ""}
+    with local_command(ROOT, "demo", KEEP="1", **free_of_charge) as demo:
+        assert demo.stdout
+        lines = read_until(demo.stdout, "The stack stays up")
+        demo.send_signal(signal.SIGINT)
+        _, errors = demo.communicate(timeout=LIMIT)
+
+    assert (demo.returncode, errors) == (0, "")
+    assert any(line.startswith("  diagram: completed in") for line in lines)
+    assert any(line.startswith("[ ] ") for line in lines)
+    assert "flowchart TD\n" in lines
 
 
 def test_the_projects_own_template_runs_a_job_to_its_end() -> None:

@@ -73,7 +73,7 @@ def _event(method: str, path: str, body: str | None, headers: Mapping[str, str])
 
 @pytest.fixture
 def api(repository: JobRepository, queue: JobQueue, logger: Logger) -> Api:
-    return Api(JobService(repository, queue, timedelta(days=30), logger), logger)
+    return Api(JobService(repository, queue, timedelta(days=30), repository._clock, logger), logger)
 
 
 class TestCreatingAJob:
@@ -221,7 +221,7 @@ def test_a_job_stays_accepted_where_neither_queue_nor_table_answers_after_it_was
             raise Unavailable("the table does not answer")
 
     storing = StoresAndFalls(repository._client, TABLE, repository._clock)
-    api = Api(JobService(storing, Down(None, ""), timedelta(days=30), logger), logger)  # type: ignore[arg-type]
+    api = Api(JobService(storing, Down(None, ""), timedelta(days=30), repository._clock, logger), logger)  # type: ignore[arg-type]
 
     answer = api("POST", "/jobs", {"input_text": TEXT})
 

@@ -1,19 +1,21 @@
 """What becomes of a batch of SQS messages, and what the worker's log says of it."""
 
 import asyncio
+import io
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from jobchain.chains import CHAINS
 from jobchain.errors import TransientModelError
 from jobchain.llm import ModelAnswer, ModelRequest
 from jobchain.model import NewJob, Status
-from jobchain.observability import create_logger
 from jobchain.prices import PriceList
 from jobchain.queue import JobQueue
 from jobchain.repository import JobRepository
@@ -29,10 +31,13 @@ MARK = "a-text-that-no-log-may-show"
 
 
 @pytest.fixture
-def _event_loop() -> Iterator[None]:
-    """The loop that the batch processor finds, as it keeps the one that it finds."""
+def _event_loop(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Has batches run on one event loop, as in Lambda. It has one thread, as moto can't serve two."""
+    monkeypatch.setenv("LAMBDA_TASK_ROOT", "/var/task")
     with asyncio.Runner() as runner:
-        asyncio.set_event_loop(runner.get_loop())
+        loop = runner.get_loop()
+        loop.set_default_executor(ThreadPoolExecutor(max_workers=1))
+        asyncio.set_event_loop(loop)
         yield
         asyncio.set_event_loop(None)
 
@@ -40,10 +45,11 @@ def _event_loop() -> Iterator[None]:
 class Worker:
     """A consumer with moto's table and queue and a model that fits."""
 
-    def __init__(self, repository: JobRepository, queue: JobQueue, clock: FakeClock) -> None:
+    def __init__(self, repository: JobRepository, queue: JobQueue, clock: FakeClock, logger: Logger) -> None:
         self.repository = repository
         self._queue = queue
         self._clock = clock
+        self._logger = logger
         self.llm: ScriptedLLM = SchemaLLM()
         self.context = FakeContext()
 
@@ -57,7 +63,6 @@ class Worker:
 
     def consume(self, bodies: list[str]) -> list[str]:
         """The ids of the messages that SQS has to bring again; a message's id is `m` and its place."""
-        logger = create_logger()
         runner = Runner(
             repository=self.repository,
             queue=self._queue,
@@ -65,11 +70,12 @@ class Worker:
             chains=CHAINS,
             prices=PriceList.load(),
             call_time=timedelta(seconds=75),
+            first_backoff=timedelta(seconds=10),
             clock=self._clock,
-            logger=logger,
+            logger=self._logger,
         )
         records = [{"messageId": f"m{n}", "eventSource": "aws:sqs", "body": body} for n, body in enumerate(bodies)]
-        consumer = Consumer(runner, self._clock, logger)
+        consumer = Consumer(runner, self._clock, self._logger)
         response = consumer.consume({"Records": records}, cast(LambdaContext, self.context))
         return [failure["itemIdentifier"] for failure in response["batchItemFailures"]]
 
@@ -78,18 +84,9 @@ class Worker:
 
 
 @pytest.fixture
-def worker(
-    _event_loop: None,
-    repository: JobRepository,
-    queue: JobQueue,
-    clock: FakeClock,
-    monkeypatch: pytest.MonkeyPatch,
-    request: pytest.FixtureRequest,
-) -> Worker:
-    # Loggers of one name share what they write to, which is another one for each test.
-    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", request.node.nodeid)
-    monkeypatch.setenv("LOG_LEVEL", "DEBUG")
-    return Worker(repository, queue, clock)
+def worker(_event_loop: None, repository: JobRepository, queue: JobQueue, clock: FakeClock, logger: Logger) -> Worker:
+    logger.setLevel("DEBUG")
+    return Worker(repository, queue, clock, logger)
 
 
 def body(event_id: str) -> str:
@@ -179,75 +176,67 @@ class TestABatch:
 
     def test_without_enough_time_left_hands_its_jobs_on(self, worker: Worker) -> None:
         ids = worker.create(2)
-        # Enough for a call of 75 seconds, but not for what is kept for the last writes.
-        worker.context = FakeContext(remaining=timedelta(seconds=76))
+        worker.context = FakeContext(remaining=timedelta(seconds=74))
 
         assert worker.consume([body(event_id) for event_id in ids]) == []
         assert worker.statuses(ids) == {Status.PENDING}
         assert worker.llm.requests == []
 
 
+def lines(log: io.StringIO) -> list[dict[str, Any]]:
+    """What was logged: each line is an object of JSON."""
+    return [json.loads(line) for line in log.getvalue().splitlines()]
+
+
 class TestTheLog:
-    def lines(self, capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
-        """What was written: each line is an object of JSON."""
-        written = capsys.readouterr()
-        assert written.err == ""
-        return [json.loads(line) for line in written.out.splitlines()]
-
-    def test_names_the_job_and_the_step_in_every_line(
-        self, worker: Worker, capsys: pytest.CaptureFixture[str]
-    ) -> None:
+    def test_names_the_job_and_the_step_in_every_line(self, worker: Worker, log: io.StringIO) -> None:
         ids = worker.create(3)
 
         worker.consume([body(event_id) for event_id in ids])
 
-        lines = self.lines(capsys)
-        steps = [(line["event_id"], line["step"]) for line in lines if line["message"] == "step completed"]
+        found = lines(log)
+        steps = [(line["event_id"], line["step"]) for line in found if line["message"] == "step completed"]
         assert sorted(steps) == [(event_id, step) for event_id in ids for step in ("checklist", "diagram", "summary")]
-        assert {line["event_id"] for line in lines if line["message"] == "job completed"} == set(ids)
-        assert {line["tenant"] for line in lines} == {"local"}
+        assert {line["event_id"] for line in found if line["message"] == "job completed"} == set(ids)
+        assert {line["tenant"] for line in found} == {"local"}
 
-    def test_names_the_message_that_a_job_came_with(
-        self, worker: Worker, capsys: pytest.CaptureFixture[str]
-    ) -> None:
+    def test_names_the_message_that_a_job_came_with(self, worker: Worker, log: io.StringIO) -> None:
         ids = worker.create(3)
 
         worker.consume([body(event_id) for event_id in ids])
 
-        pairs = {(line["message_id"], line["event_id"]) for line in self.lines(capsys)}
+        pairs = {(line["message_id"], line["event_id"]) for line in lines(log)}
         assert pairs == {("m0", ids[0]), ("m1", ids[1]), ("m2", ids[2])}
 
-    def test_names_the_invocation_in_every_line(
-        self, worker: Worker, capsys: pytest.CaptureFixture[str]
-    ) -> None:
+    def test_names_the_invocation_in_every_line(self, worker: Worker, log: io.StringIO) -> None:
         ids = worker.create(2)
 
         worker.consume([body(ids[0]), "not JSON", body("unknown")])
-        first = {line["request_id"] for line in self.lines(capsys)}
-        worker_of_first, worker.context = worker.context, FakeContext()
+        first = lines(log)
+        assert {line["request_id"] for line in first} == {worker.context.aws_request_id}
+
+        worker.context = FakeContext()
         worker.consume([body(ids[1])])
-        second = {line["request_id"] for line in self.lines(capsys)}
+        second = lines(log)[len(first) :]
+        assert {line["request_id"] for line in second} == {worker.context.aws_request_id}
 
-        assert first == {worker_of_first.aws_request_id}
-        assert second == {worker.context.aws_request_id}
-
-    def test_tells_where_an_error_came_from(self, worker: Worker, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_tells_where_an_error_came_from(self, worker: Worker, log: io.StringIO) -> None:
         worker.llm = ScriptedLLM([RuntimeError("a bug")])
         ids = worker.create(1)
 
         worker.consume([body(ids[0])])
 
-        (line,) = self.lines(capsys)
+        (line,) = lines(log)
         assert (line["level"], line["message"], line["error"]) == ("ERROR", "record failed", "RuntimeError")
         assert (line["event_id"], line["step"]) == (ids[0], "summary")
         assert line["at"][-1].startswith("fakes.py:")
 
-    def test_tells_why_a_job_was_put_off(self, worker: Worker, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_tells_why_a_job_was_put_off(self, worker: Worker, log: io.StringIO) -> None:
         worker.llm = ScriptedLLM([TransientModelError("the model's server answered 503")])
 
         worker.consume([body(worker.create(1)[0])])
 
-        (line,) = self.lines(capsys)
+        (line,) = lines(log)
         assert (line["message"], line["reason"]) == ("step put off", "the model's server answered 503")
 
     @pytest.mark.parametrize(
@@ -261,22 +250,23 @@ class TestTheLog:
         ],
     )
     def test_never_shows_a_text(
-        self, worker: Worker, capsys: pytest.CaptureFixture[str], llm: ScriptedLLM
+        self, worker: Worker, log: io.StringIO, capfd: pytest.CaptureFixture[str], llm: ScriptedLLM
     ) -> None:
         worker.llm = llm
 
         worker.consume([body(worker.create(1, text=f"Passwords must be long. {MARK}")[0])])
 
-        assert llm.requests, "the text was on its way"
-        assert MARK in llm.requests[0].input
-        assert not [line for line in self.lines(capsys) if MARK in json.dumps(line)]
+        assert MARK in llm.requests[0].input, "the text was on its way"
+        assert lines(log)
+        assert MARK not in log.getvalue()
+        assert MARK not in "".join(capfd.readouterr())
 
     @pytest.mark.parametrize("malformed", [MARK, json.dumps({"event_id": 7, MARK: MARK}), json.dumps([MARK])])
     def test_never_shows_a_message_that_is_not_one_of_ours(
-        self, worker: Worker, capsys: pytest.CaptureFixture[str], malformed: str
+        self, worker: Worker, log: io.StringIO, malformed: str
     ) -> None:
         worker.consume([malformed])
 
-        (line,) = self.lines(capsys)
+        (line,) = lines(log)
         assert (line["error"], line["message_id"]) == ("MalformedMessage", "m0")
-        assert MARK not in json.dumps(line)
+        assert MARK not in log.getvalue()

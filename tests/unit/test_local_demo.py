@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from local.api_client import ApiError, read_answer
-from local.demo import EXAMPLE, Progress, TextError, printable, read_text, result_lines
+from local.demo import EXAMPLE, Progress, TextError, failure, printable, read_text, result_lines
 
 
 def step(name: str, status: str, seconds: int | None = None) -> dict[str, Any]:
@@ -52,21 +52,8 @@ def test_each_step_is_told_once_when_it_starts_and_once_when_it_ends() -> None:
 def test_the_result_has_a_box_for_each_item_of_the_checklist() -> None:
     lines = list(result_lines({"summary": "Short.", "checklist": ["One", "Two"], "diagram": "flowchart TD"}))
 
-    assert "
-".join(lines) == (
-        "
-Summary
-
-Short.
-
-Checklist
-
-[ ] One
-[ ] Two
-
-Diagram (Mermaid)
-
-flowchart TD"
+    assert "\n".join(lines) == (
+        "\nSummary\n\nShort.\n\nChecklist\n\n[ ] One\n[ ] Two\n\nDiagram (Mermaid)\n\nflowchart TD"
     )
 
 
@@ -79,3 +66,13 @@ def test_a_problem_is_shown_with_its_detail_its_places_and_the_requests_id() -> 
 
     with pytest.raises(ApiError, match=r"POST /jobs: 422, does not fit\n  input_text: too short \(request r-1\)"):
         read_answer("POST /jobs", 422, problem)
+
+
+def test_a_failed_job_is_told_with_its_step_its_kind_and_its_message() -> None:
+    job = {"status": "failed", "error": {"type": "model_refused", "message": "it said no", "step": "summary"}}
+
+    assert failure(job) == "the job failed in step summary: model_refused: it said no"
+
+
+def test_a_cancelled_job_is_told_without_an_error() -> None:
+    assert failure({"status": "cancelled", "error": None}) == "the job was cancelled"

@@ -107,13 +107,13 @@ class Server:
         content: dict[str, Any] = json.loads(request.content)
         return content
 
-    async def ask_async(self, timeout: timedelta = TIMEOUT, api_key: Callable[[], Awaitable[str]] = key) -> ModelAnswer:
+    async def ask_async(self, limit: timedelta = TIMEOUT, api_key: Callable[[], Awaitable[str]] = key) -> ModelAnswer:
         async with httpx2.AsyncClient(transport=httpx2.MockTransport(self)) as http_client:
-            client = create_client("https://models.example.com/v1", api_key, timeout, http_client)
-            return await OpenAILLM(client, "gpt-6-luna", timeout, 500).ask(REQUEST)
+            client = create_client("https://models.example.com/v1", api_key, limit, http_client)
+            return await OpenAILLM(client, "gpt-6-luna", limit, 500).ask(REQUEST)
 
-    def ask(self, timeout: timedelta = TIMEOUT, api_key: Callable[[], Awaitable[str]] = key) -> ModelAnswer:
-        return asyncio.run(self.ask_async(timeout, api_key))
+    def ask(self, limit: timedelta = TIMEOUT, api_key: Callable[[], Awaitable[str]] = key) -> ModelAnswer:
+        return asyncio.run(self.ask_async(limit, api_key))
 
     def transient(self) -> TransientModelError:
         """The error that `ask` raises, after a look at what it tells."""
@@ -175,7 +175,7 @@ class TestWhatIsSent:
         assert sent["schema"]["required"] == list(sent["schema"]["properties"]) == ["summary", "details"]
 
     def test_has_time_limits_for_the_connection_and_the_answer(self, server: Server) -> None:
-        server.ask(timeout=timedelta(seconds=75))
+        server.ask(limit=timedelta(seconds=75))
 
         (request,) = server.requests
         assert request.extensions["timeout"]["connect"] == 5
@@ -423,7 +423,7 @@ class TestAServerThatCannotBeReached:
         server.answer = httpx2.Response(200, headers={"Content-Type": "application/json"}, content=trickle())
 
         with pytest.raises(TransientModelError, match="did not answer in time"):
-            server.ask(timeout=TINY)
+            server.ask(limit=TINY)
 
 
 class TestAnAnswerThatIsNotOne:

@@ -14,7 +14,7 @@ from jobchain.errors import JobNotFound, PermanentModelError, TransientModelErro
 from jobchain.llm import ModelAnswer, ModelRequest
 from jobchain.model import Job, NewJob, Spending, Status, Usage
 from jobchain.prices import PriceList
-from jobchain.queue import JobQueue
+from jobchain.queue import MAX_DELAY, JobQueue
 from jobchain.repository import DISPATCH_GRACE, JobRepository
 from jobchain_worker.runner import MAX_TRIES, Runner
 from tests.conftest import Items, Messages
@@ -42,6 +42,7 @@ class Stage:
             chains=CHAINS,
             prices=PriceList.load(),
             call_time=CALL_TIME,
+            first_backoff=timedelta(seconds=10),
             clock=clock,
             logger=logger,
         )
@@ -179,6 +180,7 @@ class TestTransientErrors:
     def test_fail_the_job_after_so_many_tries_of_one_step(self, stage: Stage) -> None:
         for _ in range(MAX_TRIES - 1):
             assert stage.run(TransientModelError("the model's server answered 503")).status is Status.PENDING
+            stage.clock.advance(MAX_DELAY)
 
         job = stage.run(TransientModelError("the model's server answered 503"))
 
@@ -190,6 +192,7 @@ class TestTransientErrors:
     def test_are_counted_for_each_step_on_its_own(self, stage: Stage) -> None:
         for _ in range(MAX_TRIES - 1):
             stage.run(TransientModelError("503"))
+            stage.clock.advance(MAX_DELAY)
 
         job = stage.run(SUMMARY, TransientModelError("503"))
 

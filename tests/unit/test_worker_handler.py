@@ -7,22 +7,26 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from types import ModuleType
+from typing import Any
 
 import boto3
 import pytest
 from aws_lambda_powertools.utilities import parameters
 
 from jobchain.errors import SettingsError, TransientModelError
+from jobchain.settings import load_settings
 from jobchain_worker.consumer import Consumer
 
-ENVIRONMENT = {
-    "TABLE_NAME": "jobs",
-    "QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/000000000000/jobs",
-    "OPENAI_MODEL": "gpt-6-luna",
-    "OPENAI_SECRET_NAME": "jobchain/openai-api-key",
-    "RETENTION_DAYS": "30",
-}
+FUNCTIONS = {"jobchain_api": "ApiFunction", "jobchain_worker": "WorkerFunction"}
+
+
+def environment(template: dict[str, Any], function: str) -> dict[str, str]:
+    """The variables that the template gives to a function, each with a value that will do."""
+    own = template["Resources"][function]["Properties"]["Environment"]["Variables"]
+    names = {*template["Globals"]["Function"]["Environment"]["Variables"], *own} - {"LOG_LEVEL"}
+    return dict.fromkeys(names, "1")
 
 
 def import_anew(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
@@ -32,17 +36,16 @@ def import_anew(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 @pytest.fixture
-def handler(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    for name, value in ENVIRONMENT.items():
+def handler(template: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    for name, value in environment(template, "WorkerFunction").items():
         monkeypatch.setenv(name, value)
     return import_anew(monkeypatch)
 
 
 def read_key(handler: ModuleType, key: str | None = None, secret: str | None = None) -> str:
     """The key that the handler's reader finds."""
-    settings = handler.WorkerSettings(
-        "jobs", "https://queue", "gpt-6-luna", openai_api_key=key, openai_secret_name=secret
-    )
+    loaded = load_settings(handler.WorkerSettings, os.environ)
+    settings = replace(loaded, openai_api_key=key, openai_secret_name=secret)
     found: str = asyncio.run(handler.api_key_reader(settings)())
     return found
 
@@ -50,19 +53,17 @@ def read_key(handler: ModuleType, key: str | None = None, secret: str | None = N
 @pytest.fixture
 def secret(aws: None) -> Iterator[str]:
     """The name of a secret that holds a key."""
-    parameters.clear_caches()
+    parameters.clear_caches()  # type: ignore[no-untyped-call]
     boto3.client("secretsmanager").create_secret(Name="jobchain/key", SecretString=" sk-stored\n")
     yield "jobchain/key"
-    parameters.clear_caches()
+    parameters.clear_caches()  # type: ignore[no-untyped-call]
 
 
 class TestTheKey:
     def test_comes_from_the_environment_where_it_is_there(self, handler: ModuleType, secret: str) -> None:
         assert read_key(handler, key="sk-environment", secret=secret) == "sk-environment"
 
-    def test_comes_from_the_secret_else_without_its_white_space(
-        self, handler: ModuleType, secret: str
-    ) -> None:
+    def test_comes_from_the_secret_else_without_its_white_space(self, handler: ModuleType, secret: str) -> None:
         assert read_key(handler, secret=secret) == "sk-stored"
 
     def test_is_kept_for_a_while(self, handler: ModuleType, secret: str) -> None:
@@ -71,9 +72,7 @@ class TestTheKey:
 
         assert read_key(handler, secret=secret) == "sk-stored"
 
-    def test_may_be_mended_later_where_there_is_no_such_secret(
-        self, handler: ModuleType, secret: str
-    ) -> None:
+    def test_may_be_mended_later_where_there_is_no_such_secret(self, handler: ModuleType, secret: str) -> None:
         with pytest.raises(TransientModelError, match="can't be read from Secrets Manager"):
             read_key(handler, secret="jobchain/other")
 
@@ -95,9 +94,7 @@ class TestTheModule:
     def test_builds_a_consumer_from_its_environment(self, handler: ModuleType) -> None:
         assert isinstance(handler.consumer, Consumer)
 
-    def test_names_all_that_its_environment_lacks(
-        self, monkeypatch: pytest.MonkeyPatch, handler: ModuleType
-    ) -> None:
+    def test_names_all_that_its_environment_lacks(self, monkeypatch: pytest.MonkeyPatch, handler: ModuleType) -> None:
         monkeypatch.delenv("TABLE_NAME")
         monkeypatch.delenv("QUEUE_URL")
 
@@ -127,18 +124,21 @@ def test_a_function_imports_nothing_that_it_is_not_deployed_with(
 
 
 @pytest.fixture(scope="module")
-def imports() -> dict[str, set[str]]:
+def imports(template: dict[str, Any]) -> dict[str, set[str]]:
     """The top-level modules that a fresh process has after the import of each function's handler."""
-    return {name: imported_by(f"{name}.handler") for name in ("jobchain_api", "jobchain_worker")}
+    return {
+        package: imported_by(f"{package}.handler", environment(template, function))
+        for package, function in FUNCTIONS.items()
+    }
 
 
-def imported_by(module: str) -> set[str]:
+def imported_by(module: str, variables: dict[str, str]) -> set[str]:
     program = f"import {module}, json, sys; print(json.dumps(sorted(sys.modules)))"
     # A Lambda function has its credentials and its region from the platform.
     platform = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
     result = subprocess.run(
         [sys.executable, "-c", program],
-        env={"PATH": os.environ["PATH"], **platform, **ENVIRONMENT},
+        env={"PATH": os.environ["PATH"], **platform, **variables},
         capture_output=True,
         text=True,
         check=True,

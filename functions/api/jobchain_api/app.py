@@ -21,6 +21,13 @@ POLL_SECONDS = 1
 # A text of 100,000 characters of any script, each escaped as \uXXXX, fits in with its metadata.
 MAX_BODY_CHARACTERS = 1_500_000
 
+_ALLOWED = {
+    "/jobs": ("POST",),
+    "/jobs/<event_id>": ("GET", "DELETE"),
+    "/jobs/<event_id>/cancel": ("POST",),
+    "/jobs/<event_id>/retry": ("POST",),
+    "/health": ("GET",),
+}
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 
 
@@ -28,7 +35,15 @@ def create_app(service: JobService, logger: Logger) -> APIGatewayRestResolver:
     """The resolver with every route, on top of `service`."""
     app = APIGatewayRestResolver(enable_validation=True, json_body_deserializer=read_json)
     register_problems(app, logger)
+    _add_routes_of_jobs(app, service, logger)
+    _add_routes_of_one_job(app, service, logger)
+    for path, allowed in _ALLOWED.items():
+        refuse = method_not_allowed(app, ", ".join(allowed))
+        app.route(path, method=sorted(_METHODS - set(allowed)), include_in_schema=False)(refuse)
+    return app
 
+
+def _add_routes_of_jobs(app: APIGatewayRestResolver, service: JobService, logger: Logger) -> None:
     @app.post("/jobs", status_code=HTTPStatus.CREATED.value)
     def create_job(
         request: Annotated[CreateJob, Body()],
@@ -47,6 +62,14 @@ def create_app(service: JobService, logger: Logger) -> APIGatewayRestResolver:
         created = JobCreated(event_id=job.event_id, status=job.status, created_at=job.created_at)
         return _json(status, created.model_dump_json(), headers)
 
+    @app.get("/health")
+    def health() -> Response[str]:
+        if outages := service.outages():
+            raise Unavailable("; ".join(outages.values()))
+        return _json(HTTPStatus.OK, HealthView().model_dump_json())
+
+
+def _add_routes_of_one_job(app: APIGatewayRestResolver, service: JobService, logger: Logger) -> None:
     @app.get("/jobs/<event_id>")
     def get_job(event_id: str) -> Response[str]:
         logger.append_keys(event_id=event_id)
@@ -59,16 +82,21 @@ def create_app(service: JobService, logger: Logger) -> APIGatewayRestResolver:
             return Response(HTTPStatus.NOT_MODIFIED.value, body="", headers=headers)
         return _json(HTTPStatus.OK, body, headers)
 
-    @app.get("/health")
-    def health() -> Response[str]:
-        if outages := service.outages():
-            raise Unavailable("; ".join(outages.values()))
-        return _json(HTTPStatus.OK, HealthView().model_dump_json())
+    @app.post("/jobs/<event_id>/cancel")
+    def cancel_job(event_id: str) -> Response[str]:
+        logger.append_keys(event_id=event_id)
+        return _json(HTTPStatus.OK, JobView.of(service.cancel(LOCAL_TENANT, event_id)).model_dump_json())
 
-    for path, allowed in {"/jobs": "POST", "/jobs/<event_id>": "GET", "/health": "GET"}.items():
-        others = sorted(_METHODS - {allowed})
-        app.route(path, method=others, include_in_schema=False)(method_not_allowed(app, allowed))
-    return app
+    @app.post("/jobs/<event_id>/retry")
+    def retry_job(event_id: str) -> Response[str]:
+        logger.append_keys(event_id=event_id)
+        return _json(HTTPStatus.OK, JobView.of(service.retry(LOCAL_TENANT, event_id)).model_dump_json())
+
+    @app.delete("/jobs/<event_id>", status_code=HTTPStatus.NO_CONTENT.value)
+    def delete_job(event_id: str) -> Response[str]:
+        logger.append_keys(event_id=event_id)
+        service.delete(LOCAL_TENANT, event_id)
+        return Response(HTTPStatus.NO_CONTENT.value, body="")
 
 
 def read_json(body: str) -> Any:

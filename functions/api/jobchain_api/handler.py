@@ -44,6 +44,7 @@ app = create_app(
         JobRepository(boto3.client("dynamodb", config=_AWS), settings.table_name, utc_now),
         JobQueue(boto3.client("sqs", config=_AWS), settings.queue_url),
         timedelta(days=settings.retention_days),
+        utc_now,
         logger,
     ),
     logger,

@@ -17,6 +17,8 @@ from jobchain.errors import (
     IdempotencyConflict,
     InvalidRequest,
     JobchainError,
+    JobIsFinal,
+    JobIsNotFinal,
     JobNotFound,
     MalformedBody,
     Unavailable,
@@ -31,6 +33,8 @@ UNAVAILABLE_RETRY_SECONDS = 5
 _KINDS: dict[type[JobchainError], tuple[HTTPStatus, str, str]] = {
     MalformedBody: (HTTPStatus.BAD_REQUEST, "malformed-body", "The body is not JSON"),
     JobNotFound: (HTTPStatus.NOT_FOUND, "job-not-found", "There is no such job"),
+    JobIsFinal: (HTTPStatus.CONFLICT, "job-is-final", "The job has ended"),
+    JobIsNotFinal: (HTTPStatus.CONFLICT, "job-is-not-final", "The job has not ended"),
     BodyTooLarge: (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large", "The body is too large"),
     InvalidRequest: (HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", "The request does not fit"),
     IdempotencyConflict: (

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID, uuid4, uuid5
 
 from pydantic import JsonValue, ValidationError
@@ -18,13 +18,16 @@ from jobchain.errors import (
     JobNotFound,
     Unavailable,
 )
-from jobchain.model import Job, NewJob
+from jobchain.model import Clock, Job, NewJob, Status
 from jobchain.observability import Logger, describe
 from jobchain.queue import JobQueue
 from jobchain.repository import JobRepository
 from jobchain_api.schemas import CreateJob, explain
 
 MAX_PAYLOAD_BYTES = 256 * 1024
+
+# Longer than the request that stores a job takes to send it.
+_DISPATCH_TIME = timedelta(seconds=10)
 
 # The namespace of the ids that are made from idempotency keys.
 _KEY_NAMESPACE = UUID("8f1a4f5e-6d0c-4c5b-9a55-6f6f62636861")
@@ -43,10 +46,13 @@ class Submission:
 class JobService:
     """Takes jobs in and tells how they stand."""
 
-    def __init__(self, repository: JobRepository, queue: JobQueue, retention: timedelta, logger: Logger) -> None:
+    def __init__(
+        self, repository: JobRepository, queue: JobQueue, retention: timedelta, clock: Clock, logger: Logger
+    ) -> None:
         self._repository = repository
         self._queue = queue
         self._retention = retention
+        self._clock = clock
         self._logger = logger
 
     def submit(self, tenant: str, request: CreateJob, idempotency_key: str | None) -> Submission:
@@ -61,9 +67,30 @@ class JobService:
         except JobExists as exists:
             if exists.fingerprint != new.fingerprint:
                 raise IdempotencyConflict("this Idempotency-Key came with another body before: use a new key") from None
+            self._dispatch_again(exists.job)
             return Submission(exists.job, replayed=True)
         self._dispatch(job)
         return Submission(job, replayed=False)
+
+    def cancel(self, tenant: str, event_id: str) -> Job:
+        """The job, which ends at once or before its next step. Raises JobNotFound, JobIsFinal, Unavailable."""
+        return self._repository.cancel(tenant, _checked(event_id))
+
+    def retry(self, tenant: str, event_id: str) -> Job:
+        """The job, pending again with its finished steps. Raises JobNotFound, JobIsNotFinal, Unavailable."""
+        job = self._repository.retry(tenant, _checked(event_id))
+        self._dispatch(job)
+        return job
+
+    def delete(self, tenant: str, event_id: str) -> None:
+        """Erases a job that has ended. Raises JobNotFound, JobIsNotFinal, Unavailable."""
+        self._repository.delete(tenant, _checked(event_id))
+
+    def _dispatch_again(self, job: Job) -> None:
+        """Sends a replayed job that no worker has taken, unless its first message is still on its way."""
+        created = datetime.fromisoformat(job.created_at)
+        if job.status is Status.PENDING and not job.attempts and self._clock() - created > _DISPATCH_TIME:
+            self._dispatch(job)
 
     def _dispatch(self, job: Job) -> None:
         try:
@@ -81,9 +108,7 @@ class JobService:
 
     def get(self, tenant: str, event_id: str) -> Job:
         """The tenant's job. Raises JobNotFound, Unavailable."""
-        if not _EVENT_ID.fullmatch(event_id):
-            raise JobNotFound("event_id is not one of ours: use the event_id that POST /jobs answered with")
-        return self._repository.get(tenant, event_id)
+        return self._repository.get(tenant, _checked(event_id))
 
     def outages(self) -> dict[str, str]:
         """What does not answer now, by name: empty where all is well."""
@@ -94,6 +119,12 @@ class JobService:
             except Unavailable as error:
                 found[name] = str(error)
         return found
+
+
+def _checked(event_id: str) -> str:
+    if not _EVENT_ID.fullmatch(event_id):
+        raise JobNotFound("event_id is not one of ours: use the event_id that POST /jobs answered with")
+    return event_id
 
 
 def _event_id(tenant: str, idempotency_key: str | None) -> str:

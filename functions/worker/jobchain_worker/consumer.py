@@ -16,9 +16,6 @@ from jobchain.observability import Logger, describe
 from jobchain.queue import read_message
 from jobchain_worker.runner import Runner
 
-_RESERVE = timedelta(seconds=5)
-"""What a job leaves of its invocation for its last writes."""
-
 
 class Consumer:
     """Runs a batch of messages; a fault of one harms no other."""
@@ -33,7 +30,7 @@ class Consumer:
     def consume(self, event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         """Runs the event's records; the answer names those that SQS has to bring again."""
         self._logger.append_keys(request_id=context.aws_request_id)
-        deadline = self._clock() + timedelta(milliseconds=context.get_remaining_time_in_millis()) - _RESERVE
+        deadline = self._clock() + timedelta(milliseconds=context.get_remaining_time_in_millis())
 
         async def run(record: SQSRecord) -> None:
             self._logger.thread_safe_append_keys(message_id=record.message_id)

@@ -26,7 +26,8 @@ from jobchain_worker.runner import Runner
 
 # Room for a summary of 100,000 characters with what a reasoning model thinks before it writes.
 MAX_OUTPUT_TOKENS = 16_384
-CALL_TIMEOUT = timedelta(seconds=75)
+# What a call leaves of its invocation for the writes that follow it.
+WRITE_RESERVE = timedelta(seconds=5)
 # How long a rotated key may go unnoticed.
 KEY_MAX_AGE_SECONDS = 300
 
@@ -38,6 +39,8 @@ class WorkerSettings:
     table_name: str
     queue_url: str
     openai_model: str
+    first_backoff_seconds: float
+    model_timeout_seconds: float
     openai_base_url: str | None = None
     openai_api_key: str | None = None
     openai_secret_name: str | None = None
@@ -73,14 +76,16 @@ def create_consumer(settings: WorkerSettings) -> Consumer:
     """The consumer with all that it stands on."""
     logger = create_logger()
     aws = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 4})
-    client = create_client(settings.openai_base_url, api_key_reader(settings), CALL_TIMEOUT)
+    timeout = timedelta(seconds=settings.model_timeout_seconds)
+    client = create_client(settings.openai_base_url, api_key_reader(settings), timeout)
     runner = Runner(
         repository=JobRepository(boto3.client("dynamodb", config=aws), settings.table_name, utc_now),
         queue=JobQueue(boto3.client("sqs", config=aws), settings.queue_url),
-        llm=OpenAILLM(client, settings.openai_model, CALL_TIMEOUT, MAX_OUTPUT_TOKENS),
+        llm=OpenAILLM(client, settings.openai_model, timeout, MAX_OUTPUT_TOKENS),
         chains=CHAINS,
         prices=PriceList.load(),
-        call_time=CALL_TIMEOUT,
+        call_time=timeout + WRITE_RESERVE,
+        first_backoff=timedelta(seconds=settings.first_backoff_seconds),
         clock=utc_now,
         logger=logger,
     )

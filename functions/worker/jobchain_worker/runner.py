@@ -9,12 +9,12 @@ from datetime import datetime, timedelta
 from pydantic import JsonValue, ValidationError
 
 from jobchain.chains.chain import Answer, Chain, Payload, Step
-from jobchain.errors import ClaimLost, PermanentModelError, TransientModelError, Unavailable
+from jobchain.errors import ClaimLost, NotYet, PermanentModelError, SettingsError, TransientModelError, Unavailable
 from jobchain.llm import LLM, ModelRequest
 from jobchain.model import NOTHING_SPENT, Claim, Clock, FinishedStep, JobError, Spending, isoformat
 from jobchain.observability import Logger, describe
 from jobchain.prices import PriceList
-from jobchain.queue import JobQueue
+from jobchain.queue import MAX_DELAY, JobQueue
 from jobchain.repository import JobRepository
 
 MAX_TRIES = 5
@@ -24,7 +24,9 @@ MAX_COMPLAINTS = 2
 """Times that a model is asked again for an answer that does not fit."""
 
 # https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/
-_FIRST_BACKOFF = timedelta(seconds=2)
+_BACKOFF_FACTOR = 4
+
+_STORE_PAUSE = timedelta(seconds=1)
 
 _MAX_ANSWER_CHARACTERS = 100_000
 
@@ -58,31 +60,42 @@ class Runner:
         chains: Mapping[str, Chain],
         prices: PriceList,
         call_time: timedelta,
+        first_backoff: timedelta,
         clock: Clock,
         logger: Logger,
     ) -> None:
-        """`call_time` is how long a model call may take: none starts that could not end before the deadline."""
+        """`call_time` is how long a model call and the writes after it may take: none starts too late for that.
+
+        `first_backoff` is about how long a job waits after the first failed try of a step.
+        """
         self._repository = repository
         self._queue = queue
         self._llm = llm
         self._chains = chains
         self._prices = prices
         self._call_time = call_time
+        self._first_backoff = first_backoff
         self._clock = clock
         self._logger = logger
 
     async def run(self, event_id: str, deadline: datetime) -> None:
-        """Takes the job as far as it goes before `deadline`, when this process may be stopped.
+        """Takes the job as far as it goes before `deadline`, when this process is stopped and its lease ends.
 
         Raises Unavailable where the table does not answer, JobNotFound where there is no such job. A job that
-        another worker holds, or that is final, is left alone.
+        another worker holds, or that is final, is left alone; one that is put off is sent again for when its time
+        comes.
         """
+        if self._clock() + self._call_time > deadline:
+            raise SettingsError("an invocation is too short for a model call: raise WorkerTimeoutSeconds")
         try:
             claim = await asyncio.to_thread(self._repository.claim, event_id, deadline)
             self._logger.thread_safe_append_keys(tenant=claim.tenant, claim=claim.number)
             await self._run_claimed(claim, deadline)
         except ClaimLost as lost:
             self._logger.info("left alone", reason=str(lost))
+        except NotYet as early:
+            self._logger.info("too early", reason=str(early))
+            await self._send(event_id, early.tenant, early.wait)
 
     async def _run_claimed(self, claim: Claim, deadline: datetime) -> None:
         chain = self._chains.get(claim.job_name)
@@ -94,10 +107,14 @@ class Runner:
         for position, step in enumerate(chain.steps):
             if step.name in outputs:
                 continue
+            if await asyncio.to_thread(self._repository.is_cancel_requested, claim):
+                await asyncio.to_thread(self._repository.end_cancelled, claim)
+                self._logger.info("job cancelled")
+                return
             finished = await self._take_step(claim, step, payload, outputs, deadline)
             if finished is None:
                 return
-            await asyncio.to_thread(self._repository.save_step, claim, position, finished)
+            await self._store(claim, position, finished, deadline)
             outputs[step.name] = finished.output
         await asyncio.to_thread(self._repository.finish, claim)
         self._logger.info("job completed")
@@ -154,24 +171,48 @@ class Runner:
         message = f"the model's answers did not fit the step, {1 + MAX_COMPLAINTS} times in a row"
         raise PermanentModelError("unusable_answer", message, spent)
 
+    async def _store(self, claim: Claim, position: int, step: FinishedStep, deadline: datetime) -> None:
+        """Stores a step, for as long as the lease lasts: it is paid for."""
+        while True:
+            try:
+                return await asyncio.to_thread(self._repository.save_step, claim, position, step)
+            except Unavailable as error:
+                if self._clock() + _STORE_PAUSE > deadline:
+                    raise
+                self._logger.warning("step not stored yet", extra=describe(error))
+                await asyncio.sleep(_STORE_PAUSE.total_seconds())
+
     async def _try_later(self, claim: Claim, step: Step, error: TransientModelError) -> None:
         tries = {**claim.tries, step.name: claim.tries.get(step.name, 0) + 1}
         if tries[step.name] >= MAX_TRIES:
             message = f"{error}, {MAX_TRIES} times in a row"
             await self._fail(claim, JobError("model_unavailable", message, step.name), error.spent)
             return
-        delay = max(error.retry_after or timedelta(0), _backoff(tries[step.name]))
+        delay = max(error.retry_after or timedelta(0), self._backoff(tries[step.name]))
         self._logger.warning("step put off", reason=str(error), tries=tries[step.name], seconds=delay.total_seconds())
         await self._hand_on(claim, tries, delay, error.spent)
 
     async def _hand_on(self, claim: Claim, tries: Mapping[str, int], delay: timedelta, spent: Spending) -> None:
         """Gives the job back, and has a worker take it up again after `delay`."""
         await asyncio.to_thread(self._repository.release, claim, delay, tries, spent)
+        await self._send(claim.event_id, claim.tenant, delay)
+
+    async def _send(self, event_id: str, tenant: str, delay: timedelta) -> None:
+        if delay > MAX_DELAY:
+            return  # longer than the queue holds a message: the sweeper sends it when it falls due
         try:
-            await asyncio.to_thread(self._queue.send, claim.event_id, claim.tenant, delay)
+            await asyncio.to_thread(self._queue.send, event_id, tenant, delay)
         except Unavailable as error:
-            # It was released with a due time, so this costs time, not the job.
+            # The job has a due time, so this costs time, not the job.
             self._logger.warning("job released, not sent", extra=describe(error))
+
+    def _backoff(self, tries: int) -> timedelta:
+        """How long to wait after a step's failed try, give or take a fifth, so that jobs don't all come back at once.
+
+        It grows fast, so that five tries outlast an outage of ten minutes.
+        """
+        wait: timedelta = self._first_backoff * _BACKOFF_FACTOR ** (tries - 1)
+        return wait * random.uniform(0.8, 1.2)  # noqa: S311  # no secret
 
     async def _fail(self, claim: Claim, error: JobError, spent: Spending = NOTHING_SPENT) -> None:
         await asyncio.to_thread(self._repository.fail, claim, error, spent)
@@ -193,9 +234,3 @@ def _with_complaint(request: ModelRequest, complaint: str) -> ModelRequest:
     if not complaint:
         return request
     return replace(request, input=f"{request.input}\n\nYour last answer could not be used: {complaint}")
-
-
-def _backoff(tries: int) -> timedelta:
-    """Twice as long after each failed try, less anything up to a half, so that jobs don't all come back at once."""
-    longest: timedelta = _FIRST_BACKOFF * 2**tries
-    return longest * random.uniform(0.5, 1)  # noqa: S311  # no secret

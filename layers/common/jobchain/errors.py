@@ -37,6 +37,14 @@ class JobNotFound(JobchainError):
     """The caller has no such job."""
 
 
+class JobIsFinal(JobchainError):
+    """The job has ended, so that it can't be cancelled."""
+
+
+class JobIsNotFinal(JobchainError):
+    """The job has not ended, or has completed, so that it can't be retried or deleted."""
+
+
 class IdempotencyConflict(JobchainError):
     """The idempotency key stands for another request already."""
 
@@ -59,6 +67,15 @@ class Unavailable(JobchainError):
 
 class ClaimLost(JobchainError):
     """Another worker holds the job, or it is final: this worker may write nothing more."""
+
+
+class NotYet(JobchainError):
+    """The job is put off: nobody may claim it before `wait` is over."""
+
+    def __init__(self, tenant: str, wait: timedelta) -> None:
+        super().__init__(f"the job is put off for {wait.total_seconds():.1f} s")
+        self.tenant = tenant
+        self.wait = wait
 
 
 class MalformedMessage(JobchainError):

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 # Left as they are inside a quoted label; all else but letters and digits becomes an entity code. No colon:
 # after the word "style" on the same line Mermaid takes what follows it for CSS.
-_PLAIN = frozenset(" .,!?-+*/=()'")
+_PLAIN = frozenset(" .,!?-+*/=()'…–—‘’“”")
 # What Mermaid takes for a Markdown list, which it does not draw.
 _LIST_MARKER = re.compile(r"^(\d*)([-+*.)])")
 

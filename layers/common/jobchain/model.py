@@ -147,4 +147,20 @@ class Claim:
     payload: JsonValue
     expires_at: int
     tries: Mapping[str, int]
+    cancel_requested: bool
     steps: tuple[FinishedStep, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DueJob:
+    """An unfinished job at which somebody must look again, as the index `due` shows it.
+
+    `due_at` is in seconds since 1970. `dispatches` counts the messages sent for it since it last moved, `stalls` the
+    claims since it last got anywhere.
+    """
+
+    event_id: str
+    tenant: str
+    due_at: int
+    dispatches: int
+    stalls: int

@@ -1,6 +1,8 @@
 """The queue of jobs. Messages carry an id and nothing else: what a job is stands in the table."""
 
 import json
+import math
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -11,10 +13,15 @@ from jobchain.errors import MalformedMessage, Unavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.type_defs import SendMessageBatchRequestEntryTypeDef
 
 MAX_DELAY = timedelta(minutes=15)
 """The longest that SQS holds a message back:
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html"""
+
+
+MAX_BATCH = 10
+"""The most messages that SQS takes at once; see the same page."""
 
 
 class _Message(BaseModel):
@@ -29,6 +36,10 @@ def read_message(body: str) -> str:
         return _Message.model_validate_json(body).event_id
     except ValidationError as error:
         raise MalformedMessage(f"not a job's message ({error.error_count()} faults)") from None
+
+
+def _body(event_id: str) -> str:
+    return json.dumps({"event_id": event_id})
 
 
 class JobQueue:
@@ -47,12 +58,25 @@ class JobQueue:
         try:
             self._client.send_message(
                 QueueUrl=self._url,
-                MessageBody=json.dumps({"event_id": event_id}),
+                MessageBody=_body(event_id),
                 MessageGroupId=tenant,
-                DelaySeconds=int(min(delay, MAX_DELAY).total_seconds()),
+                # Whole seconds, and never too early.
+                DelaySeconds=math.ceil(min(delay, MAX_DELAY).total_seconds()),
             )
         except (BotoCoreError, ClientError) as error:
             raise Unavailable("the queue does not take the job") from error
+
+    def send_batch(self, jobs: Sequence[tuple[str, str]]) -> list[str]:
+        """Has workers look at up to `MAX_BATCH` jobs, (event_id, tenant) each. Gives the ids that were not sent."""
+        entries: list[SendMessageBatchRequestEntryTypeDef] = [
+            {"Id": str(number), "MessageBody": _body(event_id), "MessageGroupId": tenant}
+            for number, (event_id, tenant) in enumerate(jobs)
+        ]
+        try:
+            answer = self._client.send_message_batch(QueueUrl=self._url, Entries=entries)
+        except (BotoCoreError, ClientError):
+            return [event_id for event_id, _ in jobs]
+        return [jobs[int(failed["Id"])][0] for failed in answer.get("Failed", [])]
 
     def ping(self) -> None:
         """Raises Unavailable where the queue does not answer."""

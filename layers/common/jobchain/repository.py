@@ -9,9 +9,9 @@ it again.
 import json
 import time
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -20,11 +20,21 @@ from uuid import uuid4
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import BotoCoreError, ClientError
 
-from jobchain.errors import ClaimLost, JobExists, JobNotFound, Unavailable
+from jobchain.errors import (
+    ClaimLost,
+    JobchainError,
+    JobExists,
+    JobIsFinal,
+    JobIsNotFinal,
+    JobNotFound,
+    NotYet,
+    Unavailable,
+)
 from jobchain.model import (
     NOTHING_SPENT,
     Claim,
     Clock,
+    DueJob,
     FinishedStep,
     Job,
     JobError,
@@ -46,6 +56,17 @@ DUE_SHARDS = 8
 
 DISPATCH_GRACE = timedelta(minutes=5)
 """How long a job may wait for a worker after its message was sent before somebody must look at it."""
+
+# What a job's status has to be, as conditions and their values.
+_PENDING: Item = {":pending": Status.PENDING}
+_PROCESSING: Item = {":processing": Status.PROCESSING}
+_UNFINISHED: Item = {**_PENDING, **_PROCESSING}
+# Nobody holds it. One whose worker died still says "processing", with a dead lease.
+_FREE = "#status = :pending OR (#status = :processing AND lease_until < :now)"
+
+_LEFT_WHEN_FINAL = ("due_shard", "due_at", "lease_until", "not_before", "cancel_requested")
+
+_MOVE_TRIES = 5
 
 # DynamoDB refuses a transaction that meets another one at once; it rarely happens twice.
 _CONFLICT_PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8)
@@ -85,19 +106,82 @@ class JobRepository:
         return _job(items)
 
     def mark_due(self, event_id: str) -> None:
-        """Has the next look at an unfinished job fall due at once, since its message could not be sent."""
-        try:
-            with _answering():
-                self._client.update_item(
-                    TableName=self._table,
-                    Key=_to_item(_key(event_id, "META")),
-                    UpdateExpression="SET due_at = :now",
-                    ConditionExpression="#status = :pending",
-                    ExpressionAttributeNames={"#status": "status"},
-                    ExpressionAttributeValues=_to_item({":now": _epoch(self._clock()), ":pending": Status.PENDING}),
-                )
-        except _ConditionFailed:
-            return  # a worker has it, so the message arrived after all
+        """Has the next look at a pending job fall due at once, since its message could not be sent."""
+        # Where it is not pending a worker has it, so that the message arrived after all.
+        with suppress(_ConditionFailed):
+            self._change(event_id, "#status = :pending", _PENDING, {"due_at": _epoch(self._clock())})
+
+    def cancel(self, tenant: str, event_id: str) -> Job:
+        """Ends a job at once that no worker holds; has the worker of any other end it before its next step.
+
+        Raises JobNotFound, and JobIsFinal where it has ended already.
+        """
+        now = self._clock()
+        ended = {"status": Status.CANCELLED, "finished_at": isoformat(now), "updated_at": isoformat(now)}
+        requested = {"cancel_requested": True, "updated_at": isoformat(now)}
+
+        def change(job: Job) -> None:
+            if job.status.final:
+                raise JobIsFinal(f"job {event_id} is {job.status} already")
+            try:
+                self._change(event_id, _FREE, {**_UNFINISHED, ":now": _epoch_ms(now)}, ended, _LEFT_WHEN_FINAL)
+            except _ConditionFailed:
+                self._change(event_id, "#status = :processing", _PROCESSING, requested)
+
+        return self._move(tenant, event_id, change)
+
+    def retry(self, tenant: str, event_id: str) -> Job:
+        """Makes a failed or cancelled job pending again, with its finished steps and all its tries.
+
+        Raises JobNotFound, and JobIsNotFinal where there is nothing to retry.
+        """
+        now = self._clock()
+        pending = {
+            "status": Status.PENDING,
+            "updated_at": isoformat(now),
+            "due_shard": _due_shard(event_id),
+            "due_at": _epoch(now + DISPATCH_GRACE),
+            "dispatches": 1,
+            "stalls": 0,
+            "tries": {},
+        }
+
+        def change(job: Job) -> None:
+            if job.status not in (Status.FAILED, Status.CANCELLED):
+                raise JobIsNotFinal(f"job {event_id} is {job.status}: only a failed or cancelled job can be retried")
+            self._change(event_id, "#status = :was", {":was": job.status}, pending, ("error", "finished_at"))
+
+        return self._move(tenant, event_id, change)
+
+    def delete(self, tenant: str, event_id: str) -> None:
+        """Erases a final job and all that it stored. Raises JobNotFound, and JobIsNotFinal."""
+
+        def change(job: Job) -> None:
+            if not job.status.final:
+                raise JobIsNotFinal(f"job {event_id} is {job.status}: cancel it first")
+            meta, *others = (_key(event_id, item["sk"]) for item in self._query(event_id, "META", "STEP$"))
+            others.append(_key(event_id, "INPUT"))
+            delete_meta: Any = {
+                "TableName": self._table,
+                "Key": _to_item(meta),
+                "ConditionExpression": "#status = :was",
+                "ExpressionAttributeNames": {"#status": "status"},
+                "ExpressionAttributeValues": _to_item({":was": job.status}),
+            }
+            deletes: list[Any] = [{"Delete": {"TableName": self._table, "Key": _to_item(key)}} for key in others]
+            if self._transact([{"Delete": delete_meta}, *deletes]):
+                raise _ConditionFailed(None)
+
+        self._move(tenant, event_id, change, read_back=False)
+
+    def _move(self, tenant: str, event_id: str, change: Callable[[Job], None], *, read_back: bool = True) -> Job:
+        """Reads the job and makes `change`, again where the job moved in between; gives the job after it."""
+        for _ in range(_MOVE_TRIES):
+            job = self.get(tenant, event_id)
+            with suppress(_ConditionFailed):
+                change(job)
+                return self.get(tenant, event_id) if read_back else job
+        raise Unavailable("the job moves too fast: try again")
 
     def ping(self) -> None:
         """Raises Unavailable where the table does not answer."""
@@ -109,42 +193,30 @@ class JobRepository:
     def claim(self, event_id: str, lease_until: datetime) -> Claim:
         """Takes a pending job, or one whose worker's lease has run out, until `lease_until`.
 
-        Raises ClaimLost where another worker holds the job or it is final, JobNotFound where there is none.
+        Raises ClaimLost where another worker holds the job or it is final, NotYet where it is put off, JobNotFound
+        where there is none.
         """
         now = self._clock()
         token = str(uuid4())
+        changes = {
+            "status": Status.PROCESSING,
+            "lease_until": _epoch_ms(lease_until),
+            "claim_token": token,
+            "due_at": _epoch(lease_until) + 1,
+            "dispatches": 1,
+            "started_at": _IfAbsent(isoformat(now)),
+            "updated_at": isoformat(now),
+        }
+        condition = f"({_FREE}) AND (attribute_not_exists(not_before) OR not_before <= :now)"
+        values = {**_UNFINISHED, ":now": _epoch_ms(now)}
         try:
-            with _answering():
-                self._client.update_item(
-                    TableName=self._table,
-                    Key=_to_item(_key(event_id, "META")),
-                    # A job that was claimed before and whose worker died is still "processing", with a dead lease.
-                    ConditionExpression="#status = :pending OR (#status = :processing AND lease_until < :now)",
-                    UpdateExpression=(
-                        "SET #status = :processing, lease_until = :lease, claim_token = :token, due_at = :due,"
-                        " started_at = if_not_exists(started_at, :time), updated_at = :time ADD claim :one"
-                    ),
-                    ExpressionAttributeNames={"#status": "status"},
-                    ExpressionAttributeValues=_to_item(
-                        {
-                            ":pending": Status.PENDING,
-                            ":processing": Status.PROCESSING,
-                            ":now": _epoch_ms(now),
-                            ":lease": _epoch_ms(lease_until),
-                            ":due": _epoch(lease_until) + 1,
-                            ":time": isoformat(now),
-                            ":token": token,
-                            ":one": 1,
-                        }
-                    ),
-                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                )
+            self._change(event_id, condition, values, changes, ("not_before",), {"claim": 1, "stalls": 1})
         except _ConditionFailed as failed:
             if failed.item is None:
                 raise JobNotFound(f"there is no job {event_id}") from None
             # The first try's answer was lost and the SDK's second met our own write: the claim is ours.
             if failed.item.get("claim_token") != token:
-                raise ClaimLost(f"job {event_id} is {failed.item['status']}") from None
+                raise _refused(failed.item, now) from None
         return self._read_claim(event_id, token)
 
     def _read_claim(self, event_id: str, token: str) -> Claim:
@@ -160,8 +232,23 @@ class JobRepository:
             payload=json.loads(items["INPUT"]["payload"]),
             expires_at=int(meta["expires_at"]),
             tries={name: int(count) for name, count in meta["tries"].items()},
+            cancel_requested="cancel_requested" in meta,
             steps=tuple(_step(item) for sk, item in items.items() if sk.startswith("STEP#")),
         )
+
+    def is_cancel_requested(self, claim: Claim) -> bool:
+        """Whether the job's worker is asked to end it. Raises ClaimLost where that is not the holder of `claim`."""
+        with _answering():
+            answer = self._client.get_item(
+                TableName=self._table,
+                Key=_to_item(_key(claim.event_id, "META")),
+                ConsistentRead=True,
+                ProjectionExpression="claim, cancel_requested",
+            )
+        meta = _from_item(answer.get("Item", {}))
+        if meta.get("claim") != claim.number:
+            raise ClaimLost(f"job {claim.event_id} was claimed by another worker")
+        return "cancel_requested" in meta
 
     def save_step(self, claim: Claim, position: int, step: FinishedStep) -> None:
         """Stores a finished step, the `position`th of its chain, and counts what it took.
@@ -178,7 +265,8 @@ class JobRepository:
             **_totals(step.spending),
             "expires_at": claim.expires_at,
         }
-        fence = self._fenced(claim, {"updated_at": step.finished_at}, spent=step.spending)
+        progress = {"updated_at": step.finished_at, "stalls": 0}
+        fence = self._fenced(claim, progress, spent=step.spending)
         reasons = self._transact([{"Update": fence}, self._put_new(item)])
         # Where only the step stands there already, it is our own write, whose answer was lost on its way.
         if reasons and reasons[0].get("Code") == "ConditionalCheckFailed":
@@ -190,40 +278,84 @@ class JobRepository:
 
     def fail(self, claim: Claim, error: JobError, spent: Spending = NOTHING_SPENT) -> None:
         """Ends the job with an error; `spent` is what was used since the last stored step. Raises ClaimLost."""
-        self._end(claim, Status.FAILED, error={k: v for k, v in asdict(error).items() if v is not None}, spent=spent)
+        self._end(claim, Status.FAILED, spent, error=_error_item(error))
+
+    def end_cancelled(self, claim: Claim) -> None:
+        """Ends the job as its caller asked for. Raises ClaimLost."""
+        self._end(claim, Status.CANCELLED)
 
     def _end(self, claim: Claim, status: Status, spent: Spending = NOTHING_SPENT, **attributes: object) -> None:
         now = isoformat(self._clock())
         changes = {"status": status, "finished_at": now, "updated_at": now, **attributes}
-        self._update_fenced(claim, changes, ("due_shard", "due_at", "lease_until"), spent)
+        self._change_fenced(claim, changes, _LEFT_WHEN_FINAL, spent)
 
-    def release(self, claim: Claim, due_in: timedelta, tries: Mapping[str, int], spent: Spending) -> None:
-        """Gives the job back as pending, to be looked at once more `DISPATCH_GRACE` after `due_in`.
+    def release(self, claim: Claim, wait: timedelta, tries: Mapping[str, int], spent: Spending = NOTHING_SPENT) -> None:
+        """Gives the job back as pending, which no worker can claim before `wait` is over.
 
-        `tries` are the failed tries of each step so far. Raises ClaimLost.
+        It falls due `DISPATCH_GRACE` after that. `tries` are the failed tries of each step so far. Raises ClaimLost.
         """
         now = self._clock()
         changes = {
             "status": Status.PENDING,
             "updated_at": isoformat(now),
-            "due_at": _epoch(now + due_in + DISPATCH_GRACE),
+            "due_at": _epoch(now + wait + DISPATCH_GRACE),
+            "not_before": _epoch_ms(now + wait),
+            "dispatches": 1,
+            "stalls": 0,
             "tries": dict(tries),
         }
-        self._update_fenced(claim, changes, ("lease_until",), spent)
+        self._change_fenced(claim, changes, ("lease_until",), spent)
+
+    # --- the sweeper's side --------------------------------------------------------------------
+
+    def due_jobs(self, shard: int, limit: int) -> list[DueJob]:
+        """Up to `limit` unfinished jobs of a shard (0 to `DUE_SHARDS` - 1) whose time has come, the oldest first."""
+        with _answering():
+            answer = self._client.query(
+                TableName=self._table,
+                IndexName="due",
+                KeyConditionExpression="due_shard = :shard AND due_at <= :now",
+                ExpressionAttributeValues=_to_item({":shard": shard, ":now": _epoch(self._clock())}),
+                Limit=limit,
+            )
+        return [_due_job(_from_item(item)) for item in answer["Items"]]
+
+    def postpone(self, due: DueJob, by: timedelta) -> bool:
+        """Moves a due job's time on. False where somebody else has moved it, or the job."""
+        changes = {"due_at": _epoch(self._clock() + by)}
+        try:
+            self._change(due.event_id, "due_at = :was", {":was": due.due_at}, changes, added={"dispatches": 1})
+        except _ConditionFailed:
+            return False
+        return True
+
+    def fail_stalled(self, due: DueJob, error: JobError) -> bool:
+        """Fails a due job that no worker holds. False where the job has moved on."""
+        now = self._clock()
+        changes = {
+            "status": Status.FAILED,
+            "error": _error_item(error),
+            "finished_at": isoformat(now),
+            "updated_at": isoformat(now),
+        }
+        condition = f"due_at = :was AND ({_FREE})"
+        values = {**_UNFINISHED, ":now": _epoch_ms(now), ":was": due.due_at}
+        try:
+            self._change(due.event_id, condition, values, changes, _LEFT_WHEN_FINAL)
+        except _ConditionFailed:
+            return False
+        return True
 
     # --- how it is done ------------------------------------------------------------------------
 
-    def _update_fenced(self, claim: Claim, changes: Item, removed: tuple[str, ...], spent: Spending) -> None:
+    def _change_fenced(self, claim: Claim, changes: Item, removed: tuple[str, ...], spent: Spending) -> None:
         update = self._fenced(claim, changes, removed, spent)
         try:
             with _answering():
                 self._client.update_item(**update)
         except _ConditionFailed as failed:
             # The first try's answer was lost and the SDK's second met our own write.
-            ours = failed.item and (failed.item["claim"], failed.item["status"]) == (
-                claim.number,
-                changes["status"],
-            )
+            ours = failed.item and (failed.item["claim"], failed.item["status"]) == (claim.number, changes["status"])
             if not ours:
                 raise ClaimLost(f"job {claim.event_id} was claimed by another worker") from None
 
@@ -231,22 +363,45 @@ class JobRepository:
         self, claim: Claim, changes: Item, removed: tuple[str, ...] = (), spent: Spending = NOTHING_SPENT
     ) -> Any:
         """An update of META that only the holder of `claim` can make."""
-        names = {f"#{name}": name for name in (*changes, *removed, "status", "claim")}
-        totals = _totals(spent) if spent != NOTHING_SPENT else {}
-        expression = "SET " + ", ".join(f"#{name} = :{name}" for name in changes)
+        added = _totals(spent) if spent != NOTHING_SPENT else {}
+        values = {":claimed": claim.number, **_PROCESSING}
+        condition = "claim = :claimed AND #status = :processing"
+        return self._update(claim.event_id, condition, values, changes, removed, added)
+
+    def _change(
+        self,
+        event_id: str,
+        condition: str,
+        values: Item,
+        changes: Item,
+        removed: tuple[str, ...] = (),
+        added: Item | None = None,
+    ) -> None:
+        """Updates META where `condition` holds. Raises _ConditionFailed."""
+        with _answering():
+            self._client.update_item(**self._update(event_id, condition, values, changes, removed, added or {}))
+
+    def _update(
+        self, event_id: str, condition: str, values: Item, changes: Item, removed: tuple[str, ...], added: Item
+    ) -> Any:
+        """An update of META: `changes` are set, `removed` are removed, to `added` is added."""
+        names = {f"#{name}": name for name in (*changes, *removed)}
+        if "#status" in condition:
+            names["#status"] = "status"
+        expression = "SET " + ", ".join(_assignment(name, value) for name, value in changes.items())
         if removed:
             expression += " REMOVE " + ", ".join(f"#{name}" for name in removed)
-        if totals:
-            expression += " ADD " + ", ".join(f"{name} :{name}" for name in totals)
-        values = {f":{name}": value for name, value in {**changes, **totals}.items()}
-        values |= {":claimed": claim.number, ":running": Status.PROCESSING}
+        if added:
+            expression += " ADD " + ", ".join(f"{name} :{name}" for name in added)
+        new = {name: value.value if isinstance(value, _IfAbsent) else value for name, value in changes.items()}
         return {
             "TableName": self._table,
-            "Key": _to_item(_key(claim.event_id, "META")),
+            "Key": _to_item(_key(event_id, "META")),
             "UpdateExpression": expression,
-            "ConditionExpression": "#claim = :claimed AND #status = :running",
+            "ConditionExpression": condition,
             "ExpressionAttributeNames": names,
-            "ExpressionAttributeValues": _to_item(values),
+            "ExpressionAttributeValues": _to_item({f":{name}": value for name, value in {**new, **added}.items()})
+            | _to_item(values),
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
 
@@ -290,12 +445,30 @@ class JobRepository:
             return [_from_item(item) for page in pages for item in page["Items"]]
 
 
+@dataclass(frozen=True, slots=True)
+class _IfAbsent:
+    """A value that an attribute gets only where it has none."""
+
+    value: object
+
+
 class _ConditionFailed(Exception):
     """A conditional write found another state; `item` is what it found."""
 
     def __init__(self, item: Item | None) -> None:
         super().__init__("condition failed")
         self.item = item
+
+
+def _assignment(name: str, value: object) -> str:
+    return f"#{name} = if_not_exists(#{name}, :{name})" if isinstance(value, _IfAbsent) else f"#{name} = :{name}"
+
+
+def _refused(meta: Item, now: datetime) -> JobchainError:
+    """Why a job that stands so can't be claimed."""
+    if meta["status"] == Status.PENDING:
+        return NotYet(meta["tenant"], timedelta(milliseconds=int(meta["not_before"]) - _epoch_ms(now)))
+    return ClaimLost(f"the job is {meta['status']}")
 
 
 @contextmanager
@@ -331,6 +504,7 @@ def _new_items(new: NewJob, now: datetime, expires_at: int) -> Iterator[Item]:
         "fingerprint": new.fingerprint,
         "claim": 0,
         "dispatches": 1,
+        "stalls": 0,
         "tries": {},
         "due_shard": _due_shard(new.event_id),
         "due_at": _epoch(now + DISPATCH_GRACE),
@@ -377,6 +551,20 @@ def _totals(spending: Spending) -> Item:
         "cost_usd": spending.known_cost_usd,
         "unpriced_calls": spending.unpriced_calls,
     }
+
+
+def _error_item(error: JobError) -> Item:
+    return {name: value for name, value in asdict(error).items() if value is not None}
+
+
+def _due_job(item: Item) -> DueJob:
+    return DueJob(
+        event_id=item["pk"].removeprefix("JOB#"),
+        tenant=item["tenant"],
+        due_at=int(item["due_at"]),
+        dispatches=int(item["dispatches"]),
+        stalls=int(item["stalls"]),
+    )
 
 
 def _spending(item: Item) -> Spending:

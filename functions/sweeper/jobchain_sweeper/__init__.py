@@ -1,0 +1,1 @@
+"""The sweeper function: sends again what nobody looked at in time."""

@@ -1,0 +1,56 @@
+"""The composition root of the sweeper function."""
+
+import os
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from typing import Any
+
+import boto3
+from aws_lambda_powertools import Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.config import Config
+
+from jobchain.model import utc_now
+from jobchain.observability import create_logger
+from jobchain.queue import JobQueue
+from jobchain.repository import JobRepository
+from jobchain.settings import load_settings
+from jobchain_sweeper.sweeper import Sweeper
+
+
+@dataclass(frozen=True, slots=True)
+class SweeperSettings:
+    """What the sweeper function reads from its environment."""
+
+    table_name: str
+    queue_url: str
+
+
+# What a sweep leaves of its invocation for the page that it has begun.
+_RESERVE = timedelta(seconds=15)
+_AWS = Config(
+    connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3}, max_pool_connections=20
+)
+
+settings = load_settings(SweeperSettings, os.environ)
+logger = create_logger()
+metrics = Metrics()
+sweeper = Sweeper(
+    JobRepository(boto3.client("dynamodb", config=_AWS), settings.table_name, utc_now),
+    JobQueue(boto3.client("sqs", config=_AWS), settings.queue_url),
+    utc_now,
+    logger,
+)
+
+
+@metrics.log_metrics
+def lambda_handler(_event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """One sweep, by the schedule or by hand. Answers what it did."""
+    logger.append_keys(request_id=context.aws_request_id)
+    deadline = utc_now() + timedelta(milliseconds=context.get_remaining_time_in_millis()) - _RESERVE
+    done = asdict(sweeper.sweep(deadline))
+    metrics.add_metric(name="HealedJobs", unit=MetricUnit.Count, value=done["sent"])
+    metrics.add_metric(name="StalledJobs", unit=MetricUnit.Count, value=done["failed"])
+    logger.info("swept", extra=done)
+    return done

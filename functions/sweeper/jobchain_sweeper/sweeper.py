@@ -1,0 +1,95 @@
+"""Looks after jobs whose time has come: messages that were lost, workers that died."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import chain, compress
+
+from jobchain.errors import Unavailable
+from jobchain.model import Clock, DueJob, JobError
+from jobchain.observability import Logger, describe
+from jobchain.queue import MAX_BATCH, JobQueue
+from jobchain.repository import DISPATCH_GRACE, DUE_SHARDS, JobRepository
+
+MAX_STALLS = 5
+"""Claims in a row that got nowhere, after which a job fails: it takes its workers down."""
+
+MAX_WAIT = timedelta(hours=6)
+"""The longest between two messages for the same job."""
+
+PAGE = 100
+"""Jobs of one shard that are read at once."""
+
+_THREADS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """What one run did: jobs sent again, jobs failed for good, and whether it ran out of time before it was done."""
+
+    sent: int = 0
+    failed: int = 0
+    unfinished: bool = False
+
+
+class Sweeper:
+    """Sends due jobs to the workers again."""
+
+    def __init__(self, repository: JobRepository, queue: JobQueue, clock: Clock, logger: Logger) -> None:
+        self._repository = repository
+        self._queue = queue
+        self._clock = clock
+        self._logger = logger
+
+    def sweep(self, deadline: datetime) -> Sweep:
+        """Looks at the due jobs, the oldest of each shard first, until all are seen or it is `deadline`.
+
+        Raises Unavailable where the table does not answer at all.
+        """
+        sent = failed = 0
+        shards = list(range(DUE_SHARDS))
+        with ThreadPoolExecutor(_THREADS) as pool:
+            while shards and self._clock() < deadline:
+                pages = list(pool.map(self._read, shards))
+                due = list(chain.from_iterable(pages))
+                failed += sum(pool.map(self._fail, (job for job in due if job.stalls >= MAX_STALLS)))
+                waiting = [job for job in due if job.stalls < MAX_STALLS]
+                # Put off first, then sent: of two sweepers only one sends a job, and twice as much later each time,
+                # so that a backlog does not fill up with copies.
+                ours = list(compress(waiting, pool.map(self._put_off, waiting)))
+                sent += sum(pool.map(self._send, batched(ours, MAX_BATCH)))
+                shards = [shard for shard, page in zip(shards, pages, strict=True) if len(page) == PAGE]
+        return Sweep(sent, failed, unfinished=bool(shards))
+
+    def _read(self, shard: int) -> list[DueJob]:
+        return self._repository.due_jobs(shard, PAGE)
+
+    def _fail(self, job: DueJob) -> bool:
+        message = f"{job.stalls} workers in a row ended without a word while they had the job"
+        return self._excused(job, lambda: self._repository.fail_stalled(job, JobError("worker_lost", message)))
+
+    def _put_off(self, job: DueJob) -> bool:
+        wait = min(DISPATCH_GRACE * 2**job.dispatches, MAX_WAIT)
+        return self._excused(job, lambda: self._repository.postpone(job, wait))
+
+    def _excused(self, job: DueJob, change: Callable[[], bool]) -> bool:
+        """What `change` gives; where the table does not answer for this job, it is left for the next sweep."""
+        try:
+            return change()
+        except Unavailable as error:
+            self._logger.warning("left for the next sweep", event_id=job.event_id, extra=describe(error))
+            return False
+
+    def _send(self, jobs: Sequence[DueJob]) -> int:
+        """Sends a batch; whatever the queue does not take falls due at once again. Gives how many it took."""
+        refused = self._queue.send_batch([(job.event_id, job.tenant) for job in jobs])
+        for event_id in refused:
+            self._logger.warning("not sent", event_id=event_id)
+            self._repository.mark_due(event_id)
+        return len(jobs) - len(refused)
+
+
+def batched(jobs: Sequence[DueJob], size: int) -> Iterator[Sequence[DueJob]]:
+    """`jobs` in batches of `size`; from Python 3.12 on `itertools` has it."""
+    return (jobs[start : start + size] for start in range(0, len(jobs), size))

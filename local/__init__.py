@@ -1,0 +1,1 @@
+"""The embedded stack: the emulator, the deployer and the offline model."""

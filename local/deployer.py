@@ -1,0 +1,115 @@
+"""Deploys the project's own SAM template to the emulator. No resource is described a second time."""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from local import gaps, sam
+from local.aws import Clients
+from local.errors import LocalError
+
+STACK_NAME = "jobchain"
+LIMIT = 60.0  # seconds; half a second is usual
+
+
+class DeployError(LocalError):
+    """The emulator refused the stack; says which resource and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A stack that stands: its outputs, and the API's URL here, which is empty without an API."""
+
+    outputs: Mapping[str, str]
+    api_url: str
+
+
+class Deployer:
+    """Creates the stack of one emulator, and updates it in place."""
+
+    def __init__(self, clients: Clients, template: Path, *, reload: bool = False) -> None:
+        """With `reload` the functions look for changed source before each call."""
+        self._clients = clients
+        self._path = template
+        self._reload = reload
+        self._deployed: sam.Template | None = None
+
+    def deploy(self, parameters: Mapping[str, str]) -> Deployment:
+        """Deploy the template as it is now; items and messages that are there stay.
+
+        Raises TemplateError for a template that can't be translated, DeployError for one that is refused.
+        """
+        template = self._expand(parameters)
+        if self._deployed is None:
+            self._apply("create_stack", template)
+        elif template != self._deployed:
+            if _apis(self._deployed) not in ({}, _apis(template)):
+                self._apply("update_stack", gaps.without_apis(self._deployed))
+            self._apply("update_stack", template)
+        ids = self._physical_ids()
+        for close in gaps.AFTER_DEPLOY:
+            close(self._clients, template, ids)
+        return Deployment(self._outputs(), self._api_url(template, ids))
+
+    def _expand(self, parameters: Mapping[str, str]) -> sam.Template:
+        template = sam.read(self._path)
+        sam.set_parameters(template, parameters)
+        template = sam.translate(template, self._clients.session)
+        sam.run_from_source(template, self._path.parent, reload=self._reload)
+        for close in gaps.IN_TEMPLATE:
+            close(template)
+        return template
+
+    def _apply(self, operation: str, template: sam.Template) -> None:
+        cloudformation = self._clients.get("cloudformation")
+        try:
+            getattr(cloudformation, operation)(
+                StackName=STACK_NAME,
+                TemplateBody=json.dumps(template),
+                Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
+            )
+        except ClientError as error:
+            raise DeployError(error.response["Error"]["Message"]) from error
+        deadline = time.monotonic() + LIMIT
+        while (status := self._stack()["StackStatus"]).endswith("IN_PROGRESS"):
+            if time.monotonic() > deadline:
+                raise DeployError(f"the stack is still {status} after {LIMIT:g} s")
+            time.sleep(0.01)
+        if status not in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
+            raise DeployError(f"{status}: {self._failures()}")
+        self._deployed = template
+
+    def _stack(self) -> Any:
+        return self._clients.get("cloudformation").describe_stacks(StackName=STACK_NAME)["Stacks"][0]
+
+    def _failures(self) -> str:
+        events = self._clients.get("cloudformation").describe_stack_events(StackName=STACK_NAME)["StackEvents"]
+        return "; ".join(
+            f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason', 'no reason given')}"
+            for event in events
+            if event["ResourceStatus"].endswith("_FAILED")
+        )
+
+    def _outputs(self) -> dict[str, str]:
+        return {output["OutputKey"]: output["OutputValue"] for output in self._stack().get("Outputs", [])}
+
+    def _physical_ids(self) -> dict[str, str]:
+        resources = self._clients.get("cloudformation").describe_stack_resources(StackName=STACK_NAME)
+        return {
+            resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in resources["StackResources"]
+        }
+
+    def _api_url(self, template: sam.Template, ids: Mapping[str, str]) -> str:
+        for name, stage in sam.of_type(template, "AWS::ApiGateway::Stage").items():
+            api = ids[stage["Properties"]["RestApiId"]["Ref"]]
+            return f"{self._clients.endpoint_url}/restapis/{api}/{ids[name]}/_user_request_"
+        return ""
+
+
+def _apis(template: sam.Template) -> dict[str, Any]:
+    return {name: api["Properties"] for name, api in sam.of_type(template, "AWS::ApiGateway::RestApi").items()}

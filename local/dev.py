@@ -1,0 +1,164 @@
+"""The development stack: up until it is told to stop, with changed code and a changed template taken over."""
+
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from local.aws import Clients
+from local.deployer import DeployError
+from local.emulator import free_port, is_healthy
+from local.errors import LocalError
+from local.logs import LogFollower, tracebacks
+from local.sam import TemplateError
+from local.settings import Settings
+from local.stack import LocalStack
+
+POLL_SECONDS = 0.5
+
+
+class AlreadyRunning(LocalError):
+    """A stack of this folder is up; says where."""
+
+
+class NotRunning(LocalError):
+    """No stack of this folder is up."""
+
+
+class StackEnded(LocalError):
+    """The emulator ended by itself."""
+
+
+class StackFile:
+    """`.local/stack.json`: where the running stack is, for `logs` and for other tools."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "stack.json"
+
+    def read(self) -> dict[str, Any] | None:
+        """What it says, if the process that wrote it and its emulator still run."""
+        try:
+            content = json.loads(self.path.read_text(encoding="utf-8"))
+            alive = _is_process(content["pid"]) and is_healthy(int(content["endpoint_url"].rpartition(":")[2]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return content if alive else None
+
+    def write(self, stack: LocalStack) -> None:
+        """Tell that this process runs the stack; readers never see half a file."""
+        content = {
+            "pid": os.getpid(),
+            "api_url": stack.api_url,
+            "endpoint_url": stack.endpoint_url,
+            "region": stack.region,
+            "table": stack.table,
+            "queue_url": stack.queue_url,
+            "dead_letter_url": stack.dead_letter_url,
+            "llm_base_url": stack.llm_base_url,
+        }
+        unfinished = self.path.with_suffix(".tmp")
+        unfinished.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        unfinished.replace(self.path)
+
+    def remove(self) -> None:
+        self.path.unlink(missing_ok=True)
+
+
+def run(root: Path, port: int, say: Callable[[str], None]) -> None:
+    """Run the stack of the project in `root` until an exception, such as KeyboardInterrupt, ends it.
+
+    Raises AlreadyRunning, StackEnded, and what `LocalStack.start` raises.
+    """
+    folder = root / ".local"
+    folder.mkdir(exist_ok=True)
+    file = StackFile(folder)
+    if running := file.read():
+        raise AlreadyRunning(f"a stack is already running here: {running['api_url']} (process {running['pid']})")
+    file.remove()
+    free = free_port(port)
+    if port not in (0, free):
+        say(f"Port {port} is taken, so this stack uses {free}.")
+    template = root / "template.yaml"
+    with LocalStack.start(Settings.load(root), template=template, folder=folder, port=free, reload=True) as stack:
+        try:
+            file.write(stack)
+            say(_welcome(stack))
+            _watch(stack, template, file, say)
+        finally:
+            file.remove()
+
+
+def follow_logs(root: Path, say: Callable[[str], None]) -> None:
+    """Print the functions' log lines as they come, until the stack ends. Raises NotRunning."""
+    file = StackFile(root / ".local")
+    if (running := file.read()) is None:
+        raise NotRunning("no stack is running here: start one with `make dev`")
+    follower = LogFollower(Clients(running["endpoint_url"], running["region"]))
+    while file.read() == running:
+        for line in follower.new_lines():
+            say(line.message)
+        time.sleep(1)
+    say("The stack has stopped.")
+
+
+def _watch(stack: LocalStack, template: Path, file: StackFile, say: Callable[[str], None]) -> None:
+    follower = LogFollower(stack.clients)
+    deployed = _changed_at(template)
+    while True:
+        time.sleep(POLL_SECONDS)
+        if not stack.emulator.is_running():
+            raise StackEnded(f"the emulator has ended by itself: see {stack.emulator.log_file}")
+        if (changed := _changed_at(template)) not in (None, deployed):
+            deployed = changed
+            stack = _redeploy(stack, say)
+            file.write(stack)
+        for traceback in tracebacks(follower.new_lines()):
+            say(traceback)
+
+
+def _redeploy(stack: LocalStack, say: Callable[[str], None]) -> LocalStack:
+    say("template.yaml has changed, deploying it …")
+    try:
+        stack = stack.redeploy()
+    except (TemplateError, DeployError) as error:
+        say(f"Not deployed: {error}")
+    else:
+        say(f"Deployed. Tables and queues kept their data. {stack.api_url}")
+    return stack
+
+
+def _welcome(stack: LocalStack) -> str:
+    model = stack.llm_base_url or "OpenAI"
+    body = '{"input_text": "Passwords must have 12 characters. Users should not reuse them."}'
+    return "\n".join(
+        [
+            f"API       {stack.api_url}",
+            f"AWS       {stack.endpoint_url}",
+            f"Model     {model}",
+            "",
+            f"  curl -s {stack.api_url}/jobs -H 'Content-Type: application/json' -d '{body}'",
+            "",
+            "Changed code and a changed template.yaml are taken over.",
+            "`make logs` shows the logs, Ctrl-C stops.",
+        ]
+    )
+
+
+def _changed_at(path: Path) -> int | None:
+    """Nanoseconds since 1970; None while an editor has the file moved away."""
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
+
+
+def _is_process(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

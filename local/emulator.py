@@ -1,0 +1,185 @@
+"""The AWS emulator (ministack) as a child process that listens on 127.0.0.1 only."""
+
+import contextlib
+import http.client
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from local.aws import ACCESS_KEY, REGION, SECRET_KEY
+from local.errors import LocalError
+
+HOST = "127.0.0.1"
+START_LIMIT = 30.0  # seconds; half a second is usual
+STOP_LIMIT = 5.0  # seconds; a quarter of a second is usual
+
+# Of the caller's environment the emulator and the functions get these and nothing else: no credentials, no
+# AWS_PROFILE, no setting that ministack happens to know by the same name.
+INHERITED = frozenset(
+    {
+        "PATH",
+        "HOME",
+        "TZ",
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
+        "REQUESTS_CA_BUNDLE",
+        "CURL_CA_BUNDLE",
+        "AWS_CA_BUNDLE",
+    }
+    | {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"}
+)
+
+# The emulator ends with its parent, even one that was killed: the parent holds the other end of its stdin.
+_BOOT = """
+import os, shutil, signal, sys, threading
+
+def end_with_parent():
+    os.read(sys.stdin.fileno(), 1)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+threading.Thread(target=end_with_parent, daemon=True).start()
+from ministack.app import main
+try:
+    main()
+finally:
+    shutil.rmtree(os.environ["TMPDIR"], ignore_errors=True)
+"""
+
+
+class EmulatorError(LocalError):
+    """The emulator did not start."""
+
+
+def free_port(preferred: int = 0) -> int:
+    """The preferred port if nothing uses it, else one that is free; 0 means any."""
+    for port in (preferred, 0):
+        with socket.socket() as probe:
+            if port and probe.connect_ex((HOST, port)) == 0:
+                continue
+        with socket.socket() as server, contextlib.suppress(OSError):
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            server.bind((HOST, port))
+            return int(server.getsockname()[1])
+    raise EmulatorError("no TCP port is free on 127.0.0.1")
+
+
+def is_healthy(port: int) -> bool:
+    """Whether an emulator answers on this port of 127.0.0.1."""
+    return _request("GET", port, "/_ministack/health", timeout=2) == 200
+
+
+def child_environment(caller: Mapping[str, str], added: Mapping[str, str]) -> dict[str, str]:
+    """What the emulator and its functions see: few of the caller's variables, and dummy credentials."""
+    no_proxy = ",".join(filter(None, [caller.get("NO_PROXY") or caller.get("no_proxy"), HOST, "localhost"]))
+    return {
+        **{name: value for name, value in caller.items() if name in INHERITED},
+        "NO_PROXY": no_proxy,
+        "no_proxy": no_proxy,
+        "PYTHONUTF8": "1",
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        **added,
+    }
+
+
+class Emulator:
+    """One emulator: its port, its folder (`emulator.log`, and `emulator/` while it runs) and its process."""
+
+    def __init__(
+        self, folder: Path, port: int, environment: Mapping[str, str] | None = None, *, persist: bool = False
+    ) -> None:
+        """`environment` is added to what functions see. `persist` keeps the state over a stop and a launch."""
+        self.port = port
+        self.url = f"http://{HOST}:{port}"
+        self.log_file = folder / "emulator.log"
+        self._folder = folder / "emulator"
+        self._environment = dict(environment or {})
+        self._persist = persist
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def launch(self) -> None:
+        """Start the process and return at once; `wait` tells when it is ready."""
+        temporary = self._folder / "tmp"
+        shutil.rmtree(temporary if self._persist else self._folder, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        own = {
+            "BIND_HOST": HOST,
+            "MINISTACK_HOST": HOST,
+            "GATEWAY_PORT": str(self.port),
+            "MINISTACK_REGION": REGION,
+            "TMPDIR": str(temporary),
+            "STATE_DIR": str(self._folder / "state"),
+            "S3_DATA_DIR": str(self._folder / "s3"),
+            "PERSIST_STATE": "1" if self._persist else "0",
+            "IOT_MTLS_ENABLED": "0",
+            "SFTP_ENABLED": "0",
+            # Without a Docker daemon it needs none, and touches no container of the developer's.
+            "DOCKER_HOST": f"unix://{temporary}/no-docker.sock",
+        }
+        with self.log_file.open("wb") as log:
+            # A session of its own: Ctrl-C reaches the parent alone, which then stops this child in order.
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", _BOOT],
+                env=child_environment(os.environ, {**self._environment, **own}),
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def wait(self) -> None:
+        """Return once it answers. Raises EmulatorError if it ends first, or after `START_LIMIT`."""
+        deadline = time.monotonic() + START_LIMIT
+        while not (is_healthy(self.port) and self.is_running()):
+            if not self.is_running():
+                raise EmulatorError(f"the emulator ended while starting:\n{self._last_output()}")
+            if time.monotonic() > deadline:
+                raise EmulatorError(f"the emulator did not answer within {START_LIMIT:g} s:\n{self._last_output()}")
+            time.sleep(0.01)
+
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def stop(self) -> None:
+        """Stop it, its functions' processes and its temporary files; a persisted state stays in its folder."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        if not self._persist and process.poll() is None:
+            # Ends the functions' processes and removes their code; it would erase a persisted state too.
+            _request("POST", self.port, "/_ministack/reset", timeout=STOP_LIMIT)
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_LIMIT)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        if process.stdin:
+            process.stdin.close()
+        shutil.rmtree(self._folder / "tmp" if self._persist else self._folder, ignore_errors=True)
+
+    def _last_output(self, lines: int = 15) -> str:
+        text = self.log_file.read_text(encoding="utf-8", errors="replace")
+        return "\n".join(text.splitlines()[-lines:])
+
+
+def _request(method: str, port: int, path: str, timeout: float) -> int | None:
+    """The answer's status, None without an answer. `http.client` heeds no proxy setting."""
+    connection = http.client.HTTPConnection(HOST, port, timeout=timeout)
+    try:
+        connection.request(method, path)
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()

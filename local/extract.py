@@ -1,0 +1,258 @@
+"""What a Markdown or plain text says, in its own words: its blocks, a summary, its obligations.
+
+Nothing is invented: each string is a piece of the text without its markup, with white space folded. The time
+that it takes is linear in the text's length.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Literal
+
+Kind = Literal["prose", "item", "cell", "heading"]
+
+MAX_STRING = 1000  # characters of one extracted string, so that a text without a sentence end is not echoed whole
+
+_FENCED_CODE = re.compile(r"^[ \t]*(```|~~~)[^`\n]*$.*?(?:^[ \t]*\1[ \t]*$|\Z)", re.MULTILINE | re.DOTALL)
+_QUOTE_MARK = re.compile(r"^[ \t]*>[> \t]*", re.MULTILINE)
+_HARD_BREAK = re.compile(r"(?:  |\\)$", re.MULTILINE)
+_SHORT_LINE = re.compile(r"^.{1,59}\n(?=[A-Z])", re.MULTILINE)  # of a list without marks
+_ONE_LINE_BLOCK = re.compile(r"^[ \t]*(?:#{1,6}[ \t]|\|).*$", re.MULTILINE)
+_ITEM = re.compile(r"^[ \t]*(?:[-*+•]|\d{1,9}[.)])[ \t]+(?:\[[ xX]\][ \t])?", re.MULTILINE)
+_HEADING = re.compile(r"#{1,6}[ \t]+(?:\d+[.)][ \t])?")
+_BLANK = re.compile(r"\n\s*\n")
+
+_CODE_SPAN = re.compile(r"(?<!`)`++([^`]++)`++")
+_IMAGE = re.compile(r"!\[[^\[\]]*\]\([^()]*\)")
+_LINK = re.compile(r"\[([^\[\]]*)\]\((?:[^()]|\([^()]*\))*+\)")
+_EMPHASIS = re.compile(r"(?<![\w*])(\*{1,3})(?=\S)([^*]++)(?<=\S)\1|(?<!\w)(_{1,3})(?=\S)([^_]++)(?<=\S)\3(?!\w)")
+
+_NO_ABBREVIATION = r"(?<!\b[A-Z]\.)(?<!e\.g\.)(?<!i\.e\.)(?<!\bvs\.)(?<!\b[DM]r\.)(?<!\bMrs\.)"
+_SENTENCE_END = re.compile(
+    rf"(?:(?<=[.!?])|(?<=[.!?][\"'”’)\]])){_NO_ABBREVIATION} (?![a-z])"
+    r"|(?<=[。！？])(?![」』）”’])|(?<=[。！？][」』）”’])"
+)
+_WHOLE = re.compile(r"[.!?。！？][\"'”’)\]」』）]?$")
+
+_ORDER = re.compile(
+    # At the start, after a label ("Cookies: use …"), or after a condition ("If …, use …").
+    r"(?:|[^.:,]{1,60}: |(?:If|When|Where|For|In|On|To|Unless|Before|After|Instead)\b[^.]*?, |Please )"
+    r"(?:(?P<strict>do not|don['’]t|never|always|ensure|make sure|must|shall|be sure)"
+    r"|use|avoid|verify|validate|set|enable|disable|require|limit|keep|store|encrypt|implement|apply|define|review"
+    r"|check|restrict|prefer|remove|follow|log|monitor|test|configure|protect|consider|add|include|create|identify"
+    r"|perform|provide|choose|select|rotate|update|report|send|escape|encode|reject|separate|assess|maintain|treat"
+    r"|adopt|enforce|write|prevent|deny|start|stop|read|train|ask|call|notify|announce|replace|return|lock"
+    r")\b(?!-| of\b)",
+    re.IGNORECASE,
+)
+# Not preceded by "that": "a rule that must be kept" describes, it does not oblige.
+_MUST = re.compile(r"\b(?<!that )(?:must|shall|mandatory|(?:is|are) required(?!,))\b", re.IGNORECASE)
+_SHOULD = re.compile(r"\b(?<!that )(?:should|recommended|ought to|make sure)\b", re.IGNORECASE)
+_MILD = re.compile(r"\b(?:(?<!was )(?:never|always)|(?<!not )(?<!no )(?<!n['’]t )(?<!that )needs? to)\b", re.IGNORECASE)
+_OWNER = re.compile(
+    r"(?:^|: |\()@(\w+)|\b(?i:owner|assignee|assigned to|responsible):? ([A-Z]\w+(?: [A-Z]\w+)?)"
+    # "Alice will …", but not "It will …" nor "Browsers will …".
+    r"|^(?!(?:It|That|They|We|You|He|She|There)\b)([A-Z]\w*[^\W_sS](?: [A-Z]\w+)?) will\b"
+)
+_DAY = r"(?:\d{1,2} )?(?:Jan|Feb|Mar|Apr|May|June?|July?|Aug|Sep|Oct|Nov|Dec)[a-z]*(?: \d{1,2})?(?:,? \d{4})?|\d{4}-\d\d-\d\d"
+_DUE = re.compile(
+    r"\b(?:by|before|until|due|deadline|no later than|on):? ((?:next |this )?(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day"
+    rf"|(?:the )?end of (?:the |this |next )?(?:day|week|month|quarter|year)|tomorrow|{_DAY})\b"
+)
+_EXAMPLE = re.compile(r"(?:for )?(?:example|instance)\b", re.IGNORECASE)
+_REFERENCE = re.compile(r"\b(?:see|check out|refer to|(?:more|further) (?:information|details)|https?:)", re.IGNORECASE)
+_LEANS_BACK = re.compile(
+    r"(?:this(?! (?:document|article|guide|guideline|page|policy|cheat)\b)|that|these|those|it|they|however|but|and"
+    r"|then|therefore|thus|also|additionally|furthermore|instead|such|note|in addition|(?:for )?example)\b",
+    re.IGNORECASE,
+)
+_VERB = re.compile(r"\b(?:is|are|was|were|be|has|have|can|could|may|might|must|should|will|would|does?)\b")
+_STOP_WORDS = re.compile(
+    r"\b(?:the|and|for|that|with|are|this|from|not|can|you|your|which|have|has|will|when|they|their|its|was|were|been"
+    r"|but|all|any|into|such|than|then|there|these|those|use|used|using|may|more|also|other|one|each|some|only|should"
+    r"|must|would|could|what|who|how|why|where|our|out|about|via|per)\b"
+)
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A block or a sentence of a text, without markup, and the heading that it stands under."""
+
+    text: str
+    kind: Kind
+    heading: str = ""
+
+
+@lru_cache(maxsize=4)
+def read(text: str) -> tuple[Passage, ...]:
+    """The blocks of a text in order. Code blocks, images and blocks of nothing but links are left out."""
+    found = []
+    heading = ""
+    for block in _BLANK.split(_separated(text)):
+        kind, parts = _classified(block.strip())
+        for part in parts:
+            plain = _plain(part)
+            if kind == "heading":
+                heading = plain
+            if _has_words(plain if kind == "heading" else _LINK.sub("", part)):
+                found.append(Passage(plain, kind, heading))
+    return tuple(found)
+
+
+def sentences(text: str) -> list[Passage]:
+    """A text's sentences, each once, but for headings and what ends with a colon: it leads in to something else."""
+    found = [
+        replace(block, text=cut(part, MAX_STRING))
+        for block in read(text)
+        for part in _SENTENCE_END.split(block.text)
+        if block.kind != "heading" and _has_words(part) and not part.endswith((":", "："))
+    ]
+    return _distinct(found)
+
+
+def strength(sentence: str) -> int:
+    """How strongly a sentence obliges: 3 must, 2 should, 1 an order such as "use", 0 not at all."""
+    if sentence.endswith(("?", "？")) or _EXAMPLE.match(sentence):
+        return 0
+    order = _ORDER.match(sentence)
+    if _MUST.search(sentence) or (order and order["strict"]):
+        return 3
+    if _SHOULD.search(sentence):
+        return 2
+    is_order = order and not _REFERENCE.search(sentence)
+    return 1 if is_order or _MILD.search(sentence) or owner(sentence) else 0
+
+
+def owner(sentence: str) -> str | None:
+    """Who is to do it, where the sentence names somebody."""
+    match = _OWNER.search(sentence)
+    return next(filter(None, match.groups())) if match else None
+
+
+def due(sentence: str) -> str | None:
+    """The day by which it is to be done, as the sentence names it."""
+    match = _DUE.search(sentence)
+    return match[1] if match else None
+
+
+def summarize(text: str) -> str:
+    """Three to eight of the text's most informative sentences, in order; all of them if there are fewer."""
+    found = sentences(text)
+    prose = [one for one in found if one.kind == "prose" and _WHOLE.search(one.text)]
+    pool = prose if len(prose) >= 3 else [one for one in found if one.kind != "cell"] or found or steps(text, 8)
+    chosen = [one.text for one in _best(pool, min(8, 3 + len(pool) // 5))]
+    return " ".join(one if _WHOLE.search(one) or one is chosen[-1] else f"{one}." for one in chosen)
+
+
+def obligations(text: str, limit: int) -> list[Passage]:
+    """Up to `limit` sentences that oblige somebody, in order, the strongest where there are more.
+
+    A text without any gives its steps.
+    """
+    return _best([one for one in sentences(text) if strength(one.text)], limit) or steps(text, limit)
+
+
+def steps(text: str, limit: int) -> list[Passage]:
+    """Up to `limit` list items of a text, whole and in order; else its best sentences, its headings, or itself."""
+    blocks = read(text)
+    if items := _distinct(block for block in blocks if block.kind == "item"):
+        return [replace(one, text=cut(one.text, MAX_STRING)) for one in items[:limit]]
+    headings = [block for block in blocks if block.kind == "heading"]
+    folded = _fold(text)[:MAX_STRING]
+    return (
+        _best(sentences(text), limit) or (headings[1:] or headings or [Passage(folded, "prose")] * bool(folded))[:limit]
+    )
+
+
+def first_heading(text: str) -> str:
+    """The text's first heading, else its start."""
+    headings = (block.text for block in read(text) if block.kind == "heading")
+    return next(headings, _fold(text)[:MAX_STRING])
+
+
+def cut(text: str, limit: int) -> str:
+    """The start of a text: at most `limit` characters, up to the end of a word where there is one."""
+    if len(text) <= limit:
+        return text
+    start, space, _ = text[: limit + 1].rpartition(" ")
+    return start.rstrip(" ,;:") if space and len(start) > limit // 2 else text[:limit]
+
+
+def key(text: str) -> str:
+    """What two texts have in common when they differ in case, punctuation and white space only."""
+    return "".join(char for char in text.casefold() if char.isalnum()) or text
+
+
+def _separated(text: str) -> str:
+    """The text without code blocks and quote marks, with a blank line between any two blocks."""
+    text = "\n".join(text.replace("\0", "").splitlines())
+    text = _QUOTE_MARK.sub("", _FENCED_CODE.sub("\n", text))
+    text = _SHORT_LINE.sub(r"\g<0>\n", _HARD_BREAK.sub("\n", text))
+    return _ITEM.sub(r"\n\g<0>", _ONE_LINE_BLOCK.sub(r"\n\g<0>\n", text))
+
+
+def _classified(block: str) -> tuple[Kind, list[str]]:
+    if mark := _HEADING.match(block):
+        return "heading", [block[mark.end() :]]
+    if mark := _ITEM.match(block):
+        return "item", [block[mark.end() :]]
+    if block.startswith("|"):
+        return "cell", block.split("|")
+    return "prose", [block]
+
+
+def _plain(markdown: str) -> str:
+    """A piece of Markdown without its markup, white space folded. What stands in code spans is kept as it is."""
+    code_spans = iter(_CODE_SPAN.findall(markdown))
+    text = _LINK.sub(r"\1", _IMAGE.sub("", _CODE_SPAN.sub("\0", markdown)))
+    for _ in range(2):  # bold around italics
+        text = _EMPHASIS.sub(r"\2\4", text)
+    return _fold(re.sub("\0", lambda _: next(code_spans), text))
+
+
+def _fold(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _has_words(text: str) -> bool:
+    return any(map(str.isalnum, text))
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\d+|\w{3,}", _STOP_WORDS.sub("", text.lower())))
+
+
+def _distinct(passages: Iterable[Passage]) -> list[Passage]:
+    found: dict[str, Passage] = {}
+    for one in passages:
+        found.setdefault(key(one.text), one)
+    return list(found.values())
+
+
+def _best(pool: Sequence[Passage], limit: int) -> list[Passage]:
+    """The best of the pool in order, spread over its headings, without what repeats a better one."""
+    counts = Counter(word for one in pool for word in _words(one.text))
+    share = max(2, 2 * limit // max(1, len({one.heading for one in pool})))
+    under: Counter[str] = Counter()
+    chosen: dict[int, set[str]] = {}
+    for index in sorted(range(len(pool)), key=lambda index: -_score(pool[index], counts)):
+        words, heading = _words(pool[index].text), pool[index].heading
+        repeats = any(len(words & other) > 0.6 * len(words | other) for other in chosen.values())
+        if len(chosen) < limit and under[heading] < share and not repeats:
+            chosen[index] = words
+            under[heading] += 1
+    return [pool[index] for index in sorted(chosen)]
+
+
+def _score(one: Passage, counts: Mapping[str, int]) -> float:
+    """How much a sentence tells: by its words' frequency in the text, how it obliges, and whether it stands alone."""
+    words, obliges = _words(one.text), strength(one.text)
+    value = sum(counts[word] for word in words) / max(counts.values(), default=1) / (len(words) + 4) + 0.25 * obliges
+    value -= 0.5 * (not 25 <= len(one.text) <= 300) + 0.8 * (not obliges and not _VERB.search(one.text))
+    return (
+        value
+        - 0.5 * sum(1 for flaw in (_EXAMPLE, _LEANS_BACK) if flaw.match(one.text))
+        - 0.5 * bool(_REFERENCE.search(one.text))
+    )

@@ -1,0 +1,111 @@
+"""A SAM template as the emulator can deploy it: native CloudFormation whose functions run from source."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from samtranslator.model.exceptions import InvalidDocumentException
+from samtranslator.parser.parser import Parser
+from samtranslator.translator.translator import Translator
+from samtranslator.yaml_helper import yaml_parse
+
+from local import shim
+from local.errors import LocalError
+
+Template = dict[str, Any]
+Resource = dict[str, Any]
+
+# SAM wants code in S3. A local folder passes as an object of this bucket, which nobody ever asks for.
+_BUCKET = "source"
+_CODE_PROPERTIES = {"CodeUri", "ContentUri"}
+_SHIM_HANDLER = "index.lambda_handler"
+
+logging.getLogger("samtranslator.feature_toggle.feature_toggle").setLevel(logging.ERROR)
+
+
+class TemplateError(LocalError):
+    """The template can't be read or translated; says why."""
+
+
+def read(path: Path) -> Template:
+    """The template as it is written. Raises TemplateError."""
+    try:
+        template = yaml_parse(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise TemplateError(f"{path}: {error}") from error
+    resources = template.get("Resources") if isinstance(template, dict) else None
+    if not isinstance(resources, dict) or not all(isinstance(entry, dict) for entry in resources.values()):
+        raise TemplateError(f"{path}: a template is a mapping with Resources, each of them a mapping too")
+    return dict(template)
+
+
+def set_parameters(template: Template, values: Mapping[str, str]) -> None:
+    """Make the values the template's defaults. Raises TemplateError for one that it does not declare."""
+    declared = template.get("Parameters") or {}
+    if unknown := values.keys() - declared.keys():
+        raise TemplateError(f"the template has no parameter {', '.join(sorted(unknown))}")
+    for name, value in values.items():
+        declared[name]["Default"] = value
+
+
+def translate(template: Template, session: Any) -> Template:
+    """Apply the SAM transform with its own translator; folders stay named in the code's S3Key.
+
+    `session` is a boto3 session: its region decides the partition. Raises TemplateError.
+    """
+    for properties in _properties(template):
+        for name in _CODE_PROPERTIES & properties.keys():
+            folder = properties[name]
+            if isinstance(folder, str) and not folder.startswith("s3://"):
+                properties[name] = f"s3://{_BUCKET}/{folder}"
+    translator = Translator(None, Parser(), boto_session=session)
+    try:
+        translated: Template = translator.translate(template, {}, get_managed_policy_map=dict)
+    except InvalidDocumentException as error:
+        raise TemplateError("; ".join(cause.message for cause in error.causes)) from error
+    return translated
+
+
+def run_from_source(template: Template, folder: Path, *, reload: bool) -> None:
+    """Replace the code of each function that lies in a local folder by the shim.
+
+    A function's roots are its own folder, then those of its layers. The layers themselves are deployed empty.
+    """
+    for function in of_type(template, "AWS::Lambda::Function").values():
+        properties = function["Properties"]
+        if (root := _folder(properties.get("Code"))) is None:
+            continue
+        layers = [_folder(layer) for layer in _layers(template, properties)]
+        roots = [str((folder / name).resolve()) for name in [root, *layers] if name is not None]
+        properties["Code"] = {"ZipFile": _shim_source(roots, properties["Handler"], reload)}
+        properties["Handler"] = _SHIM_HANDLER
+
+
+def of_type(template: Template, *types: str) -> dict[str, Resource]:
+    """The resources of these types, by their logical id."""
+    return {name: resource for name, resource in template["Resources"].items() if resource["Type"] in types}
+
+
+def _properties(template: Template) -> Iterator[dict[str, Any]]:
+    everything = [*(template.get("Globals") or {}).values()]
+    everything += [resource.get("Properties") for resource in template["Resources"].values()]
+    yield from (properties for properties in everything if isinstance(properties, dict))
+
+
+def _layers(template: Template, properties: Mapping[str, Any]) -> Iterator[Any]:
+    for layer in properties.get("Layers", []):
+        if isinstance(layer, dict) and (resource := template["Resources"].get(layer.get("Ref"))):
+            yield resource["Properties"].get("Content")
+
+
+def _folder(code: Any) -> str | None:
+    if isinstance(code, dict) and code.get("S3Bucket") == _BUCKET:
+        return str(code["S3Key"])
+    return None
+
+
+def _shim_source(roots: list[str], handler: str, reload: bool) -> str:
+    source = Path(shim.__file__).read_text(encoding="utf-8")
+    return f"{source}\n\nlambda_handler = SourceHandler({roots!r}, {handler!r}, reload={reload!r})\n"

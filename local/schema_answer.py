@@ -1,0 +1,161 @@
+"""Fills a JSON Schema with passages of texts; what goes where follows from the properties' names.
+
+It knows the keywords that pydantic writes for plain models, as OpenAI's structured outputs take them:
+https://platform.openai.com/docs/guides/structured-outputs#supported-schemas
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from local.extract import Passage, cut, due, first_heading, key, obligations, owner, steps, strength, summarize
+
+MAX_ITEMS = 12  # of an array whose schema sets no limit
+MAX_NODES = 100  # of a graph whose schema sets no limit
+MAX_LABEL = 60  # characters
+
+_KEYWORDS = frozenset(
+    ["$ref", "$defs", "title", "description", "default", "type", "properties", "required", "additionalProperties"]
+    + ["items", "minItems", "maxItems", "maxLength", "enum", "const", "anyOf"]
+)
+_HEADINGS = ("title", "heading", "category", "section", "topic")
+_FINDERS = {"owner": owner, "assignee": owner, "due": due, "due_date": due, "deadline": due}
+# The nodes of a graph are a chain: edge 0 leads from node 1 to node 2.
+_NODE_OFFSETS = {"id": 1, "source": 1, "target": 2}
+# Words for how strongly a sentence obliges, by `strength`.
+_LEVELS = (
+    {"low", "optional", "may"},
+    {"low", "optional", "may"},
+    {"medium", "recommended", "should"},
+    {"high", "critical", "required", "must"},
+)
+
+
+class UnsupportedSchemaError(Exception):
+    """No answer that fits the schema can be made; says why."""
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where in the answer a value goes, and the passage that it is about: none means the whole text."""
+
+    name: str = ""
+    passage: Passage | None = None
+    number: int = 0  # of the array's element that the value belongs to
+
+
+def fill(schema: Mapping[str, Any], texts: Sequence[str]) -> Any:
+    """An instance of `schema` out of `texts`. Raises UnsupportedSchemaError."""
+    return _Answer(schema.get("$defs", {}), texts).value(schema, _Place())
+
+
+class _Answer:
+    def __init__(self, definitions: Mapping[str, Any], texts: Sequence[str]) -> None:
+        self.definitions = definitions
+        self.texts = texts
+        self.text = "\n\n".join(texts)
+
+    @cached_property
+    def whole(self) -> Passage:
+        return Passage(summarize(self.text), "prose", first_heading(self.text))
+
+    def value(self, schema: Mapping[str, Any], place: _Place) -> Any:
+        schema = self.resolved(schema)
+        if "const" in schema:
+            return schema["const"]
+        if "enum" in schema:
+            return _choice(schema["enum"], self.about(place).text)
+        if "anyOf" in schema:
+            return self.any_of(schema["anyOf"], place)
+        match schema.get("type"):
+            case "object":
+                return self.object(schema.get("properties", {}), place)
+            case "array":
+                return self.array(schema, place)
+            case "string":
+                text = self.string(place)
+                return cut(text, schema.get("maxLength", len(text)))
+            case "integer" | "number":
+                return place.number + _NODE_OFFSETS[place.name] if place.name in _NODE_OFFSETS else 0
+            case "boolean":
+                return False
+            case "null":
+                return None
+        raise UnsupportedSchemaError(f"the schema's type {schema.get('type')!r} is not supported")
+
+    def resolved(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The schema with its `$ref` followed and its keywords checked."""
+        if "$ref" in schema:
+            schema = {**self.definitions[schema["$ref"].removeprefix("#/$defs/")], **schema}
+        if unknown := sorted(set(schema) - _KEYWORDS):
+            raise UnsupportedSchemaError(f"the schema's keyword {unknown[0]!r} is not supported")
+        return schema
+
+    def about(self, place: _Place) -> Passage:
+        return place.passage or self.whole
+
+    def any_of(self, branches: Sequence[Mapping[str, Any]], place: _Place) -> Any:
+        """The first branch that is not null; null where it may be, unless the text names the owner or the date."""
+        others = [branch for branch in branches if branch.get("type") != "null"]
+        find = _FINDERS.get(place.name)
+        if len(others) < len(branches) and not (find and find(self.about(place).text)):
+            return None
+        return self.value(others[0], place)
+
+    def object(self, properties: Mapping[str, Any], place: _Place) -> dict[str, Any]:
+        filled = {name: self.value(properties[name], replace(place, name=name.lower())) for name in properties}
+        if "nodes" in filled and "edges" in filled:
+            filled["edges"] = filled["edges"][: max(0, len(filled["nodes"]) - 1)]
+        return filled
+
+    def array(self, schema: Mapping[str, Any], place: _Place) -> list[Any]:
+        items = schema.get("items", {})
+        default = MAX_NODES if place.name in ("nodes", "edges") else MAX_ITEMS
+        passages = self.passages(items, place, schema.get("maxItems", default))
+        chosen = passages or [Passage("", "prose")]
+        return [
+            self.value(items, replace(place, passage=chosen[number % len(chosen)], number=number))
+            for number in range(max(len(passages), schema.get("minItems", 0)))
+        ]
+
+    def passages(self, items: Mapping[str, Any], place: _Place, limit: int) -> list[Passage]:
+        """What an array is filled from, one passage for each element."""
+        if place.passage:  # An array inside an element: objects could nest without end.
+            return [place.passage] * (self.resolved(items).get("type") == "string")
+        match place.name:
+            case "nodes":
+                return steps(self.text, limit)
+            case "edges":
+                return [Passage("", "prose") for _ in steps(self.text, limit + 1)[1:]]
+            case "contradictions":  # Extraction can't tell.
+                return []
+            case "both" | "only_a" | "only_b" if len(self.texts) == 2:
+                return self.compared(place.name)[:limit]
+        return obligations(self.text, limit)
+
+    def compared(self, name: str) -> list[Passage]:
+        """The obligations that two texts share, or that only one of them has."""
+        a, b = ({key(one.text): one for one in obligations(text, MAX_NODES)} for text in self.texts)
+        mine, others = (b, a) if name == "only_b" else (a, b)
+        return [mine[one] for one in mine if (one in others) == (name == "both")]
+
+    def string(self, place: _Place) -> str:
+        about = self.about(place)
+        if place.name in _NODE_OFFSETS:
+            return f"n{place.number + _NODE_OFFSETS[place.name]}"
+        if find := _FINDERS.get(place.name):
+            return find(about.text) or ""
+        if place.name in _HEADINGS:
+            return about.heading or self.whole.heading
+        if place.name == "label" and len(about.text) > MAX_LABEL:
+            return cut(about.text, MAX_LABEL - 1) + "…"
+        return about.text
+
+
+def _choice(values: Sequence[Any], text: str) -> Any:
+    """The level that fits how strongly the text obliges, else a value that it names, else the first."""
+    words = set(re.findall(r"\w+", text.lower()))
+    fitting = [value for value in values if value in _LEVELS[strength(text)]]
+    return next(iter(fitting + [value for value in values if str(value).lower() in words]), values[0])

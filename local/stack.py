@@ -1,0 +1,121 @@
+"""The whole local stack: the emulator, the project's template deployed to it, and a model to ask."""
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from local import offline_model, sam
+from local.aws import Clients
+from local.deployer import Deployer, Deployment
+from local.emulator import Emulator, free_port
+from local.settings import Settings
+
+TEMPLATE = Path(__file__).resolve().parent.parent / "template.yaml"
+WORKER_CONCURRENCY = "4"  # each worker is a process
+
+# The OpenAI client insists on a key; the offline model and most local servers do not.
+PLACEHOLDER_KEY = "no-key-needed"
+
+
+@dataclass(frozen=True, slots=True)
+class LocalStack:
+    """A stack that runs. `llm_base_url` is empty if the model is OpenAI's own."""
+
+    emulator: Emulator
+    clients: Clients
+    llm_base_url: str
+    _deployer: Deployer = field(repr=False)
+    _parameters: Mapping[str, str] = field(repr=False)
+    _deployment: Deployment
+
+    @property
+    def api_url(self) -> str:
+        """Where the paths of the HTTP contract begin: `f"{api_url}/jobs"`."""
+        return self._deployment.api_url
+
+    @property
+    def endpoint_url(self) -> str:
+        return self.clients.endpoint_url
+
+    @property
+    def region(self) -> str:
+        return self.clients.region
+
+    @property
+    def table(self) -> str:
+        return self._deployment.outputs["TableName"]
+
+    @property
+    def queue_url(self) -> str:
+        return self._deployment.outputs["QueueUrl"]
+
+    @property
+    def dead_letter_url(self) -> str:
+        return self._deployment.outputs["DeadLetterUrl"]
+
+    def client(self, service: str) -> Any:
+        """A boto3 client of a service of the emulator."""
+        return self.clients.get(service)
+
+    def redeploy(self) -> "LocalStack":
+        """Deploy the template as it is now, keeping all data. Raises TemplateError, DeployError."""
+        return replace(self, _deployment=self._deployer.deploy(self._parameters))
+
+    @classmethod
+    @contextmanager
+    def start(
+        cls,
+        settings: Settings | None = None,
+        *,
+        template: Path = TEMPLATE,
+        parameters: Mapping[str, str] | None = None,
+        folder: Path | None = None,
+        port: int = 0,
+        reload: bool = False,
+        persist: bool = False,
+    ) -> Iterator["LocalStack"]:
+        """Start a stack, and stop it at the end with all that belongs to it.
+
+        Without `settings` nothing is read from the environment and the offline model answers, so that a test
+        can't spend money. `parameters` override the template's. `folder` keeps `emulator.log`; without one it
+        goes too. `port` 0 takes a free one. `reload` looks for changed source before each call of a function.
+        `persist` keeps the state over `emulator.stop()` and `emulator.launch()`.
+        Raises EmulatorError, TemplateError, DeployError.
+        """
+        settings = settings or Settings()
+        with ExitStack() as cleanup:
+            if folder is None:
+                folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="jobchain-")))
+            emulator = Emulator(folder, port or free_port(), _environment(settings), persist=persist)
+            cleanup.callback(emulator.stop)
+            emulator.launch()
+            base_url = settings.openai_base_url
+            if settings.offline:
+                base_url = cleanup.enter_context(offline_model.running())
+            chosen = {**_offered(settings, base_url, template), **(parameters or {})}
+            clients = Clients(emulator.url)
+            deployer = Deployer(clients, template, reload=reload)
+            emulator.wait()
+            yield cls(emulator, clients, base_url, deployer, chosen, deployer.deploy(chosen))
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    """What the functions get from outside the template: the key must not become a parameter that is shown."""
+    environment = {"OPENAI_API_KEY": settings.openai_api_key or PLACEHOLDER_KEY}
+    if settings.lambda_endpoint_url:
+        environment["AWS_ENDPOINT_URL"] = settings.lambda_endpoint_url
+    return environment
+
+
+def _offered(settings: Settings, base_url: str, template: Path) -> dict[str, str]:
+    """Local values for those of the parameters that the template declares."""
+    values = {
+        "OpenAIBaseUrl": base_url,
+        "OpenAIModel": settings.openai_model,
+        "WorkerConcurrency": WORKER_CONCURRENCY,
+    }
+    declared = sam.read(template).get("Parameters") or {}
+    return {name: value for name, value in values.items() if value and name in declared}

@@ -1,0 +1,132 @@
+"""The sample events of `events/`, which `sam local invoke` takes too, run through the functions' real code."""
+
+import asyncio
+import json
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from jobchain.chains import CHAINS
+from jobchain.model import NewJob, Status
+from jobchain.prices import PriceList
+from jobchain.queue import JobQueue
+from jobchain.repository import JobRepository
+from jobchain_api.app import create_app
+from jobchain_api.service import JobService
+from jobchain_worker.consumer import Consumer
+from jobchain_worker.runner import Runner
+from tests.conftest import ROOT, Messages
+from tests.fakes import FakeClock, FakeContext, SchemaLLM
+
+EVENTS = ROOT / "events"
+CONTEXT = cast(LambdaContext, FakeContext())
+EVENT_ID = "0b6c2f4e-1f0d-4c3a-9a57-2d6f1c7e8b90"
+"""The job that the events speak of."""
+
+
+def load(name: str) -> dict[str, Any]:
+    event: dict[str, Any] = json.loads((EVENTS / name).read_text())
+    return event
+
+
+@pytest.fixture
+def job(repository: JobRepository) -> None:
+    new = NewJob(EVENT_ID, "local", "guideline_checklist", {"guidelines": "Be careful."}, fingerprint="f")
+    repository.create(new, retention=timedelta(days=30))
+
+
+class TestTheApi:
+    @pytest.fixture
+    def api(self, repository: JobRepository, queue: JobQueue, clock: FakeClock, logger: Logger) -> "Api":
+        service = JobService(
+            repository=repository, queue=queue, retention=timedelta(days=30), clock=clock, logger=logger
+        )
+        return Api(service, logger)
+
+    def test_creates_the_job_of_its_sample(self, api: "Api", messages: Messages) -> None:
+        status, body = api.answer(load("api_post_job.json"))
+
+        assert (status, body["status"]) == (201, "pending")
+        assert messages.waiting() == [{"event_id": body["event_id"]}]
+
+    def test_replays_its_sample_which_has_an_idempotency_key(self, api: "Api", messages: Messages) -> None:
+        _, first = api.answer(load("api_post_job.json"))
+        status, second = api.answer(load("api_post_job.json"))
+
+        assert status == 200
+        assert second == first
+        assert messages.count() == 1
+
+    def test_shows_the_job_of_its_sample(self, api: "Api", job: None) -> None:
+        status, body = api.answer(load("api_get_job.json"))
+
+        assert (status, body["event_id"]) == (200, EVENT_ID)
+
+    def test_is_healthy(self, api: "Api") -> None:
+        status, _ = api.answer(load("api_health.json"))
+
+        assert status == 200
+
+
+class Api:
+    """The routes, as the function calls them."""
+
+    def __init__(self, service: JobService, logger: Logger) -> None:
+        self._app = create_app(service, logger)
+
+    def answer(self, event: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        """The status and the body that answer `event`."""
+        response = self._app.resolve(event, CONTEXT)
+        return response["statusCode"], json.loads(response["body"])
+
+
+@pytest.fixture
+def _event_loop(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Has batches run on one event loop, as in Lambda. It has one thread, as moto can't serve two."""
+    monkeypatch.setenv("LAMBDA_TASK_ROOT", "/var/task")
+    with asyncio.Runner() as runner:
+        loop = runner.get_loop()
+        loop.set_default_executor(ThreadPoolExecutor(max_workers=1))
+        asyncio.set_event_loop(loop)
+        yield
+        asyncio.set_event_loop(None)
+
+
+@pytest.mark.usefixtures("_event_loop", "job")
+def test_the_worker_runs_the_job_of_its_sample(
+    repository: JobRepository, queue: JobQueue, clock: FakeClock, logger: Logger
+) -> None:
+    runner = Runner(
+        repository=repository,
+        queue=queue,
+        llm=SchemaLLM(),
+        chains=CHAINS,
+        prices=PriceList.load(),
+        call_time=timedelta(seconds=75),
+        first_backoff=timedelta(seconds=10),
+        clock=clock,
+        logger=logger,
+    )
+
+    response = Consumer(runner, clock, logger).consume(load("sqs_job.json"), CONTEXT)
+
+    assert response == {"batchItemFailures": []}
+    assert repository.get("local", EVENT_ID).status is Status.COMPLETED
+
+
+def test_every_sample_is_used_here() -> None:
+    used = set(re.findall(r'load\("([^"]+)"\)', Path(__file__).read_text()))
+
+    assert {path.name for path in EVENTS.iterdir()} == used
+
+
+@pytest.mark.parametrize("path", sorted(EVENTS.iterdir()), ids=lambda path: str(path.name))
+def test_no_sample_names_an_account(path: Path) -> None:
+    assert set(re.findall(r"\b\d{12}\b", path.read_text())) <= {"0" * 12}

@@ -1,0 +1,140 @@
+"""No label, id or edge breaks the diagram: every line that is written fits a grammar much narrower than Mermaid's."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobchain.mermaid import flowchart
+
+# Letters and digits of any script, a few signs without a meaning of their own, and entity codes.
+LABEL = r"(?:[^\W_]|[ .,!?\-+*/=()']|#[0-9]{1,7};)+"
+LINE = re.compile(
+    rf'    n[0-9]+\["({LABEL})"\]'  # a node
+    rf'|    n[0-9]+ -->(?:\|"({LABEL})"\|)? n[0-9]+'  # an edge
+)
+# What Mermaid would draw as "Unsupported markdown: list".
+LIST = re.compile(r"\s*(\d+[.)]|[-+*])")
+
+labels = st.text(st.characters(), max_size=40)
+ids = st.sampled_from(["a", "b", "", "end", 'a"] --> b["']) | labels
+
+
+def read(diagram: str) -> list[str]:
+    """The labels of a diagram whose every line fits the grammar, as Mermaid shows them."""
+    header, *lines, last = diagram.split("\n")
+    assert (header, last) == ("flowchart TD", "")
+    shown = []
+    for line in lines:
+        match = LINE.fullmatch(line)
+        assert match, line
+        for label in filter(None, match.groups()):
+            assert not LIST.match(label)
+            shown.append(re.sub("#([0-9]+);", lambda code: chr(int(code[1])), label))
+    return shown
+
+
+@given(
+    nodes=st.lists(st.tuples(ids, labels), max_size=6),
+    edges=st.lists(st.tuples(ids, ids, labels), max_size=6),
+)
+def test_every_line_fits_the_grammar(nodes: list[tuple[str, str]], edges: list[tuple[str, str, str]]) -> None:
+    read(flowchart(nodes, edges))
+
+
+@given(labels)
+def test_a_label_is_shown_as_it_was_with_its_white_space_folded(label: str) -> None:
+    assert read(flowchart([("a", label)], [])) == [" ".join(label.split()) or " "]
+
+
+@given(labels.filter(str.strip))
+def test_so_is_the_label_of_an_edge(label: str) -> None:
+    shown = read(flowchart([("a", "x"), ("b", "y")], [("a", "b", label)]))
+
+    assert shown == ["x", "y", " ".join(label.split())]
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        'say "no"',
+        '"] --> x["',
+        "a[b](c){d}<e>",
+        "`code`",
+        "**bold** __under__",
+        "end",
+        "graph TD",
+        "subgraph x",
+        "style a fill:#f00",
+        'click a href "javascript:alert(1)"',
+        "<script>alert(1)</script>",
+        "<br/>",
+        "&lt;b&gt;",
+        "#quot;",
+        "#35;quot;",
+        "%% a comment",
+        "%%{init: {}}%%",
+        "---",
+        "one\ntwo\r\nthree",
+        "one\u2028two\u2029three\x85four\x0bfive",
+        "a\tb",
+        "\u202eright to left\u202c",
+        "\u200e\u200f\u2066\u2069",
+        "\0",
+        "\x1b[31m",
+        "\ud800",
+        "1. first",
+        "12) twelfth",
+        "١. first",
+        "- item",
+        "* item",
+        "+ item",
+        "  - item",
+        "# heading",
+        "> quote",
+        "$$x^2$$",
+        "fa:fa-bomb",
+        "a;b",
+        "a|b",
+        "x" * 10_000,
+        '"' * 10_000,
+        "👩‍👩‍👧 family 🇩🇪",
+        "مرحبا",
+        "日本語",
+        "",
+        " \n\t ",
+    ],
+)
+def test_a_nasty_label_breaks_neither_a_node_nor_an_edge(label: str) -> None:
+    shown = read(flowchart([("a", label), ("b", "end")], [("a", "b", label)]))
+
+    assert shown[0] == (" ".join(label.split()) or " ")
+
+
+def test_plain_words_stay_readable() -> None:
+    diagram = flowchart([("a", "Rotate keys (every 90 days)"), ("b", "Größe prüfen?")], [("a", "b", "if it's old")])
+
+    assert diagram == (
+        'flowchart TD\n    n1["Rotate keys (every 90 days)"]\n    n2["Größe prüfen?"]\n    n1 -->|"if it\'s old"| n2\n'
+    )
+
+
+def test_an_edge_without_a_label_is_a_bare_arrow() -> None:
+    assert flowchart([("a", "x")], [("a", "a", " ")]).splitlines()[-1] == "    n1 --> n1"
+
+
+def test_an_edge_from_or_to_a_node_that_is_not_there_is_left_out() -> None:
+    diagram = flowchart([("a", "x")], [("a", "b", ""), ("b", "a", ""), ("n1", "n1", "")])
+
+    assert diagram == 'flowchart TD\n    n1["x"]\n'
+
+
+def test_of_nodes_that_share_an_id_all_are_drawn_and_edges_mean_the_first() -> None:
+    diagram = flowchart([("a", "x"), ("a", "y"), ("b", "z")], [("a", "b", "")])
+
+    assert diagram == 'flowchart TD\n    n1["x"]\n    n2["y"]\n    n3["z"]\n    n1 --> n3\n'
+
+
+def test_a_diagram_of_nothing_is_a_header() -> None:
+    assert flowchart([], []) == "flowchart TD\n"

@@ -1,0 +1,129 @@
+"""What the queue is sent, and what counts as one of its messages."""
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import EndpointConnectionError
+from botocore.stub import Stubber
+
+from jobchain.errors import MalformedMessage, Unavailable
+from jobchain.queue import JobQueue, read_message
+from tests.conftest import Messages
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
+URL = "https://sqs.us-east-1.amazonaws.com/000000000000/jobs"
+EVENT_ID = "0b6c2f4e-0000-4000-8000-000000000001"
+
+
+class TestAMessage:
+    def test_is_the_jobs_id_and_nothing_else(self, queue: JobQueue, messages: Messages) -> None:
+        queue.send(EVENT_ID, "local")
+
+        assert messages.waiting() == [{"event_id": EVENT_ID}]
+
+    def test_belongs_to_its_tenants_group(self, queue: JobQueue, sqs: "SQSClient", queue_url: str) -> None:
+        queue.send(EVENT_ID, "some-tenant")
+
+        received = sqs.receive_message(QueueUrl=queue_url, AttributeNames=["All"])["Messages"]
+        assert [message["Attributes"]["MessageGroupId"] for message in received] == ["some-tenant"]
+
+    def test_is_read_as_it_was_sent(self, queue: JobQueue, sqs: "SQSClient", queue_url: str) -> None:
+        queue.send(EVENT_ID, "local")
+
+        (received,) = sqs.receive_message(QueueUrl=queue_url)["Messages"]
+        assert read_message(received["Body"]) == EVENT_ID
+
+    @pytest.mark.parametrize(
+        ("delay", "seconds"),
+        [
+            (timedelta(0), 0),
+            (timedelta(seconds=7), 7),
+            (timedelta(minutes=15), 900),
+            (timedelta(minutes=16), 900),
+            (timedelta(days=365), 900),
+        ],
+    )
+    def test_is_held_back_for_15_minutes_at_most(
+        self, stubber: Stubber, offline: "SQSClient", delay: timedelta, seconds: int
+    ) -> None:
+        expected = {
+            "QueueUrl": URL,
+            "MessageBody": json.dumps({"event_id": EVENT_ID}),
+            "MessageGroupId": "local",
+            "DelaySeconds": seconds,
+        }
+        stubber.add_response("send_message", {}, expected)
+
+        JobQueue(offline, URL).send(EVENT_ID, "local", delay)
+
+        stubber.assert_no_pending_responses()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "not JSON",
+        "null",
+        "[]",
+        '"text"',
+        "{}",
+        '{"event_id": 7}',
+        '{"event_id": null}',
+        '{"event_id": ["x"]}',
+        '{"event_id": "x", "payload": {}}',
+        '{"EVENT_ID": "x"}',
+        '{"event_id": "\\ud800"}',
+    ],
+)
+def test_a_message_that_is_not_one_of_ours_is_malformed_and_not_quoted(body: str) -> None:
+    with pytest.raises(MalformedMessage) as caught:
+        read_message(body)
+
+    assert str(caught.value).startswith("not a job's message (")
+
+
+class TestAQueueThatDoesNotAnswer:
+    @pytest.mark.parametrize("code", ["ThrottlingException", "AWS.SimpleQueueService.NonExistentQueue", "AccessDenied"])
+    def test_is_unavailable_where_it_refuses(self, stubber: Stubber, offline: "SQSClient", code: str) -> None:
+        stubber.add_client_error("send_message", code)
+        stubber.add_client_error("get_queue_attributes", code)
+
+        with pytest.raises(Unavailable, match="the queue does not take the job"):
+            JobQueue(offline, URL).send(EVENT_ID, "local")
+        with pytest.raises(Unavailable, match="the queue does not answer"):
+            JobQueue(offline, URL).ping()
+
+    def test_is_unavailable_where_it_cannot_be_reached(self, offline: "SQSClient") -> None:
+        def unreachable(**_: object) -> None:
+            raise EndpointConnectionError(endpoint_url=URL)
+
+        offline.meta.events.register("before-send.sqs", unreachable)
+
+        with pytest.raises(Unavailable, match="the queue does not take the job"):
+            JobQueue(offline, URL).send(EVENT_ID, "local")
+        with pytest.raises(Unavailable, match="the queue does not answer"):
+            JobQueue(offline, URL).ping()
+
+
+def test_a_queue_that_answers_is_there(queue: JobQueue) -> None:
+    queue.ping()
+
+
+@pytest.fixture
+def offline() -> "SQSClient":
+    """A client with nothing behind it, which tries once."""
+    return boto3.client("sqs", config=Config(retries={"total_max_attempts": 1}))
+
+
+@pytest.fixture
+def stubber(offline: "SQSClient") -> Iterator[Stubber]:
+    with Stubber(offline) as stubber:
+        yield stubber
