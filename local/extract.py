@@ -56,24 +56,22 @@ _OWNER = re.compile(
     # "Alice will …", but not "It will …" nor "Browsers will …".
     r"|^(?!(?:It|That|They|We|You|He|She|There)\b)([A-Z]\w*[^\W_sS](?: [A-Z]\w+)?) will\b"
 )
-_DAY = r"(?:\d{1,2} )?(?:Jan|Feb|Mar|Apr|May|June?|July?|Aug|Sep|Oct|Nov|Dec)[a-z]*(?: \d{1,2})?(?:,? \d{4})?|\d{4}-\d\d-\d\d"
+_MONTH = r"(?:Jan|Feb|Mar|Apr|May|June?|July?|Aug|Sep|Oct|Nov|Dec)[a-z]*"
 _DUE = re.compile(
     r"\b(?:by|before|until|due|deadline|no later than|on):? ((?:next |this )?(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day"
-    rf"|(?:the )?end of (?:the |this |next )?(?:day|week|month|quarter|year)|tomorrow|{_DAY})\b"
+    r"|(?:the )?end of (?:the |this |next )?(?:day|week|month|quarter|year)|tomorrow|\d{4}-\d\d-\d\d"
+    rf"|(?:\d{{1,2}} {_MONTH}|{_MONTH} \d{{1,2}})(?:,? \d{{4}})?)\b"
 )
 _EXAMPLE = re.compile(r"(?:for )?(?:example|instance)\b", re.IGNORECASE)
-_REFERENCE = re.compile(r"\b(?:see|check out|refer to|(?:more|further) (?:information|details)|https?:)", re.IGNORECASE)
+_REFERENCE = re.compile(
+    r".*\b(?:see|check out|refer to|(?:more|further) (?:information|details)|https?:)", re.IGNORECASE
+)
 _LEANS_BACK = re.compile(
     r"(?:this(?! (?:document|article|guide|guideline|page|policy|cheat)\b)|that|these|those|it|they|however|but|and"
     r"|then|therefore|thus|also|additionally|furthermore|instead|such|note|in addition|(?:for )?example)\b",
     re.IGNORECASE,
 )
 _VERB = re.compile(r"\b(?:is|are|was|were|be|has|have|can|could|may|might|must|should|will|would|does?)\b")
-_STOP_WORDS = re.compile(
-    r"\b(?:the|and|for|that|with|are|this|from|not|can|you|your|which|have|has|will|when|they|their|its|was|were|been"
-    r"|but|all|any|into|such|than|then|there|these|those|use|used|using|may|more|also|other|one|each|some|only|should"
-    r"|must|would|could|what|who|how|why|where|our|out|about|via|per)\b"
-)
 
 
 @dataclass(frozen=True)
@@ -121,7 +119,7 @@ def strength(sentence: str) -> int:
         return 3
     if _SHOULD.search(sentence):
         return 2
-    is_order = order and not _REFERENCE.search(sentence)
+    is_order = order and not _REFERENCE.match(sentence)
     return 1 if is_order or _MILD.search(sentence) or owner(sentence) else 0
 
 
@@ -159,11 +157,9 @@ def steps(text: str, limit: int) -> list[Passage]:
     blocks = read(text)
     if items := _distinct(block for block in blocks if block.kind == "item"):
         return [replace(one, text=cut(one.text, MAX_STRING)) for one in items[:limit]]
-    headings = [block for block in blocks if block.kind == "heading"]
-    folded = _fold(text)[:MAX_STRING]
-    return (
-        _best(sentences(text), limit) or (headings[1:] or headings or [Passage(folded, "prose")] * bool(folded))[:limit]
-    )
+    headings = _distinct(block for block in blocks if block.kind == "heading")
+    itself = [Passage(start, "prose")] if (start := _fold(text)[:MAX_STRING]) else []
+    return _best(sentences(text), limit) or (headings[1:] or headings or itself)[:limit]
 
 
 def first_heading(text: str) -> str:
@@ -221,7 +217,8 @@ def _has_words(text: str) -> bool:
 
 
 def _words(text: str) -> set[str]:
-    return set(re.findall(r"\d+|\w{3,}", _STOP_WORDS.sub("", text.lower())))
+    """What a text is about: its numbers and its words, without the short ones that are in any text."""
+    return set(re.findall(r"\d+|\w{5,}", text.lower()))
 
 
 def _distinct(passages: Iterable[Passage]) -> list[Passage]:
@@ -250,9 +247,5 @@ def _score(one: Passage, counts: Mapping[str, int]) -> float:
     """How much a sentence tells: by its words' frequency in the text, how it obliges, and whether it stands alone."""
     words, obliges = _words(one.text), strength(one.text)
     value = sum(counts[word] for word in words) / max(counts.values(), default=1) / (len(words) + 4) + 0.25 * obliges
-    value -= 0.5 * (not 25 <= len(one.text) <= 300) + 0.8 * (not obliges and not _VERB.search(one.text))
-    return (
-        value
-        - 0.5 * sum(1 for flaw in (_EXAMPLE, _LEANS_BACK) if flaw.match(one.text))
-        - 0.5 * bool(_REFERENCE.search(one.text))
-    )
+    value -= 0.5 * (not 25 <= len(one.text) <= 300) + 1.5 * (not obliges and not _VERB.search(one.text))
+    return value - 0.5 * sum(1 for flaw in (_LEANS_BACK, _REFERENCE) if flaw.match(one.text))

@@ -21,20 +21,11 @@ from threading import Thread
 from typing import Any
 
 from local.extract import summarize
-from local.schema_answer import UnsupportedSchemaError, fill
+from local.schema_answer import fill
 
 MODEL = "offline-extract-1-not-a-gpt"
 
 _OPENING = re.compile(r"<<<(?!end )[^<>\n]{1,40} ([0-9a-f]{12})>>>")
-
-
-class RequestError(Exception):
-    """The request is not one that this model can answer; says why, and which parameter is at fault."""
-
-    def __init__(self, message: str, param: str | None = None, status: HTTPStatus = HTTPStatus.BAD_REQUEST) -> None:
-        super().__init__(message)
-        self.param = param
-        self.status = status
 
 
 class OfflineModelServer(ThreadingHTTPServer):
@@ -69,18 +60,17 @@ def running() -> Iterator[str]:
 def respond(request: Mapping[str, Any]) -> dict[str, Any]:
     """The Response object for the body of a `POST /v1/responses`.
 
-    https://platform.openai.com/docs/api-reference/responses/object. Raises RequestError.
+    https://platform.openai.com/docs/api-reference/responses/object. Raises ValueError, which says what is wrong.
     """
-    prompt = request.get("input")
-    if not isinstance(prompt, str):
-        raise RequestError("'input' must be a string.", "input")
+    if not isinstance(prompt := request.get("input"), str):
+        raise ValueError("'input' must be a string.")
     output = _output((request.get("text") or {}).get("format"), material(prompt))
     limit = request.get("max_output_tokens") or sys.maxsize
     is_cut = _tokens(output) > limit
     if is_cut:
         output = output.encode()[: limit * 4].decode(errors="ignore")
     status = "incomplete" if is_cut else "completed"
-    input_tokens = _tokens(prompt) + _tokens(request.get("instructions") or "")
+    input_tokens, output_tokens = _tokens((request.get("instructions") or "") + prompt), _tokens(output)
     hashed = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()[:32]
     content = {"type": "output_text", "text": output, "annotations": []}
     message = {"id": f"msg_{hashed}", "type": "message", "role": "assistant", "status": status, "content": [content]}
@@ -94,14 +84,14 @@ def respond(request: Mapping[str, Any]) -> dict[str, Any]:
         "model": MODEL,
         "output": [message],
         "parallel_tool_calls": False,
-        "tool_choice": "auto",
+        "tool_choice": "none",
         "tools": [],
         "usage": {
             "input_tokens": input_tokens,
             "input_tokens_details": {"cached_tokens": 0},
-            "output_tokens": _tokens(output),
+            "output_tokens": output_tokens,
             "output_tokens_details": {"reasoning_tokens": 0},
-            "total_tokens": input_tokens + _tokens(output),
+            "total_tokens": input_tokens + output_tokens,
         },
     }
 
@@ -123,11 +113,8 @@ def _output(answer_format: Any, texts: list[str]) -> str:
         case None | {"type": "text"}:
             return summarize("\n\n".join(texts))
         case {"type": "json_schema", "schema": dict(schema)}:
-            try:
-                return json.dumps(fill(schema, texts), ensure_ascii=False)
-            except UnsupportedSchemaError as error:
-                raise RequestError(f"The offline model: {error}.", "text.format.schema") from error
-    raise RequestError("'text.format' must be of type 'text', or 'json_schema' with a 'schema'.", "text.format")
+            return json.dumps(fill(schema, texts), ensure_ascii=False)
+    raise ValueError("'text.format' must be of type 'text', or 'json_schema' with a 'schema'.")
 
 
 def _tokens(text: str) -> int:
@@ -140,48 +127,36 @@ class _Handler(BaseHTTPRequestHandler):
     wbufsize = -1
 
     def do_GET(self) -> None:
-        self._answer()
+        if self.path == "/v1/models":
+            model = {"id": MODEL, "object": "model", "created": 0, "owned_by": "jobchain"}
+            self._send(HTTPStatus.OK, {"object": "list", "data": [model]})
+        else:
+            self._send_error(HTTPStatus.NOT_FOUND, f"Unknown path {self.path}. Known: GET /v1/models.")
 
     def do_POST(self) -> None:
-        self._answer()
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.path != "/v1/responses":
+            self._send_error(HTTPStatus.NOT_FOUND, f"Unknown path {self.path}. Known: POST /v1/responses.")
+            return
+        try:
+            self._send(HTTPStatus.OK, respond(json.loads(body)))
+        except ValueError as error:
+            self._send_error(HTTPStatus.BAD_REQUEST, str(error))
 
     def log_message(self, *_: Any, **__: Any) -> None:
         """Nothing is logged."""
 
-    def _answer(self) -> None:
-        status = HTTPStatus.OK
-        try:
-            content = self._content(self.rfile.read(int(self.headers.get("Content-Length", 0))))
-        except RequestError as error:
-            status = error.status
-            fault = {"message": str(error), "type": "invalid_request_error", "param": error.param, "code": None}
-            content = {"error": fault}
+    def _send_error(self, status: HTTPStatus, message: str) -> None:
+        error = {"message": message, "type": "invalid_request_error", "param": None, "code": None}
+        self._send(status, {"error": error})
+
+    def _send(self, status: HTTPStatus, content: Mapping[str, Any]) -> None:
         body = json.dumps(content).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
-
-    def _content(self, body: bytes) -> dict[str, Any]:
-        match self.command, self.path:
-            case "POST", "/v1/responses":
-                return respond(_parsed(body))
-            case "GET", "/v1/models":
-                model = {"id": MODEL, "object": "model", "created": 0, "owned_by": "jobchain"}
-                return {"object": "list", "data": [model]}
-        message = f"Unknown request: {self.command} {self.path}. Known: POST /v1/responses, GET /v1/models."
-        raise RequestError(message, status=HTTPStatus.NOT_FOUND)
-
-
-def _parsed(body: bytes) -> dict[str, Any]:
-    try:
-        request = json.loads(body)
-    except (ValueError, RecursionError):
-        request = None
-    if not isinstance(request, dict):
-        raise RequestError("The body of the request must be a JSON object.")
-    return request
 
 
 def main() -> None:

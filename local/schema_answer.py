@@ -16,10 +16,8 @@ MAX_ITEMS = 12  # of an array whose schema sets no limit
 MAX_NODES = 100  # of a graph whose schema sets no limit
 MAX_LABEL = 60  # characters
 
-_KEYWORDS = frozenset(
-    ["$ref", "$defs", "title", "description", "default", "type", "properties", "required", "additionalProperties"]
-    + ["items", "minItems", "maxItems", "maxLength", "enum", "const", "anyOf"]
-)
+_KEYWORDS = {"$ref", "$defs", "title", "description", "default", "type", "properties", "required", "items", "minItems"}
+_KEYWORDS |= {"additionalProperties", "maxItems", "maxLength", "enum", "const", "anyOf"}
 _HEADINGS = ("title", "heading", "category", "section", "topic")
 _FINDERS = {"owner": owner, "assignee": owner, "due": due, "due_date": due, "deadline": due}
 # The nodes of a graph are a chain: edge 0 leads from node 1 to node 2.
@@ -33,8 +31,8 @@ _LEVELS = (
 )
 
 
-class UnsupportedSchemaError(Exception):
-    """No answer that fits the schema can be made; says why."""
+class UnsupportedSchemaError(ValueError):
+    """The schema has something that no answer is made for; says what."""
 
 
 @dataclass(frozen=True)

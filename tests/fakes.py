@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 
 from pydantic import JsonValue
@@ -29,8 +29,13 @@ class ScriptedLLM:
     model = "gpt-6-luna"
     usage = Usage(input_tokens=100, cached_tokens=10, output_tokens=20, reasoning_tokens=5)
 
-    def __init__(self, script: Iterable[Script] = ()) -> None:
+    def __init__(self, script: Iterable[Script] = (), clock: "FakeClock | None" = None) -> None:
         self.script = list(script)
+        self._clock = clock
+        self.takes = timedelta(0)
+        """How far each call moves the clock."""
+        self.meanwhile: Callable[[], object] = lambda: None
+        """What happens while a call is in flight."""
         self.requests: list[ModelRequest] = []
         self.in_flight = 0
         self.most_in_flight = 0
@@ -41,6 +46,9 @@ class ScriptedLLM:
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         await asyncio.sleep(0)
+        self.meanwhile()
+        if self._clock:
+            self._clock.advance(self.takes)
         self.in_flight -= 1
         if isinstance(answer, Exception):
             raise answer

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 
 from local import offline_model
 from local.stack import LocalStack
@@ -114,11 +115,13 @@ def test_one_key_posted_many_times_at_once_makes_one_job(http: httpx2.Client, fi
     assert finished(answers[0].json()["event_id"])["attempts"] == 1
 
 
-def test_a_link_leads_to_the_job(http: httpx2.Client, stack: LocalStack) -> None:
-    answer = http.post("/jobs", json={"input_text": "Follow the link."})
+@pytest.mark.parametrize("path", ["/jobs", "/jobs/"])
+def test_the_location_leads_to_the_job(http: httpx2.Client, path: str) -> None:
+    created = http.post(path, json={"input_text": "Follow the link."})
 
-    # The emulator has the gateway's stage in its path, after the API's own address.
-    assert answer.headers["Location"].endswith(f"/jobs/{answer.json()['event_id']}")
+    job = http.get(created.url.join(created.headers["Location"]))
+
+    assert job.json()["event_id"] == created.json()["event_id"]
 
 
 def test_what_has_not_changed_costs_no_body(http: httpx2.Client, finished: Finished) -> None:

@@ -11,8 +11,8 @@ import pytest
 from aws_lambda_powertools import Logger
 from botocore.stub import Stubber
 
-from jobchain.errors import Unavailable
-from jobchain.model import JobError
+from jobchain.errors import ClaimLost, Unavailable
+from jobchain.model import Claim, JobError
 from jobchain.queue import JobQueue
 from jobchain.repository import JobRepository
 from jobchain_api.app import create_app
@@ -83,7 +83,7 @@ class TestCreatingAJob:
         assert answer.status == 201
         assert answer.body.keys() == {"event_id", "status", "created_at"}
         assert answer.body["status"] == "pending"
-        assert answer.headers["Location"] == f"/v1/jobs/{answer.body['event_id']}"
+        assert answer.headers["Location"] == f"jobs/{answer.body['event_id']}"
         assert answer.headers["Retry-After"] == "1"
         assert messages.waiting() == [{"event_id": answer.body["event_id"]}]
         assert {item["sk"]["S"] for item in items.all()} == {"META", "INPUT"}
@@ -280,6 +280,159 @@ class TestReadingAJob:
         )
 
         assert api("GET", f"/jobs/{event_id}").status == 404
+
+
+class Job:
+    """A job, and the ways to bring it where a test wants it."""
+
+    def __init__(self, api: Api, repository: JobRepository, clock: FakeClock) -> None:
+        self._repository = repository
+        self._clock = clock
+        self.event_id: str = api("POST", "/jobs", {"input_text": TEXT}).body["event_id"]
+        self.path = f"/jobs/{self.event_id}"
+
+    def processing(self) -> Claim:
+        return self._repository.claim(self.event_id, self._clock() + LEASE)
+
+    def completed(self) -> None:
+        self._repository.finish(self.processing())
+
+    def failed(self) -> None:
+        self._repository.fail(self.processing(), JobError("model_not_found", "knows no such model", "summary"))
+
+
+@pytest.fixture
+def job(api: Api, repository: JobRepository, clock: FakeClock) -> Job:
+    return Job(api, repository, clock)
+
+
+class TestCancelling:
+    def test_a_pending_job_ends_at_once(self, api: Api, job: Job, items: Items) -> None:
+        answer = api("POST", f"{job.path}/cancel")
+
+        assert (answer.status, answer.body["status"]) == (200, "cancelled")
+        assert answer.body["finished_at"] is not None
+        assert items.due() == []
+
+    def test_a_running_job_is_left_to_its_worker(self, api: Api, job: Job, items: Items) -> None:
+        job.processing()
+
+        answer = api("POST", f"{job.path}/cancel")
+
+        assert (answer.status, answer.body["status"]) == (200, "processing")
+        assert "cancel_requested" in items.meta(job.event_id)
+
+    def test_a_job_whose_worker_died_ends_at_once(self, api: Api, job: Job, clock: FakeClock) -> None:
+        job.processing()
+        clock.advance(LEASE + timedelta(seconds=1))
+
+        assert api("POST", f"{job.path}/cancel").body["status"] == "cancelled"
+
+    def test_is_too_late_for_a_job_that_has_ended(self, api: Api, job: Job) -> None:
+        job.completed()
+
+        answer = api("POST", f"{job.path}/cancel")
+
+        assert (answer.status, answer.body["type"]) == (409, "urn:jobchain:problem:job-is-final")
+
+    def test_stops_a_worker_that_took_the_job_a_moment_before(
+        self, api: Api, job: Job, repository: JobRepository, clock: FakeClock
+    ) -> None:
+        claim = job.processing()
+        clock.advance(LEASE + timedelta(seconds=1))
+        api("POST", f"{job.path}/cancel")
+
+        with pytest.raises(ClaimLost):
+            repository.finish(claim)
+
+
+class TestRetrying:
+    def test_a_failed_job_is_pending_again_and_sent(self, api: Api, job: Job, items: Items, messages: Messages) -> None:
+        job.failed()
+        sent_before = len(messages.waiting())
+
+        answer = api("POST", f"{job.path}/retry")
+
+        assert (answer.status, answer.body["status"]) == (200, "pending")
+        assert (answer.body["error"], answer.body["finished_at"]) == (None, None)
+        assert len(messages.waiting()) == sent_before + 1
+        assert len(items.due()) == 1
+
+    def test_a_cancelled_job_can_be_taken_up_again(self, api: Api, job: Job) -> None:
+        api("POST", f"{job.path}/cancel")
+        api("POST", f"{job.path}/retry")
+
+        assert job.processing().cancel_requested is False
+
+    def test_is_refused_for_any_other_job(self, api: Api, job: Job) -> None:
+        pending = api("POST", f"{job.path}/retry")
+        job.completed()
+        completed = api("POST", f"{job.path}/retry")
+
+        assert (pending.status, completed.status) == (409, 409)
+        assert pending.body["type"] == "urn:jobchain:problem:job-is-not-final"
+
+    def test_leaves_the_job_due_at_once_where_the_queue_is_down(
+        self, api: Api, job: Job, sqs: "SQSClient", queue_url: str, items: Items, clock: FakeClock
+    ) -> None:
+        job.failed()
+        sqs.delete_queue(QueueUrl=queue_url)
+
+        assert api("POST", f"{job.path}/retry").status == 200
+        assert int(items.meta(job.event_id)["due_at"]["N"]) == int(clock().timestamp())
+
+
+class TestDeleting:
+    def test_a_final_job_leaves_nothing_behind(self, api: Api, items: Items) -> None:
+        path = f"/jobs/{api('POST', '/jobs', {'input_text': TEXT, 'metadata': {'a': 'b'}}).body['event_id']}"
+        api("POST", f"{path}/cancel")
+
+        answer = api("DELETE", path)
+
+        assert (answer.status, answer.body) == (204, None)
+        assert items.all() == []
+        assert api("GET", path).status == 404
+        assert api("DELETE", path).status == 404
+
+    def test_is_refused_until_the_job_has_ended(self, api: Api, job: Job) -> None:
+        assert api("DELETE", job.path).status == 409
+        job.processing()
+        assert api("DELETE", job.path).status == 409
+        assert api("GET", job.path).status == 200
+
+
+@pytest.mark.parametrize(("method", "action"), [("POST", "/cancel"), ("POST", "/retry"), ("DELETE", "")])
+@pytest.mark.parametrize("event_id", ["0b6c2f4e-0000-4000-8000-000000000001", "nonsense"])
+def test_nothing_can_be_done_with_a_job_that_is_not_there(api: Api, method: str, action: str, event_id: str) -> None:
+    assert api(method, f"/jobs/{event_id}{action}").status == 404
+
+
+class TestAReplay:
+    KEY: ClassVar = {"Idempotency-Key": "order-7"}
+
+    def test_of_a_job_that_was_never_sent_sends_it(
+        self, api: Api, clock: FakeClock, sqs: "SQSClient", queue_url: str, messages: Messages
+    ) -> None:
+        # given a process that died between storing the job and sending it
+        event_id = api("POST", "/jobs", {"input_text": TEXT}, self.KEY).body["event_id"]
+        sqs.purge_queue(QueueUrl=queue_url)
+
+        # when the caller, who got no answer, repeats its request later
+        clock.advance(timedelta(seconds=11))
+        api("POST", "/jobs", {"input_text": TEXT}, self.KEY)
+
+        assert messages.waiting() == [{"event_id": event_id}]
+
+    def test_of_a_job_that_a_worker_has_taken_sends_nothing(
+        self, api: Api, repository: JobRepository, clock: FakeClock, messages: Messages
+    ) -> None:
+        event_id = api("POST", "/jobs", {"input_text": TEXT}, self.KEY).body["event_id"]
+        repository.claim(event_id, clock() + LEASE)
+        clock.advance(timedelta(seconds=11))
+
+        api("POST", "/jobs", {"input_text": TEXT}, self.KEY)
+
+        assert messages.count() == 1
 
 
 def test_every_problem_names_its_request(api: Api) -> None:

@@ -174,11 +174,11 @@ class TestABatch:
         assert worker.consume([body(ids[0]), body(ids[0])]) == []
         assert len(worker.llm.requests) == 3
 
-    def test_without_enough_time_left_hands_its_jobs_on(self, worker: Worker) -> None:
+    def test_whose_invocation_is_shorter_than_one_call_claims_no_job(self, worker: Worker) -> None:
         ids = worker.create(2)
         worker.context = FakeContext(remaining=timedelta(seconds=74))
 
-        assert worker.consume([body(event_id) for event_id in ids]) == []
+        assert worker.consume([body(event_id) for event_id in ids]) == ["m0", "m1"]
         assert worker.statuses(ids) == {Status.PENDING}
         assert worker.llm.requests == []
 

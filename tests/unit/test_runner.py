@@ -2,15 +2,15 @@
 
 import asyncio
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from aws_lambda_powertools import Logger
 
 from jobchain.chains import CHAINS
-from jobchain.errors import JobNotFound, PermanentModelError, TransientModelError
+from jobchain.errors import JobNotFound, PermanentModelError, SettingsError, TransientModelError, Unavailable
 from jobchain.llm import ModelAnswer, ModelRequest
 from jobchain.model import Job, NewJob, Spending, Status, Usage
 from jobchain.prices import PriceList
@@ -34,7 +34,7 @@ class Stage:
     def __init__(self, repository: JobRepository, queue: JobQueue, clock: FakeClock, logger: Logger) -> None:
         self.repository = repository
         self.clock = clock
-        self.llm = ScriptedLLM()
+        self.llm = ScriptedLLM(clock=clock)
         self.runner = Runner(
             repository=repository,
             queue=queue,
@@ -258,19 +258,107 @@ class TestAnswersThatDoNotFit:
 
 class TestTime:
     def test_no_call_starts_that_could_not_end_in_this_invocation(self, stage: Stage, messages: Messages) -> None:
-        job = stage.run(time_left=CALL_TIME - timedelta(seconds=1))
+        # given a first step that leaves too little of the invocation for another
+        stage.llm.takes = INVOCATION - CALL_TIME + timedelta(seconds=1)
 
-        assert stage.llm.requests == []
+        # when the job runs
+        job = stage.run(SUMMARY)
+
+        # then it is handed on to the next invocation, with what it has
         assert job.status is Status.PENDING
-        assert len(messages.waiting()) == 1
+        assert [step.name for step in job.steps] == ["summary"]
+        assert messages.count() == 1
 
     def test_a_job_goes_on_in_the_next_invocation(self, stage: Stage) -> None:
-        stage.run(time_left=timedelta(0))
+        stage.llm.takes = INVOCATION - CALL_TIME + timedelta(seconds=1)
+        stage.run(SUMMARY)
+        stage.run(CHECKLIST)
 
-        job = stage.run(SUMMARY, CHECKLIST, DIAGRAM)
+        job = stage.run(DIAGRAM)
 
         assert job.status is Status.COMPLETED
-        assert job.attempts == 2
+        assert job.attempts == 3
+        assert len(stage.llm.requests) == 3
+
+    def test_an_invocation_too_short_for_any_call_says_which_parameter_to_raise(self, stage: Stage) -> None:
+        with pytest.raises(SettingsError, match="WorkerTimeoutSeconds"):
+            stage.run(time_left=CALL_TIME - timedelta(seconds=1))
+
+        assert stage.job.attempts == 0
+
+
+class TestCancelling:
+    def test_a_running_job_stops_before_its_next_step(self, stage: Stage, items: Items) -> None:
+        stage.llm.meanwhile = lambda: stage.repository.cancel("local", stage.event_id)
+
+        job = stage.run(SUMMARY)
+
+        assert job.status is Status.CANCELLED
+        assert [step.name for step in job.steps] == ["summary"], "what was bought stays"
+        assert items.due() == []
+
+    def test_a_job_that_was_put_off_meanwhile_ends_when_it_is_taken_up(self, stage: Stage) -> None:
+        stage.llm.meanwhile = lambda: stage.repository.cancel("local", stage.event_id)
+        stage.run(TransientModelError("503"))
+        stage.clock.advance(MAX_DELAY)
+
+        job = stage.run()
+
+        assert job.status is Status.CANCELLED
+
+
+class TestPuttingOff:
+    def test_a_stray_message_does_not_bring_a_job_back_early(self, stage: Stage, messages: Messages) -> None:
+        # given a job that the server asked to put off
+        stage.run(TransientModelError("429", retry_after=timedelta(seconds=130)))
+        stage.clock.advance(timedelta(seconds=129))
+
+        # when another message for it arrives too early
+        job = stage.run()
+
+        # then it is not taken, and sent again for when its time comes
+        assert (job.status, job.attempts) == (Status.PENDING, 1)
+        assert messages.count() == 2
+
+    def test_for_longer_than_the_queue_can_is_left_to_the_index(
+        self, stage: Stage, messages: Messages, items: Items
+    ) -> None:
+        stage.run(TransientModelError("429", retry_after=timedelta(hours=2)))
+
+        assert messages.count() == 0
+        assert len(items.due()) == 1
+
+    def test_five_tries_outlast_an_outage_of_ten_minutes(self, stage: Stage, items: Items) -> None:
+        started = stage.clock()
+        for _ in range(MAX_TRIES - 1):
+            stage.run(TransientModelError("503"))
+            not_before = int(items.meta(stage.event_id)["not_before"]["N"]) / 1000
+            stage.clock.now = datetime.fromtimestamp(not_before, UTC)
+
+        assert stage.clock() - started > timedelta(minutes=10)
+        assert stage.job.status is Status.PENDING
+
+
+def test_a_step_that_is_paid_for_is_stored_as_soon_as_the_table_answers(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a table that fails when the first step is to be stored
+    save_step = stage.repository.save_step
+    outages = [Unavailable("the table does not answer")]
+
+    def flaky(*args: Any) -> None:
+        if outages:
+            raise outages.pop()
+        save_step(*args)
+
+    monkeypatch.setattr(stage.repository, "save_step", flaky)
+
+    # when the job runs
+    job = stage.run(SUMMARY, CHECKLIST, DIAGRAM)
+
+    # then nothing was bought twice
+    assert job.status is Status.COMPLETED
+    assert len(stage.llm.requests) == 3
 
 
 def test_a_job_of_a_chain_that_is_gone_fails_and_says_so(stage: Stage) -> None:

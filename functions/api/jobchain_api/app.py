@@ -52,9 +52,9 @@ def _add_routes_of_jobs(app: APIGatewayRestResolver, service: JobService, logger
         submission = service.submit(LOCAL_TENANT, request, idempotency_key)
         job = submission.job
         logger.append_keys(event_id=job.event_id)
-        # The path of the request includes the stage, which a link has to have too.
-        location = f"{app.current_event.request_context.path.rstrip('/')}/{job.event_id}"
-        headers = {"Location": location, "Retry-After": str(POLL_SECONDS)}
+        # Relative, as only the caller knows what its URL begins with: a stage, a domain's base path, an emulator's.
+        parent = "" if app.current_event.path.endswith("/") else "jobs/"
+        headers = {"Location": f"{parent}{job.event_id}", "Retry-After": str(POLL_SECONDS)}
         status = HTTPStatus.CREATED
         if submission.replayed:
             status = HTTPStatus.OK

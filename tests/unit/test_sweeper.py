@@ -1,0 +1,180 @@
+"""The sweeper: whatever nobody looked at in time is sent again, once, and less and less often."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from aws_lambda_powertools import Logger
+
+from jobchain.errors import Unavailable
+from jobchain.model import DueJob, NewJob, Status
+from jobchain.queue import JobQueue
+from jobchain.repository import DISPATCH_GRACE, JobRepository
+from jobchain_sweeper.sweeper import MAX_STALLS, MAX_WAIT, PAGE, Sweep, Sweeper
+from tests.conftest import Items, Messages
+from tests.fakes import FakeClock
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
+LEASE = timedelta(minutes=5)
+SECOND = timedelta(seconds=1)
+
+Create = Callable[[], str]
+Run = Callable[[], Sweep]
+
+
+@pytest.fixture
+def create(repository: JobRepository) -> Create:
+    """Stores a job whose message is lost; gives its id."""
+    numbers = iter(range(10_000))
+
+    def create() -> str:
+        event_id = f"0b6c2f4e-0000-4000-8000-{next(numbers):012}"
+        repository.create(NewJob(event_id, "local", "guideline_checklist", {}, "f"), timedelta(days=30))
+        return event_id
+
+    return create
+
+
+@pytest.fixture
+def sweep(repository: JobRepository, queue: JobQueue, clock: FakeClock, logger: Logger) -> Run:
+    sweeper = Sweeper(repository, queue, clock, logger)
+    return lambda: sweeper.sweep(clock() + timedelta(minutes=1))
+
+
+def test_a_job_whose_message_was_lost_is_sent_again(
+    create: Create, sweep: Run, clock: FakeClock, messages: Messages
+) -> None:
+    event_id = create()
+    clock.advance(DISPATCH_GRACE)
+
+    assert sweep() == Sweep(sent=1)
+    assert messages.waiting() == [{"event_id": event_id}]
+
+
+def test_a_job_that_is_not_due_is_left_alone(create: Create, sweep: Run, clock: FakeClock, messages: Messages) -> None:
+    create()
+    clock.advance(DISPATCH_GRACE - SECOND)
+
+    assert sweep() == Sweep()
+    assert messages.count() == 0
+
+
+def test_a_job_whose_worker_died_is_sent_when_its_lease_has_ended(
+    create: Create, sweep: Run, repository: JobRepository, clock: FakeClock
+) -> None:
+    event_id = create()
+    repository.claim(event_id, clock() + LEASE)
+
+    clock.advance(LEASE)
+    assert sweep() == Sweep()
+    clock.advance(SECOND)
+    assert sweep() == Sweep(sent=1)
+    assert repository.claim(event_id, clock() + LEASE).number == 2
+
+
+def test_a_final_job_is_never_sent(create: Create, sweep: Run, repository: JobRepository, clock: FakeClock) -> None:
+    event_id = create()
+    repository.finish(repository.claim(event_id, clock() + LEASE))
+    clock.advance(timedelta(days=1))
+
+    assert sweep() == Sweep()
+
+
+def test_a_waiting_job_is_sent_half_as_often_each_time(create: Create, sweep: Run, clock: FakeClock) -> None:
+    create()
+    minutes_of_sending = []
+    for minute in range(5, 24 * 60, 5):
+        clock.advance(timedelta(minutes=5))
+        if sweep().sent:
+            minutes_of_sending.append(minute)
+
+    gaps = [after - before for before, after in zip(minutes_of_sending, minutes_of_sending[1:], strict=False)]
+    assert minutes_of_sending[0] == 5
+    assert gaps[:6] == [10, 20, 40, 80, 160, 320]
+    assert all(gap == MAX_WAIT / timedelta(minutes=1) for gap in gaps[6:])
+
+
+def test_two_sweepers_do_not_both_send(
+    create: Create, sweep: Run, repository: JobRepository, clock: FakeClock, messages: Messages
+) -> None:
+    # given two sweepers that have both read the same due job
+    create()
+    clock.advance(DISPATCH_GRACE)
+    (due,) = (job for shard in range(8) for job in repository.due_jobs(shard, 10))
+
+    # when both put it off
+    outcomes = [repository.postpone(due, LEASE), repository.postpone(due, LEASE)]
+
+    # then only one of them may send it
+    assert outcomes == [True, False]
+
+
+def test_a_backlog_is_seen_to_the_end_in_pages(
+    create: Create, sweep: Run, clock: FakeClock, messages: Messages
+) -> None:
+    count = 3 * PAGE
+    for _ in range(count):
+        create()
+    clock.advance(DISPATCH_GRACE)
+
+    assert sweep() == Sweep(sent=count)
+    assert messages.count() == count
+    assert sweep() == Sweep()
+
+
+def test_a_sweep_that_runs_out_of_time_says_so(
+    create: Create, repository: JobRepository, queue: JobQueue, clock: FakeClock, logger: Logger
+) -> None:
+    create()
+    clock.advance(DISPATCH_GRACE)
+
+    assert Sweeper(repository, queue, clock, logger).sweep(clock()) == Sweep(unfinished=True)
+
+
+def test_a_job_that_takes_its_workers_down_fails_in_the_end(
+    create: Create, sweep: Run, repository: JobRepository, clock: FakeClock, items: Items
+) -> None:
+    event_id = create()
+    for _ in range(MAX_STALLS):
+        repository.claim(event_id, clock() + LEASE)
+        clock.advance(LEASE + SECOND)
+
+    assert sweep() == Sweep(failed=1)
+    job = repository.get("local", event_id)
+    assert job.status is Status.FAILED
+    assert job.error is not None
+    assert job.error.type == "worker_lost"
+    assert items.due() == []
+
+
+def test_what_the_queue_does_not_take_is_due_at_once_again(
+    create: Create, sweep: Run, clock: FakeClock, sqs: "SQSClient", queue_url: str
+) -> None:
+    create()
+    clock.advance(DISPATCH_GRACE)
+    sqs.delete_queue(QueueUrl=queue_url)
+
+    assert sweep() == Sweep()
+
+    sqs.create_queue(QueueName="jobs")
+    assert sweep() == Sweep(sent=1)
+
+
+def test_one_job_that_the_table_does_not_answer_for_harms_no_other(
+    create: Create, sweep: Run, repository: JobRepository, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unlucky, _ = create(), create()
+    clock.advance(DISPATCH_GRACE)
+    postpone = repository.postpone
+
+    def flaky(due: DueJob, by: timedelta) -> bool:
+        if due.event_id == unlucky:
+            raise Unavailable("throttled")
+        return postpone(due, by)
+
+    monkeypatch.setattr(repository, "postpone", flaky)
+
+    assert sweep().sent == 1
