@@ -17,7 +17,6 @@ MAX_STRING = 1000  # characters of one extracted string, so that a text without 
 
 _FENCED_CODE = re.compile(r"^[ \t]*(```|~~~)[^`\n]*$.*?(?:^[ \t]*\1[ \t]*$|\Z)", re.MULTILINE | re.DOTALL)
 _QUOTE_MARK = re.compile(r"^[ \t]*>[> \t]*", re.MULTILINE)
-_HARD_BREAK = re.compile(r"(?:  |\\)$", re.MULTILINE)
 _SHORT_LINE = re.compile(r"^.{1,59}\n(?=[A-Z])", re.MULTILINE)  # of a list without marks
 _ONE_LINE_BLOCK = re.compile(r"^[ \t]*(?:#{1,6}[ \t]|\|).*$", re.MULTILINE)
 _ITEM = re.compile(r"^[ \t]*(?:[-*+•]|\d{1,9}[.)])[ \t]+(?:\[[ xX]\][ \t])?", re.MULTILINE)
@@ -34,7 +33,7 @@ _SENTENCE_END = re.compile(
     rf"(?:(?<=[.!?])|(?<=[.!?][\"'”’)\]])){_NO_ABBREVIATION} (?![a-z])"
     r"|(?<=[。！？])(?![」』）”’])|(?<=[。！？][」』）”’])"
 )
-_WHOLE = re.compile(r"[.!?。！？][\"'”’)\]」』）]?$")
+_STATEMENT = re.compile(r"[.!。！][\"'”’)\]」』）]?$")
 
 _ORDER = re.compile(
     # At the start, after a label ("Cookies: use …"), or after a condition ("If …, use …").
@@ -138,10 +137,10 @@ def due(sentence: str) -> str | None:
 def summarize(text: str) -> str:
     """Three to eight of the text's most informative sentences, in order; all of them if there are fewer."""
     found = sentences(text)
-    prose = [one for one in found if one.kind == "prose" and _WHOLE.search(one.text)]
+    prose = [one for one in found if one.kind == "prose" and _STATEMENT.search(one.text)]
     pool = prose if len(prose) >= 3 else [one for one in found if one.kind != "cell"] or found or steps(text, 8)
     chosen = [one.text for one in _best(pool, min(8, 3 + len(pool) // 5))]
-    return " ".join(one if _WHOLE.search(one) or one is chosen[-1] else f"{one}." for one in chosen)
+    return " ".join(one if _STATEMENT.search(one) or one == chosen[-1] else f"{one}." for one in chosen)
 
 
 def obligations(text: str, limit: int) -> list[Passage]:
@@ -185,7 +184,7 @@ def _separated(text: str) -> str:
     """The text without code blocks and quote marks, with a blank line between any two blocks."""
     text = "\n".join(text.replace("\0", "").splitlines())
     text = _QUOTE_MARK.sub("", _FENCED_CODE.sub("\n", text))
-    text = _SHORT_LINE.sub(r"\g<0>\n", _HARD_BREAK.sub("\n", text))
+    text = _SHORT_LINE.sub(r"\g<0>\n", text.replace("  \n", "\n\n"))
     return _ITEM.sub(r"\n\g<0>", _ONE_LINE_BLOCK.sub(r"\n\g<0>\n", text))
 
 
@@ -237,9 +236,11 @@ def _best(pool: Sequence[Passage], limit: int) -> list[Passage]:
     for index in sorted(range(len(pool)), key=lambda index: -_score(pool[index], counts)):
         words, heading = _words(pool[index].text), pool[index].heading
         repeats = any(len(words & other) > 0.6 * len(words | other) for other in chosen.values())
-        if len(chosen) < limit and under[heading] < share and not repeats:
+        if under[heading] < share and not repeats:
             chosen[index] = words
             under[heading] += 1
+        if len(chosen) == limit:
+            break
     return [pool[index] for index in sorted(chosen)]
 
 
@@ -247,5 +248,5 @@ def _score(one: Passage, counts: Mapping[str, int]) -> float:
     """How much a sentence tells: by its words' frequency in the text, how it obliges, and whether it stands alone."""
     words, obliges = _words(one.text), strength(one.text)
     value = sum(counts[word] for word in words) / max(counts.values(), default=1) / (len(words) + 4) + 0.25 * obliges
-    value -= 0.5 * (not 25 <= len(one.text) <= 300) + 1.5 * (not obliges and not _VERB.search(one.text))
+    value -= 0.5 * (not 15 <= len(one.text) <= 300) + 1.5 * (not obliges and not _VERB.search(one.text))
     return value - 0.5 * sum(1 for flaw in (_LEANS_BACK, _REFERENCE) if flaw.match(one.text))

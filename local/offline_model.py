@@ -3,7 +3,8 @@
     python -m local.offline_model --port 0
 
 It answers `POST /v1/responses` and `GET /v1/models`, and names itself so that nobody takes it for a GPT.
-Tokens are an estimate: one for every four bytes of UTF-8, rounded up. Requests are not logged.
+Tokens are an estimate: one for every four bytes of UTF-8, rounded up; a limit on them is not looked at.
+Requests are not logged.
 """
 
 import argparse
@@ -65,22 +66,23 @@ def respond(request: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(prompt := request.get("input"), str):
         raise ValueError("'input' must be a string.")
     output = _output((request.get("text") or {}).get("format"), material(prompt))
-    limit = request.get("max_output_tokens") or sys.maxsize
-    is_cut = _tokens(output) > limit
-    if is_cut:
-        output = output.encode()[: limit * 4].decode(errors="ignore")
-    status = "incomplete" if is_cut else "completed"
     input_tokens, output_tokens = _tokens((request.get("instructions") or "") + prompt), _tokens(output)
     hashed = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()[:32]
     content = {"type": "output_text", "text": output, "annotations": []}
-    message = {"id": f"msg_{hashed}", "type": "message", "role": "assistant", "status": status, "content": [content]}
+    message = {
+        "id": f"msg_{hashed}",
+        "type": "message",
+        "role": "assistant",
+        "status": "completed",
+        "content": [content],
+    }
     return {
         "id": f"resp_{hashed}",
         "object": "response",
         "created_at": int(time.time()),
-        "status": status,
+        "status": "completed",
         "error": None,
-        "incomplete_details": {"reason": "max_output_tokens"} if is_cut else None,
+        "incomplete_details": None,
         "model": MODEL,
         "output": [message],
         "parallel_tool_calls": False,

@@ -22,17 +22,8 @@ _HEADINGS = ("title", "heading", "category", "section", "topic")
 _FINDERS = {"owner": owner, "assignee": owner, "due": due, "due_date": due, "deadline": due}
 # The nodes of a graph are a chain: edge 0 leads from node 1 to node 2.
 _NODE_OFFSETS = {"id": 1, "source": 1, "target": 2}
-# Words for how strongly a sentence obliges, by `strength`.
-_LEVELS = (
-    {"low", "optional", "may"},
-    {"low", "optional", "may"},
-    {"medium", "recommended", "should"},
-    {"high", "critical", "required", "must"},
-)
-
-
-class UnsupportedSchemaError(ValueError):
-    """The schema has something that no answer is made for; says what."""
+# Words for what obliges weakly or not at all, by "should", and by "must".
+_LEVELS = ({"low", "optional", "may"}, {"medium", "recommended", "should"}, {"high", "critical", "required", "must"})
 
 
 @dataclass(frozen=True)
@@ -45,7 +36,7 @@ class _Place:
 
 
 def fill(schema: Mapping[str, Any], texts: Sequence[str]) -> Any:
-    """An instance of `schema` out of `texts`. Raises UnsupportedSchemaError."""
+    """An instance of `schema` out of `texts`. Raises ValueError, which says what of it is not supported."""
     return _Answer(schema.get("$defs", {}), texts).value(schema, _Place())
 
 
@@ -81,14 +72,14 @@ class _Answer:
                 return False
             case "null":
                 return None
-        raise UnsupportedSchemaError(f"the schema's type {schema.get('type')!r} is not supported")
+        raise ValueError(f"the schema's type {schema.get('type')!r} is not supported")
 
     def resolved(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
         """The schema with its `$ref` followed and its keywords checked."""
         if "$ref" in schema:
             schema = {**self.definitions[schema["$ref"].removeprefix("#/$defs/")], **schema}
         if unknown := sorted(set(schema) - _KEYWORDS):
-            raise UnsupportedSchemaError(f"the schema's keyword {unknown[0]!r} is not supported")
+            raise ValueError(f"the schema's keyword {unknown[0]!r} is not supported")
         return schema
 
     def about(self, place: _Place) -> Passage:
@@ -155,5 +146,5 @@ class _Answer:
 def _choice(values: Sequence[Any], text: str) -> Any:
     """The level that fits how strongly the text obliges, else a value that it names, else the first."""
     words = set(re.findall(r"\w+", text.lower()))
-    fitting = [value for value in values if value in _LEVELS[strength(text)]]
+    fitting = [value for value in values if value in _LEVELS[max(0, strength(text) - 1)]]
     return next(iter(fitting + [value for value in values if str(value).lower() in words]), values[0])

@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -36,11 +37,23 @@ def _no_real_account(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
 
-@pytest.fixture(scope="session")
-def template() -> dict[str, Any]:
+@cache
+def read_template() -> dict[str, Any]:
     """template.yaml, with its short functions spelled out."""
     parsed: dict[str, Any] = yaml_parse((ROOT / "template.yaml").read_text())
     return parsed
+
+
+def create_table(client: "DynamoDBClient") -> None:
+    """Makes the template's table."""
+    properties = read_template()["Resources"]["JobTable"]["Properties"]
+    schema = ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode")
+    client.create_table(TableName=TABLE, **{name: properties[name] for name in schema})
+
+
+@pytest.fixture(scope="session")
+def template() -> dict[str, Any]:
+    return read_template()
 
 
 @pytest.fixture
@@ -50,12 +63,10 @@ def aws() -> Iterator[None]:
 
 
 @pytest.fixture
-def dynamodb(aws: None, template: dict[str, Any]) -> "DynamoDBClient":
+def dynamodb(aws: None) -> "DynamoDBClient":
     """A client whose account has the table of the template."""
     client = boto3.client("dynamodb")
-    properties = template["Resources"]["JobTable"]["Properties"]
-    schema = ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode")
-    client.create_table(TableName=TABLE, **{name: properties[name] for name in schema})
+    create_table(client)
     return client
 
 

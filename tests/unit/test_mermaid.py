@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobchain.mermaid import flowchart
@@ -35,6 +35,7 @@ def read(diagram: str) -> list[str]:
     return shown
 
 
+@settings(deadline=None)  # a busy machine
 @given(
     nodes=st.lists(st.tuples(ids, labels), max_size=6),
     edges=st.lists(st.tuples(ids, ids, labels), max_size=6),
@@ -43,11 +44,13 @@ def test_every_line_fits_the_grammar(nodes: list[tuple[str, str]], edges: list[t
     read(flowchart(nodes, edges))
 
 
+@settings(deadline=None)  # a busy machine
 @given(labels)
 def test_a_label_is_shown_as_it_was_with_its_white_space_folded(label: str) -> None:
     assert read(flowchart([("a", label)], [])) == [" ".join(label.split()) or " "]
 
 
+@settings(deadline=None)  # a busy machine
 @given(labels.filter(str.strip))
 def test_so_is_the_label_of_an_edge(label: str) -> None:
     shown = read(flowchart([("a", "x"), ("b", "y")], [("a", "b", label)]))

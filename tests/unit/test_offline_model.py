@@ -12,28 +12,20 @@ import openai  # noqa: TID251 - the real client proves that the stand-in speaks 
 import pytest
 from pydantic import BaseModel, Field
 
-from local.extract import key, obligations, read, sentences, steps, strength, summarize
-from local.offline_model import MODEL, BadRequestError, material, respond, running
+from jobchain.chains.guideline_checklist import GUIDELINE_CHECKLIST
+from local.extract import due, key, obligations, owner, read, sentences, strength, summarize
+from local.offline_model import material, respond, running
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = sorted(
-    path
-    for path in [*(ROOT.parent / "shared/guidelines").glob("*.md"), *(ROOT / "examples").glob("*.md")]
-    if path.name != "README.md"
-)
+DOCUMENTS = sorted([*(ROOT.parent / "shared/guidelines").glob("*-*.md"), *(ROOT / "examples").glob("*.md")])
 
-POLICY = """---
-owner: security
----
-# Password policy
+POLICY = """# Password policy
 
 This policy says how **passwords** are kept at [Example](https://example.com/a_(b)). ![logo](logo.png)
 It holds for all
 systems that we run.
 
-<!-- Passwords must be reviewed by legal. -->
-
-## Storage
+## 1. Storage
 
 Passwords must be hashed with `Argon2id`. Why should we care? Hashes are hard to reverse, e.g. by brute force.
 
@@ -62,29 +54,14 @@ The restore takes an hour. Announce the restore in the channel first. You should
 Always verify the row counts afterwards. Alice will update the status page by 2026-12-01.
 """
 
-
-class Summary(BaseModel):
-    summary: str
-
-
-class Checklist(BaseModel):
-    items: list[str]
-
-
-class Node(BaseModel):
-    id: str
-    label: str
-
-
-class Edge(BaseModel):
-    source: str
-    target: str
-    label: str
-
-
-class Diagram(BaseModel):
-    nodes: list[Node]
-    edges: list[Edge]
+LAMP = "Set the green lamp to 42."
+TREE = {
+    "type": "object",
+    "properties": {
+        "children": {"type": "array", "items": {"$ref": "#/$defs/tree"}},
+        "words": {"type": "array", "items": {"type": "string"}},
+    },
+}
 
 
 class Rule(BaseModel):
@@ -115,156 +92,83 @@ class Comparison(BaseModel):
     contradictions: list[Rule]
 
 
-class Section(BaseModel):
-    title: str = Field(max_length=20)
-    level: int = Field(ge=1, le=6)
-    share: float = Field(gt=0, lt=1)
-    is_new: bool
-    kind: Literal["section"]
-    parent: int | None
-    children: list["Section"]
-
-
-ALL_MODELS: list[type[BaseModel]] = [Summary, Checklist, Diagram, Rules, Actions, Comparison, Section]
-
-
-def strict_schema(model: type[BaseModel]) -> dict[str, Any]:
-    schema = model.model_json_schema()
-    for part in [schema, *schema.get("$defs", {}).values()]:
-        if "properties" in part:
-            part |= {"additionalProperties": False, "required": list(part["properties"])}
-    return schema
+Summary, Checklist, Diagram = (step.answer for step in GUIDELINE_CHECKLIST.steps)
+MODELS: list[type[BaseModel]] = [Summary, Checklist, Diagram, Rules, Actions, Comparison]
 
 
 def json_schema(schema: dict[str, Any]) -> Any:
     return {"format": {"type": "json_schema", "name": "answer", "strict": True, "schema": schema}}
 
 
-def fenced(*texts: str) -> str:
-    marks = [f"3f2a9c0d1e2{i}" for i in range(len(texts))]
-    blocks = [f"<<<document {mark}>>>\n{text}\n<<<end {mark}>>>" for mark, text in zip(marks, texts, strict=True)]
-    return "\n\n".join(["You must answer in JSON.", *blocks])
-
-
-def output_text(response: dict[str, Any]) -> str:
-    text = response["output"][0]["content"][0]["text"]
-    assert isinstance(text, str)
-    return text
+def answer(schema: dict[str, Any], prompt: str) -> Any:
+    response = respond({"input": prompt, "text": json_schema(schema)})
+    return json.loads(response["output"][0]["content"][0]["text"])
 
 
 def ask(model: type[BaseModel], *texts: str) -> Any:
-    schema = strict_schema(model)
-    answer = json.loads(output_text(respond({"input": fenced(*texts), "text": json_schema(schema)})))
-    jsonschema.validate(answer, schema)
-    return answer
+    blocks = [f"<<<document {i:012x}>>>\n{text}\n<<<end {i:012x}>>>" for i, text in enumerate(texts)]
+    schema = model.model_json_schema()
+    found = answer(schema, "\n\n".join(["You must answer in JSON.", *blocks]))
+    jsonschema.validate(found, schema)
+    return found
 
 
 @pytest.fixture(scope="module")
-def base_url() -> Iterator[str]:
-    with running() as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def client(base_url: str) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(api_key="any", base_url=base_url, max_retries=0, timeout=10) as client:
+def client() -> Iterator[openai.OpenAI]:
+    with running() as url, openai.OpenAI(api_key="any", base_url=url, max_retries=0, timeout=10) as client:
         yield client
 
 
 # Through the server, with OpenAI's own client
 
 
-def test_the_sdk_reads_a_structured_answer_with_its_usage(client: openai.OpenAI) -> None:
-    # given
-    text = json_schema(strict_schema(Checklist))
+def test_the_sdk_parses_a_structured_answer_and_reads_its_usage(client: openai.OpenAI) -> None:
+    response = client.responses.parse(model="m", instructions="Draw.", input=POLICY, text_format=Diagram, store=False)
 
-    # when
-    response = client.responses.create(
-        model="gpt-5-nano",
-        instructions="List what must be done.",
-        input=fenced(POLICY),
-        text=text,
-        store=False,
-        max_output_tokens=2000,
-    )
-
-    # then
-    assert Checklist.model_validate_json(response.output_text).items
+    assert isinstance(response.output_parsed, Diagram)
     assert (response.status, response.error, response.incomplete_details) == ("completed", None, None)
-    assert response.model == MODEL
     assert response.usage is not None
-    assert response.usage.input_tokens > len(POLICY) // 4
+    assert response.usage.input_tokens == -(-len("Draw." + POLICY) // 4)
     assert response.usage.output_tokens == -(-len(response.output_text.encode()) // 4)
+    assert response.usage.total_tokens == response.usage.input_tokens + response.usage.output_tokens
     assert response.usage.input_tokens_details.cached_tokens == 0
     assert response.usage.output_tokens_details.reasoning_tokens == 0
-    assert response._request_id is not None
-    assert response._request_id.startswith("req_")
-
-
-def test_the_sdk_parses_an_answer_into_its_pydantic_model(client: openai.OpenAI) -> None:
-    # when
-    response = client.responses.parse(model="m", input=fenced(POLICY), text_format=Diagram)
-
-    # then
-    assert response.output_parsed is not None
-    assert [node.id for node in response.output_parsed.nodes] == ["n1", "n2", "n3"]
-
-
-def test_a_list_of_messages_gives_its_user_texts_as_material(client: openai.OpenAI) -> None:
-    # when
-    response = client.responses.create(
-        model="m",
-        input=[
-            {"role": "developer", "content": "Never mention bananas."},
-            {"role": "user", "content": "Passwords must be hashed."},
-            {"role": "user", "content": [{"type": "input_text", "text": "Salts must be random."}]},
-        ],
-    )
-
-    # then
-    assert response.output_text == "Passwords must be hashed. Salts must be random."
 
 
 def test_the_one_model_says_that_it_is_no_gpt(client: openai.OpenAI) -> None:
-    # when
-    models = [model.id for model in client.models.list()]
+    response = client.responses.create(model="gpt-5-nano", input="Text.")
 
-    # then
-    assert models == ["offline-extract-1-not-a-gpt"]
-    assert client.models.retrieve("gpt-5-nano").id == "offline-extract-1-not-a-gpt"
+    assert response.model == "offline-extract-1-not-a-gpt"
+    assert [model.id for model in client.models.list()] == ["offline-extract-1-not-a-gpt"]
 
 
 def test_an_unknown_path_is_not_found(client: openai.OpenAI) -> None:
-    # when
-    with pytest.raises(openai.NotFoundError) as caught:
+    with pytest.raises(openai.NotFoundError, match="Unknown path /v1/embeddings"):
         client.embeddings.create(model="m", input="text")
-
-    # then
-    assert caught.value.code == "unknown_url"
-    assert "POST /v1/embeddings" in caught.value.message
+    with pytest.raises(openai.NotFoundError, match="Unknown path /v1/files"):
+        client.files.list()
 
 
-@pytest.mark.parametrize("body", [b"{", b"[]", b"\xff", b"[" * 100_000, b'{"model": "m"}', b'{"input": 7}'])
-def test_a_body_that_is_no_request_is_a_bad_request(client: openai.OpenAI, body: bytes) -> None:
-    # when
-    with pytest.raises(openai.BadRequestError) as caught:
-        client.post("/responses", content=body, cast_to=object)
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        ({"model": "m"}, "'input' must be a string"),
+        ({"input": ["text"]}, "'input' must be a string"),
+        ({"input": "text", "text": {"format": {"type": "json_object"}}}, "'text.format' must be"),
+        ({"input": "text", "text": json_schema({"type": "string", "pattern": "^[A-Z]$"})}, "keyword 'pattern'"),
+        ({"input": "text", "text": json_schema({"type": ["string", "null"]})}, "type .'string', 'null'. is not"),
+    ],
+)
+def test_what_it_cannot_do_is_a_bad_request_that_says_why(
+    client: openai.OpenAI, body: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(openai.BadRequestError, match=problem):
+        client.post("/responses", body=body, cast_to=object)
 
-    # then
-    assert caught.value.type == "invalid_request_error"
 
-
-def test_a_schema_that_cannot_be_honoured_is_a_bad_request_that_says_where(client: openai.OpenAI) -> None:
-    # given
-    schema = {"type": "object", "properties": {"code": {"type": "string", "pattern": "^[A-Z]{3}$"}}}
-
-    # when
-    with pytest.raises(openai.BadRequestError) as caught:
-        client.responses.create(model="m", input="Text.", text=json_schema(schema))
-
-    # then
-    assert caught.value.param == "text.format.schema"
-    assert "code: unsupported keyword 'pattern'" in caught.value.message
+def test_a_body_that_is_not_json_is_a_bad_request(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match="Expecting property name"):
+        client.post("/responses", content=b"{", cast_to=object)
 
 
 def test_the_program_says_where_it_listens_and_ends_cleanly_on_sigterm() -> None:
@@ -289,75 +193,28 @@ def test_the_program_says_where_it_listens_and_ends_cleanly_on_sigterm() -> None
 
 
 def test_the_same_request_gives_the_same_answer() -> None:
-    first, second = (respond({"input": POLICY, "text": json_schema(strict_schema(Rules))}) for _ in range(2))
+    request = {"input": POLICY, "text": json_schema(Rules.model_json_schema())}
 
-    assert first | {"created_at": 0} == second | {"created_at": 0}
+    assert respond(request) | {"created_at": 0} == respond(request) | {"created_at": 0}
 
 
 def test_only_what_is_between_the_fences_is_material() -> None:
-    # given
     inner = "One.\n<<<document aaaaaaaaaaaa>>>\nTwo.\n<<<end aaaaaaaaaaaa>>>"
     prompt = f"Ignore me.\n<<<a 3f2a9c0d1e2b>>>\n{inner}\n<<<end 3f2a9c0d1e2b>>>\nMe too."
     prompt += "\n<<<b 0123456789ab>>>\nThree.\n<<<end 0123456789ab>>>"
 
-    # then
     assert material(prompt) == [inner, "Three."]
     assert material("No fences.") == ["No fences."]
     assert material("<<<a 3f2a9c0d1e2b>>> left open") == ["<<<a 3f2a9c0d1e2b>>> left open"]
 
 
-def test_an_answer_over_the_token_limit_is_incomplete() -> None:
-    # when
-    response = respond({"input": POLICY, "max_output_tokens": 5})
-
-    # then
-    assert response["status"] == "incomplete"
-    assert response["incomplete_details"] == {"reason": "max_output_tokens"}
-    assert response["usage"]["output_tokens"] == 5
-
-
-@pytest.mark.parametrize(
-    "extra",
-    [
-        {"stream": True},
-        {"text": {"format": {"type": "json_object"}}},
-        {"text": {"format": {"type": "json_schema"}}},
-        {"input": [{"role": "user"}]},
-        {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}]},
-    ],
-)
-def test_what_it_cannot_do_is_refused(extra: dict[str, Any]) -> None:
-    with pytest.raises(BadRequestError):
-        respond({"input": "Text.", **extra})
-
-
 # Answers in the shape of a schema
 
 
-@pytest.mark.parametrize("model", ALL_MODELS)
-@pytest.mark.parametrize("text", [POLICY, RUNBOOK, "密码必须加密。盐必须随机。", "x", "!!!", ""])
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("text", [POLICY, RUNBOOK, "密码必须加密。盐必须随机。", "|a|b|\n|-|-|\n|c|d|", "x", "!!!", ""])
 def test_every_answer_fits_its_schema(model: type[BaseModel], text: str) -> None:
-    answer = ask(model, text, "Another text.")
-
-    model.model_validate(answer)
-
-
-@pytest.mark.parametrize(
-    ("schema", "problem"),
-    [
-        ({"$ref": "#/$defs/none"}, r"nothing found at \$ref"),
-        ({"$ref": "#"}, "never end"),
-        ({"type": "object", "properties": {"again": {"$ref": "#"}}}, "never end"),
-        ({"type": "decimal"}, "unknown type"),
-        ({"type": "string", "minLength": 100}, "shorter than minLength 100"),
-        ({"type": "integer", "minimum": 2, "maximum": 1}, "no number fits"),
-        ({"type": "array", "minItems": "two"}, "minItems is 'two'"),
-        ({"type": "array", "items": True, "minItems": 1}, "not an object"),
-    ],
-)
-def test_a_schema_without_an_instance_is_refused(schema: dict[str, Any], problem: str) -> None:
-    with pytest.raises(BadRequestError, match=problem):
-        respond({"input": "A short text.", "text": json_schema(schema)})
+    model.model_validate(ask(model, text, "Another text."))
 
 
 @pytest.mark.parametrize(
@@ -365,55 +222,48 @@ def test_a_schema_without_an_instance_is_refused(schema: dict[str, Any], problem
     [
         ({"const": 7}, 7),
         ({"enum": ["red", "green"]}, "green"),
-        ({"type": ["string", "null"], "maxLength": 8}, None),
-        ({"type": "string", "maxLength": 8}, "Set the"),
-        ({"type": "integer", "minimum": 10}, 42),
-        ({"type": "array", "items": {"type": "string"}, "maxItems": 1}, ["Set the green lamp to 42."]),
-        ({"type": "array", "items": {"type": "string"}, "minItems": 2}, ["Set the green lamp to 42."] * 2),
+        ({"enum": ["must", "may"]}, "may"),
+        ({"type": "number"}, 0),
+        ({"type": "boolean"}, False),
         ({"type": "null"}, None),
+        ({"$defs": {"a": {"type": "string", "title": "A"}}, "$ref": "#/$defs/a", "title": "B"}, LAMP),
+        ({"type": "object", "properties": {"title": {"type": "string"}}}, {"title": LAMP}),
+        (
+            {"$defs": {"tree": TREE}, "$ref": "#/$defs/tree"},
+            {"children": [{"children": [], "words": [LAMP]}], "words": [LAMP]},
+        ),
+        ({"anyOf": [{"type": "string"}, {"type": "null"}]}, None),
+        ({"anyOf": [{"type": "integer"}, {"type": "string"}]}, 0),
+        ({"type": "string", "maxLength": 8}, "Set the"),
+        ({"type": "array", "items": {"type": "string"}, "minItems": 2}, [LAMP] * 2),
     ],
 )
 def test_each_keyword_is_honoured(schema: dict[str, Any], expected: object) -> None:
-    response = respond({"input": "Set the green lamp to 42.", "text": json_schema(schema)})
-
-    assert json.loads(output_text(response)) == expected
+    assert answer(schema, LAMP) == expected
 
 
 def test_a_checklist_becomes_a_chain_of_nodes() -> None:
-    # given
     long_item = "Hash all the passwords with Argon2id and with nineteen mebibytes of memory"
-    checklist = f"- Use a salt\n- {long_item}\n1. Go"
 
-    # when
-    diagram = ask(Diagram, checklist)
+    diagram = ask(Diagram, f"- Use a salt\n- {long_item}\n1. Go")
 
-    # then
-    assert diagram["nodes"] == [
-        {"id": "n1", "label": "Use a salt"},
-        {"id": "n2", "label": "Hash all the passwords with Argon2id and with nineteen…"},
-        {"id": "n3", "label": "Go"},
-    ]
-    assert diagram["edges"] == [
-        {"source": "n1", "target": "n2", "label": ""},
-        {"source": "n2", "target": "n3", "label": ""},
-    ]
+    labels = ["Use a salt", "Hash all the passwords with Argon2id and with nineteen…", "Go"]
+    assert diagram["nodes"] == [{"id": f"n{i}", "label": label} for i, label in enumerate(labels, 1)]
+    assert diagram["edges"] == [{"source": f"n{i}", "target": f"n{i + 1}", "label": ""} for i in (1, 2)]
 
 
 def test_a_rule_carries_its_sentence_its_heading_and_how_strongly_it_obliges() -> None:
-    # when
-    first, second, *_ = ask(Rules, POLICY)["items"]
+    rules = {rule["text"]: rule for rule in ask(Rules, POLICY)["items"]}
 
-    # then
     sentence = "Passwords must be hashed with Argon2id."
-    assert first == {"text": sentence, "quote": sentence, "category": "Storage", "priority": "high"}
-    assert second["priority"] == "medium"
+    assert rules[sentence] == {"text": sentence, "quote": sentence, "category": "Storage", "priority": "high"}
+    assert rules["Passwords should have twelve characters or more."]["priority"] == "medium"
+    assert rules["Use a different salt for each password."]["priority"] == "low"
 
 
 def test_an_action_names_an_owner_and_a_date_only_where_the_text_does() -> None:
-    # when
     actions = {action["task"]: action for action in ask(Actions, RUNBOOK)["actions"]}
 
-    # then
     task = "Alice will update the status page by 2026-12-01."
     assert actions[task] == {"task": task, "owner": "Alice", "due": "2026-12-01"}
     verify = actions["Always verify the row counts afterwards."]
@@ -433,25 +283,21 @@ def test_two_documents_are_compared_by_what_they_demand() -> None:
 
 
 def test_markdown_is_read_as_plain_blocks() -> None:
+    hashing = (
+        "Passwords must be hashed with Argon2id. Why should we care? Hashes are hard to reverse, e.g. by brute force."
+    )
+
     assert [(block.kind, block.text) for block in read(POLICY)] == [
         ("heading", "Password policy"),
-        (
-            "prose",
-            "This policy says how passwords are kept at Example. It holds for all systems that we run.",
-        ),
+        ("prose", "This policy says how passwords are kept at Example. It holds for all systems that we run."),
         ("heading", "Storage"),
-        (
-            "prose",
-            "Passwords must be hashed with Argon2id. Why should we care? "
-            "Hashes are hard to reverse, e.g. by brute force.",
-        ),
+        ("prose", hashing),
         ("cell", "Length"),
         ("cell", "Rule"),
         ("cell", "12"),
         ("cell", "Passwords should have twelve characters or more."),
         ("item", "Use a different salt for each password."),
         ("item", "Never log a password."),
-        ("link", "Storage sheet"),
         ("prose", "Rotate a password only after a leak."),
         ("prose", "Every system must do the following:"),
         ("item", "Lock an account after ten failures."),
@@ -461,15 +307,10 @@ def test_markdown_is_read_as_plain_blocks() -> None:
 @pytest.mark.parametrize(
     ("markdown", "plain"),
     [
-        ("Title\n=====", "Title"),
-        ("## C# and F# ##", "C# and F#"),
-        ("a __b__ c_d_e *f* 2 * 3", "a b c_d_e f 2 * 3"),
-        ("`<b>` and <b>bold</b> &amp; `**x**`", "<b> and bold & **x**"),
-        ("[![alt](a.png)](b) text[^1]", "text"),
+        ("a __b__ c_d_e *f* 2 * 3 **_g_**", "a b c_d_e f 2 * 3 g"),
+        ("`<b>` and `**x**` and ``y``", "<b> and **x** and y"),
         ("**Use `x`** [the `y`](z)", "Use x the y"),
-        ("for <owner> at <https://example.com>", "for <owner> at https://example.com"),
-        (r"\*not bold\*", "*not bold*"),
-        ("x -> y", "x -> y"),
+        ("for <owner>, x -> y", "for <owner>, x -> y"),
     ],
 )
 def test_inline_markup_is_removed(markdown: str, plain: str) -> None:
@@ -480,13 +321,15 @@ def test_inline_markup_is_removed(markdown: str, plain: str) -> None:
     ("text", "expected"),
     [
         ("Ask Dr. Smith. He knows, e.g. J. Doe.", ["Ask Dr. Smith.", "He knows, e.g. J. Doe."]),
-        ("密码必须加密。盐必须随机！", ["密码必须加密。", "盐必须随机！"]),
+        ("密码必须加密。“盐必须随机！”好", ["密码必须加密。", "“盐必须随机！”", "好"]),
         ("Version 1.2 is out! (Really.) Get it", ["Version 1.2 is out!", "(Really.)", "Get it"]),
         ("Buy milk\nCall Bob", ["Buy milk", "Call Bob"]),
+        ("**A**: One.  \n**B**: Two.", ["A: One.", "B: Two."]),
+        ("Do these:\n\n- One\n- One", ["One"]),
     ],
 )
 def test_a_text_is_cut_into_sentences(text: str, expected: list[str]) -> None:
-    assert [one.text for one in sentences(read(text))] == expected
+    assert [one.text for one in sentences(text)] == expected
 
 
 @pytest.mark.parametrize(
@@ -499,32 +342,50 @@ def test_a_text_is_cut_into_sentences(text: str, expected: list[str]) -> None:
         ("Backups should be tested.", 2),
         ("Avoid MD5.", 1),
         ("Cookies: use SameSite.", 1),
+        ("Keys need to be rotated.", 1),
+        ("Alice will call.", 1),
+        ("Browsers will call.", 0),
         ("Must we?", 0),
+        ("Example: one must go.", 0),
         ("A salt is not required.", 0),
         ("You don't need to know.", 0),
         ("Use of GET is common.", 0),
-        ("Frameworks do not provide it.", 0),
+        ("Check out the list.", 0),
+        ("Three algorithms that should be considered.", 0),
     ],
 )
 def test_how_strongly_a_sentence_obliges(sentence: str, expected: int) -> None:
     assert strength(sentence) == expected
 
 
-def test_the_obligations_of_a_text_are_whole_and_in_order() -> None:
+@pytest.mark.parametrize(
+    ("sentence", "expected"),
+    [
+        ("Bob Ray will ship it by next Friday.", ("Bob Ray", "next Friday")),
+        ("Ship it (@ann) before 3 March 2027.", ("ann", "3 March 2027")),
+        ("Owner: Ann, due: end of the month", ("Ann", "end of the month")),
+        ("It will ship on demand.", (None, None)),
+    ],
+)
+def test_who_does_it_and_by_when(sentence: str, expected: tuple[str | None, str | None]) -> None:
+    assert (owner(sentence), due(sentence)) == expected
+
+
+def test_the_obligations_are_whole_and_in_order() -> None:
     assert [one.text for one in obligations(POLICY, 12)] == [
         "Passwords must be hashed with Argon2id.",
         "Passwords should have twelve characters or more.",
         "Use a different salt for each password.",
         "Never log a password.",
         "Rotate a password only after a leak.",
+        "Lock an account after ten failures.",
     ]
 
 
 def test_of_too_many_obligations_the_strongest_are_kept() -> None:
-    assert [one.text for one in obligations(POLICY, 2)] == [
-        "Passwords must be hashed with Argon2id.",
-        "Never log a password.",
-    ]
+    kept = [one.text for one in obligations(POLICY, 2)]
+
+    assert kept == ["Passwords must be hashed with Argon2id.", "Never log a password."]
 
 
 @pytest.mark.parametrize(
@@ -537,43 +398,56 @@ def test_of_too_many_obligations_the_strongest_are_kept() -> None:
         ("|Red|Blue|\n|---|---|\n|1|2|", ["Red", "Blue", "1", "2"]),
         ("สวัสดีชาวโลก", ["สวัสดีชาวโลก"]),
         ("???", ["???"]),
+        (" \n", []),
     ],
 )
 def test_a_text_without_obligations_still_gives_items(text: str, expected: list[str]) -> None:
     assert [one.text for one in obligations(text, 12)] == expected
 
 
-def test_a_summary_has_only_prose() -> None:
-    # when
+def test_a_summary_has_only_statements() -> None:
     summary = summarize(POLICY)
 
-    # then
     assert "This policy says how passwords are kept at Example. " in summary
     assert "Passwords must be hashed with Argon2id." in summary
-    assert not any(other in summary for other in ("Storage", "hash(", "|", "twelve", "Lock"))
+    assert not any(other in summary for other in ("Storage", "hash(", "|", "twelve", "?", "following", "Lock"))
 
 
-def test_an_empty_text_has_neither_summary_nor_steps() -> None:
-    assert summarize(" \n") == ""
-    assert steps(" \n", 12) == []
+@pytest.mark.parametrize(("count", "expected"), [(1, 1), (5, 4), (15, 6), (100, 8)])
+def test_a_summary_grows_with_its_text_up_to_eight_sentences(count: int, expected: int) -> None:
+    text = " ".join(f"Rule {i} must be kept." for i in range(count))
+
+    assert len(sentences(summarize(text))) == expected
+
+
+def test_a_sentence_is_preferred_to_a_label_with_a_list_of_things() -> None:
+    text = "\n\n".join(f"Attack surface: ports of car {i}.\n\nRisk: thieves could open car {i}." for i in range(9))
+
+    assert all(one.text.startswith("Risk") for one in obligations(text, 9))
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
-def test_a_real_document_gives_whole_sentences_of_its_own(document: Path) -> None:
+def test_the_real_chain_makes_a_useful_checklist_of_whole_sentences_of_a_real_document(document: Path) -> None:
     # given
     text = document.read_text(encoding="utf-8")
+    payload = GUIDELINE_CHECKLIST.payload.model_validate({"guidelines": text})
+    outputs: dict[str, Any] = {}
 
     # when
-    summary = ask(Summary, text)["summary"]
-    items = ask(Checklist, text)["items"]
+    for step in GUIDELINE_CHECKLIST.steps:
+        request = step.request(payload, outputs)
+        found = answer(request.answer.model_json_schema(), request.input)
+        outputs[step.name] = step.read_answer(request.answer.model_validate(found))
 
     # then
     letters = key("".join(block.text for block in read(text)))
-    assert 1 <= len(items) <= 12
-    assert len(set(items)) == len(items)
-    assert all(key(item) in letters for item in items)
-    assert all(one.kind in ("prose", "item") and key(one.text) in letters for one in sentences(read(summary)))
-    assert not any(markup in "\n".join([summary, *items]) for markup in ("](", "**", "```", "<!--", "| "))
+    parts = [one.text for one in sentences(outputs["summary"])]
+    assert 4 <= len(parts) <= 8
+    assert 3 <= len(outputs["checklist"]) <= 8
+    assert set(outputs["checklist"]) <= set(parts)
+    assert all(key(one) in letters for one in parts)
+    assert not any(markup in outputs["summary"] for markup in ("](", "**", "```", "| "))
+    assert outputs["diagram"].count("-->") == len(outputs["checklist"]) - 1
 
 
 def test_two_documents_give_two_results() -> None:
@@ -583,23 +457,7 @@ def test_two_documents_give_two_results() -> None:
 
 @pytest.mark.parametrize(
     "piece",
-    [
-        "x",
-        "密",
-        "[a](",
-        "*a ",
-        "`",
-        "<a ",
-        "<!--",
-        "|a|\n",
-        "- a\n",
-        "a. ",
-        ".",
-        "🙂\u200d",
-        "\ud800",
-        "If a, ",
-        "\r\n>",
-    ],
+    ["x", "密", "[a](", "*a ", "`", "<!--", "|a|\n", "- a\n", "a. ", ".", "🙂\u200d", "\ud800", "If a, ", "\r\n>"],
 )
 def test_a_hundred_thousand_characters_of_anything_are_answered_in_time(piece: str) -> None:
     # given

@@ -22,6 +22,8 @@ MARK = "a text that nobody else may read"
 WORDS = f"provider's own words about {MARK} and {KEY}"
 TIMEOUT = timedelta(seconds=30)
 TINY = timedelta(milliseconds=20)
+PATIENCE_SECONDS = 5
+"""What a call may take here with the tiny timeout, on a busy machine."""
 
 
 class Detail(BaseModel):
@@ -86,14 +88,19 @@ async def key() -> str:
 
 
 class Server:
-    """Answers every request with the same `answer`, or raises it."""
+    """Answers every request with the same `answer`, raises it, or never answers where there is none."""
 
     def __init__(self) -> None:
-        self.answer: httpx2.Response | Exception = httpx2.Response(200, json=reply())
+        self.answer: httpx2.Response | Exception | None = httpx2.Response(200, json=reply())
         self.requests: list[httpx2.Request] = []
+        self.waiting = asyncio.Event()
 
     async def __call__(self, request: httpx2.Request) -> httpx2.Response:
         self.requests.append(request)
+        if self.answer is None:
+            self.waiting.set()
+            await asyncio.Event().wait()
+        assert self.answer
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
@@ -212,7 +219,7 @@ class TestAnAnswer:
             "type": "reasoning",
             "id": "rs_1",
             "summary": [],
-            "content": [{"type": "reasoning_text", "text": "hm"}],
+            "content": [{"type": "output_text", "text": "hm"}],
         }
         server.says(200, reply(output=[thought, message(text("{}"))]))
 
@@ -401,19 +408,14 @@ class TestAServerThatCannotBeReached:
         assert str(server.transient()) == "the model's server can't be reached"
         assert len(server.requests) == 1
 
+    @pytest.mark.timeout(PATIENCE_SECONDS)
     def test_is_given_up_after_the_timeout_where_it_never_answers(self, server: Server) -> None:
-        async def never(request: httpx2.Request) -> httpx2.Response:
-            await asyncio.Event().wait()
-            raise AssertionError
-
-        async def ask() -> None:
-            async with httpx2.AsyncClient(transport=httpx2.MockTransport(never)) as http_client:
-                client = create_client(None, key, TINY, http_client)
-                await OpenAILLM(client, "gpt-6-luna", TINY, 500).ask(REQUEST)
+        server.answer = None
 
         with pytest.raises(TransientModelError, match="did not answer in time"):
-            asyncio.run(ask())
+            server.ask(limit=TINY)
 
+    @pytest.mark.timeout(PATIENCE_SECONDS)
     def test_is_given_up_after_the_timeout_where_it_trickles(self, server: Server) -> None:
         async def trickle() -> AsyncIterator[bytes]:
             while True:
@@ -508,20 +510,13 @@ def test_a_key_that_cannot_be_read_comes_out_as_it_is(server: Server) -> None:
 
 
 def test_a_cancelled_call_stays_cancelled(server: Server) -> None:
+    server.answer = None
+
     async def cancel() -> None:
-        arrived = asyncio.Event()
-
-        async def hang(request: httpx2.Request) -> httpx2.Response:
-            arrived.set()
-            await asyncio.Event().wait()
-            raise AssertionError
-
-        async with httpx2.AsyncClient(transport=httpx2.MockTransport(hang)) as http_client:
-            client = create_client(None, key, TIMEOUT, http_client)
-            call = asyncio.create_task(OpenAILLM(client, "gpt-6-luna", TIMEOUT, 500).ask(REQUEST))
-            await arrived.wait()
-            call.cancel()
-            await call
+        call = asyncio.create_task(server.ask_async())
+        await server.waiting.wait()
+        call.cancel()
+        await call
 
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(cancel())

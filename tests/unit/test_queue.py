@@ -45,12 +45,13 @@ class TestAMessage:
         [
             (timedelta(0), 0),
             (timedelta(seconds=7), 7),
+            (timedelta(seconds=7.1), 8),
             (timedelta(minutes=15), 900),
             (timedelta(minutes=16), 900),
             (timedelta(days=365), 900),
         ],
     )
-    def test_is_held_back_for_15_minutes_at_most(
+    def test_is_held_back_in_whole_seconds_for_15_minutes_at_most(
         self, stubber: Stubber, offline: "SQSClient", delay: timedelta, seconds: int
     ) -> None:
         expected = {
@@ -64,6 +65,37 @@ class TestAMessage:
         JobQueue(offline, URL).send(EVENT_ID, "local", delay)
 
         stubber.assert_no_pending_responses()
+
+
+class TestABatch:
+    JOBS = (("first", "a"), ("second", "b"))
+
+    def test_is_a_message_for_each_job_in_its_tenants_group(self, stubber: Stubber, offline: "SQSClient") -> None:
+        entries = [
+            {"Id": "0", "MessageBody": '{"event_id": "first"}', "MessageGroupId": "a"},
+            {"Id": "1", "MessageBody": '{"event_id": "second"}', "MessageGroupId": "b"},
+        ]
+        stubber.add_response(
+            "send_message_batch", {"Successful": [], "Failed": []}, {"QueueUrl": URL, "Entries": entries}
+        )
+
+        assert JobQueue(offline, URL).send_batch(self.JOBS) == []
+
+    def test_names_the_jobs_that_the_queue_did_not_take(self, stubber: Stubber, offline: "SQSClient") -> None:
+        failed = [{"Id": "1", "SenderFault": False, "Code": "InternalError"}]
+        stubber.add_response("send_message_batch", {"Successful": [], "Failed": failed})
+
+        assert JobQueue(offline, URL).send_batch(self.JOBS) == ["second"]
+
+    def test_names_every_job_where_the_queue_refuses(self, stubber: Stubber, offline: "SQSClient") -> None:
+        stubber.add_client_error("send_message_batch", "ThrottlingException")
+
+        assert JobQueue(offline, URL).send_batch(self.JOBS) == ["first", "second"]
+
+    def test_is_read_as_it_was_sent(self, queue: JobQueue, messages: Messages) -> None:
+        queue.send_batch(self.JOBS)
+
+        assert sorted(message["event_id"] for message in messages.waiting()) == ["first", "second"]
 
 
 @pytest.mark.parametrize(

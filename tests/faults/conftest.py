@@ -1,0 +1,180 @@
+"""Stacks whose model, and whose way to AWS, can be made to fail."""
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from local.emulator import HOST, free_port
+from local.settings import Settings
+from local.stack import LocalStack
+from tests.e2e.conftest import FINAL, poll
+from tests.faults.aws_proxy import AwsProxy
+from tests.faults.model_server import STEPS, USAGE, ModelServer, result_of
+
+# As short as the template allows, so that a fault costs seconds.
+FAST = {
+    "WorkerTimeoutSeconds": "30",
+    "ModelTimeoutSeconds": "5",
+    "FirstBackoffSeconds": "1",
+    "WorkerConcurrency": "2",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FaultyStack:
+    """A stack, its scripted model, and the proxy between its functions and AWS where it has one."""
+
+    stack: LocalStack
+    model: ModelServer
+    http: httpx2.Client
+    maybe_proxy: AwsProxy | None = None
+
+    @property
+    def proxy(self) -> AwsProxy:
+        assert self.maybe_proxy, "this stack was started without a proxy"
+        return self.maybe_proxy
+
+    @property
+    def sweeper_name(self) -> str:
+        stacks = self.stack.client("cloudformation").describe_stacks(StackName="jobchain")["Stacks"]
+        outputs = {output["OutputKey"]: output["OutputValue"] for output in stacks[0]["Outputs"]}
+        return str(outputs["SweeperName"])
+
+    def post(self, marker: str, key: str | None = None) -> httpx2.Response:
+        """Asks for a job whose text holds `marker`."""
+        headers = {"Idempotency-Key": key} if key else {}
+        return self.http.post("/jobs", json={"input_text": f"The rules of {marker}."}, headers=headers)
+
+    def submit(self, marker: str, key: str | None = None) -> str:
+        """The `event_id` of a new job whose text holds `marker`."""
+        answer = self.post(marker, key)
+        assert answer.status_code in (200, 201), answer.text
+        return str(answer.json()["event_id"])
+
+    def job(self, event_id: str) -> dict[str, Any]:
+        """The job as a caller reads it."""
+        job: dict[str, Any] = self.http.get(f"/jobs/{event_id}").raise_for_status().json()
+        return job
+
+    def finished(self, event_id: str, limit_seconds: float = 30) -> dict[str, Any]:
+        """The job, once it is final. Raises TimeoutError.
+
+        It looks past the functions, which would be kept busy by being asked.
+        """
+        poll(lambda: self.meta(event_id)["status"]["S"] in FINAL, limit_seconds)
+        return self.job(event_id)
+
+    def all_finished(self, event_ids: Iterable[str], limit_seconds: float = 60) -> list[dict[str, Any]]:
+        """The jobs, once all are final. Raises TimeoutError."""
+        deadline = time.monotonic() + limit_seconds
+        return [self.finished(event_id, max(deadline - time.monotonic(), 0.1)) for event_id in event_ids]
+
+    def sweep(self) -> dict[str, Any]:
+        """Runs the sweeper by hand, and gives what it did."""
+        answer = self.stack.client("lambda").invoke(FunctionName=self.sweeper_name)
+        assert "FunctionError" not in answer, answer["Payload"].read()
+        done: dict[str, Any] = json.loads(answer["Payload"].read())
+        return done
+
+    def meta(self, event_id: str) -> dict[str, Any]:
+        """The job's META item, in DynamoDB's own form."""
+        key = {"pk": {"S": f"JOB#{event_id}"}, "sk": {"S": "META"}}
+        item: dict[str, Any] = self.stack.client("dynamodb").get_item(
+            TableName=self.stack.table, Key=key, ConsistentRead=True
+        )["Item"]
+        return item
+
+    def make_due(self, event_id: str) -> None:
+        """Moves an unfinished job's due time into the past, as if so much time had gone by."""
+        self.stack.client("dynamodb").update_item(
+            TableName=self.stack.table,
+            Key={"pk": {"S": f"JOB#{event_id}"}, "sk": {"S": "META"}},
+            UpdateExpression="SET due_at = :past",
+            ConditionExpression="attribute_exists(due_at)",
+            ExpressionAttributeValues={":past": {"N": str(int(time.time()) - 1)}},
+        )
+
+    def count_items(self) -> int:
+        """Items in the table."""
+        pages = self.stack.client("dynamodb").get_paginator("scan").paginate(TableName=self.stack.table)
+        return sum(len(page["Items"]) for page in pages)
+
+    def queued(self, url: str | None = None) -> dict[str, int]:
+        """Messages of the queue, or of the one at `url`: `waiting`, `delayed`, `in_flight`."""
+        names = {"waiting": "", "delayed": "Delayed", "in_flight": "NotVisible"}
+        attributes = self.stack.client("sqs").get_queue_attributes(
+            QueueUrl=url or self.stack.queue_url, AttributeNames=["All"]
+        )["Attributes"]
+        return {name: int(attributes[f"ApproximateNumberOfMessages{suffix}"]) for name, suffix in names.items()}
+
+
+def assert_right(job: Mapping[str, Any], marker: str) -> None:
+    """The job is complete, has three steps, and its result is made of its own text."""
+    assert job["status"] == "completed", job
+    assert [step["name"] for step in job["steps"]] == list(STEPS)
+    assert job["result"] == result_of(marker)
+
+
+def used(calls: int) -> dict[str, int]:
+    """The usage of so many calls that were answered by a response."""
+    return {
+        "input_tokens": USAGE.input_tokens * calls,
+        "cached_tokens": USAGE.cached_tokens * calls,
+        "output_tokens": USAGE.output_tokens * calls,
+        "reasoning_tokens": USAGE.reasoning_tokens * calls,
+    }
+
+
+@contextmanager
+def faulty_stack(
+    *,
+    proxied: bool = False,
+    latency: float = 0,
+    parameters: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+    persist: bool = False,
+) -> Iterator[FaultyStack]:
+    """A stack of one's own. `latency` is the model's, in seconds; `parameters` overrule FAST's."""
+    with ExitStack() as cleanup:
+        model = cleanup.enter_context(ModelServer(latency))
+        port = free_port()
+        proxy = cleanup.enter_context(AwsProxy(HOST, port)) if proxied else None
+        settings = Settings(
+            openai_api_key="test", openai_base_url=model.base_url, lambda_endpoint_url=proxy.url if proxy else ""
+        )
+        stack = cleanup.enter_context(
+            LocalStack.start(
+                settings, parameters={**FAST, **(parameters or {})}, folder=folder, port=port, persist=persist
+            )
+        )
+        # trust_env: no proxy of the developer's stands between the test and its own machine
+        http = cleanup.enter_context(httpx2.Client(base_url=stack.api_url, timeout=60, trust_env=False))
+        yield FaultyStack(stack, model, http, proxy)
+
+
+@pytest.fixture(scope="session")
+def world() -> Iterator[FaultyStack]:
+    """A stack with a scripted model, which all tests share: a test keeps to markers of its own."""
+    with faulty_stack() as stack:
+        yield stack
+
+
+@pytest.fixture(scope="session")
+def _proxied() -> Iterator[FaultyStack]:
+    with faulty_stack(proxied=True) as stack:
+        yield stack
+
+
+@pytest.fixture
+def proxied(_proxied: FaultyStack) -> Iterator[FaultyStack]:
+    """A stack with a proxy too, which passes everything on when a test begins."""
+    _proxied.proxy.calm()
+    yield _proxied
+    _proxied.proxy.calm()
