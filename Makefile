@@ -28,9 +28,14 @@ logs: setup ## show what the functions of `make dev` log
 	@.venv/bin/python -m local logs
 
 .PHONY: test
-test: setup ## run every test; coverage goes to the terminal and to .local/coverage
-	.venv/bin/pytest --cov --cov-report=term-missing:skip-covered \
+test: setup ## run every test but the long ones; coverage goes to the terminal and to .local/coverage
+	.venv/bin/pytest -m "not faults" --cov --cov-report=term-missing:skip-covered \
 		--cov-report=html:.local/coverage/html --cov-report=xml:.local/coverage/coverage.xml
+
+.PHONY: faults
+faults: setup ## break everything there is, the long tests too (8 minutes); numbers go to .local/faults.json
+	@rm -f .local/faults.json
+	.venv/bin/pytest tests/faults --timeout 120 --durations 10
 
 .PHONY: check
 check: lint lock-check ## everything that needs no test run: lint and lock-check

@@ -54,17 +54,30 @@ ANSWER_LOST = Fault("answer lost", lost="answer")
 
 @dataclass(slots=True)
 class _Rule:
-    """A fault for some operations, `left` more times; None is for ever."""
+    """A fault for every `every`th of some calls, `left` more times; None is for ever."""
 
     fault: Fault
     target: str
     left: int | None
+    holding: bytes = b""
+    every: int = 1
+    seen: int = 0
+
+    def takes(self, service: str, operation: str, body: bytes) -> bool:
+        if self.left == 0 or self.target not in ("", operation, service) or self.holding not in body:
+            return False
+        self.seen += 1
+        if self.seen % self.every:
+            return False
+        self.left = None if self.left is None else self.left - 1
+        return True
 
 
 class AwsProxy:
     """Stands before an AWS endpoint while it is entered.
 
-    A target is an operation such as `TransactWriteItems`, a service (`DynamoDB`, `SQS`), or empty for all.
+    A target is an operation such as `TransactWriteItems`, a service (`DynamoDB`, `SQS`), or empty for all; `holding`
+    is what a call's body has to hold, which tells a claim from a release.
     """
 
     def __init__(self, upstream_host: str, upstream_port: int) -> None:
@@ -80,10 +93,10 @@ class AwsProxy:
     def url(self) -> str:
         return f"http://{_HOST}:{self._port}"
 
-    def fault(self, fault: Fault, target: str = "", times: int | None = 1) -> None:
-        """Has the next `times` calls of `target` meet the fault; None: all, until `calm`. First come, first met."""
+    def fault(self, fault: Fault, target: str = "", times: int = 1, holding: str = "") -> None:
+        """Has the next `times` calls of `target` meet the fault. First come, first met."""
         with self._lock:
-            self._rules.append(_Rule(fault, target, times))
+            self._rules.append(_Rule(fault, target, times, holding.encode()))
 
     def calm(self) -> None:
         """Drops every fault and count."""
@@ -93,9 +106,9 @@ class AwsProxy:
             self._faults.clear()
 
     @contextmanager
-    def failing(self, fault: Fault, target: str = "") -> Iterator[None]:
-        """All calls of `target` meet the fault within."""
-        rule = _Rule(fault, target, None)
+    def failing(self, fault: Fault, target: str = "", every: int = 1) -> Iterator[None]:
+        """Every `every`th call of `target` meets the fault within."""
+        rule = _Rule(fault, target, None, every=every)
         with self._lock:
             self._rules.append(rule)
         try:
@@ -135,15 +148,14 @@ class AwsProxy:
     def __exit__(self, *_: object) -> None:
         self._close()
 
-    def fault_for(self, service: str, operation: str) -> Fault | None:
+    def fault_for(self, service: str, operation: str, body: bytes) -> Fault | None:
         """The fault that a call meets, which counts as met."""
         with self._lock:
-            for rule in self._rules:
-                if rule.target in ("", operation, service) and rule.left != 0:
-                    rule.left = None if rule.left is None else rule.left - 1
-                    self._faults[operation, rule.fault.name] += 1
-                    return rule.fault
-        return None
+            rule = next((rule for rule in self._rules if rule.takes(service, operation, body)), None)
+            if rule is None:
+                return None
+            self._faults[operation, rule.fault.name] += 1
+            return rule.fault
 
     def forward(self, operation: str, method: str, path: str, headers: dict[str, str], body: bytes) -> "Answer":
         """What AWS answers. Raises OSError, http.client.HTTPException."""
@@ -203,7 +215,7 @@ class _Handler(BaseHTTPRequestHandler):
         # DynamoDB_20120810.PutItem, AmazonSQS.SendMessage
         prefix, _, operation = self.headers.get("X-Amz-Target", "").partition(".")
         service = prefix.partition("_")[0].removeprefix("Amazon")
-        fault = self.server.proxy.fault_for(service, operation) or Fault("none")
+        fault = self.server.proxy.fault_for(service, operation, body) or Fault("none")
         time.sleep(fault.seconds)
         if fault.status:
             self._send(Answer(fault.status, [("Content-Type", "application/x-amz-json-1.0")], fault.body))

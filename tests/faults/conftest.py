@@ -92,14 +92,44 @@ class FaultyStack:
         return item
 
     def make_due(self, event_id: str) -> None:
-        """Moves an unfinished job's due time into the past, as if so much time had gone by."""
+        """Moves an unfinished job's due time into the past."""
+        self._change(event_id, "SET due_at = :past")
+
+    def let_time_pass(self, event_id: str) -> None:
+        """What a job waits for is over at once: its due time, its backoff, and the lease of a worker that is gone."""
+        lease = ", lease_until = :past" if "lease_until" in self.meta(event_id) else ""
+        self._change(event_id, f"SET due_at = :past{lease} REMOVE not_before")
+
+    def _change(self, event_id: str, expression: str) -> None:
         self.stack.client("dynamodb").update_item(
             TableName=self.stack.table,
             Key={"pk": {"S": f"JOB#{event_id}"}, "sk": {"S": "META"}},
-            UpdateExpression="SET due_at = :past",
+            UpdateExpression=expression,
             ConditionExpression="attribute_exists(due_at)",
             ExpressionAttributeValues={":past": {"N": str(int(time.time()) - 1)}},
         )
+
+    @contextmanager
+    def workers_paused(self) -> Iterator[None]:
+        """Within, messages stay in the queue; afterwards the workers get them in batches of ten."""
+        functions = self.stack.client("lambda")
+        (mapping,) = functions.list_event_source_mappings()["EventSourceMappings"]
+        functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
+        try:
+            yield
+        finally:
+            functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=True)
+
+    @contextmanager
+    def visibility_timeout(self, seconds: int) -> Iterator[None]:
+        """Messages that are received within come back so soon where they were not handled."""
+        queue = {"QueueUrl": self.stack.queue_url}
+        before = self.stack.client("sqs").get_queue_attributes(**queue, AttributeNames=["VisibilityTimeout"])
+        self.stack.client("sqs").set_queue_attributes(**queue, Attributes={"VisibilityTimeout": str(seconds)})
+        try:
+            yield
+        finally:
+            self.stack.client("sqs").set_queue_attributes(**queue, Attributes=before["Attributes"])
 
     def count_items(self) -> int:
         """Items in the table."""
@@ -118,7 +148,7 @@ class FaultyStack:
 def assert_right(job: Mapping[str, Any], marker: str) -> None:
     """The job is complete, has three steps, and its result is made of its own text."""
     assert job["status"] == "completed", job
-    assert [step["name"] for step in job["steps"]] == list(STEPS)
+    assert [(step["name"], step["status"]) for step in job["steps"]] == [(step, "completed") for step in STEPS]
     assert job["result"] == result_of(marker)
 
 
@@ -174,7 +204,8 @@ def _proxied() -> Iterator[FaultyStack]:
 
 @pytest.fixture
 def proxied(_proxied: FaultyStack) -> Iterator[FaultyStack]:
-    """A stack with a proxy too, which passes everything on when a test begins."""
+    """A stack with a proxy too. When a test begins it passes everything on, and the queue is empty."""
+    _proxied.stack.client("sqs").purge_queue(QueueUrl=_proxied.stack.queue_url)
     _proxied.proxy.calm()
     yield _proxied
     _proxied.proxy.calm()

@@ -111,6 +111,7 @@ CUT_OFF = Reply(
         {"reason": "max_output_tokens"},
     ),
 )
+CONTENT_FILTERED = Reply("content filter", _response([], "incomplete", {"reason": "content_filter"}))
 BREAKS_SCHEMA = answer('{"unexpected": true}', "breaks the schema")
 REFUSAL = Reply("refusal", _response([{"type": "refusal", "refusal": "I'd rather not."}]))
 DROPPED = Reply("dropped", way="drop")

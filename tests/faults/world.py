@@ -1,6 +1,6 @@
 """A whole system in one process, on moto's table, in which time stands still and any call can be the last.
 
-The worker's, the api's and the sweeper's own code runs in it. Only the queue is simulated, since moto's keeps real time.
+The worker's, the api's and the sweeper's own code runs in it. Only the queue is simulated: moto's keeps real time.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ import json
 import random
 import re
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -165,7 +165,8 @@ def result_of(marker: str) -> dict[str, JsonValue]:
 class World:
     """The system, and what can happen to it."""
 
-    def __init__(self, dynamodb: "DynamoDBClient", logger: Logger) -> None:
+    def __init__(self, dynamodb: "DynamoDBClient", logger: Logger, numbers: Iterator[int] = _NUMBERS) -> None:
+        self._numbers = numbers
         self.clock = FakeClock()
         self.death = Death()
         self.queue = SimulatedQueue(self.clock)
@@ -177,7 +178,10 @@ class World:
         self.death.comes_to(mortal, _CALLS_OF_THE_TABLE)
         self.death.comes_to(self.queue, ("send", "send_batch"))
         self.service = JobService(mortal, self.queue, timedelta(days=30), self.clock, logger)
-        self.sweeper = Sweeper(mortal, self.queue, self.clock, logger)
+        # One thread, as moto bears no more, and so that a death comes to the same job each time.
+        self.sweeper = Sweeper(
+            repository=mortal, queue=self.queue, clock=self.clock, logger=logger, threads=1, page_size=5
+        )
         self.runner = Runner(
             repository=mortal,
             queue=self.queue,
@@ -193,8 +197,8 @@ class World:
 
     def submit(self, key: str | None = None, marker: str | None = None) -> str:
         """A caller posts a job; gives its id."""
-        marker = marker or f"job-{next(_NUMBERS)}"
-        submission = self.service.submit(TENANT, CreateJob(input_text=f"{marker} must be done."), key)
+        marker = marker or f"job-{next(self._numbers)}"
+        submission = self.service.submit(TENANT, CreateJob(input_text=f"{marker} must be done."), key or marker)
         self.markers[submission.job.event_id] = marker
         return submission.job.event_id
 

@@ -123,17 +123,25 @@ class Server:
         return asyncio.run(self.ask_async(limit, api_key))
 
     def transient(self) -> TransientModelError:
-        """The error that `ask` raises, after a look at what it tells."""
-        with pytest.raises(TransientModelError) as caught:
-            self.ask()
-        tells_nothing(caught.value)
-        return caught.value
+        error = self._error()
+        assert isinstance(error, TransientModelError)
+        return error
 
     def permanent(self) -> PermanentModelError:
-        with pytest.raises(PermanentModelError) as caught:
-            self.ask()
-        tells_nothing(caught.value)
-        return caught.value
+        error = self._error()
+        assert isinstance(error, PermanentModelError)
+        return error
+
+    def _error(self) -> ModelError | None:
+        """The error that `ask` raises, or that came with an answer that is paid for, after a look at what it tells."""
+        try:
+            answer = self.ask()
+        except ModelError as error:
+            tells_nothing(error)
+            return error
+        assert answer.usage is not None
+        assert answer.usage.output_tokens, "what was paid for is told"
+        return answer.error
 
 
 def tells_nothing(error: ModelError) -> None:
@@ -237,6 +245,7 @@ class TestAnAnswer:
         answer = server.ask()
 
         assert (answer.text, answer.complaint) == (None, "it was empty")
+        assert answer.usage is not None
         assert answer.usage.output_tokens == 140
 
     def test_that_was_cut_off_is_a_complaint_and_its_tokens_count(self, server: Server) -> None:
@@ -248,6 +257,7 @@ class TestAnAnswer:
         answer = server.ask()
 
         assert (answer.text, answer.complaint) == (None, "it was cut off: be shorter")
+        assert answer.usage is not None
         assert answer.usage.output_tokens == 140
 
     @pytest.mark.parametrize("content", [reply(usage=None), without(reply(), "usage")])
@@ -257,7 +267,7 @@ class TestAnAnswer:
         answer = server.ask()
 
         assert answer.text is not None
-        assert answer.usage == Usage()
+        assert answer.usage is None, "not told is not nothing"
 
     @pytest.mark.parametrize("name", ["error", "incomplete_details", "tools"])
     def test_without_what_we_can_spare_is_taken(self, server: Server, name: str) -> None:

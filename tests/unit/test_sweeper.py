@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +12,7 @@ from jobchain.errors import Unavailable
 from jobchain.model import DueJob, NewJob, Status
 from jobchain.queue import JobQueue
 from jobchain.repository import DISPATCH_GRACE, JobRepository
-from jobchain_sweeper.sweeper import MAX_STALLS, MAX_WAIT, PAGE, Sweep, Sweeper
+from jobchain_sweeper.sweeper import MAX_STALLS, MAX_WAIT, Sweep, Sweeper
 from tests.conftest import Items, Messages
 from tests.fakes import FakeClock
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 LEASE = timedelta(minutes=5)
 SECOND = timedelta(seconds=1)
+PAGE_SIZE = 5
 
 Create = Callable[[], str]
 Run = Callable[[], Sweep]
@@ -39,8 +41,13 @@ def create(repository: JobRepository) -> Create:
 
 
 @pytest.fixture
-def sweep(repository: JobRepository, queue: JobQueue, clock: FakeClock, logger: Logger) -> Run:
-    sweeper = Sweeper(repository, queue, clock, logger)
+def sweeper(repository: JobRepository, queue: JobQueue, clock: FakeClock, logger: Logger) -> Sweeper:
+    # One thread, as moto bears no more.
+    return Sweeper(repository=repository, queue=queue, clock=clock, logger=logger, threads=1, page_size=PAGE_SIZE)
+
+
+@pytest.fixture
+def sweep(sweeper: Sweeper, clock: FakeClock) -> Run:
     return lambda: sweeper.sweep(clock() + timedelta(minutes=1))
 
 
@@ -91,7 +98,7 @@ def test_a_waiting_job_is_sent_half_as_often_each_time(create: Create, sweep: Ru
         if sweep().sent:
             minutes_of_sending.append(minute)
 
-    gaps = [after - before for before, after in zip(minutes_of_sending, minutes_of_sending[1:], strict=False)]
+    gaps = [after - before for before, after in pairwise(minutes_of_sending)]
     assert minutes_of_sending[0] == 5
     assert gaps[:6] == [10, 20, 40, 80, 160, 320]
     assert all(gap == MAX_WAIT / timedelta(minutes=1) for gap in gaps[6:])
@@ -115,7 +122,7 @@ def test_two_sweepers_do_not_both_send(
 def test_a_backlog_is_seen_to_the_end_in_pages(
     create: Create, sweep: Run, clock: FakeClock, messages: Messages
 ) -> None:
-    count = 3 * PAGE
+    count = 10 * PAGE_SIZE
     for _ in range(count):
         create()
     clock.advance(DISPATCH_GRACE)
@@ -125,13 +132,11 @@ def test_a_backlog_is_seen_to_the_end_in_pages(
     assert sweep() == Sweep()
 
 
-def test_a_sweep_that_runs_out_of_time_says_so(
-    create: Create, repository: JobRepository, queue: JobQueue, clock: FakeClock, logger: Logger
-) -> None:
+def test_a_sweep_that_runs_out_of_time_says_so(create: Create, sweeper: Sweeper, clock: FakeClock) -> None:
     create()
     clock.advance(DISPATCH_GRACE)
 
-    assert Sweeper(repository, queue, clock, logger).sweep(clock()) == Sweep(unfinished=True)
+    assert sweeper.sweep(clock()) == Sweep(unfinished=True)
 
 
 def test_a_job_that_takes_its_workers_down_fails_in_the_end(

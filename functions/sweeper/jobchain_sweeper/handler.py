@@ -29,18 +29,24 @@ class SweeperSettings:
 
 # What a sweep leaves of its invocation for the page that it has begun.
 _RESERVE = timedelta(seconds=15)
+_THREADS = 16
 _AWS = Config(
-    connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3}, max_pool_connections=20
+    connect_timeout=2,
+    read_timeout=5,
+    retries={"mode": "standard", "total_max_attempts": 3},
+    max_pool_connections=_THREADS,
 )
 
 settings = load_settings(SweeperSettings, os.environ)
 logger = create_logger()
 metrics = Metrics()
 sweeper = Sweeper(
-    JobRepository(boto3.client("dynamodb", config=_AWS), settings.table_name, utc_now),
-    JobQueue(boto3.client("sqs", config=_AWS), settings.queue_url),
-    utc_now,
-    logger,
+    repository=JobRepository(boto3.client("dynamodb", config=_AWS), settings.table_name, utc_now),
+    queue=JobQueue(boto3.client("sqs", config=_AWS), settings.queue_url),
+    clock=utc_now,
+    logger=logger,
+    threads=_THREADS,
+    page_size=100,
 )
 
 

@@ -18,11 +18,6 @@ MAX_STALLS = 5
 MAX_WAIT = timedelta(hours=6)
 """The longest between two messages for the same job."""
 
-PAGE = 100
-"""Jobs of one shard that are read at once."""
-
-_THREADS = 16
-
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
@@ -36,11 +31,23 @@ class Sweep:
 class Sweeper:
     """Sends due jobs to the workers again."""
 
-    def __init__(self, repository: JobRepository, queue: JobQueue, clock: Clock, logger: Logger) -> None:
+    def __init__(
+        self,
+        *,
+        repository: JobRepository,
+        queue: JobQueue,
+        clock: Clock,
+        logger: Logger,
+        threads: int,
+        page_size: int,
+    ) -> None:
+        """`threads` jobs are put off at a time, and `page_size` jobs of each shard are read at once."""
         self._repository = repository
         self._queue = queue
         self._clock = clock
         self._logger = logger
+        self._threads = threads
+        self._page_size = page_size
 
     def sweep(self, deadline: datetime) -> Sweep:
         """Looks at the due jobs, the oldest of each shard first, until all are seen or it is `deadline`.
@@ -49,7 +56,7 @@ class Sweeper:
         """
         sent = failed = 0
         shards = list(range(DUE_SHARDS))
-        with ThreadPoolExecutor(_THREADS) as pool:
+        with ThreadPoolExecutor(self._threads) as pool:
             while shards and self._clock() < deadline:
                 pages = list(pool.map(self._read, shards))
                 due = list(chain.from_iterable(pages))
@@ -59,11 +66,11 @@ class Sweeper:
                 # so that a backlog does not fill up with copies.
                 ours = list(compress(waiting, pool.map(self._put_off, waiting)))
                 sent += sum(pool.map(self._send, batched(ours, MAX_BATCH)))
-                shards = [shard for shard, page in zip(shards, pages, strict=True) if len(page) == PAGE]
+                shards = [shard for shard, page in zip(shards, pages, strict=True) if len(page) == self._page_size]
         return Sweep(sent, failed, unfinished=bool(shards))
 
     def _read(self, shard: int) -> list[DueJob]:
-        return self._repository.due_jobs(shard, PAGE)
+        return self._repository.due_jobs(shard, self._page_size)
 
     def _fail(self, job: DueJob) -> bool:
         message = f"{job.stalls} workers in a row ended without a word while they had the job"

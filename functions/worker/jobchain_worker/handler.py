@@ -55,19 +55,18 @@ def api_key_reader(settings: WorkerSettings) -> Callable[[], Awaitable[str]]:
         raise SettingsError("set OPENAI_API_KEY, or OPENAI_SECRET_NAME to the name of the secret that holds it")
 
     async def read() -> str:
-        if settings.openai_api_key:
-            return settings.openai_api_key
-        try:
-            secret = await asyncio.to_thread(
-                parameters.get_secret, str(settings.openai_secret_name), max_age=KEY_MAX_AGE_SECONDS
-            )
-        except parameters.GetParameterError:
-            raise TransientModelError("the model's API key can't be read from Secrets Manager") from None
-        key = str(secret).strip()
+        key = (settings.openai_api_key or await read_secret()).strip()
         # The SDK stops at such a key with an error of Python's own, which nothing here expects.
         if not (key and key.isascii()):
-            raise TransientModelError("the secret that should hold the model's API key holds none")
+            raise TransientModelError("what should hold the model's API key holds none")
         return key
+
+    async def read_secret() -> str:
+        name = str(settings.openai_secret_name)
+        try:
+            return str(await asyncio.to_thread(parameters.get_secret, name, max_age=KEY_MAX_AGE_SECONDS))
+        except parameters.GetParameterError:
+            raise TransientModelError("the model's API key can't be read from Secrets Manager") from None
 
     return read
 

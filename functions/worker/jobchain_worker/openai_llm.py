@@ -134,23 +134,25 @@ def _answer(response: object) -> ModelAnswer:
         reply = _Reply.model_validate(response, from_attributes=True)
     except ValidationError:
         raise TransientModelError("the model's server did not answer in the Responses API's form") from None
-    usage = _usage(reply.usage or _Usage())
+    model, usage = reply.model, _usage(reply.usage)
     parts = [part for item in reply.output if item.type == "message" for part in item.content or []]
     if reply.status == "failed":
-        raise _failure(reply)
+        return ModelAnswer(model, usage, error=_failure(reply))
     if reply.status == "incomplete":
         if reply.incomplete_details and reply.incomplete_details.reason == "content_filter":
-            raise PermanentModelError(*_FILTERED)
-        return ModelAnswer(reply.model, usage, text=None, complaint="it was cut off: be shorter")
+            return ModelAnswer(model, usage, error=PermanentModelError(*_FILTERED))
+        return ModelAnswer(model, usage, complaint="it was cut off: be shorter")
     if any(part.type == "refusal" for part in parts):
-        raise PermanentModelError(*_REFUSED)
+        return ModelAnswer(model, usage, error=PermanentModelError(*_REFUSED))
     text = "".join(part.text for part in parts if part.type == "output_text")
     if not text.strip():
-        return ModelAnswer(reply.model, usage, text=None, complaint="it was empty")
-    return ModelAnswer(reply.model, usage, text)
+        return ModelAnswer(model, usage, complaint="it was empty")
+    return ModelAnswer(model, usage, text)
 
 
-def _usage(usage: _Usage) -> Usage:
+def _usage(usage: _Usage | None) -> Usage | None:
+    if usage is None:
+        return None
     return Usage(
         input_tokens=usage.input_tokens,
         cached_tokens=(usage.input_tokens_details or _InputDetails()).cached_tokens,

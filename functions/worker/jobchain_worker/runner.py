@@ -20,6 +20,9 @@ from jobchain.repository import JobRepository
 MAX_TRIES = 5
 """Tries of one step that may fail for the model's sake before the job fails."""
 
+MAX_WAIT = timedelta(hours=12)
+"""The longest that a job waits for a model between two tries; the table keeps a job for days."""
+
 MAX_COMPLAINTS = 2
 """Times that a model is asked again for an answer that does not fit."""
 
@@ -161,6 +164,9 @@ class Runner:
                 error.spent += spent
                 raise
             spent += self._prices.spending(answer.model, answer.usage)
+            if answer.error:
+                answer.error.spent += spent
+                raise answer.error
             complaint = answer.complaint
             if answer.text is not None:
                 read = _read(step, answer.text)
@@ -189,6 +195,10 @@ class Runner:
             await self._fail(claim, JobError("model_unavailable", message, step.name), error.spent)
             return
         delay = max(error.retry_after or timedelta(0), self._backoff(tries[step.name]))
+        if delay > MAX_WAIT:
+            message = f"{error}, and asks us to wait for longer than {MAX_WAIT / timedelta(hours=1):g} hours"
+            await self._fail(claim, JobError("model_unavailable", message, step.name), error.spent)
+            return
         self._logger.warning("step put off", reason=str(error), tries=tries[step.name], seconds=delay.total_seconds())
         await self._hand_on(claim, tries, delay, error.spent)
 

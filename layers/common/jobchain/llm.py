@@ -5,6 +5,7 @@ from typing import Protocol
 
 from pydantic import BaseModel
 
+from jobchain.errors import ModelError
 from jobchain.model import Usage
 
 
@@ -19,16 +20,17 @@ class ModelRequest:
 
 @dataclass(frozen=True, slots=True)
 class ModelAnswer:
-    """What came back, not yet checked against the schema.
+    """What came back, and is paid for: a text that is not yet checked against the schema, or what stands for one.
 
-    `text` is None where the model gave no whole answer; `complaint` then says why, in words that the
-    model can act on when it is asked again.
+    `usage` is None where the server does not tell it. Without a `text` there is either a `complaint`, in words that
+    the model can act on when it is asked again, or an `error`, which ends the matter.
     """
 
     model: str
-    usage: Usage
-    text: str | None
+    usage: Usage | None
+    text: str | None = None
     complaint: str = ""
+    error: ModelError | None = None
 
 
 class LLM(Protocol):

@@ -4,11 +4,15 @@ The grammar: https://mermaid.js.org/syntax/flowchart.html
 """
 
 import re
+import unicodedata
 from collections.abc import Iterable
 
-# Left as they are inside a quoted label; all else but letters and digits becomes an entity code. No colon:
-# after the word "style" on the same line Mermaid takes what follows it for CSS.
-_PLAIN = frozenset(" .,!?-+*/=()'…–—‘’“”")
+# The ASCII punctuation that is left as it is inside a quoted label. No colon: after the word "style" on the same line
+# Mermaid takes what follows it for CSS.
+_PLAIN = frozenset(" .,!?-+*/=()'")
+# Mermaid draws no more than 50,000 characters: a node's label and an edge's label, before they are escaped.
+_LONGEST_NODE = 80
+_LONGEST_EDGE = 30
 # What Mermaid takes for a Markdown list, which it does not draw.
 _LIST_MARKER = re.compile(r"^(\d*)([-+*.)])")
 
@@ -24,19 +28,28 @@ def flowchart(nodes: Iterable[tuple[str, str]], edges: Iterable[tuple[str, str, 
     lines = ["flowchart TD"]
     for number, (key, label) in enumerate(nodes, start=1):
         ids.setdefault(key, f"n{number}")
-        lines.append(f'    n{number}["{_escape(label)}"]')
+        lines.append(f'    n{number}["{_escape(label, _LONGEST_NODE)}"]')
     for source, target, label in edges:
         if source in ids and target in ids:
-            arrow = f'-->|"{_escape(label)}"|' if label.strip() else "-->"
+            arrow = f'-->|"{_escape(label, _LONGEST_EDGE)}"|' if label.strip() else "-->"
             lines.append(f"    {ids[source]} {arrow} {ids[target]}")
     return "\n".join(lines) + "\n"
 
 
-def _escape(label: str) -> str:
-    """`label` on one line, with whatever Mermaid or HTML could read as markup as decimal entity codes."""
-    folded = " ".join(label.split()) or " "
-    escaped = "".join(c if c.isalnum() or c in _PLAIN else _entity(c) for c in folded)
+def _escape(label: str, longest: int) -> str:
+    """`label` on one line, cut at a word, with what Mermaid or HTML could read as markup as decimal entity codes."""
+    short = " ".join(label.split()) or " "
+    if len(short) > longest:
+        cut = short[: longest - 1]
+        short = (cut.rpartition(" ")[0] or cut) + "…"
+    escaped = "".join(c if _is_plain(c) else _entity(c) for c in short)
     return _LIST_MARKER.sub(lambda marker: marker[1] + _entity(marker[2]), escaped)
+
+
+def _is_plain(character: str) -> bool:
+    if character.isascii():
+        return character.isalnum() or character in _PLAIN
+    return not unicodedata.category(character).startswith(("C", "Z"))
 
 
 def _entity(character: str) -> str:

@@ -40,11 +40,11 @@ class PriceList:
             }
         )
 
-    def spending(self, model: str, usage: Usage) -> Spending:
-        """What one call to `model` cost; unpriced, never free, where the list does not know the model."""
+    def spending(self, model: str, usage: Usage | None) -> Spending:
+        """What one call to `model` cost; unpriced, never free, where the model or the usage is not known."""
         price = self._prices.get(model) or self._prices.get(_SNAPSHOT_DATE.sub("", model))
-        if price is None:
-            return Spending(usage, unpriced_calls=1)
+        if usage is None or price is None:
+            return Spending(usage or Usage(), unpriced_calls=1)
         cost = (
             price.input * (usage.input_tokens - usage.cached_tokens)
             + price.cached * usage.cached_tokens

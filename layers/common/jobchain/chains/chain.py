@@ -40,13 +40,13 @@ def _filled(text: str) -> str:
     return folded
 
 
-def at_most(count: int) -> AfterValidator:
-    """Checks that an answer's list has 1 to `count` entries."""
+def entries(least: int, most: int) -> AfterValidator:
+    """Checks that an answer's list has `least` to `most` entries."""
 
-    def check(entries: list[Any]) -> list[Any]:
-        if not 1 <= len(entries) <= count:
-            raise ValueError(f"has {len(entries)} entries: give 1 to {count}")
-        return entries
+    def check(found: list[Any]) -> list[Any]:
+        if not least <= len(found) <= most:
+            raise ValueError(f"has {len(found)} entries: give {least} to {most}")
+        return found
 
     return AfterValidator(check)
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, JsonValue
 
-from jobchain.chains.chain import Answer, Chain, Filled, Given, Payload, Prompt, Step, Text, at_most, fence
+from jobchain.chains.chain import Answer, Chain, Filled, Given, Payload, Prompt, Step, Text, entries, fence
 from jobchain.mermaid import flowchart
 
 
@@ -23,7 +23,7 @@ class SummaryAnswer(Answer):
 class ChecklistAnswer(Answer):
     """The checklist step's answer."""
 
-    items: Annotated[list[Filled], at_most(50)] = Field(description="One thing to do each, in order.")
+    items: Annotated[list[Filled], entries(1, 50)] = Field(description="One thing to do each, in order.")
 
 
 class DiagramNode(Answer):
@@ -44,8 +44,8 @@ class DiagramEdge(Answer):
 class DiagramAnswer(Answer):
     """The diagram step's answer."""
 
-    nodes: Annotated[list[DiagramNode], at_most(100)]
-    edges: list[DiagramEdge]
+    nodes: Annotated[list[DiagramNode], entries(1, 50)]
+    edges: Annotated[list[DiagramEdge], entries(0, 100)]
 
 
 def _document(given: Given[GuidelinePayload]) -> str:

@@ -1,0 +1,295 @@
+"""Makes trouble for running jobs, and keeps the books: what became of each job, and what it cost the model."""
+
+import json
+import os
+import random
+import signal
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.stack import LocalStack
+from tests.conftest import ROOT
+from tests.e2e.conftest import FINAL
+from tests.faults.conftest import FaultyStack
+from tests.faults.model_server import BREAKS_SCHEMA, CUT_OFF, EMPTY_TEXT, STEPS, USAGE, Call, result_of
+
+REPORT = ROOT / ".local" / "faults.json"
+
+BROKEN = (BREAKS_SCHEMA, CUT_OFF, EMPTY_TEXT)
+"""Answers that are paid for and asked for again with a complaint."""
+
+CLIENTS = 4
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks at /proc")
+
+
+# --- trouble ---------------------------------------------------------------------------------------
+
+
+def worker_processes(stack: LocalStack) -> list[int]:
+    """The ids of the processes that run the worker function of this stack."""
+    process = stack.emulator._process
+    assert process, "the emulator does not run"
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            variables = (entry / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue  # it has just ended, or is somebody else's
+        if parent == process.pid and b"POWERTOOLS_SERVICE_NAME=worker" in variables:
+            found.append(int(entry.name))
+    return sorted(found)
+
+
+class Killer:
+    """Kills one of a stack's worker processes with -9 after each pause, `at_most` so often, while it is entered."""
+
+    def __init__(self, stack: LocalStack, chance: random.Random, pause: tuple[float, float], at_most: int) -> None:
+        """`pause` is the shortest and the longest, in seconds."""
+        self.kills = 0
+        self._stack = stack
+        self._chance = chance
+        self._pause = pause
+        self._at_most = at_most
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> "Killer":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while self.kills < self._at_most and not self._ended.wait(self._chance.uniform(*self._pause)):
+            if workers := worker_processes(self._stack):
+                os.kill(self._chance.choice(workers), signal.SIGKILL)
+                self.kills += 1
+
+
+def pause_worker(world: FaultyStack, *, paused: bool) -> None:
+    """Has the queue call no worker any more, or again."""
+    client = world.stack.client("lambda")
+    for mapping in client.list_event_source_mappings()["EventSourceMappings"]:
+        client.update_event_source_mapping(UUID=mapping["UUID"], Enabled=not paused)
+
+
+def let_leases_end(world: FaultyStack) -> None:
+    """Moves every due time and lease into the past, as if so much time had gone by. For when no worker lives."""
+    for event_id, meta in _metas(world).items():
+        if "due_at" in meta:
+            _move_back(world, event_id, meta, "due_at", "lease_until")
+
+
+# --- jobs ------------------------------------------------------------------------------------------
+
+
+def submit_all(world: FaultyStack, markers: Iterable[str]) -> dict[str, str]:
+    """Jobs for all markers, posted by several clients at a time: marker by event_id."""
+    markers = list(markers)
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        return dict(zip(pool.map(world.submit, markers), markers, strict=True))
+
+
+def sweep_until_final(
+    world: FaultyStack, event_ids: Iterable[str], limit_seconds: float, *, every: float = 2, patience: float = 600
+) -> dict[str, int]:
+    """Runs the sweeper by hand, `every` so many seconds, until the jobs are final; gives what the sweeps did in all.
+
+    A job that is nobody's for `patience` seconds falls due, as if the minutes had passed that a message may take:
+    the one of a worker that died before its claim comes back after the visibility timeout only. Raises TimeoutError.
+    """
+    wanted = set(event_ids)
+    done = {"sent": 0, "failed": 0}
+    moved: dict[str, float] = {}
+    deadline = time.monotonic() + limit_seconds
+    next_sweep = time.monotonic() + every
+    while unfinished := _unfinished(world, wanted):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{len(unfinished)} jobs are not final after {limit_seconds} s: {unfinished}")
+        if time.monotonic() >= next_sweep:
+            for event_id, meta in unfinished.items():
+                if _waits(meta, since := time.time() - patience) and moved.get(event_id, 0) < since:
+                    _move_back(world, event_id, meta, "due_at")
+                    moved[event_id] = time.time()
+            swept = world.sweep()
+            done = {name: count + swept[name] for name, count in done.items()}
+            next_sweep = time.monotonic() + every
+        time.sleep(0.3)
+    return {**done, "moved_up": len(moved)}
+
+
+def _unfinished(world: FaultyStack, event_ids: set[str]) -> dict[str, dict[str, Any]]:
+    """The META items of those jobs that are not final, and an empty one for a job that is gone."""
+    metas = _metas(world)
+    found = {event_id: metas.get(event_id, {}) for event_id in event_ids}
+    return {event_id: meta for event_id, meta in found.items() if not meta or meta["status"]["S"] not in FINAL}
+
+
+def _waits(meta: Mapping[str, Any], since: float) -> bool:
+    """Whether the job has been nobody's since then, with nothing but a message to wait for."""
+    if meta["status"]["S"] == "processing":
+        return int(meta["lease_until"]["N"]) / 1000 < since
+    return "not_before" not in meta and datetime.fromisoformat(meta["updated_at"]["S"]).timestamp() < since
+
+
+def _move_back(world: FaultyStack, event_id: str, meta: Mapping[str, Any], *times: str) -> None:
+    """Sets times of the job into the past, unless it has changed since it was read."""
+    past = {"due_at": int(time.time()) - 1, "lease_until": int(time.time() * 1000) - 1}
+    moved = [name for name in times if name in meta]
+    client = world.stack.client("dynamodb")
+    with suppress(client.exceptions.ConditionalCheckFailedException):
+        client.update_item(
+            TableName=world.stack.table,
+            Key={"pk": {"S": f"JOB#{event_id}"}, "sk": {"S": "META"}},
+            UpdateExpression="SET " + ", ".join(f"{name} = :{name}" for name in moved),
+            ConditionExpression="#status = :status AND updated_at = :updated_at",
+            ExpressionAttributeNames={"#status": "status"},
+            ExpressionAttributeValues={
+                ":status": meta["status"],
+                ":updated_at": meta["updated_at"],
+                **{f":{name}": {"N": str(past[name])} for name in moved},
+            },
+        )
+
+
+def _metas(world: FaultyStack) -> dict[str, dict[str, Any]]:
+    found = _scan(world, FilterExpression="sk = :meta", ExpressionAttributeValues={":meta": {"S": "META"}})
+    return {_event_id(item): item for item in found}
+
+
+# --- the books -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What became of a job, by the table and the model's journal.
+
+    `right`: completed, with each step once and the result of its own text. `stored_twice`: more tokens were counted
+    than the answers that it kept took. `claims_lost`: claims whose worker ended without a word. `wasted`: calls that
+    could have been answered well, and whose answer nobody stored.
+    """
+
+    event_id: str
+    marker: str
+    right: bool
+    stored_twice: bool
+    claims_lost: int
+    calls: int
+    refused: int
+    broken: int
+    wasted: int
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """The sums of all accounts."""
+
+    jobs: int
+    right: int
+    stored_twice: int
+    claims_lost: int
+    calls: int
+    refused: int
+    broken: int
+    wasted: int
+    overdrawn: int
+    """Jobs with more wasted calls than claims that were lost: something else than a worker's death cost a call."""
+
+
+def accounts(world: FaultyStack, jobs: Mapping[str, str]) -> list[Account]:
+    """The accounts of `jobs`, marker by event_id."""
+    items: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
+    for item in _scan(world):
+        items[_event_id(item)][item["sk"]["S"]] = item
+    calls: dict[str, list[Call]] = defaultdict(list)
+    for call in world.model.journal.calls():
+        calls[call.marker].append(call)
+    return [_account(event_id, marker, items[event_id], calls[marker]) for event_id, marker in jobs.items()]
+
+
+def balance(found: Iterable[Account]) -> Books:
+    found = list(found)
+
+    def total(of: Callable[[Account], int]) -> int:
+        return sum(map(of, found))
+
+    return Books(
+        jobs=len(found),
+        right=total(lambda account: account.right),
+        stored_twice=total(lambda account: account.stored_twice),
+        claims_lost=total(lambda account: account.claims_lost),
+        calls=total(lambda account: account.calls),
+        refused=total(lambda account: account.refused),
+        broken=total(lambda account: account.broken),
+        wasted=total(lambda account: account.wasted),
+        overdrawn=total(lambda account: account.wasted > account.claims_lost),
+    )
+
+
+def assert_balanced(books: Books) -> None:
+    """Nothing lost, nothing bought twice but what was in flight at a worker's death."""
+    assert books.right == books.jobs, "every accepted job completes, with the result of its own text"
+    assert books.stored_twice == 0
+    assert books.overdrawn == 0, "only a worker's death costs a call, and one at most"
+
+
+def report(name: str, **numbers: object) -> None:
+    """Prints what was measured, and keeps it in REPORT."""
+    REPORT.parent.mkdir(exist_ok=True)
+    known = json.loads(REPORT.read_text()) if REPORT.exists() else {}
+    REPORT.write_text(json.dumps({**known, name: numbers}, indent=2, sort_keys=True) + "\n")
+    print(f"{name}: {json.dumps(numbers)}")  # noqa: T201  # for pytest -rP
+
+
+def as_numbers(books: Books) -> dict[str, int]:
+    return {**asdict(books), "lost": books.jobs - books.right}
+
+
+def _account(event_id: str, marker: str, items: Mapping[str, Mapping[str, Any]], calls: list[Call]) -> Account:
+    meta = items.get("META", {"status": {"S": "gone"}, "claim": {"N": "0"}})
+    steps = [item for sk, item in sorted(items.items()) if sk.startswith("STEP#")]
+    outputs = {item["sk"]["S"].split("#")[2]: json.loads(item["output"]["S"]) for item in steps}
+    stored = sum(_tokens(item) for item in steps)
+    good = [call for call in calls if call.reply is None or call.reply.name == "answer"]
+    broken = [call for call in calls if call.reply in BROKEN]
+    refused = len(calls) - len(good) - len(broken)
+    # A refusal makes the worker release its claim; every other claim but the last ended without a word.
+    claims_lost = int(meta["claim"]["N"]) - 1 - refused
+    return Account(
+        event_id=event_id,
+        marker=marker,
+        right=meta["status"]["S"] == "completed" and len(steps) == len(STEPS) and outputs == result_of(marker),
+        stored_twice=not stored <= _tokens(meta) <= stored + len(broken) * USAGE.input_tokens,
+        claims_lost=claims_lost,
+        calls=len(calls),
+        refused=refused,
+        broken=len(broken),
+        wasted=len(good) - len(steps),
+    )
+
+
+def _tokens(item: Mapping[str, Any]) -> int:
+    return int(item.get("input_tokens", {"N": "0"})["N"])
+
+
+def _scan(world: FaultyStack, **arguments: Any) -> list[dict[str, Any]]:
+    pages = world.stack.client("dynamodb").get_paginator("scan").paginate(TableName=world.stack.table, **arguments)
+    return [item for page in pages for item in page["Items"]]
+
+
+def _event_id(item: Mapping[str, Any]) -> str:
+    return str(item["pk"]["S"]).removeprefix("JOB#")
