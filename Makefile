@@ -27,6 +27,14 @@ dev: setup ## run the stack on this machine until Ctrl-C
 logs: setup ## show what the functions of `make dev` log
 	@.venv/bin/python -m local logs
 
+.PHONY: sweep
+sweep: setup ## look after due jobs at once (STACK=name: on AWS, else of `make dev`)
+	@.venv/bin/python -m jobchain_cli sweep $(if $(STACK),--stack $(STACK))
+
+.PHONY: redrive
+redrive: setup ## put dead letters back into the queue (STACK=name: on AWS, else of `make dev`)
+	@.venv/bin/python -m jobchain_cli redrive $(if $(STACK),--stack $(STACK))
+
 .PHONY: test
 test: setup ## run every test but the long ones; coverage goes to the terminal and to .local/coverage
 	.venv/bin/pytest -m "not faults" --cov --cov-report=term-missing:skip-covered \

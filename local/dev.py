@@ -56,6 +56,7 @@ class StackFile:
             "table": stack.table,
             "queue_url": stack.queue_url,
             "dead_letter_url": stack.dead_letter_url,
+            "sweeper": stack.sweeper,
             "llm_base_url": stack.llm_base_url,
         }
         unfinished = self.path.with_suffix(".tmp")

@@ -56,6 +56,11 @@ class LocalStack:
     def dead_letter_url(self) -> str:
         return self._deployment.outputs["DeadLetterUrl"]
 
+    @property
+    def sweeper(self) -> str:
+        """The name of the function that looks after due jobs."""
+        return self._deployment.outputs["SweeperName"]
+
     def client(self, service: str) -> Any:
         """A boto3 client of a service of the emulator."""
         return self.clients.get(service)

@@ -143,7 +143,8 @@ def _waits(meta: Mapping[str, Any], since: float) -> bool:
     """Whether the job has been nobody's since then, with nothing but a message to wait for."""
     if meta["status"]["S"] == "processing":
         return int(meta["lease_until"]["N"]) / 1000 < since
-    return "not_before" not in meta and datetime.fromisoformat(meta["updated_at"]["S"]).timestamp() < since
+    put_off_until = int(meta.get("not_before", {"N": "0"})["N"]) / 1000
+    return max(put_off_until, datetime.fromisoformat(meta["updated_at"]["S"]).timestamp()) < since
 
 
 def _move_back(world: FaultyStack, event_id: str, meta: Mapping[str, Any], *times: str) -> None:

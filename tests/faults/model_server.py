@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -333,8 +333,3 @@ def _gone(connection: socket.socket) -> bool:
         return bool(readable) and connection.recv(1, socket.MSG_PEEK) == b""
     except OSError:
         return True
-
-
-def bought_more_than_once(journal: Journal) -> Iterator[tuple[str, str, int]]:
-    """(marker, step, times) of each step whose right answer was sent more than once."""
-    return ((marker, step, times) for (marker, step), times in journal.answers().items() if times > 1)

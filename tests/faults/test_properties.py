@@ -5,6 +5,7 @@ import itertools
 import os
 from collections import Counter
 from contextlib import suppress
+from dataclasses import replace
 
 import boto3
 import hypothesis.strategies as st
@@ -39,6 +40,8 @@ class Jobs(RuleBasedStateMachine):
         create_table(client)
         self.world = World(client, Logger(service="properties", level="CRITICAL"), itertools.count())
         self.deleted: set[str] = set()
+        self.ended: dict[str, Status] = {}
+        """How the jobs ended that were not retried since."""
         self.claims: Counter[str] = Counter()
         self.lost_in_flight: Counter[tuple[str, str]] = Counter()
         """Good answers that a worker which then died, or had lost its claim, could not store."""
@@ -98,7 +101,7 @@ class Jobs(RuleBasedStateMachine):
     @rule(data=st.data())
     def double(self, data: st.DataObject) -> None:
         message = data.draw(st.sampled_from(self.world.queue.messages))
-        self.world.queue.send(message.event_id, TENANT)
+        self.world.queue.messages.append(replace(message))
 
     @precondition(lambda self: self.world.queue.messages)
     @rule(data=st.data())
@@ -135,6 +138,7 @@ class Jobs(RuleBasedStateMachine):
     def retry(self, event_id: str) -> None:
         with suppress(JobIsNotFinal, JobNotFound):
             self.world.service.retry(TENANT, event_id)
+            self.ended.pop(event_id)
 
     @rule(event_id=consumes(ids))
     def delete(self, event_id: str) -> None:
@@ -167,6 +171,7 @@ class Jobs(RuleBasedStateMachine):
                 continue
             job = self.world.job(event_id)
             self.stands_in_the_index_until_it_is_final(job, due)
+            self.ends_once(job)
             self.was_bought_once(job, marker)
             self.is_right(job, marker)
             assert job.attempts >= self.claims[event_id], "a claim's number never shrinks"
@@ -174,6 +179,12 @@ class Jobs(RuleBasedStateMachine):
 
     def stands_in_the_index_until_it_is_final(self, job: Job, due: set[str]) -> None:
         assert (job.event_id in due) is not job.status.final
+
+    def ends_once(self, job: Job) -> None:
+        if job.status.final:
+            assert self.ended.setdefault(job.event_id, job.status) is job.status, "a worker wrote after its claim"
+        else:
+            assert job.event_id not in self.ended, "a final job came back to life"
 
     def was_bought_once(self, job: Job, marker: str) -> None:
         for step in STEPS.values():

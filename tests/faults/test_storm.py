@@ -156,13 +156,13 @@ def test_a_thousand_jobs_with_faults_all_the_time_all_complete() -> None:
         world.model.rule = Mischief()
         started = time.monotonic()
 
-        # when a worker is killed every few seconds, while ten waves of jobs come and until all are final
-        with Killer(world.stack, random.Random(SEED), (2, 6), at_most=1000) as killer:
+        # when a worker is killed every few seconds, from the first of ten waves of jobs on until all are final
+        with Killer(world.stack, random.Random(SEED), (3, 9), at_most=1000) as killer:
             jobs: dict[str, str] = {}
             for wave in range(10):
                 jobs |= submit_with_copies(world, [f"job-wave-{wave}-{number}" for number in range(100)])
                 world.sweep()
-            swept = sweep_until_final(world, jobs, limit_seconds=360, every=5, patience=60)
+            swept = sweep_until_final(world, jobs, limit_seconds=360, every=3, patience=15)
         seconds = time.monotonic() - started
 
         # then

@@ -1,0 +1,59 @@
+"""Puts dead letters back into the queue that they came from."""
+
+import time
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
+# What an emulator without message move tasks answers.
+_NOT_THERE = ("InvalidAction", "UnsupportedOperation", "AWS.SimpleQueueService.UnsupportedOperation")
+_POLL_SECONDS = 1
+# Longer than a batch takes to be sent and deleted.
+_HIDDEN_SECONDS = 60
+
+
+def redrive(client: "SQSClient", dead_letter_url: str, queue_url: str) -> int:
+    """Moves every dead letter to the queue, and gives their number. Raises ClientError.
+
+    AWS moves them itself. Where that is not to be had, each is sent and then deleted, so that one that is interrupted
+    in between is there twice, which workers bear, and never lost.
+    """
+    try:
+        return _move(client, _arn(client, dead_letter_url), _arn(client, queue_url))
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in _NOT_THERE:
+            raise
+    return _send_and_delete(client, dead_letter_url, queue_url)
+
+
+def _arn(client: "SQSClient", url: str) -> str:
+    return client.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+
+
+def _move(client: "SQSClient", source: str, destination: str) -> int:
+    client.start_message_move_task(SourceArn=source, DestinationArn=destination)
+    while True:
+        (task,) = client.list_message_move_tasks(SourceArn=source, MaxResults=1)["Results"]
+        if task["Status"] != "RUNNING":
+            return task["ApproximateNumberOfMessagesMoved"]
+        time.sleep(_POLL_SECONDS)
+
+
+def _send_and_delete(client: "SQSClient", dead_letter_url: str, queue_url: str) -> int:
+    moved = 0
+    while letters := client.receive_message(
+        QueueUrl=dead_letter_url,
+        MaxNumberOfMessages=10,
+        VisibilityTimeout=_HIDDEN_SECONDS,
+        MessageSystemAttributeNames=["MessageGroupId"],
+    ).get("Messages"):
+        for letter in letters:
+            group = letter.get("Attributes", {}).get("MessageGroupId")
+            extra = {"MessageGroupId": group} if group else {}
+            client.send_message(QueueUrl=queue_url, MessageBody=letter["Body"], **extra)  # type: ignore[arg-type]
+            client.delete_message(QueueUrl=dead_letter_url, ReceiptHandle=letter["ReceiptHandle"])
+            moved += 1
+    return moved
