@@ -87,10 +87,13 @@ def pause_worker(world: FaultyStack, *, paused: bool) -> None:
         client.update_event_source_mapping(UUID=mapping["UUID"], Enabled=not paused)
 
 
-def let_leases_end(world: FaultyStack) -> None:
-    """Moves every due time and lease into the past, as if so much time had gone by. For when no worker lives."""
+def let_leases_end(world: FaultyStack, before: float) -> None:
+    """Moves the due times and leases of jobs that nobody touched since `before` into the past.
+
+    As if so much time had gone by: for when no worker of that time lives any more.
+    """
     for event_id, meta in _metas(world).items():
-        if "due_at" in meta:
+        if "due_at" in meta and _seconds(meta["updated_at"]) < before:
             _move_back(world, event_id, meta, "due_at", "lease_until")
 
 
@@ -119,7 +122,9 @@ def sweep_until_final(
     next_sweep = time.monotonic() + every
     while unfinished := _unfinished(world, wanted):
         if time.monotonic() > deadline:
-            raise TimeoutError(f"{len(unfinished)} jobs are not final after {limit_seconds} s: {unfinished}")
+            raise TimeoutError(
+                f"{len(unfinished)} jobs are not final after {limit_seconds} s, such as {next(iter(unfinished.items()))}"
+            )
         if time.monotonic() >= next_sweep:
             for event_id, meta in unfinished.items():
                 if _waits(meta, since := time.time() - patience) and moved.get(event_id, 0) < since:
@@ -144,7 +149,7 @@ def _waits(meta: Mapping[str, Any], since: float) -> bool:
     if meta["status"]["S"] == "processing":
         return int(meta["lease_until"]["N"]) / 1000 < since
     put_off_until = int(meta.get("not_before", {"N": "0"})["N"]) / 1000
-    return max(put_off_until, datetime.fromisoformat(meta["updated_at"]["S"]).timestamp()) < since
+    return max(put_off_until, _seconds(meta["updated_at"])) < since
 
 
 def _move_back(world: FaultyStack, event_id: str, meta: Mapping[str, Any], *times: str) -> None:
@@ -281,6 +286,11 @@ def _account(event_id: str, marker: str, items: Mapping[str, Mapping[str, Any]],
         broken=len(broken),
         wasted=len(good) - len(steps),
     )
+
+
+def _seconds(time_of: Mapping[str, str]) -> float:
+    """A stored time in seconds since 1970."""
+    return datetime.fromisoformat(time_of["S"]).timestamp()
 
 
 def _tokens(item: Mapping[str, Any]) -> int:

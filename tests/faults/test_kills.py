@@ -32,12 +32,12 @@ def assert_asked_once(world: FaultyStack, marker: str) -> None:
 
 
 @needs_proc
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize(
     ("name", "kills", "pause"),
     [
         ("kills", 5, (0.2, 1.5)),
-        pytest.param("kills-again-and-again", 40, (0.3, 3.0), marks=pytest.mark.faults),
+        pytest.param("kills-again-and-again", 12, (0.5, 3.5), marks=pytest.mark.faults),
     ],
 )
 def test_no_job_is_lost_when_workers_are_killed(name: str, kills: int, pause: tuple[float, float]) -> None:
@@ -50,7 +50,7 @@ def test_no_job_is_lost_when_workers_are_killed(name: str, kills: int, pause: tu
 
         # when workers are killed at random moments, and the sweeper runs
         with Killer(world.stack, random.Random(SEED), pause, at_most=kills) as killer:
-            swept = sweep_until_final(world, jobs, limit_seconds=150, patience=10)
+            swept = sweep_until_final(world, jobs, limit_seconds=200, patience=10)
 
         # then every job is complete, and only what was in flight at a kill was asked for again
         books = balance(accounts(world, jobs))
@@ -71,9 +71,10 @@ def test_jobs_outlive_a_restart_of_queue_table_and_workers() -> None:
 
         # when all is stopped and started again, and the leases have run out
         world.stack.emulator.stop()
+        stopped = time.time()
         world.stack.emulator.launch()
         world.stack.emulator.wait()
-        let_leases_end(world)
+        let_leases_end(world, before=stopped)
         swept = sweep_until_final(world, jobs, limit_seconds=60)
 
         # then
@@ -96,12 +97,12 @@ def test_jobs_whose_messages_were_purged_are_sent_again(world: FaultyStack) -> N
     # when their due time has come, which is moved here, not waited for
     for event_id in jobs:
         world.make_due(event_id)
-    swept = sweep_until_final(world, jobs, limit_seconds=30, every=30)
+    swept = world.sweep()
 
     # then
     assert swept["sent"] == len(jobs)
     for event_id, marker in jobs.items():
-        assert_right(world.job(event_id), marker)
+        assert_right(world.finished(event_id), marker)
         assert_asked_once(world, marker)
 
 

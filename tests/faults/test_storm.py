@@ -198,7 +198,8 @@ def test_a_backlog_of_ten_thousand_jobs_is_not_flooded_with_copies() -> None:
             list(pool.map(lambda _: repository.create(new_job(), timedelta(days=30)), range(BACKLOG)))
 
         # when the sweeper runs each minute of two hours
-        sent, slowest = sweep_each_minute(Sweeper(repository, queue, clock, quiet()).sweep, clock, minutes=120)
+        sweeper = Sweeper(repository=repository, queue=queue, clock=clock, logger=quiet(), threads=16, page_size=100)
+        sent, slowest = sweep_each_minute(sweeper.sweep, clock, minutes=120)
         copies = world.queued()["waiting"]
 
     # then

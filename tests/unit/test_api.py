@@ -4,7 +4,7 @@ import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
@@ -178,7 +178,7 @@ class TestWhenTheQueueIsDown:
         repository.claim(event_id, clock() + LEASE)
         due_at = items.meta(event_id)["due_at"]
 
-        repository.mark_due(event_id)
+        repository.mark_due(event_id, clock())
 
         assert items.meta(event_id)["due_at"] == due_at
 
@@ -217,7 +217,7 @@ def test_a_job_stays_accepted_where_neither_queue_nor_table_answers_after_it_was
             raise Unavailable("the queue does not take the job")
 
     class StoresAndFalls(JobRepository):
-        def mark_due(self, event_id: str) -> None:
+        def mark_due(self, event_id: str, at: datetime) -> None:
             raise Unavailable("the table does not answer")
 
     storing = StoresAndFalls(repository._client, TABLE, repository._clock)

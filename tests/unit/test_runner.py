@@ -16,7 +16,7 @@ from jobchain.model import Job, NewJob, Spending, Status, Usage
 from jobchain.prices import PriceList
 from jobchain.queue import MAX_DELAY, JobQueue
 from jobchain.repository import DISPATCH_GRACE, JobRepository
-from jobchain_worker.runner import MAX_TRIES, Runner
+from jobchain_worker.runner import MAX_TRIES, MAX_WAIT, Runner
 from tests.conftest import Items, Messages
 from tests.fakes import CHECKLIST, DIAGRAM, SUMMARY, FakeClock, Script, ScriptedLLM
 
@@ -224,6 +224,23 @@ class TestPermanentErrors:
         assert items.due() == []
 
 
+class TestWhatIsPaidFor:
+    def test_an_answer_that_is_a_refusal_counts(self, stage: Stage) -> None:
+        refusal = ModelAnswer(
+            "gpt-6-luna", Usage(100, 0, 20, 0), error=PermanentModelError("model_refused", "declined")
+        )
+
+        job = stage.run({"summary": ""}, refusal)
+
+        assert job.status is Status.FAILED
+        assert job.spending.usage == Usage(200, 10, 40, 5)
+
+    def test_an_answer_without_usage_costs_an_unknown_amount(self, stage: Stage) -> None:
+        job = stage.run(ModelAnswer("gpt-6-luna", None, json.dumps(SUMMARY)), CHECKLIST, DIAGRAM)
+
+        assert job.steps[0].spending.cost_usd is None
+
+
 class TestAnswersThatDoNotFit:
     def test_are_asked_again_with_the_complaint_and_their_tokens_count(self, stage: Stage) -> None:
         job = stage.run({"summary": ""}, SUMMARY, CHECKLIST, DIAGRAM)
@@ -327,6 +344,16 @@ class TestPuttingOff:
 
         assert messages.count() == 0
         assert len(items.due()) == 1
+
+    def test_for_longer_than_a_job_is_kept_fails_it(self, stage: Stage) -> None:
+        job = stage.run(TransientModelError("429", retry_after=MAX_WAIT + timedelta(seconds=1)))
+
+        assert job.status is Status.FAILED
+        assert job.error is not None
+        assert (job.error.type, job.error.message) == (
+            "model_unavailable",
+            "429, and asks us to wait for longer than 12 hours",
+        )
 
     def test_five_tries_outlast_an_outage_of_ten_minutes(self, stage: Stage, items: Items) -> None:
         started = stage.clock()

@@ -28,11 +28,11 @@ class ApiSettings:
     retention_days: int
 
 
-# A request that the table or the queue does not answer has to end in a 503 before the function's timeout:
-# three calls of two tries each.
+# A request that the table or the queue does not answer has to end in a 503 before the function's timeout: the longest
+# one makes five calls of two tries each, with up to a second between them.
 _AWS = Config(
     connect_timeout=1,
-    read_timeout=2,
+    read_timeout=1.5,
     retries={"mode": "standard", "total_max_attempts": 2},
     tcp_keepalive=True,
 )

@@ -101,7 +101,7 @@ class JobService:
 
     def _mark_due(self, job: Job) -> None:
         try:
-            self._repository.mark_due(job.event_id)
+            self._repository.mark_due(job.event_id, self._clock())
         except Unavailable as error:
             # It was stored as due a little later, so this costs time, not the job.
             self._logger.warning("job not marked due", extra=describe(error))

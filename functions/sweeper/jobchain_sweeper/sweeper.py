@@ -93,7 +93,7 @@ class Sweeper:
         refused = self._queue.send_batch([(job.event_id, job.tenant) for job in jobs])
         for event_id in refused:
             self._logger.warning("not sent", event_id=event_id)
-            self._repository.mark_due(event_id)
+            self._repository.mark_due(event_id, self._clock())
         return len(jobs) - len(refused)
 
 

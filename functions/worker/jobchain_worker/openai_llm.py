@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -183,14 +184,24 @@ def _classified(error: openai.APIError) -> ModelError:
     return PermanentModelError(type_, f"{message} (it answered {status})")
 
 
+# Seconds or milliseconds: more is nonsense, and more than a timedelta can bear.
+_LONGEST_WAIT = 1e9
+
+
+def _number(value: str) -> float | None:
+    return min(float(value), _LONGEST_WAIT) if re.fullmatch(r"[0-9]+(\.[0-9]+)?", value) else None
+
+
 def _retry_after(headers: Mapping[str, str]) -> timedelta | None:
     """How long the server asks us to wait, by seconds or a date; None where it does not say.
 
-    https://www.rfc-editor.org/rfc/rfc9110#field.retry-after
+    OpenAI's own header, in milliseconds, is the more exact one. https://www.rfc-editor.org/rfc/rfc9110#field.retry-after
     """
+    if milliseconds := _number(headers.get("retry-after-ms", "")):
+        return timedelta(milliseconds=milliseconds)
     value = headers.get("retry-after", "")
-    if value.isascii() and value.isdigit():
-        return timedelta(seconds=int(value[:9]))
+    if (seconds := _number(value)) is not None:
+        return timedelta(seconds=seconds)
     try:
         return max(parsedate_to_datetime(value) - datetime.now(UTC), timedelta(0))
     except (ValueError, TypeError, OverflowError):

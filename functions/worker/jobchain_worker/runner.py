@@ -213,8 +213,8 @@ class Runner:
         try:
             await asyncio.to_thread(self._queue.send, event_id, tenant, delay)
         except Unavailable as error:
-            # The job has a due time, so this costs time, not the job.
-            self._logger.warning("job released, not sent", extra=describe(error))
+            self._logger.warning("job put off, not sent", extra=describe(error))
+            await asyncio.to_thread(self._repository.mark_due, event_id, self._clock() + delay)
 
     def _backoff(self, tries: int) -> timedelta:
         """How long to wait after a step's failed try, give or take a fifth, so that jobs don't all come back at once.

@@ -105,11 +105,11 @@ class JobRepository:
             raise JobNotFound(f"there is no job {event_id}")
         return _job(items)
 
-    def mark_due(self, event_id: str) -> None:
-        """Has the next look at a pending job fall due at once, since its message could not be sent."""
+    def mark_due(self, event_id: str, at: datetime) -> None:
+        """Has the next look at a pending job fall due at this time, since its message could not be sent."""
         # Where it is not pending a worker has it, so that the message arrived after all.
         with suppress(_ConditionFailed):
-            self._change(event_id, "#status = :pending", _PENDING, {"due_at": _epoch(self._clock())})
+            self._change(event_id, "#status = :pending", _PENDING, {"due_at": _epoch(at)})
 
     def cancel(self, tenant: str, event_id: str) -> Job:
         """Ends a job at once that no worker holds; has the worker of any other end it before its next step.
@@ -197,11 +197,9 @@ class JobRepository:
         where there is none.
         """
         now = self._clock()
-        token = str(uuid4())
         changes = {
             "status": Status.PROCESSING,
             "lease_until": _epoch_ms(lease_until),
-            "claim_token": token,
             "due_at": _epoch(lease_until) + 1,
             "dispatches": 1,
             "started_at": _IfAbsent(isoformat(now)),
@@ -210,25 +208,23 @@ class JobRepository:
         condition = f"({_FREE}) AND (attribute_not_exists(not_before) OR not_before <= :now)"
         values = {**_UNFINISHED, ":now": _epoch_ms(now)}
         try:
-            self._change(event_id, condition, values, changes, ("not_before",), {"claim": 1, "stalls": 1})
+            meta = self._change(event_id, condition, values, changes, ("not_before",), {"claim": 1, "stalls": 1})
         except _ConditionFailed as failed:
             if failed.item is None:
                 raise JobNotFound(f"there is no job {event_id}") from None
-            # The first try's answer was lost and the SDK's second met our own write: the claim is ours.
-            if failed.item.get("claim_token") != token:
-                raise _refused(failed.item, now) from None
-        return self._read_claim(event_id, token)
+            raise _refused(failed.item, now) from None
+        return self._read_claim(event_id, int(meta["claim"]))
 
-    def _read_claim(self, event_id: str, token: str) -> Claim:
+    def _read_claim(self, event_id: str, number: int) -> Claim:
         items = {item["sk"]: item for item in self._query(event_id, first="INPUT", last="STEP$")}
         meta = items["META"]
-        if meta.get("claim_token") != token:
+        if meta["claim"] != number:
             raise ClaimLost(f"job {event_id} was claimed by another worker")
         return Claim(
             event_id=event_id,
             tenant=meta["tenant"],
             job_name=meta["job_name"],
-            number=int(meta["claim"]),
+            number=number,
             payload=json.loads(items["INPUT"]["payload"]),
             expires_at=int(meta["expires_at"]),
             tries={name: int(count) for name, count in meta["tries"].items()},
@@ -349,15 +345,10 @@ class JobRepository:
     # --- how it is done ------------------------------------------------------------------------
 
     def _change_fenced(self, claim: Claim, changes: Item, removed: tuple[str, ...], spent: Spending) -> None:
-        update = self._fenced(claim, changes, removed, spent)
         try:
-            with _answering():
-                self._client.update_item(**update)
-        except _ConditionFailed as failed:
-            # The first try's answer was lost and the SDK's second met our own write.
-            ours = failed.item and (failed.item["claim"], failed.item["status"]) == (claim.number, changes["status"])
-            if not ours:
-                raise ClaimLost(f"job {claim.event_id} was claimed by another worker") from None
+            self._write(self._fenced(claim, changes, removed, spent))
+        except _ConditionFailed:
+            raise ClaimLost(f"job {claim.event_id} was claimed by another worker") from None
 
     def _fenced(
         self, claim: Claim, changes: Item, removed: tuple[str, ...] = (), spent: Spending = NOTHING_SPENT
@@ -376,15 +367,28 @@ class JobRepository:
         changes: Item,
         removed: tuple[str, ...] = (),
         added: Item | None = None,
-    ) -> None:
-        """Updates META where `condition` holds. Raises _ConditionFailed."""
-        with _answering():
-            self._client.update_item(**self._update(event_id, condition, values, changes, removed, added or {}))
+    ) -> Item:
+        """Updates META where `condition` holds, and gives it as it is then. Raises _ConditionFailed."""
+        return self._write(self._update(event_id, condition, values, changes, removed, added or {}))
+
+    def _write(self, update: Any) -> Item:
+        try:
+            with _answering():
+                return _from_item(self._client.update_item(**update, ReturnValues="ALL_NEW")["Attributes"])
+        except _ConditionFailed as failed:
+            # The answer to the first try was lost, and the SDK's second met our own write.
+            if failed.item and _serialize(failed.item.get("token")) == update["ExpressionAttributeValues"][":token"]:
+                return failed.item
+            raise
 
     def _update(
         self, event_id: str, condition: str, values: Item, changes: Item, removed: tuple[str, ...], added: Item
     ) -> Any:
-        """An update of META: `changes` are set, `removed` are removed, to `added` is added."""
+        """An update of META: `changes` are set, `removed` are removed, to `added` is added.
+
+        Each has a token of its own, by which it knows itself again.
+        """
+        changes = {**changes, "token": str(uuid4())}
         names = {f"#{name}": name for name in (*changes, *removed)}
         if "#status" in condition:
             names["#status"] = "status"
