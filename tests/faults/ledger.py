@@ -122,9 +122,8 @@ def sweep_until_final(
     next_sweep = time.monotonic() + every
     while unfinished := _unfinished(world, wanted):
         if time.monotonic() > deadline:
-            raise TimeoutError(
-                f"{len(unfinished)} jobs are not final after {limit_seconds} s, such as {next(iter(unfinished.items()))}"
-            )
+            one = next(iter(unfinished.items()))
+            raise TimeoutError(f"{len(unfinished)} jobs are not final after {limit_seconds} s, such as {one}")
         if time.monotonic() >= next_sweep:
             for event_id, meta in unfinished.items():
                 if _waits(meta, since := time.time() - patience) and moved.get(event_id, 0) < since:

@@ -36,16 +36,17 @@ def assert_asked_once(world: FaultyStack, marker: str) -> None:
 @pytest.mark.parametrize(
     ("name", "kills", "pause"),
     [
-        ("kills", 5, (0.2, 1.5)),
+        ("kills", 6, (0.1, 0.5)),
         pytest.param("kills-again-and-again", 12, (0.5, 3.5), marks=pytest.mark.faults),
     ],
 )
 def test_no_job_is_lost_when_workers_are_killed(name: str, kills: int, pause: tuple[float, float]) -> None:
-    # given 50 jobs, each of three calls that take 0.2 s
-    with faulty_stack(latency=0.2, parameters={"WorkerConcurrency": "4"}) as world:
+    # given 50 jobs, each of three calls that take 0.4 s
+    with faulty_stack(latency=0.4, parameters={"WorkerConcurrency": "4"}) as world:
         started = time.monotonic()
+        pause_worker(world, paused=True)
         jobs = submit_all(world, (f"job-{name}-{number}" for number in range(50)))
-
+        pause_worker(world, paused=False)
         poll(lambda: len(world.model.journal.calls()) >= 10)
 
         # when workers are killed at random moments, and the sweeper runs
