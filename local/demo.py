@@ -73,7 +73,7 @@ def show_job(api: ApiClient, text: str, out: TextIO) -> None:
     progress.show(job)
     if job["status"] != "completed":
         raise JobError(failure(job))
-    out.write("".join(f"{line}\n" for line in result_lines(job["result"])))
+    out.write("".join(f"{line}\n" for line in (*result_lines(job["result"]), *source_lines(job))))
 
 
 class Progress:
@@ -112,6 +112,14 @@ def result_lines(result: dict[str, Any]) -> Iterator[str]:
     yield from ("", "Summary", "", printable(result["summary"]))
     yield from ("", "Checklist", "", *(f"[ ] {printable(item)}" for item in result["checklist"]))
     yield from ("", "Diagram (Mermaid)", "", printable(result["diagram"]))
+
+
+def source_lines(job: dict[str, Any]) -> Iterator[str]:
+    """Who answered, and what it took."""
+    models = ", ".join(sorted({printable(step["model"]) for step in job["steps"]}))
+    usage, cost = job["usage"], job["cost_usd"]
+    price = "at a price that is not known" if cost is None else f"for ${cost:.6f}"
+    yield f"Answered by {models}: {usage['input_tokens']} tokens in, {usage['output_tokens']} out, {price}."
 
 
 def printable(text: str) -> str:
