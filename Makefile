@@ -41,7 +41,7 @@ test: setup ## run every test but the long ones; coverage goes to the terminal a
 		--cov-report=html:.local/coverage/html --cov-report=xml:.local/coverage/coverage.xml
 
 .PHONY: faults
-faults: setup ## break everything there is, the long tests too (10 minutes); numbers go to .local/faults.json
+faults: setup ## break everything there is, the long tests too (12 minutes); numbers go to .local/faults.json
 	@rm -f .local/faults.json
 	.venv/bin/pytest tests/faults --timeout 120 --durations 10
 
