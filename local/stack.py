@@ -58,8 +58,8 @@ class LocalStack:
 
     @property
     def sweeper(self) -> str:
-        """The name of the function that looks after due jobs."""
-        return self._deployment.outputs["SweeperName"]
+        """The name of the function that looks after due jobs; empty where the template has none."""
+        return self._deployment.outputs.get("SweeperName", "")
 
     def client(self, service: str) -> Any:
         """A boto3 client of a service of the emulator."""

@@ -10,7 +10,7 @@ from typing import Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from jobchain_cli.redrive import redrive
+from jobchain_cli.redrive import RedriveError, redrive
 
 LOCAL_STACK = Path(".local/stack.json")
 
@@ -64,8 +64,10 @@ def main() -> int:
             print(f"{moved} dead letters are back in the queue.")
         else:
             answer = stack.client("lambda").invoke(FunctionName=stack.sweeper)
+            if "FunctionError" in answer:
+                raise RedriveError("the sweep failed: see the sweeper's log")
             print(answer["Payload"].read().decode())
-    except (NoStackError, ClientError, BotoCoreError) as error:
+    except (NoStackError, RedriveError, ClientError, BotoCoreError) as error:
         print(f"jobchain: {error}", file=sys.stderr)
         return 1
     return 0

@@ -15,8 +15,12 @@ _POLL_SECONDS = 1
 _HIDDEN_SECONDS = 60
 
 
+class RedriveError(Exception):
+    """The queue could not move all dead letters; says why."""
+
+
 def redrive(client: "SQSClient", dead_letter_url: str, queue_url: str) -> int:
-    """Moves every dead letter to the queue, and gives their number. Raises ClientError.
+    """Moves every dead letter to the queue, and gives their number. Raises ClientError, RedriveError.
 
     AWS moves them itself. Where that is not to be had, each is sent and then deleted, so that one that is interrupted
     in between is there twice, which workers bear, and never lost.
@@ -37,8 +41,12 @@ def _move(client: "SQSClient", source: str, destination: str) -> int:
     client.start_message_move_task(SourceArn=source, DestinationArn=destination)
     while True:
         (task,) = client.list_message_move_tasks(SourceArn=source, MaxResults=1)["Results"]
-        if task["Status"] != "RUNNING":
+        if task["Status"] == "COMPLETED":
             return task["ApproximateNumberOfMessagesMoved"]
+        if task["Status"] != "RUNNING":
+            raise RedriveError(
+                f"the queue's move ended as {task['Status']}: {task.get('FailureReason', 'no reason given')}"
+            )
         time.sleep(_POLL_SECONDS)
 
 

@@ -112,10 +112,14 @@ def test_another_content_type_is_refused(http: httpx2.Client, state: State) -> N
         ("/jobs/%00", ""),
         ("/nothing", "path"),
         ("/jobs/1/2/3", "path"),
+        ("/", "path"),
     ],
 )
-def test_what_is_not_there_is_not_found(http: httpx2.Client, path: str, names: str) -> None:
+def test_what_is_not_there_is_not_found(http: httpx2.Client, state: State, path: str, names: str) -> None:
+    before = state()
+
     assert_problem(http.get(path), 404, names)
+    assert state() == before
 
 
 @pytest.mark.parametrize(
@@ -125,8 +129,10 @@ def test_what_is_not_there_is_not_found(http: httpx2.Client, path: str, names: s
         ("GET", "/jobs/", "POST"),
         ("PUT", "/jobs", "POST"),
         ("DELETE", "/jobs", "POST"),
-        ("PATCH", f"/jobs/{UNKNOWN_ID}", "GET"),
-        ("POST", f"/jobs/{UNKNOWN_ID}", "GET"),
+        ("PATCH", f"/jobs/{UNKNOWN_ID}", "GET, DELETE"),
+        ("POST", f"/jobs/{UNKNOWN_ID}", "GET, DELETE"),
+        ("GET", f"/jobs/{UNKNOWN_ID}/cancel", "POST"),
+        ("DELETE", f"/jobs/{UNKNOWN_ID}/retry", "POST"),
         ("POST", "/health", "GET"),
         ("OPTIONS", "/jobs", "POST"),
     ],

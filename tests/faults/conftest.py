@@ -21,7 +21,6 @@ from tests.faults.model_server import STEPS, USAGE, ModelServer, result_of
 # As short as the template allows, so that a fault costs seconds.
 FAST = {
     "WorkerTimeoutSeconds": "30",
-    "ModelTimeoutSeconds": "5",
     "FirstBackoffSeconds": "1",
     "WorkerConcurrency": "2",
 }

@@ -180,7 +180,7 @@ class World:
         self.service = JobService(mortal, self.queue, timedelta(days=30), self.clock, logger)
         # One thread, as moto bears no more, and so that a death comes to the same job each time.
         self.sweeper = Sweeper(
-            repository=mortal, queue=self.queue, clock=self.clock, logger=logger, threads=1, page_size=5
+            repository=mortal, queue=self.queue, clock=self.clock, logger=logger, threads=1, page_size=5, most=1000
         )
         self.runner = Runner(
             repository=mortal,

@@ -12,7 +12,8 @@ from aws_lambda_powertools import Logger
 from botocore.stub import Stubber
 
 from jobchain.errors import ClaimLost, Unavailable
-from jobchain.model import Claim, JobError
+from jobchain.model import Claim, FinishedStep, JobError, Spending
+from jobchain.model import Job as StoredJob
 from jobchain.queue import JobQueue
 from jobchain.repository import JobRepository
 from jobchain_api.app import create_app
@@ -358,11 +359,16 @@ class TestRetrying:
         assert len(messages.waiting()) == sent_before + 1
         assert len(items.due()) == 1
 
-    def test_a_cancelled_job_can_be_taken_up_again(self, api: Api, job: Job) -> None:
+    def test_a_job_that_was_cancelled_while_it_ran_can_be_taken_up_again(
+        self, api: Api, job: Job, repository: JobRepository
+    ) -> None:
+        claim = job.processing()
         api("POST", f"{job.path}/cancel")
+        repository.end_cancelled(claim)
+
         api("POST", f"{job.path}/retry")
 
-        assert job.processing().cancel_requested is False
+        assert repository.is_cancel_requested(job.processing()) is False
 
     def test_is_refused_for_any_other_job(self, api: Api, job: Job) -> None:
         pending = api("POST", f"{job.path}/retry")
@@ -393,6 +399,24 @@ class TestDeleting:
         assert items.all() == []
         assert api("GET", path).status == 404
         assert api("DELETE", path).status == 404
+
+    def test_twice_at_once_finds_nothing_the_second_time(
+        self, api: Api, job: Job, repository: JobRepository, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # given another delete that comes between the reading and the erasing
+        job.failed()
+        read = repository.get
+        others = [lambda: repository.delete("local", job.event_id)]
+
+        def read_and_be_late(tenant: str, event_id: str) -> StoredJob:
+            found = read(tenant, event_id)
+            if others:
+                others.pop()()
+            return found
+
+        monkeypatch.setattr(repository, "get", read_and_be_late)
+
+        assert api("DELETE", job.path).status == 404
 
     def test_is_refused_until_the_job_has_ended(self, api: Api, job: Job) -> None:
         assert api("DELETE", job.path).status == 409
@@ -446,6 +470,59 @@ def test_every_problem_names_its_request(api: Api) -> None:
         "detail": "there is no job 0b6c2f4e-0000-4000-8000-000000000001",
         "request_id": "request-1",
     }
+
+
+def test_a_problem_stays_small_whatever_the_body(api: Api) -> None:
+    answer = api("POST", "/jobs", {"input_text": TEXT, "x" * 10_000: 1} | {f"field-{n}": n for n in range(50_000)})
+
+    assert answer.status == 422
+    assert len(json.dumps(answer.body)) < 10_000
+
+
+def test_a_path_that_is_no_id_never_reaches_the_log(api: Api, log: io.StringIO) -> None:
+    api("GET", f"/jobs/{TEXT}")
+    api("DELETE", f"/jobs/{TEXT}")
+    api("GET", "/jobs/0b6c2f4e-0000-4000-8000-000000000001")
+
+    assert "Passwords" not in log.getvalue()
+
+
+def test_a_job_that_was_stored_unseen_is_accepted(
+    api: Api, repository: JobRepository, monkeypatch: pytest.MonkeyPatch, messages: Messages
+) -> None:
+    # given a table that stores the job, and whose answer is lost each time
+    transact = repository._transact
+
+    def stored_unseen(writes: list[Any]) -> None:
+        transact(writes)
+        raise Unavailable("the table does not answer")
+
+    monkeypatch.setattr(repository, "_transact", stored_unseen)
+
+    answer = api("POST", "/jobs", {"input_text": TEXT})
+
+    assert answer.status == 201
+    assert messages.waiting() == [{"event_id": answer.body["event_id"]}]
+
+
+def test_what_ttl_left_of_an_older_job_is_not_the_new_ones(
+    api: Api, repository: JobRepository, clock: FakeClock, dynamodb: "DynamoDBClient"
+) -> None:
+    # given a key whose first job is erased, but for a step
+    headers = {"Idempotency-Key": "weekly-report"}
+    event_id = api("POST", "/jobs", {"input_text": TEXT}, headers).body["event_id"]
+    claim = repository.claim(event_id, clock() + LEASE)
+    repository.save_step(claim, 0, FinishedStep("summary", "old", "m", "v", "s", "f", Spending()))
+    for sk in ("META", "INPUT"):
+        dynamodb.delete_item(TableName=TABLE, Key={"pk": {"S": f"JOB#{event_id}"}, "sk": {"S": sk}})
+    clock.advance(timedelta(days=40))
+
+    # when the key comes again
+    api("POST", "/jobs", {"input_text": TEXT}, headers)
+
+    # then its job starts with nothing
+    assert api("GET", f"/jobs/{event_id}").body["result"] == {}
+    assert repository.claim(event_id, clock() + LEASE).steps == ()
 
 
 def test_a_bug_is_a_500_that_tells_nothing(api: Api, dynamodb: "DynamoDBClient", log: io.StringIO) -> None:

@@ -16,7 +16,7 @@ from jobchain.model import Job, NewJob, Spending, Status, Usage
 from jobchain.prices import PriceList
 from jobchain.queue import MAX_DELAY, JobQueue
 from jobchain.repository import DISPATCH_GRACE, JobRepository
-from jobchain_worker.runner import MAX_TRIES, MAX_WAIT, Runner
+from jobchain_worker.runner import MAX_MODEL_WAIT, MAX_TRIES, Runner
 from tests.conftest import Items, Messages
 from tests.fakes import CHECKLIST, DIAGRAM, SUMMARY, FakeClock, Script, ScriptedLLM
 
@@ -203,10 +203,11 @@ class TestTransientErrors:
     ) -> None:
         sqs.delete_queue(QueueUrl=queue_url)
 
-        job = stage.run(TransientModelError("503"))
+        job = stage.run(TransientModelError("503", retry_after=timedelta(seconds=30)))
 
         assert job.status is Status.PENDING
-        assert len(items.due()) == 1
+        due_at = int(items.meta(stage.event_id)["due_at"]["N"])
+        assert due_at == int((stage.clock() + timedelta(seconds=30)).timestamp())
 
 
 class TestPermanentErrors:
@@ -297,6 +298,17 @@ class TestTime:
         assert job.attempts == 3
         assert len(stage.llm.requests) == 3
 
+    def test_a_model_too_slow_to_be_asked_again_is_not_paid_for_ever(self, stage: Stage) -> None:
+        stage.llm.takes = INVOCATION - CALL_TIME + timedelta(seconds=1)
+        for _ in range(MAX_TRIES - 1):
+            assert stage.run({"summary": ""}).status is Status.PENDING
+
+        job = stage.run({"summary": ""})
+
+        assert job.status is Status.FAILED
+        assert job.error is not None
+        assert job.error.message == "the model is too slow"
+
     def test_an_invocation_too_short_for_any_call_says_which_parameter_to_raise(self, stage: Stage) -> None:
         with pytest.raises(SettingsError, match="WorkerTimeoutSeconds"):
             stage.run(time_left=CALL_TIME - timedelta(seconds=1))
@@ -314,14 +326,14 @@ class TestCancelling:
         assert [step.name for step in job.steps] == ["summary"], "what was bought stays"
         assert items.due() == []
 
-    def test_a_job_that_was_put_off_meanwhile_ends_when_it_is_taken_up(self, stage: Stage) -> None:
+    def test_a_job_that_would_be_put_off_ends_instead(self, stage: Stage, messages: Messages) -> None:
         stage.llm.meanwhile = lambda: stage.repository.cancel("local", stage.event_id)
-        stage.run(TransientModelError("503"))
-        stage.clock.advance(MAX_DELAY)
 
-        job = stage.run()
+        job = stage.run(TransientModelError("503", spent=Spending(Usage(1, 0, 1, 0))))
 
         assert job.status is Status.CANCELLED
+        assert job.spending.usage == Usage(1, 0, 1, 0)
+        assert messages.count() == 0
 
 
 class TestPuttingOff:
@@ -346,7 +358,7 @@ class TestPuttingOff:
         assert len(items.due()) == 1
 
     def test_for_longer_than_a_job_is_kept_fails_it(self, stage: Stage) -> None:
-        job = stage.run(TransientModelError("429", retry_after=MAX_WAIT + timedelta(seconds=1)))
+        job = stage.run(TransientModelError("429", retry_after=MAX_MODEL_WAIT + timedelta(seconds=1)))
 
         assert job.status is Status.FAILED
         assert job.error is not None

@@ -12,7 +12,7 @@ from jobchain.errors import Unavailable
 from jobchain.model import DueJob, NewJob, Status
 from jobchain.queue import JobQueue
 from jobchain.repository import DISPATCH_GRACE, JobRepository
-from jobchain_sweeper.sweeper import MAX_STALLS, MAX_WAIT, Sweep, Sweeper
+from jobchain_sweeper.sweeper import MAX_RESEND_GAP, MAX_STALLS, Sweep, Sweeper
 from tests.conftest import Items, Messages
 from tests.fakes import FakeClock
 
@@ -43,7 +43,9 @@ def create(repository: JobRepository) -> Create:
 @pytest.fixture
 def sweeper(repository: JobRepository, queue: JobQueue, clock: FakeClock, logger: Logger) -> Sweeper:
     # One thread, as moto bears no more.
-    return Sweeper(repository=repository, queue=queue, clock=clock, logger=logger, threads=1, page_size=PAGE_SIZE)
+    return Sweeper(
+        repository=repository, queue=queue, clock=clock, logger=logger, threads=1, page_size=PAGE_SIZE, most=1000
+    )
 
 
 @pytest.fixture
@@ -101,7 +103,35 @@ def test_a_waiting_job_is_sent_half_as_often_each_time(create: Create, sweep: Ru
     gaps = [after - before for before, after in pairwise(minutes_of_sending)]
     assert minutes_of_sending[0] == 5
     assert gaps[:6] == [10, 20, 40, 80, 160, 320]
-    assert all(gap == MAX_WAIT / timedelta(minutes=1) for gap in gaps[6:])
+    assert all(gap == MAX_RESEND_GAP / timedelta(minutes=1) for gap in gaps[6:])
+
+
+def test_a_queue_that_is_down_for_hours_does_not_stop_the_sweeper(
+    create: Create, sweep: Run, clock: FakeClock, sqs: "SQSClient", queue_url: str
+) -> None:
+    create()
+    clock.advance(DISPATCH_GRACE)
+    sqs.delete_queue(QueueUrl=queue_url)
+    for _ in range(50):
+        sweep()
+
+    sqs.create_queue(QueueName="jobs")
+    assert sweep() == Sweep(sent=1)
+
+
+def test_a_sweep_sends_a_bounded_number(
+    create: Create, repository: JobRepository, queue: JobQueue, clock: FakeClock, logger: Logger
+) -> None:
+    for _ in range(30):
+        create()
+    clock.advance(DISPATCH_GRACE)
+    sweeper = Sweeper(repository=repository, queue=queue, clock=clock, logger=logger, threads=1, page_size=1, most=10)
+
+    sweeps = [sweeper.sweep(clock() + timedelta(minutes=1)) for _ in range(4)]
+
+    assert all(sweep.sent <= 10 + 8 for sweep in sweeps)
+    assert sum(sweep.sent for sweep in sweeps) == 30
+    assert sweeps[0].unfinished
 
 
 def test_two_sweepers_do_not_both_send(
@@ -155,14 +185,23 @@ def test_a_job_that_takes_its_workers_down_fails_in_the_end(
     assert items.due() == []
 
 
+@pytest.mark.parametrize("had_a_worker", [False, True])
 def test_what_the_queue_does_not_take_is_due_at_once_again(
-    create: Create, sweep: Run, clock: FakeClock, sqs: "SQSClient", queue_url: str
+    create: Create,
+    sweep: Run,
+    repository: JobRepository,
+    clock: FakeClock,
+    sqs: "SQSClient",
+    queue_url: str,
+    had_a_worker: bool,
 ) -> None:
-    create()
-    clock.advance(DISPATCH_GRACE)
+    event_id = create()
+    if had_a_worker:
+        repository.claim(event_id, clock() + LEASE)
+    clock.advance(LEASE + SECOND)
     sqs.delete_queue(QueueUrl=queue_url)
 
-    assert sweep() == Sweep()
+    assert sweep() == Sweep(unfinished=True)
 
     sqs.create_queue(QueueName="jobs")
     assert sweep() == Sweep(sent=1)

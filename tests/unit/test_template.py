@@ -78,13 +78,15 @@ def test_every_parameter_says_what_it_is_and_has_a_default(template: Template) -
 class TestTheQueue:
     def test_hides_a_message_for_six_times_the_workers_timeout(self, template: Template) -> None:
         timeouts = template["Parameters"]["WorkerTimeoutSeconds"]["AllowedValues"]
-        visibility = template["Mappings"]["VisibilityTimeout"]
+        following = template["Mappings"]["ByWorkerTimeout"]
 
         assert properties(template, "WorkerFunction")["Timeout"] == {"Ref": "WorkerTimeoutSeconds"}
         assert properties(template, "JobQueue")["VisibilityTimeout"] == {
-            "Fn::FindInMap": ["VisibilityTimeout", {"Ref": "WorkerTimeoutSeconds"}, "Seconds"]
+            "Fn::FindInMap": ["ByWorkerTimeout", {"Ref": "WorkerTimeoutSeconds"}, "Visibility"]
         }
-        assert visibility == {str(timeout): {"Seconds": 6 * timeout} for timeout in timeouts}
+        assert {name: values["Visibility"] for name, values in following.items()} == {
+            str(timeout): 6 * timeout for timeout in timeouts
+        }
 
     def test_gives_a_message_some_tries_before_it_is_dead(self, template: Template) -> None:
         redrive = properties(template, "JobQueue")["RedrivePolicy"]
@@ -217,13 +219,27 @@ class TestAFunction:
         assert own["Layers"] == [{"Ref": "CommonLayer"}]
 
 
-def test_the_worker_has_time_for_two_calls_of_the_model(template: Template, handlers: dict[str, ModuleType]) -> None:
-    call, timeout = (
-        timedelta(seconds=template["Parameters"][name]["Default"])
-        for name in ("ModelTimeoutSeconds", "WorkerTimeoutSeconds")
-    )
+def test_three_calls_of_the_model_fit_into_any_invocation(template: Template, handlers: dict[str, ModuleType]) -> None:
+    reserve = handlers["WorkerFunction"].WRITE_RESERVE / timedelta(seconds=1)
 
-    assert timeout >= 2 * (call + handlers["WorkerFunction"].WRITE_RESERVE)
+    for timeout, values in template["Mappings"]["ByWorkerTimeout"].items():
+        assert 3 * (int(values["ModelCall"]) + reserve) <= int(timeout)
+
+
+def test_the_sweeper_runs_every_minute(template: Template) -> None:
+    (event,) = properties(template, "SweeperFunction")["Events"].values()
+
+    assert (event["Type"], event["Properties"]["Schedule"]) == ("Schedule", "rate(1 minute)")
+
+
+@pytest.mark.parametrize(
+    ("alarm", "metric"), [("DeadLetterAlarm", "ApproximateNumberOfMessagesVisible"), ("SweeperAlarm", "Errors")]
+)
+def test_what_somebody_must_look_at_raises_an_alarm(template: Template, alarm: str, metric: str) -> None:
+    found = properties(template, alarm)
+
+    assert found["MetricName"] == metric
+    assert found["AlarmActions"] == {"Fn::If": ["HasAlarmTopic", [{"Ref": "AlarmTopicArn"}], {"Ref": "AWS::NoValue"}]}
 
 
 def test_the_api_gives_up_before_the_gateway_does(template: Template) -> None:

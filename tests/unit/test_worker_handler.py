@@ -14,12 +14,13 @@ from typing import Any
 import boto3
 import pytest
 from aws_lambda_powertools.utilities import parameters
+from botocore.config import Config
 
 from jobchain.errors import SettingsError, TransientModelError
 from jobchain.settings import load_settings
 from jobchain_worker.consumer import Consumer
 
-FUNCTIONS = {"jobchain_api": "ApiFunction", "jobchain_worker": "WorkerFunction"}
+FUNCTIONS = {"jobchain_api": "ApiFunction", "jobchain_worker": "WorkerFunction", "jobchain_sweeper": "SweeperFunction"}
 
 
 def environment(template: dict[str, Any], function: str) -> dict[str, str]:
@@ -46,7 +47,7 @@ def read_key(handler: ModuleType, key: str | None = None, secret: str | None = N
     """The key that the handler's reader finds."""
     loaded = load_settings(handler.WorkerSettings, os.environ)
     settings = replace(loaded, openai_api_key=key, openai_secret_name=secret)
-    found: str = asyncio.run(handler.api_key_reader(settings)())
+    found: str = asyncio.run(handler.api_key_reader(settings, Config())())
     return found
 
 
@@ -67,10 +68,15 @@ class TestTheKey:
         assert read_key(handler, secret=secret) == "sk-stored"
 
     def test_is_kept_for_a_while(self, handler: ModuleType, secret: str) -> None:
-        read_key(handler, secret=secret)
-        boto3.client("secretsmanager").put_secret_value(SecretId=secret, SecretString="sk-rotated")
+        settings = replace(load_settings(handler.WorkerSettings, os.environ), openai_secret_name=secret)
+        read = handler.api_key_reader(settings, Config())
 
-        assert read_key(handler, secret=secret) == "sk-stored"
+        async def before_and_after_a_rotation() -> tuple[str, str]:
+            before = await read()
+            boto3.client("secretsmanager").put_secret_value(SecretId=secret, SecretString="sk-rotated")
+            return before, await read()
+
+        assert asyncio.run(before_and_after_a_rotation()) == ("sk-stored", "sk-stored")
 
     def test_may_be_mended_later_where_there_is_no_such_secret(self, handler: ModuleType, secret: str) -> None:
         with pytest.raises(TransientModelError, match="can't be read from Secrets Manager"):
@@ -91,6 +97,16 @@ class TestTheKey:
 
 
 class TestTheModule:
+    def test_asks_openai_where_the_template_leaves_the_base_url_out(
+        self, monkeypatch: pytest.MonkeyPatch, handler: ModuleType
+    ) -> None:
+        # CloudFormation can't leave a variable out, and the SDK would take the empty one for an address.
+        monkeypatch.setenv("OPENAI_BASE_URL", "")
+
+        llm = import_anew(monkeypatch).consumer._runner._llm
+
+        assert str(llm._client.base_url) == "https://api.openai.com/v1/"
+
     def test_builds_a_consumer_from_its_environment(self, handler: ModuleType) -> None:
         assert isinstance(handler.consumer, Consumer)
 

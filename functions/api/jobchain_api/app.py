@@ -72,8 +72,8 @@ def _add_routes_of_jobs(app: APIGatewayRestResolver, service: JobService, logger
 def _add_routes_of_one_job(app: APIGatewayRestResolver, service: JobService, logger: Logger) -> None:
     @app.get("/jobs/<event_id>")
     def get_job(event_id: str) -> Response[str]:
-        logger.append_keys(event_id=event_id)
         job = service.get(LOCAL_TENANT, event_id)
+        logger.append_keys(event_id=event_id)
         body = JobView.of(job).model_dump_json()
         headers = {"ETag": f'"{hashlib.sha256(body.encode()).hexdigest()[:32]}"'}
         if not job.status.final:
@@ -84,18 +84,20 @@ def _add_routes_of_one_job(app: APIGatewayRestResolver, service: JobService, log
 
     @app.post("/jobs/<event_id>/cancel")
     def cancel_job(event_id: str) -> Response[str]:
+        job = service.cancel(LOCAL_TENANT, event_id)
         logger.append_keys(event_id=event_id)
-        return _json(HTTPStatus.OK, JobView.of(service.cancel(LOCAL_TENANT, event_id)).model_dump_json())
+        return _json(HTTPStatus.OK, JobView.of(job).model_dump_json())
 
     @app.post("/jobs/<event_id>/retry")
     def retry_job(event_id: str) -> Response[str]:
+        job = service.retry(LOCAL_TENANT, event_id)
         logger.append_keys(event_id=event_id)
-        return _json(HTTPStatus.OK, JobView.of(service.retry(LOCAL_TENANT, event_id)).model_dump_json())
+        return _json(HTTPStatus.OK, JobView.of(job).model_dump_json())
 
     @app.delete("/jobs/<event_id>", status_code=HTTPStatus.NO_CONTENT.value)
     def delete_job(event_id: str) -> Response[str]:
-        logger.append_keys(event_id=event_id)
         service.delete(LOCAL_TENANT, event_id)
+        logger.append_keys(event_id=event_id)
         return Response(HTTPStatus.NO_CONTENT.value, body="")
 
 
@@ -111,4 +113,4 @@ def read_json(body: str) -> Any:
 
 
 def _json(status: HTTPStatus, body: str, headers: dict[str, str] | None = None) -> Response[str]:
-    return Response(status.value, content_types.APPLICATION_JSON, body, headers=dict(headers or {}))
+    return Response(status.value, content_types.APPLICATION_JSON, body, headers=headers)

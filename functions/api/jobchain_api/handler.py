@@ -15,7 +15,7 @@ from jobchain.observability import create_logger
 from jobchain.queue import JobQueue
 from jobchain.repository import JobRepository
 from jobchain.settings import load_settings
-from jobchain_api.app import create_app
+from jobchain_api.app import LOCAL_TENANT, create_app
 from jobchain_api.service import JobService
 
 
@@ -55,7 +55,7 @@ app = create_app(
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Answers one request of the API Gateway."""
     started = time.perf_counter()
-    logger.append_keys(request_id=event["requestContext"]["requestId"])
+    logger.append_keys(request_id=event["requestContext"]["requestId"], tenant=LOCAL_TENANT)
     response = app.resolve(event, context)
     logger.info(
         "request",

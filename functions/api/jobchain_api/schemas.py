@@ -1,6 +1,7 @@
 """The bodies of requests and responses, as the OpenAPI document shows them."""
 
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
@@ -143,6 +144,10 @@ class HealthView(BaseModel):
     queue: Literal["ok"] = "ok"
 
 
+# A problem stays small, whatever the body.
+MAX_ERRORS = 20
+MAX_PLACE = 200
+
 # What pydantic says more drily, by the type of its error.
 _WORDS = {
     "missing": "is missing: give it",
@@ -154,13 +159,13 @@ _WORDS = {
 
 
 def explain(errors: Iterable[Mapping[str, Any]], *prefix: str) -> dict[str, str]:
-    """pydantic's `errors` as where: why. The place is a path from the body's root, `body` for the root itself."""
-    return {_where((*prefix, *error["loc"])): _why(error) for error in errors}
+    """The first of pydantic's `errors` as where: why. The place is a path from the body, `body` for the body itself."""
+    return {_where((*prefix, *error["loc"])): _why(error) for error in islice(errors, MAX_ERRORS)}
 
 
 def _where(location: tuple[str | int, ...]) -> str:
     place = location[1:] if location[0] == "body" else location
-    return ".".join(map(str, place)) or "body"
+    return ".".join(map(str, place))[:MAX_PLACE] or "body"
 
 
 def _why(error: Mapping[str, Any]) -> str:

@@ -46,7 +46,8 @@ sweeper = Sweeper(
     clock=utc_now,
     logger=logger,
     threads=_THREADS,
-    page_size=100,
+    page_size=25,
+    most=1000,
 )
 
 

@@ -15,7 +15,7 @@ from jobchain.repository import DISPATCH_GRACE, DUE_SHARDS, JobRepository
 MAX_STALLS = 5
 """Claims in a row that got nowhere, after which a job fails: it takes its workers down."""
 
-MAX_WAIT = timedelta(hours=6)
+MAX_RESEND_GAP = timedelta(hours=6)
 """The longest between two messages for the same job."""
 
 
@@ -40,24 +40,26 @@ class Sweeper:
         logger: Logger,
         threads: int,
         page_size: int,
+        most: int,
     ) -> None:
-        """`threads` jobs are put off at a time, and `page_size` jobs of each shard are read at once."""
+        """`threads` jobs are put off at a time, `page_size` of each shard are read at once, `most` sent in a sweep."""
         self._repository = repository
         self._queue = queue
         self._clock = clock
         self._logger = logger
         self._threads = threads
         self._page_size = page_size
+        self._most = most
 
     def sweep(self, deadline: datetime) -> Sweep:
         """Looks at the due jobs, the oldest of each shard first, until all are seen or it is `deadline`.
 
-        Raises Unavailable where the table does not answer at all.
+        It stops after about `most` messages: what is due beyond that is due in the next sweep too.
         """
         sent = failed = 0
         shards = list(range(DUE_SHARDS))
         with ThreadPoolExecutor(self._threads) as pool:
-            while shards and self._clock() < deadline:
+            while shards and sent < self._most and self._clock() < deadline:
                 pages = list(pool.map(self._read, shards))
                 due = list(chain.from_iterable(pages))
                 failed += sum(pool.map(self._fail, (job for job in due if job.stalls >= MAX_STALLS)))
@@ -65,20 +67,35 @@ class Sweeper:
                 # Put off first, then sent: of two sweepers only one sends a job, and twice as much later each time,
                 # so that a backlog does not fill up with copies.
                 ours = list(compress(waiting, pool.map(self._put_off, waiting)))
-                sent += sum(pool.map(self._send, batched(ours, MAX_BATCH)))
+                taken = sum(pool.map(self._send, batched(ours, MAX_BATCH)))
+                sent += taken
+                if taken < len(ours):
+                    break  # the queue refuses; what it refused is due again, and must not be read again at once
                 shards = [shard for shard, page in zip(shards, pages, strict=True) if len(page) == self._page_size]
         return Sweep(sent, failed, unfinished=bool(shards))
 
     def _read(self, shard: int) -> list[DueJob]:
-        return self._repository.due_jobs(shard, self._page_size)
+        try:
+            return self._repository.due_jobs(shard, self._page_size)
+        except Unavailable as error:
+            self._logger.warning("shard left for the next sweep", shard=shard, extra=describe(error))
+            return []
 
     def _fail(self, job: DueJob) -> bool:
         message = f"{job.stalls} workers in a row ended without a word while they had the job"
         return self._excused(job, lambda: self._repository.fail_stalled(job, JobError("worker_lost", message)))
 
     def _put_off(self, job: DueJob) -> bool:
-        wait = min(DISPATCH_GRACE * 2**job.dispatches, MAX_WAIT)
+        # Six doublings are past the longest gap, and a few hundred past what a timedelta can bear.
+        wait = min(DISPATCH_GRACE * 2 ** min(job.dispatches, 7), MAX_RESEND_GAP)
         return self._excused(job, lambda: self._repository.postpone(job, wait))
+
+    def _mark_due(self, job: DueJob) -> bool:
+        def change() -> bool:
+            self._repository.mark_due(job.event_id, self._clock())
+            return True
+
+        return self._excused(job, change)
 
     def _excused(self, job: DueJob, change: Callable[[], bool]) -> bool:
         """What `change` gives; where the table does not answer for this job, it is left for the next sweep."""
@@ -91,9 +108,10 @@ class Sweeper:
     def _send(self, jobs: Sequence[DueJob]) -> int:
         """Sends a batch; whatever the queue does not take falls due at once again. Gives how many it took."""
         refused = self._queue.send_batch([(job.event_id, job.tenant) for job in jobs])
-        for event_id in refused:
-            self._logger.warning("not sent", event_id=event_id)
-            self._repository.mark_due(event_id, self._clock())
+        for job in jobs:
+            if job.event_id in refused:
+                self._logger.warning("not sent", event_id=job.event_id)
+                self._mark_due(job)
         return len(jobs) - len(refused)
 
 

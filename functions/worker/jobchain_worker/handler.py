@@ -24,7 +24,9 @@ from jobchain_worker.consumer import Consumer
 from jobchain_worker.openai_llm import OpenAILLM, create_client
 from jobchain_worker.runner import Runner
 
-# Room for a summary of 100,000 characters with what a reasoning model thinks before it writes.
+# Said here, because the SDK takes an empty OPENAI_BASE_URL, by which the template leaves it out, for an address.
+OPENAI_URL = "https://api.openai.com/v1"
+# Room for the summary of a text of 100,000 characters with what a reasoning model thinks before it writes.
 MAX_OUTPUT_TOKENS = 16_384
 # What a call leaves of its invocation for the writes that follow it.
 WRITE_RESERVE = timedelta(seconds=5)
@@ -46,29 +48,36 @@ class WorkerSettings:
     openai_secret_name: str | None = None
 
 
-def api_key_reader(settings: WorkerSettings) -> Callable[[], Awaitable[str]]:
+def api_key_reader(settings: WorkerSettings, aws: Config) -> Callable[[], Awaitable[str]]:
     """Reads the model's key: from the environment where it is there, else from Secrets Manager.
 
     Raises SettingsError where neither is named; the reader raises TransientModelError.
     """
-    if not (settings.openai_api_key or settings.openai_secret_name):
+    if settings.openai_api_key:
+        return lambda: _checked(settings.openai_api_key)
+    if not settings.openai_secret_name:
         raise SettingsError("set OPENAI_API_KEY, or OPENAI_SECRET_NAME to the name of the secret that holds it")
+    name = settings.openai_secret_name
+    provider = parameters.SecretsProvider(boto_config=aws)
+    # The jobs of a batch ask all at once, and one of them is enough to fetch it.
+    one_at_a_time = asyncio.Lock()
 
     async def read() -> str:
-        key = (settings.openai_api_key or await read_secret()).strip()
-        # The SDK stops at such a key with an error of Python's own, which nothing here expects.
-        if not (key and key.isascii()):
-            raise TransientModelError("what should hold the model's API key holds none")
-        return key
-
-    async def read_secret() -> str:
-        name = str(settings.openai_secret_name)
         try:
-            return str(await asyncio.to_thread(parameters.get_secret, name, max_age=KEY_MAX_AGE_SECONDS))
+            async with one_at_a_time:
+                secret = await asyncio.to_thread(provider.get, name, max_age=KEY_MAX_AGE_SECONDS)
         except parameters.GetParameterError:
             raise TransientModelError("the model's API key can't be read from Secrets Manager") from None
+        return await _checked(secret)
 
     return read
+
+
+async def _checked(key: object) -> str:
+    # The SDK stops at such a key with an error of Python's own, which nothing here expects.
+    if not (isinstance(key, str) and key.strip() and key.isascii()):
+        raise TransientModelError("what should hold the model's API key holds none")
+    return key.strip()
 
 
 def create_consumer(settings: WorkerSettings) -> Consumer:
@@ -76,7 +85,7 @@ def create_consumer(settings: WorkerSettings) -> Consumer:
     logger = create_logger()
     aws = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 4})
     timeout = timedelta(seconds=settings.model_timeout_seconds)
-    client = create_client(settings.openai_base_url, api_key_reader(settings), timeout)
+    client = create_client(settings.openai_base_url or OPENAI_URL, api_key_reader(settings, aws), timeout)
     runner = Runner(
         repository=JobRepository(boto3.client("dynamodb", config=aws), settings.table_name, utc_now),
         queue=JobQueue(boto3.client("sqs", config=aws), settings.queue_url),

@@ -1,7 +1,6 @@
 """The adapter to OpenAI's Responses API and what is compatible with it. The only file that knows `openai`."""
 
 import asyncio
-import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -9,7 +8,7 @@ from email.utils import parsedate_to_datetime
 from typing import Annotated, Any
 
 import openai
-from pydantic import BaseModel, BeforeValidator, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from jobchain.errors import ModelError, PermanentModelError, TransientModelError
 from jobchain.llm import ModelAnswer, ModelRequest
@@ -43,7 +42,7 @@ class _Item(BaseModel):
 
 
 # The SDK makes a None of what a server leaves out; not every server counts every kind of token.
-_Count = Annotated[int, BeforeValidator(lambda count: count or 0)]
+_Count = Annotated[int, BeforeValidator(lambda count: count or 0), Field(ge=0, le=10**9)]
 
 
 class _InputDetails(BaseModel):
@@ -69,7 +68,7 @@ class _Fault(BaseModel):
 class _Reply(BaseModel):
     """What we read of a response. The SDK hands on whatever a server sends, so it is checked here."""
 
-    model: str
+    model: str = Field(max_length=200)
     status: str
     output: list[_Item]
     usage: _Usage | None = None
@@ -116,7 +115,7 @@ class OpenAILLM:
             raise TransientModelError("the model did not answer in time") from None
         except openai.APIError as error:
             raise _classified(error) from None
-        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
+        except (ValueError, RecursionError):
             raise TransientModelError("the model's server did not answer with JSON") from None
         return _answer(response)
 

@@ -20,7 +20,7 @@ from jobchain.repository import JobRepository
 MAX_TRIES = 5
 """Tries of one step that may fail for the model's sake before the job fails."""
 
-MAX_WAIT = timedelta(hours=12)
+MAX_MODEL_WAIT = timedelta(hours=12)
 """The longest that a job waits for a model between two tries; the table keeps a job for days."""
 
 MAX_COMPLAINTS = 2
@@ -84,7 +84,8 @@ class Runner:
     async def run(self, event_id: str, deadline: datetime) -> None:
         """Takes the job as far as it goes before `deadline`, when this process is stopped and its lease ends.
 
-        Raises Unavailable where the table does not answer, JobNotFound where there is no such job. A job that
+        Raises Unavailable where the table does not answer, JobNotFound where there is no such job, and SettingsError
+        where no invocation is long enough for a model call. A job that
         another worker holds, or that is final, is left alone; one that is put off is sent again for when its time
         comes.
         """
@@ -131,8 +132,13 @@ class Runner:
         try:
             taken = await self._ask(step, step.request(payload, outputs), deadline)
         except _OutOfTime as late:
+            # A try that was paid for counts, so that no job buys answers for ever.
+            tries = _one_more(claim.tries, step) if late.spent != NOTHING_SPENT else claim.tries
+            if tries.get(step.name, 0) >= MAX_TRIES:
+                await self._fail(claim, JobError("model_unavailable", "the model is too slow", step.name), late.spent)
+                return None
             self._logger.info("goes on in the next invocation")
-            await self._hand_on(claim, claim.tries, timedelta(0), late.spent)
+            await self._hand_on(claim, tries, timedelta(0), late.spent)
             return None
         except PermanentModelError as error:
             await self._fail(claim, error.as_job_error(step.name), error.spent)
@@ -189,14 +195,14 @@ class Runner:
                 await asyncio.sleep(_STORE_PAUSE.total_seconds())
 
     async def _try_later(self, claim: Claim, step: Step, error: TransientModelError) -> None:
-        tries = {**claim.tries, step.name: claim.tries.get(step.name, 0) + 1}
+        tries = _one_more(claim.tries, step)
         if tries[step.name] >= MAX_TRIES:
             message = f"{error}, {MAX_TRIES} times in a row"
             await self._fail(claim, JobError("model_unavailable", message, step.name), error.spent)
             return
         delay = max(error.retry_after or timedelta(0), self._backoff(tries[step.name]))
-        if delay > MAX_WAIT:
-            message = f"{error}, and asks us to wait for longer than {MAX_WAIT / timedelta(hours=1):g} hours"
+        if delay > MAX_MODEL_WAIT:
+            message = f"{error}, and asks us to wait for longer than {MAX_MODEL_WAIT / timedelta(hours=1):g} hours"
             await self._fail(claim, JobError("model_unavailable", message, step.name), error.spent)
             return
         self._logger.warning("step put off", reason=str(error), tries=tries[step.name], seconds=delay.total_seconds())
@@ -204,7 +210,9 @@ class Runner:
 
     async def _hand_on(self, claim: Claim, tries: Mapping[str, int], delay: timedelta, spent: Spending) -> None:
         """Gives the job back, and has a worker take it up again after `delay`."""
-        await asyncio.to_thread(self._repository.release, claim, delay, tries, spent)
+        if not await asyncio.to_thread(self._repository.release, claim, delay, tries, spent):
+            self._logger.info("job cancelled")
+            return
         await self._send(claim.event_id, claim.tenant, delay)
 
     async def _send(self, event_id: str, tenant: str, delay: timedelta) -> None:
@@ -227,6 +235,10 @@ class Runner:
     async def _fail(self, claim: Claim, error: JobError, spent: Spending = NOTHING_SPENT) -> None:
         await asyncio.to_thread(self._repository.fail, claim, error, spent)
         self._logger.warning("job failed", type=error.type, reason=error.message)
+
+
+def _one_more(tries: Mapping[str, int], step: Step) -> dict[str, int]:
+    return {**tries, step.name: tries.get(step.name, 0) + 1}
 
 
 def _read(step: Step, text: str) -> Answer | str:

@@ -33,7 +33,7 @@ class Status(StrEnum):
 
     @property
     def final(self) -> bool:
-        """Whether no worker will touch the job again."""
+        """Whether no worker will touch the job again, unless its caller retries it."""
         return self in (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
 
 
@@ -147,7 +147,6 @@ class Claim:
     payload: JsonValue
     expires_at: int
     tries: Mapping[str, int]
-    cancel_requested: bool
     steps: tuple[FinishedStep, ...]
 
 

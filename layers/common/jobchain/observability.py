@@ -1,16 +1,22 @@
 """Logs: one JSON object a line, with the ids of what it is about, and never a caller's text."""
 
+import logging
 import traceback
 from pathlib import Path
 
 from aws_lambda_powertools import Logger
+from botocore.exceptions import ClientError
 
 __all__ = ["Logger", "create_logger", "describe"]
 
 
 def create_logger() -> Logger:
-    """The process's logger; the service's name and the level come from the environment."""
-    return Logger(log_uncaught_exceptions=False, utc=True)
+    """The process's logger; the service's name and the level come from the environment.
+
+    Libraries are kept to warnings, whatever the level: botocore's debug lines hold texts and keys.
+    """
+    logging.getLogger().setLevel(logging.WARNING)
+    return Logger(utc=True)
 
 
 def describe(error: BaseException) -> dict[str, object]:
@@ -19,7 +25,10 @@ def describe(error: BaseException) -> dict[str, object]:
     Its message stays out, as that of a library may quote the value that it stumbled over.
     """
     frames = traceback.extract_tb(error.__traceback__)
+    cause = error.__cause__ if isinstance(error.__cause__, ClientError) else error
+    code = {"code": cause.response["Error"]["Code"]} if isinstance(cause, ClientError) else {}
     return {
         "error": type(error).__name__,
+        **code,
         "at": [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames[-5:]],
     }

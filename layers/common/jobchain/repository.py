@@ -7,14 +7,15 @@ it again.
 """
 
 import json
+import random
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
 Item = dict[str, Any]
+R = TypeVar("R")
 
 DUE_SHARDS = 8
 """Partitions of the index `due`, so that its writes are not all one partition's."""
@@ -92,7 +94,14 @@ class JobRepository:
         """
         now = self._clock()
         meta, *written_once = _new_items(new, now, expires_at=_epoch(now + retention))
-        reasons = self._transact([self._put_new(meta), *(self._put(item) for item in written_once)])
+        try:
+            reasons = self._transact([self._put_new(meta), *(self._put(item) for item in written_once)])
+        except Unavailable:
+            # The answer may be lost and the job be stored all the same: then it is accepted.
+            stored = self._query(new.event_id, first="META", last="METADATA")
+            if not stored or stored[0]["fingerprint"] != new.fingerprint:
+                raise
+            return _job(stored)
         if reasons:
             meta = _from_item(reasons[0]["Item"])
             raise JobExists(_job([meta]), meta["fingerprint"])
@@ -106,10 +115,11 @@ class JobRepository:
         return _job(items)
 
     def mark_due(self, event_id: str, at: datetime) -> None:
-        """Has the next look at a pending job fall due at this time, since its message could not be sent."""
-        # Where it is not pending a worker has it, so that the message arrived after all.
+        """Has the next look at a job that no worker holds fall due at this time, since it could not be sent."""
+        # Where a worker holds it, the message arrived after all.
+        values = {**_UNFINISHED, ":now": _epoch_ms(self._clock())}
         with suppress(_ConditionFailed):
-            self._change(event_id, "#status = :pending", _PENDING, {"due_at": _epoch(at)})
+            self._change(event_id, _FREE, values, {"due_at": _epoch(at)})
 
     def cancel(self, tenant: str, event_id: str) -> Job:
         """Ends a job at once that no worker holds; has the worker of any other end it before its next step.
@@ -131,9 +141,9 @@ class JobRepository:
         return self._move(tenant, event_id, change)
 
     def retry(self, tenant: str, event_id: str) -> Job:
-        """Makes a failed or cancelled job pending again, with its finished steps and all its tries.
+        """Makes a failed or cancelled job pending again, with its finished steps; its tries are counted anew.
 
-        Raises JobNotFound, and JobIsNotFinal where there is nothing to retry.
+        Raises JobNotFound, JobIsNotFinal where it has not ended, and JobIsFinal where it has completed.
         """
         now = self._clock()
         pending = {
@@ -147,8 +157,10 @@ class JobRepository:
         }
 
         def change(job: Job) -> None:
-            if job.status not in (Status.FAILED, Status.CANCELLED):
-                raise JobIsNotFinal(f"job {event_id} is {job.status}: only a failed or cancelled job can be retried")
+            if job.status is Status.COMPLETED:
+                raise JobIsFinal(f"job {event_id} is completed: there is nothing to retry")
+            if not job.status.final:
+                raise JobIsNotFinal(f"job {event_id} is {job.status}: it is being run already")
             self._change(event_id, "#status = :was", {":was": job.status}, pending, ("error", "finished_at"))
 
         return self._move(tenant, event_id, change)
@@ -159,14 +171,15 @@ class JobRepository:
         def change(job: Job) -> None:
             if not job.status.final:
                 raise JobIsNotFinal(f"job {event_id} is {job.status}: cancel it first")
-            meta, *others = (_key(event_id, item["sk"]) for item in self._query(event_id, "META", "STEP$"))
-            others.append(_key(event_id, "INPUT"))
+            items = self._query(event_id, "INPUT", "STEP$")
+            others = [_key(event_id, item["sk"]) for item in items if item["sk"] != "META"]
             delete_meta: Any = {
                 "TableName": self._table,
-                "Key": _to_item(meta),
-                "ConditionExpression": "#status = :was",
+                "Key": _to_item(_key(event_id, "META")),
+                # Of the same claim too: a retry in between may have stored another step.
+                "ConditionExpression": "#status = :was AND claim = :claim",
                 "ExpressionAttributeNames": {"#status": "status"},
-                "ExpressionAttributeValues": _to_item({":was": job.status}),
+                "ExpressionAttributeValues": _to_item({":was": job.status, ":claim": job.attempts}),
             }
             deletes: list[Any] = [{"Delete": {"TableName": self._table, "Key": _to_item(key)}} for key in others]
             if self._transact([{"Delete": delete_meta}, *deletes]):
@@ -228,7 +241,6 @@ class JobRepository:
             payload=json.loads(items["INPUT"]["payload"]),
             expires_at=int(meta["expires_at"]),
             tries={name: int(count) for name, count in meta["tries"].items()},
-            cancel_requested="cancel_requested" in meta,
             steps=tuple(_step(item) for sk, item in items.items() if sk.startswith("STEP#")),
         )
 
@@ -285,10 +297,11 @@ class JobRepository:
         changes = {"status": status, "finished_at": now, "updated_at": now, **attributes}
         self._change_fenced(claim, changes, _LEFT_WHEN_FINAL, spent)
 
-    def release(self, claim: Claim, wait: timedelta, tries: Mapping[str, int], spent: Spending = NOTHING_SPENT) -> None:
+    def release(self, claim: Claim, wait: timedelta, tries: Mapping[str, int], spent: Spending = NOTHING_SPENT) -> bool:
         """Gives the job back as pending, which no worker can claim before `wait` is over.
 
-        It falls due `DISPATCH_GRACE` after that. `tries` are the failed tries of each step so far. Raises ClaimLost.
+        It falls due `DISPATCH_GRACE` after that. `tries` are the failed tries of each step so far. False where the
+        job's caller has asked to cancel it, which ends it instead. Raises ClaimLost.
         """
         now = self._clock()
         changes = {
@@ -300,7 +313,16 @@ class JobRepository:
             "stalls": 0,
             "tries": dict(tries),
         }
-        self._change_fenced(claim, changes, ("lease_until",), spent)
+        update = self._fenced(claim, changes, ("lease_until",), spent)
+        update["ConditionExpression"] += " AND attribute_not_exists(cancel_requested)"
+        try:
+            self._write(update)
+        except _ConditionFailed as failed:
+            if not (failed.item and "cancel_requested" in failed.item):
+                raise ClaimLost(f"job {claim.event_id} was claimed by another worker") from None
+            self._end(claim, Status.CANCELLED, spent)
+            return False
+        return True
 
     # --- the sweeper's side --------------------------------------------------------------------
 
@@ -373,13 +395,16 @@ class JobRepository:
 
     def _write(self, update: Any) -> Item:
         try:
-            with _answering():
-                return _from_item(self._client.update_item(**update, ReturnValues="ALL_NEW")["Attributes"])
+            return _past_conflicts(lambda: self._update_item(update))
         except _ConditionFailed as failed:
             # The answer to the first try was lost, and the SDK's second met our own write.
             if failed.item and _serialize(failed.item.get("token")) == update["ExpressionAttributeValues"][":token"]:
                 return failed.item
             raise
+
+    def _update_item(self, update: Any) -> Item:
+        with _answering():
+            return _from_item(self._client.update_item(**update, ReturnValues="ALL_NEW")["Attributes"])
 
     def _update(
         self, event_id: str, condition: str, values: Item, changes: Item, removed: tuple[str, ...], added: Item
@@ -420,22 +445,23 @@ class JobRepository:
 
     def _transact(self, writes: "list[TransactWriteItemTypeDef]") -> list[Item]:
         """Writes all or nothing. Where a condition failed: the reasons, one for each write; else nothing."""
-        for pause in (*_CONFLICT_PAUSES_SECONDS, None):
-            try:
-                # botocore adds a ClientRequestToken, so that its own retries can't meet their own write.
-                self._client.transact_write_items(TransactItems=writes)
-                return []
-            except BotoCoreError as error:
-                raise Unavailable("the table does not answer") from error
-            except ClientError as error:
-                reasons: list[Item] = error.response.get("CancellationReasons", [])  # type: ignore[assignment]
-                codes = {reason.get("Code") for reason in reasons}
-                if "ConditionalCheckFailed" in codes:
-                    return reasons
-                if "TransactionConflict" not in codes or pause is None:
-                    raise _unavailable(error) from error
-                time.sleep(pause)
-        raise AssertionError("the last pause is None")
+        return _past_conflicts(lambda: self._transact_once(writes))
+
+    def _transact_once(self, writes: "list[TransactWriteItemTypeDef]") -> list[Item]:
+        try:
+            # botocore adds a ClientRequestToken, so that its own retries can't meet their own write.
+            self._client.transact_write_items(TransactItems=writes)
+        except BotoCoreError as error:
+            raise Unavailable("the table does not answer") from error
+        except ClientError as error:
+            reasons: list[Item] = error.response.get("CancellationReasons", [])  # type: ignore[assignment]
+            codes = {reason.get("Code") for reason in reasons}
+            if "ConditionalCheckFailed" in codes:
+                return reasons
+            if "TransactionConflict" in codes:
+                raise _ConflictError("the table is busy with the same job") from error
+            raise _unavailable(error, codes) from error
+        return []
 
     def _query(self, event_id: str, first: str, last: str) -> list[Item]:
         """The job's items from sort key `first` to `last`, in order."""
@@ -446,7 +472,10 @@ class JobRepository:
             ExpressionAttributeValues=_to_item({":pk": f"JOB#{event_id}", ":first": first, ":last": last}),
         )
         with _answering():
-            return [_from_item(item) for page in pages for item in page["Items"]]
+            found = [_from_item(item) for page in pages for item in page["Items"]]
+        # TTL erases item by item, days late: what is left of an older job of the same id is not this job's.
+        expires_at = {item["expires_at"] for item in found if item["sk"] == "META"}
+        return [item for item in found if item["expires_at"] in expires_at]
 
 
 @dataclass(frozen=True, slots=True)
@@ -454,6 +483,21 @@ class _IfAbsent:
     """A value that an attribute gets only where it has none."""
 
     value: object
+
+
+class _ConflictError(Unavailable):
+    """A write met a transaction on the same item."""
+
+
+def _past_conflicts(write: Callable[[], R]) -> R:
+    """What `write` gives, tried again for a second where it meets a transaction."""
+    for pause in _CONFLICT_PAUSES_SECONDS:
+        try:
+            return write()
+        except _ConflictError:
+            # Writers that met once would meet again if they all waited for as long.
+            time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311  # no secret
+    return write()
 
 
 class _ConditionFailed(Exception):
@@ -483,16 +527,20 @@ def _answering() -> Iterator[None]:
     except BotoCoreError as error:
         raise Unavailable("the table does not answer") from error
     except ClientError as error:
+        if error.response["Error"]["Code"] == "TransactionConflictException":
+            raise _ConflictError("the table is busy with the same job") from error
         if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
             found: Any = error.response.get("Item")
             raise _ConditionFailed(_from_item(found) if found else None) from error
         raise _unavailable(error) from error
 
 
-def _unavailable(error: ClientError) -> Exception:
+def _unavailable(error: ClientError, reasons: Set[str | None] = frozenset()) -> Exception:
     """Unavailable, unless the request itself is at fault: then that is our bug, and is seen as one."""
     code = error.response["Error"]["Code"]
-    return error if code == "ValidationException" else Unavailable(f"the table refuses for now ({code})")
+    if {code, *reasons} & {"ValidationException", "ValidationError", "ItemCollectionSizeLimitExceeded"}:
+        return error
+    return Unavailable(f"the table refuses for now ({code})")
 
 
 def _new_items(new: NewJob, now: datetime, expires_at: int) -> Iterator[Item]:
