@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from local.api_client import ApiError, read_answer
-from local.demo import EXAMPLE, Progress, TextError, failure, printable, read_text, result_lines
+from local.demo import EXAMPLE, Progress, TextError, failure, printable, read_text, result_lines, source_lines
 
 
 def step(name: str, status: str, seconds: int | None = None) -> dict[str, Any]:
@@ -55,6 +55,18 @@ def test_the_result_has_a_box_for_each_item_of_the_checklist() -> None:
     assert "\n".join(lines) == (
         "\nSummary\n\nShort.\n\nChecklist\n\n[ ] One\n[ ] Two\n\nDiagram (Mermaid)\n\nflowchart TD"
     )
+
+
+def test_who_answered_is_told_with_what_it_took() -> None:
+    job = {
+        "steps": [{"model": "gpt-6-luna"}, {"model": "gpt-6-luna"}],
+        "usage": {"input_tokens": 812, "output_tokens": 140},
+        "cost_usd": 0.0001512,
+    }
+
+    assert list(source_lines(job)) == ["Answered by gpt-6-luna: 812 tokens in, 140 out, for $0.000151."]
+    (unpriced,) = source_lines({**job, "cost_usd": None})
+    assert unpriced.endswith("at a price that is not known.")
 
 
 def test_what_a_model_wrote_can_not_command_the_terminal() -> None:
