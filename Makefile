@@ -43,7 +43,7 @@ test: setup ## run every test but the long ones; coverage goes to the terminal a
 .PHONY: faults
 faults: setup ## break everything there is, the long tests too (12 minutes); numbers go to .local/faults.json
 	@rm -f .local/faults.json
-	PROPERTY_EXAMPLES=50 .venv/bin/pytest tests/faults --timeout 120 --durations 10
+	PROPERTY_EXAMPLES=30 .venv/bin/pytest tests/faults --timeout 120 --durations 10
 
 .PHONY: check
 check: lint lock-check ## everything that needs no test run: lint and lock-check

@@ -13,6 +13,9 @@ from jobchain.model import Status, Usage
 from jobchain.repository import DISPATCH_GRACE
 from tests.faults.world import TENANT, Killed, World, result_of
 
+# A world for each point.
+pytestmark = pytest.mark.timeout(300)
+
 Act = Callable[[World], None]
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import boto3
 import hypothesis.strategies as st
+import pytest
 from aws_lambda_powertools import Logger
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
@@ -234,7 +235,7 @@ class _Dying:
         self._death.at = None
 
 
-TestJobs = Jobs.TestCase
+TestJobs = pytest.mark.timeout(300)(Jobs.TestCase)
 TestJobs.settings = settings(
     max_examples=int(os.environ.get("PROPERTY_EXAMPLES", "15")),
     stateful_step_count=25,
