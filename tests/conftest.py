@@ -1,9 +1,11 @@
 """Fixtures that several folders of tests share. The table is made from template.yaml itself."""
 
+import asyncio
 import io
 import json
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,6 +94,18 @@ def sqs(aws: None) -> "SQSClient":
 @pytest.fixture
 def queue_url(sqs: "SQSClient") -> str:
     return sqs.create_queue(QueueName="jobs", Attributes={"VisibilityTimeout": "0"})["QueueUrl"]
+
+
+@pytest.fixture
+def _event_loop(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Has batches run on one event loop, as in Lambda. It has one thread, as moto can't serve two."""
+    monkeypatch.setenv("LAMBDA_TASK_ROOT", "/var/task")
+    with asyncio.Runner() as runner:
+        loop = runner.get_loop()
+        loop.set_default_executor(ThreadPoolExecutor(max_workers=1))
+        asyncio.set_event_loop(loop)
+        yield
+        asyncio.set_event_loop(None)
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@
 import asyncio
 import io
 import json
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
@@ -28,18 +26,6 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 MARK = "a-text-that-no-log-may-show"
-
-
-@pytest.fixture
-def _event_loop(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Has batches run on one event loop, as in Lambda. It has one thread, as moto can't serve two."""
-    monkeypatch.setenv("LAMBDA_TASK_ROOT", "/var/task")
-    with asyncio.Runner() as runner:
-        loop = runner.get_loop()
-        loop.set_default_executor(ThreadPoolExecutor(max_workers=1))
-        asyncio.set_event_loop(loop)
-        yield
-        asyncio.set_event_loop(None)
 
 
 class Worker:

@@ -1,10 +1,7 @@
 """The sample events of `events/`, which `sam local invoke` takes too, run through the functions' real code."""
 
-import asyncio
 import json
 import re
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -85,18 +82,6 @@ class Api:
         """The status and the body that answer `event`."""
         response = self._app.resolve(event, CONTEXT)
         return response["statusCode"], json.loads(response["body"])
-
-
-@pytest.fixture
-def _event_loop(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Has batches run on one event loop, as in Lambda. It has one thread, as moto can't serve two."""
-    monkeypatch.setenv("LAMBDA_TASK_ROOT", "/var/task")
-    with asyncio.Runner() as runner:
-        loop = runner.get_loop()
-        loop.set_default_executor(ThreadPoolExecutor(max_workers=1))
-        asyncio.set_event_loop(loop)
-        yield
-        asyncio.set_event_loop(None)
 
 
 @pytest.mark.usefixtures("_event_loop", "job")

@@ -77,7 +77,7 @@ class JobService:
         return self._repository.cancel(tenant, _checked(event_id))
 
     def retry(self, tenant: str, event_id: str) -> Job:
-        """The job, pending again with its finished steps. Raises JobNotFound, JobIsNotFinal, Unavailable."""
+        """The job, pending again with its steps. Raises JobNotFound, JobIsNotFinal, JobIsFinal, Unavailable."""
         job = self._repository.retry(tenant, _checked(event_id))
         self._dispatch(job)
         return job

@@ -21,7 +21,7 @@ MAX_RESEND_GAP = timedelta(hours=6)
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """What one run did: jobs sent again, jobs failed for good, and whether it ran out of time before it was done."""
+    """What one run did: jobs sent again, jobs failed for good, and whether it stopped before all due jobs were seen."""
 
     sent: int = 0
     failed: int = 0

@@ -85,9 +85,8 @@ class Runner:
         """Takes the job as far as it goes before `deadline`, when this process is stopped and its lease ends.
 
         Raises Unavailable where the table does not answer, JobNotFound where there is no such job, and SettingsError
-        where no invocation is long enough for a model call. A job that
-        another worker holds, or that is final, is left alone; one that is put off is sent again for when its time
-        comes.
+        where no invocation is long enough for a model call. A job that another worker holds, or that is final, is left
+        alone; one that is put off is sent again for when its time comes.
         """
         if self._clock() + self._call_time > deadline:
             raise SettingsError("an invocation is too short for a model call: raise WorkerTimeoutSeconds")

@@ -60,9 +60,8 @@ DISPATCH_GRACE = timedelta(minutes=5)
 """How long a job may wait for a worker after its message was sent before somebody must look at it."""
 
 # What a job's status has to be, as conditions and their values.
-_PENDING: Item = {":pending": Status.PENDING}
 _PROCESSING: Item = {":processing": Status.PROCESSING}
-_UNFINISHED: Item = {**_PENDING, **_PROCESSING}
+_UNFINISHED: Item = {":pending": Status.PENDING, **_PROCESSING}
 # Nobody holds it. One whose worker died still says "processing", with a dead lease.
 _FREE = "#status = :pending OR (#status = :processing AND lease_until < :now)"
 
