@@ -11,7 +11,7 @@ from aws_lambda_powertools import Logger
 from jobchain.errors import Unavailable
 from jobchain.model import DueJob, NewJob, Status
 from jobchain.queue import JobQueue
-from jobchain.repository import DISPATCH_GRACE, JobRepository
+from jobchain.repository import DISPATCH_GRACE, DUE_SHARDS, JobRepository
 from jobchain_sweeper.sweeper import MAX_RESEND_GAP, MAX_STALLS, Sweep, Sweeper
 from tests.conftest import Items, Messages
 from tests.fakes import FakeClock
@@ -222,3 +222,31 @@ def test_one_job_that_the_table_does_not_answer_for_harms_no_other(
     monkeypatch.setattr(repository, "postpone", flaky)
 
     assert sweep().sent == 1
+
+
+def test_a_shard_that_can_not_be_read_is_left_for_the_next_sweep(
+    create: Create, sweep: Run, repository: JobRepository, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create()
+    clock.advance(DISPATCH_GRACE)
+    (due,) = (shard for shard in range(DUE_SHARDS) if repository.due_jobs(shard, 1))
+    other = (due + 1) % DUE_SHARDS
+    due_jobs = repository.due_jobs
+    monkeypatch.setattr(repository, "due_jobs", lambda shard, limit: _fail_for({other}, shard, due_jobs(shard, limit)))
+
+    assert sweep() == Sweep(sent=1, unfinished=True)
+
+
+def test_a_sweep_that_can_read_nothing_fails(
+    create: Create, sweep: Run, repository: JobRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repository, "due_jobs", lambda shard, limit: _fail_for({*range(DUE_SHARDS)}, shard, []))
+
+    with pytest.raises(Unavailable):
+        sweep()
+
+
+def _fail_for(shards: set[int], shard: int, page: list[DueJob]) -> list[DueJob]:
+    if shard in shards:
+        raise Unavailable("throttled")
+    return page

@@ -55,13 +55,18 @@ class Sweeper:
         """Looks at the due jobs, the oldest of each shard first, until all are seen or it is `deadline`.
 
         It stops after about `most` messages: what is due beyond that is due in the next sweep too.
+        Raises Unavailable where no shard at all can be read.
         """
         sent = failed = 0
         shards = list(range(DUE_SHARDS))
+        unread: set[int] = set()
         with ThreadPoolExecutor(self._threads) as pool:
             while shards and sent < self._most and self._clock() < deadline:
-                pages = list(pool.map(self._read, shards))
-                due = list(chain.from_iterable(pages))
+                pages = dict(zip(shards, pool.map(self._read, shards), strict=True))
+                unread |= {shard for shard, page in pages.items() if page is None}
+                if len(unread) == DUE_SHARDS:
+                    raise Unavailable("no shard of the index can be read")
+                due = list(chain.from_iterable(page for page in pages.values() if page))
                 failed += sum(pool.map(self._fail, (job for job in due if job.stalls >= MAX_STALLS)))
                 waiting = [job for job in due if job.stalls < MAX_STALLS]
                 # Put off first, then sent: of two sweepers only one sends a job, and twice as much later each time,
@@ -71,15 +76,15 @@ class Sweeper:
                 sent += taken
                 if taken < len(ours):
                     break  # the queue refuses; what it refused is due again, and must not be read again at once
-                shards = [shard for shard, page in zip(shards, pages, strict=True) if len(page) == self._page_size]
-        return Sweep(sent, failed, unfinished=bool(shards))
+                shards = [shard for shard, page in pages.items() if page and len(page) == self._page_size]
+        return Sweep(sent, failed, unfinished=bool(shards or unread))
 
-    def _read(self, shard: int) -> list[DueJob]:
+    def _read(self, shard: int) -> list[DueJob] | None:
         try:
             return self._repository.due_jobs(shard, self._page_size)
         except Unavailable as error:
             self._logger.warning("shard left for the next sweep", shard=shard, extra=describe(error))
-            return []
+            return None
 
     def _fail(self, job: DueJob) -> bool:
         message = f"{job.stalls} workers in a row ended without a word while they had the job"
