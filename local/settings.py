@@ -10,12 +10,16 @@ from dotenv import dotenv_values
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """An empty value means unset. Without a key and a base URL the offline model answers."""
+    """An empty value means unset. Without a key and a base URL the offline model answers.
+
+    `auth_mode` is the template's parameter `AuthMode`; unset, whoever reaches the local stack may come in.
+    """
 
     openai_api_key: str = field(default="", repr=False)
     openai_base_url: str = ""
     openai_model: str = ""
     lambda_endpoint_url: str = ""
+    auth_mode: str = ""
 
     @property
     def offline(self) -> bool:
@@ -31,6 +35,7 @@ class Settings:
             openai_base_url=value("OPENAI_BASE_URL"),
             openai_model=value("OPENAI_MODEL"),
             lambda_endpoint_url=value("LAMBDA_AWS_ENDPOINT_URL"),
+            auth_mode=value("AUTH_MODE"),
         )
 
     @classmethod

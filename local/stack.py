@@ -121,6 +121,7 @@ def _offered(settings: Settings, base_url: str, template: Path) -> dict[str, str
         "OpenAIBaseUrl": base_url,
         "OpenAIModel": settings.openai_model,
         "WorkerConcurrency": WORKER_CONCURRENCY,
+        "AuthMode": settings.auth_mode or "none",
     }
     declared = sam.read(template).get("Parameters") or {}
     return {name: value for name, value in values.items() if value and name in declared}

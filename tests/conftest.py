@@ -6,6 +6,7 @@ import json
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from samtranslator.yaml_helper import yaml_parse
 
 from jobchain.queue import JobQueue
 from jobchain.repository import JobRepository
+from jobchain_api.service import JobService
 from tests.fakes import FakeClock
 
 if TYPE_CHECKING:
@@ -135,6 +137,23 @@ def logger(log: io.StringIO) -> Logger:
     return Logger(service=f"test-{uuid4()}", stream=log)
 
 
+def make_service(repository: JobRepository, queue: JobQueue, logger: Logger) -> JobService:
+    """The service on top of these; the queue's dead letters are its own messages."""
+    return JobService(
+        repository=repository,
+        queue=queue,
+        dead_letters=queue,
+        retention=timedelta(days=30),
+        clock=repository._clock,
+        logger=logger,
+    )
+
+
+@pytest.fixture
+def service(repository: JobRepository, queue: JobQueue, logger: Logger) -> JobService:
+    return make_service(repository, queue, logger)
+
+
 @pytest.fixture
 def items(dynamodb: "DynamoDBClient") -> "Items":
     return Items(dynamodb)
@@ -152,7 +171,8 @@ class Items:
         self._client = client
 
     def all(self) -> list[dict[str, Any]]:
-        return list(self._client.scan(TableName=TABLE)["Items"])
+        """The items of jobs."""
+        return [item for item in self._client.scan(TableName=TABLE)["Items"] if item["pk"]["S"].startswith("JOB#")]
 
     def meta(self, event_id: str) -> dict[str, Any]:
         key = {"pk": {"S": f"JOB#{event_id}"}, "sk": {"S": "META"}}

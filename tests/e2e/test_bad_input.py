@@ -125,16 +125,16 @@ def test_what_is_not_there_is_not_found(http: httpx2.Client, state: State, path:
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("GET", "/jobs", "POST"),
-        ("GET", "/jobs/", "POST"),
-        ("PUT", "/jobs", "POST"),
-        ("DELETE", "/jobs", "POST"),
+        ("PUT", "/jobs", "GET, POST"),
+        ("PUT", "/jobs/", "GET, POST"),
+        ("DELETE", "/jobs", "GET, POST"),
+        ("GET", "/jobs/batch", "POST"),
         ("PATCH", f"/jobs/{UNKNOWN_ID}", "GET, DELETE"),
         ("POST", f"/jobs/{UNKNOWN_ID}", "GET, DELETE"),
         ("GET", f"/jobs/{UNKNOWN_ID}/cancel", "POST"),
         ("DELETE", f"/jobs/{UNKNOWN_ID}/retry", "POST"),
         ("POST", "/health", "GET"),
-        ("OPTIONS", "/jobs", "POST"),
+        ("OPTIONS", "/jobs", "GET, POST"),
     ],
 )
 def test_a_wrong_method_is_told_the_right_one(

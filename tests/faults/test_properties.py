@@ -19,7 +19,7 @@ from jobchain.errors import JobIsFinal, JobIsNotFinal, JobNotFound, PermanentMod
 from jobchain.llm import ModelAnswer
 from jobchain.model import Job, Status, Usage
 from tests.conftest import TABLE, create_table
-from tests.faults.world import INVOCATION, STEPS, TENANT, Killed, World, result_of
+from tests.faults.world import CALLER, INVOCATION, STEPS, TENANT, Killed, World, result_of
 
 FAULTS: dict[str, Exception | ModelAnswer] = {
     "busy": TransientModelError("the model's server answered 503"),
@@ -120,7 +120,7 @@ class Jobs(RuleBasedStateMachine):
     @rule(event_id=ids)
     def cancel(self, event_id: str) -> None:
         with suppress(JobIsFinal, JobNotFound):
-            self.world.service.cancel(TENANT, event_id)
+            self.world.service.cancel(CALLER, event_id)
 
     @precondition(lambda self: self.world.queue.visible())
     @rule(data=st.data())
@@ -138,13 +138,13 @@ class Jobs(RuleBasedStateMachine):
     @rule(event_id=ids)
     def retry(self, event_id: str) -> None:
         with suppress(JobIsNotFinal, JobNotFound):
-            self.world.service.retry(TENANT, event_id)
+            self.world.service.retry(CALLER, event_id)
             self.ended.pop(event_id)
 
     @rule(event_id=consumes(ids))
     def delete(self, event_id: str) -> None:
         with suppress(JobIsNotFinal, JobNotFound):
-            self.world.service.delete(TENANT, event_id)
+            self.world.service.delete(CALLER, event_id)
             self.deleted.add(event_id)
 
     @rule(by=st.sampled_from([INVOCATION / 10, INVOCATION / 2, INVOCATION, 4 * INVOCATION]))

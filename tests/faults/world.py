@@ -24,6 +24,7 @@ from jobchain.model import Job, Usage
 from jobchain.prices import PriceList
 from jobchain.queue import JobQueue
 from jobchain.repository import JobRepository
+from jobchain_api.auth import LOCAL_TENANT, Caller
 from jobchain_api.schemas import CreateJob
 from jobchain_api.service import JobService
 from jobchain_sweeper.sweeper import Sweeper
@@ -34,14 +35,15 @@ from tests.fakes import FakeClock
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-TENANT = "local"
+TENANT = LOCAL_TENANT
+CALLER = Caller(TENANT)
 INVOCATION = timedelta(minutes=5)
 CALL_TIME = timedelta(seconds=80)
 STEPS = {"SummaryAnswer": "summary", "ChecklistAnswer": "checklist", "DiagramAnswer": "diagram"}
 
 # The calls that can be the last that a process makes.
 _CALLS_OF_THE_TABLE = (
-    *("create", "mark_due", "cancel", "retry", "delete", "get"),
+    *("create_many", "mark_due", "cancel", "retry", "delete", "get"),
     *("claim", "is_cancel_requested", "save_step", "finish", "fail", "end_cancelled", "release"),
     *("due_jobs", "postpone", "fail_stalled"),
 )
@@ -177,7 +179,14 @@ class World:
         mortal = JobRepository(dynamodb, TABLE, self.clock)
         self.death.comes_to(mortal, _CALLS_OF_THE_TABLE)
         self.death.comes_to(self.queue, ("send", "send_batch"))
-        self.service = JobService(mortal, self.queue, timedelta(days=30), self.clock, logger)
+        self.service = JobService(
+            repository=mortal,
+            queue=self.queue,
+            dead_letters=self.queue,
+            retention=timedelta(days=30),
+            clock=self.clock,
+            logger=logger,
+        )
         # One thread, as moto bears no more, and so that a death comes to the same job each time.
         self.sweeper = Sweeper(
             repository=mortal, queue=self.queue, clock=self.clock, logger=logger, threads=1, page_size=5, most=1000
@@ -198,7 +207,7 @@ class World:
     def submit(self, key: str | None = None, marker: str | None = None) -> str:
         """A caller posts a job; gives its id."""
         marker = marker or f"job-{next(self._numbers)}"
-        submission = self.service.submit(TENANT, CreateJob(input_text=f"{marker} must be done."), key or marker)
+        submission = self.service.submit(CALLER, CreateJob(input_text=f"{marker} must be done."), key or marker)
         self.markers[submission.job.event_id] = marker
         return submission.job.event_id
 

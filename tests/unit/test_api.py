@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -17,8 +17,9 @@ from jobchain.model import Job as StoredJob
 from jobchain.queue import JobQueue
 from jobchain.repository import JobRepository
 from jobchain_api.app import create_app
+from jobchain_api.auth import Authenticate, everybody
 from jobchain_api.service import JobService
-from tests.conftest import TABLE, Items, Messages
+from tests.conftest import TABLE, Items, Messages, make_service
 from tests.fakes import FakeClock, FakeContext
 
 if TYPE_CHECKING:
@@ -41,8 +42,8 @@ class Answer:
 class Api:
     """Calls the app as the gateway does."""
 
-    def __init__(self, service: JobService, logger: Logger) -> None:
-        self._app = create_app(service, logger)
+    def __init__(self, service: JobService, logger: Logger, authenticate: Authenticate = everybody) -> None:
+        self._app = create_app(service, authenticate, logger)
 
     def __call__(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Answer:
         sent = body if isinstance(body, str) or body is None else json.dumps(body)
@@ -73,8 +74,8 @@ def _event(method: str, path: str, body: str | None, headers: Mapping[str, str])
 
 
 @pytest.fixture
-def api(repository: JobRepository, queue: JobQueue, logger: Logger) -> Api:
-    return Api(JobService(repository, queue, timedelta(days=30), repository._clock, logger), logger)
+def api(service: JobService, logger: Logger) -> Api:
+    return Api(service, logger)
 
 
 class TestCreatingAJob:
@@ -211,7 +212,7 @@ class TestWhenTheTableIsDown:
 
 
 def test_a_job_stays_accepted_where_neither_queue_nor_table_answers_after_it_was_stored(
-    repository: JobRepository, logger: Logger, items: Items, monkeypatch: pytest.MonkeyPatch
+    dynamodb: "DynamoDBClient", clock: FakeClock, logger: Logger, items: Items
 ) -> None:
     class Down(JobQueue):
         def send(self, event_id: str, tenant: str, delay: timedelta = timedelta(0)) -> None:
@@ -221,8 +222,8 @@ def test_a_job_stays_accepted_where_neither_queue_nor_table_answers_after_it_was
         def mark_due(self, event_id: str, at: datetime) -> None:
             raise Unavailable("the table does not answer")
 
-    storing = StoresAndFalls(repository._client, TABLE, repository._clock)
-    api = Api(JobService(storing, Down(None, ""), timedelta(days=30), repository._clock, logger), logger)  # type: ignore[arg-type]
+    storing = StoresAndFalls(dynamodb, TABLE, clock)
+    api = Api(make_service(storing, Down(None, ""), logger), logger)  # type: ignore[arg-type]
 
     answer = api("POST", "/jobs", {"input_text": TEXT})
 
@@ -491,13 +492,13 @@ def test_a_job_that_was_stored_unseen_is_accepted(
     api: Api, repository: JobRepository, monkeypatch: pytest.MonkeyPatch, messages: Messages
 ) -> None:
     # given a table that stores the job, and whose answer is lost each time
-    transact = repository._transact
+    transact = repository._table.transact
 
-    def stored_unseen(writes: list[Any]) -> None:
+    def stored_unseen(writes: Callable[[], list[Any]]) -> None:
         transact(writes)
         raise Unavailable("the table does not answer")
 
-    monkeypatch.setattr(repository, "_transact", stored_unseen)
+    monkeypatch.setattr(repository._table, "transact", stored_unseen)
 
     answer = api("POST", "/jobs", {"input_text": TEXT})
 

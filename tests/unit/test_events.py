@@ -16,6 +16,7 @@ from jobchain.prices import PriceList
 from jobchain.queue import JobQueue
 from jobchain.repository import JobRepository
 from jobchain_api.app import create_app
+from jobchain_api.auth import everybody
 from jobchain_api.service import JobService
 from jobchain_worker.consumer import Consumer
 from jobchain_worker.runner import Runner
@@ -41,10 +42,7 @@ def job(repository: JobRepository) -> None:
 
 class TestTheApi:
     @pytest.fixture
-    def api(self, repository: JobRepository, queue: JobQueue, clock: FakeClock, logger: Logger) -> "Api":
-        service = JobService(
-            repository=repository, queue=queue, retention=timedelta(days=30), clock=clock, logger=logger
-        )
+    def api(self, service: JobService, logger: Logger) -> "Api":
         return Api(service, logger)
 
     def test_creates_the_job_of_its_sample(self, api: "Api", messages: Messages) -> None:
@@ -76,7 +74,7 @@ class Api:
     """The routes, as the function calls them."""
 
     def __init__(self, service: JobService, logger: Logger) -> None:
-        self._app = create_app(service, logger)
+        self._app = create_app(service, everybody, logger)
 
     def answer(self, event: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         """The status and the body that answer `event`."""

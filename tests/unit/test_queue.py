@@ -12,7 +12,7 @@ from botocore.exceptions import EndpointConnectionError
 from botocore.stub import Stubber
 
 from jobchain.errors import MalformedMessage, Unavailable
-from jobchain.queue import JobQueue, read_message
+from jobchain.queue import JobQueue, QueueDepth, read_message
 from tests.conftest import Messages
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class TestAQueueThatDoesNotAnswer:
         with pytest.raises(Unavailable, match="the queue does not take the job"):
             JobQueue(offline, URL).send(EVENT_ID, "local")
         with pytest.raises(Unavailable, match="the queue does not answer"):
-            JobQueue(offline, URL).ping()
+            JobQueue(offline, URL).depth()
 
     def test_is_unavailable_where_it_cannot_be_reached(self, offline: "SQSClient") -> None:
         def unreachable(**_: object) -> None:
@@ -142,11 +142,14 @@ class TestAQueueThatDoesNotAnswer:
         with pytest.raises(Unavailable, match="the queue does not take the job"):
             JobQueue(offline, URL).send(EVENT_ID, "local")
         with pytest.raises(Unavailable, match="the queue does not answer"):
-            JobQueue(offline, URL).ping()
+            JobQueue(offline, URL).depth()
 
 
-def test_a_queue_that_answers_is_there(queue: JobQueue) -> None:
-    queue.ping()
+def test_the_depth_counts_what_waits_and_what_is_held_back(queue: JobQueue) -> None:
+    queue.send(EVENT_ID, "local")
+    queue.send(EVENT_ID, "local", timedelta(minutes=5))
+
+    assert queue.depth() == QueueDepth(waiting=1, in_flight=0, delayed=1)
 
 
 @pytest.fixture

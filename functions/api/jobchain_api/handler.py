@@ -4,18 +4,20 @@ import os
 import time
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 import boto3
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 
+from jobchain.keys import KeyRepository
 from jobchain.model import utc_now
 from jobchain.observability import create_logger
 from jobchain.queue import JobQueue
 from jobchain.repository import JobRepository
 from jobchain.settings import load_settings
-from jobchain_api.app import LOCAL_TENANT, create_app
+from jobchain_api.app import create_app
+from jobchain_api.auth import ApiKeys, everybody
 from jobchain_api.service import JobService
 
 
@@ -25,6 +27,8 @@ class ApiSettings:
 
     table_name: str
     queue_url: str
+    dead_letter_url: str
+    auth_mode: Literal["api_key", "none"]
     retention_days: int
 
 
@@ -39,14 +43,20 @@ _AWS = Config(
 
 settings = load_settings(ApiSettings, os.environ)
 logger = create_logger()
+dynamodb = boto3.client("dynamodb", config=_AWS)
+sqs = boto3.client("sqs", config=_AWS)
 app = create_app(
     JobService(
-        JobRepository(boto3.client("dynamodb", config=_AWS), settings.table_name, utc_now),
-        JobQueue(boto3.client("sqs", config=_AWS), settings.queue_url),
-        timedelta(days=settings.retention_days),
-        utc_now,
-        logger,
+        repository=JobRepository(dynamodb, settings.table_name, utc_now),
+        queue=JobQueue(sqs, settings.queue_url),
+        dead_letters=JobQueue(sqs, settings.dead_letter_url),
+        retention=timedelta(days=settings.retention_days),
+        clock=utc_now,
+        logger=logger,
     ),
+    everybody
+    if settings.auth_mode == "none"
+    else ApiKeys(KeyRepository(dynamodb, settings.table_name, utc_now), utc_now),
     logger,
 )
 
@@ -55,7 +65,7 @@ app = create_app(
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Answers one request of the API Gateway."""
     started = time.perf_counter()
-    logger.append_keys(request_id=event["requestContext"]["requestId"], tenant=LOCAL_TENANT)
+    logger.append_keys(request_id=event["requestContext"]["requestId"])
     response = app.resolve(event, context)
     logger.info(
         "request",

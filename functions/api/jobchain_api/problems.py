@@ -1,7 +1,9 @@
 """Errors as callers see them: RFC 9457 problems. This is the one place that turns an error into HTTP."""
 
 import json
+import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
@@ -20,7 +22,9 @@ from jobchain.errors import (
     JobIsFinal,
     JobIsNotFinal,
     JobNotFound,
+    LimitReached,
     MalformedBody,
+    Unauthorized,
     Unavailable,
 )
 from jobchain.observability import Logger, describe
@@ -29,53 +33,63 @@ from jobchain_api.schemas import explain
 CONTENT_TYPE = "application/problem+json"
 UNAVAILABLE_RETRY_SECONDS = 5
 
-# What the caller reads for each of our errors: status, type, title.
-_KINDS: dict[type[JobchainError], tuple[HTTPStatus, str, str]] = {
-    MalformedBody: (HTTPStatus.BAD_REQUEST, "malformed-body", "The body is not JSON"),
-    JobNotFound: (HTTPStatus.NOT_FOUND, "job-not-found", "There is no such job"),
-    JobIsFinal: (HTTPStatus.CONFLICT, "job-is-final", "The job has ended"),
-    JobIsNotFinal: (HTTPStatus.CONFLICT, "job-is-not-final", "The job has not ended"),
-    BodyTooLarge: (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large", "The body is too large"),
-    InvalidRequest: (HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", "The request does not fit"),
-    IdempotencyConflict: (
-        HTTPStatus.UNPROCESSABLE_ENTITY,
-        "idempotency-conflict",
-        "The idempotency key is taken",
-    ),
-    Unavailable: (HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", "Try again in a moment"),
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of problem: its status, the end of its type, and its title."""
+
+    status: HTTPStatus
+    name: str
+    title: str
+
+
+KINDS: dict[type[JobchainError], Kind] = {
+    MalformedBody: Kind(HTTPStatus.BAD_REQUEST, "malformed-body", "The body is not JSON"),
+    Unauthorized: Kind(HTTPStatus.UNAUTHORIZED, "unauthorized", "An API key is needed"),
+    JobNotFound: Kind(HTTPStatus.NOT_FOUND, "job-not-found", "There is no such job"),
+    JobIsFinal: Kind(HTTPStatus.CONFLICT, "job-is-final", "The job has ended"),
+    JobIsNotFinal: Kind(HTTPStatus.CONFLICT, "job-is-not-final", "The job has not ended"),
+    BodyTooLarge: Kind(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large", "The body is too large"),
+    InvalidRequest: Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", "The request does not fit"),
+    IdempotencyConflict: Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "idempotency-conflict", "The idempotency key is taken"),
+    LimitReached: Kind(HTTPStatus.TOO_MANY_REQUESTS, "limit-reached", "A limit is reached"),
+    Unavailable: Kind(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", "Try again in a moment"),
 }
+"""What the caller reads for each of our errors."""
+
+PATH_NOT_FOUND = Kind(HTTPStatus.NOT_FOUND, "path-not-found", "There is no such path")
+METHOD_NOT_ALLOWED = Kind(HTTPStatus.METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed")
+OTHER_CONTENT_TYPE = Kind(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported-content-type", "Unsupported content type")
+INTERNAL_ERROR = Kind(HTTPStatus.INTERNAL_SERVER_ERROR, "internal-error", "Internal error")
 
 
-def problem(
-    app: APIGatewayRestResolver,
-    status: HTTPStatus,
-    kind: str,
-    title: str,
-    detail: str,
-    *,
-    errors: Mapping[str, str] | None = None,
-    headers: Mapping[str, str] | None = None,
-) -> Response[str]:
-    """A problem that answers the request at hand; `errors` says where: why."""
-    body: dict[str, JsonValue] = {
-        "type": f"urn:jobchain:problem:{kind}",
-        "title": title,
-        "status": status.value,
+def problem(kind: Kind, detail: str, request_id: str, **more: JsonValue) -> dict[str, JsonValue]:
+    """The body of a problem; `more` are its members of its own."""
+    return {
+        "type": f"urn:jobchain:problem:{kind.name}",
+        "title": kind.title,
+        "status": kind.status.value,
         "detail": detail,
-        "request_id": app.current_event.request_context.request_id,
+        "request_id": request_id,
+        **more,
     }
-    if errors:
-        body["errors"] = dict(errors)
-    return Response(status.value, CONTENT_TYPE, json.dumps(body), headers=dict(headers or {}))
+
+
+def problem_of(error: JobchainError, request_id: str) -> dict[str, JsonValue]:
+    """The body of the problem that one of our errors is; `errors` says where: why, `limit` which one is reached."""
+    more: dict[str, JsonValue] = {}
+    if isinstance(error, InvalidRequest):
+        more["errors"] = dict(error.errors)
+    if isinstance(error, LimitReached):
+        more["limit"] = error.limit
+    return problem(KINDS[type(error)], str(error), request_id, **more)
 
 
 def method_not_allowed(app: APIGatewayRestResolver, allowed: str) -> Callable[..., Response[str]]:
     """A route's handler that refuses the methods that the path does not have."""
 
     def refuse(event_id: str = "") -> Response[str]:  # noqa: ARG001  # some of the paths have one
-        detail = f"this path answers to {allowed}"
-        status = HTTPStatus.METHOD_NOT_ALLOWED
-        return problem(app, status, "method-not-allowed", "Method not allowed", detail, headers={"Allow": allowed})
+        return _answer(app, METHOD_NOT_ALLOWED, f"this path answers to {allowed}", {"Allow": allowed})
 
     return refuse
 
@@ -84,12 +98,11 @@ def register_problems(app: APIGatewayRestResolver, logger: Logger) -> None:
     """Has `app` answer every error with a problem."""
 
     def ours(error: JobchainError) -> Response[str]:
-        status, kind, title = _KINDS[type(error)]
-        errors = error.errors if isinstance(error, InvalidRequest) else None
-        retry = {"Retry-After": str(UNAVAILABLE_RETRY_SECONDS)} if isinstance(error, Unavailable) else None
         if isinstance(error, Unavailable):
+            # A conflict is its own cause; all others come from a client's error.
             logger.warning("unavailable", extra=describe(error.__cause__ or error))
-        return problem(app, status, kind, title, str(error), errors=errors, headers=retry)
+        body = problem_of(error, app.current_event.request_context.request_id)
+        return Response(KINDS[type(error)].status.value, CONTENT_TYPE, json.dumps(body), headers=_headers(error))
 
     app.exception_handler(JobchainError)(ours)
 
@@ -99,17 +112,30 @@ def register_problems(app: APIGatewayRestResolver, logger: Logger) -> None:
 
     @app.exception_handler(RequestUnsupportedContentType)
     def other_content_type(_error: RequestUnsupportedContentType) -> Response[str]:
-        status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
-        detail = "send the body as application/json"
-        return problem(app, status, "unsupported-content-type", "Unsupported content type", detail)
+        return _answer(app, OTHER_CONTENT_TYPE, "send the body as application/json")
 
     @app.exception_handler(NotFoundError)
     def no_such_path(_error: NotFoundError) -> Response[str]:
-        detail = "no route has this path"
-        return problem(app, HTTPStatus.NOT_FOUND, "path-not-found", "There is no such path", detail)
+        return _answer(app, PATH_NOT_FOUND, "no route has this path")
 
     @app.exception_handler(Exception)
     def unexpected(error: Exception) -> Response[str]:
         logger.error("unexpected error", extra=describe(error))
-        detail = "this is our fault: report the request_id"
-        return problem(app, HTTPStatus.INTERNAL_SERVER_ERROR, "internal-error", "Internal error", detail)
+        return _answer(app, INTERNAL_ERROR, "this is our fault: report the request_id")
+
+
+def _answer(
+    app: APIGatewayRestResolver, kind: Kind, detail: str, headers: Mapping[str, str] | None = None
+) -> Response[str]:
+    body = problem(kind, detail, app.current_event.request_context.request_id)
+    return Response(kind.status.value, CONTENT_TYPE, json.dumps(body), headers=dict(headers or {}))
+
+
+def _headers(error: JobchainError) -> dict[str, str]:
+    if isinstance(error, Unauthorized):
+        return {"WWW-Authenticate": "Bearer"}
+    if isinstance(error, Unavailable):
+        return {"Retry-After": str(UNAVAILABLE_RETRY_SECONDS)}
+    if isinstance(error, LimitReached):
+        return {"Retry-After": str(math.ceil(error.retry_after.total_seconds()))}
+    return {}

@@ -1,17 +1,41 @@
 """The bodies of requests and responses, as the OpenAPI document shows them."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from itertools import islice
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
 
 from jobchain.chains import CHAINS, DEFAULT_CHAIN
-from jobchain.chains.chain import Text
+from jobchain.chains.chain import Chain, Text
 from jobchain.model import FinishedStep, Job, Spending, Status
+
+if TYPE_CHECKING:
+    from jobchain_api.service import Stats
 
 MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 MetadataValue = Annotated[str, StringConstraints(max_length=512)]
+
+
+# The texts that `Text` takes: something other than white space, and no NUL.
+_TEXT_PATTERN = r"^[^\u0000]*[^\s\u0000][^\u0000]*$"
+
+
+def _describe_forms(schema: dict[str, Any]) -> None:
+    """Shows the two forms of a request, the first for each chain with its own payload."""
+    nothing = {"type": "null"}
+    short = {"input_text": {"type": "string"}, "job_name": nothing, "payload": nothing}
+    forms = [{"title": "Short form", "required": ["input_text"], "properties": short}]
+    for chain in CHAINS.values():
+        payload = chain.payload.model_json_schema()
+        for of_text in payload["properties"].values():
+            of_text["pattern"] = _TEXT_PATTERN
+        named = {"job_name": {"const": chain.name}, "payload": payload, "input_text": nothing}
+        forms.append({"title": chain.name, "required": ["job_name", "payload"], "properties": named})
+    schema["oneOf"] = forms
+    schema["properties"]["input_text"]["anyOf"][0]["pattern"] = _TEXT_PATTERN
+    schema["examples"] = [{"input_text": "Passwords must have at least 12 characters. Store them hashed."}]
 
 
 class CreateJob(BaseModel):
@@ -20,10 +44,7 @@ class CreateJob(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
         hide_input_in_errors=True,
-        json_schema_extra={
-            "oneOf": [{"required": ["job_name", "payload"]}, {"required": ["input_text"]}],
-            "examples": [{"input_text": "Passwords must have at least 12 characters. …"}],
-        },
+        json_schema_extra=_describe_forms,
     )
 
     job_name: str | None = Field(default=None, description="The chain to run.")
@@ -55,12 +76,65 @@ class CreateJob(BaseModel):
         return {"guidelines": self.input_text} if self.payload is None else self.payload
 
 
+class BatchEntry(CreateJob):
+    """A request for one of many jobs."""
+
+    idempotency_key: str | None = Field(
+        default=None, description="Like the header `Idempotency-Key` of `POST /jobs`, for this job alone."
+    )
+
+
+MAX_BATCH = 100
+
+
+class CreateJobs(BaseModel):
+    """A request for many jobs. Each entry is taken or refused by itself."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        hide_input_in_errors=True,
+        json_schema_extra={
+            "examples": [{"jobs": [{"input_text": "Store passwords hashed.", "idempotency_key": "a-1"}]}]
+        },
+    )
+
+    jobs: list[JsonValue] = Field(
+        min_length=1,
+        max_length=MAX_BATCH,
+        description="Each like the body of `POST /jobs`, and with an `idempotency_key` of its own where it needs one.",
+    )
+
+
 class JobCreated(BaseModel):
     """The answer to a request that was accepted."""
 
     event_id: str
     status: Status
     created_at: str
+
+
+class BatchAccepted(JobCreated):
+    """What became of a batch's entry that was accepted; `replayed` where its key has made the job before."""
+
+    replayed: bool
+
+
+class ProblemView(BaseModel):
+    """An error, after RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    request_id: str
+    errors: dict[str, str] | None = Field(default=None, description="Where: why.")
+    limit: str | None = Field(default=None, description="Which of the key's limits is reached.")
+
+
+class BatchView(BaseModel):
+    """What became of each entry of a batch, in order."""
+
+    results: list[BatchAccepted | ProblemView]
 
 
 class UsageView(BaseModel):
@@ -97,8 +171,8 @@ class ErrorView(BaseModel):
     step: str | None
 
 
-class JobView(BaseModel):
-    """A job as callers see it."""
+class ListedJob(BaseModel):
+    """A job as lists show it: without its steps, its result and its metadata."""
 
     event_id: str
     job_name: str
@@ -108,31 +182,124 @@ class JobView(BaseModel):
     started_at: str | None
     finished_at: str | None
     updated_at: str
-    steps: list[StepView]
-    result: dict[str, JsonValue]
     usage: UsageView
     cost_usd: float | None
     error: ErrorView | None
+
+    @classmethod
+    def of(cls, job: Job) -> Self:
+        """What the caller may see of `job`."""
+        return cls(**_listed(job))
+
+
+class JobView(ListedJob):
+    """A job as callers see it."""
+
+    steps: list[StepView]
+    result: dict[str, JsonValue]
     metadata: dict[str, str]
 
     @classmethod
-    def of(cls, job: Job) -> "JobView":
+    def of(cls, job: Job) -> Self:
         """What the caller may see of `job`."""
         return cls(
-            event_id=job.event_id,
-            job_name=job.job_name,
-            status=job.status,
-            attempts=job.attempts,
-            created_at=job.created_at,
-            started_at=job.started_at,
-            finished_at=job.finished_at,
-            updated_at=job.updated_at,
+            **_listed(job),
             steps=_steps(job),
             result={step.name: step.output for step in job.steps},
-            usage=UsageView.model_validate(job.spending.usage),
-            cost_usd=_dollars(job.spending),
-            error=ErrorView.model_validate(job.error) if job.error else None,
             metadata=dict(job.metadata),
+        )
+
+
+class JobList(BaseModel):
+    """A page of a list, the newest job first."""
+
+    jobs: list[ListedJob]
+    next_cursor: str | None = Field(description="Send it as `cursor` for the next page. Null: this is the last.")
+
+
+class StepInfo(BaseModel):
+    """A step of a chain."""
+
+    name: str
+
+
+class ChainView(BaseModel):
+    """A chain that `job_name` can name."""
+
+    name: str
+    description: str
+    steps: list[StepInfo]
+    payload_schema: dict[str, JsonValue] = Field(description="The JSON Schema of `payload`.")
+
+    @classmethod
+    def of(cls, chain: Chain) -> "ChainView":
+        """What callers need to know of `chain`."""
+        return cls(
+            name=chain.name,
+            description=chain.description,
+            steps=[StepInfo(name=step.name) for step in chain.steps],
+            payload_schema=chain.payload.model_json_schema(),
+        )
+
+
+class ChainList(BaseModel):
+    """The registered chains."""
+
+    chains: list[ChainView]
+
+
+class StatusCounts(BaseModel):
+    """How many jobs stand how: `pending` and `processing` now, the others those that ended today (UTC)."""
+
+    pending: int
+    processing: int
+    completed: int
+    failed: int
+    cancelled: int
+
+
+class TodayView(BaseModel):
+    """What this day (UTC) came to so far."""
+
+    date: str
+    created: int
+    usage: UsageView
+    cost_usd: float | None
+
+
+class QueueView(BaseModel):
+    """About how many messages the queue has; those of all tenants."""
+
+    waiting: int
+    in_flight: int
+    delayed: int
+    dead_letters: int
+
+
+class StatsView(BaseModel):
+    """How the caller's jobs stand."""
+
+    jobs: StatusCounts
+    today: TodayView
+    queue: QueueView | None = Field(description="Null for a key that is not an operator's.")
+
+    @classmethod
+    def of(cls, stats: "Stats") -> "StatsView":
+        """What the caller may see of `stats`."""
+        today = stats.today
+        counts = {status: stats.unfinished.get(status, 0) or today.ended[status] for status in Status}
+        queue = None
+        if stats.queue and stats.dead_letters:
+            queue = QueueView(**asdict(stats.queue), dead_letters=sum(asdict(stats.dead_letters).values()))
+        return cls(
+            jobs=StatusCounts(**{status.value: count for status, count in counts.items()}),
+            today=TodayView(
+                date=today.date,
+                created=today.created,
+                usage=UsageView.model_validate(today.spending.usage),
+                cost_usd=dollars(today.spending),
+            ),
+            queue=queue,
         )
 
 
@@ -164,12 +331,28 @@ def explain(errors: Iterable[Mapping[str, Any]], *prefix: str) -> dict[str, str]
 
 
 def _where(location: tuple[str | int, ...]) -> str:
-    place = location[1:] if location[0] == "body" else location
+    place = location[1:] if location and location[0] in ("body", "query", "header") else location
     return ".".join(map(str, place))[:MAX_PLACE] or "body"
 
 
 def _why(error: Mapping[str, Any]) -> str:
     return _WORDS.get(error["type"]) or str(error["msg"]).removeprefix("Value error, ")
+
+
+def _listed(job: Job) -> dict[str, Any]:
+    return {
+        "event_id": job.event_id,
+        "job_name": job.job_name,
+        "status": job.status,
+        "attempts": job.attempts,
+        "created_at": job.created_at,
+        "started_at": job.started_at,
+        "finished_at": job.finished_at,
+        "updated_at": job.updated_at,
+        "usage": UsageView.model_validate(job.spending.usage),
+        "cost_usd": dollars(job.spending),
+        "error": ErrorView.model_validate(job.error) if job.error else None,
+    }
 
 
 def _steps(job: Job) -> list[StepView]:
@@ -193,9 +376,10 @@ def _finished(step: FinishedStep) -> StepView:
         started_at=step.started_at,
         finished_at=step.finished_at,
         usage=UsageView.model_validate(step.spending.usage),
-        cost_usd=_dollars(step.spending),
+        cost_usd=dollars(step.spending),
     )
 
 
-def _dollars(spending: Spending) -> float | None:
+def dollars(spending: Spending) -> float | None:
+    """A cost as callers see it; None where part of it is not known."""
     return None if spending.cost_usd is None else float(spending.cost_usd)

@@ -1,6 +1,6 @@
 """Looks after jobs whose time has come: messages that were lost, workers that died."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,7 +9,7 @@ from itertools import chain, compress
 from jobchain.errors import Unavailable
 from jobchain.model import Clock, DueJob, JobError
 from jobchain.observability import Logger, describe
-from jobchain.queue import MAX_BATCH, JobQueue
+from jobchain.queue import JobQueue, batches
 from jobchain.repository import DISPATCH_GRACE, DUE_SHARDS, JobRepository
 
 MAX_STALLS = 5
@@ -72,7 +72,7 @@ class Sweeper:
                 # Put off first, then sent: of two sweepers only one sends a job, and twice as much later each time,
                 # so that a backlog does not fill up with copies.
                 ours = list(compress(waiting, pool.map(self._put_off, waiting)))
-                taken = sum(pool.map(self._send, batched(ours, MAX_BATCH)))
+                taken = sum(pool.map(self._send, batches(ours)))
                 sent += taken
                 if taken < len(ours):
                     break  # the queue refuses; what it refused is due again, and must not be read again at once
@@ -118,8 +118,3 @@ class Sweeper:
                 self._logger.warning("not sent", event_id=job.event_id)
                 self._mark_due(job)
         return len(jobs) - len(refused)
-
-
-def batched(jobs: Sequence[DueJob], size: int) -> Iterator[Sequence[DueJob]]:
-    """`jobs` in batches of `size`; from Python 3.12 on `itertools` has it."""
-    return (jobs[start : start + size] for start in range(0, len(jobs), size))

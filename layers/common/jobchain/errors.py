@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
+from decimal import Decimal
 
 from jobchain.model import NOTHING_SPENT, Job, JobError, Spending
 
@@ -31,6 +32,23 @@ class InvalidRequest(JobchainError):
     def __init__(self, errors: Mapping[str, str]) -> None:
         super().__init__("; ".join(f"{where}: {why}" for where, why in errors.items()))
         self.errors = dict(errors)
+
+
+class Unauthorized(JobchainError):
+    """The request has no API key, or none that lets it in."""
+
+
+class LimitReached(JobchainError):
+    """A limit of the caller's key keeps the job out; `retry_after` is when it may be let in."""
+
+    def __init__(self, limit: str, value: int | Decimal, retry_after: timedelta) -> None:
+        super().__init__(f"the key's limit {limit} ({value}) is reached: try again later, or ask for a higher one")
+        self.limit = limit
+        self.retry_after = retry_after
+
+
+class KeyNotFound(JobchainError):
+    """There is no such API key."""
 
 
 class JobNotFound(JobchainError):

@@ -2,9 +2,10 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -13,6 +14,7 @@ from jobchain.errors import MalformedMessage, Unavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.literals import QueueAttributeNameType
     from mypy_boto3_sqs.type_defs import SendMessageBatchRequestEntryTypeDef
 
 MAX_DELAY = timedelta(minutes=15)
@@ -22,6 +24,14 @@ https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quota
 
 MAX_BATCH = 10
 """The most messages that SQS takes at once; see the same page."""
+
+
+T = TypeVar("T")
+
+
+def batches(jobs: Sequence[T]) -> Iterator[Sequence[T]]:
+    """`jobs` in parts that `JobQueue.send_batch` takes."""
+    return (jobs[start : start + MAX_BATCH] for start in range(0, len(jobs), MAX_BATCH))
 
 
 class _Message(BaseModel):
@@ -40,6 +50,15 @@ def read_message(body: str) -> str:
 
 def _body(event_id: str) -> str:
     return json.dumps({"event_id": event_id})
+
+
+@dataclass(frozen=True, slots=True)
+class QueueDepth:
+    """About how many messages wait in a queue, are with a worker, and are held back until later."""
+
+    waiting: int
+    in_flight: int
+    delayed: int
 
 
 class JobQueue:
@@ -78,9 +97,15 @@ class JobQueue:
             return [event_id for event_id, _ in jobs]
         return [jobs[int(failed["Id"])][0] for failed in answer.get("Failed", [])]
 
-    def ping(self) -> None:
-        """Raises Unavailable where the queue does not answer."""
+    def depth(self) -> QueueDepth:
+        """How full the queue is. Raises Unavailable where it does not answer."""
+        names: list[QueueAttributeNameType] = [
+            "ApproximateNumberOfMessages",
+            "ApproximateNumberOfMessagesNotVisible",
+            "ApproximateNumberOfMessagesDelayed",
+        ]
         try:
-            self._client.get_queue_attributes(QueueUrl=self._url, AttributeNames=["QueueArn"])
+            counts = self._client.get_queue_attributes(QueueUrl=self._url, AttributeNames=names)["Attributes"]
         except (BotoCoreError, ClientError) as error:
             raise Unavailable("the queue does not answer") from error
+        return QueueDepth(*(int(counts[name]) for name in names))

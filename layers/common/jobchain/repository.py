@@ -7,20 +7,16 @@ it again.
 """
 
 import json
-import random
-import time
+import secrets
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Set
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
 from datetime import datetime, timedelta
-from decimal import Decimal
-from typing import TYPE_CHECKING, Any, TypeVar
-from uuid import uuid4
+from typing import TYPE_CHECKING, Any
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
-from botocore.exceptions import BotoCoreError, ClientError
-
+from jobchain.dynamo import ConditionFailed, IfAbsent, Item, Table, dump, epoch, epoch_ms, key
 from jobchain.errors import (
     ClaimLost,
     JobchainError,
@@ -28,9 +24,11 @@ from jobchain.errors import (
     JobIsFinal,
     JobIsNotFinal,
     JobNotFound,
+    LimitReached,
     NotYet,
     Unavailable,
 )
+from jobchain.limits import Gate
 from jobchain.model import (
     NOTHING_SPENT,
     Claim,
@@ -42,16 +40,15 @@ from jobchain.model import (
     NewJob,
     Spending,
     Status,
-    Usage,
     isoformat,
 )
+from jobchain.usage import Booking, Day, read_day, spending_of, totals
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
-Item = dict[str, Any]
-R = TypeVar("R")
+Outcome = Job | JobExists | LimitReached | Unavailable
+"""What becomes of a job that is to be stored: the job, or why it is not."""
 
 DUE_SHARDS = 8
 """Partitions of the index `due`, so that its writes are not all one partition's."""
@@ -69,19 +66,23 @@ _LEFT_WHEN_FINAL = ("due_shard", "due_at", "lease_until", "not_before", "cancel_
 
 _MOVE_TRIES = 5
 
-# DynamoDB refuses a transaction that meets another one at once; it rarely happens twice.
-_CONFLICT_PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8)
+MAX_COUNTED = 10_000
+"""The most unfinished jobs of a tenant that are counted."""
 
-_serialize = TypeSerializer().serialize
-_deserialize = TypeDeserializer().deserialize
+# What a transaction may hold: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
+# One of the writes is the booking; the rest of the 4 MB is for what the wire adds.
+_MAX_WRITES = 99
+_MAX_BYTES = 3_500_000
+
+# The most jobs that one page of a list looks at: few may pass its filter.
+_MAX_SEEN = 1000
 
 
 class JobRepository:
     """Creates, reads and moves jobs. Every method raises Unavailable where the table does not answer."""
 
     def __init__(self, client: "DynamoDBClient", table: str, clock: Clock) -> None:
-        self._client = client
-        self._table = table
+        self._table = Table(client, table)
         self._clock = clock
 
     # --- the caller's side ---------------------------------------------------------------------
@@ -91,20 +92,89 @@ class JobRepository:
 
         Raises JobExists, with the job that is stored, where the id is taken.
         """
+        (outcome,) = self.create_many([new], retention)
+        if isinstance(outcome, JobchainError):
+            raise outcome
+        return outcome
+
+    def create_many(self, jobs: Sequence[NewJob], retention: timedelta, gates: Sequence[Gate] = ()) -> list[Outcome]:
+        """The same for many jobs of one tenant, in as few transactions as they fit in; no id may come twice.
+
+        Gives what became of each, in order: one that can't be stored harms no other. `gates` let the first ones pass,
+        as many as there is room for.
+        """
         now = self._clock()
-        meta, *written_once = _new_items(new, now, expires_at=_epoch(now + retention))
-        try:
-            reasons = self._transact([self._put_new(meta), *(self._put(item) for item in written_once)])
-        except Unavailable:
-            # The answer may be lost and the job be stored all the same: then it is accepted.
-            stored = self._query(new.event_id, first="META", last="METADATA")
-            if not stored or stored[0]["fingerprint"] != new.fingerprint:
-                raise
-            return _job(stored)
-        if reasons:
-            meta = _from_item(reasons[0]["Item"])
-            raise JobExists(_job([meta]), meta["fingerprint"])
-        return _job([meta, *written_once])
+        items = {new.event_id: list(_new_items(new, now, epoch(now + retention))) for new in jobs}
+        outcomes: dict[str, Outcome] = {}
+        for chunk in _chunks(jobs, items, most=_MAX_WRITES - len(gates)):
+            outcomes |= self._create_chunk(chunk, items, gates, now)
+        return [outcomes[new.event_id] for new in jobs]
+
+    def _create_chunk(
+        self, jobs: Sequence[NewJob], items: Mapping[str, list[Item]], gates: Sequence[Gate], now: datetime
+    ) -> dict[str, Outcome]:
+        """What became of jobs that fit in one transaction."""
+        wanted = list(jobs)
+        outcomes: dict[str, Outcome] = {}
+        rooms = [gate.most for gate in gates]
+        for _ in range(_MOVE_TRIES):
+            for gate, room in zip(gates, rooms, strict=True):
+                outcomes |= {new.event_id: gate.refusal() for new in wanted[room:]}
+                wanted = wanted[:room]
+            if not wanted:
+                return outcomes
+            try:
+                found = self._create_all(wanted, items, gates, now)
+            except Unavailable as error:
+                return outcomes | self._stored_or(error, wanted)
+            if found is None:
+                return outcomes | {new.event_id: _job(items[new.event_id]) for new in wanted}
+            # What keeps one from being stored has kept all: those whose ids are taken, then those without room.
+            taken = {new.event_id: _exists(meta) for new, meta in zip(wanted, found, strict=False) if meta}
+            outcomes |= taken
+            if not taken:
+                rooms = [self._room(wanted[0].tenant, *gate) for gate in zip(gates, found[len(wanted) :], strict=False)]
+            wanted = [new for new in wanted if new.event_id not in taken]
+        return outcomes | dict.fromkeys((new.event_id for new in wanted), Unavailable("too much at once: try again"))
+
+    def _create_all(
+        self, jobs: Sequence[NewJob], items: Mapping[str, list[Item]], gates: Sequence[Gate], now: datetime
+    ) -> list[Item | None] | None:
+        """Stores all of the jobs or none: then gives what was in the way of each, and after those of each gate."""
+        metas = [self._table.put_new(items[new.event_id][0]) for new in jobs]
+        others = [self._table.put(item) for new in jobs for item in items[new.event_id][1:]]
+        passed = [gate.write(self._table, len(jobs)) for gate in gates]
+        booking = Booking(created=len(jobs))
+        return self._table.transact(
+            lambda: [*metas, *passed, *others, *booking.write(self._table, jobs[0].tenant, now)]
+        )
+
+    def _room(self, tenant: str, gate: Gate, found: Item | None) -> int:
+        """How many jobs may pass a gate, which was `found` in the way of some; None: it was not."""
+        if found is None:
+            return gate.most
+        seen = int(found["taken"])
+        if not gate.recounted:
+            return max(0, gate.most - seen)
+        used = self.unfinished(tenant, gate.most).total()
+        with suppress(ConditionFailed):
+            self._table.change(gate.key, "taken = :seen", {":seen": seen}, {"taken": used})
+        return max(0, gate.most - used)
+
+    def _stored_or(self, error: Unavailable, wanted: Sequence[NewJob]) -> dict[str, Outcome]:
+        """For each job itself, where it is stored all the same, as only the answer was lost; else the error."""
+        outcomes: dict[str, Outcome] = {new.event_id: error for new in wanted}
+        with suppress(Unavailable):
+            stored = self.find_many(list(outcomes))
+            for new in wanted:
+                if new.event_id in stored and stored[new.event_id].fingerprint == new.fingerprint:
+                    outcomes[new.event_id] = stored[new.event_id].job
+        return outcomes
+
+    def find_many(self, event_ids: Sequence[str]) -> dict[str, JobExists]:
+        """Those of up to 100 jobs that are stored already, by id."""
+        metas = self._table.get_many([_key(event_id, "META") for event_id in event_ids])
+        return {exists.job.event_id: exists for exists in map(_exists, metas)}
 
     def get(self, tenant: str, event_id: str) -> Job:
         """The tenant's job with its finished steps, without its input. Raises JobNotFound."""
@@ -113,12 +183,62 @@ class JobRepository:
             raise JobNotFound(f"there is no job {event_id}")
         return _job(items)
 
+    def recent(
+        self,
+        tenant: str,
+        limit: int,
+        before: str | None = None,
+        status: Status | None = None,
+        job_name: str | None = None,
+    ) -> tuple[list[Job], str | None]:
+        """Up to `limit` of the tenant's jobs, newest first, without steps and metadata; only those of the filters.
+
+        `before` is the position that the last page gave, and the second part of the answer that of the next page:
+        None where there is none. A page may hold fewer jobs than `limit`, where few of many pass the filters.
+        """
+        condition, values = "tenant = :tenant", {":tenant": tenant}
+        if before:
+            condition, values = f"{condition} AND created_at_id < :before", {**values, ":before": before}
+        filters = {name: value for name, value in (("status", status), ("job_name", job_name)) if value}
+        options: dict[str, Any] = {}
+        if filters:
+            values |= {f":{name}": value for name, value in filters.items()}
+            options["FilterExpression"] = " AND ".join(f"#{name} = :{name}" for name in filters)
+            options["ExpressionAttributeNames"] = {f"#{name}": name for name in filters}
+        # One more than asked for tells whether there is a next page.
+        page_size = _MAX_SEEN // 4 if filters else limit + 1
+        jobs: list[Job] = []
+        seen = 0
+        pages = self._table.index_pages("recent", condition, values, page_size, ScanIndexForward=False, **options)
+        for page, last in pages:
+            jobs += [_job([meta]) for meta in page]
+            seen += page_size
+            if len(jobs) > limit:
+                return jobs[:limit], _position(jobs[limit - 1])
+            if last and seen >= _MAX_SEEN:
+                return jobs, last["created_at_id"]
+        return jobs, None
+
+    def unfinished(self, tenant: str, most: int = MAX_COUNTED) -> Counter[Status]:
+        """How many of the tenant's jobs are pending and processing, as it was a moment ago; not over `most` in all."""
+        counts = Counter[Status]()
+        values = {":tenant": tenant}
+        for page, _ in self._table.index_pages("unfinished", "tenant = :tenant", values, most):
+            counts.update(Status(item["status"]) for item in page)
+            if counts.total() >= most:
+                break
+        return counts
+
+    def today(self, tenant: str) -> Day:
+        """The tenant's books of this day (UTC) so far."""
+        return read_day(self._table, tenant, self._clock())
+
     def mark_due(self, event_id: str, at: datetime) -> None:
         """Has the next look at a job that no worker holds fall due at this time, since it could not be sent."""
         # Where a worker holds it, the message arrived after all.
-        values = {**_UNFINISHED, ":now": _epoch_ms(self._clock())}
-        with suppress(_ConditionFailed):
-            self._change(event_id, _FREE, values, {"due_at": _epoch(at)})
+        values = {**_UNFINISHED, ":now": epoch_ms(self._clock())}
+        with suppress(ConditionFailed):
+            self._change(event_id, _FREE, values, {"due_at": epoch(at)})
 
     def cancel(self, tenant: str, event_id: str) -> Job:
         """Ends a job at once that no worker holds; has the worker of any other end it before its next step.
@@ -133,23 +253,26 @@ class JobRepository:
             if job.status.final:
                 raise JobIsFinal(f"job {event_id} is {job.status} already")
             try:
-                self._change(event_id, _FREE, {**_UNFINISHED, ":now": _epoch_ms(now)}, ended, _LEFT_WHEN_FINAL)
-            except _ConditionFailed:
+                free = {**_UNFINISHED, ":now": epoch_ms(now)}
+                update = self._table.update(_key(event_id, "META"), _FREE, free, ended, _LEFT_WHEN_FINAL)
+                self._write_booked(update, tenant, Booking(ended=Status.CANCELLED))
+            except ConditionFailed:
                 self._change(event_id, "#status = :processing", _PROCESSING, requested)
 
         return self._move(tenant, event_id, change)
 
-    def retry(self, tenant: str, event_id: str) -> Job:
+    def retry(self, tenant: str, event_id: str, gates: Sequence[Gate] = ()) -> Job:
         """Makes a failed or cancelled job pending again, with its finished steps; its tries are counted anew.
 
-        Raises JobNotFound, JobIsNotFinal where it has not ended, and JobIsFinal where it has completed.
+        Raises JobNotFound, JobIsNotFinal where it has not ended, JobIsFinal where it has completed, and LimitReached
+        where one of the gates has no room.
         """
         now = self._clock()
         pending = {
             "status": Status.PENDING,
             "updated_at": isoformat(now),
             "due_shard": _due_shard(event_id),
-            "due_at": _epoch(now + DISPATCH_GRACE),
+            "due_at": epoch(now + DISPATCH_GRACE),
             "dispatches": 1,
             "stalls": 0,
             "tries": {},
@@ -160,7 +283,14 @@ class JobRepository:
                 raise JobIsFinal(f"job {event_id} is completed: there is nothing to retry")
             if not job.status.final:
                 raise JobIsNotFinal(f"job {event_id} is {job.status}: it is being run already")
-            self._change(event_id, "#status = :was", {":was": job.status}, pending, ("error", "finished_at"))
+            values, removed = {":was": job.status}, ("error", "finished_at")
+            update = self._table.update(_key(event_id, "META"), "#status = :was", values, pending, removed)
+            found = self._table.transact(lambda: [{"Update": update}, *(gate.write(self._table, 1) for gate in gates)])
+            for gate, item in zip(gates, (found or [])[1:], strict=False):
+                if not self._room(tenant, gate, item):
+                    raise gate.refusal()
+            if found:
+                raise ConditionFailed(found[0])
 
         return self._move(tenant, event_id, change)
 
@@ -172,17 +302,11 @@ class JobRepository:
                 raise JobIsNotFinal(f"job {event_id} is {job.status}: cancel it first")
             items = self._query(event_id, "INPUT", "STEP$")
             others = [_key(event_id, item["sk"]) for item in items if item["sk"] != "META"]
-            delete_meta: Any = {
-                "TableName": self._table,
-                "Key": _to_item(_key(event_id, "META")),
-                # Of the same claim too: a retry in between may have stored another step.
-                "ConditionExpression": "#status = :was AND claim = :claim",
-                "ExpressionAttributeNames": {"#status": "status"},
-                "ExpressionAttributeValues": _to_item({":was": job.status, ":claim": job.attempts}),
-            }
-            deletes: list[Any] = [{"Delete": {"TableName": self._table, "Key": _to_item(key)}} for key in others]
-            if self._transact([{"Delete": delete_meta}, *deletes]):
-                raise _ConditionFailed(None)
+            # Of the same claim too: a retry in between may have stored another step.
+            values = {":was": job.status, ":claim": job.attempts}
+            meta = self._table.delete(_key(event_id, "META"), "#status = :was AND claim = :claim", values)
+            if self._table.transact(lambda: [meta, *(self._table.delete(other) for other in others)]):
+                raise ConditionFailed(None)
 
         self._move(tenant, event_id, change, read_back=False)
 
@@ -190,15 +314,22 @@ class JobRepository:
         """Reads the job and makes `change`, again where the job moved in between; gives the job after it."""
         for _ in range(_MOVE_TRIES):
             job = self.get(tenant, event_id)
-            with suppress(_ConditionFailed):
+            with suppress(ConditionFailed):
                 change(job)
                 return self.get(tenant, event_id) if read_back else job
         raise Unavailable("the job moves too fast: try again")
 
+    def cursor_secret(self) -> bytes:
+        """What this deployment signs the cursors of its lists with: made when it is first asked for."""
+        where = key("SECRET#cursors", "META")
+        while (item := self._table.get(where)) is None:
+            new = {**where, "secret": secrets.token_hex(32)}
+            self._table.transact(lambda new=new: [self._table.put_new(new)])  # type: ignore[misc]
+        return bytes.fromhex(item["secret"])
+
     def ping(self) -> None:
         """Raises Unavailable where the table does not answer."""
-        with _answering():
-            self._client.get_item(TableName=self._table, Key=_to_item(_key("ping", "META")))
+        self._table.get(_key("ping", "META"))
 
     # --- the worker's side ---------------------------------------------------------------------
 
@@ -211,17 +342,17 @@ class JobRepository:
         now = self._clock()
         changes = {
             "status": Status.PROCESSING,
-            "lease_until": _epoch_ms(lease_until),
-            "due_at": _epoch(lease_until) + 1,
+            "lease_until": epoch_ms(lease_until),
+            "due_at": epoch(lease_until) + 1,
             "dispatches": 1,
-            "started_at": _IfAbsent(isoformat(now)),
+            "started_at": IfAbsent(isoformat(now)),
             "updated_at": isoformat(now),
         }
         condition = f"({_FREE}) AND (attribute_not_exists(not_before) OR not_before <= :now)"
-        values = {**_UNFINISHED, ":now": _epoch_ms(now)}
+        values = {**_UNFINISHED, ":now": epoch_ms(now)}
         try:
             meta = self._change(event_id, condition, values, changes, ("not_before",), {"claim": 1, "stalls": 1})
-        except _ConditionFailed as failed:
+        except ConditionFailed as failed:
             if failed.item is None:
                 raise JobNotFound(f"there is no job {event_id}") from None
             raise _refused(failed.item, now) from None
@@ -245,14 +376,7 @@ class JobRepository:
 
     def is_cancel_requested(self, claim: Claim) -> bool:
         """Whether the job's worker is asked to end it. Raises ClaimLost where that is not the holder of `claim`."""
-        with _answering():
-            answer = self._client.get_item(
-                TableName=self._table,
-                Key=_to_item(_key(claim.event_id, "META")),
-                ConsistentRead=True,
-                ProjectionExpression="claim, cancel_requested",
-            )
-        meta = _from_item(answer.get("Item", {}))
+        meta = self._table.get(_key(claim.event_id, "META"), "claim, cancel_requested") or {}
         if meta.get("claim") != claim.number:
             raise ClaimLost(f"job {claim.event_id} was claimed by another worker")
         return "cancel_requested" in meta
@@ -264,19 +388,22 @@ class JobRepository:
         """
         item = {
             **_key(claim.event_id, f"STEP#{position:02}#{step.name}"),
-            "output": _dump(step.output),
+            "output": dump(step.output),
             "model": step.model,
             "prompt_version": step.prompt_version,
             "started_at": step.started_at,
             "finished_at": step.finished_at,
-            **_totals(step.spending),
+            **totals(step.spending),
             "expires_at": claim.expires_at,
         }
         progress = {"updated_at": step.finished_at, "stalls": 0}
         fence = self._fenced(claim, progress, spent=step.spending)
-        reasons = self._transact([{"Update": fence}, self._put_new(item)])
+        writes = [{"Update": fence}, self._table.put_new(item)]
+        booking = Booking(spent=step.spending)
+        now = self._clock()
+        found = self._table.transact(lambda: [*writes, *booking.write(self._table, claim.tenant, now)])
         # Where only the step stands there already, it is our own write, whose answer was lost on its way.
-        if reasons and reasons[0].get("Code") == "ConditionalCheckFailed":
+        if found and found[0] is not None:
             raise ClaimLost(f"job {claim.event_id} was claimed by another worker")
 
     def finish(self, claim: Claim) -> None:
@@ -294,7 +421,11 @@ class JobRepository:
     def _end(self, claim: Claim, status: Status, spent: Spending = NOTHING_SPENT, **attributes: object) -> None:
         now = isoformat(self._clock())
         changes = {"status": status, "finished_at": now, "updated_at": now, **attributes}
-        self._change_fenced(claim, changes, _LEFT_WHEN_FINAL, spent)
+        update = self._fenced(claim, changes, _LEFT_WHEN_FINAL, spent)
+        try:
+            self._write_booked(update, claim.tenant, Booking(ended=status, spent=spent))
+        except ConditionFailed:
+            raise ClaimLost(f"job {claim.event_id} was claimed by another worker") from None
 
     def release(self, claim: Claim, wait: timedelta, tries: Mapping[str, int], spent: Spending = NOTHING_SPENT) -> bool:
         """Gives the job back as pending, which no worker can claim before `wait` is over.
@@ -306,8 +437,8 @@ class JobRepository:
         changes = {
             "status": Status.PENDING,
             "updated_at": isoformat(now),
-            "due_at": _epoch(now + wait + DISPATCH_GRACE),
-            "not_before": _epoch_ms(now + wait),
+            "due_at": epoch(now + wait + DISPATCH_GRACE),
+            "not_before": epoch_ms(now + wait),
             "dispatches": 1,
             "stalls": 0,
             "tries": dict(tries),
@@ -315,8 +446,8 @@ class JobRepository:
         update = self._fenced(claim, changes, ("lease_until",), spent)
         update["ConditionExpression"] += " AND attribute_not_exists(cancel_requested)"
         try:
-            self._write(update)
-        except _ConditionFailed as failed:
+            self._write_booked(update, claim.tenant, Booking(spent=spent))
+        except ConditionFailed as failed:
             if not (failed.item and "cancel_requested" in failed.item):
                 raise ClaimLost(f"job {claim.event_id} was claimed by another worker") from None
             self._end(claim, Status.CANCELLED, spent)
@@ -327,22 +458,16 @@ class JobRepository:
 
     def due_jobs(self, shard: int, limit: int) -> list[DueJob]:
         """Up to `limit` unfinished jobs of a shard (0 to `DUE_SHARDS` - 1) whose time has come, the oldest first."""
-        with _answering():
-            answer = self._client.query(
-                TableName=self._table,
-                IndexName="due",
-                KeyConditionExpression="due_shard = :shard AND due_at <= :now",
-                ExpressionAttributeValues=_to_item({":shard": shard, ":now": _epoch(self._clock())}),
-                Limit=limit,
-            )
-        return [_due_job(_from_item(item)) for item in answer["Items"]]
+        condition, values = "due_shard = :shard AND due_at <= :now", {":shard": shard, ":now": epoch(self._clock())}
+        page, _ = next(self._table.index_pages("due", condition, values, limit))
+        return [_due_job(item) for item in page]
 
     def postpone(self, due: DueJob, by: timedelta) -> bool:
         """Moves a due job's time on. False where somebody else has moved it, or the job."""
-        changes = {"due_at": _epoch(self._clock() + by)}
+        changes = {"due_at": epoch(self._clock() + by)}
         try:
             self._change(due.event_id, "due_at = :was", {":was": due.due_at}, changes, added={"dispatches": 1})
-        except _ConditionFailed:
+        except ConditionFailed:
             return False
         return True
 
@@ -356,29 +481,24 @@ class JobRepository:
             "updated_at": isoformat(now),
         }
         condition = f"due_at = :was AND ({_FREE})"
-        values = {**_UNFINISHED, ":now": _epoch_ms(now), ":was": due.due_at}
+        values = {**_UNFINISHED, ":now": epoch_ms(now), ":was": due.due_at}
         try:
-            self._change(due.event_id, condition, values, changes, _LEFT_WHEN_FINAL)
-        except _ConditionFailed:
+            update = self._table.update(_key(due.event_id, "META"), condition, values, changes, _LEFT_WHEN_FINAL)
+            self._write_booked(update, due.tenant, Booking(ended=Status.FAILED))
+        except ConditionFailed:
             return False
         return True
 
     # --- how it is done ------------------------------------------------------------------------
 
-    def _change_fenced(self, claim: Claim, changes: Item, removed: tuple[str, ...], spent: Spending) -> None:
-        try:
-            self._write(self._fenced(claim, changes, removed, spent))
-        except _ConditionFailed:
-            raise ClaimLost(f"job {claim.event_id} was claimed by another worker") from None
-
     def _fenced(
         self, claim: Claim, changes: Item, removed: tuple[str, ...] = (), spent: Spending = NOTHING_SPENT
     ) -> Any:
         """An update of META that only the holder of `claim` can make."""
-        added = _totals(spent) if spent != NOTHING_SPENT else {}
+        added = totals(spent) if spent != NOTHING_SPENT else {}
         values = {":claimed": claim.number, **_PROCESSING}
         condition = "claim = :claimed AND #status = :processing"
-        return self._update(claim.event_id, condition, values, changes, removed, added)
+        return self._table.update(_key(claim.event_id, "META"), condition, values, changes, removed, added)
 
     def _change(
         self,
@@ -389,157 +509,51 @@ class JobRepository:
         removed: tuple[str, ...] = (),
         added: Item | None = None,
     ) -> Item:
-        """Updates META where `condition` holds, and gives it as it is then. Raises _ConditionFailed."""
-        return self._write(self._update(event_id, condition, values, changes, removed, added or {}))
+        """Updates META where `condition` holds, and gives it as it is then. Raises ConditionFailed."""
+        return self._table.change(_key(event_id, "META"), condition, values, changes, removed, added)
 
-    def _write(self, update: Any) -> Item:
-        try:
-            return _past_conflicts(lambda: self._update_item(update))
-        except _ConditionFailed as failed:
-            # The answer to the first try was lost, and the SDK's second met our own write.
-            if failed.item and _serialize(failed.item.get("token")) == update["ExpressionAttributeValues"][":token"]:
-                return failed.item
-            raise
-
-    def _update_item(self, update: Any) -> Item:
-        with _answering():
-            return _from_item(self._client.update_item(**update, ReturnValues="ALL_NEW")["Attributes"])
-
-    def _update(
-        self, event_id: str, condition: str, values: Item, changes: Item, removed: tuple[str, ...], added: Item
-    ) -> Any:
-        """An update of META: `changes` are set, `removed` are removed, to `added` is added.
-
-        Each has a token of its own, by which it knows itself again.
-        """
-        changes = {**changes, "token": str(uuid4())}
-        names = {f"#{name}": name for name in (*changes, *removed)}
-        if "#status" in condition:
-            names["#status"] = "status"
-        expression = "SET " + ", ".join(_assignment(name, value) for name, value in changes.items())
-        if removed:
-            expression += " REMOVE " + ", ".join(f"#{name}" for name in removed)
-        if added:
-            expression += " ADD " + ", ".join(f"{name} :{name}" for name in added)
-        new = {name: value.value if isinstance(value, _IfAbsent) else value for name, value in changes.items()}
-        return {
-            "TableName": self._table,
-            "Key": _to_item(_key(event_id, "META")),
-            "UpdateExpression": expression,
-            "ConditionExpression": condition,
-            "ExpressionAttributeNames": names,
-            "ExpressionAttributeValues": _to_item({f":{name}": value for name, value in {**new, **added}.items()})
-            | _to_item(values),
-            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-        }
-
-    def _put(self, item: Item) -> Any:
-        return {"Put": {"TableName": self._table, "Item": _to_item(item)}}
-
-    def _put_new(self, item: Item) -> Any:
-        write = self._put(item)
-        write["Put"]["ConditionExpression"] = "attribute_not_exists(pk)"
-        write["Put"]["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
-        return write
-
-    def _transact(self, writes: "list[TransactWriteItemTypeDef]") -> list[Item]:
-        """Writes all or nothing. Where a condition failed: the reasons, one for each write; else nothing."""
-        return _past_conflicts(lambda: self._transact_once(writes))
-
-    def _transact_once(self, writes: "list[TransactWriteItemTypeDef]") -> list[Item]:
-        try:
-            # botocore adds a ClientRequestToken, so that its own retries can't meet their own write.
-            self._client.transact_write_items(TransactItems=writes)
-        except BotoCoreError as error:
-            raise Unavailable("the table does not answer") from error
-        except ClientError as error:
-            reasons: list[Item] = error.response.get("CancellationReasons", [])  # type: ignore[assignment]
-            codes = {reason.get("Code") for reason in reasons}
-            if "ConditionalCheckFailed" in codes:
-                return reasons
-            if "TransactionConflict" in codes:
-                raise _ConflictError("the table is busy with the same job") from error
-            raise _unavailable(error, codes) from error
-        return []
+    def _write_booked(self, update: Any, tenant: str, booking: Booking) -> None:
+        """Makes an update of META together with its booking. Raises ConditionFailed."""
+        if booking == Booking():
+            self._table.write(update)
+            return
+        now = self._clock()
+        found = self._table.transact(lambda: [{"Update": update}, *booking.write(self._table, tenant, now)])
+        if found:
+            raise ConditionFailed(found[0])
 
     def _query(self, event_id: str, first: str, last: str) -> list[Item]:
         """The job's items from sort key `first` to `last`, in order."""
-        pages = self._client.get_paginator("query").paginate(
-            TableName=self._table,
-            ConsistentRead=True,
-            KeyConditionExpression="pk = :pk AND sk BETWEEN :first AND :last",
-            ExpressionAttributeValues=_to_item({":pk": f"JOB#{event_id}", ":first": first, ":last": last}),
-        )
-        with _answering():
-            found = [_from_item(item) for page in pages for item in page["Items"]]
+        found = self._table.query(f"JOB#{event_id}", first, last)
         # TTL erases item by item, days late: what is left of an older job of the same id is not this job's.
         expires_at = {item["expires_at"] for item in found if item["sk"] == "META"}
         return [item for item in found if item["expires_at"] in expires_at]
 
 
-@dataclass(frozen=True, slots=True)
-class _IfAbsent:
-    """A value that an attribute gets only where it has none."""
-
-    value: object
+def _exists(meta: Item) -> JobExists:
+    return JobExists(_job([meta]), meta["fingerprint"])
 
 
-class _ConflictError(Unavailable):
-    """A write met a transaction on the same item."""
-
-
-def _past_conflicts(write: Callable[[], R]) -> R:
-    """What `write` gives, tried again for a second where it meets a transaction."""
-    for pause in _CONFLICT_PAUSES_SECONDS:
-        try:
-            return write()
-        except _ConflictError:
-            # Writers that met once would meet again if they all waited for as long.
-            time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311  # no secret
-    return write()
-
-
-class _ConditionFailed(Exception):
-    """A conditional write found another state; `item` is what it found."""
-
-    def __init__(self, item: Item | None) -> None:
-        super().__init__("condition failed")
-        self.item = item
-
-
-def _assignment(name: str, value: object) -> str:
-    return f"#{name} = if_not_exists(#{name}, :{name})" if isinstance(value, _IfAbsent) else f"#{name} = :{name}"
+def _chunks(jobs: Sequence[NewJob], items: Mapping[str, list[Item]], most: int) -> Iterator[list[NewJob]]:
+    """`jobs` in groups of which each fits in one transaction."""
+    chunk: list[NewJob] = []
+    writes = size = 0
+    for new in jobs:
+        more = sum(len(dump(item).encode()) for item in items[new.event_id])
+        if chunk and (writes + len(items[new.event_id]) > most or size + more > _MAX_BYTES):
+            yield chunk
+            chunk, writes, size = [], 0, 0
+        chunk.append(new)
+        writes += len(items[new.event_id])
+        size += more
+    yield chunk
 
 
 def _refused(meta: Item, now: datetime) -> JobchainError:
     """Why a job that stands so can't be claimed."""
     if meta["status"] == Status.PENDING:
-        return NotYet(meta["tenant"], timedelta(milliseconds=int(meta["not_before"]) - _epoch_ms(now)))
+        return NotYet(meta["tenant"], timedelta(milliseconds=int(meta["not_before"]) - epoch_ms(now)))
     return ClaimLost(f"the job is {meta['status']}")
-
-
-@contextmanager
-def _answering() -> Iterator[None]:
-    """Turns botocore's errors into ours."""
-    try:
-        yield
-    except BotoCoreError as error:
-        raise Unavailable("the table does not answer") from error
-    except ClientError as error:
-        if error.response["Error"]["Code"] == "TransactionConflictException":
-            raise _ConflictError("the table is busy with the same job") from error
-        if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
-            found: Any = error.response.get("Item")
-            raise _ConditionFailed(_from_item(found) if found else None) from error
-        raise _unavailable(error) from error
-
-
-def _unavailable(error: ClientError, reasons: Set[str | None] = frozenset()) -> Exception:
-    """Unavailable, unless the request itself is at fault: then that is our bug, and is seen as one."""
-    code = error.response["Error"]["Code"]
-    if {code, *reasons} & {"ValidationException", "ValidationError", "ItemCollectionSizeLimitExceeded"}:
-        return error
-    return Unavailable(f"the table refuses for now ({code})")
 
 
 def _new_items(new: NewJob, now: datetime, expires_at: int) -> Iterator[Item]:
@@ -558,50 +572,25 @@ def _new_items(new: NewJob, now: datetime, expires_at: int) -> Iterator[Item]:
         "stalls": 0,
         "tries": {},
         "due_shard": _due_shard(new.event_id),
-        "due_at": _epoch(now + DISPATCH_GRACE),
+        "due_at": epoch(now + DISPATCH_GRACE),
         "expires_at": expires_at,
     }
-    yield {**_key(new.event_id, "INPUT"), "payload": _dump(new.payload), "expires_at": expires_at}
+    yield {**_key(new.event_id, "INPUT"), "payload": dump(new.payload), "expires_at": expires_at}
     if new.metadata:
         yield {**_key(new.event_id, "METADATA"), "metadata": dict(new.metadata), "expires_at": expires_at}
 
 
 def _key(event_id: str, sk: str) -> Item:
-    return {"pk": f"JOB#{event_id}", "sk": sk}
+    return key(f"JOB#{event_id}", sk)
+
+
+def _position(job: Job) -> str:
+    """Where the job stands in the index `recent`."""
+    return f"{job.created_at}#{job.event_id}"
 
 
 def _due_shard(event_id: str) -> int:
     return zlib.crc32(event_id.encode()) % DUE_SHARDS
-
-
-def _epoch(moment: datetime) -> int:
-    """Whole seconds, as DynamoDB's TTL wants them."""
-    return int(moment.timestamp())
-
-
-def _epoch_ms(moment: datetime) -> int:
-    return int(moment.timestamp() * 1000)
-
-
-def _to_item(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _serialize(value) for name, value in values.items()}
-
-
-def _from_item(item: Mapping[str, Any]) -> Item:
-    return {name: _deserialize(value) for name, value in item.items()}
-
-
-def _dump(value: object) -> str:
-    """Compact JSON, with other scripts as they are: six times smaller than escaped."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def _totals(spending: Spending) -> Item:
-    return {
-        **asdict(spending.usage),
-        "cost_usd": spending.known_cost_usd,
-        "unpriced_calls": spending.unpriced_calls,
-    }
 
 
 def _error_item(error: JobError) -> Item:
@@ -618,11 +607,6 @@ def _due_job(item: Item) -> DueJob:
     )
 
 
-def _spending(item: Item) -> Spending:
-    usage = Usage(**{name: int(item.get(name, 0)) for name in asdict(Usage())})
-    return Spending(usage, item.get("cost_usd", Decimal(0)), int(item.get("unpriced_calls", 0)))
-
-
 def _step(item: Item) -> FinishedStep:
     return FinishedStep(
         name=item["sk"].split("#", 2)[2],
@@ -631,7 +615,7 @@ def _step(item: Item) -> FinishedStep:
         prompt_version=item["prompt_version"],
         started_at=item["started_at"],
         finished_at=item["finished_at"],
-        spending=_spending(item),
+        spending=spending_of(item),
     )
 
 
@@ -648,7 +632,7 @@ def _job(items: list[Item]) -> Job:
         started_at=meta.get("started_at"),
         finished_at=meta.get("finished_at"),
         attempts=int(meta["claim"]),
-        spending=_spending(meta),
+        spending=spending_of(meta),
         error=JobError(**meta["error"]) if "error" in meta else None,
         metadata=next((item["metadata"] for item in others if item["sk"] == "METADATA"), {}),
         steps=tuple(_step(item) for item in others if item["sk"].startswith("STEP#")),

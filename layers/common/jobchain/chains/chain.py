@@ -121,6 +121,7 @@ class Chain:
     """A recipe: what it takes, and its steps in their order."""
 
     name: str
+    description: str
     payload: type[Payload]
     steps: tuple[Step, ...]
 

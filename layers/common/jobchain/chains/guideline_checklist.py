@@ -73,6 +73,7 @@ def _read_diagram(answer: DiagramAnswer) -> JsonValue:
 
 GUIDELINE_CHECKLIST = Chain(
     name="guideline_checklist",
+    description="Summarizes a guideline, makes a checklist of it and a diagram of that.",
     payload=GuidelinePayload,
     steps=(
         Step(

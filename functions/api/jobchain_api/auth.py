@@ -1,0 +1,72 @@
+"""Who a request comes from."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+
+from jobchain.errors import Unauthorized
+from jobchain.keys import MAX_LENGTH, ApiKey, KeyRepository, hashed
+from jobchain.limits import NO_LIMITS, Limits
+from jobchain.model import Clock
+
+LOCAL_TENANT = "local"
+"""The one tenant of a deployment without keys."""
+
+# A key that was revoked is refused everywhere within a minute, the time of a request included.
+_KNOWN_FOR_SECONDS = 50
+_MAX_KNOWN = 1000
+
+_BEARER = re.compile(rf"bearer +([\x21-\x7e]{{1,{MAX_LENGTH}}})", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The tenant that a request comes from, and what it may do."""
+
+    tenant: str
+    limits: Limits = NO_LIMITS
+    operator: bool = False
+
+
+Authenticate = Callable[[str], Caller]
+"""Tells the caller by a request's header `Authorization`. Raises Unauthorized, Unavailable."""
+
+
+def everybody(_authorization: str) -> Caller:
+    """Lets everybody in, as the one tenant that there is."""
+    return Caller(LOCAL_TENANT, operator=True)
+
+
+class ApiKeys:
+    """Lets in who sends a key that is stored and holds."""
+
+    def __init__(self, keys: KeyRepository, clock: Clock) -> None:
+        self._keys = keys
+        self._clock = clock
+        # A key that is not stored is never remembered: it may be made the next moment.
+        self._known = lru_cache(_MAX_KNOWN)(self._find)
+
+    def __call__(self, authorization: str) -> Caller:
+        """The caller whose key the header holds. Raises Unauthorized, Unavailable."""
+        sent = _BEARER.fullmatch(authorization.strip())
+        if sent is None:
+            raise Unauthorized("send an API key, in the header `Authorization: Bearer <key>`")
+        now = self._clock()
+        api_key = self._known(hashed(sent[1]), _period(now))
+        if api_key.revoked_at:
+            raise Unauthorized("the API key is revoked: ask for another")
+        if api_key.is_over(now):
+            raise Unauthorized("the API key has expired: ask for another")
+        return Caller(api_key.tenant, api_key.limits, api_key.operator)
+
+    def _find(self, digest: str, _period: int) -> ApiKey:
+        api_key = self._keys.find(digest)
+        if api_key is None:
+            raise Unauthorized("the API key is not known: see that all of it is sent, as it was shown")
+        return api_key
+
+
+def _period(now: datetime) -> int:
+    return int(now.timestamp() // _KNOWN_FOR_SECONDS)
