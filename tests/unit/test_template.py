@@ -16,9 +16,13 @@ Template = dict[str, Any]
 
 RUN_JOBS = {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"}
 ALLOWED_ACTIONS = {
-    "ApiFunction": {*RUN_JOBS, "dynamodb:DeleteItem", "sqs:SendMessage", "sqs:GetQueueAttributes"},
+    "ApiFunction": {
+        *RUN_JOBS,
+        *("dynamodb:BatchGetItem", "dynamodb:DeleteItem", "sqs:SendMessage", "sqs:GetQueueAttributes"),
+    },
     "SweeperFunction": {"dynamodb:Query", "dynamodb:UpdateItem", "sqs:SendMessage"},
     "WorkerFunction": {*RUN_JOBS, "sqs:SendMessage", "secretsmanager:GetSecretValue"},
+    "WebFunction": set(),
 }
 FUNCTIONS = sorted(ALLOWED_ACTIONS)
 SETTINGS = {
@@ -45,7 +49,7 @@ def many(value: Any) -> list[Any]:
 
 
 def statements(template: Template, function: str) -> Iterator[dict[str, Any]]:
-    for policy in properties(template, function)["Policies"]:
+    for policy in properties(template, function).get("Policies", []):
         yield from policy["Statement"]
 
 
@@ -60,7 +64,7 @@ def ours(template: Template, function: str) -> set[str]:
 def handlers(template: Template, monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType]:
     """Each function's handler module, with the variables that the template gives it."""
     for name in {name for function in FUNCTIONS for name in ours(template, function)}:
-        monkeypatch.setenv(name, "1")
+        monkeypatch.setenv(name, "api_key" if name == "AUTH_MODE" else "1")
     modules = {name: properties(template, name)["Handler"].rpartition(".")[0] for name in FUNCTIONS}
     return {name: importlib.import_module(module) for name, module in modules.items()}
 
@@ -130,6 +134,7 @@ class TestTheTable:
             "table": ["pk", "sk"],
             "recent": ["tenant", "created_at_id"],
             "due": ["due_shard", "due_at"],
+            "unfinished": ["tenant", "due_at"],
         }
 
     def test_defines_the_keys_attributes_and_no_others(self, template: Template) -> None:
@@ -173,7 +178,8 @@ class TestAFunction:
     def test_may_do_it_to_one_table_one_queue_and_one_secret(self, template: Template, function: str) -> None:
         allowed = (
             {"Fn::GetAtt": ["JobTable", "Arn"]},
-            {"Fn::Sub": "${JobTable.Arn}/index/due"},
+            *({"Fn::Sub": f"${{JobTable.Arn}}/index/{index}"} for index in ("due", "recent", "unfinished")),
+            {"Fn::GetAtt": ["DeadLetterQueue", "Arn"]},
             {"Fn::GetAtt": ["JobQueue", "Arn"]},
             # Secrets Manager ends the name in six characters of its own.
             {
@@ -189,10 +195,10 @@ class TestAFunction:
     def test_is_given_the_variables_that_its_settings_read(
         self, template: Template, function: str, handlers: dict[str, ModuleType]
     ) -> None:
-        settings = getattr(handlers[function], SETTINGS[function])
+        read = fields(getattr(handlers[function], SETTINGS[function])) if function in SETTINGS else ()
 
         # A key's value never stands in a template.
-        assert ours(template, function) == {field.name.upper() for field in fields(settings)} - {"OPENAI_API_KEY"}
+        assert ours(template, function) == {field.name.upper() for field in read} - {"OPENAI_API_KEY"}
 
     def test_has_a_handler_where_the_template_says(self, template: Template, function: str) -> None:
         code = ROOT / properties(template, function)["CodeUri"]
@@ -245,6 +251,13 @@ def test_what_somebody_must_look_at_raises_an_alarm(template: Template, alarm: s
 def test_the_api_gives_up_before_the_gateway_does(template: Template) -> None:
     # https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-execution-service-limits-table.html
     assert properties(template, "ApiFunction")["Timeout"] < 29
+
+
+def test_every_page_and_what_it_loads_is_served_by_the_web_function(template: Template) -> None:
+    routes = {event["Properties"]["Path"] for event in properties(template, "WebFunction")["Events"].values()}
+    pages = (ROOT / "functions" / "web" / "jobchain_web" / "static").glob("*.html")
+
+    assert routes == {*(f"/{page.stem}" for page in pages), "/assets/{proxy+}"}
 
 
 def test_the_layer_has_no_python_folder_which_sam_would_double(template: Template) -> None:

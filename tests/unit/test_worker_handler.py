@@ -20,14 +20,19 @@ from jobchain.errors import SettingsError, TransientModelError
 from jobchain.settings import load_settings
 from jobchain_worker.consumer import Consumer
 
-FUNCTIONS = {"jobchain_api": "ApiFunction", "jobchain_worker": "WorkerFunction", "jobchain_sweeper": "SweeperFunction"}
+FUNCTIONS = {
+    "jobchain_api": "ApiFunction",
+    "jobchain_sweeper": "SweeperFunction",
+    "jobchain_web": "WebFunction",
+    "jobchain_worker": "WorkerFunction",
+}
 
 
 def environment(template: dict[str, Any], function: str) -> dict[str, str]:
     """The variables that the template gives to a function, each with a value that will do."""
     own = template["Resources"][function]["Properties"]["Environment"]["Variables"]
     names = {*template["Globals"]["Function"]["Environment"]["Variables"], *own} - {"LOG_LEVEL"}
-    return dict.fromkeys(names, "1")
+    return {**dict.fromkeys(names, "1"), **({"AUTH_MODE": "api_key"} if "AUTH_MODE" in names else {})}
 
 
 def import_anew(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
@@ -128,6 +133,8 @@ class TestTheModule:
         ("jobchain_api", "openai"),
         ("jobchain_api", "jobchain_worker"),
         ("jobchain_api", "moto"),
+        ("jobchain_web", "boto3"),
+        ("jobchain_web", "pydantic"),
         ("jobchain_worker", "jobchain_api"),
         ("jobchain_worker", "moto"),
     ],

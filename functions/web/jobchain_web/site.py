@@ -1,0 +1,158 @@
+"""A static server behind API Gateway: a table of files that is made once, and nothing beyond it."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+_PAGE_TYPE = "text/html; charset=utf-8"
+_ASSET_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".mjs": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".txt": "text/plain; charset=utf-8",
+}
+_METHODS = ("GET", "HEAD")
+
+_POLICY = {
+    "default-src": "'none'",
+    "script-src": "'self'",
+    "style-src": "'self'",
+    "img-src": "'self' data:",
+    "connect-src": "'self'",
+    "font-src": "'self'",
+    "base-uri": "'none'",
+    "form-action": "'none'",
+    "frame-ancestors": "'none'",
+}
+# What a page needs instead.
+_PAGE_POLICIES = {
+    "/redoc": {
+        # ReDoc's search runs in a worker that it makes out of its own text.
+        "worker-src": "blob:",
+        # It fills style elements by script, which is allowed, but has to add them first: these are the empty one, and
+        # the one of its scroll bars. For a new version, a browser's console names the hash that is missing.
+        "style-src": "'self' 'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=' "
+        "'sha256-QMIg+bpjm3JdElJ388KYke01izlUW0UoNOeKjpMxdgc='",
+    }
+}
+
+_ASK_AGAIN = "no-cache"
+_FOR_EVER = "public, max-age=31536000, immutable"
+
+Response = dict[str, Any]
+
+
+class _File:
+    """One file of the site, read when it is first asked for."""
+
+    def __init__(
+        self, path: Path, content_type: str, cache_control: str, policy: Mapping[str, str] | None = None
+    ) -> None:
+        self._path = path
+        self._content_type = content_type
+        self._cache_control = cache_control
+        self._policy = {**_POLICY, **(policy or {})}
+
+    @cached_property
+    def text(self) -> str:
+        return self._path.read_text(encoding="utf-8")
+
+    @cached_property
+    def headers(self) -> Mapping[str, str]:
+        """All but what the gateway adds; a 304 has the same."""
+        return {
+            "Content-Type": self._content_type,
+            "ETag": f'"{hashlib.sha256(self.text.encode()).hexdigest()[:32]}"',
+            "Cache-Control": self._cache_control,
+            "Vary": "Accept-Encoding",  # the gateway compresses
+            "Content-Security-Policy": "; ".join(f"{name} {sources}" for name, sources in self._policy.items()),
+            "Referrer-Policy": "no-referrer",
+            "X-Content-Type-Options": "nosniff",
+        }
+
+
+class Site:
+    """The files of a folder: `name.html` is the page `/name`, all else of a known type is below `/assets/`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._files = {**dict(_pages(folder)), **dict(_assets(folder))}
+
+    @property
+    def paths(self) -> list[str]:
+        """All that there is."""
+        return sorted(self._files)
+
+    def answer(self, event: Mapping[str, Any]) -> Response:
+        """Answers one request; both have the form of API Gateway's proxy integration."""
+        path, method = _path(event), event["httpMethod"]
+        if (file := self._files.get(path)) is None:
+            detail = "no file has this path"
+            return _problem(event, HTTPStatus.NOT_FOUND, "path-not-found", "There is no such path", detail)
+        if method not in _METHODS:
+            return _method_not_allowed(event)
+        if event["path"].endswith("/"):
+            # From here a page's links, which are relative, would lead one folder too deep.
+            return _response(HTTPStatus.PERMANENT_REDIRECT, {"Location": f"../{path.rpartition('/')[2]}"})
+        if _has(event, file.headers["ETag"]):
+            return _response(HTTPStatus.NOT_MODIFIED, file.headers)
+        return _response(HTTPStatus.OK, file.headers, file.text if method == "GET" else "")
+
+
+def _pages(folder: Path) -> Iterator[tuple[str, _File]]:
+    for file in folder.glob("*.html"):
+        path = f"/{file.stem}"
+        yield path, _File(file, _PAGE_TYPE, _ASK_AGAIN, _PAGE_POLICIES.get(path))
+
+
+def _assets(folder: Path) -> Iterator[tuple[str, _File]]:
+    for file in folder.rglob("*"):
+        if content_type := _ASSET_TYPES.get(file.suffix):
+            name = file.relative_to(folder)
+            # The folder of what is vendored bears its version, so that it never changes.
+            cache_control = _FOR_EVER if name.parts[0] == "vendor" else _ASK_AGAIN
+            yield f"/assets/{name.as_posix()}", _File(file, content_type, cache_control)
+
+
+def _path(event: Mapping[str, Any]) -> str:
+    """The path without what the API's URL begins with.
+
+    `event["path"]` begins with a custom domain's base path, the route that has matched does not.
+    """
+    rest = (event["pathParameters"] or {}).get("proxy", "")
+    return str(event["resource"]).replace("{proxy+}", rest)
+
+
+def _has(event: Mapping[str, Any], etag: str) -> bool:
+    """Whether the caller has this very version."""
+    headers = event["headers"] or {}
+    known: str = next((value for name, value in headers.items() if name.lower() == "if-none-match"), "")
+    return known.strip() == "*" or etag in known
+
+
+def _method_not_allowed(event: Mapping[str, Any]) -> Response:
+    allowed = ", ".join(_METHODS)
+    detail = f"this path answers to {allowed}"
+    response = _problem(event, HTTPStatus.METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed", detail)
+    response["headers"]["Allow"] = allowed
+    return response
+
+
+def _problem(event: Mapping[str, Any], status: HTTPStatus, kind: str, title: str, detail: str) -> Response:
+    """An RFC 9457 problem, as the api function's are."""
+    body = {
+        "type": f"urn:jobchain:problem:{kind}",
+        "title": title,
+        "status": status.value,
+        "detail": detail,
+        "request_id": event["requestContext"]["requestId"],
+    }
+    return _response(status, {"Content-Type": "application/problem+json"}, json.dumps(body))
+
+
+def _response(status: HTTPStatus, headers: Mapping[str, str], body: str = "") -> Response:
+    return {"statusCode": status.value, "headers": dict(headers), "body": body}

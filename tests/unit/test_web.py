@@ -1,0 +1,284 @@
+"""The web function: the pages' files and nothing else, under a policy that lets a page load only what is ours."""
+
+import io
+import json
+import re
+import sys
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from jobchain_web import handler
+from jobchain_web.site import Site
+from tests.conftest import ROOT
+from tests.fakes import FakeContext
+
+FOLDER = ROOT / "functions" / "web" / "jobchain_web" / "static"
+SITE = Site(FOLDER)
+PAGES = sorted(f"/{page.stem}" for page in FOLDER.glob("*.html"))
+ASSETS = [path for path in SITE.paths if path not in PAGES]
+OWN = [path for path in ASSETS if "/vendor/" not in path]
+VENDORED = [path for path in ASSETS if "/vendor/" in path]
+SAMPLE: dict[str, Any] = json.loads((ROOT / "events" / "web_docs.json").read_text())
+MAX_LAMBDA_ANSWER = 6 * 1024 * 1024
+"""Bytes: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
+
+
+def event(path: str, method: str = "GET", headers: dict[str, str] | None = None) -> dict[str, Any]:
+    """What the gateway makes of a request for `path`."""
+    changed = {**SAMPLE, "resource": path, "path": path, "httpMethod": method, "headers": headers or {}}
+    if path.startswith("/assets/"):
+        proxy = {"proxy": path.removeprefix("/assets/")}
+        changed |= {"resource": "/assets/{proxy+}", "pathParameters": proxy}
+    return changed
+
+
+def get(path: str, method: str = "GET", **headers: str) -> dict[str, Any]:
+    return SITE.answer(event(path, method, {name.replace("_", "-"): value for name, value in headers.items()}))
+
+
+def policy(path: str) -> dict[str, list[str]]:
+    """The directives of a file's Content-Security-Policy, with their sources."""
+    directives = (part.split() for part in get(path)["headers"]["Content-Security-Policy"].split(";"))
+    return {name: sources for name, *sources in directives}
+
+
+def problem(response: dict[str, Any], kind: str) -> dict[str, Any]:
+    """The body of an answer that has to be a problem."""
+    body: dict[str, Any] = json.loads(response["body"])
+    assert response["headers"]["Content-Type"] == "application/problem+json"
+    assert body["type"] == f"urn:jobchain:problem:{kind}"
+    assert body["status"] == response["statusCode"]
+    assert body["request_id"] == SAMPLE["requestContext"]["requestId"]
+    assert body["title"]
+    assert body["detail"]
+    return body
+
+
+class Page(HTMLParser):
+    """What a page is made of."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.html: str = get(path)["body"]
+        self.lang: str | None = None
+        self.title = ""
+        self.links: list[str] = []
+        self.inline: list[str] = []
+        self._open = ""
+        self.feed(self.html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._open = tag
+        values = dict(attrs)
+        self.lang = values.get("lang") or self.lang
+        self.links += [value for name, value in attrs if name in ("src", "href") and value]
+        self.inline += [name for name in values if name == "style" or name.startswith("on")]
+
+    def handle_data(self, data: str) -> None:
+        if self._open == "title":
+            self.title += data.strip()
+        if self._open in ("script", "style") and data.strip():
+            self.inline.append(data)
+
+    def handle_endtag(self, tag: str) -> None:
+        self._open = ""
+
+
+def test_there_is_a_page_for_each_way_to_read_the_contract() -> None:
+    assert {"/docs", "/redoc"} <= set(PAGES)
+
+
+@pytest.mark.parametrize("path", PAGES)
+class TestAPage:
+    def test_is_html_that_is_asked_for_again_each_time(self, path: str) -> None:
+        response = get(path)
+
+        assert response["statusCode"] == 200
+        assert response["headers"]["Content-Type"] == "text/html; charset=utf-8"
+        assert response["headers"]["Cache-Control"] == "no-cache"
+        assert response["body"].startswith("<!doctype html>")
+
+    def test_says_its_title_and_its_language(self, path: str) -> None:
+        assert Page(path).title
+        assert Page(path).lang == "en"
+
+    def test_has_no_script_and_no_style_in_it(self, path: str) -> None:
+        assert Page(path).inline == []
+
+    def test_loads_files_that_are_there_by_relative_paths(self, path: str) -> None:
+        links = [link for link in Page(path).links if link != "openapi.json"]
+
+        assert links
+        assert {f"/{link}" for link in links} <= set(ASSETS)
+
+    def test_may_load_and_run_only_what_is_ours(self, path: str) -> None:
+        allowed = policy(path)
+
+        assert allowed["default-src"] == ["'none'"]
+        assert allowed["script-src"] == ["'self'"]
+        assert allowed["connect-src"] == ["'self'"]
+        assert allowed["img-src"] == ["'self'", "data:"]
+        assert "'unsafe-inline'" not in allowed["style-src"]
+        assert all(allowed[name] == ["'none'"] for name in ("base-uri", "form-action", "frame-ancestors"))
+
+    def test_moves_from_its_path_with_a_slash(self, path: str) -> None:
+        # Some gateways take both for the same route; relative links would lead astray from there.
+        response = SITE.answer({**event(path), "path": f"{path}/"})
+
+        assert response["statusCode"] == 308
+        assert response["headers"]["Location"] == f"..{path}"
+
+
+@pytest.mark.parametrize("path", ASSETS)
+class TestAnAsset:
+    def test_has_its_files_text(self, path: str) -> None:
+        assert get(path)["statusCode"] == 200
+        assert get(path)["body"] == (FOLDER / path.removeprefix("/assets/")).read_text(encoding="utf-8")
+
+    def test_says_what_it_is(self, path: str) -> None:
+        types = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".txt": "text/plain"}
+
+        assert get(path)["headers"]["Content-Type"].partition(";")[0] == types[Path(path).suffix]
+
+    def test_fits_into_an_answer_of_lambda(self, path: str) -> None:
+        assert len(json.dumps(get(path))) < MAX_LAMBDA_ANSWER
+
+
+@pytest.mark.parametrize("path", VENDORED)
+class TestAVendoredFile:
+    def test_may_be_kept_for_ever_as_its_path_has_its_version(self, path: str) -> None:
+        assert get(path)["headers"]["Cache-Control"] == "public, max-age=31536000, immutable"
+        assert re.search(r"-\d+\.\d+\.\d+/", path)
+
+    def test_is_of_the_version_that_is_locked(self, path: str) -> None:
+        lock = json.loads((ROOT / "functions" / "web" / "package-lock.json").read_text())
+        package, _, version = path.split("/")[3].rpartition("-")
+
+        assert lock["packages"][f"node_modules/{package}"]["version"] == version
+
+    def test_asks_for_nothing_that_is_not_there(self, path: str) -> None:
+        body = get(path)["body"]
+
+        assert not re.search(r"^(//|/\*)# sourceMappingURL=", body, re.MULTILINE)
+        assert "cdn.redoc.ly" not in body
+
+
+def test_our_own_files_are_asked_for_again_each_time() -> None:
+    assert {get(path)["headers"]["Cache-Control"] for path in OWN} == {"no-cache"}
+
+
+@pytest.mark.parametrize("package", sorted({path.rpartition("/")[0] for path in VENDORED}))
+def test_a_vendored_package_has_its_licence(package: str) -> None:
+    assert f"{package}/LICENSE.txt" in VENDORED
+
+
+@pytest.mark.parametrize("path", SITE.paths)
+class TestAnyFile:
+    def test_is_told_apart_from_all_others(self, path: str) -> None:
+        tags = [get(other)["headers"]["ETag"] for other in SITE.paths]
+
+        assert tags.count(get(path)["headers"]["ETag"]) == 1
+
+    def test_is_not_guessed_at_nor_told_about(self, path: str) -> None:
+        headers = get(path)["headers"]
+
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Referrer-Policy"] == "no-referrer"
+
+    def test_is_not_sent_to_somebody_who_has_it(self, path: str) -> None:
+        whole = get(path)
+        repeated = get(path, If_None_Match=whole["headers"]["ETag"])
+
+        assert repeated == {**whole, "statusCode": 304, "body": ""}
+
+    def test_has_the_same_head_without_its_text(self, path: str) -> None:
+        assert get(path, "HEAD") == {**get(path), "body": ""}
+
+    @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+    def test_refuses_other_methods(self, path: str, method: str) -> None:
+        response = get(path, method)
+
+        assert response["statusCode"] == 405
+        assert response["headers"]["Allow"] == "GET, HEAD"
+        problem(response, "method-not-allowed")
+
+
+@pytest.mark.parametrize("known", ["*", 'W/{etag}, "other"', '"other", {etag}'])
+def test_any_form_of_if_none_match_is_understood(known: str) -> None:
+    etag = get("/docs")["headers"]["ETag"]
+
+    assert get("/docs", if_none_match=known.format(etag=etag))["statusCode"] == 304
+
+
+def test_another_version_is_replaced() -> None:
+    assert get("/docs", If_None_Match='"other"')["statusCode"] == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/assets/",
+        "/assets/docs.html",
+        "/assets/docs.js/",
+        "/assets/nothing.js",
+        "/assets/vendor",
+        "/assets/../docs.html",
+        "/assets/../handler.py",
+        "/assets/vendor/../docs.js",
+        "/assets/..%2Fhandler.py",
+        "/assets//etc/passwd",
+        "/assets/docs.js\x00",
+        "/nothing",
+        "/docs.html",
+        "/",
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_nothing_else_is_there(path: str, method: str) -> None:
+    response = get(path, method)
+
+    assert response["statusCode"] == 404
+    problem(response, "path-not-found")
+
+
+def test_only_files_of_known_types_are_served(tmp_path: Path) -> None:
+    for name in ("page.html", "page.js", ".DS_Store", "page.js.bak", "notes.md"):
+        (tmp_path / name).write_text(name)
+    (tmp_path / "vendor").mkdir()
+    (tmp_path / "vendor" / "demo.html").write_text("no page of ours")
+
+    assert Site(tmp_path).paths == ["/assets/page.js", "/page"]
+
+
+def test_only_the_search_of_redoc_may_start_a_worker() -> None:
+    assert {path for path in SITE.paths if "worker-src" in policy(path)} == {"/redoc"}
+
+
+def test_a_base_path_of_a_custom_domain_changes_nothing() -> None:
+    assert SITE.answer({**event("/docs"), "path": "/base/docs"}) == get("/docs")
+
+
+class TestTheHandler:
+    @pytest.fixture
+    def log(self) -> Iterator[io.StringIO]:
+        """What the function has logged."""
+        log = io.StringIO()
+        handler.logger.registered_handler.setStream(log)  # type: ignore[attr-defined]
+        yield log
+        handler.logger.registered_handler.setStream(sys.stdout)  # type: ignore[attr-defined]
+
+    def test_answers_its_sample(self) -> None:
+        assert handler.lambda_handler(SAMPLE, cast(LambdaContext, FakeContext())) == get("/docs")
+
+    def test_logs_one_line_without_the_path_which_is_the_callers(self, log: io.StringIO) -> None:
+        handler.lambda_handler(event("/assets/private"), cast(LambdaContext, FakeContext()))
+
+        line = json.loads(log.getvalue())
+        assert (line["method"], line["status"]) == ("GET", 404)
+        assert line["request_id"] == SAMPLE["requestContext"]["requestId"]
+        assert "private" not in log.getvalue()
