@@ -1,4 +1,4 @@
-"""`python -m local demo|dev|logs`: the embedded stack from the command line, run from the project's root."""
+"""`python -m local demo|dev|logs|openapi`: the embedded stack from the command line, run from the project's root."""
 
 import argparse
 import os
@@ -35,6 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     dev = commands.add_parser("dev", help="run the stack until Ctrl-C, with changed code taken over")
     dev.add_argument("--port", type=int, default=4566, help="on 127.0.0.1 (default: %(default)s, else a free one)")
     commands.add_parser("logs", help="follow the functions' logs of the stack that `dev` runs")
+    commands.add_parser("openapi", help="print the HTTP contract, as /openapi.json answers it")
     return parser
 
 
@@ -50,6 +51,10 @@ def _run(options: argparse.Namespace) -> int:
                 dev.run(root, options.port, _say)
             case "logs":
                 dev.follow_logs(root, _say)
+            case "openapi":
+                from local import openapi  # noqa: PLC0415 - the others need no web framework
+
+                sys.stdout.write(openapi.document())
     except LocalError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -70,7 +70,7 @@ class StackFile:
 def run(root: Path, port: int, say: Callable[[str], None]) -> None:
     """Run the stack of the project in `root` until an exception, such as KeyboardInterrupt, ends it.
 
-    Raises AlreadyRunning, StackEnded, and what `LocalStack.start` raises.
+    Raises AlreadyRunning, StackEnded, SettingsError, and what `LocalStack.start` raises.
     """
     folder = root / ".local"
     folder.mkdir(exist_ok=True)
@@ -82,10 +82,11 @@ def run(root: Path, port: int, say: Callable[[str], None]) -> None:
     if port not in (0, free):
         say(f"Port {port} is taken, so this stack uses {free}.")
     template = root / "template.yaml"
-    with LocalStack.start(Settings.load(root), template=template, folder=folder, port=free, reload=True) as stack:
+    settings = Settings.load(root)
+    with LocalStack.start(settings, template=template, folder=folder, port=free, reload=True) as stack:
         try:
             file.write(stack)
-            say(_welcome(stack))
+            say(welcome(stack.api_url, stack.endpoint_url, stack.llm_base_url or "OpenAI", settings.needs_key))
             _watch(stack, template, file, say)
         finally:
             file.remove()
@@ -130,16 +131,19 @@ def _redeploy(stack: LocalStack, say: Callable[[str], None]) -> LocalStack:
     return stack
 
 
-def _welcome(stack: LocalStack) -> str:
-    model = stack.llm_base_url or "OpenAI"
+def welcome(api_url: str, endpoint_url: str, model: str, needs_key: bool) -> str:
+    """What a developer is told once the stack is up."""
     body = '{"input_text": "Passwords must have 12 characters. Users should not reuse them."}'
+    key = '-H "Authorization: Bearer $KEY" ' if needs_key else ""
     return "\n".join(
         [
-            f"API       {stack.api_url}",
-            f"AWS       {stack.endpoint_url}",
+            f"API       {api_url}",
+            f"AWS       {endpoint_url}",
             f"Model     {model}",
+            *(["Keys      on: make one in another terminal, as below"] if needs_key else []),
             "",
-            f"  curl -s {stack.api_url}/jobs -H 'Content-Type: application/json' -d '{body}'",
+            *(["  KEY=$(make key TENANT=me)"] if needs_key else []),
+            f"  curl -s {api_url}/jobs {key}-H 'Content-Type: application/json' -d '{body}'",
             "",
             "Changed code and a changed template.yaml are taken over.",
             "`make logs` shows the logs, Ctrl-C stops.",

@@ -7,6 +7,14 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
+from local.errors import LocalError
+
+AUTH_MODES = ("none", "api_key")
+
+
+class SettingsError(LocalError):
+    """A setting can't be used; says which, and what it can be."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -25,20 +33,33 @@ class Settings:
     def offline(self) -> bool:
         return not self.openai_api_key and not self.openai_base_url
 
+    @property
+    def needs_key(self) -> bool:
+        """Whether callers of the local stack need an API key."""
+        return self.auth_mode == "api_key"
+
     @classmethod
     def of(cls, values: Mapping[str, str | None]) -> "Settings":
+        """The settings that variables hold. Raises SettingsError."""
+
         def value(name: str) -> str:
             return (values.get(name) or "").strip()
 
+        auth_mode = value("AUTH_MODE")
+        if auth_mode not in ("", *AUTH_MODES):
+            raise SettingsError(f"AUTH_MODE is {auth_mode!r}: set it to {' or '.join(AUTH_MODES)}, or leave it out")
         return cls(
             openai_api_key=value("OPENAI_API_KEY"),
             openai_base_url=value("OPENAI_BASE_URL"),
             openai_model=value("OPENAI_MODEL"),
             lambda_endpoint_url=value("LAMBDA_AWS_ENDPOINT_URL"),
-            auth_mode=value("AUTH_MODE"),
+            auth_mode=auth_mode,
         )
 
     @classmethod
     def load(cls, folder: Path) -> "Settings":
-        """The environment over `.env` in a folder, so that an empty `OPENAI_API_KEY=` overrules the file."""
+        """The environment over `.env` in a folder, so that an empty `OPENAI_API_KEY=` overrules the file.
+
+        Raises SettingsError.
+        """
         return cls.of({**dotenv_values(folder / ".env"), **os.environ})

@@ -2,8 +2,7 @@
 
 import io
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,11 +15,10 @@ from jobchain.model import Claim, FinishedStep, JobError, Spending
 from jobchain.model import Job as StoredJob
 from jobchain.queue import JobQueue
 from jobchain.repository import JobRepository
-from jobchain_api.app import create_app
-from jobchain_api.auth import Authenticate, everybody
 from jobchain_api.service import JobService
 from tests.conftest import TABLE, Items, Messages, make_service
-from tests.fakes import FakeClock, FakeContext
+from tests.fakes import FakeClock
+from tests.gateway import Api
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -28,49 +26,6 @@ if TYPE_CHECKING:
 
 TEXT = "Passwords must be long."
 LEASE = timedelta(minutes=5)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """An answer as the gateway gets it."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: Any
-
-
-class Api:
-    """Calls the app as the gateway does."""
-
-    def __init__(self, service: JobService, logger: Logger, authenticate: Authenticate = everybody) -> None:
-        self._app = create_app(service, authenticate, logger)
-
-    def __call__(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Answer:
-        sent = body if isinstance(body, str) or body is None else json.dumps(body)
-        response = self._app.resolve(_event(method, path, sent, headers or {}), FakeContext())  # type: ignore[arg-type]
-        text = response["body"]
-        return Answer(
-            response["statusCode"],
-            {name: values[0] for name, values in response["multiValueHeaders"].items()},
-            json.loads(text) if text else None,
-        )
-
-
-def _event(method: str, path: str, body: str | None, headers: Mapping[str, str]) -> dict[str, Any]:
-    return {
-        "resource": "/{proxy+}",
-        "path": path,
-        "httpMethod": method,
-        "headers": dict(headers),
-        "multiValueHeaders": {name: [value] for name, value in headers.items()},
-        "queryStringParameters": None,
-        "multiValueQueryStringParameters": None,
-        "pathParameters": {"proxy": path.removeprefix("/")},
-        "stageVariables": None,
-        "requestContext": {"requestId": "request-1", "path": f"/v1{path}", "stage": "v1"},
-        "body": body,
-        "isBase64Encoded": False,
-    }
 
 
 @pytest.fixture
@@ -121,6 +76,16 @@ class TestCreatingAJob:
 
         expected = str(int((clock() + timedelta(days=30)).timestamp()))
         assert [item["expires_at"]["N"] for item in items.all()] == [expected] * 3
+
+
+@pytest.mark.parametrize(
+    "body", [[], [{"input_text": TEXT}], [{"input_text": "a"}, {"input_text": "b"}], "null", '"a"', "1"]
+)
+def test_a_body_that_is_no_object_makes_no_job(api: Api, items: Items, body: object) -> None:
+    answer = api("POST", "/jobs", body)
+
+    assert (answer.status, answer.body["errors"]) == (422, {"body": "must be a JSON object"})
+    assert items.all() == []
 
 
 class TestAnIdempotencyKey:

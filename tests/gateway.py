@@ -1,0 +1,60 @@
+"""Calls the api function's app as API Gateway does, without any HTTP."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from aws_lambda_powertools import Logger
+
+from jobchain_api.app import create_app
+from jobchain_api.auth import Authenticate, everybody
+from jobchain_api.service import JobService
+from tests.fakes import FakeContext
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer as the gateway gets it."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: Any
+
+
+class Api:
+    """The app, and callers of it."""
+
+    def __init__(self, service: JobService, logger: Logger, authenticate: Authenticate = everybody) -> None:
+        self._app = create_app(service, authenticate, logger)
+
+    def __call__(self, method: str, url: str, body: object = None, headers: Mapping[str, str] | None = None) -> Answer:
+        """The answer to a request; a body that is no text is sent as JSON."""
+        sent = body if isinstance(body, str) or body is None else json.dumps(body, ensure_ascii=False)
+        response = self._app.resolve(_event(method, url, sent, headers or {}), FakeContext())  # type: ignore[arg-type]
+        text = response["body"]
+        return Answer(
+            response["statusCode"],
+            {name: values[0] for name, values in response["multiValueHeaders"].items()},
+            json.loads(text) if text else None,
+        )
+
+
+def _event(method: str, url: str, body: str | None, headers: Mapping[str, str]) -> dict[str, Any]:
+    parts = urlsplit(url)
+    query = parse_qs(parts.query, keep_blank_values=True)
+    return {
+        "resource": "/{proxy+}",
+        "path": parts.path,
+        "httpMethod": method,
+        "headers": dict(headers),
+        "multiValueHeaders": {name: [value] for name, value in headers.items()},
+        "queryStringParameters": {name: values[-1] for name, values in query.items()} or None,
+        "multiValueQueryStringParameters": query or None,
+        "pathParameters": {"proxy": parts.path.removeprefix("/")},
+        "stageVariables": None,
+        "requestContext": {"requestId": "request-1", "path": f"/v1{parts.path}", "stage": "v1"},
+        "body": body,
+        "isBase64Encoded": False,
+    }

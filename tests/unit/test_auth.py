@@ -1,0 +1,193 @@
+"""Who is let in by the header `Authorization`."""
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jobchain.errors import Unauthorized, Unavailable
+from jobchain.keys import MAX_LENGTH, ApiKey, KeyRepository, hashed
+from jobchain.limits import Limits
+from jobchain_api.auth import ApiKeys, Caller, everybody
+from tests.conftest import TABLE
+from tests.fakes import FakeClock
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+LIMITS = Limits(jobs_per_minute=3)
+
+
+class Keys(KeyRepository):
+    """Notes each look-up."""
+
+    def __init__(self, client: "DynamoDBClient", clock: FakeClock) -> None:
+        super().__init__(client, TABLE, clock)
+        self.asked: list[str] = []
+
+    def find(self, digest: str) -> ApiKey | None:
+        self.asked.append(digest)
+        return super().find(digest)
+
+
+@pytest.fixture
+def keys(dynamodb: "DynamoDBClient", clock: FakeClock) -> Keys:
+    return Keys(dynamodb, clock)
+
+
+@pytest.fixture
+def authenticate(keys: Keys, clock: FakeClock) -> ApiKeys:
+    return ApiKeys(keys, clock)
+
+
+@pytest.fixture
+def secret(keys: Keys) -> str:
+    return keys.create("acme", "laptop", LIMITS)[0]
+
+
+def refused(authenticate: ApiKeys, secret: str) -> bool:
+    try:
+        authenticate(f"Bearer {secret}")
+    except Unauthorized:
+        return True
+    return False
+
+
+def test_a_key_says_whose_request_it_is_and_what_it_may_do(authenticate: ApiKeys, secret: str, keys: Keys) -> None:
+    operators, _ = keys.create("ours", "pager", operator=True)
+
+    assert authenticate(f"Bearer {secret}") == Caller("acme", LIMITS, operator=False)
+    assert authenticate(f"Bearer {operators}") == Caller("ours", operator=True)
+
+
+@pytest.mark.parametrize("header", ["bearer {}", "BEARER {}", "bEaReR    {}", "  Bearer {} ", "\tBearer {}\t"])
+def test_the_schemes_case_and_blanks_around_do_not_matter(authenticate: ApiKeys, secret: str, header: str) -> None:
+    assert authenticate(header.format(secret)).tenant == "acme"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        " ",
+        "Bearer",
+        "Bearer ",
+        "{}",
+        "Basic {}",
+        "Bearer{}",
+        "Bearer\t{}",
+        "Bearer: {}",
+        "Bearer {} {}",
+        "Bearer {},",
+        "Bearer Bearer {}",
+        "Bearer {}\x00",
+        "Bearer \x1b{}",
+        "Bearer {}\r\nX-Other: 1",
+        "Bearer {}\u017f",
+        "Bearer \udcff{}",
+        "Bearer " + "x" * 1_000_000,
+        "Bearer " + "x" * (MAX_LENGTH + 1),
+        "Bearer " + " " * 1_000_000,
+    ],
+)
+def test_anything_else_is_refused(authenticate: ApiKeys, secret: str, header: str) -> None:
+    with pytest.raises(Unauthorized) as refusal:
+        authenticate(header.replace("{}", secret))
+
+    assert secret not in str(refusal.value)
+
+
+@pytest.mark.parametrize("header", ["", "Basic {}", "Bearer {}\x00", "Bearer \u212a", "Bearer " + "x" * 1_000_000])
+def test_what_can_not_be_a_key_costs_no_look_up(authenticate: ApiKeys, secret: str, keys: Keys, header: str) -> None:
+    with pytest.raises(Unauthorized, match=r"Authorization: Bearer <key>"):
+        authenticate(header.replace("{}", secret))
+
+    assert keys.asked == []
+
+
+def test_every_character_of_a_key_counts(authenticate: ApiKeys, secret: str) -> None:
+    assert refused(authenticate, secret.swapcase())
+    assert refused(authenticate, secret[:-1])
+    assert refused(authenticate, secret + "A")
+    assert not refused(authenticate, secret)
+
+
+def test_the_look_up_sees_the_hash_alone(authenticate: ApiKeys, secret: str, keys: Keys) -> None:
+    authenticate(f"Bearer {secret}")
+
+    assert keys.asked == [hashed(secret)]
+
+
+class TestAKeyThatIsKnown:
+    def test_is_not_looked_up_with_each_request(self, authenticate: ApiKeys, secret: str, keys: Keys) -> None:
+        for _ in range(3):
+            authenticate(f"Bearer {secret}")
+
+        assert len(keys.asked) == 1
+
+    @pytest.mark.parametrize("offset", [0, 1, 25, 49])
+    def test_is_refused_within_a_minute_of_its_revocation(
+        self, authenticate: ApiKeys, secret: str, keys: Keys, clock: FakeClock, offset: int
+    ) -> None:
+        # given a key that was looked up at any time
+        clock.advance(timedelta(seconds=offset))
+        authenticate(f"Bearer {secret}")
+
+        # when it is revoked
+        keys.revoke(hashed(secret)[:12])
+        clock.advance(timedelta(seconds=50))
+
+        # then it is remembered for 50 seconds at most, which leaves 10 for requests that are under way
+        with pytest.raises(Unauthorized, match="revoked"):
+            authenticate(f"Bearer {secret}")
+
+    def test_is_refused_at_once_when_its_time_is_over(
+        self, authenticate: ApiKeys, keys: Keys, clock: FakeClock
+    ) -> None:
+        secret, _ = keys.create("acme", "short", valid_for=timedelta(seconds=5))
+        authenticate(f"Bearer {secret}")
+
+        clock.advance(timedelta(seconds=5))
+
+        with pytest.raises(Unauthorized, match="expired"):
+            authenticate(f"Bearer {secret}")
+        assert len(keys.asked) == 1
+
+    def test_is_let_in_though_the_table_does_not_answer_for_now(
+        self, authenticate: ApiKeys, secret: str, dynamodb: "DynamoDBClient"
+    ) -> None:
+        authenticate(f"Bearer {secret}")
+        dynamodb.delete_table(TableName=TABLE)
+
+        assert authenticate(f"Bearer {secret}").tenant == "acme"
+
+
+def test_a_process_that_never_saw_a_revoked_key_refuses_it_at_once(
+    authenticate: ApiKeys, secret: str, keys: Keys
+) -> None:
+    keys.revoke(hashed(secret)[:12])
+
+    with pytest.raises(Unauthorized, match="revoked"):
+        authenticate(f"Bearer {secret}")
+
+
+def test_a_key_that_is_not_known_is_looked_up_each_time_as_it_may_be_made_now(
+    authenticate: ApiKeys, keys: Keys
+) -> None:
+    assert refused(authenticate, "jc_unknown")
+    assert refused(authenticate, "jc_unknown")
+
+    assert len(keys.asked) == 2
+
+
+def test_a_table_that_does_not_answer_is_no_refusal(
+    authenticate: ApiKeys, secret: str, dynamodb: "DynamoDBClient"
+) -> None:
+    dynamodb.delete_table(TableName=TABLE)
+
+    with pytest.raises(Unavailable):
+        authenticate(f"Bearer {secret}")
+
+
+def test_without_keys_everybody_is_one_tenant() -> None:
+    assert everybody("") == everybody("Bearer jc_any") == Caller("local", operator=True)
