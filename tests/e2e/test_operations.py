@@ -1,4 +1,4 @@
-"""What an operator does with a running stack: sweep it, and redrive its dead letters."""
+"""What an operator does with a running stack: sweep it, redrive its dead letters, and hand out keys."""
 
 import json
 import subprocess
@@ -10,6 +10,8 @@ from typing import Any
 import httpx2
 
 from jobchain_cli.redrive import redrive
+from local.dev import StackFile
+from local.settings import Settings
 from local.stack import LocalStack
 from tests.e2e.conftest import poll
 
@@ -48,16 +50,13 @@ def operate(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=50, check=False)
 
 
+def announce(stack: LocalStack, folder: Path) -> None:
+    (folder / ".local").mkdir()
+    StackFile(folder / ".local").write(stack)
+
+
 def test_the_commands_find_the_local_stack(stack: LocalStack, tmp_path: Path) -> None:
-    (tmp_path / ".local").mkdir()
-    parts = {
-        "endpoint_url": stack.endpoint_url,
-        "region": stack.region,
-        "queue_url": stack.queue_url,
-        "dead_letter_url": stack.dead_letter_url,
-        "sweeper": stack.sweeper,
-    }
-    (tmp_path / ".local/stack.json").write_text(json.dumps(parts))
+    announce(stack, tmp_path)
 
     swept, redriven = operate(tmp_path, "sweep"), operate(tmp_path, "redrive")
 
@@ -71,3 +70,45 @@ def test_without_a_stack_they_say_how_to_get_one(tmp_path: Path) -> None:
     assert answer.returncode == 1
     assert "make dev" in answer.stderr
     assert "Traceback" not in answer.stderr
+
+
+def restart_api(stack: LocalStack) -> None:
+    """Has the next request meet a process of the api function that knows nothing yet."""
+    client = stack.client("lambda")
+    functions = client.list_functions()["Functions"]
+    (name,) = (function["FunctionName"] for function in functions if "ApiFunction" in function["FunctionName"])
+    client.update_function_configuration(FunctionName=name, MemorySize=2048)
+
+
+def test_a_key_lets_in_until_it_is_revoked(tmp_path: Path) -> None:
+    # given a stack that asks for keys, and one that an operator made
+    with (
+        LocalStack.start(Settings(auth_mode="api_key")) as stack,
+        httpx2.Client(base_url=stack.api_url, timeout=30, trust_env=False) as http,
+    ):
+        announce(stack, tmp_path)
+        made = operate(tmp_path, "key", "create", "--tenant", "acme", "--name", "Ana's laptop")
+        key = made.stdout.removesuffix("\n")
+        assert made.returncode == 0, made.stderr
+
+        def post(**headers: str) -> httpx2.Response:
+            return http.post("/jobs", json={"input_text": "Doors must be locked."}, headers=headers)
+
+        # then it lets in, and what is not this key does not
+        assert post(Authorization=f"Bearer {key}").status_code == 201
+        refused = post()
+        assert (refused.status_code, refused.headers["WWW-Authenticate"]) == (401, "Bearer")
+        assert refused.headers["Content-Type"] == "application/problem+json"
+        assert refused.json()["type"] == "urn:jobchain:problem:unauthorized"
+        assert post(Authorization=f"Bearer {key.swapcase()}").status_code == 401
+        assert http.get("/health").status_code == 200
+
+        # when it is revoked by the id that the list shows
+        (row,) = operate(tmp_path, "key", "list", "--tenant", "acme").stdout.splitlines()[1:]
+        revoked = operate(tmp_path, "key", "revoke", row.split()[0])
+
+        # then a process that does not remember it refuses it at once
+        assert revoked.returncode == 0, revoked.stderr
+        restart_api(stack)
+        assert "revoked" in post(Authorization=f"Bearer {key}").json()["detail"]
+        assert "revoked 2" in operate(tmp_path, "key", "list").stdout

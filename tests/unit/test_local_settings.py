@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from local.emulator import child_environment
-from local.settings import Settings
+from local.settings import Settings, SettingsError
 
 
 def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,6 +33,17 @@ def test_an_empty_key_in_the_environment_overrules_the_file(tmp_path: Path, monk
 )
 def test_the_offline_model_answers_without_a_key_and_a_server(values: dict[str, str], offline: bool) -> None:
     assert Settings.of(values).offline is offline
+
+
+@pytest.mark.parametrize(("mode", "needs_key"), [("", False), ("none", False), (" api_key ", True)])
+def test_callers_need_a_key_where_auth_mode_says_so(mode: str, needs_key: bool) -> None:
+    assert Settings.of({"AUTH_MODE": mode}).needs_key is needs_key
+
+
+@pytest.mark.parametrize("mode", ["API_KEY", "apikey", "true"])
+def test_another_auth_mode_is_refused_with_those_that_there_are(mode: str) -> None:
+    with pytest.raises(SettingsError, match=f"AUTH_MODE is '{mode}': set it to none or api_key"):
+        Settings.of({"AUTH_MODE": mode})
 
 
 def test_a_key_is_never_shown() -> None:

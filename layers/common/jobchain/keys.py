@@ -78,7 +78,7 @@ class KeyRepository:
             created_at=isoformat(now),
             limits=limits,
             operator=operator,
-            valid_until=isoformat(now + valid_for) if valid_for else None,
+            valid_until=isoformat(now + valid_for) if valid_for is not None else None,
         )
         listed = {**key(_LIST, f"{tenant}#{api_key.created_at}#{api_key.key_id}"), "digest": digest}
         writes = [self._table.put_new({**_key(digest), **_item(api_key)}), self._table.put_new(listed)]

@@ -135,7 +135,9 @@ class JobRepository:
             if not taken:
                 rooms = [self._room(wanted[0].tenant, *gate) for gate in zip(gates, found[len(wanted) :], strict=False)]
             wanted = [new for new in wanted if new.event_id not in taken]
-        return outcomes | dict.fromkeys((new.event_id for new in wanted), Unavailable("too much at once: try again"))
+        # Others were always faster to take what room there was.
+        refusal = gates[-1].refusal() if gates else Unavailable("too much at once: try again")
+        return outcomes | {new.event_id: refusal for new in wanted}
 
     def _create_all(
         self, jobs: Sequence[NewJob], items: Mapping[str, list[Item]], gates: Sequence[Gate], now: datetime
