@@ -1,7 +1,6 @@
 """The demo: one text through the whole chain, and its result on the terminal."""
 
 import contextlib
-import signal
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -59,7 +58,9 @@ def run(root: Path, file: Path, out: TextIO, *, keep: bool) -> None:
             with contextlib.suppress(Stopped):
                 out.write(f"\nThe stack stays up until Ctrl-C: {stack.api_url}\n")
                 out.flush()
-                signal.pause()
+                # Not signal.pause(): a signal that comes just before it would be waited for in vain.
+                while True:
+                    time.sleep(POLL_SECONDS)
 
 
 def show_job(api: ApiClient, text: str, out: TextIO) -> None:

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import boto3
+import botocore.session
 import pytest
 from aws_lambda_powertools import Logger
+from botocore.loaders import Loader
 from moto import mock_aws
 from samtranslator.yaml_helper import yaml_parse
 
@@ -74,9 +76,16 @@ def template() -> dict[str, Any]:
     return read_template()
 
 
+# The services' models take a tenth of a second to read: once is enough.
+_MODELS = Loader()
+
+
 @pytest.fixture
 def aws() -> Iterator[None]:
     with mock_aws():
+        core = botocore.session.Session()
+        core.register_component("data_loader", _MODELS)
+        boto3.setup_default_session(botocore_session=core)
         yield
 
 

@@ -446,6 +446,16 @@ def test_logs_without_a_stack_says_how_to_start_one(project: Path) -> None:
     assert (logs.returncode, errors) == (1, "error: no stack is running here: start one with `make dev`\n")
 
 
+def test_dev_refuses_an_auth_mode_that_is_none(project: Path) -> None:
+    with local_command(project, "dev", "--port", "0", AUTH_MODE="maybe") as dev:
+        _, errors = dev.communicate(timeout=LIMIT)
+
+    assert (dev.returncode, errors) == (
+        1,
+        "error: AUTH_MODE is 'maybe': set it to none or api_key, or leave it out\n",
+    )
+
+
 def test_demo_names_a_file_that_it_can_not_read(project: Path) -> None:
     with local_command(project, "demo", "missing.md") as demo:
         _, errors = demo.communicate(timeout=LIMIT)
@@ -456,7 +466,8 @@ def test_demo_names_a_file_that_it_can_not_read(project: Path) -> None:
 
 def test_demo_shows_the_result_and_with_keep_stays_up_until_it_is_told_to_stop() -> None:
     free_of_charge = {"OPENAI_API_KEY": "", "OPENAI_BASE_URL": ""}
-    with local_command(ROOT, "demo", KEEP="1", **free_of_charge) as demo:
+    # The demo needs no key, whatever AUTH_MODE says.
+    with local_command(ROOT, "demo", KEEP="1", AUTH_MODE="api_key", **free_of_charge) as demo:
         assert demo.stdout
         lines = read_until(demo.stdout, "The stack stays up")
         demo.send_signal(signal.SIGINT)

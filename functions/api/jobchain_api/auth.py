@@ -18,7 +18,7 @@ LOCAL_TENANT = "local"
 _KNOWN_FOR_SECONDS = 50
 _MAX_KNOWN = 1000
 
-_BEARER = re.compile(rf"bearer +([\x21-\x7e]{{1,{MAX_LENGTH}}})", re.IGNORECASE)
+_BEARER = re.compile(rf"bearer +([\x21-\x7e]{{1,{MAX_LENGTH}}})", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,68 @@
+"""Where the parts of a running Jobchain are."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+LOCAL_STACK = Path(".local/stack.json")
+
+
+class NoStackError(Exception):
+    """There is no stack to talk to; says how to name one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """Where a stack's parts are."""
+
+    session: Any
+    endpoint_url: str | None
+    table: str
+    queue_url: str
+    dead_letter_url: str
+    sweeper: str
+
+    def client(self, service: str) -> Any:
+        return self.session.client(service, endpoint_url=self.endpoint_url)
+
+    @classmethod
+    def find(cls, name: str | None) -> "Stack":
+        """The stack of this name on AWS, without a name the local one. Raises NoStackError, ClientError."""
+        return cls.on_aws(name) if name else cls.local()
+
+    @classmethod
+    def local(cls) -> "Stack":
+        """The stack that `make dev` keeps up. Raises NoStackError."""
+        try:
+            parts = json.loads(LOCAL_STACK.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise NoStackError("no local stack is up: run `make dev`, or name one on AWS with --stack") from None
+        session = boto3.Session("test", "test", region_name=parts["region"])
+        return cls(
+            session,
+            parts["endpoint_url"],
+            parts["table"],
+            parts["queue_url"],
+            parts["dead_letter_url"],
+            parts["sweeper"],
+        )
+
+    @classmethod
+    def on_aws(cls, name: str) -> "Stack":
+        """The CloudFormation stack of this name, with the caller's own credentials.
+
+        Raises NoStackError, ClientError.
+        """
+        session = boto3.Session()
+        (stack,) = session.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
+        outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+        try:
+            parts = [outputs[part] for part in ("TableName", "QueueUrl", "DeadLetterUrl", "SweeperName")]
+        except KeyError as missing:
+            raise NoStackError(
+                f"the stack {name} has no output {missing.args[0]}: name one that template.yaml was deployed to"
+            ) from None
+        return cls(session, None, *parts)
