@@ -27,13 +27,36 @@ dev: setup ## run the stack on this machine until Ctrl-C
 logs: setup ## show what the functions of `make dev` log
 	@.venv/bin/python -m local logs
 
+# $(call option,VARIABLE,OPTION): the option, if the variable is set. The shell takes its value from the environment,
+# so that no quote or space in it is the shell's.
+option = $${$(1):+--$(2)="$$$(1)"}
+
 .PHONY: sweep
 sweep: setup ## look after due jobs at once (STACK=name: on AWS, else of `make dev`)
-	@.venv/bin/python -m jobchain_cli sweep $(if $(STACK),--stack $(STACK))
+	@.venv/bin/python -m jobchain_cli sweep $(call option,STACK,stack)
 
 .PHONY: redrive
 redrive: setup ## put dead letters back into the queue (STACK=name: on AWS, else of `make dev`)
-	@.venv/bin/python -m jobchain_cli redrive $(if $(STACK),--stack $(STACK))
+	@.venv/bin/python -m jobchain_cli redrive $(call option,STACK,stack)
+
+# NAME counts only where it stands in the command: some systems set it in every shell.
+.PHONY: key
+key: setup ## make an API key: TENANT=me, and what docs/keys.md names (STACK=name: on AWS, else of `make dev`)
+	@test -n "$$TENANT" || { echo "key: say whose it is: make key TENANT=me; docs/keys.md names the limits" >&2; exit 1; }
+	@.venv/bin/python -m jobchain_cli key create $(call option,TENANT,tenant) \
+		$(if $(filter command,$(origin NAME)),$(call option,NAME,name)) $(if $(filter 1,$(OPERATOR)),--operator) \
+		$(call option,VALID_DAYS,valid-days) $(call option,JOBS_PER_MINUTE,jobs-per-minute) \
+		$(call option,UNFINISHED_JOBS,unfinished-jobs) $(call option,TOKENS_PER_DAY,tokens-per-day) \
+		$(call option,COST_USD_PER_DAY,cost-usd-per-day) $(call option,STACK,stack)
+
+.PHONY: keys
+keys: setup ## list the API keys (TENANT=me: only theirs; STACK=name: on AWS, else of `make dev`)
+	@.venv/bin/python -m jobchain_cli key list $(call option,TENANT,tenant) $(call option,STACK,stack)
+
+.PHONY: revoke
+revoke: setup ## revoke an API key: KEY_ID=… (STACK=name: on AWS, else of `make dev`)
+	@test -n "$$KEY_ID" || { echo "revoke: say which: make revoke KEY_ID=…; make keys lists them" >&2; exit 1; }
+	@.venv/bin/python -m jobchain_cli key revoke $(call option,STACK,stack) -- "$$KEY_ID"
 
 .PHONY: test
 test: setup ## run every test but the long ones; coverage goes to the terminal and to .local/coverage
@@ -45,8 +68,12 @@ faults: setup ## break everything there is, the long tests too (12 minutes); num
 	@rm -f .local/faults.json
 	PROPERTY_EXAMPLES=30 .venv/bin/pytest tests/faults --timeout 120 --durations 10
 
+.PHONY: fuzz
+fuzz: setup ## hold the running API to its own contract (4 minutes; SEED=7: other requests); reports go to .local/fuzz
+	@.venv/bin/python -m tests.fuzz
+
 .PHONY: check
-check: lint lock-check ## everything that needs no test run: lint and lock-check
+check: lint lock-check openapi-check ## everything that needs no test run: lint, lock-check and openapi-check
 
 .PHONY: lint
 lint: setup ## lint, formatting and types
@@ -59,6 +86,15 @@ format: setup ## format the code and fix what ruff can fix
 	.venv/bin/ruff check --fix-only --quiet
 	.venv/bin/ruff format
 
+.PHONY: openapi
+openapi: setup ## write docs/openapi.json from the code
+	@.venv/bin/python -m local openapi > docs/openapi.json
+
+.PHONY: openapi-check
+openapi-check: setup ## fail if docs/openapi.json is not what the code says
+	@.venv/bin/python -m local openapi | diff -u docs/openapi.json - \
+		|| { echo "openapi-check: docs/openapi.json is not what the code says: run 'make openapi'" >&2; exit 1; }
+
 # --- The environment -------------------------------------------------------------------------------------------------
 
 .PHONY: setup
@@ -67,7 +103,7 @@ setup: .venv/.ready ## make or update .venv
 
 # --offline: the project itself is linked in with what the line before has installed.
 .venv/.ready: pyproject.toml requirements/dev.txt $(UV)
-	@echo "Setting up .venv ..."
+	@echo "Setting up .venv ..." >&2
 	@test -x .venv/bin/python || $(UV) venv --quiet --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv
 	@$(UV) pip sync --quiet --python .venv --require-hashes --compile-bytecode requirements/dev.txt
 	@$(UV) pip install --quiet --python .venv --offline --no-deps --no-build-isolation --editable .
@@ -110,10 +146,12 @@ $(call compile,dev,requirements/dev.txt) && \
 $(call compile,layer,layers/common/requirements.txt,--constraints requirements/dev.txt) && \
 $(call compile,api,functions/api/requirements.txt,--constraints requirements/dev.txt) && \
 $(call compile,worker,functions/worker/requirements.txt,--constraints requirements/dev.txt) && \
-$(call compile,sweeper,functions/sweeper/requirements.txt,--constraints requirements/dev.txt)
+$(call compile,sweeper,functions/sweeper/requirements.txt,--constraints requirements/dev.txt) && \
+$(call compile,web,functions/web/requirements.txt,--constraints requirements/dev.txt)
 endef
 LOCKED := requirements/uv.txt requirements/sam.txt requirements/dev.txt \
-	layers/common/requirements.txt functions/api/requirements.txt functions/worker/requirements.txt functions/sweeper/requirements.txt
+	layers/common/requirements.txt functions/api/requirements.txt functions/worker/requirements.txt \
+	functions/sweeper/requirements.txt functions/web/requirements.txt
 
 .PHONY: lock
 lock: $(UV) ## write the requirements files from pyproject.toml (UPGRADE=1: with the newest versions)
@@ -129,3 +167,32 @@ lock-check: $(UV) ## fail if a requirements file is not what `make lock` would w
 	@for file in $(LOCKED); do diff -u $$file .cache/lock/$$file \
 		|| { echo "lock-check: $$file is not what pyproject.toml asks for: run 'make lock'" >&2; exit 1; }; done
 	@echo "Requirements files are current."
+
+# --- Vendored files --------------------------------------------------------------------------------------------------
+
+VENDORED := functions/web/jobchain_web/static/vendor
+
+# What is taken out of vendored files: links to source maps, which are not there, and ReDoc's logo, which a third party
+# would serve and the page's policy forbids. ReDoc does without.
+LEFT_OUT := s|^//. sourceMappingURL=[^ ]+$$||; s|/\*. sourceMappingURL=[^ ]+\*/$$||; \
+	s|https://cdn\.redoc\.ly/redoc/logo-mini\.svg|data:,|
+
+# $(call vendor,PACKAGE,FOLDER,FILES): files of an npm package. The folder bears the version, so that browsers may keep
+# what is in it for ever.
+define vendor
+from=.cache/vendor/node_modules/$(1) && \
+to=$(VENDORED)/$(1)-$$(node -p "require('./$$from/package.json').version") && \
+mkdir -p $$to && (cd $$from/$(2) && cp $(3) $(CURDIR)/$$to) && \
+(cd $$to && sed -i.bak -E '$(LEFT_OUT)' $(3) && rm *.bak) && \
+for file in LICENSE NOTICE; do test ! -f $$from/$$file || cp $$from/$$file $$to/$$file.txt; done && \
+echo $$to
+endef
+
+.PHONY: vendor
+vendor: ## copy the pages' libraries again, at the versions of functions/web/package-lock.json; needs node and npm
+	@rm -rf .cache/vendor && mkdir -p .cache/vendor
+	@cp functions/web/package.json functions/web/package-lock.json functions/web/.npmrc .cache/vendor
+	@npm ci --silent --prefix .cache/vendor
+	@rm -rf $(VENDORED)
+	@$(call vendor,swagger-ui-dist,.,swagger-ui.css swagger-ui-bundle.js swagger-ui-bundle.js.LICENSE.txt)
+	@$(call vendor,redoc,bundles,redoc.standalone.js redoc.standalone.js.LICENSE.txt)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from aws_lambda_powertools import Logger
 
@@ -43,18 +43,19 @@ class Api:
 
 def _event(method: str, url: str, body: str | None, headers: Mapping[str, str]) -> dict[str, Any]:
     parts = urlsplit(url)
+    path = unquote(parts.path)
     query = parse_qs(parts.query, keep_blank_values=True)
     return {
         "resource": "/{proxy+}",
-        "path": parts.path,
+        "path": path,
         "httpMethod": method,
         "headers": dict(headers),
         "multiValueHeaders": {name: [value] for name, value in headers.items()},
         "queryStringParameters": {name: values[-1] for name, values in query.items()} or None,
         "multiValueQueryStringParameters": query or None,
-        "pathParameters": {"proxy": parts.path.removeprefix("/")},
+        "pathParameters": {"proxy": path.removeprefix("/")},
         "stageVariables": None,
-        "requestContext": {"requestId": "request-1", "path": f"/v1{parts.path}", "stage": "v1"},
+        "requestContext": {"requestId": "request-1", "path": f"/v1{path}", "stage": "v1"},
         "body": body,
         "isBase64Encoded": False,
     }

@@ -88,6 +88,38 @@ def test_a_body_that_is_no_object_makes_no_job(api: Api, items: Items, body: obj
     assert items.all() == []
 
 
+class TestABodyThatIsNoJson:
+    @pytest.mark.parametrize("path", ["/jobs", "/jobs/batch"])
+    @pytest.mark.parametrize(
+        "content_type",
+        [
+            "application/x-www-form-urlencoded",
+            "multipart/form-data",
+            "multipart/form-data; boundary=x",
+            "application/jsonx",
+            "text/plain",
+        ],
+    )
+    def test_is_refused_by_its_content_type(self, api: Api, items: Items, content_type: str, path: str) -> None:
+        answer = api("POST", path, "input_text=a", {"Content-Type": content_type})
+
+        assert (answer.status, answer.body["type"]) == (415, "urn:jobchain:problem:unsupported-content-type")
+        assert items.all() == []
+
+    @pytest.mark.parametrize("content_type", ["Application/JSON", "application/json; charset=utf-8", ""])
+    def test_is_not_what_these_are(self, api: Api, content_type: str) -> None:
+        assert api("POST", "/jobs", {"input_text": TEXT}, {"Content-Type": content_type}).status == 201
+
+
+@pytest.mark.parametrize("path", ["/jobs/%0A", "/jobs/{event_id}%0A", "/health%0A"])
+def test_a_path_with_a_newline_is_no_path(api: Api, path: str) -> None:
+    event_id = api("POST", "/jobs", {"input_text": TEXT}).body["event_id"]
+
+    answer = api("GET", path.format(event_id=event_id))
+
+    assert (answer.status, answer.body["type"]) == (404, "urn:jobchain:problem:path-not-found")
+
+
 class TestAnIdempotencyKey:
     KEY: ClassVar = {"Idempotency-Key": "order-7"}
 

@@ -6,14 +6,17 @@ from http import HTTPStatus
 from typing import Annotated, Any
 
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response, content_types
+from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from aws_lambda_powertools.event_handler.middlewares import NextMiddleware
 from aws_lambda_powertools.event_handler.middlewares.openapi_validation import OpenAPIRequestValidationMiddleware
+from aws_lambda_powertools.event_handler.openapi.exceptions import RequestUnsupportedContentType
 from aws_lambda_powertools.event_handler.openapi.params import Body, Header, Query
+from aws_lambda_powertools.event_handler.types import EventHandlerInstance
 from pydantic import BaseModel
 from pydantic_core import from_json
 
 from jobchain.chains import CHAINS
-from jobchain.errors import BodyTooLarge, JobchainError, MalformedBody, Unavailable
+from jobchain.errors import BodyTooLarge, InvalidRequest, JobchainError, MalformedBody, Unavailable
 from jobchain.model import Job, Status
 from jobchain.observability import Logger
 from jobchain_api import contract
@@ -70,6 +73,16 @@ IdempotencyKey = Annotated[
 ]
 
 
+class _JsonValidation(OpenAPIRequestValidationMiddleware):
+    """Validates requests, and takes bodies of JSON alone: the framework would read forms too."""
+
+    def _get_body(self, app: EventHandlerInstance) -> Any:
+        content_type = app.current_event.headers.get("Content-Type", "")
+        if content_type.partition(";")[0].strip().lower() not in ("", content_types.APPLICATION_JSON):
+            raise RequestUnsupportedContentType(content_type, errors=[])
+        return app.current_event.json_body
+
+
 def create_app(service: JobService, authenticate: Authenticate, logger: Logger) -> APIGatewayRestResolver:
     """The resolver with every route, on top of `service`; `authenticate` tells who a request comes from."""
     app = APIGatewayRestResolver(json_body_deserializer=read_json)
@@ -79,10 +92,13 @@ def create_app(service: JobService, authenticate: Authenticate, logger: Logger) 
             caller = authenticate(app.current_event.headers.get("Authorization", ""))
             app.append_context(caller=caller)  # type: ignore[no-untyped-call]
             logger.append_keys(tenant=caller.tenant)
+        if "\n" in app.current_event.path:
+            # The framework's patterns end with `$`, which lets a newline at the end pass.
+            raise NotFoundError
         return next_middleware(app)
 
     # In this order: whoever may not come in learns nothing of what else is wrong.
-    app.use(middlewares=[let_in, OpenAPIRequestValidationMiddleware()])  # type: ignore[no-untyped-call]
+    app.use(middlewares=[let_in, _JsonValidation()])  # type: ignore[no-untyped-call]
     register_problems(app, logger)
     _add_routes_of_jobs(app, service, logger)
     _add_routes_of_one_job(app, service, logger)
@@ -115,7 +131,8 @@ def _add_routes_of_jobs(app: APIGatewayRestResolver, service: JobService, logger
         request_id = app.current_event.request_context.request_id
         results = [_result(outcome, request_id) for outcome in outcomes]
         logger.append_keys(jobs=len(results), refused=sum(isinstance(result, ProblemView) for result in results))
-        return _json(HTTPStatus.OK, BatchView(results=results))
+        body = BatchView(results=results).model_dump_json(exclude_unset=True)
+        return Response(HTTPStatus.OK.value, content_types.APPLICATION_JSON, body)
 
     @app.get("/jobs", **contract.LIST_JOBS)
     def list_jobs(
@@ -171,22 +188,31 @@ def _add_routes_about_the_system(app: APIGatewayRestResolver, service: JobServic
 
     @cache
     def document() -> str:
-        return contract.document(app, _OPEN)
+        return openapi_document(app)
 
     @app.get("/openapi.json", **contract.GET_CONTRACT)
     def openapi() -> Response[str]:
         return _current_text(app, document(), {"Cache-Control": "no-cache"})
 
 
+def openapi_document(app: APIGatewayRestResolver) -> str:
+    """The OpenAPI document of the app's routes, as JSON text. It takes a while: it is made when it is asked for."""
+    return contract.document(app, open_paths=_OPEN)
+
+
 def read_json(body: str) -> Any:
-    """A request's body as Python values. Raises BodyTooLarge, MalformedBody."""
+    """A request's body as Python values. Raises BodyTooLarge, MalformedBody, InvalidRequest."""
     if len(body) > MAX_BODY_CHARACTERS:
         raise BodyTooLarge(f"the body has {len(body)} characters: the most is {MAX_BODY_CHARACTERS}")
     try:
         # Unlike json.loads it refuses NaN, lone surrogates and nesting without end.
-        return from_json(body, allow_inf_nan=False)
+        value = from_json(body, allow_inf_nan=False)
     except ValueError as error:
         raise MalformedBody(str(error)) from None
+    if not isinstance(value, dict):
+        # Of a list the framework would take the last entry, and nobody would know of the others.
+        raise InvalidRequest({"body": "must be a JSON object"})
+    return value
 
 
 def _caller(app: APIGatewayRestResolver) -> Caller:

@@ -129,9 +129,31 @@ _HEADERS_OF_PROBLEMS = {
 }
 
 
-def _answer(description: str, model: Any, example: Any, headers: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def _answer(
+    description: str,
+    model: Any,
+    example: Any,
+    headers: Mapping[str, Any] | None = None,
+    links: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     content = {"application/json": {"model": model, "examples": {"example": {"value": example}}}}
-    return {"description": description, "headers": dict(headers or {}), "content": content}
+    answer: dict[str, Any] = {"description": description, "headers": dict(headers or {}), "content": content}
+    return {**answer, "links": dict(links)} if links else answer
+
+
+def _links_of(event_id: str) -> dict[str, Any]:
+    """What can be done next with the job whose id stands at the place `event_id` of an answer."""
+    next_steps = {
+        "read": ("getJob", "Read the job."),
+        "cancel": ("cancelJob", "Stop the job."),
+        "retry": ("retryJob", "Run the job again, once it has failed or is cancelled."),
+        "erase": ("deleteJob", "Erase the job, once it has ended."),
+    }
+    parameters = {"event_id": f"$response.body#{event_id}"}
+    return {
+        name: {"operationId": operation, "parameters": parameters, "description": description}
+        for name, (operation, description) in next_steps.items()
+    }
 
 
 def _problems(*errors: type[JobchainError], guarded: bool = True) -> dict[int, Any]:
@@ -156,6 +178,28 @@ def _problems(*errors: type[JobchainError], guarded: bool = True) -> dict[int, A
     }
 
 
+_LINKS = _links_of("/event_id")
+_NEXT_PAGE = {
+    "nextPage": {
+        "operationId": "listJobs",
+        "parameters": {"cursor": "$response.body#/next_cursor"},
+        "description": "The next page of the same list: send the same filters along.",
+    }
+}
+_IF_CHANGED = {
+    "readIfChanged": {
+        "operationId": "getJob",
+        "parameters": {"event_id": "$response.body#/event_id", "If-None-Match": "$response.header.ETag"},
+        "description": "Read the job again, if it has changed.",
+    }
+}
+_IF_NONE_MATCH = {
+    "name": "If-None-Match",
+    "in": "header",
+    "required": False,
+    "description": "The `ETag` of an earlier answer: where it is still the current one, this is a 304 without a body.",
+    "schema": {"type": "string"},
+}
 _NOT_MODIFIED = {304: {"description": "What you have is current.", "headers": {"ETag": _ETAG}}}
 _BODY = (MalformedBody, BodyTooLarge, InvalidRequest)
 
@@ -166,13 +210,14 @@ CREATE_JOB: dict[str, Any] = {
     "tags": ["jobs"],
     "responses": {
         201: _answer(
-            "The job is accepted.", JobCreated, _CREATED, {"Location": _LOCATION, "Retry-After": _RETRY_AFTER}
+            "The job is accepted.", JobCreated, _CREATED, {"Location": _LOCATION, "Retry-After": _RETRY_AFTER}, _LINKS
         ),
         200: _answer(
             "The `Idempotency-Key` has made this job before.",
             JobCreated,
             _CREATED,
             {"Location": _LOCATION, "Retry-After": _RETRY_AFTER, "Idempotent-Replayed": _REPLAYED},
+            _LINKS,
         ),
         **_problems(*_BODY, IdempotencyConflict, LimitReached),
     },
@@ -197,6 +242,7 @@ CREATE_JOBS: dict[str, Any] = {
                     ),
                 ]
             },
+            links=_links_of("/results/0/event_id"),
         ),
         **_problems(*_BODY),
     },
@@ -207,7 +253,13 @@ LIST_JOBS: dict[str, Any] = {
     "operation_id": "listJobs",
     "tags": ["jobs"],
     "responses": {
-        200: _answer("A page of jobs.", JobList, {"jobs": [_LISTED], "next_cursor": None}, {"ETag": _ETAG}),
+        200: _answer(
+            "A page of jobs.",
+            JobList,
+            {"jobs": [_LISTED], "next_cursor": None},
+            {"ETag": _ETAG},
+            {**_NEXT_PAGE, **_links_of("/jobs/0/event_id")},
+        ),
         **_NOT_MODIFIED,
         **_problems(InvalidRequest),
     },
@@ -218,7 +270,9 @@ GET_JOB: dict[str, Any] = {
     "operation_id": "getJob",
     "tags": ["jobs"],
     "responses": {
-        200: _answer("The job.", JobView, _JOB, {"ETag": _ETAG, "Retry-After": _RETRY_AFTER}),
+        200: _answer(
+            "The job.", JobView, _JOB, {"ETag": _ETAG, "Retry-After": _RETRY_AFTER}, {**_IF_CHANGED, **_LINKS}
+        ),
         **_NOT_MODIFIED,
         **_problems(JobNotFound),
     },
@@ -229,7 +283,7 @@ CANCEL_JOB: dict[str, Any] = {
     "operation_id": "cancelJob",
     "tags": ["jobs"],
     "responses": {
-        200: _answer("The job.", JobView, {**_PENDING, "status": "cancelled"}),
+        200: _answer("The job.", JobView, {**_PENDING, "status": "cancelled"}, links=_LINKS),
         **_problems(JobNotFound, JobIsFinal),
     },
 }
@@ -239,7 +293,7 @@ RETRY_JOB: dict[str, Any] = {
     "operation_id": "retryJob",
     "tags": ["jobs"],
     "responses": {
-        200: _answer("The job.", JobView, _PENDING),
+        200: _answer("The job.", JobView, _PENDING, links=_LINKS),
         **_problems(JobNotFound, JobIsFinal, JobIsNotFinal, LimitReached),
     },
 }
@@ -324,6 +378,8 @@ def document(app: APIGatewayRestResolver, open_paths: Collection[str]) -> str:
             for parameter in operation.get("parameters", ()):
                 parameter["schema"] = _without_null(parameter["schema"])
                 parameter["name"] = _HEADERS.get(parameter["name"], parameter["name"])
+            if "304" in operation["responses"]:
+                operation.setdefault("parameters", []).append(_IF_NONE_MATCH)
     for unused in ("HTTPValidationError", "ResponseValidationError", "ValidationError"):
         del content["components"]["schemas"][unused]
     content["paths"] = dict(sorted(content["paths"].items()))

@@ -87,15 +87,22 @@ class BatchEntry(CreateJob):
 MAX_BATCH = 100
 
 
+def _describe_entries(schema: dict[str, Any]) -> None:
+    """Shows what an entry should be, and that it may be anything: one that does not fit is refused by itself."""
+    entry = BatchEntry.model_json_schema(ref_template="#/components/schemas/{model}")
+    del entry["$defs"]
+    anything = {"title": "Anything else", "description": "Is refused, which harms no other entry."}
+    schema["properties"]["jobs"]["items"] = {"anyOf": [entry, anything]}
+    schema["examples"] = [{"jobs": [{"input_text": "Store passwords hashed.", "idempotency_key": "a-1"}]}]
+
+
 class CreateJobs(BaseModel):
     """A request for many jobs. Each entry is taken or refused by itself."""
 
     model_config = ConfigDict(
         extra="forbid",
         hide_input_in_errors=True,
-        json_schema_extra={
-            "examples": [{"jobs": [{"input_text": "Store passwords hashed.", "idempotency_key": "a-1"}]}]
-        },
+        json_schema_extra=_describe_entries,
     )
 
     jobs: list[JsonValue] = Field(
