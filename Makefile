@@ -60,7 +60,7 @@ revoke: setup ## revoke an API key: KEY_ID=… (STACK=name: on AWS, else of `mak
 
 .PHONY: test
 test: setup ## run every test but the long ones; coverage goes to the terminal and to .local/coverage
-	.venv/bin/pytest -m "not faults" --cov --cov-report=term-missing:skip-covered \
+	.venv/bin/pytest -m "not faults" --numprocesses auto --maxprocesses 4 --dist loadfile --cov --cov-report=term-missing:skip-covered \
 		--cov-report=html:.local/coverage/html --cov-report=xml:.local/coverage/coverage.xml
 
 .PHONY: faults

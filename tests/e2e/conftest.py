@@ -21,7 +21,7 @@ def stack() -> Iterator[LocalStack]:
 @pytest.fixture
 def http(stack: LocalStack) -> Iterator[httpx2.Client]:
     # trust_env: no proxy of the developer's stands between the test and its own machine
-    with httpx2.Client(base_url=stack.api_url, timeout=30, trust_env=False) as client:
+    with httpx2.Client(base_url=stack.api_url, timeout=60, trust_env=False) as client:
         yield client
 
 

@@ -46,7 +46,7 @@ def enter(keyed: LocalStack) -> Iterator[Enter]:
         if tenant:
             secret, _ = keys.create(tenant, tenant, limits or Limits(), operator=operator)
             headers["Authorization"] = f"Bearer {secret}"
-        clients.append(httpx2.Client(base_url=keyed.api_url, headers=headers, timeout=30, trust_env=False))
+        clients.append(httpx2.Client(base_url=keyed.api_url, headers=headers, timeout=60, trust_env=False))
         return clients[-1]
 
     yield enter

@@ -148,6 +148,29 @@ class TestJobsUnfinishedAtOnce:
         assert counted == [10]
 
 
+def test_a_count_that_is_out_of_date_lets_nobody_past_the_limit(
+    with_limits: As, repository: JobRepository, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a full house, of which one leaves
+    api = with_limits(unfinished_jobs=2)
+    first, _ = (api("POST", "/jobs", BODY).body["event_id"] for _ in range(2))
+    repository.finish(repository.claim(first, clock() + LEASE))
+    count = repository.unfinished
+
+    # when somebody takes the free place while another one counts
+    def slow(tenant: str, most: int) -> Counter[Status]:
+        counted = count(tenant, most)
+        monkeypatch.setattr(repository, "unfinished", count)
+        assert api("POST", "/jobs", BODY).status == 201
+        return counted
+
+    monkeypatch.setattr(repository, "unfinished", slow)
+
+    # then that one comes too late
+    assert api("POST", "/jobs", BODY).status == 429
+    assert count("acme", 10).total() == 2
+
+
 class TestTheBudgetOfADay:
     @pytest.fixture
     def spend(self, repository: JobRepository, clock: FakeClock) -> Callable[[Api, Spending], None]:

@@ -155,12 +155,12 @@ class JobRepository:
         """How many jobs may pass a gate, which was `found` in the way of some; None: it was not."""
         if found is None:
             return gate.most
-        seen = int(found["taken"])
         if not gate.recounted:
-            return max(0, gate.most - seen)
+            return max(0, gate.most - int(found["taken"]))
         used = self.unfinished(tenant, gate.most).total()
+        # By its token, as others may have let go of as many as they have taken since.
         with suppress(ConditionFailed):
-            self._table.change(gate.key, "taken = :seen", {":seen": seen}, {"taken": used})
+            self._table.change(gate.key, "#token = :seen", {":seen": found["token"]}, {"taken": used})
         return max(0, gate.most - used)
 
     def _stored_or(self, error: Unavailable, wanted: Sequence[NewJob]) -> dict[str, Outcome]:
