@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aws_lambda_powertools import Logger
 
+from jobchain.model import Tier
 from jobchain.queue import JobQueue
 from jobchain.repository import JobRepository
 from jobchain_api.app import MAX_BODY_CHARACTERS
@@ -207,7 +208,7 @@ class DeadQueue(JobQueue):
     def __init__(self) -> None:
         self.asked = 0
 
-    def send_batch(self, jobs: Any) -> list[str]:
+    def send_batch(self, jobs: Any, tier: Tier = Tier.STANDARD) -> list[str]:
         self.asked += 1
         return [event_id for event_id, _ in jobs]
 

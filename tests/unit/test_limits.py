@@ -244,7 +244,7 @@ def test_both_limits_of_jobs_hold_together(with_limits: As, clock: FakeClock) ->
 class TestTheBooks:
     def test_of_a_day_are_those_of_its_jobs(self, with_limits: As, repository: JobRepository, clock: FakeClock) -> None:
         api = with_limits()
-        spent = Spending(Usage(10, 1, 5, 2), Decimal("0.001"))
+        spent = Spending(Usage(10, 1, 5, 2), Decimal("0.001"), calls=1)
         ids = [api("POST", "/jobs", BODY).body["event_id"] for _ in range(5)]
         # one completes, one fails, one is put off and then cancelled; two wait
         claims = [repository.claim(event_id, clock() + LEASE) for event_id in ids[:3]]
@@ -261,6 +261,8 @@ class TestTheBooks:
         assert stats["today"] == {
             "date": "2026-11-22",
             "created": 5,
+            "calls": 4,
+            "retries": 0,
             "usage": {"input_tokens": 40, "cached_tokens": 4, "output_tokens": 20, "reasoning_tokens": 8},
             "cost_usd": 0.004,
         }

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from jobchain.model import Spending, Usage
+from jobchain.model import Spending, Tier, Usage
 from jobchain.prices import Price, PriceList
 from tests.conftest import ROOT
 
@@ -20,6 +20,13 @@ def test_each_kind_of_token_has_its_price() -> None:
     spending = prices.spending("model", Usage(input_tokens=10, output_tokens=2))
 
     assert spending.cost_usd == Decimal("2.0")
+
+
+@pytest.mark.parametrize(
+    ("model", "known"), [("model", True), ("model-2026-09-30", True), ("other", False), ("", False)]
+)
+def test_the_list_tells_whose_price_it_has(model: str, known: bool) -> None:
+    assert prices.knows(model) is known
 
 
 def test_cached_tokens_are_part_of_the_input_at_their_own_price() -> None:
@@ -58,7 +65,7 @@ def test_a_snapshot_with_a_price_of_its_own_costs_that() -> None:
 def test_the_cost_of_another_model_is_unknown_not_zero(model: str) -> None:
     spending = prices.spending(model, Usage(input_tokens=1))
 
-    assert spending == Spending(Usage(input_tokens=1), unpriced_calls=1)
+    assert spending == Spending(Usage(input_tokens=1), unpriced_calls=1, calls=1)
     assert spending.cost_usd is None
 
 
@@ -99,3 +106,25 @@ class TestTheShippedList:
         model = template["Parameters"]["OpenAIModel"]["Default"]
 
         assert PriceList.load().spending(model, Usage()).cost_usd is not None
+
+
+class TestWhatABudgetBuys:
+    def test_is_what_the_request_leaves_of_it(self) -> None:
+        listed = PriceList({"model": Price(Decimal("0.01"), Decimal("0.001"), Decimal("0.1"))})
+
+        assert listed.affordable_output("model", 50, Decimal(1)) == 5
+        assert listed.affordable_output("model-2026-09-30", 200, Decimal(1)) == -10
+
+    def test_is_not_known_for_a_model_without_a_price(self) -> None:
+        assert prices.affordable_output("other", 1, Decimal(1)) is None
+
+    def test_is_without_end_for_a_model_that_is_free(self) -> None:
+        free = PriceList({"model": Price(Decimal(0), Decimal(0), Decimal(0))})
+
+        assert (free.affordable_output("model", 100, Decimal("0.01")) or 0) > 10**9
+
+
+def test_a_flex_call_costs_half() -> None:
+    usage = Usage(input_tokens=2 * MILLION, cached_tokens=MILLION, output_tokens=MILLION)
+
+    assert PriceList.load().spending("gpt-6-luna", usage, Tier.FLEX).cost_usd == Decimal("0.305")

@@ -2,14 +2,17 @@
 
 import fnmatch
 import importlib
+import json
 from collections.abc import Iterator
 from dataclasses import fields
-from datetime import timedelta
+from datetime import date, timedelta
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
+from jobchain.model_check import WARN_DAYS, ModelCheck
+from jobchain_worker.dialects import Api
 from tests.conftest import ROOT
 
 Template = dict[str, Any]
@@ -20,6 +23,7 @@ ALLOWED_ACTIONS = {
         *RUN_JOBS,
         *("dynamodb:BatchGetItem", "dynamodb:DeleteItem", "sqs:SendMessage", "sqs:GetQueueAttributes"),
     },
+    "FlexWorkerFunction": {*RUN_JOBS, "sqs:SendMessage", "secretsmanager:GetSecretValue"},
     "SweeperFunction": {"dynamodb:Query", "dynamodb:UpdateItem", "sqs:SendMessage"},
     "WorkerFunction": {*RUN_JOBS, "sqs:SendMessage", "secretsmanager:GetSecretValue"},
     "WebFunction": set(),
@@ -27,9 +31,12 @@ ALLOWED_ACTIONS = {
 FUNCTIONS = sorted(ALLOWED_ACTIONS)
 SETTINGS = {
     "ApiFunction": "ApiSettings",
+    "FlexWorkerFunction": "WorkerSettings",
     "SweeperFunction": "SweeperSettings",
     "WorkerFunction": "WorkerSettings",
 }
+# Values of variables that take not any.
+CHOICES = {"AUTH_MODE": "api_key", "OPENAI_API": "chat"}
 # What the libraries read themselves.
 LIBRARIES = ("LOG_LEVEL", "POWERTOOLS_*")
 
@@ -64,7 +71,7 @@ def ours(template: Template, function: str) -> set[str]:
 def handlers(template: Template, monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType]:
     """Each function's handler module, with the variables that the template gives it."""
     for name in {name for function in FUNCTIONS for name in ours(template, function)}:
-        monkeypatch.setenv(name, "api_key" if name == "AUTH_MODE" else "1")
+        monkeypatch.setenv(name, CHOICES.get(name, "1"))
     modules = {name: properties(template, name)["Handler"].rpartition(".")[0] for name in FUNCTIONS}
     return {name: importlib.import_module(module) for name, module in modules.items()}
 
@@ -108,7 +115,7 @@ class TestTheQueue:
             assert properties(template, name)["SqsManagedSseEnabled"] is True
 
     def test_feeds_the_worker_in_batches_whose_records_fail_one_by_one(self, template: Template) -> None:
-        (source,) = properties(template, "WorkerFunction")["Events"].values()
+        source = properties(template, "WorkerFunction")["Events"]["Jobs"]
 
         assert source["Type"] == "SQS"
         assert source["Properties"]["Queue"] == {"Fn::GetAtt": ["JobQueue", "Arn"]}
@@ -116,7 +123,7 @@ class TestTheQueue:
         assert source["Properties"]["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
 
     def test_feeds_no_more_workers_than_the_parameter_allows(self, template: Template) -> None:
-        (source,) = properties(template, "WorkerFunction")["Events"].values()
+        source = properties(template, "WorkerFunction")["Events"]["Jobs"]
 
         assert source["Properties"]["ScalingConfig"] == {"MaximumConcurrency": {"Ref": "WorkerConcurrency"}}
         # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
@@ -180,6 +187,7 @@ class TestAFunction:
             {"Fn::GetAtt": ["JobTable", "Arn"]},
             *({"Fn::Sub": f"${{JobTable.Arn}}/index/{index}"} for index in ("due", "recent", "unfinished")),
             {"Fn::GetAtt": ["DeadLetterQueue", "Arn"]},
+            {"Fn::GetAtt": ["FlexQueue", "Arn"]},
             {"Fn::GetAtt": ["JobQueue", "Arn"]},
             # Secrets Manager ends the name in six characters of its own.
             {
@@ -239,13 +247,57 @@ def test_the_sweeper_runs_every_minute(template: Template) -> None:
 
 
 @pytest.mark.parametrize(
-    ("alarm", "metric"), [("DeadLetterAlarm", "ApproximateNumberOfMessagesVisible"), ("SweeperAlarm", "Errors")]
+    ("alarm", "metric"),
+    [
+        ("DeadLetterAlarm", "ApproximateNumberOfMessagesVisible"),
+        ("SweeperAlarm", "Errors"),
+        ("ModelEndAlarm", "ModelDaysLeft"),
+        ("ModelUnknownAlarm", "ModelUnknown"),
+    ],
 )
 def test_what_somebody_must_look_at_raises_an_alarm(template: Template, alarm: str, metric: str) -> None:
     found = properties(template, alarm)
 
     assert found["MetricName"] == metric
     assert found["AlarmActions"] == {"Fn::If": ["HasAlarmTopic", [{"Ref": "AlarmTopicArn"}], {"Ref": "AWS::NoValue"}]}
+
+
+@pytest.mark.parametrize("alarm", ["ModelEndAlarm", "ModelUnknownAlarm"])
+def test_an_alarm_of_the_model_looks_at_what_the_worker_counts(
+    template: Template,
+    handlers: dict[str, ModuleType],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    alarm: str,
+) -> None:
+    # given what the worker writes for a model with an end
+    names = template["Resources"]["WorkerFunction"]["Properties"]["Environment"]["Variables"]
+    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", names["POWERTOOLS_SERVICE_NAME"])
+    shared = template["Globals"]["Function"]["Environment"]["Variables"]
+    monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", shared["POWERTOOLS_METRICS_NAMESPACE"])
+    handlers["WorkerFunction"].count_model(ModelCheck("gpt-6-luna", True, date(2027, 1, 1), ""), 40)
+    written = json.loads(capsys.readouterr().out)
+    (metrics,) = written["_aws"]["CloudWatchMetrics"]
+
+    # then the alarm has the same namespace, name and dimensions
+    found = properties(template, alarm)
+    assert found["Namespace"] == metrics["Namespace"]
+    assert found["MetricName"] in {metric["Name"] for metric in metrics["Metrics"]}
+    dimensions = {dimension["Name"]: dimension["Value"] for dimension in found["Dimensions"]}
+    assert dimensions == {"model": {"Ref": "OpenAIModel"}, "service": written["service"]}
+    assert set(dimensions) == set(metrics["Dimensions"][0])
+
+
+def test_the_model_is_looked_at_more_often_than_its_alarms_look(template: Template) -> None:
+    schedule = properties(template, "WorkerFunction")["Events"]["ModelCheck"]
+
+    assert (schedule["Type"], schedule["Properties"]["Schedule"]) == ("Schedule", "rate(12 hours)")
+    assert properties(template, "ModelEndAlarm")["Period"] == timedelta(days=1).total_seconds()
+    assert properties(template, "ModelEndAlarm")["Threshold"] == WARN_DAYS
+
+
+def test_the_worker_takes_every_api_that_the_template_offers(template: Template) -> None:
+    assert tuple(template["Parameters"]["OpenAIApi"]["AllowedValues"]) == get_args(Api)
 
 
 def test_the_api_gives_up_before_the_gateway_does(template: Template) -> None:

@@ -184,7 +184,7 @@ def _add_routes_about_the_system(app: APIGatewayRestResolver, service: JobServic
     def health() -> Response[str]:
         if outages := service.outages():
             raise Unavailable("; ".join(outages.values()))
-        return _json(HTTPStatus.OK, HealthView())
+        return _json(HTTPStatus.OK, HealthView(model=service.model()))
 
     @cache
     def document() -> str:

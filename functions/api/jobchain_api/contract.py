@@ -54,7 +54,11 @@ _LISTED = {
     "finished_at": "2026-11-22T10:00:04.870Z",
     "updated_at": "2026-11-22T10:00:04.870Z",
     "usage": _USAGE,
+    "calls": 1,
+    "retries": 0,
     "cost_usd": 0.0001512,
+    "max_cost_usd": None,
+    "tier": "standard",
     "error": None,
 }
 _STEP = {
@@ -65,6 +69,8 @@ _STEP = {
     "started_at": "2026-11-22T10:00:00.230Z",
     "finished_at": "2026-11-22T10:00:01.940Z",
     "usage": _USAGE,
+    "calls": 1,
+    "retries": 0,
     "cost_usd": 0.0001512,
 }
 _JOB = {
@@ -72,8 +78,17 @@ _JOB = {
     "steps": [_STEP],
     "result": {
         "summary": "Passwords must be long, and stored hashed.",
-        "checklist": ["Ask for at least 12 characters.", "Store passwords hashed."],
-        "diagram": 'flowchart TD\n    n1["Ask for at least 12 characters"] --> n2["Store passwords hashed"]',
+        "checklist": ["Ask for at least 12 characters."],
+        "checklist_items": [
+            {
+                "text": "Ask for at least 12 characters.",
+                "category": "Length",
+                "priority": "must",
+                "source": "Passwords must have at least 12 characters.",
+                "source_found": True,
+            }
+        ],
+        "diagram": 'flowchart TD\n    n1["Ask for at least 12 characters"]\n',
     },
     "metadata": {"source": "handbook"},
 }
@@ -85,18 +100,24 @@ _PENDING = {
     "steps": [{**dict.fromkeys(_STEP), "name": "summary", "status": "pending"}],
     "result": {},
     "usage": dict.fromkeys(_USAGE, 0),
+    "calls": 0,
+    "retries": 0,
     "cost_usd": 0,
     "updated_at": _CREATED["created_at"],
 }
 _CHAIN = {
     "name": "guideline_checklist",
     "description": "Summarizes a guideline, makes a checklist of it and a diagram of that.",
-    "steps": [{"name": "summary"}, {"name": "checklist"}, {"name": "diagram"}],
+    "steps": [
+        {"name": "summary", "needs": []},
+        {"name": "checklist", "needs": ["summary"]},
+        {"name": "diagram", "needs": ["checklist"]},
+    ],
     "payload_schema": {"type": "object", "properties": {"guidelines": {"type": "string"}}, "required": ["guidelines"]},
 }
 _STATS = {
     "jobs": {"pending": 3, "processing": 1, "completed": 40, "failed": 1, "cancelled": 0},
-    "today": {"date": "2026-11-22", "created": 45, "usage": _USAGE, "cost_usd": 0.0061},
+    "today": {"date": "2026-11-22", "created": 45, "usage": _USAGE, "calls": 131, "retries": 2, "cost_usd": 0.0061},
     "queue": {"waiting": 2, "in_flight": 1, "delayed": 1, "dead_letters": 0},
 }
 
@@ -326,13 +347,19 @@ GET_STATS: dict[str, Any] = {
         **_problems(),
     },
 }
+_HEALTH = {
+    "status": "ok",
+    "table": "ok",
+    "queue": "ok",
+    "model": {"name": "gpt-6-luna", "known": True, "shutdown_date": "2028-03-01", "days_left": 465},
+}
 GET_HEALTH: dict[str, Any] = {
     "summary": "Is everything reachable",
-    "description": "Needs no key.",
+    "description": "Needs no key. `model` is what the worker's last look at the model's server found.",
     "operation_id": "getHealth",
     "tags": ["system"],
     "responses": {
-        200: _answer("All is well.", HealthView, {"status": "ok", "table": "ok", "queue": "ok"}),
+        200: _answer("All is well.", HealthView, _HEALTH),
         **_problems(guarded=False),
     },
 }

@@ -27,6 +27,7 @@ class ApiSettings:
 
     table_name: str
     queue_url: str
+    flex_queue_url: str
     dead_letter_url: str
     auth_mode: Literal["api_key", "none"]
     retention_days: int
@@ -48,7 +49,7 @@ sqs = boto3.client("sqs", config=_AWS)
 app = create_app(
     JobService(
         repository=JobRepository(dynamodb, settings.table_name, utc_now),
-        queue=JobQueue(sqs, settings.queue_url),
+        queue=JobQueue(sqs, settings.queue_url, settings.flex_queue_url),
         dead_letters=JobQueue(sqs, settings.dead_letter_url),
         retention=timedelta(days=settings.retention_days),
         clock=utc_now,

@@ -2,14 +2,17 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from datetime import date
+from decimal import Decimal
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
 
 from jobchain.chains import CHAINS, DEFAULT_CHAIN
-from jobchain.chains.chain import Chain, Text
-from jobchain.model import FinishedStep, Job, Spending, Status
+from jobchain.chains.chain import CUT_SUFFIX, Chain, Text
+from jobchain.model import FinishedStep, Job, Spending, Status, Tier
+from jobchain.model_check import ModelCheck
 
 if TYPE_CHECKING:
     from jobchain_api.service import Stats
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
 MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 MetadataValue = Annotated[str, StringConstraints(max_length=512)]
 
+
+MAX_FLEX_SECONDS = 12 * 3600
 
 # The texts that `Text` takes: something other than white space, and no NUL.
 _TEXT_PATTERN = r"^[^\u0000]*[^\s\u0000][^\u0000]*$"
@@ -52,6 +57,21 @@ class CreateJob(BaseModel):
     input_text: Text | None = Field(default=None, description="A guideline, for the chain `guideline_checklist`.")
     metadata: dict[MetadataKey, MetadataValue] = Field(
         default={}, max_length=16, description="The caller's own notes, given back with the job."
+    )
+
+    max_cost_usd: Annotated[Decimal, Field(gt=0, le=10_000, decimal_places=6)] | None = Field(
+        default=None, description="The job fails before a model call that could make it cost more, in US dollars."
+    )
+
+    tier: Tier = Field(
+        default=Tier.STANDARD,
+        description="`flex` costs half, and may wait until the model is free.",
+    )
+    flex_seconds: int = Field(
+        default=3600,
+        ge=60,
+        le=MAX_FLEX_SECONDS,
+        description="After so long a job of the tier `flex` goes on as a standard one.",
     )
 
     @model_validator(mode="after")
@@ -165,6 +185,8 @@ class StepView(BaseModel):
     started_at: str | None = None
     finished_at: str | None = None
     usage: UsageView | None = None
+    calls: int | None = None
+    retries: int | None = None
     cost_usd: float | None = None
 
 
@@ -190,7 +212,11 @@ class ListedJob(BaseModel):
     finished_at: str | None
     updated_at: str
     usage: UsageView
+    calls: int = Field(description="Calls of the model, those too that failed.")
+    retries: int = Field(description="Those of the calls that repeated an earlier one.")
     cost_usd: float | None
+    max_cost_usd: float | None
+    tier: Tier
     error: ErrorView | None
 
     @classmethod
@@ -212,7 +238,7 @@ class JobView(ListedJob):
         return cls(
             **_listed(job),
             steps=_steps(job),
-            result={step.name: step.output for step in job.steps},
+            result=_result(job),
             metadata=dict(job.metadata),
         )
 
@@ -225,9 +251,10 @@ class JobList(BaseModel):
 
 
 class StepInfo(BaseModel):
-    """A step of a chain."""
+    """A step of a chain. It runs once those that it needs have; the others may run at the same time."""
 
     name: str
+    needs: list[str]
 
 
 class ChainView(BaseModel):
@@ -244,7 +271,7 @@ class ChainView(BaseModel):
         return cls(
             name=chain.name,
             description=chain.description,
-            steps=[StepInfo(name=step.name) for step in chain.steps],
+            steps=[StepInfo(name=step.name, needs=list(step.needs)) for step in chain.steps],
             payload_schema=chain.payload.model_json_schema(),
         )
 
@@ -271,6 +298,8 @@ class TodayView(BaseModel):
     date: str
     created: int
     usage: UsageView
+    calls: int
+    retries: int
     cost_usd: float | None
 
 
@@ -304,9 +333,30 @@ class StatsView(BaseModel):
                 date=today.date,
                 created=today.created,
                 usage=UsageView.model_validate(today.spending.usage),
+                calls=today.spending.calls,
+                retries=today.spending.retries,
                 cost_usd=dollars(today.spending),
             ),
             queue=queue,
+        )
+
+
+class ModelView(BaseModel):
+    """What the last look at the model's server found."""
+
+    name: str
+    known: bool = Field(description="False: the server has no such model, and every job fails.")
+    shutdown_date: date | None = Field(description="Null: no end is announced.")
+    days_left: int | None
+
+    @classmethod
+    def of(cls, check: ModelCheck, today: date) -> "ModelView":
+        """The check as it reads today."""
+        return cls(
+            name=check.model,
+            known=check.known,
+            shutdown_date=check.shutdown_date,
+            days_left=check.days_left(today),
         )
 
 
@@ -316,6 +366,7 @@ class HealthView(BaseModel):
     status: Literal["ok"] = "ok"
     table: Literal["ok"] = "ok"
     queue: Literal["ok"] = "ok"
+    model: ModelView | None = Field(default=None, description="Null: nobody has looked yet.")
 
 
 # A problem stays small, whatever the body.
@@ -357,32 +408,57 @@ def _listed(job: Job) -> dict[str, Any]:
         "finished_at": job.finished_at,
         "updated_at": job.updated_at,
         "usage": UsageView.model_validate(job.spending.usage),
+        "calls": job.spending.calls,
+        "retries": job.spending.retries,
         "cost_usd": dollars(job.spending),
+        "max_cost_usd": None if job.max_cost_usd is None else float(job.max_cost_usd),
+        "tier": job.tier,
         "error": ErrorView.model_validate(job.error) if job.error else None,
     }
 
 
+def _result(job: Job) -> dict[str, JsonValue]:
+    """What has finished so far, as the chain shows it; as it is stored where the chain is gone."""
+    outputs = {step.name: step.output for step in job.steps}
+    return CHAINS[job.job_name].result(outputs) if job.job_name in CHAINS else outputs
+
+
 def _steps(job: Job) -> list[StepView]:
-    """The steps that are finished, then those of the chain that are still to come."""
-    finished = [_finished(step) for step in job.steps]
-    done = {step.name for step in finished}
+    """The steps in the chain's order: those that are finished, parts of long texts too, and those still to come."""
     steps = CHAINS[job.job_name].steps if job.job_name in CHAINS else ()
-    to_come = [StepView(name=step.name, status=Status.PENDING) for step in steps if step.name not in done]
-    if to_come and job.status is not Status.COMPLETED:
-        # The next step shares the job's fate; those after it wait for it.
-        to_come[0].status = job.status
-    return finished + to_come
+    done = {step.name for step in job.steps}
+    to_come = [step for step in steps if step.name not in done]
+    failed = _whole(job.error.step or "") if job.error else ""
+    # What has to be done next shares the job's fate; what comes after it waits.
+    current = [step.name for step in to_come if step.name == failed] or [
+        step.name for step in to_come if done.issuperset(step.needs)
+    ]
+    if job.status in (Status.FAILED, Status.CANCELLED):
+        current = current[:1]
+    waiting = Status.PENDING if job.status is Status.COMPLETED else job.status
+    views = [_finished(step) for step in job.steps if not step.name.endswith(CUT_SUFFIX)]
+    views += [StepView(name=step.name, status=waiting if step.name in current else Status.PENDING) for step in to_come]
+    places = {step.name: place for place, step in enumerate(steps)}
+    return sorted(views, key=lambda view: places.get(_whole(view.name), -1))
+
+
+def _whole(name: str) -> str:
+    """The step of the chain that a stored step belongs to: itself, or the one whose text is worked on in parts."""
+    return name.partition(".")[0]
 
 
 def _finished(step: FinishedStep) -> StepView:
     return StepView(
         name=step.name,
         status=Status.COMPLETED,
-        model=step.model,
-        prompt_version=step.prompt_version,
+        # None for a step that asked no model, as it puts together what the parts of a long text gave.
+        model=step.model or None,
+        prompt_version=step.prompt_version or None,
         started_at=step.started_at,
         finished_at=step.finished_at,
         usage=UsageView.model_validate(step.spending.usage),
+        calls=step.spending.calls,
+        retries=step.spending.retries,
         cost_usd=dollars(step.spending),
     )
 

@@ -23,14 +23,14 @@ from jobchain.errors import (
     LimitReached,
     Unavailable,
 )
-from jobchain.model import Clock, Job, NewJob, Status
+from jobchain.model import Clock, Job, NewJob, Status, Tier
 from jobchain.observability import Logger, describe
 from jobchain.queue import JobQueue, QueueDepth, batches
 from jobchain.repository import JobRepository, Outcome
 from jobchain.usage import Day
 from jobchain_api.auth import Caller
 from jobchain_api.cursor import Cursors
-from jobchain_api.schemas import BatchEntry, CreateJob, explain
+from jobchain_api.schemas import BatchEntry, CreateJob, ModelView, explain
 
 MAX_PAYLOAD_BYTES = 256 * 1024
 
@@ -166,17 +166,18 @@ class JobService:
             return self._send_one(jobs[0])
         refused: list[str] = []
         answers = True
-        for batch in batches(jobs):
-            ids = [job.event_id for job in batch]
-            # Once it takes none of a batch, nobody shall wait for it batch after batch.
-            failed = self._queue.send_batch([(job.event_id, job.tenant) for job in batch]) if answers else ids
-            answers = len(failed) < len(ids)
-            refused += failed
+        for tier in Tier:
+            for batch in batches([job for job in jobs if job.tier is tier]):
+                ids = [job.event_id for job in batch]
+                # Once it takes none of a batch, nobody shall wait for it batch after batch.
+                failed = self._queue.send_batch([(job.event_id, job.tenant) for job in batch], tier) if answers else ids
+                answers = len(failed) < len(ids)
+                refused += failed
         return refused
 
     def _send_one(self, job: Job) -> list[str]:
         try:
-            self._queue.send(job.event_id, job.tenant)
+            self._queue.send(job.event_id, job.tenant, tier=job.tier)
         except Unavailable as error:
             self._logger.warning("the queue does not answer", extra=describe(error))
             return [job.event_id]
@@ -249,6 +250,11 @@ class JobService:
             dead_letters=self._dead_letters.depth() if caller.operator else None,
         )
 
+    def model(self) -> ModelView | None:
+        """What the last look at the model's server found, None where nobody has looked yet. Raises Unavailable."""
+        check = self._repository.model_check()
+        return ModelView.of(check, self._clock().date()) if check else None
+
     def outages(self) -> dict[str, str]:
         """What does not answer now, by name: empty where all is well."""
         found = {}
@@ -318,11 +324,15 @@ def _new_job(tenant: str, request: CreateJob, event_id: str) -> NewJob:
         tenant=tenant,
         job_name=chain.name,
         payload=payload,
-        fingerprint=_fingerprint(chain.name, payload, request.metadata),
+        fingerprint=_fingerprint(chain.name, payload, request),
         metadata=request.metadata,
+        max_cost_usd=request.max_cost_usd,
+        tier=request.tier,
+        flex_for=timedelta(seconds=request.flex_seconds),
     )
 
 
-def _fingerprint(job_name: str, payload: JsonValue, metadata: dict[str, str]) -> str:
-    canonical = json.dumps([job_name, payload, metadata], sort_keys=True)
+def _fingerprint(job_name: str, payload: JsonValue, request: CreateJob) -> str:
+    options = request.model_dump(mode="json", include={"max_cost_usd", "tier", "flex_seconds"}, exclude_defaults=True)
+    canonical = json.dumps([job_name, payload, request.metadata, options], sort_keys=True)
     return hashlib.sha256(canonical.encode()).hexdigest()

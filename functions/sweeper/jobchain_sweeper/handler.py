@@ -25,6 +25,7 @@ class SweeperSettings:
 
     table_name: str
     queue_url: str
+    flex_queue_url: str
 
 
 # What a sweep leaves of its invocation for the page that it has begun.
@@ -42,7 +43,7 @@ logger = create_logger()
 metrics = Metrics()
 sweeper = Sweeper(
     repository=JobRepository(boto3.client("dynamodb", config=_AWS), settings.table_name, utc_now),
-    queue=JobQueue(boto3.client("sqs", config=_AWS), settings.queue_url),
+    queue=JobQueue(boto3.client("sqs", config=_AWS), settings.queue_url, settings.flex_queue_url),
     clock=utc_now,
     logger=logger,
     threads=_THREADS,

@@ -1,13 +1,13 @@
 """Looks after jobs whose time has come: messages that were lost, workers that died."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain, compress
 
 from jobchain.errors import Unavailable
-from jobchain.model import Clock, DueJob, JobError
+from jobchain.model import Clock, DueJob, JobError, Tier
 from jobchain.observability import Logger, describe
 from jobchain.queue import JobQueue, batches
 from jobchain.repository import DISPATCH_GRACE, DUE_SHARDS, JobRepository
@@ -72,7 +72,7 @@ class Sweeper:
                 # Put off first, then sent: of two sweepers only one sends a job, and twice as much later each time,
                 # so that a backlog does not fill up with copies.
                 ours = list(compress(waiting, pool.map(self._put_off, waiting)))
-                taken = sum(pool.map(self._send, batches(ours)))
+                taken = sum(pool.map(self._send, _batches_of_a_tier(ours)))
                 sent += taken
                 if taken < len(ours):
                     break  # the queue refuses; what it refused is due again, and must not be read again at once
@@ -112,9 +112,14 @@ class Sweeper:
 
     def _send(self, jobs: Sequence[DueJob]) -> int:
         """Sends a batch; whatever the queue does not take falls due at once again. Gives how many it took."""
-        refused = self._queue.send_batch([(job.event_id, job.tenant) for job in jobs])
+        refused = self._queue.send_batch([(job.event_id, job.tenant) for job in jobs], jobs[0].tier)
         for job in jobs:
             if job.event_id in refused:
                 self._logger.warning("not sent", event_id=job.event_id)
                 self._mark_due(job)
         return len(jobs) - len(refused)
+
+
+def _batches_of_a_tier(jobs: Sequence[DueJob]) -> Iterator[Sequence[DueJob]]:
+    for tier in Tier:
+        yield from batches([job for job in jobs if job.tier is tier])

@@ -1,10 +1,10 @@
 """What can go wrong, one type for each way that a caller or a worker answers it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
 
-from jobchain.model import NOTHING_SPENT, Job, JobError, Spending
+from jobchain.model import NOTHING_SPENT, Job, JobError, Spending, Tier
 
 
 class JobchainError(Exception):
@@ -90,9 +90,10 @@ class ClaimLost(JobchainError):
 class NotYet(JobchainError):
     """The job is put off: nobody may claim it before `wait` is over."""
 
-    def __init__(self, tenant: str, wait: timedelta) -> None:
+    def __init__(self, tenant: str, tier: Tier, wait: timedelta) -> None:
         super().__init__(f"the job is put off for {wait.total_seconds():.1f} s")
         self.tenant = tenant
+        self.tier = tier
         self.wait = wait
 
 
@@ -129,3 +130,11 @@ class PermanentModelError(ModelError):
     def as_job_error(self, step: str) -> JobError:
         """The error that the job ends with."""
         return JobError(self.type, str(self), step)
+
+
+class UnknownModel(PermanentModelError):
+    """The model's server does not know the model; `names` are those of the models that it has."""
+
+    def __init__(self, model: str, names: Sequence[str]) -> None:
+        super().__init__("model_not_found", f"the model's server knows no model {model}")
+        self.names = tuple(names)

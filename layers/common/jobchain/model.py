@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 
@@ -37,6 +37,16 @@ class Status(StrEnum):
         return self in (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
 
 
+class Tier(StrEnum):
+    """How a job's model calls are served: flex is cheaper, slower, and may be refused for a while.
+
+    https://platform.openai.com/docs/guides/flex-processing
+    """
+
+    STANDARD = "standard"
+    FLEX = "flex"
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
     """Tokens that a model reports; cached ones are part of the input, reasoning ones of the output."""
@@ -60,19 +70,29 @@ class Spending:
     """What model calls used and cost.
 
     `unpriced_calls` counts the calls to models whose price is not known; with any of those the cost
-    in US dollars is not known either, which is not the same as nothing.
+    in US dollars is not known either, which is not the same as nothing. `calls` counts all of them, those too that
+    failed, and `retries` those among them that repeated an earlier one.
     """
 
     usage: Usage = field(default_factory=Usage)
     known_cost_usd: Decimal = Decimal(0)
     unpriced_calls: int = 0
+    calls: int = 0
+    retries: int = 0
 
     def __add__(self, other: "Spending") -> "Spending":
         return Spending(
             self.usage + other.usage,
             self.known_cost_usd + other.known_cost_usd,
             self.unpriced_calls + other.unpriced_calls,
+            self.calls + other.calls,
+            self.retries + other.retries,
         )
+
+    @property
+    def paid(self) -> bool:
+        """Whether any call was answered, and is paid for."""
+        return self.usage != Usage() or self.unpriced_calls > 0
 
     @property
     def cost_usd(self) -> Decimal | None:
@@ -120,13 +140,18 @@ class Job:
     attempts: int = 0
     spending: Spending = NOTHING_SPENT
     error: JobError | None = None
+    max_cost_usd: Decimal | None = None
+    tier: Tier = Tier.STANDARD
     metadata: Mapping[str, str] = field(default_factory=dict)
     steps: tuple[FinishedStep, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """A job that a caller asks for. `fingerprint` tells a replay of the same request from another one."""
+    """A job that a caller asks for. `fingerprint` tells a replay of the same request from another one.
+
+    After `flex_for` a job of the tier flex goes on as a standard one.
+    """
 
     event_id: str
     tenant: str
@@ -134,11 +159,17 @@ class NewJob:
     payload: JsonValue
     fingerprint: str
     metadata: Mapping[str, str] = field(default_factory=dict)
+    max_cost_usd: Decimal | None = None
+    tier: Tier = Tier.STANDARD
+    flex_for: timedelta = timedelta(0)
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One worker's hold on a job: what it needs to run it, and the number that fences its writes."""
+    """One worker's hold on a job: what it needs to run it, and the number that fences its writes.
+
+    `flex_until` is when a job of the tier flex goes on as a standard one, None for any other.
+    """
 
     event_id: str
     tenant: str
@@ -148,6 +179,10 @@ class Claim:
     expires_at: int
     tries: Mapping[str, int]
     steps: tuple[FinishedStep, ...]
+    spending: Spending = NOTHING_SPENT
+    max_cost_usd: Decimal | None = None
+    tier: Tier = Tier.STANDARD
+    flex_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,3 +198,4 @@ class DueJob:
     due_at: int
     dispatches: int
     stalls: int
+    tier: Tier = Tier.STANDARD

@@ -2,12 +2,13 @@
 
 import json
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from importlib.resources import files
 
-from jobchain.model import Spending, Usage
+from jobchain.model import Spending, Tier, Usage
 
 # A provider answers with the snapshot's name, such as gpt-6-luna-2026-09-30, at the price of its family.
 _SNAPSHOT_DATE = re.compile(r"-\d{4}-\d{2}-\d{2}$")
@@ -25,8 +26,10 @@ class Price:
 class PriceList:
     """Prices by the model's name."""
 
-    def __init__(self, prices: Mapping[str, Price]) -> None:
+    def __init__(self, prices: Mapping[str, Price], flex_factor: Decimal = Decimal(1)) -> None:
+        """`flex_factor` is what part of the standard price a flex call costs."""
         self._prices = prices
+        self._flex_factor = flex_factor
 
     @classmethod
     def load(cls) -> "PriceList":
@@ -37,17 +40,38 @@ class PriceList:
             {
                 model: Price(**{kind: Decimal(amount) / per for kind, amount in price.items()})
                 for model, price in content["models"].items()
-            }
+            },
+            Decimal(content["flex_factor"]),
         )
 
-    def spending(self, model: str, usage: Usage | None) -> Spending:
+    def knows(self, model: str) -> bool:
+        """Whether the list has the model's price."""
+        return self._price(model) is not None
+
+    def spending(self, model: str, usage: Usage | None, tier: Tier = Tier.STANDARD) -> Spending:
         """What one call to `model` cost; unpriced, never free, where the model or the usage is not known."""
-        price = self._prices.get(model) or self._prices.get(_SNAPSHOT_DATE.sub("", model))
+        price = self._price(model)
         if usage is None or price is None:
-            return Spending(usage or Usage(), unpriced_calls=1)
+            return Spending(usage or Usage(), unpriced_calls=1, calls=1)
         cost = (
             price.input * (usage.input_tokens - usage.cached_tokens)
             + price.cached * usage.cached_tokens
             + price.output * usage.output_tokens
         )
-        return Spending(usage, cost)
+        return Spending(usage, cost * self._flex_factor if tier is Tier.FLEX else cost, calls=1)
+
+    def affordable_output(self, model: str, request_bytes: int, budget: Decimal) -> int | None:
+        """The most tokens that an answer may have for a call to cost no more than `budget`, in US dollars.
+
+        A token is at least one byte, so that a request of so many bytes can't cost more than as many tokens. None where
+        the model's price is not known.
+        """
+        price = self._price(model)
+        if price is None:
+            return None
+        if not price.output:
+            return sys.maxsize
+        return int((budget - price.input * request_bytes) / price.output)
+
+    def _price(self, model: str) -> Price | None:
+        return self._prices.get(model) or self._prices.get(_SNAPSHOT_DATE.sub("", model))

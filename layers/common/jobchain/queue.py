@@ -11,6 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from jobchain.errors import MalformedMessage, Unavailable
+from jobchain.model import Tier
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -62,13 +63,13 @@ class QueueDepth:
 
 
 class JobQueue:
-    """Sends jobs to the workers."""
+    """Sends jobs to the workers: those of the tier flex, which take long, to a queue of their own."""
 
-    def __init__(self, client: "SQSClient", url: str) -> None:
+    def __init__(self, client: "SQSClient", url: str, flex_url: str | None = None) -> None:
         self._client = client
-        self._url = url
+        self._urls = {Tier.STANDARD: url, Tier.FLEX: flex_url or url}
 
-    def send(self, event_id: str, tenant: str, delay: timedelta = timedelta(0)) -> None:
+    def send(self, event_id: str, tenant: str, delay: timedelta = timedelta(0), tier: Tier = Tier.STANDARD) -> None:
         """Has a worker look at the job after `delay`, at most `MAX_DELAY`. Raises Unavailable.
 
         The message group is the tenant, by which SQS serves tenants fairly:
@@ -76,7 +77,7 @@ class JobQueue:
         """
         try:
             self._client.send_message(
-                QueueUrl=self._url,
+                QueueUrl=self._urls[tier],
                 MessageBody=_body(event_id),
                 MessageGroupId=tenant,
                 # Whole seconds, and never too early.
@@ -85,27 +86,30 @@ class JobQueue:
         except (BotoCoreError, ClientError) as error:
             raise Unavailable("the queue does not take the job") from error
 
-    def send_batch(self, jobs: Sequence[tuple[str, str]]) -> list[str]:
+    def send_batch(self, jobs: Sequence[tuple[str, str]], tier: Tier = Tier.STANDARD) -> list[str]:
         """Has workers look at up to `MAX_BATCH` jobs, (event_id, tenant) each. Gives the ids that were not sent."""
         entries: list[SendMessageBatchRequestEntryTypeDef] = [
             {"Id": str(number), "MessageBody": _body(event_id), "MessageGroupId": tenant}
             for number, (event_id, tenant) in enumerate(jobs)
         ]
         try:
-            answer = self._client.send_message_batch(QueueUrl=self._url, Entries=entries)
+            answer = self._client.send_message_batch(QueueUrl=self._urls[tier], Entries=entries)
         except (BotoCoreError, ClientError):
             return [event_id for event_id, _ in jobs]
         return [jobs[int(failed["Id"])][0] for failed in answer.get("Failed", [])]
 
     def depth(self) -> QueueDepth:
-        """How full the queue is. Raises Unavailable where it does not answer."""
+        """How full the queues are in all. Raises Unavailable where one does not answer."""
         names: list[QueueAttributeNameType] = [
             "ApproximateNumberOfMessages",
             "ApproximateNumberOfMessagesNotVisible",
             "ApproximateNumberOfMessagesDelayed",
         ]
         try:
-            counts = self._client.get_queue_attributes(QueueUrl=self._url, AttributeNames=names)["Attributes"]
+            found = [
+                self._client.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+                for url in {*self._urls.values()}
+            ]
         except (BotoCoreError, ClientError) as error:
             raise Unavailable("the queue does not answer") from error
-        return QueueDepth(*(int(counts[name]) for name in names))
+        return QueueDepth(*(sum(int(counts[name]) for counts in found) for name in names))

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from jobchain.dynamo import ConditionFailed, IfAbsent, Item, Table, dump, epoch, epoch_ms, key
@@ -40,8 +40,10 @@ from jobchain.model import (
     NewJob,
     Spending,
     Status,
+    Tier,
     isoformat,
 )
+from jobchain.model_check import ModelCheck, read_check, write_check
 from jobchain.usage import Booking, Day, read_day, spending_of, totals
 
 if TYPE_CHECKING:
@@ -303,12 +305,16 @@ class JobRepository:
             if not job.status.final:
                 raise JobIsNotFinal(f"job {event_id} is {job.status}: cancel it first")
             items = self._query(event_id, "INPUT", "STEP$")
-            others = [_key(event_id, item["sk"]) for item in items if item["sk"] != "META"]
+            others = [self._table.delete(_key(event_id, item["sk"])) for item in items if item["sk"] != "META"]
             # Of the same claim too: a retry in between may have stored another step.
             values = {":was": job.status, ":claim": job.attempts}
             meta = self._table.delete(_key(event_id, "META"), "#status = :was AND claim = :claim", values)
-            if self._table.transact(lambda: [meta, *(self._table.delete(other) for other in others)]):
+            if self._table.transact(lambda: [meta, *others[:_MAX_WRITES]]):
                 raise ConditionFailed(None)
+            # Nobody can find these any more, and where this ends in between the table's TTL erases them.
+            for start in range(_MAX_WRITES, len(others), _MAX_WRITES):
+                rest = others[start : start + _MAX_WRITES]
+                self._table.transact(lambda rest=rest: rest)  # type: ignore[misc]
 
         self._move(tenant, event_id, change, read_back=False)
 
@@ -332,6 +338,10 @@ class JobRepository:
     def ping(self) -> None:
         """Raises Unavailable where the table does not answer."""
         self._table.get(_key("ping", "META"))
+
+    def model_check(self) -> ModelCheck | None:
+        """What the last look at the model's server found; None before the first."""
+        return read_check(self._table)
 
     # --- the worker's side ---------------------------------------------------------------------
 
@@ -374,6 +384,10 @@ class JobRepository:
             expires_at=int(meta["expires_at"]),
             tries={name: int(count) for name, count in meta["tries"].items()},
             steps=tuple(_step(item) for sk, item in items.items() if sk.startswith("STEP#")),
+            spending=spending_of(meta),
+            max_cost_usd=meta.get("max_cost_usd"),
+            tier=_tier(meta),
+            flex_until=datetime.fromtimestamp(int(meta["flex_until"]), UTC) if "flex_until" in meta else None,
         )
 
     def is_cancel_requested(self, claim: Claim) -> bool:
@@ -389,7 +403,7 @@ class JobRepository:
         Raises ClaimLost where the claim is not the job's last one any more.
         """
         item = {
-            **_key(claim.event_id, f"STEP#{position:02}#{step.name}"),
+            **_key(claim.event_id, f"STEP#{position:03}#{step.name}"),
             "output": dump(step.output),
             "model": step.model,
             "prompt_version": step.prompt_version,
@@ -455,6 +469,10 @@ class JobRepository:
             self._end(claim, Status.CANCELLED, spent)
             return False
         return True
+
+    def save_model_check(self, check: ModelCheck) -> None:
+        """Stores what a look at the model's server found, in place of what the one before did."""
+        write_check(self._table, check)
 
     # --- the sweeper's side --------------------------------------------------------------------
 
@@ -541,7 +559,7 @@ def _chunks(jobs: Sequence[NewJob], items: Mapping[str, list[Item]], most: int) 
     chunk: list[NewJob] = []
     writes = size = 0
     for new in jobs:
-        more = sum(len(dump(item).encode()) for item in items[new.event_id])
+        more = sum(len(str(value).encode()) for item in items[new.event_id] for value in (*item, *item.values()))
         if chunk and (writes + len(items[new.event_id]) > most or size + more > _MAX_BYTES):
             yield chunk
             chunk, writes, size = [], 0, 0
@@ -554,7 +572,7 @@ def _chunks(jobs: Sequence[NewJob], items: Mapping[str, list[Item]], most: int) 
 def _refused(meta: Item, now: datetime) -> JobchainError:
     """Why a job that stands so can't be claimed."""
     if meta["status"] == Status.PENDING:
-        return NotYet(meta["tenant"], timedelta(milliseconds=int(meta["not_before"]) - epoch_ms(now)))
+        return NotYet(meta["tenant"], _tier(meta), timedelta(milliseconds=int(meta["not_before"]) - epoch_ms(now)))
     return ClaimLost(f"the job is {meta['status']}")
 
 
@@ -576,6 +594,8 @@ def _new_items(new: NewJob, now: datetime, expires_at: int) -> Iterator[Item]:
         "due_shard": _due_shard(new.event_id),
         "due_at": epoch(now + DISPATCH_GRACE),
         "expires_at": expires_at,
+        **({"max_cost_usd": new.max_cost_usd} if new.max_cost_usd is not None else {}),
+        **({"tier": new.tier, "flex_until": epoch(now + new.flex_for)} if new.tier is Tier.FLEX else {}),
     }
     yield {**_key(new.event_id, "INPUT"), "payload": dump(new.payload), "expires_at": expires_at}
     if new.metadata:
@@ -584,6 +604,10 @@ def _new_items(new: NewJob, now: datetime, expires_at: int) -> Iterator[Item]:
 
 def _key(event_id: str, sk: str) -> Item:
     return key(f"JOB#{event_id}", sk)
+
+
+def _tier(item: Item) -> Tier:
+    return Tier(item.get("tier", Tier.STANDARD))
 
 
 def _position(job: Job) -> str:
@@ -606,6 +630,7 @@ def _due_job(item: Item) -> DueJob:
         due_at=int(item["due_at"]),
         dispatches=int(item["dispatches"]),
         stalls=int(item["stalls"]),
+        tier=_tier(item),
     )
 
 
@@ -636,6 +661,8 @@ def _job(items: list[Item]) -> Job:
         attempts=int(meta["claim"]),
         spending=spending_of(meta),
         error=JobError(**meta["error"]) if "error" in meta else None,
+        max_cost_usd=meta.get("max_cost_usd"),
+        tier=_tier(meta),
         metadata=next((item["metadata"] for item in others if item["sk"] == "METADATA"), {}),
         steps=tuple(_step(item) for item in others if item["sk"].startswith("STEP#")),
     )

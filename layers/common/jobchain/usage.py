@@ -37,13 +37,16 @@ def totals(spending: Spending) -> Item:
         **asdict(spending.usage),
         "cost_usd": spending.known_cost_usd,
         "unpriced_calls": spending.unpriced_calls,
+        "calls": spending.calls,
+        "retries": spending.retries,
     }
 
 
 def spending_of(item: Item) -> Spending:
     """What `totals` has added up in an item."""
     usage = Usage(**{name: int(item.get(name, 0)) for name in asdict(Usage())})
-    return Spending(usage, item.get("cost_usd", Decimal(0)), int(item.get("unpriced_calls", 0)))
+    counts = (int(item.get(name, 0)) for name in ("unpriced_calls", "calls", "retries"))
+    return Spending(usage, item.get("cost_usd", Decimal(0)), *counts)
 
 
 @dataclass(frozen=True, slots=True)

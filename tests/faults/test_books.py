@@ -1,0 +1,71 @@
+"""The books against the model server's own journal: every token of every call, through retries and broken answers."""
+
+import random
+import threading
+from dataclasses import asdict
+from decimal import Decimal
+
+import pytest
+
+from jobchain.model import Usage
+from jobchain.prices import PriceList
+from tests.faults.conftest import faulty_stack
+from tests.faults.ledger import report, submit_all, sweep_until_final
+from tests.faults.model_server import (
+    BREAKS_SCHEMA,
+    CUT_OFF,
+    MODEL,
+    REFUSAL,
+    SERVER_ERROR,
+    USAGE,
+    Call,
+    Reply,
+    too_many_requests,
+)
+
+SEED = 20261122
+JOBS = 200
+TOKENS = list(asdict(Usage()))
+
+
+class Trouble:
+    """A rule for the model: one call in five gets something else than its answer."""
+
+    KINDS = (too_many_requests(1), SERVER_ERROR, BREAKS_SCHEMA, BREAKS_SCHEMA, CUT_OFF, REFUSAL)
+
+    def __init__(self) -> None:
+        self._chance = random.Random(SEED)
+        self._lock = threading.Lock()
+
+    def __call__(self, _call: Call) -> Reply | None:
+        with self._lock:
+            return self._chance.choice(self.KINDS) if self._chance.random() < 0.2 else None
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(400)
+def test_the_books_are_those_of_the_models_server_to_the_token() -> None:
+    with faulty_stack(parameters={"WorkerConcurrency": "3"}) as world:
+        world.model.rule = Trouble()
+        jobs = submit_all(world, (f"job-books-{number}" for number in range(JOBS)))
+        sweep_until_final(world, jobs, limit_seconds=300)
+        calls = world.model.journal.calls()
+        read = [world.job(event_id) for event_id in jobs]
+        today = world.http.get("/stats").raise_for_status().json()
+
+    # what the server told that it used, and what that costs
+    paid = [call for call in calls if call.reply and call.reply.status == 200]
+    used = {name: count * len(paid) for name, count in asdict(USAGE).items()}
+    cost = PriceList.load().spending(MODEL, USAGE).known_cost_usd * len(paid)
+
+    assert {name: sum(job["usage"][name] for job in read) for name in TOKENS} == used
+    assert today["today"]["usage"] == used
+    assert sum(job["calls"] for job in read) == today["today"]["calls"] == len(calls)
+    assert sum(Decimal(str(job["cost_usd"])) for job in read) == Decimal(str(today["today"]["cost_usd"])) == cost
+    statuses = {status: sum(job["status"] == status for job in read) for status in ("completed", "failed")}
+    assert {status: today["jobs"][status] for status in statuses} == statuses
+    assert sum(statuses.values()) == JOBS
+    # every call but the first of each step that was begun is a repetition
+    begun = {(call.marker, call.step) for call in calls}
+    assert today["today"]["retries"] == len(calls) - len(begun)
+    report("books", jobs=JOBS, **statuses, calls=len(calls), retries=today["today"]["retries"], **used)
