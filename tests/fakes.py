@@ -12,7 +12,21 @@ from jobchain.llm import ModelAnswer, ModelRequest
 from jobchain.model import Usage
 
 SUMMARY: dict[str, JsonValue] = {"summary": "Passwords must be long."}
-CHECKLIST: dict[str, JsonValue] = {"items": ["Make passwords long.", "Store them hashed."]}
+ITEMS: list[dict[str, JsonValue]] = [
+    {
+        "source": "Passwords must be long.",
+        "text": "Make passwords long.",
+        "category": "Passwords",
+        "priority": "must",
+    },
+    {
+        "source": "They must be stored hashed.",
+        "text": "Store them hashed.",
+        "category": "Passwords",
+        "priority": "must",
+    },
+]
+CHECKLIST: dict[str, JsonValue] = {"items": [*ITEMS]}
 DIAGRAM: dict[str, JsonValue] = {
     "nodes": [{"id": "a", "label": "Make passwords long"}, {"id": "b", "label": "Store them hashed"}],
     "edges": [{"source": "a", "target": "b", "label": ""}],
@@ -39,6 +53,11 @@ class ScriptedLLM:
         self.requests: list[ModelRequest] = []
         self.in_flight = 0
         self.most_in_flight = 0
+        self.counts: Callable[[str], int | None] = lambda _: None
+        """The model's count of a text's tokens."""
+
+    async def count_tokens(self, text: str) -> int | None:
+        return self.counts(text)
 
     async def ask(self, request: ModelRequest) -> ModelAnswer:
         self.requests.append(request)

@@ -74,6 +74,26 @@ def test_a_finished_job_tells_of_its_steps_and_what_they_took(http: httpx2.Clien
     assert job["error"] is None
 
 
+def test_the_longest_text_goes_through_in_parts(http: httpx2.Client, finished: Finished) -> None:
+    # given a text of 100,000 characters that begins and ends with rules of its own
+    filler = "".join(f"## Chapter {n}\n\nPage {n} is about the weather of that year.\n\n" for n in range(2000))
+    rules = "# Gates\n\nGates must be locked at noon.\n\n", "# Doors\n\nDoors must be locked at night."
+    text = f"{rules[0]}{filler[: 100_000 - len(''.join(rules))]}{rules[1]}"
+    assert len(text) == 100_000
+
+    job = finished(submit(http, text))
+
+    assert job["status"] == "completed"
+    names = [step["name"] for step in job["steps"]]
+    for step in ("summary", "checklist"):
+        assert names.index(f"{step}.part01") < names.index(f"{step}.part02") < names.index(step)
+    assert [name for name in names if "." not in name] == ["summary", "checklist", "diagram"]
+    assert not any(name.endswith(".parts") for name in names)
+    assert {step["status"] for step in job["steps"]} == {"completed"}
+    assert {"Gates must be locked at noon.", "Doors must be locked at night."} <= set(job["result"]["checklist"])
+    assert all(item["source_found"] for item in job["result"]["checklist_items"])
+
+
 def test_twenty_documents_at_once_all_complete(
     http: httpx2.Client, finished: Finished, state: Callable[[], dict[str, int]]
 ) -> None:
@@ -138,7 +158,7 @@ def test_health_is_open_and_well(http: httpx2.Client) -> None:
     answer = http.get("/health")
 
     assert answer.status_code == 200
-    assert answer.json() == {"status": "ok", "table": "ok", "queue": "ok"}
+    assert answer.json() == {"status": "ok", "table": "ok", "queue": "ok", "model": None}
 
 
 def test_logs_are_json_with_the_ids_and_never_the_text(

@@ -1,5 +1,6 @@
 """The registry, the prompts, and what chains take and give."""
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -10,12 +11,33 @@ from hypothesis import strategies as st
 from pydantic import JsonValue, ValidationError
 
 from jobchain.chains import CHAINS, DEFAULT_CHAIN
-from jobchain.chains.chain import Answer, Chain, Prompt, Step, fence
+from jobchain.chains.chain import (
+    MAX_LINE_LENGTH,
+    Answer,
+    Chain,
+    Cut,
+    Given,
+    Join,
+    LongText,
+    Outputs,
+    Prompt,
+    Step,
+    fence,
+)
+from jobchain.chains.compare_guidelines import ComparePayload
+from jobchain.chains.extract_actions import ActionsPayload
 from jobchain.chains.guideline_checklist import ChecklistAnswer, DiagramAnswer, GuidelinePayload, SummaryAnswer
 from tests.conftest import ROOT
-from tests.fakes import CHECKLIST, DIAGRAM, SUMMARY
+from tests.fakes import CHECKLIST, DIAGRAM, ITEMS, SUMMARY
 
 PROMPTS = ROOT / "layers/common/jobchain/chains/prompts"
+GIVEN: Given[Any] = Given(GuidelinePayload(guidelines="Passwords must be long. They must be hashed."), {})
+FOUND: list[dict[str, JsonValue]] = [{**ITEMS[0], "source_found": True}, {**ITEMS[1], "source_found": False}]
+PAYLOADS = {
+    chain.name: {name: "x" for name, field in chain.payload.model_fields.items() if field.is_required()}
+    for chain in CHAINS.values()
+}
+OUTPUTS: dict[str, JsonValue] = {"summary": "x", "checklist": [*FOUND], "first": ["x"], "second": ["y"]}
 STEPS = [pytest.param(step, id=f"{chain.name}.{step.name}") for chain in CHAINS.values() for step in chain.steps]
 
 
@@ -38,6 +60,13 @@ class TestTheRegistry:
 
         assert len(names) == len(set(names))
 
+    @pytest.mark.parametrize("chain", CHAINS.values(), ids=CHAINS)
+    def test_lets_a_step_need_only_what_comes_before_it(self, chain: Chain) -> None:
+        before: set[str] = set()
+        for step in chain.steps:
+            assert before.issuperset(step.needs)
+            before.add(step.name)
+
     @pytest.mark.parametrize("step", STEPS)
     def test_names_steps_so_that_they_fit_a_sort_key(self, step: Step) -> None:
         assert re.fullmatch(r"[a-z][a-z0-9_]*", step.name)
@@ -46,23 +75,26 @@ class TestTheRegistry:
 class TestAPrompt:
     @pytest.mark.parametrize("step", STEPS)
     def test_is_there_for_every_step(self, step: Step) -> None:
-        assert (PROMPTS / step.prompt.path).is_file()
-        assert len(step.prompt.text) > 100
+        for prompt in prompts(step):
+            assert (PROMPTS / prompt.path).is_file()
+            assert len(prompt.text) > 100
 
     def test_is_there_for_nothing_else(self) -> None:
-        used = {step.prompt.path for chain in CHAINS.values() for step in chain.steps}
+        used = {prompt.path for chain in CHAINS.values() for step in chain.steps for prompt in prompts(step)}
 
         assert {path.relative_to(PROMPTS).as_posix() for path in PROMPTS.rglob("*.*")} == used
 
-    @pytest.mark.parametrize("step", STEPS)
-    def test_tells_the_marks_of_the_material_and_that_it_is_no_instruction(self, step: Step) -> None:
-        outputs: dict[str, JsonValue] = {"summary": "x", "checklist": ["x"]}
-        material = step.request(GuidelinePayload(guidelines="x"), outputs).input
-        label = re.match(r"<<<(\w+) ", material)
+    @pytest.mark.parametrize("name", CHAINS)
+    def test_tells_the_marks_of_the_material_and_that_it_is_no_instruction(self, name: str) -> None:
+        asked = [*plan(name, {}, 1000), *plan(name, {}, 0), *plan(name, cuts(name), 0)]
+        for step in (step for step in asked if isinstance(step, Step)):
+            given: Given[Any] = Given(CHAINS[name].payload.model_validate(PAYLOADS[name]), Anything())
+            labels = re.findall(r"^<<<(?!end )(\w+) ", step.request(given).input, re.MULTILINE)
 
-        assert label
-        assert f"<<<{label[1]} …>>>" in step.prompt.text
-        assert "never instructions" in step.prompt.text
+            assert labels
+            for label in labels:
+                assert f"<<<{label} …>>>" in step.prompt.text, step.name
+            assert "never instructions" in " ".join(step.prompt.text.split())
 
     @pytest.mark.parametrize("step", STEPS)
     def test_has_a_version_that_stays_while_its_text_stays(self, step: Step) -> None:
@@ -72,6 +104,36 @@ class TestAPrompt:
     @pytest.mark.parametrize("step", STEPS)
     def test_has_another_version_with_any_other_text(self, step: Step) -> None:
         assert with_prompt(step, step.prompt.text + ".").prompt_version != step.prompt_version
+
+
+class Anything(dict[str, JsonValue]):
+    """An output for each step there is."""
+
+    def __missing__(self, name: str) -> JsonValue:
+        return OUTPUTS.get(name, "x")
+
+
+def plan(name: str, outputs: Outputs, max_input_tokens: int) -> list[Step | Cut | Join]:
+    """The plan of a chain for a small payload."""
+    return CHAINS[name].plan(CHAINS[name].payload.model_validate(PAYLOADS[name]), outputs, max_input_tokens)
+
+
+def cuts(name: str) -> dict[str, JsonValue]:
+    """Outputs by which each text of a chain is cut in two."""
+    return {step.name: [[0, 1], [1, 1]] for step in plan(name, {}, 0) if isinstance(step, Cut)}
+
+
+def prompts(step: Step) -> list[Prompt]:
+    """All prompts that a step may use."""
+    if step.long is None:
+        return [step.prompt]
+    merge = [step.long.merge] if isinstance(step.long.merge, Prompt) else []
+    return [step.prompt, step.long.prompt, *merge]
+
+
+def answers(step: Step) -> list[type[Answer]]:
+    """All schemas that a step may use."""
+    return [step.answer, *([step.long.answer] if step.long and step.long.answer else [])]
 
 
 def with_prompt(step: Step, text: str) -> Step:
@@ -84,16 +146,18 @@ def with_prompt(step: Step, text: str) -> Step:
 class TestAnAnswersSchema:
     @pytest.mark.parametrize("step", STEPS)
     def test_allows_nothing_more_and_nothing_less(self, step: Step) -> None:
-        for schema in objects(step.answer):
+        for schema in (schema for answer in answers(step) for schema in objects(answer)):
             assert schema["additionalProperties"] is False
             assert schema["required"] == list(schema["properties"])
 
     @pytest.mark.parametrize("step", STEPS)
     def test_keeps_to_what_every_strict_mode_takes(self, step: Step) -> None:
-        allowed = {"$defs", "$ref", "additionalProperties", "description", "items", "properties", "required"}
-        used = {word for schema in schemas(step.answer.model_json_schema()) for word in schema}
+        # https://platform.openai.com/docs/guides/structured-outputs#supported-schemas
+        allowed = {"$defs", "$ref", "additionalProperties", "anyOf", "description", "enum", "items", "properties"}
+        found = (schema for answer in answers(step) for schema in schemas(answer.model_json_schema()))
+        used = {word for schema in found for word in schema}
 
-        assert used <= allowed | {"title", "type"}
+        assert used <= allowed | {"required", "title", "type"}
 
     @pytest.mark.parametrize("step", STEPS)
     def test_is_an_object_with_a_name_that_the_api_takes(self, step: Step) -> None:
@@ -108,6 +172,8 @@ def schemas(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from schemas(inner)
     if "items" in schema:
         yield from schemas(schema["items"])
+    for inner in schema.get("anyOf", ()):
+        yield from schemas(inner)
 
 
 def objects(answer: type[Answer]) -> list[dict[str, Any]]:
@@ -127,12 +193,19 @@ class TestAnAnswer:
 
     @pytest.mark.parametrize("count", [1, 50])
     def test_may_have_1_to_50_items(self, count: int) -> None:
-        assert len(ChecklistAnswer.model_validate({"items": ["x"] * count}).items) == count
+        assert len(ChecklistAnswer.model_validate({"items": [ITEMS[0]] * count}).items) == count
 
     @pytest.mark.parametrize("count", [0, 51])
     def test_may_have_no_other_number_of_items(self, count: int) -> None:
         with pytest.raises(ValidationError, match=f"has {count} entries: give 1 to 50"):
-            ChecklistAnswer.model_validate({"items": ["x"] * count})
+            ChecklistAnswer.model_validate({"items": [ITEMS[0]] * count})
+
+    @pytest.mark.parametrize(
+        "change", [{"priority": "high"}, {"source": " "}, {"text": "x" * (MAX_LINE_LENGTH + 1)}, {"category": None}]
+    )
+    def test_may_have_no_other_items(self, change: dict[str, JsonValue]) -> None:
+        with pytest.raises(ValidationError):
+            ChecklistAnswer.model_validate({"items": [{**ITEMS[0], **change}]})
 
     @pytest.mark.parametrize("count", [0, 51])
     def test_may_have_1_to_50_nodes(self, count: int) -> None:
@@ -152,7 +225,7 @@ class TestAStep:
         ("step", "answer", "output"),
         [
             (0, SUMMARY, SUMMARY["summary"]),
-            (1, CHECKLIST, CHECKLIST["items"]),
+            (1, CHECKLIST, FOUND),
             (
                 2,
                 DIAGRAM,
@@ -163,16 +236,250 @@ class TestAStep:
     def test_makes_its_output_of_its_answer(self, step: int, answer: JsonValue, output: JsonValue) -> None:
         taken = CHAINS["guideline_checklist"].steps[step]
 
-        assert taken.read_answer(taken.answer.model_validate(answer)) == output
+        assert taken.read_answer(taken.answer.model_validate(answer), GIVEN) == output
 
     def test_asks_with_its_prompt_and_its_schema(self) -> None:
         step = CHAINS["guideline_checklist"].steps[0]
 
-        request = step.request(GuidelinePayload(guidelines="Be careful."), {})
+        request = step.request(Given(GuidelinePayload(guidelines="Be careful."), {}))
 
         assert request.instructions == step.prompt.text
         assert request.input == fence("document", "Be careful.")
         assert request.answer is SummaryAnswer
+
+
+class TestAResult:
+    def test_has_the_checklist_as_texts_and_in_full(self) -> None:
+        result = CHAINS["guideline_checklist"].result({"summary": "Short.", "checklist": [*FOUND]})
+
+        assert result == {
+            "summary": "Short.",
+            "checklist": ["Make passwords long.", "Store them hashed."],
+            "checklist_items": FOUND,
+        }
+
+    def test_has_nothing_of_parts_and_of_steps_that_the_chain_does_not_have(self) -> None:
+        outputs: Outputs = {"summary.parts": [[0, 1]], "summary.part01": "x", "outline": "x", "summary": "Short."}
+
+        assert CHAINS["guideline_checklist"].result(outputs) == {"summary": "Short."}
+
+    def test_shows_an_output_of_another_shape_as_it_is(self) -> None:
+        outputs: Outputs = {"checklist": ["Make passwords long."]}
+
+        assert CHAINS["guideline_checklist"].result(outputs) == outputs
+        assert CHAINS["compare_guidelines"].result({"comparison": "x"}) == {"comparison": "x"}
+
+
+class TestAPlan:
+    def test_of_a_text_that_fits_is_the_steps(self) -> None:
+        assert names(plan("guideline_checklist", {}, 1)) == ["summary", "checklist", "diagram"]
+
+    def test_of_a_longer_text_counts_it_first(self) -> None:
+        found = plan("guideline_checklist", {}, 0)
+
+        assert names(found) == ["summary.parts", "summary", "checklist.parts", "checklist", "diagram"]
+        assert {step.name: step.needs for step in found}["summary"] == ("summary.parts",)
+
+    def test_of_a_longer_text_that_fits_after_all_is_the_steps(self) -> None:
+        outputs: Outputs = {"summary.parts": [[0, 1]], "checklist.parts": [[0, 1]]}
+
+        found = plan("guideline_checklist", outputs, 0)
+
+        assert isinstance(found[1], Step)
+        assert found[1].prompt.path == "guideline_checklist/summary.md"
+
+    def test_has_each_part_and_then_what_makes_one_of_them(self) -> None:
+        summary = plan("guideline_checklist", {"summary.parts": [[0, 1], [1, 1]]}, 0)[:4]
+
+        assert names(summary) == ["summary.parts", "summary.part01", "summary.part02", "summary"]
+        assert summary[3].needs == ("summary.part01", "summary.part02")
+
+    def test_keeps_a_cut_that_is_stored_whatever_fits_today(self) -> None:
+        assert "summary.part02" in names(plan("guideline_checklist", {"summary.parts": [[0, 1], [1, 1]]}, 10**6))
+
+    def test_keeps_the_places_of_what_is_stored(self) -> None:
+        outputs: dict[str, JsonValue] = {
+            "summary.parts": [[0, 1], [1, 1]],
+            "summary.part01": "x",
+            "summary.part02": "x",
+        }
+        before = names(plan("guideline_checklist", outputs, 1000))
+
+        after = names(plan("guideline_checklist", {**outputs, "summary": "x"}, 1000))
+
+        assert after == before
+
+    def test_merges_neighbours_first_where_all_parts_are_too_much_for_one_call(self) -> None:
+        outputs: dict[str, JsonValue] = {"summary.parts": [[0, 0]] * 5}
+        outputs |= {f"summary.part0{number}": "x" * 40 for number in range(1, 6)}
+
+        first = plan("guideline_checklist", outputs, 100)[6:9]
+        outputs |= dict.fromkeys(("summary.part01-02", "summary.part03-04"), "x" * 40)
+        second = plan("guideline_checklist", outputs, 100)[8:10]
+
+        assert names(first) == ["summary.part01-02", "summary.part03-04", "summary"]
+        assert first[2].needs == ("summary.part01-02", "summary.part03-04", "summary.part05")
+        assert names(second) == ["summary.part01-04", "summary"]
+        assert second[1].needs == ("summary.part01-04", "summary.part05")
+
+    @pytest.mark.parametrize("limit", [1, 100, 1000, 100_000])
+    @pytest.mark.parametrize("count", [2, 3, 17, 120])
+    def test_comes_to_an_end_with_every_part_in_it(self, limit: int, count: int) -> None:
+        outputs: dict[str, JsonValue] = {"summary.parts": [[0, 1]] * count}
+        while "summary" not in outputs:
+            found = plan("guideline_checklist", outputs, limit)
+            ready = [step for step in found if step.name not in outputs and set(step.needs) <= outputs.keys()]
+            for step in (step for step in ready if step.name.startswith("summary")):
+                if not step.needs:
+                    outputs[step.name] = f"<{step.name[-3:].strip('t')}>"
+                else:
+                    outputs[step.name] = "".join(str(outputs[name]) for name in step.needs)
+
+        merged = outputs["summary"]
+        assert isinstance(merged, str)
+        assert [int(number) for number in re.findall(r"<(\d+)>", merged)] == [*range(1, count + 1)]
+
+    def test_of_two_texts_reads_both_at_once_and_then_compares(self) -> None:
+        found = plan("compare_guidelines", {}, 1000)
+
+        assert [(step.name, step.needs) for step in found] == [
+            ("first", ()),
+            ("second", ()),
+            ("comparison", ("first", "second")),
+        ]
+
+
+class TestJoinedParts:
+    def test_of_a_checklist_keep_their_order_and_say_nothing_twice(self) -> None:
+        parts = [[FOUND[0], FOUND[1]], [], [FOUND[0]], [{**FOUND[1], "text": "Third."}]]
+
+        assert join("guideline_checklist", 1, parts) == [*FOUND, {**FOUND[1], "text": "Third."}]
+
+    def test_of_a_checklist_that_is_too_long_keep_what_is_asked_for_most_strictly(self) -> None:
+        parts = [
+            [{**FOUND[0], "text": f"{part}-{number}", "priority": ("may", "must", "should")[number % 3]}]
+            for part in range(10)
+            for number in range(12)
+        ]
+
+        kept = join("guideline_checklist", 1, parts)
+
+        priorities = [item["priority"] for item in kept]
+        assert {priority: priorities.count(priority) for priority in priorities} == {"must": 40, "should": 10}
+        assert kept[:3] == [item for part in parts[:6] for item in part if item["priority"] != "may"][:3]
+
+    def test_never_outgrow_an_item_of_the_table(self) -> None:
+        parts = [[{**FOUND[0], "text": f"{part}-{number}", "source": "\N{PILE OF POO}" * 1000}
+                  for number in range(50)] for part in range(10)]  # fmt: skip
+
+        assert len(json.dumps(join("guideline_checklist", 1, parts), ensure_ascii=False).encode()) < 300_000
+
+    def test_of_actions_with_two_owners_are_two_actions(self) -> None:
+        action = {"action": "Call.", "owner": "Ann", "due": None, "source": "x", "source_found": True}
+
+        assert len(join("extract_actions", 0, [[action], [{**action, "owner": "Bob"}], [action]])) == 2
+
+    def test_of_obligations_are_one_list(self) -> None:
+        assert join("compare_guidelines", 0, [["One.", "Two."], ["two."]]) == ["One.", "Two."]
+
+
+def join(chain: str, step: int, parts: list[Any]) -> Any:
+    """What a step makes of the outputs of its parts, without a model."""
+    long = CHAINS[chain].steps[step].long
+    assert isinstance(long, LongText)
+    assert not isinstance(long.merge, Prompt)
+    return long.merge(parts)
+
+
+def names(found: list[Step | Cut | Join]) -> list[str]:
+    return [step.name for step in found]
+
+
+class TestActions:
+    STEP = CHAINS["extract_actions"].steps[0]
+    GIVEN: Given[Any] = Given(ActionsPayload(text="Ann calls Bob by Friday."), {})
+
+    def read(self, **action: JsonValue) -> Any:
+        entry = {"source": "Ann calls Bob by Friday.", "action": "Call Bob.", "owner": None, "due": None, **action}
+        read: Any = self.STEP.read_answer(self.STEP.answer.model_validate({"actions": [entry]}), self.GIVEN)
+        return read[0]
+
+    def test_have_an_owner_and_a_date_that_the_text_names(self) -> None:
+        found = self.read(owner="Ann", due="by Friday")
+
+        assert (found["owner"], found["due"], found["source_found"]) == ("Ann", "by Friday", True)
+
+    def test_have_no_owner_and_no_date_that_it_does_not_name(self) -> None:
+        found = self.read(owner="Carol", due="2026-11-27", source="Carol calls.")
+
+        assert (found["owner"], found["due"], found["source_found"]) == (None, None, False)
+
+    def test_may_be_none(self) -> None:
+        none = self.STEP.answer.model_validate({"actions": []})
+
+        output = self.STEP.read_answer(none, self.GIVEN)
+
+        assert CHAINS["extract_actions"].result({"actions": output}) == {
+            "actions": [],
+            "actions_markdown": "| Action | Owner | Due |\n| --- | --- | --- |\n",
+        }
+
+
+class TestAComparison:
+    def read(self, **changes: Any) -> Any:
+        step = CHAINS["compare_guidelines"].steps[2]
+        payload = ComparePayload(first="x", second="y", first_name="A|B", second_name="<b>")
+        answer: dict[str, Any] = {"both": [], "only_first": [], "only_second": [], "contradictions": [], **changes}
+        return step.read_answer(step.answer.model_validate(answer), Given(payload, {}))
+
+    def test_is_a_table_in_which_what_differs_comes_first(self) -> None:
+        contradiction = {"first": "Twelve.", "second": "Eight.", "explanation": "Twelve or eight"}
+        found = self.read(both=["C"], only_first=["D"], only_second=["E"], contradictions=[contradiction])
+
+        assert found["table"].splitlines() == [
+            "|  | A&#124;B | &#60;b&#62; |",
+            "| --- | --- | --- |",
+            "| Twelve or eight | Twelve. | Eight. |",
+            "| D | ✓ | – |",
+            "| E | – | ✓ |",
+            "| C | ✓ | ✓ |",
+        ]
+
+    def test_is_a_diagram_of_who_asks_for_what(self) -> None:
+        contradiction = {"first": "Twelve.", "second": "Eight.", "explanation": "x"}
+        found = self.read(both=["C"], contradictions=[contradiction])
+
+        assert found["diagram"].splitlines()[3:] == [
+            '    n3["C"]',
+            '    n4["Twelve."]',
+            '    n5["Eight."]',
+            "    n1 --> n3",
+            "    n2 --> n3",
+            "    n1 --> n4",
+            "    n2 --> n5",
+            '    n4 -->|"≠"| n5',
+        ]
+
+    def test_draws_no_more_than_can_be_read_and_says_so(self) -> None:
+        found = self.read(only_first=[f"Rule {number}" for number in range(50)])
+
+        assert found["diagram"].count("-->") == 11
+        assert '["… (+40)"]' in found["diagram"]
+
+    def test_of_texts_that_ask_for_nothing_is_empty(self) -> None:
+        assert self.read()["comparison"] == {"both": [], "only_first": [], "only_second": [], "contradictions": []}
+
+
+class TestANameOfAText:
+    @pytest.mark.parametrize("name", ["", " ", "x" * 81, "a\0b", None, 7])
+    def test_has_1_to_80_characters(self, name: Any) -> None:
+        with pytest.raises(ValidationError, match="first_name"):
+            ComparePayload(first="x", second="y", first_name=name)
+
+    def test_need_not_be_given(self) -> None:
+        payload = ComparePayload(first="x", second="y")
+
+        assert (payload.first_name, payload.second_name) == ("First", "Second")
 
 
 class TestAText:

@@ -16,6 +16,10 @@ LINE = re.compile(
 )
 # What Mermaid would draw as "Unsupported markdown: list".
 LIST = re.compile(r"\s*(\d+[.)]|[-+*])")
+# What Mermaid would take for an entity code: its own spelling of one.
+INNER = re.compile("[ﬂ¶]")
+# What Mermaid would take for the line's only statement.
+DIRECTION = re.compile(r"direction\s+(TB|BT|RL|LR|TD)")
 
 labels = st.text(st.characters(), max_size=40)
 ids = st.sampled_from(["a", "b", "", "end", 'a"] --> b["']) | labels
@@ -29,6 +33,8 @@ def read(diagram: str) -> list[str]:
     for line in lines:
         match = LINE.fullmatch(line)
         assert match, line
+        assert not DIRECTION.search(line)
+        assert not INNER.search(line)
         for label in filter(None, match.groups()):
             assert not LIST.match(label)
             shown.append(re.sub("#([0-9]+);", lambda code: chr(int(code[1])), label))
@@ -82,6 +88,10 @@ def test_so_is_the_label_of_an_edge(label: str) -> None:
         "subgraph x",
         "style a fill:#f00",
         'click a href "javascript:alert(1)"',
+        "direction LR",
+        "redirection  TBD",
+        "direction\u00a0TD",
+        "ﬂ°°60¶ßscriptﬂ°°62¶ß",
         "<script>alert(1)</script>",
         "<br/>",
         "&lt;b&gt;",

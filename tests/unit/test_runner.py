@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -9,22 +10,20 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aws_lambda_powertools import Logger
 
-from jobchain.chains import CHAINS
+from jobchain.chains.chain import fence
 from jobchain.errors import JobNotFound, PermanentModelError, SettingsError, TransientModelError, Unavailable
 from jobchain.llm import ModelAnswer, ModelRequest
 from jobchain.model import Job, NewJob, Spending, Status, Usage
-from jobchain.prices import PriceList
 from jobchain.queue import MAX_DELAY, JobQueue
 from jobchain.repository import DISPATCH_GRACE, JobRepository
-from jobchain_worker.runner import MAX_MODEL_WAIT, MAX_TRIES, Runner
-from tests.conftest import Items, Messages
-from tests.fakes import CHECKLIST, DIAGRAM, SUMMARY, FakeClock, Script, ScriptedLLM
+from jobchain_worker.runner import MAX_MODEL_WAIT, MAX_TRIES
+from tests.conftest import CALL_TIME, Items, Messages, make_runner
+from tests.fakes import CHECKLIST, DIAGRAM, ITEMS, SUMMARY, FakeClock, Script, ScriptedLLM
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 TEXT = "Passwords must be long. They must be stored hashed."
-CALL_TIME = timedelta(seconds=75)
 INVOCATION = timedelta(minutes=5)
 
 
@@ -35,17 +34,7 @@ class Stage:
         self.repository = repository
         self.clock = clock
         self.llm = ScriptedLLM(clock=clock)
-        self.runner = Runner(
-            repository=repository,
-            queue=queue,
-            llm=self.llm,
-            chains=CHAINS,
-            prices=PriceList.load(),
-            call_time=CALL_TIME,
-            first_backoff=timedelta(seconds=10),
-            clock=clock,
-            logger=logger,
-        )
+        self.runner = make_runner(repository, queue, self.llm, logger)
         self.event_id = "0b6c2f4e-0000-4000-8000-000000000001"
         self.repository.create(
             NewJob(self.event_id, "local", "guideline_checklist", {"guidelines": TEXT}, fingerprint="f"),
@@ -74,7 +63,7 @@ def test_a_job_ends_with_a_summary_a_checklist_and_a_diagram(stage: Stage, items
     assert job.status is Status.COMPLETED
     assert {step.name: step.output for step in job.steps} == {
         "summary": "Passwords must be long.",
-        "checklist": ["Make passwords long.", "Store them hashed."],
+        "checklist": [{**item, "source_found": True} for item in ITEMS],
         "diagram": 'flowchart TD\n    n1["Make passwords long"]\n    n2["Store them hashed"]\n    n1 --> n2\n',
     }
     assert items.due() == [], "a finished job leaves the index"
@@ -83,10 +72,9 @@ def test_a_job_ends_with_a_summary_a_checklist_and_a_diagram(stage: Stage, items
 def test_each_step_works_on_what_the_one_before_made(stage: Stage) -> None:
     stage.run(SUMMARY, CHECKLIST, DIAGRAM)
 
-    document, summary, checklist = (request.input for request in stage.llm.requests)
-    assert TEXT in document
-    assert "Passwords must be long." in summary
-    assert TEXT not in summary
+    document, both, checklist = (request.input for request in stage.llm.requests)
+    assert document == fence("document", TEXT)
+    assert both == f"{document}\n\n{fence('summary', 'Passwords must be long.')}"
     assert "- Store them hashed." in checklist
 
 
@@ -408,3 +396,108 @@ def test_a_job_of_a_chain_that_is_gone_fails_and_says_so(stage: Stage) -> None:
     assert job.status is Status.FAILED
     assert job.error is not None
     assert job.error.type == "unknown_chain"
+
+
+class TestABudget:
+    """`max_cost_usd`: no call is made that could pass it."""
+
+    @pytest.fixture
+    def stage_with(
+        self, repository: JobRepository, queue: JobQueue, clock: FakeClock, logger: Logger, stage: Stage
+    ) -> Callable[[str], Stage]:
+        def with_budget(budget: str) -> Stage:
+            stage.event_id = "0b6c2f4e-0000-4000-8000-000000000002"
+            new = NewJob(
+                event_id=stage.event_id,
+                tenant="local",
+                job_name="guideline_checklist",
+                payload={"guidelines": TEXT},
+                fingerprint="f",
+                max_cost_usd=Decimal(budget),
+            )
+            repository.create(new, retention=timedelta(days=30))
+            return stage
+
+        return with_budget
+
+    def test_that_is_wide_changes_nothing_but_the_room_for_answers(self, stage_with: Callable[[str], Stage]) -> None:
+        stage = stage_with("0.01")
+
+        assert stage.run(SUMMARY, CHECKLIST, DIAGRAM).status is Status.COMPLETED
+        rooms = [request.max_output_tokens for request in stage.llm.requests]
+        # $0.01 buys 20,000 tokens at $0.50 a million; what is read and what was spent leaves less
+        assert all(room and 15_000 < room < 20_000 for room in rooms)
+
+    def test_fails_the_job_before_the_call_that_could_pass_it(self, stage_with: Callable[[str], Stage]) -> None:
+        stage = stage_with("0.0005")
+        dear = ModelAnswer("gpt-6-luna", Usage(1000, 0, 600, 0), json.dumps(SUMMARY))  # $0.0004
+
+        job = stage.run(dear)
+
+        assert job.status is Status.FAILED
+        assert job.error is not None
+        assert (job.error.type, job.error.step) == ("budget_exceeded", "checklist")
+        assert "0.0004" in job.error.message
+        assert [step.name for step in job.steps] == ["summary"], "what was bought stays"
+        assert len(stage.llm.requests) == 1
+
+    def test_that_is_too_small_for_any_call_buys_nothing(self, stage_with: Callable[[str], Stage]) -> None:
+        stage = stage_with("0.00001")
+
+        job = stage.run()
+
+        assert (job.status, job.spending.calls) == (Status.FAILED, 0)
+
+    def test_counts_answers_that_did_not_fit_and_those_of_earlier_runs(
+        self, stage_with: Callable[[str], Stage]
+    ) -> None:
+        stage = stage_with("0.0008")
+        broken = ModelAnswer("gpt-6-luna", Usage(1000, 0, 400, 0), "{}")  # $0.0003
+        stage.run(broken, TransientModelError("503"))
+        stage.clock.advance(MAX_DELAY)
+
+        job = stage.run(broken)
+
+        assert job.error is not None
+        assert job.error.type == "budget_exceeded"
+        assert job.spending.cost_usd == Decimal("0.0006")
+
+    def test_can_not_be_kept_for_a_model_without_a_price(self, stage_with: Callable[[str], Stage]) -> None:
+        stage = stage_with("1")
+        stage.llm.model = "some-model"
+
+        job = stage.run()
+
+        assert job.error is not None
+        assert job.error.type == "budget_unknown"
+        assert "some-model" in job.error.message
+        assert job.spending.calls == 0
+
+
+class TestTheCountOfCalls:
+    def test_is_one_for_each_step(self, stage: Stage) -> None:
+        job = stage.run(SUMMARY, CHECKLIST, DIAGRAM)
+
+        assert [(step.spending.calls, step.spending.retries) for step in job.steps] == [(1, 0)] * 3
+        assert (job.spending.calls, job.spending.retries) == (3, 0)
+
+    def test_counts_those_too_that_failed_or_did_not_fit(self, stage: Stage) -> None:
+        stage.run(TransientModelError("503"))
+        stage.clock.advance(MAX_DELAY)
+
+        job = stage.run({"summary": ""}, SUMMARY, CHECKLIST, DIAGRAM)
+
+        assert (job.spending.calls, job.spending.retries) == (5, 2)
+        assert (job.steps[0].spending.calls, job.steps[0].spending.retries) == (2, 2)
+
+
+def test_each_step_that_is_taken_is_metered(
+    repository: JobRepository, queue: JobQueue, clock: FakeClock, logger: Logger
+) -> None:
+    metered: list[tuple[str, str, Spending]] = []
+    stage = Stage(repository, queue, clock, logger)
+    stage.runner._meter = lambda *counted: metered.append(counted)
+
+    job = stage.run(SUMMARY, CHECKLIST, DIAGRAM)
+
+    assert metered == [("guideline_checklist", step.model, step.spending) for step in job.steps]

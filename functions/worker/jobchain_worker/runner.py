@@ -2,16 +2,18 @@
 
 import asyncio
 import random
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import islice
 
 from pydantic import JsonValue, ValidationError
 
-from jobchain.chains.chain import Answer, Chain, Payload, Step
+from jobchain.chains.chain import Answer, Chain, Cut, Given, Join, Payload, Step
+from jobchain.chains.cutting import cut
 from jobchain.errors import ClaimLost, NotYet, PermanentModelError, SettingsError, TransientModelError, Unavailable
 from jobchain.llm import LLM, ModelRequest
-from jobchain.model import NOTHING_SPENT, Claim, Clock, FinishedStep, JobError, Spending, isoformat
+from jobchain.model import NOTHING_SPENT, Claim, Clock, FinishedStep, JobError, Spending, Tier, isoformat
 from jobchain.observability import Logger, describe
 from jobchain.prices import PriceList
 from jobchain.queue import MAX_DELAY, JobQueue
@@ -26,12 +28,26 @@ MAX_MODEL_WAIT = timedelta(hours=12)
 MAX_COMPLAINTS = 2
 """Times that a model is asked again for an answer that does not fit."""
 
+MAX_AT_ONCE = 10
+"""Steps of one job that run at the same time: a text in a hundred parts must not use up a provider's limits at once."""
+
+MIN_OUTPUT_TOKENS = 200
+"""An answer that a job's budget leaves less room for is not asked for."""
+
 # https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/
 _BACKOFF_FACTOR = 4
 
 _STORE_PAUSE = timedelta(seconds=1)
 
 _MAX_ANSWER_CHARACTERS = 100_000
+
+# A part may be denser than the text as a whole, and stands between a prompt and its fence.
+_PART_MARGIN = 0.8
+
+_UNPRICED = "max_cost_usd can't be kept, as nobody knows what the model {} costs: leave it out"
+
+Meter = Callable[[str, str, Spending], None]
+"""Told of each step that was taken: its chain, its model, and what it spent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +59,36 @@ class _Taken:
     spent: Spending
 
 
+@dataclass(frozen=True, slots=True)
+class _Stopped:
+    """A step that did not come to its end: why the job fails, or when the step is tried again."""
+
+    spent: Spending
+    error: JobError | None = None
+    tries: Mapping[str, int] = field(default_factory=dict)
+    delay: timedelta = timedelta(0)
+
+
 class _OutOfTime(Exception):
     """Too little of this invocation is left for another call."""
 
     def __init__(self, spent: Spending) -> None:
         super().__init__("out of time")
         self.spent = spent
+
+
+@dataclass
+class _Run:
+    """One worker's work on a job: what it holds, has so far, and may still spend."""
+
+    claim: Claim
+    chain: Chain
+    payload: Payload
+    deadline: datetime
+    outputs: dict[str, JsonValue]
+    spent: Spending
+    # Steps that end at the same time would meet at the job's item.
+    storing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class Runner:
@@ -62,24 +102,29 @@ class Runner:
         llm: LLM,
         chains: Mapping[str, Chain],
         prices: PriceList,
+        max_input_tokens: int,
         call_time: timedelta,
         first_backoff: timedelta,
         clock: Clock,
         logger: Logger,
+        meter: Meter,
     ) -> None:
         """`call_time` is how long a model call and the writes after it may take: none starts too late for that.
 
-        `first_backoff` is about how long a job waits after the first failed try of a step.
+        `first_backoff` is about how long a job waits after the first failed try of a step. A text of more than
+        `max_input_tokens` is worked on in parts.
         """
         self._repository = repository
         self._queue = queue
         self._llm = llm
         self._chains = chains
         self._prices = prices
+        self._max_input_tokens = max_input_tokens
         self._call_time = call_time
         self._first_backoff = first_backoff
         self._clock = clock
         self._logger = logger
+        self._meter = meter
 
     async def run(self, event_id: str, deadline: datetime) -> None:
         """Takes the job as far as it goes before `deadline`, when this process is stopped and its lease ends.
@@ -98,77 +143,157 @@ class Runner:
             self._logger.info("left alone", reason=str(lost))
         except NotYet as early:
             self._logger.info("too early", reason=str(early))
-            await self._send(event_id, early.tenant, early.wait)
+            await self._send(event_id, early.tenant, early.tier, early.wait)
 
     async def _run_claimed(self, claim: Claim, deadline: datetime) -> None:
         chain = self._chains.get(claim.job_name)
         if chain is None:
             await self._fail(claim, JobError("unknown_chain", "this deployment does not have the job's chain any more"))
             return
-        payload = chain.payload.model_validate(claim.payload)
+        try:
+            payload = chain.payload.model_validate(claim.payload)
+        except ValidationError:
+            message = "this deployment's chain takes another payload than when the job was created: create it anew"
+            await self._fail(claim, JobError("unknown_chain", message))
+            return
         outputs = {step.name: step.output for step in claim.steps}
-        for position, step in enumerate(chain.steps):
-            if step.name in outputs:
-                continue
+        run = _Run(claim, chain, payload, deadline, outputs, claim.spending)
+        while ready := self._ready(run):
             if await asyncio.to_thread(self._repository.is_cancel_requested, claim):
                 await asyncio.to_thread(self._repository.end_cancelled, claim)
                 self._logger.info("job cancelled")
                 return
-            finished = await self._take_step(claim, step, payload, outputs, deadline)
-            if finished is None:
+            # Each is stored when it ends, and none is given up for another's sake: what is in flight is paid for.
+            ends = await asyncio.gather(
+                *(self._take(run, step, position, len(ready)) for position, step in ready), return_exceptions=True
+            )
+            for (_, step), end in zip(ready, ends, strict=True):
+                if isinstance(end, BaseException):
+                    self._logger.thread_safe_append_keys(step=step.name)
+                    raise end
+            if stopped := [end for end in ends if isinstance(end, _Stopped)]:
+                await self._stop(claim, stopped)
                 return
-            await self._store(claim, position, finished, deadline)
-            outputs[step.name] = finished.output
         await asyncio.to_thread(self._repository.finish, claim)
         self._logger.info("job completed")
 
-    async def _take_step(
-        self, claim: Claim, step: Step, payload: Payload, outputs: Mapping[str, JsonValue], deadline: datetime
-    ) -> FinishedStep | None:
-        """The finished step, or None where the job was failed or handed on instead."""
+    def _ready(self, run: _Run) -> list[tuple[int, Step | Cut | Join]]:
+        """The steps that are taken next, each with its place among all."""
+        plan = run.chain.plan(run.payload, run.outputs, self._max_input_tokens)
+        ready = (
+            (position, step)
+            for position, step in enumerate(plan)
+            if step.name not in run.outputs and all(name in run.outputs for name in step.needs)
+        )
+        return list(islice(ready, MAX_AT_ONCE))
+
+    async def _stop(self, claim: Claim, stopped: list[_Stopped]) -> None:
+        """Fails the job, or hands it on for when all that stopped can be tried again."""
+        spent = sum((stop.spent for stop in stopped), NOTHING_SPENT)
+        if failed := next((stop.error for stop in stopped if stop.error), None):
+            await self._fail(claim, failed, spent)
+            return
+        tries = dict(claim.tries)
+        for stop in stopped:
+            tries |= stop.tries
+        await self._hand_on(claim, tries, max(stop.delay for stop in stopped), spent)
+
+    async def _take(self, run: _Run, step: Step | Cut | Join, position: int, at_once: int) -> _Stopped | None:
+        """Takes a step and stores it, or tells why it did not come to its end; `at_once` share the budget."""
         started_at = isoformat(self._clock())
         self._logger.thread_safe_append_keys(step=step.name)
-        try:
-            taken = await self._ask(step, step.request(payload, outputs), deadline)
-        except _OutOfTime as late:
-            # A try that was paid for counts, so that no job buys answers for ever.
-            tries = _one_more(claim.tries, step) if late.spent != NOTHING_SPENT else claim.tries
-            if tries.get(step.name, 0) >= MAX_TRIES:
-                await self._fail(claim, JobError("model_unavailable", "the model is too slow", step.name), late.spent)
-                return None
-            self._logger.info("goes on in the next invocation")
-            await self._hand_on(claim, tries, timedelta(0), late.spent)
-            return None
-        except PermanentModelError as error:
-            await self._fail(claim, error.as_job_error(step.name), error.spent)
-            return None
-        except TransientModelError as error:
-            await self._try_later(claim, step, error)
-            return None
-        self._logger.info("step completed", model=taken.model, **asdict(taken.spent.usage))
-        return FinishedStep(
+        if isinstance(step, Cut):
+            taken = _Taken([list(bounds) for bounds in await self._cut(step.text)], "", NOTHING_SPENT)
+            version = ""
+        elif isinstance(step, Join):
+            taken, version = _Taken(step.output(run.outputs), "", NOTHING_SPENT), ""
+        else:
+            outcome = await self._take_call(run, step, at_once)
+            if isinstance(outcome, _Stopped):
+                return outcome
+            taken, version = outcome, step.prompt_version
+            self._logger.info("step completed", model=taken.model, **asdict(taken.spent.usage))
+        finished = FinishedStep(
             name=step.name,
             output=taken.output,
             model=taken.model,
-            prompt_version=step.prompt_version,
+            prompt_version=version,
             started_at=started_at,
             finished_at=isoformat(self._clock()),
             spending=taken.spent,
         )
+        async with run.storing:
+            await self._store(run.claim, position, finished, run.deadline)
+        if isinstance(step, Step):
+            self._meter(run.chain.name, taken.model, taken.spent)
+        run.outputs[step.name] = taken.output
+        return None
 
-    async def _ask(self, step: Step, request: ModelRequest, deadline: datetime) -> _Taken:
+    async def _take_call(self, run: _Run, step: Step, at_once: int) -> _Taken | _Stopped:
+        tries = run.claim.tries.get(step.name, 0)
+        one_more = {step.name: tries + 1}
+        flex = self._flex_left(run.claim)
+        try:
+            return await self._ask(run, step, at_once)
+        except _OutOfTime as late:
+            # A try that was paid for counts, so that no job buys answers for ever.
+            counted = one_more if late.spent.paid else {}
+            if late.spent.paid and tries + 1 >= MAX_TRIES:
+                return _Stopped(late.spent, JobError("model_unavailable", "the model is too slow", step.name))
+            self._logger.info("goes on in the next invocation")
+            return _Stopped(late.spent, tries=counted)
+        except PermanentModelError as error:
+            return _Stopped(error.spent, error.as_job_error(step.name))
+        except TransientModelError as error:
+            return self._flex_later(run.claim, step, error, flex) if flex else self._later(step, error, tries + 1)
+
+    def _flex_left(self, claim: Claim) -> timedelta:
+        """For how long the job may still wait for a flex answer; nothing for any other job."""
+        return max(claim.flex_until - self._clock(), timedelta(0)) if claim.flex_until else timedelta(0)
+
+    def _flex_later(self, claim: Claim, step: Step, error: TransientModelError, left: timedelta) -> _Stopped:
+        """Flex calls may fail as often as there is time for them; after that the job is a standard one."""
+        name = f"{step.name}@flex"
+        tries = claim.tries.get(name, 0) + 1
+        # It grows no more once it is longer than the longest wait, and must not outgrow what a timedelta can bear.
+        wait = max(error.retry_after or timedelta(0), self._backoff(min(tries, MAX_TRIES)))
+        self._logger.warning("flex call put off", reason=str(error), tries=tries)
+        return _Stopped(error.spent, tries={name: tries}, delay=min(wait, left))
+
+    async def _cut(self, text: str) -> list[tuple[int, int]]:
+        """The parts of a text that fit in one call each, by the model's own count of their tokens."""
+        count = await self._llm.count_tokens(text)
+        # Without a count, by the bytes: a token is at least one. With one, parts are as dense as the whole, or so.
+        density = 1.0 if count is None else count / len(text.encode())
+        if count is not None and count <= self._max_input_tokens:
+            return [(0, len(text))]
+        most = int(self._max_input_tokens * _PART_MARGIN / density) if count is not None else self._max_input_tokens
+
+        return cut(text, lambda part: len(part.encode()) <= most)
+
+    async def _ask(self, run: _Run, step: Step, at_once: int) -> _Taken:
         """Asks until an answer fits, with a complaint about the last one, at most `MAX_COMPLAINTS` times."""
+        given = Given(run.payload, run.outputs)
+        request = step.request(given)
+        again = any(run.claim.tries.get(name) for name in (step.name, f"{step.name}@flex"))
         spent = Spending()
         complaint = ""
         for _ in range(1 + MAX_COMPLAINTS):
-            if self._clock() + self._call_time > deadline:
+            if self._clock() + self._call_time > run.deadline:
                 raise _OutOfTime(spent)
+            tier = Tier.FLEX if self._flex_left(run.claim) else Tier.STANDARD
+            asked = replace(_with_complaint(request, complaint), tier=tier)
+            asked = self._affordable(run, asked, at_once, spent)
+            call = Spending(calls=1, retries=int(again))
+            again = True
             try:
-                answer = await self._llm.ask(_with_complaint(request, complaint))
+                answer = await self._llm.ask(asked)
             except (PermanentModelError, TransientModelError) as error:
-                error.spent += spent
+                error.spent += spent + call
                 raise
-            spent += self._prices.spending(answer.model, answer.usage)
+            bought = self._prices.spending(answer.model, answer.usage, answer.tier) + replace(call, calls=0)
+            run.spent += bought
+            spent += bought
             if answer.error:
                 answer.error.spent += spent
                 raise answer.error
@@ -176,11 +301,29 @@ class Runner:
             if answer.text is not None:
                 read = _read(step, answer.text)
                 if not isinstance(read, str):
-                    return _Taken(step.read_answer(read), answer.model, spent)
+                    return _Taken(step.read_answer(read, given), answer.model, spent)
                 complaint = read
             self._logger.warning("answer does not fit", model=answer.model)
         message = f"the model's answers did not fit the step, {1 + MAX_COMPLAINTS} times in a row"
         raise PermanentModelError("unusable_answer", message, spent)
+
+    def _affordable(self, run: _Run, request: ModelRequest, at_once: int, spent: Spending) -> ModelRequest:
+        """The request with no more room for its answer than the job's budget has. Raises PermanentModelError."""
+        budget = run.claim.max_cost_usd
+        if budget is None:
+            return request
+        if run.spent.unpriced_calls:
+            raise PermanentModelError("budget_unknown", _UNPRICED.format(self._llm.model), spent)
+        left = (budget - run.spent.known_cost_usd) / at_once
+        size = request.size
+        most = self._prices.affordable_output(self._llm.model, size, left)
+        if most is None:
+            raise PermanentModelError("budget_unknown", _UNPRICED.format(self._llm.model), spent)
+        if most < MIN_OUTPUT_TOKENS:
+            known = run.spent.known_cost_usd.normalize()
+            message = f"the next call could cost more than max_cost_usd ({budget:f}) allows: {known:f} is spent"
+            raise PermanentModelError("budget_exceeded", message, spent)
+        return replace(request, max_output_tokens=most)
 
     async def _store(self, claim: Claim, position: int, step: FinishedStep, deadline: datetime) -> None:
         """Stores a step, for as long as the lease lasts: it is paid for."""
@@ -193,32 +336,29 @@ class Runner:
                 self._logger.warning("step not stored yet", extra=describe(error))
                 await asyncio.sleep(_STORE_PAUSE.total_seconds())
 
-    async def _try_later(self, claim: Claim, step: Step, error: TransientModelError) -> None:
-        tries = _one_more(claim.tries, step)
-        if tries[step.name] >= MAX_TRIES:
+    def _later(self, step: Step, error: TransientModelError, tries: int) -> _Stopped:
+        if tries >= MAX_TRIES:
             message = f"{error}, {MAX_TRIES} times in a row"
-            await self._fail(claim, JobError("model_unavailable", message, step.name), error.spent)
-            return
-        delay = max(error.retry_after or timedelta(0), self._backoff(tries[step.name]))
+            return _Stopped(error.spent, JobError("model_unavailable", message, step.name))
+        delay = max(error.retry_after or timedelta(0), self._backoff(tries))
         if delay > MAX_MODEL_WAIT:
             message = f"{error}, and asks us to wait for longer than {MAX_MODEL_WAIT / timedelta(hours=1):g} hours"
-            await self._fail(claim, JobError("model_unavailable", message, step.name), error.spent)
-            return
-        self._logger.warning("step put off", reason=str(error), tries=tries[step.name], seconds=delay.total_seconds())
-        await self._hand_on(claim, tries, delay, error.spent)
+            return _Stopped(error.spent, JobError("model_unavailable", message, step.name))
+        self._logger.warning("step put off", reason=str(error), tries=tries, seconds=delay.total_seconds())
+        return _Stopped(error.spent, tries={step.name: tries}, delay=delay)
 
     async def _hand_on(self, claim: Claim, tries: Mapping[str, int], delay: timedelta, spent: Spending) -> None:
         """Gives the job back, and has a worker take it up again after `delay`."""
         if not await asyncio.to_thread(self._repository.release, claim, delay, tries, spent):
             self._logger.info("job cancelled")
             return
-        await self._send(claim.event_id, claim.tenant, delay)
+        await self._send(claim.event_id, claim.tenant, claim.tier, delay)
 
-    async def _send(self, event_id: str, tenant: str, delay: timedelta) -> None:
+    async def _send(self, event_id: str, tenant: str, tier: Tier, delay: timedelta) -> None:
         if delay > MAX_DELAY:
             return  # longer than the queue holds a message: the sweeper sends it when it falls due
         try:
-            await asyncio.to_thread(self._queue.send, event_id, tenant, delay)
+            await asyncio.to_thread(self._queue.send, event_id, tenant, delay, tier)
         except Unavailable as error:
             self._logger.warning("job put off, not sent", extra=describe(error))
             await asyncio.to_thread(self._repository.mark_due, event_id, self._clock() + delay)
@@ -234,10 +374,6 @@ class Runner:
     async def _fail(self, claim: Claim, error: JobError, spent: Spending = NOTHING_SPENT) -> None:
         await asyncio.to_thread(self._repository.fail, claim, error, spent)
         self._logger.warning("job failed", type=error.type, reason=error.message)
-
-
-def _one_more(tries: Mapping[str, int], step: Step) -> dict[str, int]:
-    return {**tries, step.name: tries.get(step.name, 0) + 1}
 
 
 def _read(step: Step, text: str) -> Answer | str:

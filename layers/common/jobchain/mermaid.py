@@ -10,11 +10,15 @@ from collections.abc import Iterable
 # The ASCII punctuation that is left as it is inside a quoted label. No colon: after the word "style" on the same line
 # Mermaid takes what follows it for CSS.
 _PLAIN = frozenset(" .,!?-+*/=()'")
+# What begins and ends an entity in Mermaid's own workings: a text that has it would be read as one.
+_INNER_MARKS = frozenset("ﬂ¶")
 # Mermaid draws no more than 50,000 characters: a node's label and an edge's label, before they are escaped.
 _LONGEST_NODE = 80
 _LONGEST_EDGE = 30
 # What Mermaid takes for a Markdown list, which it does not draw.
 _LIST_MARKER = re.compile(r"^(\d*)([-+*.)])")
+# What Mermaid takes for a statement wherever it stands, so that the whole line is lost without an error.
+_DIRECTION = re.compile(r"direction (?=TB|BT|RL|LR|TD)")
 
 
 def flowchart(nodes: Iterable[tuple[str, str]], edges: Iterable[tuple[str, str, str]]) -> str:
@@ -43,13 +47,14 @@ def _escape(label: str, longest: int) -> str:
         cut = short[: longest - 1]
         short = (cut.rpartition(" ")[0] or cut) + "…"
     escaped = "".join(c if _is_plain(c) else _entity(c) for c in short)
+    escaped = _DIRECTION.sub(f"direction{_entity(' ')}", escaped)
     return _LIST_MARKER.sub(lambda marker: marker[1] + _entity(marker[2]), escaped)
 
 
 def _is_plain(character: str) -> bool:
     if character.isascii():
         return character.isalnum() or character in _PLAIN
-    return not unicodedata.category(character).startswith(("C", "Z"))
+    return character not in _INNER_MARKS and not unicodedata.category(character).startswith(("C", "Z"))
 
 
 def _entity(character: str) -> str:

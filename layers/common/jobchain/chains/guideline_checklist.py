@@ -1,11 +1,29 @@
-"""A guideline becomes a summary, a checklist of the summary, and a diagram of the checklist."""
+"""A guideline becomes a summary, a checklist with its sources, and a diagram of the checklist."""
 
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue
 
-from jobchain.chains.chain import Answer, Chain, Filled, Given, Payload, Prompt, Step, Text, entries, fence
+from jobchain.chains.chain import (
+    Answer,
+    Chain,
+    Filled,
+    Given,
+    Line,
+    LongText,
+    Payload,
+    Prompt,
+    Step,
+    Text,
+    entries,
+    fence,
+    joined,
+)
+from jobchain.chains.quotes import original
 from jobchain.mermaid import flowchart
+
+_MOST_ITEMS = 50
+_STRENGTH = {"must": 0, "should": 1, "may": 2}
 
 
 class GuidelinePayload(Payload):
@@ -20,10 +38,25 @@ class SummaryAnswer(Answer):
     summary: Filled = Field(description="The summary, in plain sentences.")
 
 
+class ChecklistItem(Answer):
+    """A thing to do. The source comes first, so that the item is made of it and not the other way round."""
+
+    source: Line = Field(description="The sentence of the document that asks for it, word for word.")
+    text: Line = Field(description="One sentence that says what to do.")
+    category: Line = Field(description="What it is about, in one to three words.")
+    priority: Literal["must", "should", "may"] = Field(description="How strictly the document asks for it.")
+
+
 class ChecklistAnswer(Answer):
     """The checklist step's answer."""
 
-    items: Annotated[list[Filled], entries(1, 50)] = Field(description="One thing to do each, in order.")
+    items: Annotated[list[ChecklistItem], entries(1, _MOST_ITEMS)] = Field(description="In the document's order.")
+
+
+class ChecklistPartAnswer(Answer):
+    """The answer for a part of a long text, which need not ask for anything."""
+
+    items: Annotated[list[ChecklistItem], entries(0, _MOST_ITEMS)] = Field(description="In the document's order.")
 
 
 class DiagramNode(Answer):
@@ -52,19 +85,33 @@ def _document(given: Given[GuidelinePayload]) -> str:
     return fence("document", given.payload.guidelines)
 
 
-def _summary(given: Given[GuidelinePayload]) -> str:
-    return fence("summary", given.outputs["summary"])
+def _document_and_summary(given: Given[GuidelinePayload]) -> str:
+    return f"{_document(given)}\n\n{fence('summary', given.outputs['summary'])}"
 
 
 def _checklist(given: Given[GuidelinePayload]) -> str:
-    return fence("checklist", "\n".join(f"- {item}" for item in given.outputs["checklist"]))
+    # A text that asks for nothing still says something.
+    items = [item["text"] for item in given.outputs["checklist"]] or [given.outputs["summary"]]
+    return fence("checklist", "\n".join(f"- {item}" for item in items))
 
 
-def _read_checklist(answer: ChecklistAnswer) -> JsonValue:
-    return list(answer.items)
+def _read_checklist(answer: ChecklistAnswer | ChecklistPartAnswer, given: Given[GuidelinePayload]) -> JsonValue:
+    text = original(given.payload.guidelines)
+    return [item.model_dump() | {"source_found": text.holds(item.source)} for item in answer.items]
 
 
-def _read_diagram(answer: DiagramAnswer) -> JsonValue:
+def _join_checklists(parts: list[list[dict[str, Any]]]) -> JsonValue:
+    """The items of all parts in order; of too many, those that are asked for most strictly."""
+    items = joined(parts, lambda item: item["text"])
+    strictest = sorted(range(len(items)), key=lambda place: _STRENGTH[items[place]["priority"]])[:_MOST_ITEMS]
+    return [items[place] for place in sorted(strictest)]
+
+
+def _show_checklist(items: list[dict[str, Any]]) -> dict[str, JsonValue]:
+    return {"checklist": [item["text"] for item in items], "checklist_items": [*items]}
+
+
+def _read_diagram(answer: DiagramAnswer, _given: Given[GuidelinePayload]) -> JsonValue:
     return flowchart(
         [(node.id, node.label) for node in answer.nodes],
         [(edge.source, edge.target, edge.label) for edge in answer.edges],
@@ -81,14 +128,29 @@ GUIDELINE_CHECKLIST = Chain(
             prompt=Prompt("guideline_checklist/summary.md"),
             answer=SummaryAnswer,
             write_input=_document,
-            read_answer=lambda answer: answer.summary,
+            read_answer=lambda answer, _given: answer.summary,
+            long=LongText(
+                text=lambda payload: payload.guidelines,
+                label="document",
+                prompt=Prompt("guideline_checklist/summary_part.md"),
+                merge=Prompt("guideline_checklist/summary_merge.md"),
+            ),
         ),
         Step(
             name="checklist",
             prompt=Prompt("guideline_checklist/checklist.md"),
             answer=ChecklistAnswer,
-            write_input=_summary,
+            write_input=_document_and_summary,
             read_answer=_read_checklist,
+            needs=("summary",),
+            show=_show_checklist,
+            long=LongText(
+                text=lambda payload: payload.guidelines,
+                label="document",
+                prompt=Prompt("guideline_checklist/checklist_part.md"),
+                merge=_join_checklists,
+                answer=ChecklistPartAnswer,
+            ),
         ),
         Step(
             name="diagram",
@@ -96,6 +158,7 @@ GUIDELINE_CHECKLIST = Chain(
             answer=DiagramAnswer,
             write_input=_checklist,
             read_answer=_read_diagram,
+            needs=("checklist",),
         ),
     ),
 )

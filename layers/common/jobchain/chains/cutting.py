@@ -1,0 +1,57 @@
+"""Cuts a long text where it has seams: before headings, between paragraphs, between lines, sentences and words."""
+
+import re
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+
+# From the best seam to the worst; a text without any of them is cut anywhere.
+_SEAMS = (
+    re.compile(r"^(?=#{1,2}[ \t])", re.MULTILINE),
+    re.compile(r"^(?=#{3,6}[ \t])", re.MULTILINE),
+    re.compile(r"\n[ \t\r]*\n"),
+    re.compile(r"\n"),
+    re.compile(r"(?<=[.!?。！？])\s*"),
+    re.compile(r"\s+"),
+)
+
+Bounds = tuple[int, int]
+"""Where a part begins, and where it ends: the first character that is not its own."""
+
+
+def cut(text: str, fits: Callable[[str], bool]) -> list[Bounds]:
+    """The fewest parts, as far as its seams allow, of which each `fits`; together they are the whole text.
+
+    A part never fits worse for being shorter, and a single character always fits.
+    """
+    return _packed(text, list(_pieces(text, (0, len(text)), fits, seam=0)), fits)
+
+
+def _pieces(text: str, bounds: Bounds, fits: Callable[[str], bool], seam: int) -> Iterator[Bounds]:
+    """Parts of a part that fit, cut at this seam or worse ones."""
+    start, end = bounds
+    if fits(text[start:end]) or end - start <= 1:
+        yield bounds
+        return
+    if seam < len(_SEAMS):
+        found = {match.end() for match in _SEAMS[seam].finditer(text, start, end)} - {start, end}
+        places = [start, *sorted(found), end]
+    else:
+        places = [start, (start + end) // 2, end]
+    for piece in pairwise(places):
+        # Halving goes on until it fits.
+        yield from _pieces(text, piece, fits, min(seam + 1, len(_SEAMS)))
+
+
+def _packed(text: str, pieces: list[Bounds], fits: Callable[[str], bool]) -> list[Bounds]:
+    """Neighbours put together as long as they fit."""
+    packed: list[Bounds] = []
+    first = 0
+    while first < len(pieces):
+        start = pieces[first][0]
+        # Not one piece after the other, whose number can be that of the text's words.
+        later = range(first + 1, len(pieces))
+        fitting = bisect_left(later, 1, key=lambda last: not fits(text[start : pieces[last][1]]))
+        packed.append((start, pieces[first + fitting][1]))
+        first += fitting + 1
+    return packed

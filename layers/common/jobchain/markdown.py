@@ -1,0 +1,34 @@
+"""Writes Markdown tables from texts, so that no text can break a table, or be anything but a text in it.
+
+The grammar: https://github.github.com/gfm/#tables-extension-
+"""
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+# The ASCII punctuation that means nothing in a table's cell. No colon: it makes links of addresses.
+_PLAIN = frozenset(" .,;'\"?%=/+-()")
+# Joiners that scripts and emoji need; the other characters of their kind only hide or turn around what is written.
+_JOINERS = frozenset("\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}")
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table with a line for each row; the header's texts are escaped too."""
+    lines = [_line(header), "|" + " --- |" * len(header), *map(_line, rows)]
+    return "\n".join(lines) + "\n"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "".join(f"| {_escape(cell)} " for cell in cells) + "|"
+
+
+def _escape(text: str) -> str:
+    """`text` on one line, with what Markdown or HTML could read as markup as decimal entity codes."""
+    return "".join(map(_character, " ".join(text.split())))
+
+
+def _character(c: str) -> str:
+    if c.isascii() and c.isprintable():
+        return c if c.isalnum() or c in _PLAIN else f"&#{ord(c)};"
+    hidden = unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp")
+    return "" if hidden and c not in _JOINERS else c

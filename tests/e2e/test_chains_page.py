@@ -1,0 +1,125 @@
+"""docs/chains.md, followed to the letter: its examples, and the chain that it adds to a copy of the project."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from jobchain.chains import CHAINS
+from tests.conftest import ROOT
+
+TEXT = (ROOT / "docs" / "chains.md").read_text(encoding="utf-8")
+CHAINS_FOLDER = "layers/common/jobchain/chains"
+ROOTS = ("layers/common", "functions/api", "functions/worker", "functions/sweeper", "functions/web", "cli", ".")
+
+_STACK = """
+import sys
+from pathlib import Path
+from local.stack import LocalStack
+with LocalStack.start(template=Path("template.yaml").resolve()) as stack:
+    print(stack.api_url, flush=True)
+    sys.stdin.read()
+"""
+
+
+def blocks(info: str) -> list[tuple[str, str]]:
+    """The page's blocks by what stands behind their first fence: a pattern with one group, which is given too."""
+    return re.findall(rf"^```{info}\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+
+
+def example(chain: str, part: str) -> Any:
+    (block,) = re.findall(rf"^```json chain={chain} part={part}\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+    return json.loads(block)
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_each_chain_gives_what_the_page_says(
+    http: httpx2.Client, finished: Callable[[str], dict[str, Any]], chain: str
+) -> None:
+    request = {"job_name": chain, "payload": example(chain, "payload")}
+
+    job = finished(http.post("/jobs", json=request).raise_for_status().json()["event_id"])
+
+    assert job["result"] == example(chain, "result")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project, with the files and lines that the page shows."""
+    copy = tmp_path_factory.mktemp("project")
+    listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, copy / name)
+    for name, content in blocks(r"(?:python|markdown) path=(\S+)"):
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        (copy / name).write_text(content, encoding="utf-8")
+    for name, diff in blocks(r"diff path=(\S+)"):
+        (copy / name).write_text(patched((copy / name).read_text(encoding="utf-8"), diff), encoding="utf-8")
+    return copy
+
+
+def patched(text: str, diff: str) -> str:
+    """`text` with each line that begins with a plus, below the one that stands before it in `diff`."""
+    before = ""
+    for line in diff.splitlines():
+        if line.startswith("+"):
+            assert text.count(f"{before}\n") == 1, before
+            text = text.replace(f"{before}\n", f"{before}\n{line[1:]}\n")
+        before = line[1:]
+    return text
+
+
+@pytest.fixture(scope="module")
+def environment(project: Path) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(str(project / root) for root in ROOTS), "NO_PROXY": "*"}
+
+
+@pytest.fixture
+def api_url(project: Path, environment: dict[str, str]) -> Iterator[str]:
+    """The local stack of the copy."""
+    command = [sys.executable, "-c", _STACK]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=project, env=environment, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdout
+        yield process.stdout.readline().strip()
+        process.communicate()
+
+
+def test_the_chain_that_the_page_adds_runs(api_url: str, environment: dict[str, str]) -> None:
+    (script,) = re.findall(r"^```bash\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        env={**environment, "API_URL": api_url, "API_KEY": "any-text"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr + done.stdout
+    job = json.loads(done.stdout)
+    assert (job["job_name"], job["status"]) == ("risk_register", "completed")
+    assert job["result"] == example("risk_register", "result")
+
+
+def test_the_chain_that_the_page_adds_passes_what_every_chain_has_to(
+    project: Path, environment: dict[str, str]
+) -> None:
+    every_chain = ["pytest", "-q", "tests/unit/test_chains.py", "-k", "Registry or Prompt or Schema"]
+    for command in (every_chain, ["ruff", "check", CHAINS_FOLDER], ["ruff", "format", "--check", CHAINS_FOLDER]):
+        done = subprocess.run(
+            [sys.executable, "-m", *command], cwd=project, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,176 @@
+"""What the API tells of chains, and of the steps and results of their jobs."""
+
+from datetime import timedelta
+
+import pytest
+from aws_lambda_powertools import Logger
+from pydantic import JsonValue
+
+from jobchain.chains import CHAINS
+from jobchain.model import NOTHING_SPENT, Claim, FinishedStep, JobError, NewJob
+from jobchain.repository import JobRepository
+from jobchain_api.service import JobService
+from tests.conftest import Items
+from tests.fakes import FakeClock
+from tests.gateway import Answer, Api
+
+NOW = "2026-11-22T10:00:00.000Z"
+COMPARE = {"job_name": "compare_guidelines", "payload": {"first": "A must be kept.", "second": "B must be kept."}}
+ITEM: dict[str, JsonValue] = {
+    "source": "Lock the door.",
+    "text": "Lock it.",
+    "category": "Doors",
+    "priority": "must",
+    "source_found": True,
+}
+
+
+@pytest.fixture
+def api(service: JobService, logger: Logger) -> Api:
+    return Api(service, logger)
+
+
+class Job:
+    """A job whose steps a test stores itself."""
+
+    def __init__(self, api: Api, repository: JobRepository, clock: FakeClock) -> None:
+        self._api = api
+        self._repository = repository
+        self._clock = clock
+        self.event_id = ""
+
+    def create(self, body: object) -> Claim:
+        self.event_id = self._api("POST", "/jobs", body).body["event_id"]
+        return self.claim()
+
+    def claim(self) -> Claim:
+        return self._repository.claim(self.event_id, self._clock() + timedelta(minutes=5))
+
+    def store(self, claim: Claim, **outputs: JsonValue) -> None:
+        for position, (name, output) in enumerate(outputs.items()):
+            asked = not name.endswith(".parts")
+            step = FinishedStep(name, output, "m" * asked, "v" * asked, NOW, NOW, NOTHING_SPENT)
+            self._repository.save_step(claim, position, step)
+
+    def read(self) -> Answer:
+        return self._api("GET", f"/jobs/{self.event_id}")
+
+    @property
+    def steps(self) -> list[tuple[str, str]]:
+        return [(step["name"], step["status"]) for step in self.read().body["steps"]]
+
+
+@pytest.fixture
+def job(api: Api, repository: JobRepository, clock: FakeClock) -> Job:
+    return Job(api, repository, clock)
+
+
+class TestTheListOfChains:
+    def test_tells_what_each_step_needs(self, api: Api) -> None:
+        chains = {chain["name"]: chain for chain in api("GET", "/chains").body["chains"]}
+
+        assert chains.keys() == CHAINS.keys()
+        assert chains["compare_guidelines"]["steps"] == [
+            {"name": "first", "needs": []},
+            {"name": "second", "needs": []},
+            {"name": "comparison", "needs": ["first", "second"]},
+        ]
+
+    def test_tells_what_a_payload_may_hold(self, api: Api) -> None:
+        chains = {chain["name"]: chain for chain in api("GET", "/chains").body["chains"]}
+        schema = chains["compare_guidelines"]["payload_schema"]
+
+        assert schema["required"] == ["first", "second"]
+        assert schema["properties"].keys() == {"first", "second", "first_name", "second_name"}
+
+
+@pytest.mark.parametrize(
+    ("name", "payload", "errors"),
+    [
+        ("extract_actions", {}, {"payload.text": "is missing: give it"}),
+        ("extract_actions", {"text": "\0"}, {"payload.text": "holds a NUL character: remove it"}),
+        ("extract_actions", {"text": 7}, {"payload.text": "must be a string"}),
+        ("extract_actions", {"text": "x", "guidelines": "x"}, {"payload.guidelines": "is no field of ours: remove it"}),
+        ("compare_guidelines", {"first": "x"}, {"payload.second": "is missing: give it"}),
+        ("compare_guidelines", {"first": "x", "second": " "}, {"payload.second": None}),
+        ("compare_guidelines", {"first": "x" * 100_001, "second": "y"}, {"payload.first": None}),
+        ("compare_guidelines", {"first": "x", "second": "y", "first_name": "x" * 81}, {"payload.first_name": None}),
+        ("guideline_checklist", {"text": "x"}, {"payload.guidelines": "is missing: give it", "payload.text": None}),
+    ],
+)
+def test_a_payload_that_does_not_fit_is_refused_by_its_field(
+    api: Api, items: Items, name: str, payload: object, errors: dict[str, str | None]
+) -> None:
+    answer = api("POST", "/jobs", {"job_name": name, "payload": payload})
+
+    assert answer.status == 422
+    assert answer.body["errors"].keys() == errors.keys()
+    assert all(answer.body["errors"][where] == why for where, why in errors.items() if why)
+    assert items.all() == []
+
+
+def test_two_texts_that_are_too_much_together_are_refused(api: Api) -> None:
+    payload = {"first": "守" * 60_000, "second": "守" * 60_000}
+
+    answer = api("POST", "/jobs", {"job_name": "compare_guidelines", "payload": payload})
+
+    assert (answer.status, answer.body["type"]) == (413, "urn:jobchain:problem:body-too-large")
+
+
+class TestTheStepsOfAJob:
+    def test_that_run_at_the_same_time_are_shown_so(self, job: Job) -> None:
+        job.create(COMPARE)
+
+        assert job.steps == [("first", "processing"), ("second", "processing"), ("comparison", "pending")]
+
+    def test_keep_the_chains_order_whichever_ends_first(self, job: Job) -> None:
+        claim = job.create(COMPARE)
+        job.store(claim, second=["B"])
+
+        assert job.steps == [("first", "processing"), ("second", "completed"), ("comparison", "pending")]
+
+    def test_tell_which_of_them_failed(self, job: Job, repository: JobRepository) -> None:
+        claim = job.create(COMPARE)
+        repository.fail(claim, JobError("model_failed", "it failed", "second"))
+
+        assert job.steps == [("first", "pending"), ("second", "failed"), ("comparison", "pending")]
+
+    def test_that_work_in_parts_show_each_part_but_not_the_cut(self, job: Job, repository: JobRepository) -> None:
+        claim = job.create({"input_text": "Lock the door."})
+        outputs: dict[str, JsonValue] = {"summary.parts": [[0, 5], [5, 14]], "summary.part01": "x"}
+        job.store(claim, **outputs)
+        running = job.steps
+
+        repository.fail(claim, JobError("model_failed", "it failed", "summary.part02"))
+
+        rest = [("checklist", "pending"), ("diagram", "pending")]
+        assert running == [("summary.part01", "completed"), ("summary", "processing"), *rest]
+        assert job.steps == [("summary.part01", "completed"), ("summary", "failed"), *rest]
+
+    def test_that_asked_no_model_name_none(self, job: Job, repository: JobRepository) -> None:
+        claim = job.create({"input_text": "Lock the door."})
+        repository.save_step(claim, 0, FinishedStep("checklist", [ITEM], "", "", NOW, NOW, NOTHING_SPENT))
+
+        (step,) = (step for step in job.read().body["steps"] if step["name"] == "checklist")
+        assert (step["model"], step["prompt_version"], step["cost_usd"]) == (None, None, 0)
+
+
+class TestTheResultOfAJob:
+    def test_is_what_its_chain_shows(self, job: Job) -> None:
+        claim = job.create({"input_text": "Lock the door."})
+        outputs: dict[str, JsonValue] = {"summary.parts": [[0, 5]], "summary": "Short.", "checklist": [ITEM]}
+        job.store(claim, **outputs)
+
+        assert job.read().body["result"] == {
+            "summary": "Short.",
+            "checklist": ["Lock it."],
+            "checklist_items": [ITEM],
+        }
+
+    def test_of_a_chain_that_is_gone_is_what_is_stored(self, job: Job, api: Api, repository: JobRepository) -> None:
+        job.event_id = "0b6c2f4e-0000-4000-8000-000000000001"
+        repository.create(NewJob(job.event_id, "local", "retired", {}, "f"), timedelta(days=30))
+        job.store(job.claim(), outline="Short.")
+
+        assert job.read().body["result"] == {"outline": "Short."}
+        assert job.steps == [("outline", "completed")]
