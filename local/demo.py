@@ -120,7 +120,8 @@ def result_lines(result: dict[str, Any]) -> Iterator[str]:
 
 def source_lines(job: dict[str, Any]) -> Iterator[str]:
     """Who answered, and what it took."""
-    models = ", ".join(sorted({printable(step["model"]) for step in job["steps"]}))
+    # A step that puts together what the parts of a long text gave has asked no model.
+    models = ", ".join(sorted({printable(step["model"]) for step in job["steps"] if step["model"]}))
     usage, cost = job["usage"], job["cost_usd"]
     price = "at a price that is not known" if cost is None else f"for ${cost:.6f}"
     yield f"Answered by {models}: {usage['input_tokens']} tokens in, {usage['output_tokens']} out, {price}."

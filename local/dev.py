@@ -3,7 +3,8 @@
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -87,9 +88,26 @@ def run(root: Path, port: int, say: Callable[[str], None]) -> None:
         try:
             file.write(stack)
             say(welcome(stack.api_url, stack.endpoint_url, stack.llm_base_url or "OpenAI", settings.needs_key))
+            for warning in _warnings(settings):
+                say(f"warning: {warning}")
             _watch(stack, template, file, say)
         finally:
             file.remove()
+
+
+def _warnings(settings: Settings) -> Sequence[str]:
+    """What to mind of the model that a real server has; nothing of the offline model."""
+    if settings.offline:
+        return ()
+    from jobchain_cli import preflight  # noqa: PLC0415 - it brings the model's SDK along
+
+    names = {
+        "OPENAI_API_KEY": settings.openai_api_key,
+        "OPENAI_BASE_URL": settings.openai_base_url,
+        "OPENAI_MODEL": settings.openai_model,
+    }
+    report = preflight.preflight(preflight.target_of(names), datetime.now(UTC).date())
+    return (*report.failures, *report.warnings)
 
 
 def follow_logs(root: Path, say: Callable[[str], None]) -> None:

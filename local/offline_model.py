@@ -2,7 +2,8 @@
 
     python -m local.offline_model --port 0
 
-It answers `POST /v1/responses` and `GET /v1/models`, and names itself so that nobody takes it for a GPT.
+It answers `POST /v1/responses` and `/v1/chat/completions`, `POST /v1/responses/input_tokens`, and `GET /v1/models` and
+`/v1/models/{id}`, and names itself so that nobody takes it for a GPT.
 Tokens are an estimate: one for every four bytes of UTF-8, rounded up; a limit on them is not looked at.
 Requests are not logged.
 """
@@ -14,12 +15,13 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
+from urllib.parse import unquote
 
 from local.extract import summarize
 from local.schema_answer import fill
@@ -63,11 +65,16 @@ def respond(request: Mapping[str, Any]) -> dict[str, Any]:
 
     https://platform.openai.com/docs/api-reference/responses/object. Raises ValueError, which says what is wrong.
     """
-    if not isinstance(prompt := request.get("input"), str):
-        raise ValueError("'input' must be a string.")
-    output = _output((request.get("text") or {}).get("format"), material(prompt))
-    input_tokens, output_tokens = _tokens((request.get("instructions") or "") + prompt), _tokens(output)
-    hashed = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()[:32]
+    prompt = _prompt(request)
+    match (request.get("text") or {}).get("format"):
+        case None | {"type": "text"}:
+            output = _output(None, prompt)
+        case {"type": "json_schema", "schema": dict(schema)}:
+            output = _output(schema, prompt)
+        case _:
+            raise ValueError("'text.format' must be of type 'text', or 'json_schema' with a 'schema'.")
+    input_tokens, output_tokens = count(request)["input_tokens"], _tokens(output)
+    hashed = _hash(request)
     content = {"type": "output_text", "text": output, "annotations": []}
     message = {
         "id": f"msg_{hashed}",
@@ -98,6 +105,44 @@ def respond(request: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def complete(request: Mapping[str, Any]) -> dict[str, Any]:
+    """The ChatCompletion object for the body of a `POST /v1/chat/completions`: its user's messages are the prompt.
+
+    https://platform.openai.com/docs/api-reference/chat/object. Raises ValueError, which says what is wrong.
+    """
+    texts = _texts(request.get("messages"))
+    prompt = "\n\n".join(text for role, text in texts if role == "user")
+    match request.get("response_format"):
+        case None | {"type": "text"}:
+            output = _output(None, prompt)
+        case {"type": "json_schema", "json_schema": {"schema": dict(schema)}}:
+            output = _output(schema, prompt)
+        case _:
+            raise ValueError("'response_format' must be of type 'text', or 'json_schema' with a 'json_schema.schema'.")
+    input_tokens, output_tokens = _tokens("".join(text for _, text in texts)), _tokens(output)
+    message = {"role": "assistant", "content": output, "refusal": None}
+    return {
+        "id": f"chatcmpl-{_hash(request)}",
+        "object": "chat.completion",
+        "created": int(time.time()),
+        "model": MODEL,
+        "choices": [{"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}],
+        "usage": {
+            "prompt_tokens": input_tokens,
+            "prompt_tokens_details": {"cached_tokens": 0},
+            "completion_tokens": output_tokens,
+            "completion_tokens_details": {"reasoning_tokens": 0},
+            "total_tokens": input_tokens + output_tokens,
+        },
+    }
+
+
+def count(request: Mapping[str, Any]) -> dict[str, Any]:
+    """The tokens of the body of a `POST /v1/responses/input_tokens`. Raises ValueError, which says what is wrong."""
+    tokens = _tokens((request.get("instructions") or "") + _prompt(request))
+    return {"object": "response.input_tokens", "input_tokens": tokens}
+
+
 def material(prompt: str) -> list[str]:
     """The texts between `<<<label mark>>>` and `<<<end mark>>>`, else the whole prompt as one."""
     found = []
@@ -110,17 +155,41 @@ def material(prompt: str) -> list[str]:
     return found or [prompt]
 
 
-def _output(answer_format: Any, texts: list[str]) -> str:
-    match answer_format:
-        case None | {"type": "text"}:
-            return summarize("\n\n".join(texts))
-        case {"type": "json_schema", "schema": dict(schema)}:
-            return json.dumps(fill(schema, texts), ensure_ascii=False)
-    raise ValueError("'text.format' must be of type 'text', or 'json_schema' with a 'schema'.")
+def _prompt(request: Mapping[str, Any]) -> str:
+    if not isinstance(prompt := request.get("input"), str):
+        raise ValueError("'input' must be a string.")
+    return prompt
+
+
+def _texts(messages: Any) -> list[tuple[str, str]]:
+    """The role and the text of each message."""
+    match messages:
+        case [_, *_] if all(isinstance(m, dict) and isinstance(m.get("content"), str) for m in messages):
+            return [(str(message.get("role")), message["content"]) for message in messages]
+    raise ValueError("'messages' must be a list of messages, each with a string as its 'content'.")
+
+
+def _output(schema: dict[str, Any] | None, prompt: str) -> str:
+    texts = material(prompt)
+    if schema is None:
+        return summarize("\n\n".join(texts))
+    return json.dumps(fill(schema, texts), ensure_ascii=False)
+
+
+def _hash(request: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def _tokens(text: str) -> int:
     return -(-len(text.encode(errors="replace")) // 4)
+
+
+_THE_MODEL = {"id": MODEL, "object": "model", "created": 0, "owned_by": "jobchain", "shutdown_date": None}
+_ANSWERS: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
+    "/v1/responses": respond,
+    "/v1/responses/input_tokens": count,
+    "/v1/chat/completions": complete,
+}
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -129,27 +198,37 @@ class _Handler(BaseHTTPRequestHandler):
     wbufsize = -1
 
     def do_GET(self) -> None:
-        if self.path == "/v1/models":
-            model = {"id": MODEL, "object": "model", "created": 0, "owned_by": "jobchain"}
-            self._send(HTTPStatus.OK, {"object": "list", "data": [model]})
-        else:
-            self._send_error(HTTPStatus.NOT_FOUND, f"Unknown path {self.path}. Known: GET /v1/models.")
+        match unquote(self.path).split("/", 3):
+            case ["", "v1", "models"]:
+                self._send(HTTPStatus.OK, {"object": "list", "data": [_THE_MODEL]})
+            case ["", "v1", "models", model] if model == MODEL:
+                self._send(HTTPStatus.OK, _THE_MODEL)
+            case ["", "v1", "models", model]:
+                self._send_error(HTTPStatus.NOT_FOUND, f"The model '{model}' does not exist.", "model_not_found")
+            case _:
+                self._send_unknown("GET /v1/models")
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if self.path != "/v1/responses":
-            self._send_error(HTTPStatus.NOT_FOUND, f"Unknown path {self.path}. Known: POST /v1/responses.")
+        if (answer := _ANSWERS.get(self.path)) is None:
+            self._send_unknown("POST " + ", ".join(_ANSWERS))
             return
         try:
-            self._send(HTTPStatus.OK, respond(json.loads(body)))
+            request = json.loads(body)
+            if not isinstance(request, dict):
+                raise ValueError("The body must be a JSON object.")
+            self._send(HTTPStatus.OK, answer(request))
         except ValueError as error:
             self._send_error(HTTPStatus.BAD_REQUEST, str(error))
 
     def log_message(self, *_: Any, **__: Any) -> None:
         """Nothing is logged."""
 
-    def _send_error(self, status: HTTPStatus, message: str) -> None:
-        error = {"message": message, "type": "invalid_request_error", "param": None, "code": None}
+    def _send_unknown(self, known: str) -> None:
+        self._send_error(HTTPStatus.NOT_FOUND, f"Unknown path {self.path}. Known: {known}.")
+
+    def _send_error(self, status: HTTPStatus, message: str, code: str | None = None) -> None:
+        error = {"message": message, "type": "invalid_request_error", "param": None, "code": code}
         self._send(status, {"error": error})
 
     def _send(self, status: HTTPStatus, content: Mapping[str, Any]) -> None:

@@ -22,8 +22,12 @@ _HEADINGS = ("title", "heading", "category", "section", "topic")
 _FINDERS = {"owner": owner, "assignee": owner, "due": due, "due_date": due, "deadline": due}
 # The nodes of a graph are a chain: edge 0 leads from node 1 to node 2.
 _NODE_OFFSETS = {"id": 1, "source": 1, "target": 2}
-# Words for what obliges weakly or not at all, by "should", and by "must".
-_LEVELS = ({"low", "optional", "may"}, {"medium", "recommended", "should"}, {"high", "critical", "required", "must"})
+# The two lists that are compared, by what a schema may call them.
+_ONLY = {"only_a": 0, "only_first": 0, "only_b": 1, "only_second": 1}
+# Words for what does not oblige, what obliges by "should" or as an order, and by "must".
+_WEAK, _MEDIUM = {"low", "optional", "may"}, {"medium", "recommended", "should"}
+_LEVELS = (_WEAK, _MEDIUM, _MEDIUM, {"high", "critical", "required", "must"})
+_NUMBER = re.compile(r"\d+")
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,7 @@ class _Place:
     name: str = ""
     passage: Passage | None = None
     number: int = 0  # of the array's element that the value belongs to
+    graph: bool = False  # whether it is an edge's, so that its source is a node
 
 
 def fill(schema: Mapping[str, Any], texts: Sequence[str]) -> Any:
@@ -67,7 +72,7 @@ class _Answer:
                 text = self.string(place)
                 return cut(text, schema.get("maxLength", len(text)))
             case "integer" | "number":
-                return place.number + _NODE_OFFSETS[place.name] if place.name in _NODE_OFFSETS else 0
+                return place.number + _NODE_OFFSETS[place.name] if place.graph and place.name in _NODE_OFFSETS else 0
             case "boolean":
                 return False
             case "null":
@@ -94,7 +99,10 @@ class _Answer:
         return self.value(others[0], place)
 
     def object(self, properties: Mapping[str, Any], place: _Place) -> dict[str, Any]:
-        filled = {name: self.value(properties[name], replace(place, name=name.lower())) for name in properties}
+        graph = "source" not in properties or "target" in properties
+        filled = {
+            name: self.value(properties[name], replace(place, name=name.lower(), graph=graph)) for name in properties
+        }
         if "nodes" in filled and "edges" in filled:
             filled["edges"] = filled["edges"][: max(0, len(filled["nodes"]) - 1)]
         return filled
@@ -118,24 +126,49 @@ class _Answer:
                 return steps(self.text, limit)
             case "edges":
                 return [Passage("", "prose") for _ in steps(self.text, limit + 1)[1:]]
-            case "contradictions":  # Extraction can't tell.
-                return []
-            case "both" | "only_a" | "only_b" if len(self.texts) == 2:
-                return self.compared(place.name)[:limit]
+            case "contradictions":
+                return [Passage(first.text, "prose") for first, _ in self.contradictions[:limit]]
+            case "actions":
+                return [one for one in obligations(self.text, limit) if strength(one.text)]
+            case "both" if len(self.texts) == 2:
+                first, second = self.compared
+                return [first[one] for one in first if one in second][:limit]
+            case "only_a" | "only_b" | "only_first" | "only_second" if len(self.texts) == 2:
+                mine, others = self.compared[_ONLY[place.name]], self.compared[1 - _ONLY[place.name]]
+                contradicted = [pair[_ONLY[place.name]] for pair in self.contradictions]
+                return [mine[one] for one in mine if one not in others and mine[one] not in contradicted][:limit]
         return obligations(self.text, limit)
 
-    def compared(self, name: str) -> list[Passage]:
-        """The obligations that two texts share, or that only one of them has."""
-        a, b = ({key(one.text): one for one in obligations(text, MAX_NODES)} for text in self.texts)
-        mine, others = (b, a) if name == "only_b" else (a, b)
-        return [mine[one] for one in mine if (one in others) == (name == "both")]
+    @cached_property
+    def compared(self) -> list[dict[str, Passage]]:
+        """What each text obliges to, by what is the same in other words."""
+        return [{key(one.text): one for one in obligations(text, MAX_NODES)} for text in self.texts]
+
+    @cached_property
+    def contradictions(self) -> list[tuple[Passage, Passage]]:
+        """The obligations of two texts that are the same but for their numbers: more, extraction can't tell."""
+        if len(self.texts) != 2:
+            return []
+        first, second = self.compared
+        others = {_NUMBER.sub("#", one): second[one] for one in second if one not in first}
+        pairs = ((first[one], others.get(_NUMBER.sub("#", one))) for one in first if one not in second)
+        return [(mine, other) for mine, other in pairs if other]
+
+    def contradicting(self, first: Passage, place: _Place) -> str:
+        """What contradicts `first`, or by which numbers; itself where nothing does."""
+        second = next((second for one, second in self.contradictions if one.text == first.text), first)
+        if place.name == "second":
+            return second.text
+        return " ≠ ".join(", ".join(_NUMBER.findall(one.text)) for one in (first, second))
 
     def string(self, place: _Place) -> str:
         about = self.about(place)
-        if place.name in _NODE_OFFSETS:
+        if place.graph and place.name in _NODE_OFFSETS:
             return f"n{place.number + _NODE_OFFSETS[place.name]}"
         if find := _FINDERS.get(place.name):
             return find(about.text) or ""
+        if place.name in ("second", "explanation"):
+            return self.contradicting(about, place)
         if place.name in _HEADINGS:
             return about.heading or self.whole.heading
         if place.name == "label" and len(about.text) > MAX_LABEL:
@@ -146,5 +179,5 @@ class _Answer:
 def _choice(values: Sequence[Any], text: str) -> Any:
     """The level that fits how strongly the text obliges, else a value that it names, else the first."""
     words = set(re.findall(r"\w+", text.lower()))
-    fitting = [value for value in values if value in _LEVELS[max(0, strength(text) - 1)]]
+    fitting = [value for value in values if value in _LEVELS[strength(text)]]
     return next(iter(fitting + [value for value in values if str(value).lower() in words]), values[0])

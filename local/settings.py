@@ -10,6 +10,7 @@ from dotenv import dotenv_values
 from local.errors import LocalError
 
 AUTH_MODES = ("none", "api_key")
+APIS = ("responses", "chat")
 
 
 class SettingsError(LocalError):
@@ -21,11 +22,13 @@ class Settings:
     """An empty value means unset. Without a key and a base URL the offline model answers.
 
     `auth_mode` is the template's parameter `AuthMode`; unset, whoever reaches the local stack may come in.
+    `openai_api` is its parameter `OpenAIApi`.
     """
 
     openai_api_key: str = field(default="", repr=False)
     openai_base_url: str = ""
     openai_model: str = ""
+    openai_api: str = ""
     lambda_endpoint_url: str = ""
     auth_mode: str = ""
 
@@ -48,10 +51,14 @@ class Settings:
         auth_mode = value("AUTH_MODE")
         if auth_mode not in ("", *AUTH_MODES):
             raise SettingsError(f"AUTH_MODE is {auth_mode!r}: set it to {' or '.join(AUTH_MODES)}, or leave it out")
+        api = value("OPENAI_API")
+        if api not in ("", *APIS):
+            raise SettingsError(f"OPENAI_API is {api!r}: set it to {' or '.join(APIS)}, or leave it out")
         return cls(
             openai_api_key=value("OPENAI_API_KEY"),
             openai_base_url=value("OPENAI_BASE_URL"),
             openai_model=value("OPENAI_MODEL"),
+            openai_api=api,
             lambda_endpoint_url=value("LAMBDA_AWS_ENDPOINT_URL"),
             auth_mode=auth_mode,
         )

@@ -120,6 +120,7 @@ def _offered(settings: Settings, base_url: str, template: Path) -> dict[str, str
     values = {
         "OpenAIBaseUrl": base_url,
         "OpenAIModel": settings.openai_model,
+        "OpenAIApi": settings.openai_api,
         "WorkerConcurrency": WORKER_CONCURRENCY,
         "AuthMode": settings.auth_mode or "none",
     }

@@ -1,10 +1,13 @@
-"""`python -m jobchain_cli redrive|sweep|key …`: for the stack of `make dev`, or with `--stack` for one on AWS."""
+"""`python -m jobchain_cli redrive|sweep|preflight|key …`: for the stack of `make dev`, or one on AWS with `--stack`."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
+import boto3
 from botocore.exceptions import BotoCoreError, ClientError
+from dotenv import dotenv_values
 
 from jobchain.errors import JobchainError
 from jobchain.keys import KeyRepository
@@ -18,13 +21,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; gives the exit code: 0 done, 1 failed (argparse: 2)."""
     options = _parser().parse_args(arguments)
     try:
-        options.run(options)
+        code: int = options.run(options) or 0
     except (keys.OptionError, NoStackError, RedriveError, JobchainError, ClientError, BotoCoreError) as error:
         # What AWS said tells an operator more than what it means to a caller of the API.
         said = error.__cause__ if isinstance(error.__cause__, ClientError | BotoCoreError) else error
         print(f"jobchain: {' '.join(str(said).split())}", file=sys.stderr)
         return 1
-    return 0
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -36,6 +39,9 @@ def _parser() -> argparse.ArgumentParser:
         run=_redrive
     )
     commands.add_parser("sweep", parents=[stack], help="look after due jobs at once").set_defaults(run=_sweep)
+    commands.add_parser(
+        "preflight", parents=[stack], help="look whether the model is there, and for how long"
+    ).set_defaults(run=_preflight)
     key = commands.add_parser("key", help="make, list and revoke API keys")
     _add_key_commands(key.add_subparsers(metavar="COMMAND", required=True), stack)
     return parser
@@ -74,6 +80,24 @@ def _sweep(options: argparse.Namespace) -> None:
     if "FunctionError" in answer:
         raise RedriveError("the sweep failed: see the sweeper's log")
     print(answer["Payload"].read().decode())
+
+
+def _preflight(options: argparse.Namespace) -> int:
+    # It brings the model's SDK along, half a second that the other commands need not wait for.
+    from jobchain_cli import preflight  # noqa: PLC0415
+
+    if options.stack:
+        target = preflight.target_of_stack(boto3.Session(), options.stack, os.environ)
+    else:
+        target = preflight.target_of({**dotenv_values(".env"), **os.environ})
+    report = preflight.preflight(target, utc_now().date())
+    for fact in report.facts:
+        print(fact)
+    for warning in report.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    for failure in report.failures:
+        print(f"error: {failure}", file=sys.stderr)
+    return 1 if report.failures else 0
 
 
 def _create_key(options: argparse.Namespace) -> None:

@@ -10,17 +10,15 @@ import pytest
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from jobchain.chains import CHAINS
 from jobchain.model import NewJob, Status
-from jobchain.prices import PriceList
 from jobchain.queue import JobQueue
 from jobchain.repository import JobRepository
 from jobchain_api.app import create_app
 from jobchain_api.auth import everybody
 from jobchain_api.service import JobService
 from jobchain_worker.consumer import Consumer
-from jobchain_worker.runner import Runner
-from tests.conftest import ROOT, Messages
+from jobchain_worker.model_checker import EVENT as MODEL_CHECK
+from tests.conftest import ROOT, Messages, make_runner
 from tests.fakes import FakeClock, FakeContext, SchemaLLM
 
 EVENTS = ROOT / "events"
@@ -86,22 +84,18 @@ class Api:
 def test_the_worker_runs_the_job_of_its_sample(
     repository: JobRepository, queue: JobQueue, clock: FakeClock, logger: Logger
 ) -> None:
-    runner = Runner(
-        repository=repository,
-        queue=queue,
-        llm=SchemaLLM(),
-        chains=CHAINS,
-        prices=PriceList.load(),
-        call_time=timedelta(seconds=75),
-        first_backoff=timedelta(seconds=10),
-        clock=clock,
-        logger=logger,
-    )
+    runner = make_runner(repository, queue, SchemaLLM(), logger)
 
     response = Consumer(runner, clock, logger).consume(load("sqs_job.json"), CONTEXT)
 
     assert response == {"batchItemFailures": []}
     assert repository.get("local", EVENT_ID).status is Status.COMPLETED
+
+
+def test_the_workers_schedule_sends_its_sample(template: dict[str, Any]) -> None:
+    schedule = template["Resources"]["WorkerFunction"]["Properties"]["Events"]["ModelCheck"]["Properties"]
+
+    assert json.loads(schedule["Input"]) == load("schedule_model_check.json") == MODEL_CHECK
 
 
 def test_every_sample_is_used() -> None:

@@ -1,9 +1,10 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from local.emulator import child_environment
-from local.settings import Settings, SettingsError
+from local.settings import APIS, Settings, SettingsError
 
 
 def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,6 +45,18 @@ def test_callers_need_a_key_where_auth_mode_says_so(mode: str, needs_key: bool) 
 def test_another_auth_mode_is_refused_with_those_that_there_are(mode: str) -> None:
     with pytest.raises(SettingsError, match=f"AUTH_MODE is '{mode}': set it to none or api_key"):
         Settings.of({"AUTH_MODE": mode})
+
+
+@pytest.mark.parametrize(("api", "chosen"), [("", ""), ("responses", "responses"), (" chat ", "chat")])
+def test_a_server_is_asked_by_the_api_that_the_settings_name(api: str, chosen: str) -> None:
+    assert Settings.of({"OPENAI_API": api}).openai_api == chosen
+
+
+def test_another_api_is_refused_with_those_that_there_are(template: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError, match="OPENAI_API is 'Chat': set it to responses or chat, or leave it out"):
+        Settings.of({"OPENAI_API": "Chat"})
+
+    assert list(APIS) == template["Parameters"]["OpenAIApi"]["AllowedValues"]
 
 
 def test_a_key_is_never_shown() -> None:

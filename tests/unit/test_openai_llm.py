@@ -1,10 +1,14 @@
-"""The adapter to OpenAI, through the real SDK, with a server that lives in this process."""
+"""The adapter to OpenAI, through the real SDK, with a server that lives in this process.
+
+It is asked in both forms, but for what only one of them has.
+"""
 
 import asyncio
 import json
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
@@ -12,10 +16,11 @@ import httpx2
 import pytest
 from pydantic import BaseModel
 
-from jobchain.errors import ModelError, PermanentModelError, TransientModelError
+from jobchain.errors import ModelError, PermanentModelError, TransientModelError, UnknownModel
 from jobchain.llm import ModelAnswer, ModelRequest
-from jobchain.model import Usage
-from jobchain_worker.openai_llm import OpenAILLM, create_client
+from jobchain.model import Tier, Usage
+from jobchain_worker.dialects import Api
+from jobchain_worker.openai_llm import OpenAILLM, create_client, find_shutdown
 
 KEY = "sk-made-up-0001"
 MARK = "a text that nobody else may read"
@@ -75,6 +80,29 @@ def reply(**changes: Any) -> dict[str, Any]:
     }
 
 
+def completion(**changes: Any) -> dict[str, Any]:
+    """The same as the Chat Completions API sends it."""
+    return {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1763805600,
+        "model": "gpt-6-luna-2026-09-30",
+        "choices": [choice('{"summary": "x", "details": []}')],
+        "usage": {
+            "prompt_tokens": 812,
+            "prompt_tokens_details": {"cached_tokens": 64},
+            "completion_tokens": 140,
+            "completion_tokens_details": {"reasoning_tokens": 32},
+            "total_tokens": 952,
+        },
+        **changes,
+    }
+
+
+def choice(content: str | None, finish_reason: str | None = "stop", **more: Any) -> dict[str, Any]:
+    return {"index": 0, "message": {"role": "assistant", "content": content, **more}, "finish_reason": finish_reason}
+
+
 def without(content: dict[str, Any], name: str) -> dict[str, Any]:
     return {key: value for key, value in content.items() if key != name}
 
@@ -90,8 +118,11 @@ async def key() -> str:
 class Server:
     """Answers every request with the same `answer`, raises it, or never answers where there is none."""
 
-    def __init__(self) -> None:
-        self.answer: httpx2.Response | Exception | None = httpx2.Response(200, json=reply())
+    def __init__(self, api: Api) -> None:
+        self.api = api
+        self.whole = completion if api == "chat" else reply
+        """Makes a complete answer."""
+        self.answer: httpx2.Response | Exception | None = httpx2.Response(200, json=self.whole())
         self.requests: list[httpx2.Request] = []
         self.waiting = asyncio.Event()
 
@@ -114,10 +145,12 @@ class Server:
         content: dict[str, Any] = json.loads(request.content)
         return content
 
-    async def ask_async(self, limit: timedelta = TIMEOUT, api_key: Callable[[], Awaitable[str]] = key) -> ModelAnswer:
+    async def ask_async(
+        self, limit: timedelta = TIMEOUT, api_key: Callable[[], Awaitable[str]] = key, request: ModelRequest = REQUEST
+    ) -> ModelAnswer:
         async with httpx2.AsyncClient(transport=httpx2.MockTransport(self)) as http_client:
             client = create_client("https://models.example.com/v1", api_key, limit, http_client)
-            return await OpenAILLM(client, "gpt-6-luna", limit, 500).ask(REQUEST)
+            return await OpenAILLM(client, "gpt-6-luna", limit, 500, self.api).ask(request)
 
     def ask(self, limit: timedelta = TIMEOUT, api_key: Callable[[], Awaitable[str]] = key) -> ModelAnswer:
         return asyncio.run(self.ask_async(limit, api_key))
@@ -152,9 +185,13 @@ def tells_nothing(error: ModelError) -> None:
     assert "own words" not in told
 
 
-@pytest.fixture
-def server() -> Server:
-    return Server()
+@pytest.fixture(params=["responses", "chat"])
+def server(request: pytest.FixtureRequest) -> Server:
+    return Server(request.param)
+
+
+by_responses = pytest.mark.parametrize("server", ["responses"], indirect=True)
+by_chat = pytest.mark.parametrize("server", ["chat"], indirect=True)
 
 
 class TestWhatIsSent:
@@ -162,20 +199,94 @@ class TestWhatIsSent:
         server.ask()
 
         (request,) = server.requests
-        assert (request.method, str(request.url)) == ("POST", "https://models.example.com/v1/responses")
+        path = {"responses": "responses", "chat": "chat/completions"}[server.api]
+        assert (request.method, str(request.url)) == ("POST", f"https://models.example.com/v1/{path}")
         assert request.headers["Authorization"] == f"Bearer {KEY}"
 
+    @by_responses
     def test_is_the_instructions_and_the_material_apart(self, server: Server) -> None:
         server.ask()
 
         assert server.body["instructions"] == "You summarize."
         assert server.body["input"] == MARK
 
+    @by_chat
+    def test_is_the_instructions_and_the_material_as_two_messages(self, server: Server) -> None:
+        server.ask()
+
+        assert server.body["messages"] == [
+            {"role": "system", "content": "You summarize."},
+            {"role": "user", "content": MARK},
+        ]
+
+    @pytest.mark.parametrize("served", ["flex", "default", None])
+    def test_asks_for_flex_where_the_job_does_and_tells_what_was_served(
+        self, server: Server, served: str | None
+    ) -> None:
+        server.says(200, server.whole(service_tier=served))
+
+        answer = asyncio.run(server.ask_async(request=replace(REQUEST, tier=Tier.FLEX)))
+
+        assert server.body["service_tier"] == "flex"
+        assert answer.tier is (Tier.FLEX if served == "flex" else Tier.STANDARD)
+
+    def test_says_nothing_of_tiers_for_any_other_job(self, server: Server) -> None:
+        assert server.ask().tier is Tier.STANDARD
+        assert "service_tier" not in server.body
+
+    def test_has_no_more_room_for_the_answer_than_the_request_leaves(self, server: Server) -> None:
+        asyncio.run(server.ask_async(request=replace(REQUEST, max_output_tokens=321)))
+
+        assert server.body[{"responses": "max_output_tokens", "chat": "max_tokens"}[server.api]] == 321
+
     def test_names_the_model_and_the_most_tokens_to_write(self, server: Server) -> None:
         server.ask()
 
-        assert (server.body["model"], server.body["max_output_tokens"]) == ("gpt-6-luna", 500)
+        limit = {"responses": "max_output_tokens", "chat": "max_tokens"}[server.api]
+        assert (server.body["model"], server.body[limit]) == ("gpt-6-luna", 500)
 
+    @by_chat
+    def test_names_the_most_tokens_otherwise_from_then_on_where_the_server_wants_it(self, server: Server) -> None:
+        # given a server such as OpenAI's own, with a reasoning model
+        def answer(request: httpx2.Request) -> httpx2.Response:
+            server.requests.append(request)
+            if "max_tokens" in json.loads(request.content):
+                refusal = {"message": WORDS, "type": "invalid_request_error", "param": "max_tokens"}
+                return httpx2.Response(400, json={"error": {**refusal, "code": "unsupported_parameter"}})
+            return httpx2.Response(200, json=completion())
+
+        async def ask_twice() -> list[ModelAnswer]:
+            async with httpx2.AsyncClient(transport=httpx2.MockTransport(answer)) as http_client:
+                client = create_client("https://models.example.com/v1", key, TIMEOUT, http_client)
+                llm = OpenAILLM(client, "gpt-6-luna", TIMEOUT, 500, "chat")
+                return [await llm.ask(REQUEST), await llm.ask(REQUEST)]
+
+        # when it is asked twice
+        answers = asyncio.run(ask_twice())
+
+        # then it is told the limit by the other name, and refuses once
+        assert all(answer.text for answer in answers)
+        bodies = [json.loads(request.content) for request in server.requests]
+        limits = [(body.get("max_tokens"), body.get("max_completion_tokens")) for body in bodies]
+        assert limits == [(500, None), (None, 500), (None, 500)]
+
+    @by_chat
+    def test_is_tried_no_third_time_where_the_server_refuses_either_name(self, server: Server) -> None:
+        server.says(400, {"error": {"message": WORDS, "param": "max_tokens", "code": "unsupported_parameter"}})
+
+        with pytest.raises(PermanentModelError) as caught:
+            server.ask()
+
+        assert caught.value.type == "model_request_refused"
+        assert len(server.requests) == 2
+
+    @by_chat
+    def test_has_nothing_that_only_openai_knows(self, server: Server) -> None:
+        server.ask()
+
+        assert server.body.keys() == {"model", "messages", "response_format", "max_tokens"}
+
+    @by_responses
     def test_asks_the_server_not_to_store_the_texts(self, server: Server) -> None:
         server.ask()
 
@@ -184,8 +295,10 @@ class TestWhatIsSent:
     def test_asks_for_strict_json_of_the_answers_schema(self, server: Server) -> None:
         server.ask()
 
-        sent = server.body["text"]["format"]
-        assert (sent["type"], sent["strict"], sent["name"]) == ("json_schema", True, "Strict")
+        sent = server.body["response_format"] if server.api == "chat" else server.body["text"]["format"]
+        assert sent["type"] == "json_schema"
+        sent = sent.get("json_schema", sent)
+        assert (sent["strict"], sent["name"]) == (True, "Strict")
         assert sent["schema"]["additionalProperties"] is False
         assert sent["schema"]["required"] == list(sent["schema"]["properties"]) == ["summary", "details"]
 
@@ -205,7 +318,7 @@ class TestWhatIsSent:
         async def ask_twice() -> None:
             async with httpx2.AsyncClient(transport=httpx2.MockTransport(server)) as http_client:
                 client = create_client("https://models.example.com/v1", rotated, TIMEOUT, http_client)
-                llm = OpenAILLM(client, "gpt-6-luna", TIMEOUT, 500)
+                llm = OpenAILLM(client, "gpt-6-luna", TIMEOUT, 500, server.api)
                 await llm.ask(REQUEST)
                 await llm.ask(REQUEST)
 
@@ -222,6 +335,7 @@ class TestAnAnswer:
             text='{"summary": "x", "details": []}',
         )
 
+    @by_responses
     def test_may_come_after_reasoning(self, server: Server) -> None:
         thought = {
             "type": "reasoning",
@@ -233,11 +347,37 @@ class TestAnAnswer:
 
         assert server.ask().text == "{}"
 
+    @by_responses
     def test_may_come_in_parts(self, server: Server) -> None:
         server.says(200, reply(output=[message(text('{"a"'), text(": 1}"))]))
 
         assert server.ask().text == '{"a": 1}'
 
+    @by_chat
+    def test_may_come_after_reasoning_that_is_no_part_of_it(self, server: Server) -> None:
+        server.says(200, completion(choices=[choice("{}", reasoning="hm", reasoning_content="hm")]))
+
+        assert server.ask().text == "{}"
+
+    @by_chat
+    @pytest.mark.parametrize("reason", [None, "stop", "tool_calls", "eos"])
+    def test_ends_for_any_reason_but_those_that_spoil_it(self, server: Server, reason: str | None) -> None:
+        server.says(200, completion(choices=[choice("{}", reason)]))
+
+        assert server.ask().text == "{}"
+
+    @by_chat
+    @pytest.mark.parametrize("choices", [[], [choice(None)], [choice("")], [choice(" \n")], [{"message": {}}]])
+    def test_without_a_word_is_a_complaint_and_its_tokens_count(self, server: Server, choices: Any) -> None:
+        server.says(200, completion(choices=choices))
+
+        answer = server.ask()
+
+        assert (answer.text, answer.complaint) == (None, "it was empty")
+        assert answer.usage is not None
+        assert answer.usage.output_tokens == 140
+
+    @by_responses
     @pytest.mark.parametrize("output", [[], [message()], [message(text(" \n"))], [{"type": "reasoning", "id": "r"}]])
     def test_without_text_is_a_complaint_and_its_tokens_count(self, server: Server, output: Any) -> None:
         server.says(200, reply(output=output))
@@ -249,10 +389,13 @@ class TestAnAnswer:
         assert answer.usage.output_tokens == 140
 
     def test_that_was_cut_off_is_a_complaint_and_its_tokens_count(self, server: Server) -> None:
-        cut = reply(
-            status="incomplete", incomplete_details={"reason": "max_output_tokens"}, output=[message(text('{"su'))]
-        )
-        server.says(200, cut)
+        cut = {
+            "responses": reply(
+                status="incomplete", incomplete_details={"reason": "max_output_tokens"}, output=[message(text('{"su'))]
+            ),
+            "chat": completion(choices=[choice('{"su', "length")]),
+        }
+        server.says(200, cut[server.api])
 
         answer = server.ask()
 
@@ -260,18 +403,18 @@ class TestAnAnswer:
         assert answer.usage is not None
         assert answer.usage.output_tokens == 140
 
-    @pytest.mark.parametrize("content", [reply(usage=None), without(reply(), "usage")])
-    def test_without_usage_is_taken_all_the_same(self, server: Server, content: dict[str, Any]) -> None:
-        server.says(200, content)
+    @pytest.mark.parametrize("change", [lambda whole: {**whole, "usage": None}, lambda whole: without(whole, "usage")])
+    def test_without_usage_is_taken_all_the_same(self, server: Server, change: Callable[[Any], Any]) -> None:
+        server.says(200, change(server.whole()))
 
         answer = server.ask()
 
         assert answer.text is not None
         assert answer.usage is None, "not told is not nothing"
 
-    @pytest.mark.parametrize("name", ["error", "incomplete_details", "tools"])
+    @pytest.mark.parametrize("name", ["error", "incomplete_details", "tools", "id", "object", "created"])
     def test_without_what_we_can_spare_is_taken(self, server: Server, name: str) -> None:
-        server.says(200, without(reply(), name))
+        server.says(200, without(server.whole(), name))
 
         assert server.ask().text is not None
 
@@ -279,12 +422,15 @@ class TestAnAnswer:
         "details",
         [
             {},
-            {"input_tokens_details": None, "output_tokens_details": None},
-            {"input_tokens_details": {}, "output_tokens_details": {"reasoning_tokens": None}},
+            {"in": None, "out": None},
+            {"in": {}, "out": {"reasoning_tokens": None}},
         ],
     )
     def test_may_leave_the_details_of_its_usage_out(self, server: Server, details: dict[str, Any]) -> None:
-        server.says(200, reply(usage={"input_tokens": 5, "output_tokens": 2, **details}))
+        names = {"responses": ("input_tokens", "output_tokens"), "chat": ("prompt_tokens", "completion_tokens")}
+        read, written = names[server.api]
+        more = {f"{read}_details": details["in"], f"{written}_details": details["out"]} if details else {}
+        server.says(200, server.whole(usage={read: 5, written: 2, **more}))
 
         assert server.ask().usage == Usage(input_tokens=5, output_tokens=2)
 
@@ -484,11 +630,6 @@ class TestAnAnswerThatIsNotOne:
             pytest.param(httpx2.Response(200, json=None), id="null"),
             pytest.param(httpx2.Response(200, json=7), id="a number"),
             pytest.param(httpx2.Response(200, json=fault(None)), id="an error"),
-            pytest.param(httpx2.Response(200, json=reply(output=None)), id="no output"),
-            pytest.param(httpx2.Response(200, json=reply(output=WORDS)), id="a text as output"),
-            pytest.param(httpx2.Response(200, json=reply(output=[WORDS])), id="a text as an item"),
-            pytest.param(httpx2.Response(200, json=reply(status=None)), id="no status"),
-            pytest.param(httpx2.Response(200, json=without(reply(), "model")), id="no model"),
         ],
     )
     def test_is_transient_and_quotes_nothing(self, server: Server, response: httpx2.Response) -> None:
@@ -496,7 +637,53 @@ class TestAnAnswerThatIsNotOne:
 
         assert str(server.transient()).startswith("the model's server did not answer")
 
+    @pytest.mark.parametrize("change", [{"model": None}, {"model": 7}, {"usage": {"output_tokens": -1}}, {"usage": 7}])
+    def test_is_not_taken_without_what_tells_its_price(self, server: Server, change: dict[str, Any]) -> None:
+        if server.api == "chat" and "output_tokens" in str(change):
+            change = {"usage": {"completion_tokens": -1}}
+        server.says(200, server.whole(**change))
 
+        with pytest.raises(TransientModelError, match="did not answer in the form"):
+            server.ask()
+
+    @by_responses
+    @pytest.mark.parametrize("change", [{"output": None}, {"output": WORDS}, {"output": [WORDS]}, {"status": None}])
+    def test_counts_all_the_same_where_it_tells_its_tokens(self, server: Server, change: dict[str, Any]) -> None:
+        server.says(200, reply(**change))
+
+        assert "in the form of the API" in str(server.transient())
+        assert server.ask().usage == Usage(812, 64, 140, 32)
+
+    @by_chat
+    @pytest.mark.parametrize("choices", [None, WORDS, [WORDS], [{}], [{"message": None}], [choice(7)]])  # type: ignore[arg-type]
+    def test_of_a_chat_counts_too(self, server: Server, choices: Any) -> None:
+        server.says(200, completion(choices=choices))
+
+        assert "in the form of the API" in str(server.transient())
+        assert server.ask().usage == Usage(812, 64, 140, 32)
+
+    @pytest.mark.parametrize("server", ["responses", "chat"], indirect=True)
+    def test_is_one_of_the_other_api(self, server: Server) -> None:
+        server.says(200, reply() if server.api == "chat" else completion())
+
+        with pytest.raises(TransientModelError, match="that OPENAI_API names"):
+            server.ask()
+
+
+@by_chat
+class TestAChatThatDidNotComplete:
+    def test_fails_for_good_where_the_content_filter_stopped_it(self, server: Server) -> None:
+        server.says(200, completion(choices=[choice("Half a", "content_filter")]))
+
+        assert server.permanent().type == "content_filtered"
+
+    def test_fails_for_good_where_the_model_refused(self, server: Server) -> None:
+        server.says(200, completion(choices=[choice(None, refusal=WORDS)]))
+
+        assert server.permanent().type == "model_refused"
+
+
+@by_responses
 class TestAResponseThatDidNotComplete:
     def test_fails_for_good_where_the_content_filter_stopped_it(self, server: Server) -> None:
         server.says(200, reply(status="incomplete", incomplete_details={"reason": "content_filter"}))
@@ -545,3 +732,140 @@ def test_a_cancelled_call_stays_cancelled(server: Server) -> None:
 
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(cancel())
+
+
+JUNK: list[Any] = [{}, [], None, 7, WORDS, {"data": [7]}, {"input_tokens": 0}, {"input_tokens": "x"}]
+
+Routes = dict[str, tuple[int, Any]]
+
+
+class TestTheCountOfTokens:
+    @by_responses
+    def test_is_the_servers_own(self, server: Server) -> None:
+        server.says(200, {"object": "response.input_tokens", "input_tokens": 17})
+
+        assert count(server) == 17
+        (request,) = server.requests
+        assert (request.method, request.url.path) == ("POST", "/v1/responses/input_tokens")
+        assert json.loads(request.content) == {"model": "gpt-6-luna", "input": MARK}
+
+    @by_chat
+    def test_is_not_asked_for_by_chat_which_has_none(self, server: Server) -> None:
+        assert count(server) is None
+        assert server.requests == []
+
+    @by_responses
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            httpx2.Response(404, json=fault(None)),
+            httpx2.Response(404, html="<html>"),
+            httpx2.Response(200, html="<html>"),
+            httpx2.Response(200, content=b"[" * 100_000, headers={"Content-Type": "application/json"}),
+            *(httpx2.Response(200, json=body) for body in JUNK),
+            httpx2.Response(401, json=fault(None)),
+            httpx2.Response(429, json=fault(None), headers={"Retry-After": "60"}),
+            httpx2.Response(500, json=fault(None)),
+            httpx2.ConnectError(WORDS),
+            httpx2.ReadTimeout(WORDS),
+        ],
+    )
+    def test_is_none_where_the_server_does_not_tell(self, server: Server, answer: httpx2.Response | Exception) -> None:
+        server.answer = answer
+
+        assert count(server) is None
+        assert len(server.requests) == 1
+
+    @by_responses
+    def test_is_none_where_there_is_no_key(self, server: Server) -> None:
+        async def unreadable() -> str:
+            raise TransientModelError("the model's API key can't be read")
+
+        assert count(server, api_key=unreadable) is None
+
+    @by_responses
+    @pytest.mark.timeout(PATIENCE_SECONDS)
+    def test_is_not_waited_for_as_long_as_an_answer(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("jobchain_worker.openai_llm.COUNT_TIMEOUT", TINY)
+        server.answer = None
+
+        assert count(server) is None
+
+
+def count(server: Server, api_key: Callable[[], Awaitable[str]] = key) -> int | None:
+    async def ask() -> int | None:
+        async with httpx2.AsyncClient(transport=httpx2.MockTransport(server)) as http_client:
+            client = create_client("https://models.example.com/v1", api_key, TIMEOUT, http_client)
+            return await OpenAILLM(client, "gpt-6-luna", TIMEOUT, 500, server.api).count_tokens(MARK)
+
+    return asyncio.run(ask())
+
+
+MODEL = {"id": "gpt-6-luna", "object": "model", "created": 1763805600, "owned_by": "openai"}
+
+
+class TestTheEndOfAModel:
+    @pytest.mark.parametrize(
+        ("said", "expected"),
+        [
+            ({}, None),
+            ({"shutdown_date": None}, None),
+            ({"shutdown_date": "2027-01-23"}, date(2027, 1, 23)),
+            ({"shutdown_date": "2027-01-23T18:30:00Z"}, date(2027, 1, 23)),
+            ({"shutdown_date": 1800662400}, date(2027, 1, 23)),
+        ],
+    )
+    def test_is_the_day_that_the_server_names(self, said: dict[str, Any], expected: date | None) -> None:
+        assert shutdown({"/v1/models/gpt-6-luna": (200, {**MODEL, **said})}) == expected
+
+    def test_stands_in_the_list_where_a_server_has_nothing_else(self) -> None:
+        listed = {"object": "list", "data": [{"id": "other"}, {**MODEL, "shutdown_date": "2027-01-23"}]}
+
+        assert shutdown({"/v1/models": (200, listed)}) == date(2027, 1, 23)
+
+    def test_is_not_looked_for_where_the_model_is_unknown(self) -> None:
+        with pytest.raises(UnknownModel, match="knows no model gpt-6-luna") as caught:
+            shutdown({"/v1/models": (200, {"object": "list", "data": [{"id": "b"}, {"id": "a"}]})})
+
+        assert caught.value.names == ("a", "b")
+
+    @pytest.mark.parametrize(
+        ("routes", "says"),
+        [
+            ({}, "does not tell which models it has"),
+            ({"/v1/models/gpt-6-luna": (401, fault(None))}, "does not accept the API key"),
+            ({"/v1/models/gpt-6-luna": (403, fault(None))}, "may not use the model"),
+            ({"/v1/models/gpt-6-luna": (503, fault(None))}, "answered 503"),
+            ({"/v1/models/gpt-6-luna": (200, {})}, "not answer with JSON of the right form"),
+            ({"/v1/models/gpt-6-luna": (200, [])}, "not answer with JSON of the right form"),
+            ({"/v1/models/gpt-6-luna": (200, WORDS)}, "not answer with JSON of the right form"),
+            ({"/v1/models/gpt-6-luna": (200, {**MODEL, "shutdown_date": "soon"})}, "of the right form"),
+            *(({"/v1/models": (200, body)}, "of the right form") for body in JUNK),
+        ],
+    )
+    def test_is_not_known_where_the_server_does_not_tell(self, routes: Routes, says: str) -> None:
+        with pytest.raises(ModelError, match=says) as caught:
+            shutdown(routes)
+
+        assert not isinstance(caught.value, UnknownModel)
+        tells_nothing(caught.value)
+
+    @pytest.mark.parametrize("path", ["/v1/models/gpt-6-luna", "/v1/models"])
+    def test_is_not_known_where_the_server_answers_with_a_page(self, path: str) -> None:
+        with pytest.raises(ModelError, match="of the right form"):
+            shutdown({path: (200, "<html>")}, html=True)
+
+
+def shutdown(routes: Routes, *, html: bool = False) -> date | None:
+    """What is found on a server that has these paths alone."""
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        status, body = routes.get(request.url.path, (404, fault("model_not_found")))
+        return httpx2.Response(status, html=body) if html and status == 200 else httpx2.Response(status, json=body)
+
+    async def find() -> date | None:
+        async with httpx2.AsyncClient(transport=httpx2.MockTransport(answer)) as http_client:
+            client = create_client("https://models.example.com/v1", key, TIMEOUT, http_client)
+            return await find_shutdown(client, "gpt-6-luna", TIMEOUT)
+
+    return asyncio.run(find())

@@ -19,6 +19,10 @@ from botocore.config import Config
 from jobchain.errors import SettingsError, TransientModelError
 from jobchain.settings import load_settings
 from jobchain_worker.consumer import Consumer
+from jobchain_worker.dialects import Chat, Responses
+from local import offline_model
+from tests.conftest import ROOT, TABLE
+from tests.fakes import FakeContext
 
 FUNCTIONS = {
     "jobchain_api": "ApiFunction",
@@ -32,7 +36,8 @@ def environment(template: dict[str, Any], function: str) -> dict[str, str]:
     """The variables that the template gives to a function, each with a value that will do."""
     own = template["Resources"][function]["Properties"]["Environment"]["Variables"]
     names = {*template["Globals"]["Function"]["Environment"]["Variables"], *own} - {"LOG_LEVEL"}
-    return {**dict.fromkeys(names, "1"), **({"AUTH_MODE": "api_key"} if "AUTH_MODE" in names else {})}
+    choices = {"AUTH_MODE": "api_key", "OPENAI_API": "responses"}
+    return {name: choices.get(name, "1") for name in names}
 
 
 def import_anew(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
@@ -112,6 +117,20 @@ class TestTheModule:
 
         assert str(llm._client.base_url) == "https://api.openai.com/v1/"
 
+    @pytest.mark.parametrize(("api", "dialect"), [("", Responses), ("responses", Responses), ("chat", Chat)])
+    def test_asks_by_the_api_that_its_environment_names(
+        self, monkeypatch: pytest.MonkeyPatch, handler: ModuleType, api: str, dialect: type
+    ) -> None:
+        monkeypatch.setenv("OPENAI_API", api)
+
+        assert isinstance(import_anew(monkeypatch).consumer._runner._llm._dialect, dialect)
+
+    def test_refuses_another_api(self, monkeypatch: pytest.MonkeyPatch, handler: ModuleType) -> None:
+        monkeypatch.setenv("OPENAI_API", "assistants")
+
+        with pytest.raises(SettingsError, match="OPENAI_API"):
+            import_anew(monkeypatch)
+
     def test_builds_a_consumer_from_its_environment(self, handler: ModuleType) -> None:
         assert isinstance(handler.consumer, Consumer)
 
@@ -125,6 +144,49 @@ class TestTheModule:
         assert "TABLE_NAME" in str(caught.value)
         assert "QUEUE_URL" in str(caught.value)
         assert "OPENAI_MODEL" not in str(caught.value)
+
+
+class TestTheLookAtTheModel:
+    @pytest.fixture
+    def handler(self, handler: ModuleType, dynamodb: object, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+        with offline_model.running() as url:
+            monkeypatch.setenv("TABLE_NAME", TABLE)
+            monkeypatch.setenv("OPENAI_BASE_URL", url)
+            monkeypatch.setenv("OPENAI_API_KEY", "sk-made-up")
+            monkeypatch.setenv("OPENAI_MODEL", offline_model.MODEL)
+            monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "Jobchain")
+            yield import_anew(monkeypatch)
+
+    def test_answers_the_schedules_event_and_stores_what_it_found(
+        self, handler: ModuleType, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        event = json.loads((ROOT / "events" / "schedule_model_check.json").read_text())
+
+        answer = handler.lambda_handler(event, FakeContext())
+
+        assert answer == {"model": offline_model.MODEL, "checked": True, "known": True, "days_left": None}
+        assert handler.repository.model_check().model == offline_model.MODEL
+        assert '"ModelUnknown":[0.0]' in capsys.readouterr().out
+
+    def test_leaves_the_event_loop_of_the_batches_as_it_is(
+        self, handler: ModuleType, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with asyncio.Runner() as runner:
+            loop = runner.get_loop()
+            asyncio.set_event_loop(loop)
+
+            handler.lambda_handler({"check": "model"}, FakeContext())
+
+            assert asyncio.get_event_loop() is loop
+            asyncio.set_event_loop(None)
+
+    def test_is_another_thing_than_a_batch(self, handler: ModuleType) -> None:
+        record = {"messageId": "m-1", "eventSource": "aws:sqs", "body": '{"check": "model"}'}
+
+        answer = handler.lambda_handler({"Records": [record]}, FakeContext())
+
+        assert answer == {"batchItemFailures": [{"itemIdentifier": "m-1"}]}
+        assert handler.repository.model_check() is None
 
 
 @pytest.mark.parametrize(

@@ -3,25 +3,29 @@
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import asdict, dataclass
+from datetime import date, timedelta
 from typing import Any
 
 import boto3
+from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 from aws_lambda_powertools.utilities import parameters
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 
 from jobchain.chains import CHAINS
 from jobchain.errors import SettingsError, TransientModelError
-from jobchain.model import utc_now
+from jobchain.model import Spending, utc_now
+from jobchain.model_check import ModelCheck
 from jobchain.observability import create_logger
 from jobchain.prices import PriceList
 from jobchain.queue import JobQueue
 from jobchain.repository import JobRepository
 from jobchain.settings import load_settings
 from jobchain_worker.consumer import Consumer
-from jobchain_worker.openai_llm import OpenAILLM, create_client
+from jobchain_worker.dialects import Api
+from jobchain_worker.model_checker import EVENT, ModelChecker
+from jobchain_worker.openai_llm import OpenAILLM, create_client, find_shutdown
 from jobchain_worker.runner import Runner
 
 # Said here, because the SDK takes an empty OPENAI_BASE_URL, by which the template leaves it out, for an address.
@@ -32,6 +36,9 @@ MAX_OUTPUT_TOKENS = 16_384
 WRITE_RESERVE = timedelta(seconds=5)
 # How long a rotated key may go unnoticed.
 KEY_MAX_AGE_SECONDS = 300
+# Enough to read the key, and to ask for the model and the list of all; the shortest invocation has 30 seconds.
+CHECK_TIMEOUT = timedelta(seconds=15)
+AWS = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 4})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +47,12 @@ class WorkerSettings:
 
     table_name: str
     queue_url: str
+    flex_queue_url: str
     openai_model: str
     first_backoff_seconds: float
     model_timeout_seconds: float
+    max_input_tokens: int
+    openai_api: Api = "responses"
     openai_base_url: str | None = None
     openai_api_key: str | None = None
     openai_secret_name: str | None = None
@@ -80,29 +90,84 @@ async def _checked(key: object) -> str:
     return key.strip()
 
 
-def create_consumer(settings: WorkerSettings) -> Consumer:
+def count_spending(chain: str, model: str, spent: Spending) -> None:
+    """Counts what a step spent, by chain and model, as CloudWatch metrics.
+
+    Of its own for each step, as those of other jobs are taken at the same time.
+    """
+    metrics = EphemeralMetrics()
+    metrics.add_dimension(name="chain", value=chain)
+    metrics.add_dimension(name="model", value=model)
+    for name, count in asdict(spent.usage).items():
+        metrics.add_metric(name="".join(map(str.title, name.split("_"))), unit=MetricUnit.Count, value=count)
+    metrics.add_metric(name="Calls", unit=MetricUnit.Count, value=spent.calls)
+    metrics.add_metric(name="Retries", unit=MetricUnit.Count, value=spent.retries)
+    if spent.cost_usd is not None:
+        metrics.add_metric(name="CostUSD", unit=MetricUnit.NoUnit, value=float(spent.cost_usd))
+    metrics.flush_metrics()
+
+
+def count_model(check: ModelCheck, days_left: int | None) -> None:
+    """Counts a look at the model as CloudWatch metrics: whether it is unknown, and the days that it has left."""
+    metrics = EphemeralMetrics()
+    metrics.add_dimension(name="model", value=check.model)
+    metrics.add_metric(name="ModelUnknown", unit=MetricUnit.Count, value=int(not check.known))
+    if days_left is not None:
+        metrics.add_metric(name="ModelDaysLeft", unit=MetricUnit.Count, value=days_left)
+    metrics.flush_metrics()
+
+
+def create_model_checker(settings: WorkerSettings, repository: JobRepository) -> ModelChecker:
+    """The checker with all that it stands on."""
+
+    async def find() -> date | None:
+        # A client of its own: each check has its own event loop, and connections belong to theirs.
+        url, key = settings.openai_base_url or OPENAI_URL, api_key_reader(settings, AWS)
+        async with create_client(url, key, CHECK_TIMEOUT) as client:
+            return await find_shutdown(client, settings.openai_model, CHECK_TIMEOUT)
+
+    return ModelChecker(
+        model=settings.openai_model,
+        find_shutdown=find,
+        repository=repository,
+        clock=utc_now,
+        logger=logger,
+        meter=count_model,
+    )
+
+
+def create_consumer(settings: WorkerSettings, repository: JobRepository) -> Consumer:
     """The consumer with all that it stands on."""
-    logger = create_logger()
-    aws = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 4})
     timeout = timedelta(seconds=settings.model_timeout_seconds)
-    client = create_client(settings.openai_base_url or OPENAI_URL, api_key_reader(settings, aws), timeout)
+    client = create_client(settings.openai_base_url or OPENAI_URL, api_key_reader(settings, AWS), timeout)
     runner = Runner(
-        repository=JobRepository(boto3.client("dynamodb", config=aws), settings.table_name, utc_now),
-        queue=JobQueue(boto3.client("sqs", config=aws), settings.queue_url),
-        llm=OpenAILLM(client, settings.openai_model, timeout, MAX_OUTPUT_TOKENS),
+        repository=repository,
+        queue=JobQueue(boto3.client("sqs", config=AWS), settings.queue_url, settings.flex_queue_url),
+        llm=OpenAILLM(client, settings.openai_model, timeout, MAX_OUTPUT_TOKENS, settings.openai_api),
         chains=CHAINS,
         prices=PriceList.load(),
+        max_input_tokens=settings.max_input_tokens,
         call_time=timeout + WRITE_RESERVE,
         first_backoff=timedelta(seconds=settings.first_backoff_seconds),
         clock=utc_now,
         logger=logger,
+        meter=count_spending,
     )
     return Consumer(runner, utc_now, logger)
 
 
-consumer = create_consumer(load_settings(WorkerSettings, os.environ))
+logger = create_logger()
+settings = load_settings(WorkerSettings, os.environ)
+repository = JobRepository(boto3.client("dynamodb", config=AWS), settings.table_name, utc_now)
+consumer = create_consumer(settings, repository)
+model_checker = create_model_checker(settings, repository)
 
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Runs one batch of the queue's messages."""
+    """Runs one batch of the queue's messages, or looks after the model where the schedule asks for it."""
+    if event == EVENT:
+        logger.append_keys(request_id=context.aws_request_id)
+        # The loop on which batches run stays as it is.
+        with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+            return runner.run(model_checker.check())
     return consumer.consume(event, context)

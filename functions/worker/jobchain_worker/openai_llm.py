@@ -1,20 +1,28 @@
-"""The adapter to OpenAI's Responses API and what is compatible with it. The only file that knows `openai`."""
+"""The adapter to OpenAI and what is compatible with it. The only file that knows `openai`."""
 
 import asyncio
 import re
+import sys
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import openai
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field
 
-from jobchain.errors import ModelError, PermanentModelError, TransientModelError
+from jobchain.errors import ModelError, PermanentModelError, TransientModelError, UnknownModel
 from jobchain.llm import ModelAnswer, ModelRequest
-from jobchain.model import Usage
+from jobchain.model import Tier
+from jobchain_worker.dialects import FILTERED, Api, Chat, Dialect, Responses
+
+T = TypeVar("T")
 
 CONNECT_TIMEOUT = timedelta(seconds=5)
+
+COUNT_TIMEOUT = timedelta(seconds=5)
+"""How long a count of tokens is waited for: a job can do without one."""
 
 # What a caller reads for a status that asking again can't mend.
 _PERMANENT = {
@@ -24,56 +32,24 @@ _PERMANENT = {
     404: ("model_not_found", "the model's server knows no such model"),
 }
 _QUOTA = ("model_quota_exceeded", "the account at the model's provider has no quota left")
-_FILTERED = ("content_filtered", "the provider's content filter stopped the text or the answer")
-_REFUSED = ("model_refused", "the model declined to work on this text")
-
-# Codes of a response that failed, after which another try may go well.
-_TRANSIENT_CODES = frozenset({"server_error", "rate_limit_exceeded"})
 
 
-class _Content(BaseModel):
-    type: str
-    text: str = ""
+class _Counted(BaseModel):
+    input_tokens: int = Field(gt=0, le=10**9)
 
 
-class _Item(BaseModel):
-    type: str
-    content: list[_Content] | None = None
+def _day(value: object) -> object:
+    """The day of a time, for what else is in it does not matter."""
+    return value[:10] if isinstance(value, str) else value
 
 
-# The SDK makes a None of what a server leaves out; not every server counts every kind of token.
-_Count = Annotated[int, BeforeValidator(lambda count: count or 0), Field(ge=0, le=10**9)]
+class _Model(BaseModel):
+    id: str
+    shutdown_date: Annotated[date | None, BeforeValidator(_day)] = None
 
 
-class _InputDetails(BaseModel):
-    cached_tokens: _Count = 0
-
-
-class _OutputDetails(BaseModel):
-    reasoning_tokens: _Count = 0
-
-
-class _Usage(BaseModel):
-    input_tokens: _Count = 0
-    input_tokens_details: _InputDetails | None = None
-    output_tokens: _Count = 0
-    output_tokens_details: _OutputDetails | None = None
-
-
-class _Fault(BaseModel):
-    code: str | None = None
-    reason: str | None = None
-
-
-class _Reply(BaseModel):
-    """What we read of a response. The SDK hands on whatever a server sends, so it is checked here."""
-
-    model: str = Field(max_length=200)
-    status: str
-    output: list[_Item]
-    usage: _Usage | None = None
-    error: _Fault | None = None
-    incomplete_details: _Fault | None = None
+class _Models(BaseModel):
+    data: list[_Model]
 
 
 def create_client(
@@ -92,80 +68,103 @@ def create_client(
 class OpenAILLM:
     """Asks one model of an OpenAI-compatible server."""
 
-    def __init__(self, client: openai.AsyncOpenAI, model: str, timeout: timedelta, max_output_tokens: int) -> None:
+    def __init__(
+        self,
+        client: openai.AsyncOpenAI,
+        model: str,
+        timeout: timedelta,
+        max_output_tokens: int,
+        api: Api = "responses",
+    ) -> None:
         self._client = client
         self._model = model
         self._timeout = timeout
         self._max_output_tokens = max_output_tokens
+        self._api = api
+        self._dialect: Dialect = Chat() if api == "chat" else Responses()
+
+    @property
+    def model(self) -> str:
+        """The model's name, as it is asked for."""
+        return self._model
+
+    async def count_tokens(self, text: str) -> int | None:
+        """See `jobchain.llm.LLM`. Servers other than OpenAI's own often have no such endpoint."""
+        if self._api == "chat":
+            return None
+        try:
+            async with asyncio.timeout(min(self._timeout, COUNT_TIMEOUT).total_seconds()):
+                counted = await self._client.responses.input_tokens.count(model=self._model, input=text)
+            return _Counted.model_validate(counted, from_attributes=True).input_tokens
+        except (TimeoutError, openai.APIError, ModelError, ValueError, RecursionError):
+            return None
 
     async def ask(self, request: ModelRequest) -> ModelAnswer:
-        """See `jobchain.llm.LLM`. The server is asked not to store the texts."""
+        """See `jobchain.llm.LLM`."""
+        # The client's own timeout starts anew with every byte that trickles in.
+        response = await _within(self._timeout, self._send(request))
+        # A server may serve a flex call as another one, and price it so.
+        served_flex = getattr(response, "service_tier", None) == Tier.FLEX
+        return replace(self._dialect.read(response), tier=Tier.FLEX if served_flex else Tier.STANDARD)
+
+    async def _send(self, request: ModelRequest) -> object:
+        most = min(self._max_output_tokens, request.max_output_tokens or sys.maxsize)
+        # Not said of a standard call: many servers know no tiers.
+        tier = {"service_tier": "flex"} if request.tier is Tier.FLEX else {}
         try:
-            # The client's own timeout starts anew with every byte that trickles in.
-            async with asyncio.timeout(self._timeout.total_seconds()):
-                response = await self._client.responses.create(
-                    model=self._model,
-                    instructions=request.instructions,
-                    input=request.input,
-                    text={"format": _format(request)},
-                    max_output_tokens=self._max_output_tokens,
-                    store=False,
-                )
-        except TimeoutError:
-            raise TransientModelError("the model did not answer in time") from None
-        except openai.APIError as error:
-            raise _classified(error) from None
-        except (ValueError, RecursionError):
-            raise TransientModelError("the model's server did not answer with JSON") from None
-        return _answer(response)
+            return await self._create(**self._dialect.arguments(self._model, request, most), **tier)
+        except openai.BadRequestError as error:
+            # What was refused costs nothing.
+            if not self._dialect.avoid(error.param):
+                raise
+        return await self._create(**self._dialect.arguments(self._model, request, most), **tier)
+
+    @property
+    def _create(self) -> Callable[..., Awaitable[object]]:
+        create: Any = self._client.chat.completions.create if self._api == "chat" else self._client.responses.create
+        return create  # type: ignore[no-any-return]
 
 
-def _format(request: ModelRequest) -> Any:
-    return {
-        "type": "json_schema",
-        "name": request.answer.__name__,
-        "schema": request.answer.model_json_schema(),
-        "strict": True,
-    }
+async def find_shutdown(client: openai.AsyncOpenAI, model: str, limit: timedelta) -> date | None:
+    """The day on which the server will shut `model` down, None where it names none.
+
+    Raises UnknownModel where the server knows no such model, and TransientModelError or PermanentModelError where it
+    does not tell.
+    """
+    return await _within(limit, _find_shutdown(client, model))
 
 
-def _answer(response: object) -> ModelAnswer:
+async def _find_shutdown(client: openai.AsyncOpenAI, model: str) -> date | None:
     try:
-        reply = _Reply.model_validate(response, from_attributes=True)
-    except ValidationError:
-        raise TransientModelError("the model's server did not answer in the Responses API's form") from None
-    model, usage = reply.model, _usage(reply.usage)
-    parts = [part for item in reply.output if item.type == "message" for part in item.content or []]
-    if reply.status == "failed":
-        return ModelAnswer(model, usage, error=_failure(reply))
-    if reply.status == "incomplete":
-        if reply.incomplete_details and reply.incomplete_details.reason == "content_filter":
-            return ModelAnswer(model, usage, error=PermanentModelError(*_FILTERED))
-        return ModelAnswer(model, usage, complaint="it was cut off: be shorter")
-    if any(part.type == "refusal" for part in parts):
-        return ModelAnswer(model, usage, error=PermanentModelError(*_REFUSED))
-    text = "".join(part.text for part in parts if part.type == "output_text")
-    if not text.strip():
-        return ModelAnswer(model, usage, complaint="it was empty")
-    return ModelAnswer(model, usage, text)
+        return _Model.model_validate(await client.models.retrieve(model), from_attributes=True).shutdown_date
+    except openai.NotFoundError:
+        # Some servers, such as llama.cpp's, have the list alone.
+        page = await _list(client)
+    listed = {entry.id: entry for entry in _Models.model_validate(page, from_attributes=True).data}
+    if model not in listed:
+        raise UnknownModel(model, sorted(listed))
+    return listed[model].shutdown_date
 
 
-def _usage(usage: _Usage | None) -> Usage | None:
-    if usage is None:
-        return None
-    return Usage(
-        input_tokens=usage.input_tokens,
-        cached_tokens=(usage.input_tokens_details or _InputDetails()).cached_tokens,
-        output_tokens=usage.output_tokens,
-        reasoning_tokens=(usage.output_tokens_details or _OutputDetails()).reasoning_tokens,
-    )
+async def _list(client: openai.AsyncOpenAI) -> object:
+    try:
+        # `models.list()` stumbles over a page that is not JSON.
+        return await client.get("/models", cast_to=object)
+    except openai.NotFoundError:
+        raise PermanentModelError("model_failed", "the model's server does not tell which models it has") from None
 
 
-def _failure(reply: _Reply) -> ModelError:
-    code = reply.error.code if reply.error else None
-    if code in _TRANSIENT_CODES:
-        return TransientModelError("the model's server failed")
-    return PermanentModelError("model_failed", "the model's server gave the request up")
+async def _within(limit: timedelta, call: Awaitable[T]) -> T:
+    """What `call` gives within the time. Raises TransientModelError, PermanentModelError."""
+    try:
+        async with asyncio.timeout(limit.total_seconds()):
+            return await call
+    except TimeoutError:
+        raise TransientModelError("the model did not answer in time") from None
+    except openai.APIError as error:
+        raise _classified(error) from None
+    except (ValueError, RecursionError):
+        raise TransientModelError("the model's server did not answer with JSON of the right form") from None
 
 
 def _classified(error: openai.APIError) -> ModelError:
@@ -175,7 +174,7 @@ def _classified(error: openai.APIError) -> ModelError:
     if error.code == "insufficient_quota":
         return PermanentModelError(*_QUOTA)
     if error.code in ("content_filter", "content_policy_violation"):
-        return PermanentModelError(*_FILTERED)
+        return PermanentModelError(*FILTERED)
     status = error.status_code
     if status in (408, 409, 429) or status >= 500:
         return TransientModelError(f"the model's server answered {status}", _retry_after(error.response.headers))

@@ -1,0 +1,116 @@
+"""Whether the model that a deployment asks is there, for how long, and at a price that is known."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from difflib import get_close_matches
+from typing import Any
+
+from jobchain.errors import ModelError, SettingsError, UnknownModel
+from jobchain.model_check import WARN_DAYS
+from jobchain.prices import PriceList
+from jobchain_worker.openai_llm import create_client, find_shutdown
+
+OPENAI_URL = "https://api.openai.com/v1"
+
+DEFAULT_MODEL = "gpt-6-luna"
+"""The template's own, where nothing names another."""
+
+LIMIT = timedelta(seconds=10)
+
+# The client insists on a key; many a server that is not OpenAI's does not.
+_PLACEHOLDER_KEY = "no-key-needed"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A model and where it is asked."""
+
+    model: str
+    base_url: str
+    api_key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was found: how the model stands, what to mind, and what keeps jobs from running."""
+
+    facts: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    failures: tuple[str, ...] = ()
+
+
+def target_of(settings: Mapping[str, str | None]) -> Target:
+    """What variables such as those of `.env` name. Raises SettingsError."""
+    key, url = settings.get("OPENAI_API_KEY"), settings.get("OPENAI_BASE_URL")
+    if not key and not url:
+        raise SettingsError("no model is set: set OPENAI_API_KEY or OPENAI_BASE_URL, or name a stack with --stack")
+    return Target(settings.get("OPENAI_MODEL") or DEFAULT_MODEL, url or OPENAI_URL, key or _PLACEHOLDER_KEY)
+
+
+def target_of_stack(session: Any, name: str, environment: Mapping[str, str]) -> Target:
+    """What the CloudFormation stack of this name asks, or would if it had the environment's settings.
+
+    `session` is a boto3 session. Raises SettingsError, ClientError.
+    """
+    (stack,) = session.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
+    parameters = {entry["ParameterKey"]: entry.get("ParameterValue", "") for entry in stack.get("Parameters", [])}
+    try:
+        model, url, secret = (parameters[part] for part in ("OpenAIModel", "OpenAIBaseUrl", "OpenAISecretName"))
+    except KeyError as missing:
+        raise SettingsError(
+            f"the stack {name} has no parameter {missing.args[0]}: name one that template.yaml was deployed to"
+        ) from None
+    key = environment.get("OPENAI_API_KEY") or _secret(session, secret)
+    return Target(
+        environment.get("OPENAI_MODEL") or model, environment.get("OPENAI_BASE_URL") or url or OPENAI_URL, key
+    )
+
+
+def _secret(session: Any, name: str) -> str:
+    content: str = session.client("secretsmanager").get_secret_value(SecretId=name).get("SecretString", "").strip()
+    if not (content and content.isascii()):
+        raise SettingsError(f"the secret {name} holds no API key: put it there as plain text")
+    return content
+
+
+def preflight(target: Target, today: date) -> Report:
+    """Asks the server about the model, which takes at most `LIMIT` and costs nothing."""
+    model = target.model
+    warnings = () if PriceList.load().knows(model) else (_unpriced(model),)
+    try:
+        shutdown = asyncio.run(_find_shutdown(target))
+    except UnknownModel as unknown:
+        return Report(warnings=warnings, failures=(_unknown(target, unknown.names),))
+    except ModelError as error:
+        return Report(warnings=warnings, failures=(f"{target.base_url} does not tell about {model}: {error}",))
+    if shutdown is None:
+        return Report((f"{target.base_url} has {model}, and names no day of its end.",), warnings)
+    left = (shutdown - today).days
+    if left <= 0:
+        return Report(
+            warnings=warnings, failures=(f"{model} was shut down on {shutdown}: set OPENAI_MODEL to another",)
+        )
+    if left <= WARN_DAYS:
+        ending = f"{model} will be shut down on {shutdown}, in {left} days: move to another"
+        return Report(warnings=(ending, *warnings))
+    return Report((f"{target.base_url} has {model}, until {shutdown}.",), warnings)
+
+
+async def _find_shutdown(target: Target) -> date | None:
+    async def key() -> str:
+        return target.api_key
+
+    async with create_client(target.base_url, key, LIMIT) as client:
+        return await find_shutdown(client, target.model, LIMIT)
+
+
+def _unknown(target: Target, names: tuple[str, ...]) -> str:
+    near = get_close_matches(target.model, names, n=3, cutoff=0.3) or names[:3]
+    has = f"; the nearest that it has: {', '.join(near)}" if near else ""
+    return f"{target.base_url} knows no model {target.model}{has}"
+
+
+def _unpriced(model: str) -> str:
+    return f"prices.json has no price for {model}: cost_usd will be null, and a job with max_cost_usd fails"

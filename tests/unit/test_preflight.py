@@ -1,0 +1,210 @@
+"""What the look at the model before a deployment says, and when it stops one."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from jobchain.errors import SettingsError
+from jobchain_cli.preflight import DEFAULT_MODEL, OPENAI_URL, Report, Target, preflight, target_of, target_of_stack
+from local import dev, offline_model
+from local.settings import Settings
+
+TODAY = date(2026, 11, 22)
+PRICED = "gpt-6-luna"
+
+
+@contextmanager
+def server(*models: dict[str, Any]) -> Iterator[str]:
+    """A server that has these models, and a base URL to ask it by."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            paths: dict[str, Any] = {f"/v1/models/{model['id']}": model for model in models}
+            found = {"/v1/models": {"object": "list", "data": models}, **paths}.get(self.path)
+            self.send_response(200 if found else 404)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(json.dumps(found or {"error": {"message": "none"}}).encode())
+
+        def log_message(self, *_: Any, **__: Any) -> None:
+            """Nothing is logged."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+        thread = Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{http.server_port}/v1"
+        http.shutdown()
+        thread.join()
+
+
+def look(model: str, *models: dict[str, Any]) -> Report:
+    with server(*models) as url:
+        return preflight(Target(model, url, "sk-made-up"), TODAY)
+
+
+def ending(day: str | None) -> dict[str, Any]:
+    return {"id": PRICED, "object": "model", "created": 0, "owned_by": "openai", "shutdown_date": day}
+
+
+class TestTheReport:
+    def test_is_content_with_a_model_that_stays(self) -> None:
+        report = look(PRICED, ending(None))
+
+        assert (report.warnings, report.failures) == ((), ())
+        assert f"has {PRICED}, and names no day of its end" in report.facts[0]
+
+    def test_says_until_when_a_model_stays(self) -> None:
+        report = look(PRICED, ending("2027-01-22"))
+
+        assert (report.warnings, report.failures) == ((), ())
+        assert "until 2027-01-22" in report.facts[0]
+
+    def test_warns_sixty_days_ahead(self) -> None:
+        report = look(PRICED, ending("2027-01-21"))
+
+        assert report.failures == ()
+        assert report.warnings == (f"{PRICED} will be shut down on 2027-01-21, in 60 days: move to another",)
+
+    @pytest.mark.parametrize("day", ["2026-11-22", "2026-07-01"])
+    def test_fails_where_the_model_has_ended(self, day: str) -> None:
+        report = look(PRICED, ending(day))
+
+        assert report.failures == (f"{PRICED} was shut down on {day}: set OPENAI_MODEL to another",)
+
+    def test_names_the_nearest_models_where_it_is_unknown(self) -> None:
+        report = look("gpt-6-lunar", *({"id": name} for name in ("whisper-9", "gpt-6-luna", "gpt-6-luna-pro")))
+
+        (failure,) = report.failures
+        assert "knows no model gpt-6-lunar; the nearest that it has: gpt-6-luna, gpt-6-luna-pro" in failure
+
+    def test_names_some_models_where_none_is_near(self) -> None:
+        report = look("xyz", {"id": "qwen"})
+
+        assert report.failures[0].endswith("the nearest that it has: qwen")
+
+    def test_says_which_price_is_missing(self) -> None:
+        report = look("other", {"id": "other"})
+
+        assert report.failures == ()
+        assert "prices.json has no price for other" in report.warnings[0]
+
+    def test_fails_where_the_server_does_not_answer(self) -> None:
+        report = preflight(Target(PRICED, "http://127.0.0.1:1/v1", "sk-made-up"), TODAY)
+
+        assert report.failures == (
+            f"http://127.0.0.1:1/v1 does not tell about {PRICED}: the model's server can't be reached",
+        )
+
+
+class TestTheTarget:
+    def test_is_openai_with_a_key_alone(self) -> None:
+        assert target_of({"OPENAI_API_KEY": "sk-1"}) == Target(DEFAULT_MODEL, OPENAI_URL, "sk-1")
+
+    def test_is_what_the_settings_name(self) -> None:
+        settings = {"OPENAI_API_KEY": "", "OPENAI_BASE_URL": "http://here/v1", "OPENAI_MODEL": "qwen"}
+
+        assert target_of(settings) == Target("qwen", "http://here/v1", "no-key-needed")
+
+    def test_has_to_be_set(self) -> None:
+        with pytest.raises(SettingsError, match="set OPENAI_API_KEY or OPENAI_BASE_URL, or name a stack"):
+            target_of({"OPENAI_MODEL": "qwen"})
+
+    def test_asks_for_the_templates_model_where_nothing_names_one(self, template: dict[str, Any]) -> None:
+        assert template["Parameters"]["OpenAIModel"]["Default"] == DEFAULT_MODEL
+
+    def test_never_shows_its_key(self) -> None:
+        assert "sk-1" not in repr(target_of({"OPENAI_API_KEY": "sk-1"}))
+
+
+class Session:
+    """A boto3 session whose account has one stack and one secret."""
+
+    def __init__(self, secret: str = " sk-stored\n", **parameters: str) -> None:
+        self._parameters = {"OpenAIModel": "m", "OpenAIBaseUrl": "", "OpenAISecretName": "jobchain/key", **parameters}
+        self._secret = secret
+
+    def client(self, service: str) -> "Session":
+        return self
+
+    def describe_stacks(self, StackName: str) -> Any:  # noqa: N803 - as boto3 calls it
+        pairs = [{"ParameterKey": name, "ParameterValue": value} for name, value in self._parameters.items()]
+        return {"Stacks": [{"Parameters": pairs if StackName == "jobchain" else []}]}
+
+    def get_secret_value(self, SecretId: str) -> Any:  # noqa: N803
+        assert SecretId == "jobchain/key"
+        return {"SecretString": self._secret}
+
+
+class TestTheTargetOfAStack:
+    def test_is_its_parameters_and_its_secret(self) -> None:
+        assert target_of_stack(Session(), "jobchain", {}) == Target("m", OPENAI_URL, "sk-stored")
+
+    def test_is_what_the_environment_would_change_it_to(self) -> None:
+        changed = {"OPENAI_MODEL": "new", "OPENAI_API_KEY": "sk-mine"}
+
+        target = target_of_stack(Session(OpenAIBaseUrl="http://here/v1"), "jobchain", changed)
+
+        assert target == Target("new", "http://here/v1", "sk-mine")
+
+    def test_has_to_be_a_stack_of_ours(self) -> None:
+        with pytest.raises(SettingsError, match="stack other has no parameter OpenAIModel"):
+            target_of_stack(Session(), "other", {})
+
+    @pytest.mark.parametrize("secret", [" \n", "sk-“quoted”"])
+    def test_has_to_have_a_key_in_its_secret(self, secret: str) -> None:
+        with pytest.raises(SettingsError, match="secret jobchain/key holds no API key"):
+            target_of_stack(Session(secret), "jobchain", {})
+
+
+def run(folder: Path, monkeypatch: pytest.MonkeyPatch, **settings: str) -> subprocess.CompletedProcess[str]:
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    command = [sys.executable, "-m", "jobchain_cli", "preflight"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=30, check=False)
+
+
+class TestTheCommand:
+    def test_tells_facts_apart_from_warnings_and_succeeds(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with offline_model.running() as url:
+            (tmp_path / ".env").write_text(f"OPENAI_BASE_URL={url}\nOPENAI_MODEL=elsewhere\n")
+            done = run(tmp_path, monkeypatch, OPENAI_MODEL=offline_model.MODEL)
+
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == f"{url} has {offline_model.MODEL}, and names no day of its end.\n"
+        assert done.stderr.startswith("warning: prices.json has no price for")
+
+    def test_fails_for_an_unknown_model(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        with offline_model.running() as url:
+            done = run(tmp_path, monkeypatch, OPENAI_BASE_URL=url)
+
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith(f"error: {url} knows no model {DEFAULT_MODEL}")
+
+    def test_says_what_to_set(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        done = run(tmp_path, monkeypatch)
+
+        assert done.returncode == 1
+        assert "set OPENAI_API_KEY" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+class TestTheDevelopmentStack:
+    def test_is_warned_of_the_model_of_a_real_server(self) -> None:
+        with server({"id": "qwen"}) as url:
+            warnings = dev._warnings(Settings(openai_base_url=url))
+
+        assert any("knows no model" in warning for warning in warnings)
+
+    def test_has_nothing_to_mind_of_the_offline_model(self) -> None:
+        assert dev._warnings(Settings()) == ()
