@@ -39,6 +39,10 @@ sweep: setup ## look after due jobs at once (STACK=name: on AWS, else of `make d
 redrive: setup ## put dead letters back into the queue (STACK=name: on AWS, else of `make dev`)
 	@.venv/bin/python -m jobchain_cli redrive $(call option,STACK,stack)
 
+.PHONY: preflight
+preflight: setup ## look whether the model is there, and for how long (STACK=name: that of a stack on AWS, else of .env)
+	@.venv/bin/python -m jobchain_cli preflight $(call option,STACK,stack)
+
 # NAME counts only where it stands in the command: some systems set it in every shell.
 .PHONY: key
 key: setup ## make an API key: TENANT=me, and what docs/keys.md names (STACK=name: on AWS, else of `make dev`)
@@ -71,6 +75,15 @@ faults: setup ## break everything there is, the long tests too (12 minutes); num
 .PHONY: fuzz
 fuzz: setup ## hold the running API to its own contract (4 minutes; SEED=7: other requests); reports go to .local/fuzz
 	@.venv/bin/python -m tests.fuzz
+
+# Both use node and npm where they are there, and say so where they are not.
+.PHONY: evals
+evals: setup ## measure the chains' results into docs/evals.md (CHAIN=name, DOCUMENTS=folder, OUT=file)
+	@.venv/bin/python -m evals report $(call option,CHAIN,chain) $(call option,DOCUMENTS,documents) $(call option,OUT,out)
+
+.PHONY: mermaid-check
+mermaid-check: setup ## read the diagrams of 100 jobs over nasty texts with Mermaid itself
+	@.venv/bin/python -m evals mermaid
 
 .PHONY: check
 check: lint lock-check openapi-check ## everything that needs no test run: lint, lock-check and openapi-check

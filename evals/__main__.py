@@ -1,0 +1,43 @@
+"""`python -m evals report|mermaid`: run from the project's root."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from evals import mermaid_check, report
+from local import signals
+from local.errors import LocalError
+
+
+def main() -> int:
+    """The exit status: 0 done, 1 failed (argparse: 2), 128 + n if signal n ended it."""
+    parser = argparse.ArgumentParser(prog="python -m evals", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    evaluate = commands.add_parser("report", help="run the chains over documents and cases, and write the numbers")
+    evaluate.add_argument("--chain", default="", help="only this one")
+    evaluate.add_argument("--documents", type=Path, help="a folder of Markdown files")
+    evaluate.add_argument("--out", type=Path, default=Path("docs/evals.md"), help="default: %(default)s")
+    commands.add_parser("mermaid", help="run a hundred jobs and read every diagram with Mermaid itself")
+    options = parser.parse_args()
+    signals.listen()
+    try:
+        if options.command == "mermaid":
+            mermaid_check.check(Path.cwd(), print)
+        else:
+            page = report.run(Path.cwd(), options.chain, options.documents, _say)
+            options.out.write_text(page, encoding="utf-8")
+            _say(f"evals: written to {options.out}")
+    except LocalError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except signals.Stopped as stopped:
+        return 128 + stopped.number
+    return 0
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,119 @@
+"""A hundred jobs over nasty texts through the whole stack, and every diagram read by Mermaid itself."""
+
+import random
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from evals.jobs import Request, run
+from evals.mermaid_parser import MermaidParser, NoNode, fault
+from evals.subjects import SUBJECTS, Document, default_folder, documents
+from local.api_client import ApiClient
+from local.demo import failure
+from local.errors import LocalError
+from local.settings import Settings
+from local.stack import LocalStack
+
+JOBS = 100
+
+# What means something to Mermaid, HTML, Markdown or CSS, and what is hard on any program that reads text.
+NASTY = (
+    *("end", "subgraph x", "graph LR", "flowchart TD", "direction LR", "redirection TBD", "style n1 fill:#f00"),
+    *("linkStyle 0 stroke:red", "classDef x fill:red", "class n1 x", ':::x {{"a"}}', "default", "interpolate basis"),
+    *('click n1 href "javascript:alert(1)"', "click n1 call alert(1)", "href", "accTitle: x", "accDescr { x }"),
+    *("%% a comment", '%%{init: {"theme": "dark", "maxTextSize": 1}}%%', "--- title: x ---", "@{ shape: circle }"),
+    *('"quoted"', '"] --> x["', "a[b](c){d}<e>", "([x])", "[[x]]", "{{x}}", ">x]", "[/x/]", "a|b|c", "a;b", "a --> b"),
+    *("-.->", "==>", "~~~", "x--x", "o==o", "<-->", "---", "e1@-->", "`code`", "**bold**", "__under__", "~~gone~~"),
+    *("<script>alert(1)</script>", "<br/>", "<img src=x onerror=alert(1)>", "&lt;b&gt;", "&#35;", "#quot;", "#35;"),
+    *("#9829;", "fa:fa-bomb", "$$x^2$$", "\\n", "\\", "1. first", "- item", "* item", "+ item", "# heading", "> quote"),
+    *(
+        "👩‍👩‍👧 🇩🇪",
+        "日本語の規則",
+        "规则 需要 检查",
+        "مرحبا",
+        "שלום",
+        "ไทย",
+        "\u202eturned\u202c",
+        "a\u0301\u0302\u0303",
+        "\u200b\ufeff x",
+    ),
+    *(
+        "\ue000",
+        "ﬂ°°35¶ß",
+        "Donaudampfschifffahrtsgesellschaftskapitän" * 4,
+        "x" * 3000,
+        '"' * 300,
+        "constructor",
+        "__proto__",
+    ),
+)
+_FRAMES = (
+    "{} must be checked.",
+    "Users should never use {} for keys.",
+    "Use {} and {} in each release.",
+    "{}",
+    "The rule {} must not be broken; see {}.",
+    "Keys must be kept for 30 days: {}.",
+)
+
+
+class DiagramError(LocalError):
+    """A diagram that Mermaid can't read, or reads as another one; says which and why."""
+
+
+def check(root: Path, say: Callable[[str], None]) -> None:
+    """Run the jobs and read their diagrams; says what came of it. Skipped, with the reason, where node is missing.
+
+    The offline model answers, whatever the environment says. Raises DiagramError, ParserError, JobError, ApiError and
+    what `LocalStack.start` raises.
+    """
+    try:
+        mermaid = MermaidParser.installed(root / ".cache" / "mermaid")
+    except NoNode as reason:
+        say(f"mermaid-check: SKIPPED, no diagram was read: {reason}")
+        return
+    jobs = requests(documents(default_folder(root)) + documents(root / "examples"))
+    with LocalStack.start(Settings()) as stack:
+        ended = run(ApiClient(stack.api_url), jobs, lambda _: None)
+    for request, job in zip(jobs, ended, strict=True):
+        if job["status"] != "completed":
+            raise DiagramError(f"{request.job_name}, {request.payload}: {failure(job)}")
+    diagrams = [job["result"]["diagram"] for job in ended]
+    for request, diagram, reading in zip(jobs, diagrams, mermaid.read(diagrams), strict=True):
+        if wrong := fault(diagram, reading):
+            raise DiagramError(f"{request.job_name}: Mermaid does not read this diagram: {wrong}\n{diagram}")
+    boxes = sum(diagram.count('["') for diagram in diagrams)
+    say(f"mermaid-check: Mermaid reads all {len(diagrams)} diagrams, of {boxes} boxes, as they were written.")
+
+
+def requests(plain: list[Document]) -> list[Request]:
+    """As many jobs as `JOBS`, of each chain that draws, over these documents and nasty texts; always the same ones."""
+    chosen = random.Random(1)  # noqa: S311  # no secret
+    texts = plain + [_nasty(chosen) for _ in range(2 * JOBS)]
+    drawing = [(name, subject) for name, subject in SUBJECTS.items() if subject.draws]
+    found = []
+    for number in range(JOBS):
+        name, subject = drawing[number % len(drawing)]
+        taken, texts = texts[: subject.documents], texts[subject.documents :]
+        if subject.documents > 1:
+            taken = _related(taken, _nasty(chosen).text)
+        found.append(Request(name, subject.payload(taken)))
+    return found
+
+
+def _nasty(chosen: random.Random) -> Document:
+    """A text of obligations that are full of nasty words, under a nasty name."""
+    marks = ("- ", "- ", "1. ", "## ", "")
+    lines = [
+        chosen.choice(marks) + re.sub("{}", lambda _: chosen.choice(NASTY), chosen.choice(_FRAMES))
+        for _ in range(chosen.randint(1, 20))
+    ]
+    return Document(chosen.choice(NASTY), "\n\n".join(lines))
+
+
+def _related(texts: list[Document], common: str) -> list[Document]:
+    """Texts that have something in common, and contradict each other in its numbers."""
+    return [
+        replace(one, text=f"{one.text}\n\n{re.sub('[0-9]', str(number), common)}") for number, one in enumerate(texts)
+    ]

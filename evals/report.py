@@ -1,0 +1,238 @@
+"""Runs every chain over documents and cases, and writes what came of it as a page."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+from string import Template
+
+from evals import expectations, jobs, measures, subjects
+from evals.expectations import Case
+from evals.jobs import Job, Request
+from evals.measures import Share
+from evals.mermaid_parser import MermaidParser, NoNode, ParserError, fault
+from evals.subjects import SUBJECTS, Document
+from jobchain.markdown import table
+from local import offline_model
+from local.api_client import ApiClient
+from local.demo import failure
+from local.errors import LocalError
+from local.schema_answer import MAX_ITEMS
+from local.settings import Settings
+from local.stack import LocalStack
+
+_EXPLANATION = Path(__file__).parent / "explanation.md"
+_OFFLINE = f"""\
+**The offline model is no GPT.** It copies sentences by rules, and what is measured here is likeness of words, which
+favours a copy: its quotes are found and its items are backed because they are copies. It gives at most {MAX_ITEMS}
+items a call, so of a long document it can cover little. All this shows that the measuring works, and what rules alone
+come to; don't compare it with a model that writes in words of its own.
+"""
+
+Say = Callable[[str], None]
+Draw = Callable[[Sequence[str]], list[str]]
+"""What is wrong with each of several diagrams, empty for nothing."""
+
+
+class NoChain(LocalError):
+    """There is no such chain; says which there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A chain over documents, and how it ended."""
+
+    chain: str
+    documents: tuple[Document, ...]
+    job: Job
+    diagram: str = ""
+    """What Mermaid says of its diagram."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaseRun:
+    """A case, how it ended, and what was expected in vain."""
+
+    chain: str
+    name: str
+    unmet: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """What is measured of one run, or of several together. A cost of None is not known."""
+
+    items: int
+    covered: Share
+    quotes: Share
+    backed: Share
+    calls: int
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float | None
+    seconds: float
+
+    def __add__(self, other: "Numbers") -> "Numbers":
+        costs = (self.cost_usd, other.cost_usd)
+        return Numbers(
+            self.items + other.items,
+            self.covered + other.covered,
+            self.quotes + other.quotes,
+            self.backed + other.backed,
+            self.calls + other.calls,
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            None if costs[0] is None or costs[1] is None else costs[0] + costs[1],
+            self.seconds + other.seconds,
+        )
+
+
+NOTHING = Numbers(0, Share(), Share(), Share(), 0, 0, 0, 0.0, 0.0)
+
+
+def run(root: Path, chain: str, folder: Path | None, say: Say) -> str:
+    """Run the chain, or all where it is empty, over a folder's documents and the cases; gives the page.
+
+    Raises NoChain, NoDocuments, CaseError, TextError, SettingsError, JobError, ApiError, ParserError and what
+    `LocalStack.start` raises.
+    """
+    if chain and chain not in SUBJECTS:
+        raise NoChain(f"CHAIN is {chain!r}: set it to {', '.join(SUBJECTS)}, or leave it out")
+    chains = [chain] if chain else list(SUBJECTS)
+    texts = subjects.documents(folder or subjects.default_folder(root))
+    planned = [(name, taken) for name in chains for taken in _taken(texts, SUBJECTS[name].documents)]
+    tried = [case for name in chains for case in expectations.read(name)]
+    requests = [Request(name, SUBJECTS[name].payload(taken)) for name, taken in planned]
+    requests += [Request(case.chain, case.payload) for case in tried]
+    # First, so that nothing is paid for where it fails.
+    draw, parser = _parser(root)
+    # No key is needed: the stack is this run's own.
+    with LocalStack.start(replace(Settings.load(root), auth_mode="")) as stack:
+        ended = jobs.run(ApiClient(stack.api_url), requests, say)
+    runs = [Run(name, taken, job) for (name, taken), job in zip(planned, ended, strict=False)]
+    case_runs = [
+        CaseRun(case.chain, case.name, _unmet(case, job)) for case, job in zip(tried, ended[len(runs) :], strict=True)
+    ]
+    return page(_drawn(runs, draw), case_runs, parser, datetime.now(UTC).date())
+
+
+def _taken(texts: Sequence[Document], number: int) -> list[tuple[Document, ...]]:
+    """Each document with its next neighbours, so that `number` are together."""
+    return [tuple(texts[start : start + number]) for start in range(len(texts) - number + 1)]
+
+
+def _unmet(case: Case, job: Job) -> tuple[str, ...]:
+    return tuple(case.unmet(job["result"])) if job["status"] == "completed" else (failure(job),)
+
+
+def _parser(root: Path) -> tuple[Draw, str]:
+    """What reads diagrams, and its name; where it can't be had, why."""
+    try:
+        mermaid = MermaidParser.installed(root / ".cache" / "mermaid")
+    except (NoNode, ParserError) as reason:
+        return lambda diagrams: ["not checked"] * len(diagrams), f"No diagram was read by Mermaid: {reason}."
+
+    def draw(diagrams: Sequence[str]) -> list[str]:
+        return [fault(text, reading) for text, reading in zip(diagrams, mermaid.read(diagrams), strict=True)]
+
+    return draw, f"Diagrams were read by Mermaid {mermaid.version}."
+
+
+def _drawn(runs: Sequence[Run], draw: Draw) -> list[Run]:
+    """The runs, with what Mermaid says of the diagrams of those that have one."""
+    drawing = [run for run in runs if run.job["result"].get("diagram")]
+    faults = draw([run.job["result"]["diagram"] for run in drawing])
+    said = {id(run): wrong or "yes" for run, wrong in zip(drawing, faults, strict=True)}
+    return [replace(run, diagram=said.get(id(run), "–")) for run in runs]
+
+
+def numbers(run: Run) -> Numbers:
+    """The measures of a completed run."""
+    job, texts = run.job, [document.text for document in run.documents]
+    items = SUBJECTS[run.chain].items(job["result"])
+    covered = [
+        measures.coverage(text, [item.text for item in items if place in item.speaks_for])
+        for place, text in enumerate(texts)
+    ]
+    took = datetime.fromisoformat(job["finished_at"]) - datetime.fromisoformat(job["started_at"])
+    return Numbers(
+        len(items),
+        sum(covered, Share()),
+        Share.of(item.quote_found for item in items if item.quote_found is not None),
+        Share.of(measures.is_backed(item.text, [texts[place] for place in item.speaks_for]) for item in items),
+        job["calls"],
+        job["usage"]["input_tokens"],
+        job["usage"]["output_tokens"],
+        job["cost_usd"],
+        took.total_seconds(),
+    )
+
+
+def page(runs: Sequence[Run], case_runs: Sequence[CaseRun], parser: str, today: date) -> str:
+    """docs/evals.md."""
+    models = sorted({step["model"] for run in runs for step in run.job["steps"] if step.get("model")})
+    parts = [
+        "# Evaluations\n",
+        f"Written by `make evals` on {today.isoformat()}, after {len(runs)} jobs over documents and {len(case_runs)}"
+        f" over cases. Answered by {' and '.join(f'`{model}`' for model in models) or 'nobody'}.\n",
+        *([_OFFLINE] if offline_model.MODEL in models else []),
+    ]
+    for chain in SUBJECTS:
+        mine = [run for run in runs if run.chain == chain]
+        tried = [case for case in case_runs if case.chain == chain]
+        if mine or tried:
+            parts += [f"## {chain}\n", _documents_table(mine), *([_cases_table(tried)] if tried else [])]
+    explanation = Template(_EXPLANATION.read_text(encoding="utf-8")).substitute(
+        min_word=measures.MIN_WORD,
+        stem=measures.STEM,
+        obliging=measures.OBLIGING,
+        min_shared=f"{measures.MIN_SHARED:.0%}",
+        min_own=f"{measures.MIN_OWN:.0%}",
+        parser=parser,
+        jobs=len(runs) + len(case_runs),
+    )
+    return "\n".join([*parts, explanation])
+
+
+def _documents_table(runs: Sequence[Run]) -> str:
+    header = (
+        *("document", "items", "obligations covered", "quotes found", "items backed", "diagram read"),
+        *("calls", "tokens in", "tokens out", "cost", "seconds"),
+    )
+    rows, total = [], NOTHING
+    for run in runs:
+        name = " + ".join(document.name for document in run.documents)
+        if run.job["status"] != "completed":
+            rows.append((name, failure(run.job), *[""] * (len(header) - 2)))
+            continue
+        measured = numbers(run)
+        total += measured
+        rows.append(_row(name, measured, run.diagram))
+    drawn = [run.diagram for run in runs if run.diagram not in ("", "–")]
+    read = _share(Share.of(said == "yes" for said in drawn))
+    rows.append(_row("all", total, "not checked" if "not checked" in drawn else read))
+    return table(header, rows)
+
+
+def _row(name: str, measured: Numbers, diagram: str) -> tuple[str, ...]:
+    return (
+        name,
+        str(measured.items),
+        *map(_share, (measured.covered, measured.quotes, measured.backed)),
+        diagram,
+        str(measured.calls),
+        f"{measured.input_tokens:,}",
+        f"{measured.output_tokens:,}",
+        "unknown" if measured.cost_usd is None else f"{measured.cost_usd:.4f} USD",
+        f"{measured.seconds:.1f}",
+    )
+
+
+def _share(share: Share) -> str:
+    return f"{share.part} of {share.whole} ({share.part / share.whole:.0%})" if share.whole else "–"
+
+
+def _cases_table(runs: Sequence[CaseRun]) -> str:
+    passed = _share(Share.of(not case.unmet for case in runs))
+    rows = [(case.name.replace("_", " "), "; ".join(case.unmet) or "passed") for case in runs]
+    return table(("case", f"{passed} passed"), rows)
