@@ -20,9 +20,13 @@ from botocore.loaders import Loader
 from moto import mock_aws
 from samtranslator.yaml_helper import yaml_parse
 
+from jobchain.chains import CHAINS
+from jobchain.llm import LLM
+from jobchain.prices import PriceList
 from jobchain.queue import JobQueue
 from jobchain.repository import JobRepository
 from jobchain_api.service import JobService
+from jobchain_worker.runner import Runner
 from tests.fakes import FakeClock
 
 if TYPE_CHECKING:
@@ -36,7 +40,8 @@ TABLE = "jobs"
 @pytest.fixture(autouse=True)
 def _no_real_account(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test can reach an account or a model that costs money."""
-    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL"):
+    ours = ("OPENAI_API", "OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL")
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", *ours):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
@@ -156,6 +161,24 @@ def make_service(repository: JobRepository, queue: JobQueue, logger: Logger) -> 
         clock=repository._clock,
         logger=logger,
     )
+
+
+CALL_TIME = timedelta(seconds=75)
+
+
+def make_runner(repository: JobRepository, queue: JobQueue, llm: LLM, logger: Logger, **changes: Any) -> Runner:
+    """The worker's runner on top of these."""
+    parts: dict[str, Any] = {
+        "chains": CHAINS,
+        "prices": PriceList.load(),
+        "max_input_tokens": 8000,
+        "call_time": CALL_TIME,
+        "first_backoff": timedelta(seconds=10),
+        "clock": repository._clock,
+        "logger": logger,
+        "meter": lambda *_: None,
+    }
+    return Runner(repository=repository, queue=queue, llm=llm, **{**parts, **changes})
 
 
 @pytest.fixture

@@ -112,12 +112,14 @@ class FaultyStack:
     def workers_paused(self) -> Iterator[None]:
         """Within, messages stay in the queue; afterwards the workers get them in batches of ten."""
         functions = self.stack.client("lambda")
-        (mapping,) = functions.list_event_source_mappings()["EventSourceMappings"]
-        functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
+        mappings = functions.list_event_source_mappings()["EventSourceMappings"]
+        for mapping in mappings:
+            functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
         try:
             yield
         finally:
-            functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=True)
+            for mapping in mappings:
+                functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=True)
 
     @contextmanager
     def visibility_timeout(self, seconds: int) -> Iterator[None]:
@@ -131,9 +133,9 @@ class FaultyStack:
             self.stack.client("sqs").set_queue_attributes(**queue, Attributes=before["Attributes"])
 
     def count_items(self) -> int:
-        """Items in the table."""
+        """Items of jobs in the table."""
         pages = self.stack.client("dynamodb").get_paginator("scan").paginate(TableName=self.stack.table)
-        return sum(len(page["Items"]) for page in pages)
+        return sum(item["pk"]["S"].startswith("JOB#") for page in pages for item in page["Items"])
 
     def queued(self, url: str | None = None) -> dict[str, int]:
         """Messages of the queue, or of the one at `url`: `waiting`, `delayed`, `in_flight`."""

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from jobchain.chains.guideline_checklist import GUIDELINE_CHECKLIST
 from local.stack import LocalStack
 from tests.conftest import ROOT
 from tests.e2e.conftest import FINAL
@@ -277,7 +278,9 @@ def _account(event_id: str, marker: str, items: Mapping[str, Mapping[str, Any]],
     return Account(
         event_id=event_id,
         marker=marker,
-        right=meta["status"]["S"] == "completed" and len(steps) == len(STEPS) and outputs == result_of(marker),
+        right=meta["status"]["S"] == "completed"
+        and len(steps) == len(STEPS)
+        and GUIDELINE_CHECKLIST.result(outputs) == result_of(marker),
         stored_twice=not stored <= _tokens(meta) <= stored + len(broken) * USAGE.input_tokens,
         claims_lost=claims_lost,
         calls=len(calls),

@@ -123,14 +123,23 @@ def result_of(marker: str) -> dict[str, JsonValue]:
     """The result of the job whose text holds `marker`."""
     items = [f"Do the first of {marker}.", f"Do the second of {marker}."]
     diagram = flowchart([("a", items[0]), ("b", items[1])], [("a", "b", "")])
-    return {"summary": f"The summary of {marker}.", "checklist": [*items], "diagram": diagram}
+    return {
+        "summary": f"The summary of {marker}.",
+        "checklist": [*items],
+        "checklist_items": [{**_item(text), "source_found": False} for text in items],
+        "diagram": diagram,
+    }
+
+
+def _item(text: str) -> dict[str, JsonValue]:
+    return {"source": "No sentence of the text.", "text": text, "category": "Jobs", "priority": "must"}
 
 
 def _by_the_schema(step: str, marker: str) -> Reply:
     items = [f"Do the first of {marker}.", f"Do the second of {marker}."]
     answers: dict[str, JsonValue] = {
         "summary": {"summary": f"The summary of {marker}."},
-        "checklist": {"items": [*items]},
+        "checklist": {"items": [_item(text) for text in items]},
         "diagram": {
             "nodes": [{"id": "a", "label": items[0]}, {"id": "b", "label": items[1]}],
             "edges": [{"source": "a", "target": "b", "label": ""}],

@@ -17,19 +17,16 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools import Logger
 from pydantic import JsonValue
 
-from jobchain.chains import CHAINS
 from jobchain.errors import JobchainError, JobNotFound, Unavailable
 from jobchain.llm import ModelAnswer, ModelRequest
-from jobchain.model import Job, Usage
-from jobchain.prices import PriceList
+from jobchain.model import Job, Tier, Usage
 from jobchain.queue import JobQueue
 from jobchain.repository import JobRepository
 from jobchain_api.auth import LOCAL_TENANT, Caller
 from jobchain_api.schemas import CreateJob
 from jobchain_api.service import JobService
 from jobchain_sweeper.sweeper import Sweeper
-from jobchain_worker.runner import Runner
-from tests.conftest import TABLE
+from tests.conftest import TABLE, make_runner
 from tests.fakes import FakeClock
 
 if TYPE_CHECKING:
@@ -99,12 +96,12 @@ class SimulatedQueue(JobQueue):
         self.is_down = False
         self._clock = clock
 
-    def send(self, event_id: str, tenant: str, delay: timedelta = timedelta(0)) -> None:
+    def send(self, event_id: str, tenant: str, delay: timedelta = timedelta(0), tier: Tier = Tier.STANDARD) -> None:
         if self.is_down:
             raise Unavailable("the queue does not take the job")
         self.messages.append(Message(event_id, self._clock() + delay))
 
-    def send_batch(self, jobs: Sequence[tuple[str, str]]) -> list[str]:
+    def send_batch(self, jobs: Sequence[tuple[str, str]], tier: Tier = Tier.STANDARD) -> list[str]:
         if self.is_down:
             return [event_id for event_id, _ in jobs]
         for event_id, tenant in jobs:
@@ -118,6 +115,8 @@ class SimulatedQueue(JobQueue):
 class Model:
     """Answers each step out of its job's marker (`job-7`), and keeps books of the good answers that it gave."""
 
+    model = "gpt-6-luna"
+
     def __init__(self, death: Death) -> None:
         self.answered: Counter[tuple[str, str]] = Counter()
         """Good answers by marker and step."""
@@ -126,6 +125,9 @@ class Model:
         self.meanwhile: Callable[[], Awaitable[None]] | None = None
         """What happens, once, while a call is in flight."""
         self._death = death
+
+    async def count_tokens(self, text: str) -> int | None:
+        return None
 
     async def ask(self, request: ModelRequest) -> ModelAnswer:
         self._death.point()
@@ -146,10 +148,14 @@ class Model:
         return ModelAnswer("gpt-6-luna", Usage(100, 0, 20, 0), json.dumps(_answer(step, marker)))
 
 
+def _item(marker: str) -> dict[str, JsonValue]:
+    return {"source": f"{marker} must be done.", "text": f"Do {marker}.", "category": "Jobs", "priority": "must"}
+
+
 def _answer(step: str, marker: str) -> JsonValue:
     answers: dict[str, JsonValue] = {
         "summary": {"summary": f"{marker} must be done."},
-        "checklist": {"items": [f"Do {marker}."]},
+        "checklist": {"items": [_item(marker)]},
         "diagram": {"nodes": [{"id": "a", "label": f"Do {marker}"}], "edges": []},
     }
     return answers[step]
@@ -159,7 +165,7 @@ def result_of(marker: str) -> dict[str, JsonValue]:
     """The outputs of a completed job."""
     return {
         "summary": f"{marker} must be done.",
-        "checklist": [f"Do {marker}."],
+        "checklist": [{**_item(marker), "source_found": True}],
         "diagram": f'flowchart TD\n    n1["Do {marker}"]\n',
     }
 
@@ -191,17 +197,7 @@ class World:
         self.sweeper = Sweeper(
             repository=mortal, queue=self.queue, clock=self.clock, logger=logger, threads=1, page_size=5, most=1000
         )
-        self.runner = Runner(
-            repository=mortal,
-            queue=self.queue,
-            llm=self.model,
-            chains=CHAINS,
-            prices=PriceList.load(),
-            call_time=CALL_TIME,
-            first_backoff=timedelta(seconds=10),
-            clock=self.clock,
-            logger=logger,
-        )
+        self.runner = make_runner(mortal, self.queue, self.model, logger, call_time=CALL_TIME)
         random.seed(0)
 
     def submit(self, key: str | None = None, marker: str | None = None) -> str:

@@ -490,4 +490,4 @@ def test_the_projects_own_template_runs_a_job_to_its_end() -> None:
 
         job = api.job(event_id)
         assert job["error"] is None
-        assert job["result"].keys() == {"summary", "checklist", "diagram"}
+        assert job["result"].keys() == {"summary", "checklist", "checklist_items", "diagram"}

@@ -11,7 +11,7 @@ from aws_lambda_powertools import Logger
 from botocore.stub import Stubber
 
 from jobchain.errors import ClaimLost, Unavailable
-from jobchain.model import Claim, FinishedStep, JobError, Spending
+from jobchain.model import Claim, FinishedStep, JobError, Spending, Tier
 from jobchain.model import Job as StoredJob
 from jobchain.queue import JobQueue
 from jobchain.repository import JobRepository
@@ -212,7 +212,7 @@ def test_a_job_stays_accepted_where_neither_queue_nor_table_answers_after_it_was
     dynamodb: "DynamoDBClient", clock: FakeClock, logger: Logger, items: Items
 ) -> None:
     class Down(JobQueue):
-        def send(self, event_id: str, tenant: str, delay: timedelta = timedelta(0)) -> None:
+        def send(self, event_id: str, tenant: str, delay: timedelta = timedelta(0), tier: Tier = Tier.STANDARD) -> None:
             raise Unavailable("the queue does not take the job")
 
     class StoresAndFalls(JobRepository):
@@ -397,6 +397,18 @@ class TestDeleting:
         assert items.all() == []
         assert api("GET", path).status == 404
         assert api("DELETE", path).status == 404
+
+    def test_a_job_of_many_steps_leaves_nothing_behind_either(
+        self, api: Api, repository: JobRepository, clock: FakeClock, items: Items
+    ) -> None:
+        event_id = api("POST", "/jobs", {"input_text": TEXT}).body["event_id"]
+        claim = repository.claim(event_id, clock() + LEASE)
+        for number in range(250):
+            repository.save_step(claim, number, FinishedStep(f"part{number}", "o", "m", "v", "s", "f", Spending()))
+        repository.finish(claim)
+
+        assert api("DELETE", f"/jobs/{event_id}").status == 204
+        assert items.all() == []
 
     def test_twice_at_once_finds_nothing_the_second_time(
         self, api: Api, job: Job, repository: JobRepository, monkeypatch: pytest.MonkeyPatch

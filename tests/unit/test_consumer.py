@@ -10,16 +10,13 @@ import pytest
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from jobchain.chains import CHAINS
 from jobchain.errors import TransientModelError
 from jobchain.llm import ModelAnswer, ModelRequest
 from jobchain.model import NewJob, Status
-from jobchain.prices import PriceList
 from jobchain.queue import JobQueue
 from jobchain.repository import JobRepository
 from jobchain_worker.consumer import Consumer
-from jobchain_worker.runner import Runner
-from tests.conftest import TABLE
+from tests.conftest import TABLE, make_runner
 from tests.fakes import CHECKLIST, DIAGRAM, FakeClock, FakeContext, SchemaLLM, ScriptedLLM
 
 if TYPE_CHECKING:
@@ -49,17 +46,7 @@ class Worker:
 
     def consume(self, bodies: list[str]) -> list[str]:
         """The ids of the messages that SQS has to bring again; a message's id is `m` and its place."""
-        runner = Runner(
-            repository=self.repository,
-            queue=self._queue,
-            llm=self.llm,
-            chains=CHAINS,
-            prices=PriceList.load(),
-            call_time=timedelta(seconds=75),
-            first_backoff=timedelta(seconds=10),
-            clock=self._clock,
-            logger=self._logger,
-        )
+        runner = make_runner(self.repository, self._queue, self.llm, self._logger, clock=self._clock)
         records = [{"messageId": f"m{n}", "eventSource": "aws:sqs", "body": body} for n, body in enumerate(bodies)]
         consumer = Consumer(runner, self._clock, self._logger)
         response = consumer.consume({"Records": records}, cast(LambdaContext, self.context))

@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aws_lambda_powertools import Logger
 
-from jobchain.chains import CHAINS
 from jobchain.errors import TransientModelError
 from jobchain.model import NewJob
-from jobchain.prices import PriceList
 from jobchain.queue import JobQueue
 from jobchain.repository import DISPATCH_GRACE, JobRepository
 from jobchain_api.auth import Caller
 from jobchain_api.service import JobService
 from jobchain_sweeper.sweeper import Sweeper
-from jobchain_worker.runner import Runner
+from tests.conftest import make_runner
 from tests.fakes import FakeClock, ScriptedLLM
 from tests.gateway import Api
 
@@ -98,17 +96,7 @@ def test_a_job_that_the_worker_puts_off(
     put_off_before: bool,
 ) -> None:
     event_id = api("POST", "/jobs", BODY).body["event_id"]
-    runner = Runner(
-        repository=repository,
-        queue=queue,
-        llm=ScriptedLLM([TransientModelError("busy")]),
-        chains=CHAINS,
-        prices=PriceList.load(),
-        call_time=timedelta(seconds=1),
-        first_backoff=timedelta(seconds=10),
-        clock=clock,
-        logger=logger,
-    )
+    runner = make_runner(repository, queue, ScriptedLLM([TransientModelError("busy")]), logger)
     for _ in range(1 + put_off_before):
         asyncio.get_event_loop().run_until_complete(runner.run(event_id, clock() + timedelta(minutes=5)))
 

@@ -59,7 +59,7 @@ def test_the_result_has_a_box_for_each_item_of_the_checklist() -> None:
 
 def test_who_answered_is_told_with_what_it_took() -> None:
     job = {
-        "steps": [{"model": "gpt-6-luna"}, {"model": "gpt-6-luna"}],
+        "steps": [{"model": "gpt-6-luna"}, {"model": "gpt-6-luna"}, {"model": None}],
         "usage": {"input_tokens": 812, "output_tokens": 140},
         "cost_usd": 0.0001512,
     }
