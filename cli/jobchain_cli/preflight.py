@@ -62,10 +62,15 @@ def target_of_stack(session: Any, name: str, environment: Mapping[str, str]) -> 
         raise SettingsError(
             f"the stack {name} has no parameter {missing.args[0]}: name one that template.yaml was deployed to"
         ) from None
-    key = environment.get("OPENAI_API_KEY") or _secret(session, secret)
-    return Target(
-        environment.get("OPENAI_MODEL") or model, environment.get("OPENAI_BASE_URL") or url or OPENAI_URL, key
-    )
+    # A key goes to no server but the one that it belongs to.
+    own_url, own_key = environment.get("OPENAI_BASE_URL"), environment.get("OPENAI_API_KEY")
+    if own_url:
+        url, key = own_url, own_key or _PLACEHOLDER_KEY
+    elif own_key and not url:
+        url, key = OPENAI_URL, own_key
+    else:
+        key = _secret(session, secret)
+    return Target(environment.get("OPENAI_MODEL") or model, url or OPENAI_URL, key)
 
 
 def _secret(session: Any, name: str) -> str:

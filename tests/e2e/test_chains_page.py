@@ -82,7 +82,9 @@ def patched(text: str, diff: str) -> str:
 
 @pytest.fixture(scope="module")
 def environment(project: Path) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(str(project / root) for root in ROOTS), "NO_PROXY": "*"}
+    # What it covers is the copy, not the project.
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
+    return {**inherited, "PYTHONPATH": os.pathsep.join(str(project / root) for root in ROOTS), "NO_PROXY": "*"}
 
 
 @pytest.fixture

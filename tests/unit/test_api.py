@@ -385,6 +385,15 @@ class TestRetrying:
         assert api("POST", f"{job.path}/retry").status == 200
         assert int(items.meta(job.event_id)["due_at"]["N"]) == int(clock().timestamp())
 
+    def test_is_refused_for_one_that_would_be_erased_before_it_ends(self, api: Api, job: Job, clock: FakeClock) -> None:
+        api("POST", f"/jobs/{job.event_id}/cancel")
+        clock.advance(timedelta(days=28))
+
+        answer = api("POST", f"/jobs/{job.event_id}/retry")
+
+        assert answer.status == 409
+        assert "create it anew" in answer.body["detail"]
+
 
 class TestDeleting:
     def test_a_final_job_leaves_nothing_behind(self, api: Api, items: Items) -> None:
@@ -533,6 +542,30 @@ def test_what_ttl_left_of_an_older_job_is_not_the_new_ones(
     # then its job starts with nothing
     assert api("GET", f"/jobs/{event_id}").body["result"] == {}
     assert repository.claim(event_id, clock() + LEASE).steps == ()
+
+
+def test_what_ttl_left_of_an_older_job_makes_way_for_the_new_ones_steps(
+    api: Api, repository: JobRepository, clock: FakeClock, dynamodb: "DynamoDBClient"
+) -> None:
+    # given a key whose first job is erased, but for a step
+    headers = {"Idempotency-Key": "weekly-report"}
+    event_id = api("POST", "/jobs", {"input_text": TEXT}, headers).body["event_id"]
+    claim = repository.claim(event_id, clock() + LEASE)
+    repository.save_step(claim, 0, FinishedStep("summary", "old", "m", "v", "s", "f", Spending(calls=1)))
+    for sk in ("META", "INPUT"):
+        dynamodb.delete_item(TableName=TABLE, Key={"pk": {"S": f"JOB#{event_id}"}, "sk": {"S": sk}})
+    clock.advance(timedelta(days=40))
+    api("POST", "/jobs", {"input_text": TEXT}, headers)
+
+    # when the new job's own step is stored, twice, as if the first answer were lost
+    claim = repository.claim(event_id, clock() + LEASE)
+    for output in ("new", "newer"):
+        repository.save_step(claim, 0, FinishedStep("summary", output, "m", "v", "s", "f", Spending(calls=1)))
+
+    # then it is there, and on the books once
+    job = repository.get("local", event_id)
+    assert [step.output for step in job.steps] == ["new"]
+    assert job.spending.calls == 1
 
 
 def test_a_bug_is_a_500_that_tells_nothing(api: Api, dynamodb: "DynamoDBClient", log: io.StringIO) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aws_lambda_powertools import Logger
 
+from jobchain.errors import Unavailable
 from jobchain.model import Tier
 from jobchain.queue import JobQueue
 from jobchain.repository import JobRepository
@@ -222,3 +223,20 @@ def test_a_table_that_is_down_refuses_each_entry_and_leaves_nothing(
 
     assert [type(outcome).__name__ for outcome in outcomes] == ["Unavailable"] * 3
     assert messages.count() == 0
+
+
+def test_a_table_that_falls_silent_is_not_waited_for_part_after_part(
+    repository: JobRepository, queue: JobQueue, logger: Logger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def silent(_writes: object) -> None:
+        asked.append(1)
+        raise Unavailable("the table does not answer")
+
+    monkeypatch.setattr(repository._table, "transact", silent)
+
+    results = post(Api(make_service(repository, queue, logger), logger), *(entry(number) for number in range(100)))
+
+    assert {result["status"] for result in results} == {503}
+    assert len(asked) == 1

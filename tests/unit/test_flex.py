@@ -174,6 +174,16 @@ class TestItsCalls:
         assert repository.get("local", event_id).status is Status.COMPLETED
         assert [request.tier for request in llm.requests[-3:]] == [Tier.STANDARD] * 3
 
+    def test_are_flex_ones_again_after_a_retry(self, api: Api, run: Run, clock: FakeClock, llm: ScriptedLLM) -> None:
+        event_id = create(api, flex_seconds=600)
+        api("POST", f"/jobs/{event_id}/cancel")
+        clock.advance(timedelta(hours=2))
+        api("POST", f"/jobs/{event_id}/retry")
+
+        run(event_id, BUSY)
+
+        assert [request.tier for request in llm.requests] == [Tier.FLEX]
+
     def test_that_fail_for_good_fail_the_job_at_once(self, api: Api, run: Run, repository: JobRepository) -> None:
         event_id = create(api)
 
@@ -194,6 +204,8 @@ class TestItsCalls:
         ({"max_cost_usd": -1}, "max_cost_usd"),
         ({"max_cost_usd": 0.0000001}, "max_cost_usd"),
         ({"max_cost_usd": "much"}, "max_cost_usd"),
+        ({"max_cost_usd": "NaN"}, "max_cost_usd"),
+        ({"max_cost_usd": 10_001}, "max_cost_usd"),
     ],
 )
 def test_an_option_that_does_not_fit_is_named(
@@ -203,6 +215,17 @@ def test_an_option_that_does_not_fit_is_named(
 
     assert (answer.status, list(answer.body["errors"])) == (422, [field])
     assert items.all() == []
+
+
+@pytest.mark.parametrize("budget", ["1." + "0" * 40, "1." + "0" * 39 + "1", 1, 1.0, "1e0"])
+def test_a_budget_may_be_written_in_any_way(api: Api, budget: object) -> None:
+    answer = api("POST", "/jobs", {"input_text": TEXT, "max_cost_usd": budget})
+
+    if answer.status == 422:
+        assert list(answer.body["errors"]) == ["max_cost_usd"]
+    else:
+        assert answer.status == 201
+        assert api("GET", f"/jobs/{answer.body['event_id']}").body["max_cost_usd"] == 1.0
 
 
 @pytest.mark.parametrize("option", [{"tier": "flex"}, {"max_cost_usd": 0.5}, {"tier": "flex", "flex_seconds": 60}])

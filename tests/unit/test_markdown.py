@@ -49,3 +49,8 @@ def test_no_text_changes_the_shape_or_is_lost(rows: list[list[str]]) -> None:
         for cell, text in zip(cells, row, strict=True):
             if text.isprintable():
                 assert html.unescape(cell).split() == text.split()
+
+
+@pytest.mark.parametrize("address", ["www.evil.example/x", "see WWW.evil.example", "(www.evil.example)", "xwww.a.b"])
+def test_an_address_without_a_colon_makes_no_link_either(address: str) -> None:
+    assert "www." not in table(["a"], [[address]]).lower()

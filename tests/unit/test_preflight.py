@@ -148,12 +148,23 @@ class TestTheTargetOfAStack:
     def test_is_its_parameters_and_its_secret(self) -> None:
         assert target_of_stack(Session(), "jobchain", {}) == Target("m", OPENAI_URL, "sk-stored")
 
-    def test_is_what_the_environment_would_change_it_to(self) -> None:
-        changed = {"OPENAI_MODEL": "new", "OPENAI_API_KEY": "sk-mine"}
-
-        target = target_of_stack(Session(OpenAIBaseUrl="http://here/v1"), "jobchain", changed)
-
-        assert target == Target("new", "http://here/v1", "sk-mine")
+    @pytest.mark.parametrize(
+        ("stacks_url", "changed", "target"),
+        [
+            ("", {"OPENAI_MODEL": "new", "OPENAI_API_KEY": "sk-mine"}, ("new", OPENAI_URL, "sk-mine")),
+            ("http://here/v1", {"OPENAI_API_KEY": "sk-mine"}, ("m", "http://here/v1", "sk-stored")),
+            ("", {"OPENAI_BASE_URL": "http://mine/v1"}, ("m", "http://mine/v1", "no-key-needed")),
+            (
+                "http://here/v1",
+                {"OPENAI_BASE_URL": "http://mine/v1", "OPENAI_API_KEY": "sk-mine"},
+                ("m", "http://mine/v1", "sk-mine"),
+            ),
+        ],
+    )
+    def test_may_be_changed_but_no_key_goes_to_another_server_than_its_own(
+        self, stacks_url: str, changed: dict[str, str], target: tuple[str, str, str]
+    ) -> None:
+        assert target_of_stack(Session(OpenAIBaseUrl=stacks_url), "jobchain", changed) == Target(*target)
 
     def test_has_to_be_a_stack_of_ours(self) -> None:
         with pytest.raises(SettingsError, match="stack other has no parameter OpenAIModel"):

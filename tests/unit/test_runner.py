@@ -3,12 +3,14 @@
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from aws_lambda_powertools import Logger
+from pydantic import JsonValue
 
 from jobchain.chains.chain import fence
 from jobchain.errors import JobNotFound, PermanentModelError, SettingsError, TransientModelError, Unavailable
@@ -472,6 +474,42 @@ class TestABudget:
         assert job.error.type == "budget_unknown"
         assert "some-model" in job.error.message
         assert job.spending.calls == 0
+
+    def test_is_not_passed_by_steps_that_run_at_the_same_time(
+        self, repository: JobRepository, queue: JobQueue, clock: FakeClock, logger: Logger
+    ) -> None:
+        class Greedy(ScriptedLLM):
+            """Uses all the room that an answer may have, and is cut off by it."""
+
+            async def ask(self, request: ModelRequest) -> ModelAnswer:
+                await asyncio.sleep(0)
+                assert request.max_output_tokens
+                usage = Usage(request.size, 0, request.max_output_tokens, 0)
+                return ModelAnswer("gpt-6-luna", usage, complaint="it was cut off: be shorter")
+
+        budget = Decimal("0.01")
+        payload: JsonValue = {"first": TEXT, "second": "Backups must be tested."}
+        new = NewJob("0b6c2f4e-0000-4000-8000-000000000003", "local", "compare_guidelines", payload, "f")
+        repository.create(replace(new, max_cost_usd=budget), retention=timedelta(days=30))
+
+        asyncio.run(make_runner(repository, queue, Greedy(), logger).run(new.event_id, clock() + INVOCATION))
+
+        job = repository.get("local", new.event_id)
+        assert job.status is Status.FAILED
+        assert Decimal("0.005") < job.spending.known_cost_usd <= budget
+
+
+def test_an_output_that_the_table_could_not_keep_is_asked_for_again_and_shorter(stage: Stage) -> None:
+    # As many characters as an answer may have, of four bytes each and of three.
+    monster, huge = (
+        ModelAnswer("gpt-6-luna", Usage(1, 0, 1, 0), json.dumps({"summary": letter * 99_000}, ensure_ascii=False))
+        for letter in ("\N{PILE OF POO}", "\N{CJK UNIFIED IDEOGRAPH-4E00}")
+    )
+
+    job = stage.run(monster, huge, CHECKLIST, DIAGRAM)
+
+    assert job.status is Status.COMPLETED
+    assert "too long to be kept" in stage.llm.requests[1].input
 
 
 class TestTheCountOfCalls:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
 
 from jobchain.chains import CHAINS, DEFAULT_CHAIN
 from jobchain.chains.chain import CUT_SUFFIX, Chain, Text
@@ -22,6 +22,14 @@ MetadataValue = Annotated[str, StringConstraints(max_length=512)]
 
 
 MAX_FLEX_SECONDS = 12 * 3600
+
+
+def _in_millionths(amount: Decimal) -> Decimal:
+    # However many zeros it was written with: the table takes 38 digits.
+    return amount.quantize(Decimal("0.000001")).normalize()
+
+
+Dollars = Annotated[Decimal, Field(gt=0, le=10_000, decimal_places=6), AfterValidator(_in_millionths)]
 
 # The texts that `Text` takes: something other than white space, and no NUL.
 _TEXT_PATTERN = r"^[^\u0000]*[^\s\u0000][^\u0000]*$"
@@ -59,7 +67,7 @@ class CreateJob(BaseModel):
         default={}, max_length=16, description="The caller's own notes, given back with the job."
     )
 
-    max_cost_usd: Annotated[Decimal, Field(gt=0, le=10_000, decimal_places=6)] | None = Field(
+    max_cost_usd: Dollars | None = Field(
         default=None, description="The job fails before a model call that could make it cost more, in US dollars."
     )
 

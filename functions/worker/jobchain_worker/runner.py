@@ -5,12 +5,14 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from itertools import islice
 
 from pydantic import JsonValue, ValidationError
 
 from jobchain.chains.chain import Answer, Chain, Cut, Given, Join, Payload, Step
 from jobchain.chains.cutting import cut
+from jobchain.dynamo import dump
 from jobchain.errors import ClaimLost, NotYet, PermanentModelError, SettingsError, TransientModelError, Unavailable
 from jobchain.llm import LLM, ModelRequest
 from jobchain.model import NOTHING_SPENT, Claim, Clock, FinishedStep, JobError, Spending, Tier, isoformat
@@ -40,6 +42,10 @@ _BACKOFF_FACTOR = 4
 _STORE_PAUSE = timedelta(seconds=1)
 
 _MAX_ANSWER_CHARACTERS = 100_000
+
+# An item of the table has 400 KB at most, its other attributes included:
+# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
+_MAX_OUTPUT_BYTES = 350_000
 
 # A part may be denser than the text as a whole, and stands between a prompt and its fence.
 _PART_MARGIN = 0.8
@@ -89,6 +95,11 @@ class _Run:
     spent: Spending
     # Steps that end at the same time would meet at the job's item.
     storing: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def share(self, at_once: int) -> Decimal | None:
+        """What each of so many steps at a time may cost, whatever the others do; None where there is no budget."""
+        budget = self.claim.max_cost_usd
+        return None if budget is None else (budget - self.spent.known_cost_usd) / at_once
 
 
 class Runner:
@@ -164,8 +175,9 @@ class Runner:
                 self._logger.info("job cancelled")
                 return
             # Each is stored when it ends, and none is given up for another's sake: what is in flight is paid for.
+            share = run.share(len(ready))
             ends = await asyncio.gather(
-                *(self._take(run, step, position, len(ready)) for position, step in ready), return_exceptions=True
+                *(self._take(run, step, position, share) for position, step in ready), return_exceptions=True
             )
             for (_, step), end in zip(ready, ends, strict=True):
                 if isinstance(end, BaseException):
@@ -198,8 +210,8 @@ class Runner:
             tries |= stop.tries
         await self._hand_on(claim, tries, max(stop.delay for stop in stopped), spent)
 
-    async def _take(self, run: _Run, step: Step | Cut | Join, position: int, at_once: int) -> _Stopped | None:
-        """Takes a step and stores it, or tells why it did not come to its end; `at_once` share the budget."""
+    async def _take(self, run: _Run, step: Step | Cut | Join, position: int, share: Decimal | None) -> _Stopped | None:
+        """Takes a step and stores it, or tells why it did not come to its end; `share` is what it may cost."""
         started_at = isoformat(self._clock())
         self._logger.thread_safe_append_keys(step=step.name)
         if isinstance(step, Cut):
@@ -208,7 +220,7 @@ class Runner:
         elif isinstance(step, Join):
             taken, version = _Taken(step.output(run.outputs), "", NOTHING_SPENT), ""
         else:
-            outcome = await self._take_call(run, step, at_once)
+            outcome = await self._take_call(run, step, share)
             if isinstance(outcome, _Stopped):
                 return outcome
             taken, version = outcome, step.prompt_version
@@ -229,12 +241,12 @@ class Runner:
         run.outputs[step.name] = taken.output
         return None
 
-    async def _take_call(self, run: _Run, step: Step, at_once: int) -> _Taken | _Stopped:
+    async def _take_call(self, run: _Run, step: Step, share: Decimal | None) -> _Taken | _Stopped:
         tries = run.claim.tries.get(step.name, 0)
         one_more = {step.name: tries + 1}
         flex = self._flex_left(run.claim)
         try:
-            return await self._ask(run, step, at_once)
+            return await self._ask(run, step, share)
         except _OutOfTime as late:
             # A try that was paid for counts, so that no job buys answers for ever.
             counted = one_more if late.spent.paid else {}
@@ -271,7 +283,7 @@ class Runner:
 
         return cut(text, lambda part: len(part.encode()) <= most)
 
-    async def _ask(self, run: _Run, step: Step, at_once: int) -> _Taken:
+    async def _ask(self, run: _Run, step: Step, share: Decimal | None) -> _Taken:
         """Asks until an answer fits, with a complaint about the last one, at most `MAX_COMPLAINTS` times."""
         given = Given(run.payload, run.outputs)
         request = step.request(given)
@@ -283,7 +295,7 @@ class Runner:
                 raise _OutOfTime(spent)
             tier = Tier.FLEX if self._flex_left(run.claim) else Tier.STANDARD
             asked = replace(_with_complaint(request, complaint), tier=tier)
-            asked = self._affordable(run, asked, at_once, spent)
+            asked = self._affordable(run, asked, share, spent)
             call = Spending(calls=1, retries=int(again))
             again = True
             try:
@@ -301,26 +313,27 @@ class Runner:
             if answer.text is not None:
                 read = _read(step, answer.text)
                 if not isinstance(read, str):
-                    return _Taken(step.read_answer(read, given), answer.model, spent)
+                    output = step.read_answer(read, given)
+                    if len(dump(output).encode()) <= _MAX_OUTPUT_BYTES:
+                        return _Taken(output, answer.model, spent)
+                    read = "what it comes to is too long to be kept: be shorter"
                 complaint = read
             self._logger.warning("answer does not fit", model=answer.model)
         message = f"the model's answers did not fit the step, {1 + MAX_COMPLAINTS} times in a row"
         raise PermanentModelError("unusable_answer", message, spent)
 
-    def _affordable(self, run: _Run, request: ModelRequest, at_once: int, spent: Spending) -> ModelRequest:
-        """The request with no more room for its answer than the job's budget has. Raises PermanentModelError."""
-        budget = run.claim.max_cost_usd
-        if budget is None:
+    def _affordable(self, run: _Run, request: ModelRequest, share: Decimal | None, spent: Spending) -> ModelRequest:
+        """The request with no more room for its answer than the step's share of the budget has.
+
+        Raises PermanentModelError.
+        """
+        if share is None:
             return request
-        if run.spent.unpriced_calls:
-            raise PermanentModelError("budget_unknown", _UNPRICED.format(self._llm.model), spent)
-        left = (budget - run.spent.known_cost_usd) / at_once
-        size = request.size
-        most = self._prices.affordable_output(self._llm.model, size, left)
-        if most is None:
+        most = self._prices.affordable_output(self._llm.model, request.size, share - spent.known_cost_usd)
+        if most is None or run.spent.unpriced_calls:
             raise PermanentModelError("budget_unknown", _UNPRICED.format(self._llm.model), spent)
         if most < MIN_OUTPUT_TOKENS:
-            known = run.spent.known_cost_usd.normalize()
+            known, budget = run.spent.known_cost_usd.normalize(), run.claim.max_cost_usd
             message = f"the next call could cost more than max_cost_usd ({budget:f}) allows: {known:f} is spent"
             raise PermanentModelError("budget_exceeded", message, spent)
         return replace(request, max_output_tokens=most)

@@ -183,11 +183,13 @@ class Table:
         """A write of the whole item, for `transact`."""
         return {"Put": {"TableName": self._name, "Item": to_item(item)}}
 
-    def put_new(self, item: Item) -> Any:
-        """The same, where there is no such item yet."""
+    def put_new(self, item: Item, instead_of: str = "", values: Item | None = None) -> Any:
+        """The same, where there is no such item yet, or one of which the condition `instead_of` holds."""
         write = self.put(item)
-        write["Put"]["ConditionExpression"] = "attribute_not_exists(pk)"
+        write["Put"]["ConditionExpression"] = " OR ".join(filter(None, ("attribute_not_exists(pk)", instead_of)))
         write["Put"]["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
+        if values:
+            write["Put"]["ExpressionAttributeValues"] = to_item(values)
         return write
 
     def delete(self, key: Item, condition: str = "", values: Item | None = None) -> Any:

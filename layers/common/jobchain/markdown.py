@@ -3,11 +3,14 @@
 The grammar: https://github.github.com/gfm/#tables-extension-
 """
 
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
 # The ASCII punctuation that means nothing in a table's cell. No colon: it makes links of addresses.
 _PLAIN = frozenset(" .,;'\"?%=/+-()")
+# What an address may begin with, without a colon: https://github.github.com/gfm/#autolinks-extension-
+_WWW = re.compile(r"(www)\.", re.IGNORECASE)
 # Joiners that scripts and emoji need; the other characters of their kind only hide or turn around what is written.
 _JOINERS = frozenset("\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}")
 
@@ -24,7 +27,7 @@ def _line(cells: Sequence[str]) -> str:
 
 def _escape(text: str) -> str:
     """`text` on one line, with what Markdown or HTML could read as markup as decimal entity codes."""
-    return "".join(map(_character, " ".join(text.split())))
+    return _WWW.sub(r"\1&#46;", "".join(map(_character, " ".join(text.split()))))
 
 
 def _character(c: str) -> str:

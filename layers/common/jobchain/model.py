@@ -127,7 +127,7 @@ class FinishedStep:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job as it is stored, without its input. Times are texts of `isoformat`."""
+    """A job as it is stored, without its input. Times are texts of `isoformat`; `expires_at` is seconds since 1970."""
 
     event_id: str
     tenant: str
@@ -142,6 +142,8 @@ class Job:
     error: JobError | None = None
     max_cost_usd: Decimal | None = None
     tier: Tier = Tier.STANDARD
+    flex_for: timedelta = timedelta(0)
+    expires_at: int = 0
     metadata: Mapping[str, str] = field(default_factory=dict)
     steps: tuple[FinishedStep, ...] = ()
 

@@ -68,6 +68,9 @@ _LEFT_WHEN_FINAL = ("due_shard", "due_at", "lease_until", "not_before", "cancel_
 
 _MOVE_TRIES = 5
 
+# A retried job may wait for its model for half a day at a time.
+_LEFT_FOR_A_RETRY = timedelta(days=3)
+
 MAX_COUNTED = 10_000
 """The most unfinished jobs of a tenant that are counted."""
 
@@ -108,8 +111,13 @@ class JobRepository:
         now = self._clock()
         items = {new.event_id: list(_new_items(new, now, epoch(now + retention))) for new in jobs}
         outcomes: dict[str, Outcome] = {}
+        silent: Unavailable | None = None
         for chunk in _chunks(jobs, items, most=_MAX_WRITES - len(gates)):
-            outcomes |= self._create_chunk(chunk, items, gates, now)
+            # Once the table stores none of a part, nobody shall wait for it part after part.
+            found = {new.event_id: silent for new in chunk} if silent else self._create_chunk(chunk, items, gates, now)
+            errors = [outcome for outcome in found.values() if isinstance(outcome, Unavailable)]
+            silent = errors[0] if len(errors) == len(chunk) else None
+            outcomes |= found
         return [outcomes[new.event_id] for new in jobs]
 
     def _create_chunk(
@@ -127,15 +135,16 @@ class JobRepository:
                 return outcomes
             try:
                 found = self._create_all(wanted, items, gates, now)
+                if found is None:
+                    return outcomes | {new.event_id: _job(items[new.event_id]) for new in wanted}
+                # What keeps one from being stored has kept all: those whose ids are taken, then those without room.
+                taken = {new.event_id: _exists(meta) for new, meta in zip(wanted, found, strict=False) if meta}
+                outcomes |= taken
+                if not taken:
+                    tenant, stood = wanted[0].tenant, found[len(wanted) :]
+                    rooms = [self._room(tenant, *gate) for gate in zip(gates, stood, strict=False)]
             except Unavailable as error:
                 return outcomes | self._stored_or(error, wanted)
-            if found is None:
-                return outcomes | {new.event_id: _job(items[new.event_id]) for new in wanted}
-            # What keeps one from being stored has kept all: those whose ids are taken, then those without room.
-            taken = {new.event_id: _exists(meta) for new, meta in zip(wanted, found, strict=False) if meta}
-            outcomes |= taken
-            if not taken:
-                rooms = [self._room(wanted[0].tenant, *gate) for gate in zip(gates, found[len(wanted) :], strict=False)]
             wanted = [new for new in wanted if new.event_id not in taken]
         # Others were always faster to take what room there was.
         refusal = gates[-1].refusal() if gates else Unavailable("too much at once: try again")
@@ -287,8 +296,11 @@ class JobRepository:
                 raise JobIsFinal(f"job {event_id} is completed: there is nothing to retry")
             if not job.status.final:
                 raise JobIsNotFinal(f"job {event_id} is {job.status}: it is being run already")
+            if job.expires_at < epoch(now + _LEFT_FOR_A_RETRY):
+                raise JobIsFinal(f"job {event_id} is about to be erased: create it anew")
+            flex = {"flex_until": epoch(now + job.flex_for)} if job.tier is Tier.FLEX else {}
             values, removed = {":was": job.status}, ("error", "finished_at")
-            update = self._table.update(_key(event_id, "META"), "#status = :was", values, pending, removed)
+            update = self._table.update(_key(event_id, "META"), "#status = :was", values, pending | flex, removed)
             found = self._table.transact(lambda: [{"Update": update}, *(gate.write(self._table, 1) for gate in gates)])
             for gate, item in zip(gates, (found or [])[1:], strict=False):
                 if not self._room(tenant, gate, item):
@@ -414,7 +426,9 @@ class JobRepository:
         }
         progress = {"updated_at": step.finished_at, "stalls": 0}
         fence = self._fenced(claim, progress, spent=step.spending)
-        writes = [{"Update": fence}, self._table.put_new(item)]
+        # What TTL has left of an older job of the same id makes way.
+        put = self._table.put_new(item, "expires_at <> :mine", {":mine": claim.expires_at})
+        writes = [{"Update": fence}, put]
         booking = Booking(spent=step.spending)
         now = self._clock()
         found = self._table.transact(lambda: [*writes, *booking.write(self._table, claim.tenant, now)])
@@ -595,7 +609,7 @@ def _new_items(new: NewJob, now: datetime, expires_at: int) -> Iterator[Item]:
         "due_at": epoch(now + DISPATCH_GRACE),
         "expires_at": expires_at,
         **({"max_cost_usd": new.max_cost_usd} if new.max_cost_usd is not None else {}),
-        **({"tier": new.tier, "flex_until": epoch(now + new.flex_for)} if new.tier is Tier.FLEX else {}),
+        **_flex(new, now),
     }
     yield {**_key(new.event_id, "INPUT"), "payload": dump(new.payload), "expires_at": expires_at}
     if new.metadata:
@@ -604,6 +618,13 @@ def _new_items(new: NewJob, now: datetime, expires_at: int) -> Iterator[Item]:
 
 def _key(event_id: str, sk: str) -> Item:
     return key(f"JOB#{event_id}", sk)
+
+
+def _flex(new: NewJob, now: datetime) -> Item:
+    if new.tier is not Tier.FLEX:
+        return {}
+    seconds = int(new.flex_for.total_seconds())
+    return {"tier": new.tier, "flex_seconds": seconds, "flex_until": epoch(now + new.flex_for)}
 
 
 def _tier(item: Item) -> Tier:
@@ -663,6 +684,8 @@ def _job(items: list[Item]) -> Job:
         error=JobError(**meta["error"]) if "error" in meta else None,
         max_cost_usd=meta.get("max_cost_usd"),
         tier=_tier(meta),
+        flex_for=timedelta(seconds=int(meta.get("flex_seconds", 0))),
+        expires_at=int(meta["expires_at"]),
         metadata=next((item["metadata"] for item in others if item["sk"] == "METADATA"), {}),
         steps=tuple(_step(item) for item in others if item["sk"].startswith("STEP#")),
     )
