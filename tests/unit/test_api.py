@@ -524,6 +524,25 @@ def test_a_job_that_was_stored_unseen_is_accepted(
     assert messages.waiting() == [{"event_id": answer.body["event_id"]}]
 
 
+def test_a_job_that_another_request_has_stored_is_a_replay_where_the_answer_is_lost(
+    api: Api, repository: JobRepository, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    headers = {"Idempotency-Key": "key"}
+    first = api("POST", "/jobs", {"input_text": TEXT}, headers)
+    clock.advance(timedelta(milliseconds=1))
+
+    def unanswered(_writes: object) -> None:
+        raise Unavailable("the table does not answer")
+
+    monkeypatch.setattr(repository._table, "transact", unanswered)
+
+    second = api("POST", "/jobs", {"input_text": TEXT}, headers)
+    other = api("POST", "/jobs", {"input_text": "another text"}, headers)
+
+    assert (second.status, second.body["event_id"]) == (200, first.body["event_id"])
+    assert (other.status, other.body["type"]) == (422, "urn:jobchain:problem:idempotency-conflict")
+
+
 def test_what_ttl_left_of_an_older_job_is_not_the_new_ones(
     api: Api, repository: JobRepository, clock: FakeClock, dynamodb: "DynamoDBClient"
 ) -> None:

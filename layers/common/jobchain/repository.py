@@ -144,7 +144,7 @@ class JobRepository:
                     tenant, stood = wanted[0].tenant, found[len(wanted) :]
                     rooms = [self._room(tenant, *gate) for gate in zip(gates, stood, strict=False)]
             except Unavailable as error:
-                return outcomes | self._stored_or(error, wanted)
+                return outcomes | self._stored_or(error, wanted, now)
             wanted = [new for new in wanted if new.event_id not in taken]
         # Others were always faster to take what room there was.
         refusal = gates[-1].refusal() if gates else Unavailable("too much at once: try again")
@@ -174,14 +174,18 @@ class JobRepository:
             self._table.change(gate.key, "#token = :seen", {":seen": found["token"]}, {"taken": used})
         return max(0, gate.most - used)
 
-    def _stored_or(self, error: Unavailable, wanted: Sequence[NewJob]) -> dict[str, Outcome]:
-        """For each job itself, where it is stored all the same, as only the answer was lost; else the error."""
+    def _stored_or(self, error: Unavailable, wanted: Sequence[NewJob], now: datetime) -> dict[str, Outcome]:
+        """For each job itself, where it is stored all the same, as only the answer was lost; else the error.
+
+        One that is stored since another moment is another request's.
+        """
         outcomes: dict[str, Outcome] = {new.event_id: error for new in wanted}
         with suppress(Unavailable):
             stored = self.find_many(list(outcomes))
             for new in wanted:
-                if new.event_id in stored and stored[new.event_id].fingerprint == new.fingerprint:
-                    outcomes[new.event_id] = stored[new.event_id].job
+                if exists := stored.get(new.event_id):
+                    ours = exists.fingerprint == new.fingerprint and exists.job.created_at == isoformat(now)
+                    outcomes[new.event_id] = exists.job if ours else exists
         return outcomes
 
     def find_many(self, event_ids: Sequence[str]) -> dict[str, JobExists]:
