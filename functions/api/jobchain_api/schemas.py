@@ -3,11 +3,21 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import date
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    WithJsonSchema,
+    model_validator,
+)
 
 from jobchain.chains import CHAINS, DEFAULT_CHAIN
 from jobchain.chains.chain import CUT_SUFFIX, Chain, Text
@@ -24,12 +34,23 @@ MetadataValue = Annotated[str, StringConstraints(max_length=512)]
 MAX_FLEX_SECONDS = 12 * 3600
 
 
+def _amount(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("must be a number of US dollars, such as 0.01")  # pydantic wants this one
+    return value
+
+
 def _in_millionths(amount: Decimal) -> Decimal:
-    # However many zeros it was written with: the table takes 38 digits.
-    return amount.quantize(Decimal("0.000001")).normalize()
+    return amount.quantize(Decimal("0.000001"), ROUND_DOWN).normalize()
 
 
-Dollars = Annotated[Decimal, Field(gt=0, le=10_000, decimal_places=6), AfterValidator(_in_millionths)]
+Dollars = Annotated[
+    Decimal,
+    Field(ge=Decimal("0.000001"), le=10_000),
+    BeforeValidator(_amount),
+    AfterValidator(_in_millionths),
+    WithJsonSchema({"type": "number", "minimum": 0.000001, "maximum": 10_000}),
+]
 
 # The texts that `Text` takes: something other than white space, and no NUL.
 _TEXT_PATTERN = r"^[^\u0000]*[^\s\u0000][^\u0000]*$"
