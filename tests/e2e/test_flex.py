@@ -1,11 +1,13 @@
 """A job of the tier flex, on the whole stack."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import httpx2
 
 from local.stack import LocalStack
+from tests.e2e.conftest import poll
 
 
 def test_a_flex_job_runs_in_the_worker_of_its_own_queue(
@@ -16,5 +18,16 @@ def test_a_flex_job_runs_in_the_worker_of_its_own_queue(
     job = finished(http.post("/jobs", json=body).raise_for_status().json()["event_id"])
 
     assert (job["status"], job["tier"]) == ("completed", "flex")
-    groups = stack.client("logs").describe_log_groups(logGroupNamePrefix="/aws/lambda/")["logGroups"]
-    assert any("FlexWorker" in group["logGroupName"] for group in groups)
+    assert poll(lambda: workers_of(stack, job["event_id"])) == {"FlexWorkerFunction"}
+
+
+def workers_of(stack: LocalStack, event_id: str) -> set[str]:
+    """The worker functions whose logs tell of the job."""
+    logs = stack.client("logs")
+    found = set()
+    for group in logs.describe_log_groups(logGroupNamePrefix="/aws/lambda/")["logGroups"]:
+        function = re.search(r"-((?:Flex)?WorkerFunction)-", group["logGroupName"])
+        events = logs.filter_log_events(logGroupName=group["logGroupName"])["events"] if function else []
+        if function and any(event_id in event["message"] for event in events):
+            found.add(function[1])
+    return found

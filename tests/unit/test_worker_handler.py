@@ -195,6 +195,7 @@ class TestTheLookAtTheModel:
         ("jobchain_api", "openai"),
         ("jobchain_api", "jobchain_worker"),
         ("jobchain_api", "moto"),
+        ("jobchain_api", "aws_lambda_powertools.event_handler.openapi.models"),
         ("jobchain_web", "boto3"),
         ("jobchain_web", "pydantic"),
         ("jobchain_worker", "jobchain_api"),

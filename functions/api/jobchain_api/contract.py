@@ -9,7 +9,6 @@ from http import HTTPStatus
 from typing import Any
 
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver
-from aws_lambda_powertools.event_handler.openapi.models import HTTPBearer, Server
 
 from jobchain.errors import (
     BodyTooLarge,
@@ -383,6 +382,9 @@ GET_CONTRACT: dict[str, Any] = {
 
 def document(app: APIGatewayRestResolver, open_paths: Collection[str]) -> str:
     """The OpenAPI document of the app's routes, as JSON text; those of `open_paths` need no key."""
+    # The models of a whole OpenAPI document take long to build, and no other request needs them.
+    from aws_lambda_powertools.event_handler.openapi.models import HTTPBearer, Server  # noqa: PLC0415
+
     schema = app.get_openapi_schema(
         title="Jobchain",
         version=VERSION,

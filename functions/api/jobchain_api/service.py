@@ -92,6 +92,7 @@ class JobService:
         Once it is stored it is accepted: where the send fails the job falls due at once, and is sent later.
         Raises InvalidRequest, BodyTooLarge, IdempotencyConflict, LimitReached, Unavailable.
         """
+        _check_key("Idempotency-Key", idempotency_key)
         new = _new_job(caller.tenant, request, _event_id(caller.tenant, idempotency_key))
         (outcome,) = self._submit(caller, [new])
         if isinstance(outcome, JobchainError):
@@ -143,8 +144,7 @@ class JobService:
         now = self._clock()
         outcomes: list[Outcome]
         try:
-            if caller.limits.of_the_day:
-                caller.limits.check_day(self._repository.today(caller.tenant), now)
+            self._check_day(caller, now)
             gates = caller.limits.gates(caller.tenant, now)
             outcomes = self._repository.create_many(jobs, self._retention, gates)
         except LimitReached as refusal:
@@ -154,6 +154,11 @@ class JobService:
         keyed = [new.event_id for new in compress(jobs, refused) if UUID(new.event_id).version == _KEYED_VERSION]
         stored = self._repository.find_many(keyed) if keyed else {}
         return [stored.get(new.event_id, outcome) for new, outcome in zip(jobs, outcomes, strict=True)]
+
+    def _check_day(self, caller: Caller, now: datetime) -> None:
+        """Raises LimitReached where the caller's budget of the day is used up; reads nothing where there is none."""
+        if caller.limits.of_the_day:
+            caller.limits.check_day(self._repository.today(caller.tenant), now)
 
     def _may_be_unsent(self, job: Job) -> bool:
         """Whether no worker has taken the job, though its first message is no longer on its way."""
@@ -213,8 +218,7 @@ class JobService:
         """
         now = self._clock()
         _checked(event_id)
-        if caller.limits.of_the_day:
-            caller.limits.check_day(self._repository.today(caller.tenant), now)
+        self._check_day(caller, now)
         job = self._repository.retry(caller.tenant, event_id, caller.limits.gates(caller.tenant, now))
         self._dispatch([job])
         return job
@@ -276,7 +280,6 @@ def _event_id(tenant: str, idempotency_key: str | None, *place: str) -> str:
     """A random id, or the one that stands for the key, and for its place in a batch where it has one."""
     if idempotency_key is None:
         return str(uuid4())
-    _check_key("Idempotency-Key", idempotency_key)
     return str(uuid5(_KEY_NAMESPACE, "\0".join((tenant, idempotency_key, *place))))
 
 

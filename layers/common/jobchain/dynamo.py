@@ -98,12 +98,14 @@ class Table:
         """The items of up to 100 keys that exist, in any order, as they stand now."""
         found: list[Item] = []
         wanted: Any = {self._name: {"Keys": [to_item(key) for key in keys], "ConsistentRead": True}}
-        while wanted:
+        for pause in _CONFLICT_PAUSES_SECONDS:
             with _answering():
                 answer = self._client.batch_get_item(RequestItems=wanted)
             found += [from_item(item) for item in answer["Responses"].get(self._name, [])]
-            wanted = answer.get("UnprocessedKeys")
-        return found
+            if not (wanted := answer.get("UnprocessedKeys")):
+                return found
+            time.sleep(pause)
+        raise Unavailable("the table gives a part of what was asked for")
 
     # --- writing ---------------------------------------------------------------------------------
 
