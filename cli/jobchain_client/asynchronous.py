@@ -1,0 +1,188 @@
+"""The client for asyncio: the same methods as the other one's, with the same logic, that of `flows`."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx2
+
+from jobchain_client.errors import JobchainError, completed
+from jobchain_client.flows import (
+    Answer,
+    Ask,
+    Emit,
+    Flow,
+    Flows,
+    Outcome,
+    Pause,
+    Stream,
+    checked_key,
+    checked_url,
+    is_loopback,
+    last,
+)
+from jobchain_client.model import Chain, Created, Job, Stats, Submission, new_key
+from jobchain_client.transport import LIMITS, no_answer, pool_timeout
+
+T = TypeVar("T")
+
+
+class AsyncJobchain:
+    """`Jobchain` for asyncio: the same methods with the same promises, to be awaited, or iterated with `async for`.
+
+    Any number of tasks may share one; they take turns at 10 connections.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        api_key: str | None = None,
+        *,
+        timeout: float = 30.0,
+        retry_seconds: float = 30.0,
+        transport: httpx2.AsyncBaseTransport | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """As `Jobchain`. Raises BadArgument for a URL or a key that can't be one."""
+        self._flows = Flows(checked_key(api_key), timeout, retry_seconds, clock)
+        self._url = checked_url(url)
+        self._http = httpx2.AsyncClient(transport=transport, trust_env=not is_loopback(url), limits=LIMITS)
+        self._sleep = sleep
+
+    async def submit(
+        self,
+        content: str | Mapping[str, Any],
+        chain: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        idempotency_key: str | None = None,
+        **options: Any,
+    ) -> "AsyncJobHandle":
+        key = new_key() if idempotency_key is None else idempotency_key
+        return self._handle(await self._run(self._flows.submit(Submission(content, chain, metadata, key, options))))
+
+    async def submit_many(self, submissions: Iterable[Submission | str]) -> "Sequence[AsyncJobHandle | JobchainError]":
+        outcomes = await self._run(self._flows.submit_many(submissions))
+        return [self._handle(outcome) if isinstance(outcome, Created) else outcome for outcome in outcomes]
+
+    def job(self, event_id: str) -> "AsyncJobHandle":
+        return AsyncJobHandle(event_id, self)
+
+    async def get(self, event_id: str, known: Job | None = None) -> Job:
+        return await self._run(self._flows.get(event_id, known))
+
+    def watch(self, event_id: str, timeout: float | None = None, *, poll: float | None = None) -> AsyncIterator[Job]:
+        return self._stream(self._flows.watch(event_id, timeout, poll))
+
+    async def wait(self, event_id: str, timeout: float | None = None, *, poll: float | None = None) -> Job:  # noqa: ASYNC109  # it raises WaitTimeout
+        return await self._run(last(self._flows.watch(event_id, timeout, poll)))
+
+    async def cancel(self, event_id: str) -> Job:
+        return await self._run(self._flows.cancel(event_id))
+
+    async def retry(self, event_id: str) -> Job:
+        return await self._run(self._flows.retry(event_id))
+
+    async def delete(self, event_id: str) -> None:
+        await self._run(self._flows.delete(event_id))
+
+    async def chains(self) -> Sequence[Chain]:
+        return await self._run(self._flows.chains())
+
+    async def stats(self) -> Stats:
+        return await self._run(self._flows.stats())
+
+    async def health(self) -> Mapping[str, Any]:
+        return await self._run(self._flows.health())
+
+    def list(self, status: str | None = None, chain: str | None = None, limit: int | None = None) -> AsyncIterator[Job]:
+        return self._stream(self._flows.jobs(status, chain, limit))
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def _handle(self, created: Created) -> "AsyncJobHandle":
+        return AsyncJobHandle(created.event_id, self, created.created_at, created.replayed)
+
+    async def _run(self, flow: Flow[T]) -> T:
+        outcome: Outcome = None
+        while True:
+            try:
+                effect = flow.send(outcome)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            outcome = await self._perform(effect)
+
+    async def _stream(self, stream: Stream[T]) -> AsyncIterator[T]:
+        outcome: Outcome = None
+        while True:
+            try:
+                effect = stream.send(outcome)
+            except StopIteration:
+                return
+            outcome = None
+            if isinstance(effect, Emit):
+                yield effect.value
+            else:
+                outcome = await self._perform(effect)
+
+    async def _perform(self, effect: Ask | Pause) -> Outcome:
+        if isinstance(effect, Pause):
+            await self._sleep(effect.seconds)
+            return None
+        try:
+            response = await self._http.request(
+                effect.method,
+                self._url + effect.path,
+                params=dict(effect.query) or None,
+                headers=dict(effect.headers),
+                content=effect.content,
+                timeout=pool_timeout(effect.timeout),
+            )
+        except httpx2.RequestError as error:
+            return no_answer(error, self._url)
+        return Answer(response.status_code, response.headers, response.content)
+
+
+@dataclass(frozen=True, slots=True)
+class AsyncJobHandle:
+    """`JobHandle` for asyncio."""
+
+    event_id: str
+    client: AsyncJobchain = field(repr=False, compare=False)
+    created_at: datetime | None = None
+    replayed: bool | None = None
+
+    async def get(self, known: Job | None = None) -> Job:
+        return await self.client.get(self.event_id, known)
+
+    def watch(self, timeout: float | None = None, *, poll: float | None = None) -> AsyncIterator[Job]:
+        return self.client.watch(self.event_id, timeout, poll=poll)
+
+    async def wait(self, timeout: float | None = None, *, poll: float | None = None) -> Job:  # noqa: ASYNC109  # as above
+        return await self.client.wait(self.event_id, timeout, poll=poll)
+
+    async def result(self, timeout: float | None = None) -> Mapping[str, Any]:  # noqa: ASYNC109  # as above
+        return completed(await self.wait(timeout)).result
+
+    async def cancel(self) -> Job:
+        return await self.client.cancel(self.event_id)
+
+    async def retry(self) -> Job:
+        return await self.client.retry(self.event_id)
+
+    async def delete(self) -> None:
+        await self.client.delete(self.event_id)

@@ -1,0 +1,424 @@
+"""What the clients do, without doing it: generators that yield what is to be sent and waited for.
+
+A client sends each `Ask`, sleeps each `Pause`, hands each `Emit` to its caller, and sends the outcome back in. So
+the logic stands here once, for both kinds of client, and a test needs neither a network nor time.
+"""
+
+import json
+import random
+from collections.abc import Callable, Generator, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeAlias, TypeVar
+from urllib.parse import quote, urlsplit
+
+from jobchain_client.errors import (
+    Conflict,
+    JobchainError,
+    NotFound,
+    Problem,
+    WaitTimeout,
+    bad_answer,
+    error_of,
+    unreachable,
+)
+from jobchain_client.model import BadArgument, Chain, Created, Job, Stats, Submission
+
+MAX_BATCH = 100
+"""The most jobs of one request: docs/api.md."""
+
+MAX_BATCH_BYTES = 5_000_000
+"""The longest body: docs/api.md."""
+
+MAX_PAGE = 100
+"""The most jobs of one page of a list: docs/api.md."""
+
+_RETRIED = frozenset({429, 502, 503, 504})
+# After these nobody knows whether the request was carried out.
+_UNCERTAIN = frozenset({502, 503, 504})
+_FIRST_PAUSE, _LAST_PAUSE = 0.5, 8.0  # seconds between tries, doubled each time
+_FIRST_POLL, _LAST_POLL = 0.5, 10.0  # seconds between looks at a job that does not change
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Send this request. Its outcome is an Answer or a NoAnswer."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    content: bytes | None
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the server said; `headers` are found in any case."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class NoAnswer:
+    """Why there was none, and whether the request may have reached the server."""
+
+    why: str
+    sent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Sleep for so many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Emit(Generic[T]):
+    """Hand this to the caller."""
+
+    value: T
+
+
+Outcome: TypeAlias = Answer | NoAnswer | None
+Flow: TypeAlias = Generator[Ask | Pause, Outcome, T]
+Stream: TypeAlias = Generator[Ask | Pause | Emit[T], Outcome, None]
+
+
+def checked_url(url: str) -> str:
+    """The URL that the API's paths are put behind. Raises BadArgument."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise BadArgument(f"{url!r} is not the URL of an API: use one such as https://example.com/v1")
+    return url.rstrip("/")
+
+
+def checked_key(api_key: str | None) -> str | None:
+    """The key, if a header can bear it. Raises BadArgument, which does not repeat it."""
+    if api_key is not None and not (api_key and all("!" <= c <= "~" for c in api_key)):
+        raise BadArgument("the API key is empty, or has characters that no key has")
+    return api_key
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a URL is this machine's, where no proxy belongs in between."""
+    return (urlsplit(url).hostname or "") in ("127.0.0.1", "::1", "localhost")
+
+
+def last(stream: Stream[T]) -> Flow[T]:
+    """The last of what a stream emits; it must emit something."""
+    values: list[T] = []
+    outcome: Outcome = None
+    while True:
+        try:
+            effect = stream.send(outcome)
+        except StopIteration:
+            return values[-1]
+        if isinstance(effect, Emit):
+            values[:] = [effect.value]
+            outcome = None
+        else:
+            outcome = yield effect
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    answer: Answer
+    # Whether an earlier try may have been carried out.
+    repeated: bool
+
+
+@dataclass(slots=True)
+class Flows:
+    """The flows of one API. `timeout` is for one request, `retry_seconds` for all tries of it together."""
+
+    api_key: str | None
+    timeout: float
+    retry_seconds: float
+    clock: Callable[[], float]
+    _chains: dict[str, Chain] = field(default_factory=dict)
+
+    # --- jobs --------------------------------------------------------------------------------------------------------
+
+    def submit(self, submission: Submission) -> Flow[Created]:
+        body = yield from self._body(submission)
+        reply = yield from self._ask(
+            "POST", "/jobs", body=body, headers={"Idempotency-Key": submission.idempotency_key}
+        )
+        replayed = reply.answer.headers.get("Idempotent-Replayed") == "true"
+        return _read(reply.answer, lambda raw: Created.of(raw, replayed=replayed))
+
+    def submit_many(self, submissions: Iterable[Submission | str]) -> Flow[list[Created | JobchainError]]:
+        entries: list[bytes] = []
+        for entry in submissions:
+            submission = Submission(entry) if isinstance(entry, str) else entry
+            body = yield from self._body(submission)
+            entries.append(_json({**body, "idempotency_key": submission.idempotency_key}))
+        outcomes: list[Created | JobchainError] = []
+        for batch in _batches(entries):
+            try:
+                outcomes += yield from self._submit_batch(batch)
+            except JobchainError as error:
+                if not outcomes:
+                    raise
+                # What came before is accepted: the caller must learn its ids.
+                return outcomes + [error] * (len(entries) - len(outcomes))
+        return outcomes
+
+    def _submit_batch(self, entries: list[bytes]) -> Flow[list[Created | JobchainError]]:
+        content = b'{"jobs":[' + b",".join(entries) + b"]}"
+        reply = yield from self._ask("POST", "/jobs/batch", content=content)
+        outcomes = _read(reply.answer, lambda raw: [_outcome(result) for result in raw["results"]])
+        if len(outcomes) != len(entries):
+            raise bad_answer(200, f"{len(entries)} jobs were sent, {len(outcomes)} answered", _request_id(reply.answer))
+        return outcomes
+
+    def _body(self, submission: Submission) -> Flow[dict[str, Any]]:
+        content = submission.content
+        body: dict[str, Any] = {}
+        if submission.chain is None:
+            body["input_text"] = content
+        else:
+            if isinstance(content, str):
+                content = {(yield from self._only_text(submission.chain)): content}
+            body |= {"job_name": submission.chain, "payload": content}
+        if submission.metadata:
+            body["metadata"] = submission.metadata
+        return body | {name: value for name, value in submission.options.items() if value is not None}
+
+    def _only_text(self, name: str) -> Flow[str]:
+        if name not in self._chains:
+            for chain in (yield from self.chains()):
+                self._chains[chain.name] = chain
+        if name not in self._chains:
+            raise BadArgument(f"there is no chain {name!r}: there are {', '.join(sorted(self._chains))}")
+        texts = self._chains[name].texts
+        if len(texts) != 1:
+            raise BadArgument(f"the chain {name!r} takes no single text: give a payload with {', '.join(texts)}")
+        return texts[0]
+
+    def get(self, event_id: str, known: Job | None) -> Flow[Job]:
+        job, _ = yield from self._look(event_id, known, until=None)
+        return job
+
+    def _look(self, event_id: str, known: Job | None, until: float | None) -> Flow[tuple[Job, float | None]]:
+        """The job, which is `known` itself if it has not changed, and in how many seconds to look again."""
+        headers = {"If-None-Match": known.etag} if known and known.etag else {}
+        answer = (yield from self._ask("GET", _path(event_id), headers=headers, until=until)).answer
+        if answer.status == 304 and known:
+            return known, _retry_after(answer)
+        return _read(answer, lambda raw: Job.of(raw, answer.headers.get("ETag"))), _retry_after(answer)
+
+    def watch(self, event_id: str, timeout: float | None, poll: float | None) -> Stream[Job]:
+        deadline = None if timeout is None else self.clock() + timeout
+        known: Job | None = None
+        own = _FIRST_POLL
+        while True:
+            job, asked = yield from self._look(event_id, known, until=deadline)
+            if job is not known:
+                own = _FIRST_POLL
+                yield Emit(job)
+            if job.final:
+                return
+            pause = max(own, asked or 0.0) if poll is None else poll
+            if deadline is not None:
+                left = deadline - self.clock()
+                if left <= 0:
+                    raise WaitTimeout(job, timeout or 0.0)
+                pause = min(pause, left)
+            yield Pause(pause)
+            known, own = job, min(own * 1.5, _LAST_POLL)
+
+    def jobs(self, status: str | None, chain: str | None, limit: int | None) -> Stream[Job]:
+        left = limit
+        query = {"status": status or "", "job_name": chain or "", "cursor": ""}
+        while left is None or left > 0:
+            query["limit"] = str(MAX_PAGE if left is None else min(left, MAX_PAGE))
+            reply = yield from self._ask("GET", "/jobs", query={name: value for name, value in query.items() if value})
+            jobs, cursor = _read(
+                reply.answer, lambda raw: ([Job.of(job) for job in raw["jobs"]], raw.get("next_cursor"))
+            )
+            for job in jobs[:left]:
+                yield Emit(job)
+            if not cursor:
+                return
+            query["cursor"] = cursor
+            left = None if left is None else left - len(jobs)
+
+    # --- moves: a try whose answer was lost may have moved the job, and then the next one is refused ------------------
+
+    def cancel(self, event_id: str) -> Flow[Job]:
+        return (yield from self._move(event_id, "cancel", lambda job: job.status == "cancelled"))
+
+    def retry(self, event_id: str) -> Flow[Job]:
+        return (yield from self._move(event_id, "retry", lambda job: not job.final))
+
+    def _move(self, event_id: str, verb: str, has_moved: Callable[[Job], bool]) -> Flow[Job]:
+        reply = yield from self._try("POST", f"{_path(event_id)}/{verb}")
+        error = _error_in(reply.answer)
+        if reply.repeated and isinstance(error, Conflict):
+            job = yield from self.get(event_id, None)
+            if has_moved(job):
+                return job
+        if error:
+            raise error
+        return _read(reply.answer, Job.of)
+
+    def delete(self, event_id: str) -> Flow[None]:
+        reply = yield from self._try("DELETE", _path(event_id))
+        error = _error_in(reply.answer)
+        if error and not (reply.repeated and isinstance(error, NotFound)):
+            raise error
+
+    # --- the system --------------------------------------------------------------------------------------------------
+
+    def chains(self) -> Flow[list[Chain]]:
+        reply = yield from self._ask("GET", "/chains")
+        return _read(reply.answer, lambda raw: [Chain.of(chain) for chain in raw["chains"]])
+
+    def stats(self) -> Flow[Stats]:
+        reply = yield from self._ask("GET", "/stats")
+        return _read(reply.answer, Stats.of)
+
+    def health(self) -> Flow[dict[str, Any]]:
+        # Not tried again: how it is now is the question.
+        reply = yield from self._ask("GET", "/health", once=True)
+        return _read(reply.answer, dict)
+
+    # --- requests ----------------------------------------------------------------------------------------------------
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+        content: bytes | None = None,
+        until: float | None = None,
+        once: bool = False,
+    ) -> Flow[_Reply]:
+        """A good answer. Raises JobchainError."""
+        if body is not None:
+            content = _json(body)
+        reply = yield from self._try(method, path, query, headers, content, until, once=once)
+        if error := _error_in(reply.answer):
+            raise error
+        return reply
+
+    def _try(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+        until: float | None = None,
+        *,
+        once: bool = False,
+    ) -> Flow[_Reply]:
+        """The answer, good or not, once it is none that another try may mend. Raises JobchainError if time is up."""
+        sent = {**self._headers(content), **(headers or {})}
+        deadline = self.clock() + (0.0 if once else self.retry_seconds)
+        if until is not None:
+            deadline = min(deadline, until)
+        repeated, own = False, _FIRST_PAUSE
+        while True:
+            outcome = yield Ask(method, path, query or {}, sent, content, self._time_for_one(until))
+            assert outcome is not None
+            if isinstance(outcome, Answer) and outcome.status not in _RETRIED:
+                return _Reply(outcome, repeated)
+            repeated = repeated or (outcome.sent if isinstance(outcome, NoAnswer) else outcome.status in _UNCERTAIN)
+            asked = None if isinstance(outcome, NoAnswer) else _retry_after(outcome)
+            # Spread, so that many clients do not come back together.
+            pause = max(asked or 0.0, own * random.uniform(0.5, 1))  # noqa: S311
+            if self.clock() + pause > deadline:
+                raise unreachable(outcome.why) if isinstance(outcome, NoAnswer) else _error_of(outcome)
+            yield Pause(pause)
+            own = min(own * 2, _LAST_PAUSE)
+
+    def _time_for_one(self, until: float | None) -> float:
+        if until is None:
+            return self.timeout
+        return min(self.timeout, max(until - self.clock(), 1.0))
+
+    def _headers(self, content: bytes | None) -> dict[str, str]:
+        headers = {"Accept": "application/json"}
+        if self.api_key:
+            headers["Authorization"] = f"Bearer {self.api_key}"
+        if content is not None:
+            headers["Content-Type"] = "application/json"
+        return headers
+
+
+def _path(event_id: str) -> str:
+    if not event_id.strip("."):
+        raise BadArgument(f"{event_id!r} is not the id of a job")
+    return f"/jobs/{quote(event_id, safe='')}"
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, default=dict).encode()
+    except (TypeError, ValueError) as error:
+        raise BadArgument(f"this can't be sent as JSON: {error}") from error
+
+
+def _batches(entries: list[bytes]) -> Iterable[list[bytes]]:
+    batch: list[bytes] = []
+    size = 0
+    for entry in entries:
+        if batch and (len(batch) == MAX_BATCH or size + len(entry) > MAX_BATCH_BYTES - MAX_BATCH):
+            yield batch
+            batch, size = [], 0
+        batch.append(entry)
+        size += len(entry)
+    if batch:
+        yield batch
+
+
+def _outcome(raw: Mapping[str, Any]) -> Created | JobchainError:
+    if "event_id" in raw:
+        return Created.of(raw, replayed=bool(raw.get("replayed")))
+    return error_of(Problem.of(raw, int(raw["status"])))
+
+
+def _error_in(answer: Answer) -> JobchainError | None:
+    if 200 <= answer.status < 300 or answer.status == 304:
+        return None
+    if answer.status < 400:
+        where = answer.headers.get("Location", "")
+        return bad_answer(answer.status, f"the server sends us on to {where!r}: use that URL", _request_id(answer))
+    return _error_of(answer)
+
+
+def _error_of(answer: Answer) -> JobchainError:
+    try:
+        raw = json.loads(answer.content)
+    except ValueError:
+        raw = None
+    problem = Problem.of(raw if isinstance(raw, dict) else {}, answer.status, _request_id(answer))
+    return error_of(problem, _retry_after(answer))
+
+
+def _read(answer: Answer, read: Callable[[Any], T]) -> T:
+    try:
+        return read(json.loads(answer.content))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise bad_answer(
+            answer.status, "the answer is not one of this API: is the URL right?", _request_id(answer)
+        ) from error
+
+
+def _request_id(answer: Answer) -> str | None:
+    return answer.headers.get("x-amzn-RequestId")
+
+
+def _retry_after(answer: Answer) -> float | None:
+    text = answer.headers.get("Retry-After", "")
+    return float(text) if text.isascii() and text.isdigit() and len(text) < 10 else None

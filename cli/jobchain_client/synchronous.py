@@ -1,0 +1,235 @@
+"""The client that waits."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx2
+
+from jobchain_client.errors import JobchainError, completed
+from jobchain_client.flows import (
+    Answer,
+    Ask,
+    Emit,
+    Flow,
+    Flows,
+    Outcome,
+    Pause,
+    Stream,
+    checked_key,
+    checked_url,
+    is_loopback,
+    last,
+)
+from jobchain_client.model import Chain, Created, Job, Stats, Submission, new_key
+from jobchain_client.transport import LIMITS, no_answer, pool_timeout
+
+T = TypeVar("T")
+
+
+class Jobchain:
+    """Talks to one API. Threads may share it.
+
+    A request that got no answer, or a 429, 502, 503 or 504, is tried again, after the seconds that the API asks for,
+    for `retry_seconds` in all; then it is the error that it is. A request for a job bears an idempotency key, so that
+    this can't make two. Every method may raise JobchainError, and BadArgument for an argument that can't be sent.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        api_key: str | None = None,
+        *,
+        timeout: float = 30.0,
+        retry_seconds: float = 30.0,
+        transport: httpx2.BaseTransport | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """`url` is what the API's paths are put behind, `timeout` the seconds for one request.
+
+        A test may stand in for the network with `transport`, and for time with `clock` and `sleep`.
+        Raises BadArgument for a URL or a key that can't be one.
+        """
+        self._flows = Flows(checked_key(api_key), timeout, retry_seconds, clock)
+        self._url = checked_url(url)
+        self._http = httpx2.Client(transport=transport, trust_env=not is_loopback(url), limits=LIMITS)
+        self._sleep = sleep
+
+    def submit(
+        self,
+        content: str | Mapping[str, Any],
+        chain: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        idempotency_key: str | None = None,
+        **options: Any,
+    ) -> "JobHandle":
+        """Make a job of a text, or of a chain's payload; see `Submission`.
+
+        Give your own `idempotency_key` if the request may be repeated by another process: the same key is the same job.
+        `options` are further fields of the request, such as `max_cost_usd` (US dollars) or `tier`.
+        """
+        key = new_key() if idempotency_key is None else idempotency_key
+        return self._handle(self._run(self._flows.submit(Submission(content, chain, metadata, key, options))))
+
+    def submit_many(self, submissions: Iterable[Submission | str]) -> "Sequence[JobHandle | JobchainError]":
+        """Make many jobs, up to 100 with each request. Gives a handle or the error of each, in order.
+
+        An entry that is refused harms no other. Raises JobchainError if the first request fails as a whole; if a later
+        one does, its error stands in the place of each of the entries that are left.
+        """
+        outcomes = self._run(self._flows.submit_many(submissions))
+        return [self._handle(outcome) if isinstance(outcome, Created) else outcome for outcome in outcomes]
+
+    def job(self, event_id: str) -> "JobHandle":
+        """A handle for a job whose id is known, without asking for it."""
+        return JobHandle(event_id, self)
+
+    def get(self, event_id: str, known: Job | None = None) -> Job:
+        """The job as it is now. With the job as it was `known`, that very one if nothing has changed, for a 304."""
+        return self._run(self._flows.get(event_id, known))
+
+    def watch(self, event_id: str, timeout: float | None = None, *, poll: float | None = None) -> Iterator[Job]:
+        """The job, each time that it has changed, until it has ended.
+
+        It is looked at after as many seconds as the API asks for, more and more while nothing changes, up to 10; with
+        `poll` every so many seconds. Raises WaitTimeout if it has not ended after `timeout` seconds; None: never.
+        """
+        return self._stream(self._flows.watch(event_id, timeout, poll))
+
+    def wait(self, event_id: str, timeout: float | None = None, *, poll: float | None = None) -> Job:
+        """The job once it has ended, however it did. As `watch`."""
+        return self._run(last(self._flows.watch(event_id, timeout, poll)))
+
+    def cancel(self, event_id: str) -> Job:
+        """Stop the job: at once if no worker has it, else before its next step. Raises Conflict if it has ended.
+
+        If an answer was lost on the way, a job that is found cancelled is a success.
+        """
+        return self._run(self._flows.cancel(event_id))
+
+    def retry(self, event_id: str) -> Job:
+        """Run a failed or cancelled job again, keeping its finished steps. Raises Conflict for any other.
+
+        If an answer was lost on the way, a job that is found under way is a success.
+        """
+        return self._run(self._flows.retry(event_id))
+
+    def delete(self, event_id: str) -> None:
+        """Erase a job that has ended, and all that it stored. Raises Conflict if it has not.
+
+        If an answer was lost on the way, a job that is not there is a success.
+        """
+        self._run(self._flows.delete(event_id))
+
+    def chains(self) -> Sequence[Chain]:
+        """The chains that jobs can run."""
+        return self._run(self._flows.chains())
+
+    def stats(self) -> Stats:
+        """How your jobs stand, and today's tokens and cost."""
+        return self._run(self._flows.stats())
+
+    def health(self) -> Mapping[str, Any]:
+        """What the API says of itself; asked once. Raises Unavailable, Unreachable if it is not well."""
+        return self._run(self._flows.health())
+
+    def list(self, status: str | None = None, chain: str | None = None, limit: int | None = None) -> Iterator[Job]:
+        """The jobs, the newest first, page after page as they are needed; without steps, results and metadata.
+
+        Only those of a `status` or a `chain`, and at most `limit` of them in all.
+        """
+        return self._stream(self._flows.jobs(status, chain, limit))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _handle(self, created: Created) -> "JobHandle":
+        return JobHandle(created.event_id, self, created.created_at, created.replayed)
+
+    def _run(self, flow: Flow[T]) -> T:
+        outcome: Outcome = None
+        while True:
+            try:
+                effect = flow.send(outcome)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            outcome = self._perform(effect)
+
+    def _stream(self, stream: Stream[T]) -> Iterator[T]:
+        outcome: Outcome = None
+        while True:
+            try:
+                effect = stream.send(outcome)
+            except StopIteration:
+                return
+            outcome = None
+            if isinstance(effect, Emit):
+                yield effect.value
+            else:
+                outcome = self._perform(effect)
+
+    def _perform(self, effect: Ask | Pause) -> Outcome:
+        if isinstance(effect, Pause):
+            self._sleep(effect.seconds)
+            return None
+        try:
+            response = self._http.request(
+                effect.method,
+                self._url + effect.path,
+                params=dict(effect.query) or None,
+                headers=dict(effect.headers),
+                content=effect.content,
+                timeout=pool_timeout(effect.timeout),
+            )
+        except httpx2.RequestError as error:
+            return no_answer(error, self._url)
+        return Answer(response.status_code, response.headers, response.content)
+
+
+@dataclass(frozen=True, slots=True)
+class JobHandle:
+    """A job that is somewhere on its way; its methods are those of the client, for this job.
+
+    `created_at` and `replayed` (the idempotency key had made it before) are None if it was not made with this handle.
+    """
+
+    event_id: str
+    client: Jobchain = field(repr=False, compare=False)
+    created_at: datetime | None = None
+    replayed: bool | None = None
+
+    def get(self, known: Job | None = None) -> Job:
+        return self.client.get(self.event_id, known)
+
+    def watch(self, timeout: float | None = None, *, poll: float | None = None) -> Iterator[Job]:
+        return self.client.watch(self.event_id, timeout, poll=poll)
+
+    def wait(self, timeout: float | None = None, *, poll: float | None = None) -> Job:
+        return self.client.wait(self.event_id, timeout, poll=poll)
+
+    def result(self, timeout: float | None = None) -> Mapping[str, Any]:
+        """The result, once the job has completed. Raises JobNotCompleted, WaitTimeout."""
+        return completed(self.wait(timeout)).result
+
+    def cancel(self) -> Job:
+        return self.client.cancel(self.event_id)
+
+    def retry(self) -> Job:
+        return self.client.retry(self.event_id)
+
+    def delete(self) -> None:
+        self.client.delete(self.event_id)

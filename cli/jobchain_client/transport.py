@@ -1,0 +1,22 @@
+"""What both clients do about HTTP."""
+
+from urllib.parse import urlsplit
+
+import httpx2
+
+from jobchain_client.flows import NoAnswer
+
+LIMITS = httpx2.Limits(max_connections=10)
+"""Few connections, which many tasks share in turn."""
+
+
+def pool_timeout(seconds: float) -> httpx2.Timeout:
+    """The time for one request, from when it has a connection."""
+    return httpx2.Timeout(seconds, pool=None)
+
+
+def no_answer(error: httpx2.RequestError, url: str) -> NoAnswer:
+    """Why there is no answer, and whether the request may have been sent."""
+    sent = not isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout)
+    said = str(error) or type(error).__name__
+    return NoAnswer(f"no answer from {urlsplit(url).netloc.rpartition('@')[2]}: {said}", sent)

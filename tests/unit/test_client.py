@@ -1,0 +1,666 @@
+"""Both clients against a server that plays a script, in a time of its own."""
+
+import asyncio
+import inspect
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import httpx2
+import pytest
+
+from jobchain_client import (
+    AsyncJobchain,
+    BadAnswer,
+    BadArgument,
+    Conflict,
+    IdempotencyConflict,
+    InvalidRequest,
+    Jobchain,
+    JobchainError,
+    JobNotCompleted,
+    LimitReached,
+    NotFound,
+    Submission,
+    Unauthorized,
+    Unavailable,
+    Unreachable,
+    WaitTimeout,
+)
+from tests.conftest import ROOT
+from tests.jobs import job_of, raw_job, raw_step
+
+URL = "https://api.test/v1"
+ID = raw_job()["event_id"]
+CREATED = {"event_id": ID, "status": "pending", "created_at": "2026-11-22T10:00:00.000Z"}
+
+Answer = httpx2.Response | Exception
+
+
+def answer(status: int = 200, body: Any = None, **headers: str) -> httpx2.Response:
+    content = b"" if body is None else json.dumps(body).encode()
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return httpx2.Response(status, content=content, headers=named)
+
+
+def problem(status: int, kind: str, **more: Any) -> httpx2.Response:
+    headers = {"Retry_After": str(more.pop("retry_after"))} if "retry_after" in more else {}
+    body = {"type": f"urn:jobchain:problem:{kind}", "title": "T", "status": status, "detail": "d", "request_id": "r-1"}
+    return answer(status, {**body, **more}, **headers)
+
+
+class Api:
+    """A client of one of the two kinds, a server that gives its answers one by one, and their time."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self.answers: list[Answer] = []
+        self.requests: list[httpx2.Request] = []
+        self.slept: list[float] = []
+        self.now = 1000.0
+        self.options: dict[str, Any] = {}
+
+    def says(self, *answers: Answer) -> None:
+        self.answers += answers
+
+    def run(self, call: Callable[[Any], Any]) -> Any:
+        """What a call gives, once it is there; of an iterator, all that it yields."""
+        return self._run_sync(call) if self.kind == "sync" else asyncio.run(self._run_async(call))
+
+    def _run_sync(self, call: Callable[[Any], Any]) -> Any:
+        def sleep(seconds: float) -> None:
+            self._sleep(seconds)
+
+        transport = httpx2.MockTransport(self._handle)
+        with Jobchain(
+            URL, "jc_key", transport=transport, clock=lambda: self.now, sleep=sleep, **self.options
+        ) as client:
+            given = call(client)
+            return list(given) if isinstance(given, Iterator) else given
+
+    async def _run_async(self, call: Callable[[Any], Any]) -> Any:
+        async def sleep(seconds: float) -> None:
+            self._sleep(seconds)
+
+        transport = httpx2.MockTransport(self._handle)
+        async with AsyncJobchain(
+            URL, "jc_key", transport=transport, clock=lambda: self.now, sleep=sleep, **self.options
+        ) as client:
+            given = call(client)
+            if isinstance(given, AsyncIterator):
+                return [each async for each in given]
+            return await given if inspect.isawaitable(given) else given
+
+    def _sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+    def _handle(self, request: httpx2.Request) -> httpx2.Response:
+        self.requests.append(request)
+        said = self.answers.pop(0)
+        if isinstance(said, Exception):
+            raise said
+        # Anew, as a response belongs to the kind of client that has read it.
+        return httpx2.Response(said.status_code, headers=said.headers, content=said.content)
+
+    @property
+    def bodies(self) -> list[Any]:
+        return [json.loads(request.content) for request in self.requests]
+
+    @property
+    def paths(self) -> list[str]:
+        return [f"{request.method} {request.url.raw_path.decode()}" for request in self.requests]
+
+
+@pytest.fixture(params=["sync", "async"])
+def api(request: pytest.FixtureRequest) -> Api:
+    return Api(request.param)
+
+
+# --- submitting ------------------------------------------------------------------------------------------------------
+
+
+def test_a_text_is_posted_with_a_key_of_its_own(api: Api) -> None:
+    api.says(answer(201, CREATED), answer(201, CREATED))
+
+    handle = api.run(lambda client: client.submit("Lock doors.", metadata={"a": "b"}, max_cost_usd=0.5, tier=None))
+    api.run(lambda client: client.submit("Lock doors."))
+
+    assert (handle.event_id, handle.replayed) == (ID, False)
+    assert api.bodies[0] == {"input_text": "Lock doors.", "metadata": {"a": "b"}, "max_cost_usd": 0.5}
+    assert api.paths[0] == "POST /v1/jobs"
+    assert api.requests[0].headers["Authorization"] == "Bearer jc_key"
+    keys = [request.headers["Idempotency-Key"] for request in api.requests]
+    assert all(len(key) == 36 for key in keys)
+    assert keys[0] != keys[1]
+
+
+def test_a_payload_goes_to_its_chain_and_a_replay_is_told(api: Api) -> None:
+    api.says(answer(200, CREATED, Idempotent_Replayed="true"))
+
+    handle = api.run(lambda client: client.submit({"first": "a", "second": "b"}, "compare", idempotency_key="k"))
+
+    assert handle.replayed
+    assert api.bodies == [{"job_name": "compare", "payload": {"first": "a", "second": "b"}}]
+    assert api.requests[0].headers["Idempotency-Key"] == "k"
+
+
+CHAINS = {
+    "chains": [
+        {
+            "name": name,
+            "description": "d",
+            "steps": [{"name": "one"}],
+            "payload_schema": {
+                "properties": {**{text: {"type": "string"} for text in texts}, "depth": {"type": "integer"}},
+                "required": texts,
+            },
+        }
+        for name, texts in {"extract": ["text"], "compare": ["first", "second"]}.items()
+    ]
+}
+
+
+def test_a_text_for_a_chain_goes_where_the_chain_wants_it_and_the_chains_are_asked_for_once(api: Api) -> None:
+    api.says(answer(200, CHAINS), answer(200, {"results": [CREATED, CREATED]}))
+
+    api.run(lambda client: client.submit_many([Submission("a", "extract"), Submission("b", "extract")]))
+
+    assert api.paths == ["GET /v1/chains", "POST /v1/jobs/batch"]
+    assert [job["payload"] for job in json.loads(api.requests[1].content)["jobs"]] == [{"text": "a"}, {"text": "b"}]
+
+
+@pytest.mark.parametrize(("chain", "told"), [("none", "there are compare, extract"), ("compare", "first, second")])
+def test_a_text_for_a_chain_that_has_no_place_for_it_is_refused(api: Api, chain: str, told: str) -> None:
+    api.says(answer(200, CHAINS))
+
+    with pytest.raises(BadArgument, match=told):
+        api.run(lambda client: client.submit("a", chain))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda client: client.submit({"a": 1}),
+        lambda client: client.submit("a\ud800"),
+        lambda client: client.submit({"a": float("nan")}, "extract"),
+        lambda client: client.submit({"a": object()}, "extract"),
+        lambda client: client.get(""),
+        lambda client: client.cancel(".."),
+    ],
+)
+def test_what_can_not_be_sent_is_a_bad_argument(api: Api, call: Callable[[Any], Any]) -> None:
+    with pytest.raises(BadArgument):
+        api.run(call)
+
+    assert api.requests == []
+
+
+@pytest.mark.parametrize("url", ["", "api.test", "ftp://a", "file:///etc/passwd", "https://a?b=c"])
+@pytest.mark.parametrize("kind", [Jobchain, AsyncJobchain])
+def test_a_url_must_be_one(kind: Any, url: str) -> None:
+    with pytest.raises(BadArgument, match="not the URL of an API"):
+        kind(url)
+
+
+@pytest.mark.parametrize("key", ["", "a b", "a\nb", "schlüssel"])
+def test_a_key_must_fit_a_header_and_is_not_repeated(key: str) -> None:
+    with pytest.raises(BadArgument, match=r"^the API key is empty, or has characters that no key has$"):
+        Jobchain(URL, key)
+
+
+# --- batches ---------------------------------------------------------------------------------------------------------
+
+
+def results(count: int) -> httpx2.Response:
+    return answer(200, {"results": [{**CREATED, "event_id": f"job-{n}", "replayed": False} for n in range(count)]})
+
+
+def test_many_go_a_hundred_at_a_time_each_with_a_key(api: Api) -> None:
+    api.says(results(100), results(100), results(50))
+
+    outcomes = api.run(lambda client: client.submit_many(f"text {n}" for n in range(250)))
+
+    jobs = [body["jobs"] for body in api.bodies]
+    assert [len(batch) for batch in jobs] == [100, 100, 50]
+    assert [job["input_text"] for batch in jobs for job in batch] == [f"text {n}" for n in range(250)]
+    assert len({job["idempotency_key"] for batch in jobs for job in batch}) == 250
+    assert len(outcomes) == 250
+    assert outcomes[249].event_id == "job-49"
+
+
+def test_a_body_stays_below_what_the_api_takes(api: Api) -> None:
+    api.says(results(50), results(1))
+
+    api.run(lambda client: client.submit_many(["x" * 99_000] * 51))
+
+    assert [len(body["jobs"]) for body in api.bodies] == [50, 1]
+    assert all(len(request.content) <= 5_000_000 for request in api.requests)
+
+
+def test_an_entry_that_is_refused_is_an_error_in_its_place(api: Api) -> None:
+    refused = {"type": "urn:jobchain:problem:limit-reached", "title": "T", "status": 429, "detail": "full"}
+    api.says(answer(200, {"results": [CREATED, refused, {**CREATED, "replayed": True}]}))
+
+    first, second, third = api.run(lambda client: client.submit_many(["a", "b", "c"]))
+
+    assert (first.event_id, first.replayed, third.replayed) == (ID, False, True)
+    assert isinstance(second, LimitReached)
+    assert (second.type, second.detail) == ("limit-reached", "full")
+
+
+def test_a_batch_that_fails_does_not_hide_what_the_one_before_made(api: Api) -> None:
+    api.says(results(100), problem(401, "unauthorized"))
+
+    outcomes = api.run(lambda client: client.submit_many(["a"] * 150))
+
+    assert [isinstance(outcome, Unauthorized) for outcome in outcomes] == [False] * 100 + [True] * 50
+
+
+def test_a_first_batch_that_fails_is_raised(api: Api) -> None:
+    api.says(problem(401, "unauthorized"))
+
+    with pytest.raises(Unauthorized):
+        api.run(lambda client: client.submit_many(["a"]))
+
+
+def test_a_batch_with_another_number_of_answers_is_none_of_this_api(api: Api) -> None:
+    api.says(results(1))
+
+    with pytest.raises(BadAnswer, match="2 jobs were sent, 1 answered"):
+        api.run(lambda client: client.submit_many(["a", "b"]))
+
+
+# --- problems --------------------------------------------------------------------------------------------------------
+
+
+def problems_of_the_contract() -> dict[str, dict[str, Any]]:
+    """Each problem that docs/openapi.json gives as an example, by the end of its type."""
+    document = json.loads((ROOT / "docs" / "openapi.json").read_text())
+    return {
+        name: example["value"]
+        for operations in document["paths"].values()
+        for operation in operations.values()
+        for response in operation["responses"].values()
+        for name, example in response.get("content", {}).get("application/problem+json", {}).get("examples", {}).items()
+    }
+
+
+KINDS = {
+    "malformed-body": InvalidRequest,
+    "unauthorized": Unauthorized,
+    "job-not-found": NotFound,
+    "job-is-final": Conflict,
+    "job-is-not-final": Conflict,
+    "body-too-large": InvalidRequest,
+    "unsupported-content-type": InvalidRequest,
+    "invalid-request": InvalidRequest,
+    "idempotency-conflict": IdempotencyConflict,
+    "limit-reached": LimitReached,
+    "unavailable": Unavailable,
+}
+
+
+@pytest.mark.parametrize("name", sorted(problems_of_the_contract()))
+def test_each_problem_of_the_contract_is_an_error_that_says_all_of_it(api: Api, name: str) -> None:
+    body = problems_of_the_contract()[name]
+    api.options["retry_seconds"] = 0
+    api.says(answer(body["status"], body))
+
+    with pytest.raises(JobchainError) as caught:
+        api.run(lambda client: client.get("a"))
+
+    error = caught.value
+    assert type(error) is KINDS.get(name, JobchainError)
+    assert (error.type, error.status, error.detail, error.request_id) == (
+        name,
+        body["status"],
+        body["detail"],
+        body["request_id"],
+    )
+    assert error.errors == body.get("errors", {})
+    assert error.problem.raw == body
+    assert str(error) == f"{body['detail']} ({name}, request {body['request_id']})"
+
+
+@pytest.mark.parametrize(
+    ("said", "detail"),
+    [
+        (answer(403, {"message": "Forbidden"}, x_amzn_RequestId="r-2"), "Forbidden (about:blank, request r-2)"),
+        (httpx2.Response(500, content=b"<html>"), "HTTP status 500 (about:blank)"),
+        (answer(404, ["not", "an", "object"]), "HTTP status 404 (about:blank)"),
+    ],
+)
+def test_an_error_that_is_no_problem_is_told_as_far_as_it_goes(api: Api, said: httpx2.Response, detail: str) -> None:
+    api.says(said)
+
+    with pytest.raises(JobchainError) as caught:
+        api.run(lambda client: client.get("a"))
+
+    assert str(caught.value) == detail
+
+
+@pytest.mark.parametrize("content", [b"<html>", b"[]", b"{}", b"null", b'{"event_id": 1, "created_at": "never"}'])
+def test_an_answer_of_another_server_is_told_apart(api: Api, content: bytes) -> None:
+    api.says(httpx2.Response(200, content=content))
+
+    with pytest.raises(BadAnswer, match="is the URL right"):
+        api.run(lambda client: client.get("a"))
+
+
+def test_nobody_is_followed_elsewhere_with_the_key(api: Api) -> None:
+    api.says(answer(302, Location="https://elsewhere.test/"))
+
+    with pytest.raises(BadAnswer, match=r"elsewhere\.test"):
+        api.run(lambda client: client.get("a"))
+
+    assert len(api.requests) == 1
+
+
+# --- trying again ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        problem(429, "too-many-requests"),
+        problem(503, "unavailable"),
+        answer(502),
+        answer(504),
+        httpx2.ConnectError("refused"),
+        httpx2.ReadTimeout("slow"),
+        httpx2.RemoteProtocolError("gone"),
+    ],
+)
+def test_what_may_pass_is_tried_again_with_the_same_key(api: Api, fault: Answer) -> None:
+    api.says(fault, fault, answer(201, CREATED))
+
+    assert api.run(lambda client: client.submit("a")).event_id == ID
+
+    assert len({request.headers["Idempotency-Key"] for request in api.requests}) == 1
+    assert len({request.content for request in api.requests}) == 1
+    assert 0.25 <= api.slept[0] <= 0.5 <= api.slept[1] <= 1
+
+
+def test_the_api_says_how_long_to_wait(api: Api) -> None:
+    api.says(problem(503, "unavailable", retry_after=7), answer(200, raw_job()))
+
+    api.run(lambda client: client.get("a"))
+
+    assert api.slept == [7]
+
+
+def test_a_wait_that_is_too_long_is_not_begun(api: Api) -> None:
+    api.says(problem(429, "limit-reached", retry_after=3600, limit="tokens_per_day"))
+
+    with pytest.raises(LimitReached) as caught:
+        api.run(lambda client: client.submit("a"))
+
+    assert (caught.value.retry_after, api.slept) == (3600, [])
+
+
+def test_all_tries_together_have_an_end(api: Api) -> None:
+    api.says(*[httpx2.ConnectError("refused")] * 100)
+
+    with pytest.raises(Unreachable, match=r"no answer from api\.test: refused"):
+        api.run(lambda client: client.get("a"))
+
+    assert 20 < sum(api.slept) <= 30
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 409, 413, 422, 500])
+def test_what_will_not_pass_is_not_tried_again(api: Api, status: int) -> None:
+    api.says(problem(status, "x"))
+
+    with pytest.raises(JobchainError):
+        api.run(lambda client: client.submit("a"))
+
+    assert len(api.requests) == 1
+
+
+def test_health_is_asked_once(api: Api) -> None:
+    api.says(problem(503, "unavailable", detail="the table does not answer"))
+
+    with pytest.raises(Unavailable, match="the table does not answer"):
+        api.run(lambda client: client.health())
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_job_is_read_with_all_that_it_has_and_what_is_new_is_kept(api: Api) -> None:
+    raw = raw_job(tier="flex", max_cost_usd=0.1, calls=4, retries=1, brand_new={"a": 1}, metadata={"k": "v"})
+    api.says(answer(200, raw, ETag='"e-1"'))
+
+    job = api.run(lambda client: client.get("a/b c"))
+
+    assert api.paths == ["GET /v1/jobs/a%2Fb%20c"]
+    assert (job.status, job.final, job.etag, job.metadata) == ("completed", True, '"e-1"', {"k": "v"})
+    assert (job.tier, job.max_cost_usd, job.calls, job.retries) == ("flex", 0.1, 4, 1)
+    assert [(step.name, step.seconds) for step in job.steps] == [("summary", 2), ("checklist", 2), ("diagram", 2)]
+    assert (job.usage.input_tokens, job.cost_usd, job.created_at.year) == (812, 0.0001512, 2026)
+    assert job.raw["brand_new"] == {"a": 1}
+
+
+def test_a_failed_job_says_why(api: Api) -> None:
+    error = {"type": "model_refused", "message": "no", "step": "summary", "hint": "new"}
+    api.says(answer(200, raw_job(status="failed", error=error)))
+
+    job = api.run(lambda client: client.get("a"))
+
+    assert job.error
+    assert (job.error.type, job.error.message, job.error.step) == ("model_refused", "no", "summary")
+
+
+def test_a_job_that_has_not_changed_is_the_one_that_is_known(api: Api) -> None:
+    known = job_of()
+    known = type(known).of(known.raw, '"e-1"')
+    api.says(answer(304, ETag='"e-1"'))
+
+    assert api.run(lambda client: client.get(ID, known)) is known
+    assert api.requests[0].headers["If-None-Match"] == '"e-1"'
+
+
+def test_a_list_goes_on_to_its_last_page(api: Api) -> None:
+    listed = [
+        {name: value for name, value in raw_job(f"job-{n}").items() if name not in ("steps", "result", "metadata")}
+        for n in range(3)
+    ]
+    api.says(
+        answer(200, {"jobs": listed[:2], "next_cursor": "c+1"}),
+        answer(200, {"jobs": [], "next_cursor": "c2"}),
+        answer(200, {"jobs": listed[2:], "next_cursor": None}),
+    )
+
+    jobs = api.run(lambda client: client.list("completed", "guideline_checklist"))
+
+    assert [job.event_id for job in jobs] == ["job-0", "job-1", "job-2"]
+    assert [dict(request.url.params) for request in api.requests] == [
+        {"status": "completed", "job_name": "guideline_checklist", "limit": "100", **cursor}
+        for cursor in ({}, {"cursor": "c+1"}, {"cursor": "c2"})
+    ]
+
+
+def test_a_list_asks_for_no_more_than_is_wanted(api: Api) -> None:
+    pages = [{"jobs": [raw_job(f"{page}-{n}") for n in range(100)], "next_cursor": "c"} for page in range(2)]
+    api.says(*(answer(200, page) for page in pages))
+
+    jobs = api.run(lambda client: client.list(limit=150))
+
+    assert (len(jobs), jobs[-1].event_id) == (150, "1-49")
+    assert [request.url.params["limit"] for request in api.requests] == ["100", "50"]
+
+
+def test_chains_and_numbers_are_read(api: Api) -> None:
+    numbers = {
+        "jobs": {"pending": 3},
+        "today": {"date": "2026-11-22", "created": 45, "usage": {"input_tokens": 5}, "cost_usd": None},
+        "queue": None,
+    }
+    api.says(answer(200, CHAINS), answer(200, numbers), answer(200, {"status": "ok"}))
+
+    chains = api.run(lambda client: client.chains())
+    stats = api.run(lambda client: client.stats())
+
+    assert [(chain.name, chain.texts, chain.steps) for chain in chains] == [
+        ("extract", ("text",), ("one",)),
+        ("compare", ("first", "second"), ("one",)),
+    ]
+    assert (stats.jobs, stats.created, stats.usage.input_tokens, stats.cost_usd, stats.queue) == (
+        {"pending": 3},
+        45,
+        5,
+        None,
+        None,
+    )
+    assert api.run(lambda client: client.health()) == {"status": "ok"}
+
+
+# --- waiting ---------------------------------------------------------------------------------------------------------
+
+
+def under_way(done: int) -> dict[str, Any]:
+    names = ["summary", "checklist", "diagram"]
+    states = ["completed"] * done + ["processing"] + ["pending"] * (2 - done)
+    steps = [raw_step(name, state) for name, state in zip(names, states, strict=True)]
+    return raw_job(status="processing", steps=steps, result={})
+
+
+def test_watching_yields_each_change_once_and_asks_with_the_etag(api: Api) -> None:
+    api.says(
+        answer(200, under_way(0), ETag='"1"', Retry_After="1"),
+        answer(304, ETag='"1"', Retry_After="1"),
+        answer(200, under_way(1), ETag='"2"', Retry_After="1"),
+        answer(200, raw_job(), ETag='"3"'),
+    )
+
+    seen = api.run(lambda client: client.watch(ID))
+
+    assert [job.etag for job in seen] == ['"1"', '"2"', '"3"']
+    assert [request.headers.get("If-None-Match") for request in api.requests] == [None, '"1"', '"1"', '"2"']
+    assert api.slept == [1, 1, 1]
+
+
+def test_waiting_backs_off_while_nothing_changes(api: Api) -> None:
+    same = [answer(304, Retry_After="1") for _ in range(12)]
+    api.says(answer(200, under_way(0), ETag='"1"', Retry_After="1"), *same, answer(200, raw_job()))
+
+    job = api.run(lambda client: client.wait(ID))
+
+    assert job.status == "completed"
+    assert api.slept == sorted(api.slept)
+    assert (api.slept[0], api.slept[-1]) == (1, 10)
+
+
+def test_how_often_to_look_can_be_said(api: Api) -> None:
+    api.says(answer(200, under_way(0), Retry_After="1"), answer(200, under_way(1)), answer(200, raw_job()))
+
+    api.run(lambda client: client.wait(ID, poll=0.1))
+
+    assert api.slept == [0.1, 0.1]
+
+
+def test_a_wait_ends_in_time_and_says_how_the_job_stands(api: Api) -> None:
+    api.says(*(answer(200, under_way(0), Retry_After="1") for _ in range(9)))
+
+    with pytest.raises(WaitTimeout, match=rf"job {ID} is still processing after 2\.5 s") as caught:
+        api.run(lambda client: client.wait(ID, 2.5))
+
+    assert isinstance(caught.value, TimeoutError)
+    assert caught.value.job.status == "processing"
+    assert sum(api.slept) == 2.5
+
+
+def test_a_wait_bears_a_fault_that_passes(api: Api) -> None:
+    api.says(answer(200, under_way(0)), problem(503, "unavailable", retry_after=5), answer(200, raw_job()))
+
+    assert api.run(lambda client: client.wait(ID)).status == "completed"
+
+
+def test_a_handle_waits_for_the_result(api: Api) -> None:
+    api.says(answer(201, CREATED), answer(200, raw_job()))
+
+    if api.kind == "sync":
+        result = api.run(lambda client: client.submit("a").result(timeout=9))
+    else:
+
+        async def submit_and_wait(client: AsyncJobchain) -> Any:
+            return await (await client.submit("a")).result(timeout=9)
+
+        result = api.run(submit_and_wait)
+
+    assert result["summary"] == "Short."
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"status": "cancelled"}, "was cancelled"),
+        (
+            {"status": "failed", "error": {"type": "t", "message": "m", "step": "summary"}},
+            "failed in step summary: t: m",
+        ),
+    ],
+)
+def test_the_result_of_a_job_that_did_not_complete_is_an_error(api: Api, fields: dict[str, Any], told: str) -> None:
+    api.says(answer(200, raw_job(**fields)))
+
+    with pytest.raises(JobNotCompleted, match=told) as caught:
+        api.run(lambda client: client.job(ID).result())
+
+    assert caught.value.job.event_id == ID
+
+
+def test_a_handle_does_what_the_client_does(api: Api) -> None:
+    api.says(*(answer(200, raw_job()) for _ in range(5)), answer(204))
+
+    for name in ("get", "wait", "watch", "cancel", "retry", "delete"):
+        api.run(lambda client: getattr(client.job(ID), name)())  # noqa: B023  # it is called at once
+
+    assert api.paths == [
+        *[f"GET /v1/jobs/{ID}"] * 3,
+        f"POST /v1/jobs/{ID}/cancel",
+        f"POST /v1/jobs/{ID}/retry",
+        f"DELETE /v1/jobs/{ID}",
+    ]
+
+
+# --- moves whose answer is lost --------------------------------------------------------------------------------------
+
+LOST = httpx2.ReadTimeout("slow")
+
+
+def test_a_cancel_that_has_worked_though_its_answer_was_lost_is_a_success(api: Api) -> None:
+    api.says(LOST, problem(409, "job-is-final"), answer(200, raw_job(status="cancelled")))
+
+    assert api.run(lambda client: client.cancel(ID)).status == "cancelled"
+
+
+def test_a_retry_that_has_worked_though_its_answer_was_lost_is_a_success(api: Api) -> None:
+    api.says(LOST, problem(409, "job-is-not-final"), answer(200, raw_job(status="pending")))
+
+    assert api.run(lambda client: client.retry(ID)).status == "pending"
+
+
+def test_a_deletion_that_has_worked_though_its_answer_was_lost_is_a_success(api: Api) -> None:
+    api.says(answer(504), problem(404, "job-not-found"))
+
+    assert api.run(lambda client: client.delete(ID)) is None
+
+
+@pytest.mark.parametrize("first", [[], [httpx2.ConnectError("refused")], [problem(429, "too-many-requests")]])
+def test_a_refusal_counts_where_no_try_before_can_have_worked(api: Api, first: list[Answer]) -> None:
+    api.says(*first, problem(404, "job-not-found"))
+    with pytest.raises(NotFound):
+        api.run(lambda client: client.delete(ID))
+
+    api.says(*first, problem(409, "job-is-final"))
+    with pytest.raises(Conflict):
+        api.run(lambda client: client.cancel(ID))
+
+
+def test_a_job_that_completed_before_a_cancel_arrived_is_a_conflict(api: Api) -> None:
+    api.says(LOST, problem(409, "job-is-final"), answer(200, raw_job()))
+
+    with pytest.raises(Conflict):
+        api.run(lambda client: client.cancel(ID))
