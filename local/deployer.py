@@ -14,6 +14,7 @@ from local.aws import Clients
 from local.errors import LocalError
 
 STACK_NAME = "jobchain"
+_BUCKET = "jobchain-templates"
 LIMIT = 60.0  # seconds; half a second is usual
 
 
@@ -65,12 +66,19 @@ class Deployer:
             close(template)
         return template
 
+    def _upload(self, template: sam.Template) -> str:
+        """Where CloudFormation finds the template: in the call itself it takes 51,200 bytes at most."""
+        s3 = self._clients.get("s3")
+        s3.create_bucket(Bucket=_BUCKET)
+        s3.put_object(Bucket=_BUCKET, Key="template.json", Body=json.dumps(template).encode())
+        return f"{self._clients.endpoint_url}/{_BUCKET}/template.json"
+
     def _apply(self, operation: str, template: sam.Template) -> None:
         cloudformation = self._clients.get("cloudformation")
         try:
             getattr(cloudformation, operation)(
                 StackName=STACK_NAME,
-                TemplateBody=json.dumps(template),
+                TemplateURL=self._upload(template),
                 Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
             )
         except ClientError as error:

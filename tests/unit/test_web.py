@@ -26,6 +26,8 @@ VENDORED = [path for path in ASSETS if "/vendor/" in path]
 SAMPLE: dict[str, Any] = json.loads((ROOT / "events" / "web_docs.json").read_text())
 MAX_LAMBDA_ANSWER = 6 * 1024 * 1024
 """Bytes: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
+FRAME = "/queue-diagram"
+"""The page that draws diagrams in a frame of the dashboard."""
 
 
 def event(path: str, method: str = "GET", headers: dict[str, str] | None = None) -> dict[str, Any]:
@@ -89,8 +91,8 @@ class Page(HTMLParser):
         self._open = ""
 
 
-def test_there_is_a_page_for_each_way_to_read_the_contract() -> None:
-    assert {"/docs", "/redoc"} <= set(PAGES)
+def test_there_is_a_page_for_each_way_to_read_the_contract_and_the_dashboard() -> None:
+    assert {"/docs", "/redoc", "/queue", FRAME} == set(PAGES)
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -111,7 +113,7 @@ class TestAPage:
         assert Page(path).inline == []
 
     def test_loads_files_that_are_there_by_relative_paths(self, path: str) -> None:
-        links = [link for link in Page(path).links if link != "openapi.json"]
+        links = [link for link in Page(path).links if link not in ("docs", "openapi.json") and link[0] != "#"]
 
         assert links
         assert {f"/{link}" for link in links} <= set(ASSETS)
@@ -121,10 +123,12 @@ class TestAPage:
 
         assert allowed["default-src"] == ["'none'"]
         assert allowed["script-src"] == ["'self'"]
-        assert allowed["connect-src"] == ["'self'"]
-        assert allowed["img-src"] == ["'self'", "data:"]
-        assert "'unsafe-inline'" not in allowed["style-src"]
-        assert all(allowed[name] == ["'none'"] for name in ("base-uri", "form-action", "frame-ancestors"))
+        assert all(allowed[name] == ["'none'"] for name in ("base-uri", "form-action"))
+        if path != FRAME:
+            assert allowed["connect-src"] == ["'self'"]
+            assert allowed["img-src"] == ["'self'", "data:"]
+            assert allowed["frame-ancestors"] == ["'none'"]
+            assert "'unsafe-inline'" not in allowed["style-src"]
 
     def test_moves_from_its_path_with_a_slash(self, path: str) -> None:
         # Some gateways take both for the same route; relative links would lead astray from there.
@@ -257,6 +261,60 @@ def test_only_files_of_known_types_are_served(tmp_path: Path) -> None:
 
 def test_only_the_search_of_redoc_may_start_a_worker() -> None:
     assert {path for path in SITE.paths if "worker-src" in policy(path)} == {"/redoc"}
+
+
+class TestTheDiagramsFrame:
+    def test_has_no_origin_no_network_and_no_images(self) -> None:
+        allowed = policy(FRAME)
+
+        assert allowed["sandbox"] == ["allow-scripts"]
+        assert all(allowed[name] == ["'none'"] for name in ("connect-src", "img-src", "font-src"))
+
+    def test_may_stand_in_our_own_pages_and_only_the_dashboard_has_frames(self) -> None:
+        assert policy(FRAME)["frame-ancestors"] == ["'self'"]
+        assert {path: policy(path)["frame-src"] for path in PAGES if "frame-src" in policy(path)} == {
+            "/queue": ["'self'"]
+        }
+
+    def test_is_the_only_file_that_may_have_a_style_inline(self) -> None:
+        assert [path for path in SITE.paths if "'unsafe-inline'" in str(policy(path))] == [FRAME]
+
+
+class TestTheDashboard:
+    """What a browser loads for `/queue`; what it loads later is imported by a call, or stands in the frame."""
+
+    @staticmethod
+    def loaded() -> list[str]:
+        found = list(
+            dict.fromkeys(["/queue", *(f"/{link}" for link in Page("/queue").links if link.startswith("assets/"))])
+        )
+        for path in found:
+            if path.endswith(".js") and path in OWN:
+                imported = re.findall(r'^import [^"]*"\./([^"]+)";$', get(path)["body"], re.MULTILINE)
+                found += sorted({f"/assets/queue/{name}" for name in imported} - set(found))
+        return found
+
+    def test_loads_all_its_modules_once(self) -> None:
+        later = {"diagram.css", "diagram.js", "diagrams.js", "markdown.js"}
+
+        assert len(self.loaded()) == len(set(self.loaded()))
+        assert set(self.loaded()) <= {"/queue", *ASSETS}
+        assert {f"/assets/queue/{file.name}" for file in (FOLDER / "queue").iterdir()} - set(self.loaded()) == {
+            f"/assets/queue/{name}" for name in later
+        }
+
+    def test_is_less_than_50_kb_of_our_own(self) -> None:
+        own = [path for path in self.loaded() if path.startswith(("/queue", "/assets/queue/"))]
+
+        assert sum(len(get(path)["body"].encode()) for path in own) < 50 * 1024
+
+    def test_loads_less_than_300_kb_before_it_draws_a_diagram(self) -> None:
+        assert sum(len(get(path)["body"].encode()) for path in self.loaded()) < 300 * 1024
+        assert not any("mermaid" in path for path in self.loaded())
+
+    def test_never_makes_markup_of_a_text(self) -> None:
+        for file in (FOLDER / "queue").glob("*.js"):
+            assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", file.read_text())
 
 
 def test_a_base_path_of_a_custom_domain_changes_nothing() -> None:

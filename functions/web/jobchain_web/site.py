@@ -38,7 +38,19 @@ _PAGE_POLICIES = {
         # the one of its scroll bars. For a new version, a browser's console names the hash that is missing.
         "style-src": "'self' 'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=' "
         "'sha256-QMIg+bpjm3JdElJ388KYke01izlUW0UoNOeKjpMxdgc='",
-    }
+    },
+    # Its one frame is the page below.
+    "/queue": {"frame-src": "'self'"},
+    # Draws what a model has written, in a frame of the dashboard: without an origin, a network, or images. Only here
+    # may a style stand inline, as Mermaid writes its drawings so.
+    "/queue-diagram": {
+        "style-src": "'self' 'unsafe-inline'",
+        "img-src": "'none'",
+        "connect-src": "'none'",
+        "font-src": "'none'",
+        "frame-ancestors": "'self'",
+        "sandbox": "allow-scripts",
+    },
 }
 
 _ASK_AGAIN = "no-cache"

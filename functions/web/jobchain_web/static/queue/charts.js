@@ -1,0 +1,79 @@
+/** Two small charts of the listed jobs that have ended: how many, and how long they took. */
+
+import { h } from "./dom.js";
+import { age, clock, count, duration, isFinal } from "./format.js";
+
+const SIZES = [1, 5, 15, 60, 300, 900, 3600, 21_600, 86_400]; // seconds that a bar stands for
+const MOST_BARS = 40;
+
+const times = (jobs) => jobs.filter((job) => job.status === "completed").map(age).sort((one, other) => one - other);
+const middle = (sorted) => sorted[Math.floor((sorted.length - 1) / 2)] ?? null;
+
+/** What there is to draw; null where too little has ended. */
+export function measure(listed) {
+  const jobs = listed.filter((job) => isFinal(job) && job.finished_at);
+  if (jobs.length < 2) return null;
+  const ends = jobs.map((job) => Date.parse(job.finished_at) / 1000);
+  const [first, last] = [Math.min(...ends), Math.max(...ends)];
+  const size = SIZES.find((one) => (last - first) / one < MOST_BARS) ?? (last - first) / MOST_BARS;
+  const start = Math.floor(first / size) * size;
+  const groups = Array.from({ length: Math.floor((last - start) / size) + 1 }, () => []);
+  jobs.forEach((job, index) => groups[Math.floor((ends[index] - start) / size)].push(job));
+  const took = times(jobs);
+  const starts = groups.map((_, index) => start + index * size);
+  const failed = groups.map((group) => group.filter((job) => job.status === "failed").length);
+  return {
+    size,
+    ended: `${count(jobs.length)} of those listed, ${clock(first * 1000)} to ${clock(last * 1000)}, by ${duration(size * 1000).replace(".0", "")}`,
+    took: took.length ? `median ${duration(middle(took))}, slowest ${duration(took.at(-1))}` : "none completed",
+    throughput: [starts, groups.map((group) => group.length), failed],
+    latency: [starts, groups.map((group) => middle(times(group))), groups.map((group) => times(group).at(-1) ?? null)],
+  };
+}
+
+/** The figures, in words; `draw` adds the drawings. */
+export function figures(found) {
+  const figure = (id, title, text) =>
+    h.figure(h.figcaption(h.strong(title), " ", h.span({ class: "muted" }, text)),
+      h.div({ class: "chart", id, keep: true, key: id, role: "img", label: `${title}: ${text}` }));
+  return found && h.div({ class: "charts", key: "charts" },
+    figure("throughput", "Jobs ended", found.ended), figure("latency", "From creation to completion", found.took));
+}
+
+/** Draws `found` where it is not drawn yet, at this size and in these colours. */
+export function draw(found) {
+  if (!found) return;
+  const paths = uPlot.paths.bars({ size: [0.8, 24], align: 1 });
+  const bar = (label, fill) => ({ label, fill, width: 0, paths, points: { show: false } });
+  const line = (label, stroke) => ({ label, stroke, width: 2, spanGaps: true });
+  chart("throughput", found, count, (colour) => [bar("Ended", colour("--bar")), bar("Failed", colour("--failed"))]);
+  chart("latency", found, duration, (colour) => [line("Median", colour("--accent")), line("Slowest", colour("--bar"))]);
+}
+
+function chart(id, found, format, series) {
+  const host = document.getElementById(id);
+  // As the canvas needs them.
+  const colour = (name) => {
+    host.style.color = name && `var(${name})`;
+    return getComputedStyle(host).color;
+  };
+  const look = `${host.clientWidth} ${colour("")}`;
+  if (host.drawn === found && host.look === look) return;
+  host.plot?.destroy();
+  const axis = { stroke: colour("--muted"), ticks: { show: false }, font: "11px system-ui" };
+  const told = (text) => (_, value) => (value == null ? "–" : text(value));
+  const time = (at) => clock(at * 1000);
+  const options = {
+    width: host.clientWidth,
+    height: 150,
+    cursor: { drag: { x: false } },
+    scales: { x: { range: (_, low, high) => [low, high + found.size] }, y: { range: (_, low, high) => [0, (high || 1) * 1.15] } },
+    axes: [
+      { ...axis, grid: { show: false }, size: 30, space: 90, values: (_, ticks) => ticks.map(time) },
+      { ...axis, grid: { stroke: colour("--line") }, size: 52, values: (_, ticks) => ticks.map((at) => (at % 1 ? "" : format(at))) },
+    ],
+    series: [{ label: "From", value: told(time) }, ...series(colour).map((one) => ({ ...one, value: told(format) }))],
+  };
+  Object.assign(host, { plot: new uPlot(options, found[id], host), look, drawn: found });
+  colour("");
+}

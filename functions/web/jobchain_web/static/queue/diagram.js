@@ -1,0 +1,41 @@
+// The page in the frame: it draws what its parent sends, and tells the size. It has no origin, so no module can load.
+(() => {
+  const { origin } = new URL(location.href);
+  const answer = (message) => parent.postMessage(message, origin);
+
+  const config = (dark) => ({
+    startOnLoad: false,
+    securityLevel: "strict",
+    // What no text may change, beyond what Mermaid keeps to itself.
+    secure: ["secure", "securityLevel", "startOnLoad", "maxTextSize", "maxEdges", "suppressErrorRendering", "themeCSS"],
+    suppressErrorRendering: true,
+    theme: dark ? "dark" : "neutral",
+    darkMode: dark,
+    fontFamily: "system-ui, sans-serif",
+    htmlLabels: false,
+    flowchart: { htmlLabels: false, useMaxWidth: true },
+  });
+
+  let last = 0;
+
+  async function draw({ text, dark }) {
+    const number = ++last;
+    try {
+      mermaid.initialize(config(dark));
+      const { svg } = await mermaid.render(`drawing-${number}`, text);
+      if (number !== last) return;
+      const drawing = new DOMParser().parseFromString(svg, "image/svg+xml").documentElement;
+      document.documentElement.style.colorScheme = dark ? "dark" : "light";
+      document.getElementById("diagram").replaceChildren(drawing);
+      const { width, height } = drawing.viewBox.baseVal;
+      answer({ width, height });
+    } catch (error) {
+      answer({ error: String(error?.message ?? error).slice(0, 500) });
+    }
+  }
+
+  addEventListener("message", (event) => {
+    if (event.source === parent && event.origin === origin) draw(event.data);
+  });
+  answer({ ready: true });
+})();

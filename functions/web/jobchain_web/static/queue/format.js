@@ -1,0 +1,66 @@
+/** Numbers, times and names, as people read them. */
+
+import { foreign, h } from "./dom.js";
+
+export const FINAL = ["completed", "failed", "cancelled"];
+export const STATUSES = ["pending", "processing", ...FINAL];
+export const isFinal = (job) => FINAL.includes(job.status);
+
+const TIME = { hour: "2-digit", minute: "2-digit" };
+const clocks = new Intl.DateTimeFormat("en-GB", { ...TIME, second: "2-digit" });
+const days = new Intl.DateTimeFormat("en-GB", { ...TIME, day: "numeric", month: "short" });
+
+export const clock = (moment) => clocks.format(moment);
+export const count = (number) => (number ?? 0).toLocaleString("en");
+export const shortId = (id) => id.slice(0, 8);
+/** `guideline_checklist` as "Guideline checklist". */
+export const words = (name) => String(name).replaceAll("_", " ").replace(/^./u, (first) => first.toUpperCase());
+
+/** A cost in US dollars; null is not nothing, but not known. */
+export function dollars(cost) {
+  if (cost == null) return h.span({ class: "muted", title: "The price is not known" }, "n/a");
+  const digits = cost > 0 && cost < 0.1 ? { maximumSignificantDigits: 2 } : {};
+  return cost.toLocaleString("en", { style: "currency", currency: "USD", ...digits });
+}
+
+/** Milliseconds as "3.2 s" or "4 min 10 s". */
+export function duration(milliseconds) {
+  const seconds = Math.max(0, milliseconds) / 1000;
+  if (seconds < 60) return `${seconds < 9.95 ? seconds.toFixed(1) : Math.floor(seconds)} s`;
+  const minutes = Math.floor(seconds / 60);
+  return minutes < 60 ? `${minutes} min ${Math.floor(seconds % 60)} s` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
+/** From creation to the end, or until now; milliseconds. */
+export const age = (job) => (Date.parse(job.finished_at) || Date.now()) - Date.parse(job.created_at);
+
+/** How long ago, with the exact time in its title. */
+export function ago(iso) {
+  const seconds = (Date.now() - Date.parse(iso)) / 1000;
+  let text = days.format(Date.parse(iso) || 0);
+  if (seconds < 60) text = seconds < 10 ? "just now" : "a moment ago";
+  else if (seconds < 3600) text = `${Math.floor(seconds / 60)} min ago`;
+  return h.time({ datetime: iso, title: iso }, text);
+}
+
+/** Where a job or step stands. */
+export const chip = (status) => foreign(status, "span", `chip ${status}`);
+
+/** Labels with their values. @param {[string, any][]} pairs */
+export const facts = (pairs, kind = "") =>
+  h.dl({ class: `facts ${kind}` }, pairs.map(([name, value]) => h.div(h.dt(name), h.dd(value))));
+
+/** What stands where nothing is. */
+export const face = (title, text, ...more) =>
+  h.section({ class: "face" }, h.h2(title), h.p({ dir: "auto" }, text), more);
+
+export const skeleton = (kind) => h.div({ class: `skeleton ${kind}`, "aria-hidden": "true", key: `no-${kind}` });
+
+export const link = (hash, text, kind = "") => h.a({ class: `button ${kind}`, href: hash }, text);
+
+/** What may be wider than the page, for the keyboard too. */
+export const scroll = (label, ...content) =>
+  h.div({ class: "scroll", tabindex: "0", role: "region", label: label }, content);
+
+/** A part of a page, with its title. */
+export const panel = (key, title, ...content) => h.section({ class: "panel", key }, h.h2(title), content);

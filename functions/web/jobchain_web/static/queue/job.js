@@ -1,0 +1,130 @@
+/** `#/jobs/<event_id>`: one job, from its steps to its result. */
+
+import { call, get } from "./api.js";
+import { foreign, h } from "./dom.js";
+import { age, ago, chip, count, dollars, duration, facts, isFinal, panel, shortId, skeleton, words } from "./format.js";
+import { remember } from "./memory.js";
+import { sections } from "./result.js";
+
+export class JobView {
+  #job = null;
+  #busy = false;
+  #problem = null;
+
+  constructor(page, id) {
+    this.page = page;
+    this.id = id;
+    this.path = `jobs/${encodeURIComponent(id)}`;
+  }
+
+  get title() {
+    return this.#job ? `${words(this.#job.status)}: ${words(this.#job.job_name)}` : `Job ${shortId(this.id)}`;
+  }
+
+  async look(signal) {
+    const { data, changed, retryAfter } = await get(this.path, signal);
+    if (this.#job && this.#job.status !== data.status) this.page.say(`The job is ${data.status}`);
+    this.#job = data;
+    return { busy: !isFinal(data), changed, retryAfter };
+  }
+
+  render() {
+    const job = this.#job;
+    if (!job) return [h.h1(this.title), skeleton("rows")];
+    const found = sections(job);
+    const nothing = isFinal(job) ? "No step has finished." : "Results come step by step.";
+    return [
+      h.div({ class: "headline" }, h.h1(foreign(words(job.job_name))), chip(job.status), this.#buttons(job)),
+      this.#problem && h.p({ class: "banner", role: "alert" }, this.#problem.message),
+      job.error && panel("error", "Why it failed", foreign(job.error.message, "p"),
+        foreign(`${job.error.type}${job.error.step ? `, in step ${job.error.step}` : ""}`, "p", "muted small")),
+      h.div({ class: "columns" },
+        h.aside({ label: "About the job" }, timeline(job), details(job)),
+        h.div(found.length ? found : h.p({ class: "panel muted", key: "none" }, nothing))),
+    ];
+  }
+
+  drawn(main) {
+    for (const place of main.querySelectorAll(".diagram")) import("./diagrams.js").then(({ draw }) => draw(place));
+  }
+
+  #buttons(job) {
+    const button = (name, act, kind) => h.button({ onclick: act, disabled: this.#busy, class: kind, key: name }, name);
+    return h.div({ class: "buttons" },
+      !isFinal(job) && button("Cancel", () => this.#change("POST", "/cancel")),
+      isFinal(job) && job.status !== "completed" && button("Retry", () => this.#change("POST", "/retry"), "primary"),
+      button("Copy as curl", () => this.#copy()),
+      Object.keys(job.result ?? {}).length > 0 && button("Download Markdown", () => import("./markdown.js").then(({ download }) => download(job))),
+      isFinal(job) && button("Delete", () => this.#delete(), "danger"));
+  }
+
+  async #change(method, path) {
+    this.#busy = true;
+    this.#problem = null;
+    this.page.render();
+    const job = await call(method, this.path + path).catch((problem) => {
+      this.#problem = problem;
+    });
+    this.#busy = false;
+    this.#job = job ?? this.#job;
+    if (path === "/cancel" && job && !isFinal(job)) this.page.say("It stops before its next step");
+    if (job || this.#problem) this.page.look();
+  }
+
+  async #delete() {
+    if (!(await this.page.ask("Delete this job?", "The job and all that it stored are erased for good.", "Delete"))) return;
+    await this.#change("DELETE", "");
+    if (this.#problem) return;
+    remember("localStorage", `ticks:${this.id}`, "");
+    this.page.say("The job is deleted");
+    this.page.go("#/");
+  }
+
+  #copy() {
+    const url = new URL(this.path, document.baseURI).href.replaceAll("'", "%27");
+    const command = `curl '${url}' -H "Authorization: Bearer $API_KEY"`;
+    const byHand = () => this.page.ask("Copy this", command);
+    navigator.clipboard?.writeText(command).then(() => this.page.say("Copied"), byHand) ?? byHand();
+  }
+}
+
+/** Waiting and steps as bars on one scale. A step that runs began where the last one ended. */
+function timeline(job) {
+  const [created, started, finished] = [job.created_at, job.started_at, job.finished_at].map(Date.parse);
+  const now = finished || Date.now();
+  const steps = job.steps ?? [];
+  const last = Math.max(started, ...steps.map((step) => Date.parse(step.finished_at) || 0));
+  const scale = (time) => `${Math.min(100, Math.max(0, (100 * time) / (now - created || 1)))}%`;
+  const bar = (name, status, from, to, spent) =>
+    h.li({ class: status }, foreign(words(name)),
+      h.span({ class: "muted small" }, from ? duration(to - from) : status, h.span({ class: "unseen" }, ` ${status}`)),
+      h.span({ class: "track" }, from && h.span({ style: { left: scale(from - created), width: scale(to - from) } })),
+      spent && h.span({ class: "muted small" }, spent));
+  const step = ({ name, status, started_at: from, finished_at: to, ...spent }) =>
+    bar(name, status, Date.parse(from) || (status === "processing" && last), Date.parse(to) || now, spent.usage && spending(spent));
+  return panel("steps", "Steps", h.ol({ class: "timeline" }, bar("waiting", "", created, started || now), steps.map(step)));
+}
+
+function spending({ usage, cost_usd: cost }) {
+  const { input_tokens: input, cached_tokens: cached, output_tokens: output, reasoning_tokens: reasoning } = usage;
+  const part = (number, name) => (number ? ` (${count(number)} ${name})` : "");
+  return [`${count(input)} in${part(cached, "cached")}, ${count(output)} out${part(reasoning, "thought")}, `, dollars(cost)];
+}
+
+function details(job) {
+  const models = new Set((job.steps ?? []).map((step) => step.model).filter(Boolean));
+  const pairs = [
+    ["Created", ago(job.created_at)],
+    ["Took", duration(age(job))],
+    ["Tokens, cost", job.usage && spending(job)],
+    ["Cost limit", job.max_cost_usd && dollars(job.max_cost_usd)],
+    ["Tier", job.tier],
+    ["Model", models.size > 0 && foreign([...models].join(", "))],
+    ["Model calls", job.calls],
+    ["Retries", job.retries],
+    ["Attempts", job.attempts],
+    ["Id", foreign(job.event_id, "code")],
+    ...Object.entries(job.metadata ?? {}).map(([name, value]) => [foreign(name), foreign(value)]),
+  ];
+  return panel("details", "Details", facts(pairs.filter(([, value]) => value ?? false), "rows"));
+}

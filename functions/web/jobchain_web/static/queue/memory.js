@@ -1,0 +1,14 @@
+/** What the browser keeps, where it lets us: some forbid it, and the page works without. */
+
+const kept = (store, act) => {
+  try {
+    return act(window[store]);
+  } catch {
+    return null;
+  }
+};
+
+/** @param {"localStorage"|"sessionStorage"} store */
+export const recall = (store, key) => kept(store, (items) => items.getItem(key));
+
+export const remember = (store, key, value) => kept(store, (items) => (value ? items.setItem(key, value) : items.removeItem(key)));

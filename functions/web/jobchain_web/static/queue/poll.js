@@ -1,0 +1,73 @@
+/** One loop that looks again and again: never twice at once, seldom when nothing moves. */
+
+import { Problem } from "./api.js";
+
+// Milliseconds between two looks.
+const BUSY = { first: 1_000, most: 5_000, growth: 1.02 };
+const IDLE = { first: 3_000, most: 15_000, growth: 1.1 };
+const FAILING = { first: 1_000, most: 30_000, growth: 2 };
+const HIDDEN = 30_000;
+
+const pause = ({ first, most, growth }, times) => Math.min(first * growth ** times, most);
+
+/** @typedef {{busy: boolean, changed: boolean, retryAfter: number}} Seen `busy`: something is still to come */
+
+export class Poller {
+  #controller = new AbortController();
+  #wake = () => {};
+  #quiet = 0;
+  #lookedAt = 0;
+  #notBefore = 0;
+
+  /** @param {(problem: ?Problem) => void} report told after each look */
+  constructor(report) {
+    this.report = report;
+    const back = () => document.hidden || this.poke();
+    const active = () => Date.now() - this.#lookedAt > IDLE.first && back();
+    document.addEventListener("visibilitychange", back);
+    for (const [event, react] of Object.entries({ online: back, pointerdown: active, keydown: active })) addEventListener(event, react);
+  }
+
+  /** Looks from now on; what came before is broken off. @param {(signal: AbortSignal) => Promise<Seen>} look */
+  start(look) {
+    this.#controller.abort();
+    this.#wake();
+    this.#controller = new AbortController();
+    this.#quiet = 0;
+    this.#run(look, this.#controller.signal);
+  }
+
+  /** Looks at once, unless the API has asked to wait. */
+  poke() {
+    this.#quiet = 0;
+    this.#wake();
+  }
+
+  async #run(look, signal) {
+    for (let failures = 0; ; ) {
+      let problem = null;
+      this.#lookedAt = Date.now();
+      const seen = await look(signal).catch((error) => (problem = error));
+      if (signal.aborted) return;
+      if (problem && !(problem instanceof Problem)) throw problem;
+      failures = problem ? failures + 1 : 0;
+      this.#quiet = seen.changed ? 0 : this.#quiet + 1;
+      this.#notBefore = Date.now() + seen.retryAfter;
+      this.report(problem);
+      if (problem && !problem.passes) return;
+      const wait = problem ? pause(FAILING, failures - 1) : pause(seen.busy ? BUSY : IDLE, this.#quiet);
+      await this.#sleep(Math.max(wait, seen.retryAfter, document.hidden ? HIDDEN : 0), signal);
+      if (signal.aborted) return;
+    }
+  }
+
+  #sleep(wait, signal) {
+    return new Promise((resolve) => {
+      let timer = setTimeout(resolve, wait);
+      this.#wake = () => {
+        clearTimeout(timer);
+        timer = setTimeout(resolve, signal.aborted ? 0 : this.#notBefore - Date.now());
+      };
+    });
+  }
+}
