@@ -47,7 +47,7 @@ preflight: setup ## look whether the model is there, and for how long (STACK=nam
 .PHONY: key
 key: setup ## make an API key: TENANT=me, and what docs/keys.md names (STACK=name: on AWS, else of `make dev`)
 	@test -n "$$TENANT" || { echo "key: say whose it is: make key TENANT=me; docs/keys.md names the limits" >&2; exit 1; }
-	@.venv/bin/python -m jobchain_cli key create $(call option,TENANT,tenant) \
+	@.venv/bin/python -m jobchain_cli keys create $(call option,TENANT,tenant) \
 		$(if $(filter command,$(origin NAME)),$(call option,NAME,name)) $(if $(filter 1,$(OPERATOR)),--operator) \
 		$(call option,VALID_DAYS,valid-days) $(call option,JOBS_PER_MINUTE,jobs-per-minute) \
 		$(call option,UNFINISHED_JOBS,unfinished-jobs) $(call option,TOKENS_PER_DAY,tokens-per-day) \
@@ -55,17 +55,21 @@ key: setup ## make an API key: TENANT=me, and what docs/keys.md names (STACK=nam
 
 .PHONY: keys
 keys: setup ## list the API keys (TENANT=me: only theirs; STACK=name: on AWS, else of `make dev`)
-	@.venv/bin/python -m jobchain_cli key list $(call option,TENANT,tenant) $(call option,STACK,stack)
+	@.venv/bin/python -m jobchain_cli keys list $(call option,TENANT,tenant) $(call option,STACK,stack)
 
 .PHONY: revoke
 revoke: setup ## revoke an API key: KEY_ID=… (STACK=name: on AWS, else of `make dev`)
 	@test -n "$$KEY_ID" || { echo "revoke: say which: make revoke KEY_ID=…; make keys lists them" >&2; exit 1; }
-	@.venv/bin/python -m jobchain_cli key revoke $(call option,STACK,stack) -- "$$KEY_ID"
+	@.venv/bin/python -m jobchain_cli keys revoke $(call option,STACK,stack) -- "$$KEY_ID"
 
 .PHONY: test
 test: setup ## run every test but the long ones; coverage goes to the terminal and to .local/coverage
 	.venv/bin/pytest -m "not faults" --numprocesses auto --maxprocesses 4 --dist loadfile --cov --cov-report=term-missing:skip-covered \
 		--cov-report=html:.local/coverage/html --cov-report=xml:.local/coverage/coverage.xml
+
+.PHONY: pictures
+pictures: setup ## take the pictures of docs/pictures anew; needs a Chromium
+	@.venv/bin/python -m tests.browser.pictures
 
 .PHONY: faults
 faults: setup ## break everything there is, the long tests too (12 minutes); numbers go to .local/faults.json
@@ -151,11 +155,12 @@ clean: ## remove everything that the commands above have made
 compile = $(CURDIR)/$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) --group $(1) --output-file $(2) $(3)
 
-# The functions' files follow dev.txt, so that what is tested is what is deployed.
+# dev.txt has the command line's dependencies too: [project] names them. The functions' files follow it, so that what is
+# tested is what is deployed.
 define compile-all
 $(call compile,uv,requirements/uv.txt) && \
 $(call compile,sam,requirements/sam.txt) && \
-$(call compile,dev,requirements/dev.txt) && \
+$(call compile,dev,requirements/dev.txt,pyproject.toml) && \
 $(call compile,layer,layers/common/requirements.txt,--constraints requirements/dev.txt) && \
 $(call compile,api,functions/api/requirements.txt,--constraints requirements/dev.txt) && \
 $(call compile,worker,functions/worker/requirements.txt,--constraints requirements/dev.txt) && \
@@ -184,17 +189,18 @@ lock-check: $(UV) ## fail if a requirements file is not what `make lock` would w
 # --- Vendored files --------------------------------------------------------------------------------------------------
 
 VENDORED := functions/web/jobchain_web/static/vendor
+VENDORED_FOR_TESTS := tests/browser/vendor
 
 # What is taken out of vendored files: links to source maps, which are not there, and ReDoc's logo, which a third party
 # would serve and the page's policy forbids. ReDoc does without.
 LEFT_OUT := s|^//. sourceMappingURL=[^ ]+$$||; s|/\*. sourceMappingURL=[^ ]+\*/$$||; \
 	s|https://cdn\.redoc\.ly/redoc/logo-mini\.svg|data:,|
 
-# $(call vendor,PACKAGE,FOLDER,FILES): files of an npm package. The folder bears the version, so that browsers may keep
-# what is in it for ever.
+# $(call vendor,PACKAGE,FOLDER,FILES,WHERE): files of an npm package. The folder bears the version, so that browsers may
+# keep what is in it for ever.
 define vendor
 from=.cache/vendor/node_modules/$(1) && \
-to=$(VENDORED)/$(1)-$$(node -p "require('./$$from/package.json').version") && \
+to=$(4)/$(1)-$$(node -p "require('./$$from/package.json').version") && \
 mkdir -p $$to && (cd $$from/$(2) && cp $(3) $(CURDIR)/$$to) && \
 (cd $$to && sed -i.bak -E '$(LEFT_OUT)' $(3) && rm *.bak) && \
 for file in LICENSE NOTICE; do test ! -f $$from/$$file || cp $$from/$$file $$to/$$file.txt; done && \
@@ -206,6 +212,9 @@ vendor: ## copy the pages' libraries again, at the versions of functions/web/pac
 	@rm -rf .cache/vendor && mkdir -p .cache/vendor
 	@cp functions/web/package.json functions/web/package-lock.json functions/web/.npmrc .cache/vendor
 	@npm ci --silent --prefix .cache/vendor
-	@rm -rf $(VENDORED)
-	@$(call vendor,swagger-ui-dist,.,swagger-ui.css swagger-ui-bundle.js swagger-ui-bundle.js.LICENSE.txt)
-	@$(call vendor,redoc,bundles,redoc.standalone.js redoc.standalone.js.LICENSE.txt)
+	@rm -rf $(VENDORED) $(VENDORED_FOR_TESTS)
+	@$(call vendor,swagger-ui-dist,.,swagger-ui.css swagger-ui-bundle.js swagger-ui-bundle.js.LICENSE.txt,$(VENDORED))
+	@$(call vendor,redoc,bundles,redoc.standalone.js redoc.standalone.js.LICENSE.txt,$(VENDORED))
+	@$(call vendor,uplot,dist,uPlot.iife.min.js uPlot.min.css,$(VENDORED))
+	@$(call vendor,mermaid-tiny,dist,mermaid.tiny.js,$(VENDORED))
+	@$(call vendor,axe-core,.,axe.min.js,$(VENDORED_FOR_TESTS))

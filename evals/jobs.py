@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from local.api_client import ApiClient
-from local.demo import FINAL, LIMIT, JobError
+from jobchain_cli.words import problem_line
+from jobchain_client import Jobchain, JobchainError, JobHandle, Submission
+from local.demo import LIMIT, JobError
 
-MAX_BATCH = 100  # the API's own limit
 _POLL_SECONDS = 0.5
 
 Job = dict[str, Any]
@@ -23,26 +23,34 @@ class Request:
     payload: Mapping[str, Any]
 
 
-def run(api: ApiClient, requests: Sequence[Request], say: Callable[[str], None]) -> list[Job]:
+def run(api: Jobchain, requests: Sequence[Request], say: Callable[[str], None]) -> list[Job]:
     """Create the jobs and wait for all of them; gives them as they ended, in the order of the requests.
 
-    Raises ApiError, and JobError when no job ends for as long as the slowest may take.
+    Raises JobError where the API refuses one, and when no job ends for as long as the slowest may take.
     """
-    bodies = [{"job_name": request.job_name, "payload": request.payload} for request in requests]
-    ids = [
-        event_id
-        for start in range(0, len(bodies), MAX_BATCH)
-        for event_id in api.create_jobs(bodies[start : start + MAX_BATCH])
-    ]
+    try:
+        submissions = [Submission(request.payload, request.job_name) for request in requests]
+        return _ended([_made(outcome) for outcome in api.submit_many(submissions)], say)
+    except JobchainError as error:
+        raise JobError(problem_line(error)) from error
+
+
+def _made(outcome: JobHandle | JobchainError) -> JobHandle:
+    if isinstance(outcome, JobchainError):
+        raise outcome
+    return outcome
+
+
+def _ended(handles: Sequence[JobHandle], say: Callable[[str], None]) -> list[Job]:
     ended: dict[str, Job] = {}
     deadline = time.monotonic() + LIMIT
-    while len(ended) < len(ids):
-        for event_id in ids:
-            if event_id not in ended and (job := api.job(event_id))["status"] in FINAL:
-                ended[event_id] = job
+    while len(ended) < len(handles):
+        for handle in handles:
+            if handle.event_id not in ended and (job := handle.get()).final:
+                ended[handle.event_id] = dict(job.raw)
                 deadline = time.monotonic() + LIMIT
-        say(f"{len(ended)} of {len(ids)} jobs have ended")
+        say(f"{len(ended)} of {len(handles)} jobs have ended")
         if time.monotonic() > deadline:
-            raise JobError(f"{len(ids) - len(ended)} jobs have not ended, and none has for {LIMIT:g} s")
+            raise JobError(f"{len(handles) - len(ended)} jobs have not ended, and none has for {LIMIT:g} s")
         time.sleep(_POLL_SECONDS)
-    return [ended[event_id] for event_id in ids]
+    return [ended[handle.event_id] for handle in handles]

@@ -9,8 +9,9 @@ from pathlib import Path
 from evals.jobs import Request, run
 from evals.mermaid_parser import MermaidParser, NoNode, fault
 from evals.subjects import SUBJECTS, Document, default_folder, documents
-from local.api_client import ApiClient
-from local.demo import failure
+from jobchain_cli.words import failure
+from jobchain_client import Job as ClientJob
+from jobchain_client import Jobchain
 from local.errors import LocalError
 from local.settings import Settings
 from local.stack import LocalStack
@@ -65,7 +66,7 @@ class DiagramError(LocalError):
 def check(root: Path, say: Callable[[str], None]) -> None:
     """Run the jobs and read their diagrams; says what came of it. Skipped, with the reason, where node is missing.
 
-    The offline model answers, whatever the environment says. Raises DiagramError, ParserError, JobError, ApiError and
+    The offline model answers, whatever the environment says. Raises DiagramError, ParserError, JobError and
     what `LocalStack.start` raises.
     """
     try:
@@ -74,11 +75,11 @@ def check(root: Path, say: Callable[[str], None]) -> None:
         say(f"mermaid-check: SKIPPED, no diagram was read: {reason}")
         return
     jobs = requests(documents(default_folder(root)) + documents(root / "examples"))
-    with LocalStack.start(Settings()) as stack:
-        ended = run(ApiClient(stack.api_url), jobs, lambda _: None)
+    with LocalStack.start(Settings()) as stack, Jobchain(stack.api_url) as api:
+        ended = run(api, jobs, lambda _: None)
     for request, job in zip(jobs, ended, strict=True):
         if job["status"] != "completed":
-            raise DiagramError(f"{request.job_name}, {request.payload}: {failure(job)}")
+            raise DiagramError(f"{request.job_name}, {request.payload}: {failure(ClientJob.of(job))}")
     diagrams = [job["result"]["diagram"] for job in ended]
     for request, diagram, reading in zip(jobs, diagrams, mermaid.read(diagrams), strict=True):
         if wrong := fault(diagram, reading):

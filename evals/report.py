@@ -13,9 +13,10 @@ from evals.measures import Share
 from evals.mermaid_parser import MermaidParser, NoNode, ParserError, fault
 from evals.subjects import SUBJECTS, Document
 from jobchain.markdown import table
+from jobchain_cli.words import failure
+from jobchain_client import Job as ClientJob
+from jobchain_client import Jobchain
 from local import offline_model
-from local.api_client import ApiClient
-from local.demo import failure
 from local.errors import LocalError
 from local.schema_answer import MAX_ITEMS
 from local.settings import Settings
@@ -93,7 +94,7 @@ NOTHING = Numbers(0, Share(), Share(), Share(), 0, 0, 0, 0.0, 0.0)
 def run(root: Path, chain: str, folder: Path | None, say: Say) -> str:
     """Run the chain, or all where it is empty, over a folder's documents and the cases; gives the page.
 
-    Raises NoChain, NoDocuments, CaseError, TextError, SettingsError, JobError, ApiError, ParserError and what
+    Raises NoChain, NoDocuments, CaseError, TextError, SettingsError, JobError, ParserError and what
     `LocalStack.start` raises.
     """
     if chain and chain not in SUBJECTS:
@@ -107,8 +108,8 @@ def run(root: Path, chain: str, folder: Path | None, say: Say) -> str:
     # First, so that nothing is paid for where it fails.
     draw, parser = _parser(root)
     # No key is needed: the stack is this run's own.
-    with LocalStack.start(replace(Settings.load(root), auth_mode="")) as stack:
-        ended = jobs.run(ApiClient(stack.api_url), requests, say)
+    with LocalStack.start(replace(Settings.load(root), auth_mode="")) as stack, Jobchain(stack.api_url) as api:
+        ended = jobs.run(api, requests, say)
     runs = [Run(name, taken, job) for (name, taken), job in zip(planned, ended, strict=False)]
     case_runs = [
         CaseRun(case.chain, case.name, _unmet(case, job)) for case, job in zip(tried, ended[len(runs) :], strict=True)
@@ -122,7 +123,7 @@ def _taken(texts: Sequence[Document], number: int) -> list[tuple[Document, ...]]
 
 
 def _unmet(case: Case, job: Job) -> tuple[str, ...]:
-    return tuple(case.unmet(job["result"])) if job["status"] == "completed" else (failure(job),)
+    return tuple(case.unmet(job["result"])) if job["status"] == "completed" else (failure(ClientJob.of(job)),)
 
 
 def _parser(root: Path) -> tuple[Draw, str]:
@@ -203,7 +204,7 @@ def _documents_table(runs: Sequence[Run]) -> str:
     for run in runs:
         name = " + ".join(document.name for document in run.documents)
         if run.job["status"] != "completed":
-            rows.append((name, failure(run.job), *[""] * (len(header) - 2)))
+            rows.append((name, failure(ClientJob.of(run.job)), *[""] * (len(header) - 2)))
             continue
         measured = numbers(run)
         total += measured

@@ -156,6 +156,7 @@ def welcome(api_url: str, endpoint_url: str, model: str, needs_key: bool) -> str
     return "\n".join(
         [
             f"API       {api_url}",
+            f"Pages     {api_url}/queue  {api_url}/docs",
             f"AWS       {endpoint_url}",
             f"Model     {model}",
             *(["Keys      on: make one in another terminal, as below"] if needs_key else []),

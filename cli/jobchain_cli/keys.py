@@ -81,7 +81,7 @@ def checked_tenant(tenant: str) -> str:
 def checked_key_id(key_id: str) -> str:
     """The key's id, if it can be one. Raises OptionError, which does not repeat it: it may be a key."""
     if not _KEY_ID.fullmatch(key_id):
-        raise OptionError("KEY_ID: use the 12 characters of 0-9 and a-f that `key list` shows, not the key itself")
+        raise OptionError("KEY_ID: use the 12 characters of 0-9 and a-f that `keys list` shows, not the key itself")
     return key_id
 
 

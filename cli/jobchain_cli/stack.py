@@ -1,17 +1,11 @@
 """Where the parts of a running Jobchain are."""
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import boto3
 
-LOCAL_STACK = Path(".local/stack.json")
-
-
-class NoStackError(Exception):
-    """There is no stack to talk to; says how to name one."""
+from jobchain_cli.local_stack import NoStackError, local_parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +30,7 @@ class Stack:
     @classmethod
     def local(cls) -> "Stack":
         """The stack that `make dev` keeps up. Raises NoStackError."""
-        try:
-            parts = json.loads(LOCAL_STACK.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise NoStackError("no local stack is up: run `make dev`, or name one on AWS with --stack") from None
+        parts = local_parts()
         session = boto3.Session("test", "test", region_name=parts["region"])
         return cls(
             session,

@@ -1,27 +1,34 @@
-"""The examples of docs/examples.md, run as they stand there."""
+"""The examples of the docs, run as they stand there."""
 
 import os
 import re
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from local.stack import LocalStack
 from tests.conftest import ROOT
 
-TEXT = (ROOT / "docs" / "examples.md").read_text()
+
+def script(language: str, page: str = "examples.md") -> str:
+    """All of a page's blocks in a language, one after the other, as a reader would type them."""
+    text = (ROOT / "docs" / page).read_text()
+    return "\n".join(re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL))
 
 
-def script(language: str) -> str:
-    """All of the page's blocks in a language, one after the other, as a reader would type them."""
-    return "\n".join(re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL))
-
-
-def run(command: list[str], stack: LocalStack) -> str:
+def run(command: list[str], stack: LocalStack, folder: Path | None = None) -> str:
     """What a script prints; it fails the test where the script fails."""
-    environment = {**os.environ, "API_URL": stack.api_url, "API_KEY": "any-text", "NO_PROXY": "*"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=50, check=False)
+    environment = {
+        **os.environ,
+        "API_URL": stack.api_url,
+        "API_KEY": "any-text",
+        "JOBCHAIN_URL": stack.api_url,
+        "NO_PROXY": "*",
+    }
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=50, check=False)
     assert done.returncode == 0, done.stderr + done.stdout
     return done.stdout
 
@@ -44,3 +51,28 @@ def test_powershell(stack: LocalStack) -> None:
 
     assert "flowchart TD" in printed
     assert "invalid-request" in printed
+
+
+def test_the_client(stack: LocalStack) -> None:
+    printed = run([sys.executable, "-c", script("python", "client.md")], stack)
+
+    assert printed.startswith("['Passwords must have at least 12 characters.'")
+    assert "refused: invalid-request" in printed
+    assert "completed ['summary', 'checklist', 'diagram']" in printed
+    assert "job-is-final" in printed
+    assert "job-not-found, request" in printed
+    assert printed.endswith("[['Encrypt backups.'], ['Badges must be worn.']]\n")
+
+
+def test_the_command_line(stack: LocalStack, tmp_path: Path) -> None:
+    (tmp_path / "notes.md").write_text("Doors must be locked at night.")
+    (tmp_path / "policy.md").write_text("Backups must be encrypted.")
+    preamble = f'jobchain() {{ "{sys.executable}" -m jobchain_cli "$@"; }}\n'
+
+    printed = run(["bash", "-euo", "pipefail", "-c", preamble + script("bash", "cli.md")], stack, tmp_path)
+
+    assert printed.startswith("Summary\n")
+    assert (tmp_path / "checklist.md").read_text().startswith("# notes.md\n")
+    assert '{"source": "policy.md", ' in printed
+    assert " is erased.\n" in printed
+    assert "Today (" in printed

@@ -87,7 +87,7 @@ def test_a_key_lets_in_until_it_is_revoked(tmp_path: Path) -> None:
         httpx2.Client(base_url=stack.api_url, timeout=30, trust_env=False) as http,
     ):
         announce(stack, tmp_path)
-        made = operate(tmp_path, "key", "create", "--tenant", "acme", "--name", "Ana's laptop")
+        made = operate(tmp_path, "keys", "create", "--tenant", "acme", "--name", "Ana's laptop")
         key = made.stdout.removesuffix("\n")
         assert made.returncode == 0, made.stderr
 
@@ -104,11 +104,11 @@ def test_a_key_lets_in_until_it_is_revoked(tmp_path: Path) -> None:
         assert http.get("/health").status_code == 200
 
         # when it is revoked by the id that the list shows
-        (row,) = operate(tmp_path, "key", "list", "--tenant", "acme").stdout.splitlines()[1:]
-        revoked = operate(tmp_path, "key", "revoke", row.split()[0])
+        (row,) = operate(tmp_path, "keys", "list", "--tenant", "acme").stdout.splitlines()[1:]
+        revoked = operate(tmp_path, "keys", "revoke", row.split()[0])
 
         # then a process that does not remember it refuses it at once
         assert revoked.returncode == 0, revoked.stderr
         restart_api(stack)
         assert "revoked" in post(Authorization=f"Bearer {key}").json()["detail"]
-        assert "revoked 2" in operate(tmp_path, "key", "list").stdout
+        assert "revoked 2" in operate(tmp_path, "keys", "list").stdout

@@ -15,6 +15,7 @@ from evals.subjects import SUBJECTS, Document, NoDocuments, documents
 from jobchain.chains import CHAINS
 from jobchain.mermaid import flowchart
 from tests.conftest import ROOT
+from tests.jobs import raw_job
 
 RULES = "# Doors\n\nDoors must be locked at night. Keys should be changed every 90 days. The house is old.\n"
 
@@ -223,18 +224,16 @@ def test_a_folder_without_documents_is_named(tmp_path: Path) -> None:
 
 
 def job(result: dict[str, Any], **more: Any) -> dict[str, Any]:
-    ended = {
-        "status": "completed",
+    ended: dict[str, Any] = {
         "started_at": "2026-11-22T10:00:00.000Z",
         "finished_at": "2026-11-22T10:00:02.500Z",
-        "steps": [{"name": "checklist", "model": "a-model"}],
+        "steps": [{"name": "checklist", "status": "completed", "model": "a-model"}],
         "calls": 3,
         "usage": {"input_tokens": 1234, "output_tokens": 56},
         "cost_usd": None,
-        "error": None,
         "result": result,
     }
-    return ended | more
+    return raw_job(**(ended | more))
 
 
 def test_the_page_tells_what_came_of_each_document_and_of_all() -> None:

@@ -1,0 +1,455 @@
+"""The commands: what each takes, and what it calls. What takes long to import comes with the command that needs it."""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from enum import StrEnum
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from jobchain_cli import target
+from jobchain_cli.errors import Code, CommandError
+
+if TYPE_CHECKING:
+    from jobchain_cli.jobs import Entry
+    from jobchain_cli.texts import Text
+    from jobchain_client import Job, Jobchain
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="GPT chains as background jobs: submit texts, watch jobs, read results.",
+    epilog="Exit codes: 0 done, 1 error, 2 usage, 3 a job failed, 4 cancelled, 5 timeout, 130 Ctrl-C.",
+)
+keys = typer.Typer(no_args_is_help=True, help="Make, list and revoke API keys, with an operator's access to the stack.")
+app.add_typer(keys, name="keys", rich_help_panel="For operators")
+
+
+class Status(StrEnum):
+    """What a list can be narrowed to."""
+
+    PENDING = "pending"
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Tier(StrEnum):
+    """How soon, and how cheaply, the model answers."""
+
+    STANDARD = "standard"
+    FLEX = "flex"
+
+
+class Form(StrEnum):
+    """What a job is printed as."""
+
+    TEXT = "text"
+    MARKDOWN = "markdown"
+    JSON = "json"
+
+
+Url = Annotated[
+    str | None, typer.Option("--url", metavar="URL", help="The API; else the local stack, JOBCHAIN_URL, or the login.")
+]
+ApiKey = Annotated[str | None, typer.Option("--api-key", metavar="KEY", help="Else JOBCHAIN_API_KEY, or the login's.")]
+EventId = Annotated[str, typer.Argument(metavar="EVENT_ID", help="The job.")]
+EventIds = Annotated[list[str], typer.Argument(metavar="EVENT_ID...", help="The jobs.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON for each job.")]
+AsMarkdown = Annotated[bool, typer.Option("--markdown", help="Results as Markdown.")]
+AsText = Annotated[bool, typer.Option("--text", help="Results as text (the default).")]
+Timeout = Annotated[float | None, typer.Option(metavar="SECONDS", min=0, help="Stop watching then; the job goes on.")]
+Stack = Annotated[str | None, typer.Option(metavar="NAME", help="The CloudFormation stack; else that of `make dev`.")]
+Tenant = Annotated[str | None, typer.Option(metavar="TENANT", help="Only this tenant's.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        try:
+            print(f"jobchain {version('jobchain')}")
+        except PackageNotFoundError:
+            print("jobchain, not installed")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Only for the options that all commands share."""
+
+
+# --- jobs ------------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def submit(
+    sources: Annotated[
+        list[str] | None, typer.Argument(metavar="FILE|-|URL...", help="Texts; - is standard input.")
+    ] = None,
+    chain: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Which chain; `jobchain chains` lists them.")
+    ] = None,
+    payload: Annotated[str | None, typer.Option(metavar="JSON", help="A chain's payload, instead of texts.")] = None,
+    watch: Annotated[bool, typer.Option("--watch/--no-watch", help="Wait for the results, or only print ids.")] = True,
+    as_json: AsJson = False,
+    as_markdown: AsMarkdown = False,
+    as_text: AsText = False,
+    metadata: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="A note of yours on the job; repeat it for more.")
+    ] = None,
+    max_cost: Annotated[float | None, typer.Option(metavar="USD", help="What a job may cost at most.")] = None,
+    tier: Annotated[Tier | None, typer.Option(help="`flex` is cheaper and slower.")] = None,
+    flex_seconds: Annotated[
+        int | None, typer.Option(metavar="SECONDS", help="After so long without an answer it goes on as standard.")
+    ] = None,
+    idempotency_key: Annotated[
+        str | None, typer.Option(metavar="KEY", help="The same key is the same job; of several, KEY-1, KEY-2, …")
+    ] = None,
+    timeout: Timeout = None,
+    url: Url = None,
+    api_key: ApiKey = None,
+) -> None:
+    """Make a job of each text, watch them, and print their results."""
+    form = _form(as_json, as_markdown, as_text)
+    notes = _metadata(metadata or [])
+    content = _payload(payload, chain, sources or [])
+    options = {"max_cost_usd": max_cost, "tier": tier and tier.value, "flex_seconds": flex_seconds}
+    found = _target(url, api_key)
+
+    from jobchain_cli import jobs, texts
+
+    if content is None:
+        try:
+            entries = _entries([texts.read(source) for source in sources or []], chain, found)
+        except texts.SourceError as error:
+            raise CommandError(str(error)) from error
+    else:
+        entries = [jobs.Entry("payload", content)]
+    common = jobs.Common(chain, notes, options, idempotency_key)
+    raise typer.Exit(jobs.submit(found, entries, common, form, watch=watch, limit_seconds=timeout))
+
+
+@app.command()
+def watch(
+    event_ids: EventIds,
+    as_json: AsJson = False,
+    as_markdown: AsMarkdown = False,
+    as_text: AsText = False,
+    timeout: Timeout = None,
+    url: Url = None,
+    api_key: ApiKey = None,
+) -> None:
+    """Wait until jobs have ended, and print their results."""
+    form = _form(as_json, as_markdown, as_text)
+    found = _target(url, api_key)
+
+    from jobchain_cli import jobs
+
+    raise typer.Exit(jobs.follow(found, event_ids, form, timeout))
+
+
+@app.command()
+def show(
+    event_id: EventId,
+    as_json: AsJson = False,
+    as_markdown: AsMarkdown = False,
+    as_text: AsText = False,
+    url: Url = None,
+    api_key: ApiKey = None,
+) -> None:
+    """Print a job as it is now, with what has finished of its result."""
+    form = _form(as_json, as_markdown, as_text)
+    with _client(url, api_key) as client:
+        job = client.get(event_id)
+
+    from jobchain_cli import jobs
+
+    jobs.show(job, form)
+
+
+@app.command("list")
+def list_jobs(
+    status: Annotated[Status | None, typer.Option(help="Only jobs that stand so.")] = None,
+    chain: Annotated[str | None, typer.Option(metavar="NAME", help="Only jobs of this chain.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="The most jobs.")] = 20,
+    as_json: AsJson = False,
+    url: Url = None,
+    api_key: ApiKey = None,
+) -> None:
+    """List jobs, the newest first."""
+    with _client(url, api_key) as client:
+        found = list(client.list(status and status.value, chain, limit))
+
+    from jobchain_cli.words import json_line, list_lines
+
+    _print(*(json_line(job.raw) for job in found) if as_json else list_lines(found))
+
+
+@app.command()
+def cancel(event_ids: EventIds, as_json: AsJson = False, url: Url = None, api_key: ApiKey = None) -> None:
+    """Stop jobs: at once if no worker has them, else before their next step."""
+    with _client(url, api_key) as client:
+        _each(event_ids, lambda event_id: _moved(client.cancel(event_id), "is asked to stop", as_json))
+
+
+@app.command()
+def retry(event_ids: EventIds, as_json: AsJson = False, url: Url = None, api_key: ApiKey = None) -> None:
+    """Run failed or cancelled jobs again, keeping their finished steps."""
+    with _client(url, api_key) as client:
+        _each(event_ids, lambda event_id: _moved(client.retry(event_id), "runs again", as_json))
+
+
+@app.command()
+def delete(
+    event_ids: EventIds,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    url: Url = None,
+    api_key: ApiKey = None,
+) -> None:
+    """Erase jobs that have ended, and all that they stored."""
+    if not yes:
+        if not sys.stdin.isatty():
+            raise typer.BadParameter("erasing is for good: without a terminal to ask on, say --yes")
+        typer.confirm(f"Erase {len(event_ids)} for good?", abort=True, err=True)
+    with _client(url, api_key) as client:
+
+        def erase(event_id: str) -> None:
+            client.delete(event_id)
+            _print(f"{event_id} is erased.")
+
+        _each(event_ids, erase)
+
+
+# --- the system ------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def stats(as_json: AsJson = False, url: Url = None, api_key: ApiKey = None) -> None:
+    """Print how your jobs stand, and today's tokens and cost."""
+    with _client(url, api_key) as client:
+        numbers = client.stats()
+
+    from jobchain_cli.words import json_line, stats_lines
+
+    _print(*[json_line(numbers.raw)] if as_json else stats_lines(numbers))
+
+
+@app.command()
+def chains(as_json: AsJson = False, url: Url = None, api_key: ApiKey = None) -> None:
+    """List the chains, their steps, and what their payloads hold."""
+    with _client(url, api_key) as client:
+        found = client.chains()
+
+    from jobchain_cli.words import chain_lines, json_line
+
+    _print(*(json_line(chain.raw) for chain in found) if as_json else chain_lines(found))
+
+
+@app.command()
+def login(
+    url: Annotated[str, typer.Argument(metavar="URL", help="The API, such as https://example.com/v1.")],
+    api_key: ApiKey = None,
+) -> None:
+    """Keep an API and your key for it, for the commands of this user. The key is asked for, or read from a pipe."""
+    if api_key is None:
+        if sys.stdin.isatty():
+            api_key = typer.prompt("API key (none: Enter)", default="", hide_input=True, show_default=False, err=True)
+        else:
+            api_key = sys.stdin.readline().strip()
+    with target.Target(url, api_key or None).client() as client:
+        client.stats()
+    file = _config_file()
+    try:
+        target.write_config(file, url, api_key or None)
+    except OSError as error:
+        raise CommandError(f"{file}: {error.strerror}") from error
+    print(f"Kept in {file}.")
+
+
+# --- for operators ---------------------------------------------------------------------------------------------------
+
+
+@app.command(rich_help_panel="For operators")
+def redrive(stack: Stack = None) -> None:
+    """Put dead letters back into the queue."""
+    _operate().put_back(stack)
+
+
+@app.command(rich_help_panel="For operators")
+def sweep(stack: Stack = None) -> None:
+    """Look after due jobs at once."""
+    _operate().sweep(stack)
+
+
+@app.command(rich_help_panel="For operators")
+def preflight(stack: Stack = None) -> None:
+    """Look whether the model is there, and for how long: that of `.env`, or of a stack on AWS."""
+    raise typer.Exit(_operate().preflight(stack))
+
+
+@keys.command("create")
+def create_key(
+    tenant: Annotated[str, typer.Option(metavar="TENANT", help="Who the key is of.")],
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="What to call the key (default: the tenant).")
+    ] = None,
+    operator: Annotated[bool, typer.Option("--operator", help="Let it see how deep the queues are.")] = False,
+    valid_days: Annotated[str | None, typer.Option(metavar="D", help="When it expires (default: never).")] = None,
+    jobs_per_minute: Annotated[str | None, typer.Option(metavar="N", help="A limit (default of each: none).")] = None,
+    unfinished_jobs: Annotated[str | None, typer.Option(metavar="N", help="A limit.")] = None,
+    tokens_per_day: Annotated[str | None, typer.Option(metavar="N", help="A limit.")] = None,
+    cost_usd_per_day: Annotated[str | None, typer.Option(metavar="X", help="A limit.")] = None,
+    stack: Stack = None,
+) -> None:
+    """Make a key. It alone goes to standard output."""
+    wanted = {
+        "tenant": tenant,
+        "name": name,
+        "operator": operator,
+        "valid_days": valid_days,
+        "jobs_per_minute": jobs_per_minute,
+        "unfinished_jobs": unfinished_jobs,
+        "tokens_per_day": tokens_per_day,
+        "cost_usd_per_day": cost_usd_per_day,
+    }
+    _operate().create_key(wanted, stack)
+
+
+@keys.command("list")
+def list_keys(tenant: Tenant = None, stack: Stack = None) -> None:
+    """List the keys, without the keys themselves."""
+    _operate().list_keys(tenant, stack)
+
+
+@keys.command("revoke")
+def revoke_key(
+    key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="As `keys list` shows it.")], stack: Stack = None
+) -> None:
+    """Revoke a key for good."""
+    _operate().revoke_key(key_id, stack)
+
+
+def _operate() -> ModuleType:
+    try:
+        from jobchain_cli import operate
+    except ModuleNotFoundError as error:
+        raise CommandError(
+            f"an operator's commands need more libraries ({error.name}): install jobchain[operator]"
+        ) from error
+    return operate
+
+
+# --- what the commands share -----------------------------------------------------------------------------------------
+
+
+def _config_file() -> Path:
+    return Path(typer.get_app_dir("jobchain")) / "config.toml"
+
+
+def _target(url: str | None, api_key: str | None) -> target.Target:
+    return target.find(url, api_key, os.environ, _config_file())
+
+
+def _client(url: str | None, api_key: str | None) -> "AbstractContextManager[Jobchain]":
+    return _target(url, api_key).client()
+
+
+def _form(as_json: bool, as_markdown: bool, as_text: bool) -> Form:
+    wanted = [form for form, is_it in zip(Form, (as_text, as_markdown, as_json), strict=True) if is_it]
+    if len(wanted) > 1:
+        raise typer.BadParameter("give one of --json, --markdown and --text")
+    return wanted[0] if wanted else Form.TEXT
+
+
+def _metadata(pairs: list[str]) -> dict[str, str]:
+    notes = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not (name and equals):
+            raise typer.BadParameter(f"--metadata {pair!r}: give KEY=VALUE, such as source=handbook")
+        notes[name] = value
+    return notes
+
+
+def _payload(text: str | None, chain: str | None, sources: list[str]) -> dict[str, Any] | None:
+    """The payload, or None for texts. Raises BadParameter unless there is one of them."""
+    if text is None:
+        if not sources:
+            raise typer.BadParameter("name a FILE, a URL, or - for standard input; or give --chain and --payload")
+        if sources.count("-") > 1:
+            raise typer.BadParameter("standard input can be read once: give - once")
+        return None
+    if sources or chain is None:
+        raise typer.BadParameter("--payload goes with --chain, and takes the place of texts")
+    try:
+        payload = json.loads(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"--payload is not JSON: {error}") from error
+    if not isinstance(payload, dict):
+        raise typer.BadParameter('--payload is no JSON object, such as \'{"guidelines": "..."}\'')
+    return payload
+
+
+def _entries(found: "list[Text]", chain: str | None, at: target.Target) -> "list[Entry]":
+    """A job of each text, or one of all where the chain takes just as many."""
+    from jobchain_cli.jobs import Entry
+    from jobchain_cli.words import in_one_line
+
+    if chain is None:
+        return [Entry(text.source, text.content) for text in found]
+    with at.client() as client:
+        known = {each.name: each for each in client.chains()}
+    if chain not in known:
+        raise typer.BadParameter(f"--chain {chain!r}: there are {in_one_line(', '.join(sorted(known)))}")
+    names = known[chain].texts
+    if len(names) == 1:
+        return [Entry(text.source, {names[0]: text.content}) for text in found]
+    if len(names) != len(found):
+        raise typer.BadParameter(
+            f"the chain {chain} takes {len(names)} texts ({in_one_line(', '.join(names))}): name as many"
+        )
+    payload = {name: text.content for name, text in zip(names, found, strict=True)}
+    for name, text in zip(names, found, strict=True):
+        # Where the chain wants to know what each text is called, it is called by its source.
+        if f"{name}_name" in known[chain].payload_schema.get("properties", {}):
+            payload[f"{name}_name"] = text.source
+    return [Entry(" ".join(text.source for text in found), payload)]
+
+
+def _each(event_ids: list[str], do: Callable[[str], None]) -> None:
+    """Does it to each of the jobs; one that is refused does not stop the rest. Exits with 1 if any was."""
+    from jobchain_cli.words import in_one_line, problem_line
+    from jobchain_client import JobchainError
+
+    code = Code.DONE
+    for event_id in event_ids:
+        try:
+            do(event_id)
+        except JobchainError as error:
+            print(f"jobchain: {in_one_line(event_id)}: {problem_line(error)}", file=sys.stderr)
+            code = Code.ERROR
+    raise typer.Exit(code)
+
+
+def _moved(job: "Job", meanwhile: str, as_json: bool) -> None:
+    from jobchain_cli.words import json_line
+
+    _print(json_line(job.raw) if as_json else f"{job.event_id} {'is ' + job.status if job.final else meanwhile}.")
+
+
+def _print(*lines: str) -> None:
+    from jobchain_cli.words import printable
+
+    for line in lines:
+        print(printable(line))

@@ -1,0 +1,182 @@
+"""Jobs of the command line: submitted, followed, and printed."""
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from jobchain_cli import watching
+from jobchain_cli.errors import Code
+from jobchain_cli.target import Target
+from jobchain_cli.watching import Watched
+from jobchain_cli.words import (
+    failure,
+    in_one_line,
+    job_lines,
+    json_line,
+    markdown_lines,
+    problem_line,
+    result_lines,
+    source_lines,
+)
+from jobchain_client import Job, JobchainError, JobHandle, Submission, WaitTimeout
+
+if TYPE_CHECKING:
+    from jobchain_cli.app import Form
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A job to be made, and the name of what it is made of."""
+
+    source: str
+    content: str | Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Common:
+    """What all jobs of a command share."""
+
+    chain: str | None
+    metadata: Mapping[str, str]
+    options: Mapping[str, Any]
+    idempotency_key: str | None
+
+    def submissions(self, entries: Sequence[Entry]) -> Iterator[Submission]:
+        for number, entry in enumerate(entries, start=1):
+            key = {}
+            if self.idempotency_key is not None:
+                numbered = f"{self.idempotency_key}-{number}"
+                key = {"idempotency_key": self.idempotency_key if len(entries) == 1 else numbered}
+            yield Submission(entry.content, self.chain, self.metadata, options=self.options, **key)
+
+
+def submit(
+    target: Target,
+    entries: Sequence[Entry],
+    common: Common,
+    form: "Form",
+    *,
+    watch: bool,
+    limit_seconds: float | None,
+) -> Code:
+    """Make the jobs, and follow them if that is wanted; many go in batches."""
+    submissions = list(common.submissions(entries))
+    outcomes: Sequence[JobHandle | JobchainError]
+    with target.client() as client:
+        if len(submissions) == 1:
+            (one,) = submissions
+            outcomes = [client.submit(one.content, one.chain, one.metadata, one.idempotency_key, **one.options)]
+        else:
+            outcomes = client.submit_many(submissions)
+    if not watch:
+        return _print_ids(entries, outcomes, form)
+    made = [
+        Watched(entry.source, outcome.event_id)
+        for entry, outcome in zip(entries, outcomes, strict=True)
+        if isinstance(outcome, JobHandle)
+    ]
+    ends = iter(_watch(target, made, limit_seconds))
+    states = [next(ends) if isinstance(outcome, JobHandle) else outcome for outcome in outcomes]
+    return _print_states([entry.source for entry in entries], states, form)
+
+
+def follow(target: Target, event_ids: Sequence[str], form: "Form", limit_seconds: float | None) -> Code:
+    """Watch jobs to their ends, and print their results."""
+    states = _watch(target, [Watched(event_id, event_id) for event_id in event_ids], limit_seconds)
+    return _print_states(event_ids, states, form)
+
+
+def show(job: Job, form: "Form") -> None:
+    """Print a job as it is."""
+    if form == "json":
+        print(json_line(job.raw))
+    elif form == "markdown":
+        _write(markdown_lines(job.result, job.event_id))
+    else:
+        _write((*job_lines(job), *result_lines(job.result), "", *source_lines(job)))
+
+
+def _watch(target: Target, jobs: Sequence[Watched], limit_seconds: float | None) -> Sequence[Job | JobchainError]:
+    try:
+        return watching.watch(target, jobs, limit_seconds, watching.terminal())
+    except KeyboardInterrupt:
+        ids = " ".join(in_one_line(job.event_id) for job in jobs)
+        print(f"jobchain: stopped watching; what was submitted goes on: jobchain watch {ids}", file=sys.stderr)
+        raise
+
+
+def _print_ids(entries: Sequence[Entry], outcomes: Sequence[JobHandle | JobchainError], form: "Form") -> Code:
+    code = Code.DONE
+    for entry, outcome in zip(entries, outcomes, strict=True):
+        if isinstance(outcome, JobchainError):
+            code = Code.ERROR
+            _tell_problem(entry.source, outcome, form)
+        elif form == "json":
+            made = {"event_id": outcome.event_id, "replayed": outcome.replayed}
+            print(json_line({"source": entry.source, **made}))
+        else:
+            print(in_one_line(outcome.event_id))
+    return code
+
+
+def _print_states(sources: Sequence[str], states: Sequence[Job | JobchainError], form: "Form") -> Code:
+    many = len(sources) > 1
+    for source, state in zip(sources, states, strict=True):
+        if isinstance(state, JobchainError):
+            _tell_problem(source, state, form)
+            continue
+        if form == "json":
+            print(json_line({"source": source, **state.raw}))
+        elif state.status == "completed":
+            _write(_result(source, state, form, titled=many))
+        if state.status != "completed":
+            print(
+                f"jobchain: {in_one_line(source)}: {failure(state)} (job {in_one_line(state.event_id)})",
+                file=sys.stderr,
+            )
+        elif not many:
+            print(*source_lines(state), file=sys.stderr)
+    return _code(states)
+
+
+def _result(source: str, job: Job, form: "Form", *, titled: bool) -> Iterator[str]:
+    if form == "markdown":
+        yield from markdown_lines(job.result, "Standard input" if source == "-" else source)
+    else:
+        lines = result_lines(job.result)
+        if titled:
+            yield f"=== {in_one_line(source)} ==="
+        else:
+            # Nothing stands above it.
+            next(lines, None)
+        yield from lines
+    if titled:
+        yield ""
+
+
+def _tell_problem(source: str, error: JobchainError, form: "Form") -> None:
+    if form == "json":
+        problem = error.problem
+        known = {"type": problem.type, "status": problem.status, "detail": problem.detail, **problem.raw}
+        print(json_line({"source": source, "problem": known}))
+    print(f"jobchain: {in_one_line(source)}: {problem_line(error)}", file=sys.stderr)
+
+
+def _code(states: Sequence[Job | JobchainError]) -> Code:
+    """The first of these that happened: an error, a failed job, a timeout, a cancelled job."""
+    found = {_code_of(state) for state in states}
+    return next((code for code in (Code.ERROR, Code.FAILED, Code.TIMEOUT, Code.CANCELLED) if code in found), Code.DONE)
+
+
+def _code_of(state: Job | JobchainError) -> Code:
+    if isinstance(state, WaitTimeout):
+        return Code.TIMEOUT
+    if isinstance(state, JobchainError):
+        return Code.ERROR
+    return {"completed": Code.DONE, "cancelled": Code.CANCELLED}.get(state.status, Code.FAILED)
+
+
+def _write(lines: "Iterator[str] | Sequence[str]") -> None:
+    for line in lines:
+        print(line)

@@ -1,0 +1,112 @@
+"""Which API a command talks to, and with which key."""
+
+import json
+import os
+import socket
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from jobchain_cli.errors import Code, CommandError
+from jobchain_cli.local_stack import NoStackError, local_parts
+
+if TYPE_CHECKING:
+    from jobchain_client import Jobchain
+
+RETRY_SECONDS = 10.0
+"""How long a command tries a request again: a person is waiting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """An API."""
+
+    url: str
+    api_key: str | None = field(repr=False)
+
+    @contextmanager
+    def client(self) -> "Iterator[Jobchain]":
+        """A client for the API. What its calls raise in this context becomes a CommandError."""
+        # The library of HTTP takes a while to import: only who talks to an API waits for it.
+        from jobchain_cli.words import problem_line
+        from jobchain_client import BadArgument, Jobchain, JobchainError
+
+        try:
+            with Jobchain(self.url, self.api_key, retry_seconds=RETRY_SECONDS) as client:
+                yield client
+        except JobchainError as error:
+            raise CommandError(problem_line(error)) from error
+        except BadArgument as error:
+            raise CommandError(str(error), Code.USAGE) from error
+
+
+def find(url: str | None, api_key: str | None, environment: Mapping[str, str], config_file: Path) -> Target:
+    """The API of the options, else the local stack, else that of the environment, else that of the file.
+
+    The key of the environment goes with any of them, that of the file with the file's URL alone. Raises CommandError.
+    """
+    key = api_key or environment.get("JOBCHAIN_API_KEY") or None
+    if found := url or _local_url() or environment.get("JOBCHAIN_URL"):
+        return Target(found, key)
+    config = read_config(config_file)
+    if "url" in config:
+        return Target(config["url"], key or config.get("api_key"))
+    raise CommandError(
+        "no API to talk to: start one here with `make dev`, or name one with --url, JOBCHAIN_URL or `jobchain login`"
+    )
+
+
+def _local_url() -> str | None:
+    """The API of the stack that `make dev` keeps up in this folder or one above, if it is up."""
+    try:
+        parts = local_parts()
+    except NoStackError:
+        return None
+    return parts["api_url"] if _is_up(parts) else None
+
+
+def _is_up(parts: Mapping[str, Any]) -> bool:
+    try:
+        url = urlsplit(parts["api_url"])
+        if url.hostname not in ("127.0.0.1", "localhost"):
+            return False
+        if os.name == "posix":
+            with suppress(PermissionError):
+                os.kill(parts["pid"], 0)
+        socket.create_connection((url.hostname, url.port or 80), timeout=1).close()
+    except (OSError, KeyError, TypeError, ValueError):
+        return False
+    return True
+
+
+# --- the file --------------------------------------------------------------------------------------------------------
+
+
+def read_config(file: Path) -> dict[str, str]:
+    """The `url` and the `api_key` of a file, as far as it is there and has them. Raises CommandError."""
+    try:
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise CommandError(f"{file}: {error}") from error
+    for name, value in content.items():
+        if name not in ("url", "api_key") or not isinstance(value, str):
+            raise CommandError(f"{file}: {name} is nothing to set: it takes url and api_key, each a string")
+    return content
+
+
+def write_config(file: Path, url: str, api_key: str | None) -> None:
+    """Keep a URL and a key in a file that nobody else may read. Raises OSError."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    # A string of JSON is one of TOML.
+    lines = [f"{name} = {json.dumps(value)}" for name, value in (("url", url), ("api_key", api_key)) if value]
+    unfinished = file.with_suffix(".new")
+    unfinished.unlink(missing_ok=True)
+    with open(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:  # noqa: PTH123  # Path can't give the rights
+        out.write("\n".join(lines) + "\n")
+    unfinished.replace(file)

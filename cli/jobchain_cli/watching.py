@@ -1,0 +1,117 @@
+"""Jobs on their way: all are watched at once, each on its line of the terminal."""
+
+import asyncio
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from jobchain_cli.errors import Code, CommandError
+from jobchain_cli.target import RETRY_SECONDS, Target
+from jobchain_cli.words import in_one_line
+from jobchain_client import AsyncJobchain, BadArgument, Job, JobchainError
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+_STYLES = {"completed": "green", "failed": "red", "cancelled": "yellow", "processing": "cyan", "pending": "dim"}
+_MARKS = {"completed": "✓", "failed": "✗", "cancelled": "–", "processing": "…", "pending": " "}
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A job, and what it was made of."""
+
+    source: str
+    event_id: str
+
+
+def watch(
+    target: Target, jobs: Sequence[Watched], limit_seconds: float | None, console: "Console | None"
+) -> list[Job | JobchainError]:
+    """Each job once it has ended, or why that is not known, in order; progress goes to the console, if there is one."""
+    board = Board(jobs)
+    try:
+        with _live(board, console):
+            return asyncio.run(_watch_all(target, board, limit_seconds))
+    except BadArgument as error:
+        raise CommandError(str(error), Code.USAGE) from error
+
+
+async def _watch_all(target: Target, board: "Board", limit_seconds: float | None) -> list[Job | JobchainError]:
+    async with AsyncJobchain(target.url, target.api_key, retry_seconds=RETRY_SECONDS) as client:
+
+        async def watch_one(place: int) -> Job | JobchainError:
+            try:
+                async for job in client.watch(board.jobs[place].event_id, limit_seconds):
+                    board.show(place, job)
+            except JobchainError as error:
+                return error
+            return board.states[place]
+
+        return await asyncio.gather(*(watch_one(place) for place in range(len(board.jobs))))
+
+
+def terminal() -> "Console | None":
+    """Where progress can be shown: standard error, if it is a terminal that can move its cursor."""
+    if not sys.stderr.isatty():
+        return None
+    from rich.console import Console  # only a terminal pays for the import
+
+    console = Console(stderr=True, markup=False, highlight=False, emoji=False)
+    return None if console.is_dumb_terminal else console
+
+
+def _live(board: "Board", console: "Console | None") -> AbstractContextManager[Any]:
+    if console is None:
+        return nullcontext()
+    from rich.live import Live
+
+    return Live(get_renderable=board.render, console=console, refresh_per_second=8)
+
+
+@dataclass(slots=True)
+class Board:
+    """How all jobs stand. One has a line for each step, many have one each."""
+
+    jobs: Sequence[Watched]
+    states: dict[int, Job] = field(default_factory=dict)
+    _since: dict[int, float] = field(default_factory=dict)
+
+    def show(self, place: int, job: Job) -> None:
+        """From now on a job stands so."""
+        self.states[place] = job
+        self._since[place] = time.monotonic()
+
+    def render(self) -> "RenderableType":
+        """The lines as they are now. All that comes from a server is text: none of it is markup."""
+        from rich.table import Table
+        from rich.text import Text
+
+        grid = Table.grid(padding=(0, 1))
+        for status, *words in self._lines():
+            style = _STYLES.get(status, "")
+            cells = [Text(in_one_line(word), overflow="ellipsis", no_wrap=True) for word in words]
+            grid.add_row(Text(_MARKS.get(status, "?"), style=style), *cells, Text(in_one_line(status), style=style))
+        return grid
+
+    def _lines(self) -> list[tuple[str, ...]]:
+        if len(self.jobs) == 1 and self.states:
+            return [self._step(step.name, step.status, step.seconds) for step in self.states[0].steps]
+        return [self._job(place) for place in range(len(self.jobs))]
+
+    def _step(self, name: str, status: str, seconds: float | None) -> tuple[str, ...]:
+        if seconds is None and status == "processing":
+            seconds = time.monotonic() - self._since[0]
+        return status, name, "" if seconds is None else f"{seconds:.1f} s"
+
+    def _job(self, place: int) -> tuple[str, ...]:
+        source = self.jobs[place].source
+        job = self.states.get(place)
+        if job is None:
+            return "pending", source, ""
+        done = sum(step.status == "completed" for step in job.steps)
+        at = next((step.name for step in job.steps if step.status == "processing"), "")
+        return job.status, source, f"{done}/{len(job.steps)} {at}"

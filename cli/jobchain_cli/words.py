@@ -1,0 +1,196 @@
+"""Jobs and problems as a person reads them. Nothing that a server, a caller or a model wrote commands a terminal."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from jobchain_client import Chain, Job, JobchainError, Stats
+
+# What turns the direction of a line, and can make it read as another one.
+_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+# The same items as another key's, for machines.
+_FOR_MACHINES = {"checklist_items": "checklist"}
+
+# What a chain has written as Markdown itself bears the name of what it is made of, and this.
+_MARKDOWN = "_markdown"
+
+
+def printable(text: object) -> str:
+    """The text without control characters, which a terminal obeys, and without what no stream can encode."""
+    return "".join(c if _is_printable(c) else "\N{REPLACEMENT CHARACTER}" for c in str(text))
+
+
+def in_one_line(text: object) -> str:
+    """The same, without line breaks."""
+    return " ".join(printable(text).split())
+
+
+def _is_printable(c: str) -> bool:
+    if c in "\n\t":
+        return True
+    number = ord(c)
+    return number >= 32 and not 127 <= number < 160 and not 0xD800 <= number < 0xE000 and c not in _TURNING
+
+
+def json_line(value: Any) -> str:
+    """A value as one line of JSON, in ASCII, so that no character of it is a terminal's."""
+    return json.dumps(value)
+
+
+# --- results ---------------------------------------------------------------------------------------------------------
+
+
+def result_lines(result: Mapping[str, Any]) -> Iterator[str]:
+    """The result as text: of each step its name and what it gave."""
+    for name, value in _shown(result):
+        if name.removesuffix(_MARKDOWN) in result.keys() - {name}:
+            continue
+        title = f"{_title(name)} (Mermaid)" if _is_diagram(name, value) else _title(name)
+        yield from ("", title, "", *_lines(name, value, "[ ] " if name == "checklist" else "- "))
+
+
+def markdown_lines(result: Mapping[str, Any], title: str) -> Iterator[str]:
+    """The result as Markdown: a section for each step, boxes for a checklist, a fence for a diagram."""
+    yield f"# {in_one_line(title)}"
+    for name, value in _shown(result):
+        if f"{name}{_MARKDOWN}" in result:
+            continue
+        yield from ("", f"## {_title(name.removesuffix(_MARKDOWN))}", "")
+        if _is_diagram(name, value):
+            yield from ("```mermaid", printable(value).rstrip("\n").replace("```", "'''"), "```")
+        else:
+            yield from _lines(name, value, "- [ ] " if name == "checklist" else "- ")
+
+
+def _shown(result: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    return ((name, value) for name, value in result.items() if _FOR_MACHINES.get(name) not in result)
+
+
+def _title(name: str) -> str:
+    return in_one_line(name).replace("_", " ").capitalize()
+
+
+def _is_diagram(name: str, value: Any) -> bool:
+    return name == "diagram" and isinstance(value, str)
+
+
+def _lines(name: str, value: Any, mark: str) -> Iterator[str]:
+    if isinstance(value, list):
+        yield from (f"{mark}{_item(item, name.removesuffix('s'))}" for item in value)
+    elif isinstance(value, dict):
+        for key, part in value.items():
+            if isinstance(part, list) and part:
+                yield from (f"{_title(key)}:", *_lines(key, part, mark))
+            else:
+                yield f"{_title(key)}: {_item(part) or 'none'}"
+    else:
+        yield printable(value).rstrip("\n")
+
+
+def _item(value: Any, main: str = "") -> str:
+    """An item of a list, in one line; of an object its main value, else its first, and the others with their names."""
+    if isinstance(value, dict):
+        # What is so as it should be, and what repeats another, is not worth the room.
+        texts = {key: _item(part) for key, part in value.items() if part is not None and part is not True}
+        first = texts.get(main) or next(iter(texts.values()), "")
+        more = [f"{_title(key).lower()}: {text}" for key, text in texts.items() if text not in ("", first)]
+        return first + (f" ({', '.join(more)})" if more else "")
+    if isinstance(value, list):
+        return ", ".join(map(_item, value))
+    return in_one_line(value)
+
+
+# --- jobs ------------------------------------------------------------------------------------------------------------
+
+
+def source_lines(job: Job) -> Iterator[str]:
+    """Who answered, and what it took."""
+    models = ", ".join(sorted({in_one_line(step.model) for step in job.steps if step.model})) or "nobody"
+    usage = job.usage
+    yield f"Answered by {models}: {usage.input_tokens} tokens in, {usage.output_tokens} out, {price(job.cost_usd)}."
+
+
+def price(cost_usd: float | None) -> str:
+    """A cost in words, with what is not known."""
+    return "at a price that is not known" if cost_usd is None else f"for ${cost_usd:.6f}"
+
+
+def failure(job: Job) -> str:
+    """Why a final job did not complete, in one line."""
+    if not job.error:
+        return f"the job was {in_one_line(job.status)}"
+    step = f" in step {job.error.step}" if job.error.step else ""
+    return in_one_line(f"the job {job.status}{step}: {job.error.type}: {job.error.message}")
+
+
+def job_lines(job: Job) -> Iterator[str]:
+    """A job and its steps, without its result."""
+    yield f"Job {in_one_line(job.event_id)} ({in_one_line(job.job_name)}): {in_one_line(job.status)}"
+    moments = {"created": job.created_at, "started": job.started_at, "finished": job.finished_at}
+    yield "  " + ", ".join(f"{name} {at:%Y-%m-%d %H:%M:%S}" for name, at in moments.items() if at) + " UTC"
+    for step in job.steps:
+        took = "" if step.seconds is None else f" in {step.seconds:.1f} s"
+        yield f"  {in_one_line(step.name)}: {in_one_line(step.status)}{took}"
+    for name, value in job.metadata.items():
+        yield f"  {in_one_line(name)} = {in_one_line(value)}"
+    if job.error:
+        yield failure(job)
+
+
+def list_lines(jobs: Iterable[Job]) -> Iterator[str]:
+    """A table of jobs."""
+    rows = [
+        (
+            job.event_id,
+            job.status,
+            job.job_name,
+            f"{job.created_at:%Y-%m-%d %H:%M:%S}",
+            "?" if job.cost_usd is None else f"{job.cost_usd:.6f}",
+        )
+        for job in jobs
+    ]
+    return columns([("EVENT ID", "STATUS", "CHAIN", "CREATED (UTC)", "USD"), *rows])
+
+
+def chain_lines(chains: Iterable[Chain]) -> Iterator[str]:
+    """The chains, their steps, and the fields of their payloads."""
+    for chain in chains:
+        yield f"{in_one_line(chain.name)}: {in_one_line(chain.description)}"
+        yield f"  steps: {', '.join(map(in_one_line, chain.steps))}"
+        required = chain.payload_schema.get("required", ())
+        fields = chain.payload_schema.get("properties", {})
+        words = [in_one_line(name) + ("" if name in required else " (optional)") for name in fields]
+        yield f"  payload: {', '.join(words)}"
+
+
+def stats_lines(stats: Stats) -> Iterator[str]:
+    """The numbers."""
+    yield "Jobs: " + ", ".join(f"{number} {in_one_line(status)}" for status, number in stats.jobs.items())
+    yield (
+        f"Today ({in_one_line(stats.date)} UTC): {stats.created} created, {stats.usage.input_tokens} tokens in, "
+        f"{stats.usage.output_tokens} out, {price(stats.cost_usd)}"
+    )
+    if stats.queue is not None:
+        words = (f"{number} {in_one_line(name).replace('_', ' ')}" for name, number in stats.queue.items())
+        yield f"Queue: {', '.join(words)}"
+
+
+def problem_line(error: JobchainError) -> str:
+    """A problem in one line, with the id of the request to name when it is reported."""
+    # Most details name the places already.
+    where = [f"{at}: {why}" for at, why in error.errors.items() if at not in error.detail]
+    told = "; ".join([error.detail, *where])
+    return in_one_line(f"{told} ({', '.join(filter(None, [error.type, _request(error)]))})")
+
+
+def _request(error: JobchainError) -> str:
+    return f"request {error.request_id}" if error.request_id else ""
+
+
+def columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Rows with aligned columns."""
+    clean = [[in_one_line(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*clean, strict=True)]
+    for row in clean:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

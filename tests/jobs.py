@@ -1,0 +1,49 @@
+"""Jobs as the API answers them, for tests of what reads them."""
+
+from typing import Any
+
+from jobchain_client import Job
+
+USAGE = {"input_tokens": 812, "cached_tokens": 0, "output_tokens": 140, "reasoning_tokens": 0}
+
+
+def raw_job(event_id: str = "0b6c2f4e-7d1a-4b53-9a0f-3f1c5b8e2d47", **fields: Any) -> dict[str, Any]:
+    """A job that has completed, but for what is given."""
+    return {
+        "event_id": event_id,
+        "job_name": "guideline_checklist",
+        "status": "completed",
+        "attempts": 1,
+        "created_at": "2026-11-22T10:00:00.000Z",
+        "started_at": "2026-11-22T10:00:00.210Z",
+        "finished_at": "2026-11-22T10:00:04.870Z",
+        "updated_at": "2026-11-22T10:00:04.870Z",
+        "steps": [raw_step("summary"), raw_step("checklist"), raw_step("diagram")],
+        "result": {"summary": "Short.", "checklist": ["One", "Two"], "diagram": "flowchart TD"},
+        "usage": USAGE,
+        "cost_usd": 0.0001512,
+        "error": None,
+        "metadata": {},
+        **fields,
+    }
+
+
+def raw_step(name: str, status: str = "completed") -> dict[str, Any]:
+    """A step that took two seconds, or one that has not ended."""
+    if status != "completed":
+        return {"name": name, "status": status}
+    return {
+        "name": name,
+        "status": status,
+        "model": "gpt-6-luna",
+        "prompt_version": "5d0c",
+        "started_at": "2026-11-22T10:00:00.000Z",
+        "finished_at": "2026-11-22T10:00:02.000Z",
+        "usage": USAGE,
+        "cost_usd": 0.0000504,
+    }
+
+
+def job_of(**fields: Any) -> Job:
+    """The same as the client reads it."""
+    return Job.of(raw_job(**fields))

@@ -1,0 +1,828 @@
+"""The command line against a server of its own on this machine, with its output in pipes."""
+
+import io
+import json
+import os
+import re
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any, NamedTuple
+
+import pytest
+from rich.console import Console
+
+from jobchain_cli import target
+from jobchain_cli.__main__ import main
+from jobchain_cli.errors import Code, CommandError
+from jobchain_cli.texts import SourceError, read
+from jobchain_cli.watching import Board, Watched, terminal
+from jobchain_cli.words import failure, markdown_lines, printable, result_lines, source_lines
+from tests.jobs import job_of, raw_job, raw_step
+
+EVIL = "[red]a[/red]\x1b[2J\x9b1m\u202eb\ud800"
+"""What a model or a server may say: markup, commands for a terminal, a turned line, half a character."""
+
+JOB = raw_job("job-1")
+CREATED = {"event_id": "job-1", "status": "pending", "created_at": "2026-11-22T10:00:00.000Z"}
+
+
+class Said(NamedTuple):
+    """How a command ended, and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Said]
+
+
+class FakeApi:
+    """Answers each path with what it was told to, the last answer for ever, and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, list[tuple[int, bytes, dict[str, str]]]] = {}
+        self.requests: list[tuple[str, dict[str, str], Any]] = []
+
+    def says(self, request: str, body: Any, status: int = 200, **headers: str) -> None:
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        self.answers.setdefault(request, []).append((status, content, named))
+
+    def refuses(self, request: str, status: int, kind: str, detail: str, **more: Any) -> None:
+        body = {"type": f"urn:jobchain:problem:{kind}", "title": "T", "status": status, "detail": detail, **more}
+        self.says(request, body, status)
+
+    def answer(self, handler: BaseHTTPRequestHandler) -> None:
+        length = int(handler.headers.get("Content-Length") or 0)
+        content = handler.rfile.read(length)
+        request = f"{handler.command} {handler.path}"
+        headers = {name.lower(): value for name, value in handler.headers.items()}
+        self.requests.append((request, headers, json.loads(content) if content else None))
+        said = self.answers.get(request) or self.answers.get(request.partition("?")[0]) or [(404, b"{}", {})]
+        status, body, headers_to_send = said.pop(0) if len(said) > 1 else said[0]
+        handler.send_response(status)
+        for name, value in headers_to_send.items():
+            handler.send_header(name, value)
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    @property
+    def bodies(self) -> list[Any]:
+        return [body for _, _, body in self.requests if body is not None]
+
+
+@pytest.fixture
+def served() -> Iterator[tuple[FakeApi, str]]:
+    api = FakeApi()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            api.answer(self)
+
+        do_POST = do_DELETE = do_GET  # noqa: N815  # as the library calls them
+
+        def log_message(self, *_arguments: Any) -> None:
+            """Says nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield api, f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def api(served: tuple[FakeApi, str]) -> FakeApi:
+    return served[0]
+
+
+@pytest.fixture
+def url(served: tuple[FakeApi, str]) -> str:
+    return served[1]
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to be in, of a user who has set nothing."""
+    for name in ("JOBCHAIN_URL", "JOBCHAIN_API_KEY", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def offline(home: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command where there is no API."""
+
+    def run(*arguments: str) -> Said:
+        code = main(arguments)
+        return Said(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def run(offline: Run, url: str, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a command where the API is the fake one."""
+    monkeypatch.setenv("JOBCHAIN_URL", url)
+    return offline
+
+
+@pytest.fixture
+def file(home: Path) -> str:
+    (home / "a.md").write_text("Lock doors.")
+    return "a.md"
+
+
+def pipe_in(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+
+
+def takes_a_job(api: FakeApi, **fields: Any) -> None:
+    api.says("POST /jobs", CREATED, 201)
+    api.says("GET /jobs/job-1", {**JOB, **fields})
+
+
+# --- submit ----------------------------------------------------------------------------------------------------------
+
+
+def test_submit_prints_the_result_alone(run: Run, api: FakeApi, file: str) -> None:
+    takes_a_job(api)
+
+    said = run("submit", file)
+
+    assert said == (
+        0,
+        "Summary\n\nShort.\n\nChecklist\n\n[ ] One\n[ ] Two\n\nDiagram (Mermaid)\n\nflowchart TD\n",
+        "Answered by gpt-6-luna: 812 tokens in, 140 out, for $0.000151.\n",
+    )
+    assert api.bodies == [{"input_text": "Lock doors."}]
+
+
+def test_submit_prints_json_as_the_api_gave_it(run: Run, api: FakeApi, file: str) -> None:
+    takes_a_job(api, brand_new=[1])
+
+    said = run("submit", file, "--json")
+
+    assert json.loads(said.out) == {"source": "a.md", **JOB, "brand_new": [1]}
+    assert said.out.count("\n") == 1
+
+
+def test_submit_prints_markdown(run: Run, api: FakeApi, file: str) -> None:
+    takes_a_job(api)
+
+    assert run("submit", file, "--markdown").out == (
+        "# a.md\n\n## Summary\n\nShort.\n\n## Checklist\n\n- [ ] One\n- [ ] Two\n\n## Diagram\n\n"
+        "```mermaid\nflowchart TD\n```\n"
+    )
+
+
+def test_submit_without_watching_prints_the_id(run: Run, api: FakeApi, file: str) -> None:
+    takes_a_job(api)
+
+    assert run("submit", file, "--no-watch") == (0, "job-1\n", "")
+    assert json.loads(run("submit", file, "--no-watch", "--json").out) == {
+        "source": "a.md",
+        "event_id": "job-1",
+        "replayed": False,
+    }
+
+
+def test_submit_sends_what_it_is_told_to(run: Run, api: FakeApi, file: str) -> None:
+    takes_a_job(api)
+
+    run(
+        *("submit", file, "--no-watch", "--metadata", "a=b=c", "--metadata", "d=", "--max-cost", "0.25"),
+        *("--tier", "flex", "--flex-seconds", "600", "--idempotency-key", "k-1", "--api-key", "jc_1"),
+    )
+
+    ((_, headers, body),) = api.requests
+    assert body == {
+        "input_text": "Lock doors.",
+        "metadata": {"a": "b=c", "d": ""},
+        "max_cost_usd": 0.25,
+        "tier": "flex",
+        "flex_seconds": 600,
+    }
+    assert (headers["idempotency-key"], headers["authorization"]) == ("k-1", "Bearer jc_1")
+
+
+def test_submit_reads_standard_input(run: Run, api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    takes_a_job(api)
+    pipe_in(monkeypatch, "\ufeffGrüße".encode())
+
+    assert run("submit", "-", "--markdown").out.startswith("# Standard input\n")
+    assert api.bodies == [{"input_text": "Grüße"}]
+
+
+def test_submit_takes_a_payload(run: Run, api: FakeApi) -> None:
+    takes_a_job(api)
+
+    assert run("submit", "--chain", "c", "--payload", '{"text": "a"}', "--no-watch").code == 0
+    assert api.bodies == [{"job_name": "c", "payload": {"text": "a"}}]
+
+
+CHAINS = {
+    "chains": [
+        {
+            "name": name,
+            "description": f"Does {name}.",
+            "steps": [{"name": "one"}],
+            "payload_schema": {"properties": {text: {"type": "string"} for text in texts}, "required": texts[:2]},
+        }
+        for name, texts in {"extract": ["text"], "compare": ["first", "second", "first_name"]}.items()
+    ]
+}
+
+
+def test_submit_puts_a_text_where_the_chain_wants_it(run: Run, api: FakeApi, file: str) -> None:
+    takes_a_job(api)
+    api.says("GET /chains", CHAINS)
+
+    assert run("submit", file, "--chain", "extract", "--no-watch").code == 0
+    assert api.bodies == [{"job_name": "extract", "payload": {"text": "Lock doors."}}]
+
+
+def test_submit_makes_one_job_of_as_many_texts_as_the_chain_takes(run: Run, api: FakeApi, file: str) -> None:
+    takes_a_job(api)
+    api.says("GET /chains", CHAINS)
+    Path("b.md").write_text("Lock windows.")
+
+    assert run("submit", file, "b.md", "--chain", "compare", "--no-watch").code == 0
+    payload = {"first": "Lock doors.", "second": "Lock windows.", "first_name": "a.md"}
+    assert api.bodies == [{"job_name": "compare", "payload": payload}]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["submit"], "name a FILE"),
+        (["submit", "-", "-"], "give - once"),
+        (["submit", "a.md", "--metadata", "x"], "give KEY=VALUE"),
+        (["submit", "a.md", "--json", "--markdown"], "give one of"),
+        (["submit", "a.md", "--payload", "{}", "--chain", "extract"], "takes the place of texts"),
+        (["submit", "--payload", "{}"], "goes with --chain"),
+        (["submit", "--payload", "{", "--chain", "c"], "is not JSON"),
+        (["submit", "--payload", "[]", "--chain", "c"], "is no JSON object"),
+        (["submit", "a.md", "--chain", "compare"], "takes 2 texts (first, second)"),
+        (["submit", "a.md", "--chain", "none"], "there are compare, extract"),
+        (["submit", "a.md", "--tier", "fast"], "--tier"),
+        (["submit", "a.md", "--api-key", "ä"], "the API key is empty, or has characters"),
+        (["submit", "a.md", "--url", "nowhere"], "is not the URL of an API"),
+        (["watch", ".."], "is not the id of a job"),
+        (["show", "."], "is not the id of a job"),
+        (["list", "--status", "done"], "--status"),
+        (["list", "--limit", "0"], "--limit"),
+        (["nonsense"], "nonsense"),
+        ([], ""),
+    ],
+)
+def test_a_command_that_can_not_be_is_a_usage_error(
+    run: Run, api: FakeApi, file: str, arguments: list[str], told: str
+) -> None:
+    api.says("GET /chains", CHAINS)
+
+    said = run(*arguments)
+
+    assert said.code == Code.USAGE
+    assert told in said.err
+    assert "Traceback" not in said.err
+    assert not api.bodies
+
+
+# --- several at once -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def three(run: Run, api: FakeApi, home: Path) -> tuple[str, str, str]:
+    """Three files, of which the API takes all but the second."""
+    for name in ("a.md", "b.md", "c.md"):
+        (home / name).write_text(f"Text {name}.")
+    refused = {"type": "urn:jobchain:problem:limit-reached", "title": "T", "status": 429, "detail": "full"}
+    made = [{**CREATED, "event_id": f"job-{name}", "replayed": False} for name in ("a", "c")]
+    api.says("POST /jobs/batch", {"results": [made[0], {**refused, "request_id": "r-1"}, made[1]]})
+    for name in ("a", "c"):
+        api.says(f"GET /jobs/job-{name}", raw_job(f"job-{name}", result={"summary": f"Of {name}."}))
+    return "a.md", "b.md", "c.md"
+
+
+def test_several_files_go_in_one_batch_and_what_is_refused_is_told(
+    run: Run, api: FakeApi, three: tuple[str, ...]
+) -> None:
+    said = run("submit", *three, "--idempotency-key", "k")
+
+    assert said == (
+        1,
+        "=== a.md ===\n\nSummary\n\nOf a.\n\n=== c.md ===\n\nSummary\n\nOf c.\n\n",
+        "jobchain: b.md: full (limit-reached, request r-1)\n",
+    )
+    ((batch),) = api.bodies
+    assert [(job["input_text"], job["idempotency_key"]) for job in batch["jobs"]] == [
+        ("Text a.md.", "k-1"),
+        ("Text b.md.", "k-2"),
+        ("Text c.md.", "k-3"),
+    ]
+
+
+def test_several_files_are_a_line_of_json_each_in_order(run: Run, three: tuple[str, ...]) -> None:
+    lines = [json.loads(line) for line in run("submit", *three, "--json").out.splitlines()]
+
+    assert [line["source"] for line in lines] == list(three)
+    assert lines[1]["problem"]["detail"] == "full"
+    assert [line.get("status") for line in lines] == ["completed", None, "completed"]
+
+
+def test_ids_of_several_files_come_in_order(run: Run, three: tuple[str, ...]) -> None:
+    assert run("submit", *three, "--no-watch")[:2] == (1, "job-a\njob-c\n")
+
+
+def test_nothing_is_submitted_if_one_of_the_files_can_not_be_read(run: Run, api: FakeApi, file: str) -> None:
+    assert run("submit", file, "missing.md") == (1, "", "jobchain: missing.md: No such file or directory\n")
+    assert api.requests == []
+
+
+# --- how it ended ----------------------------------------------------------------------------------------------------
+
+FAILED = {"status": "failed", "error": {"type": "model_refused", "message": "it said no", "step": "summary"}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "told"),
+    [
+        (FAILED, Code.FAILED, "the job failed in step summary: model_refused: it said no (job job-1)"),
+        ({"status": "cancelled"}, Code.CANCELLED, "the job was cancelled (job job-1)"),
+        ({"status": "processing"}, Code.TIMEOUT, "job job-1 is still processing after 0 s (timeout)"),
+    ],
+)
+def test_the_exit_code_says_how_a_job_ended(
+    run: Run, api: FakeApi, file: str, fields: dict[str, Any], code: Code, told: str
+) -> None:
+    takes_a_job(api, **fields)
+
+    said = run("submit", file, "--timeout", "0")
+
+    assert (said.code, said.out) == (code, "")
+    assert said.err == f"jobchain: a.md: {told}\n"
+
+
+def test_of_several_jobs_the_worst_end_counts(run: Run, api: FakeApi) -> None:
+    api.says("GET /jobs/done", JOB)
+    api.says("GET /jobs/failed", {**JOB, **FAILED})
+    api.says("GET /jobs/cancelled", {**JOB, "status": "cancelled"})
+
+    assert run("watch", "done", "cancelled").code == Code.CANCELLED
+    assert run("watch", "done", "cancelled", "failed").code == Code.FAILED
+    assert run("watch", "done", "cancelled", "failed", "unknown").code == Code.ERROR
+
+
+def test_a_problem_is_one_line_with_its_places_and_the_requests_id(run: Run, api: FakeApi, file: str) -> None:
+    api.refuses("POST /jobs", 422, "invalid-request", "does not fit", errors={"tier": "no"}, request_id="r-1")
+
+    assert run("submit", file) == (
+        1,
+        "",
+        "jobchain: does not fit; tier: no (invalid-request, request r-1)\n",
+    )
+
+
+def test_ctrl_c_says_how_to_go_on(run: Run, api: FakeApi, file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    takes_a_job(api)
+
+    def interrupted(*_arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("jobchain_cli.watching.watch", interrupted)
+
+    said = run("submit", file)
+
+    assert (said.code, said.out) == (Code.INTERRUPTED, "")
+    assert said.err.endswith("what was submitted goes on: jobchain watch job-1\n")
+
+
+# --- what others wrote -----------------------------------------------------------------------------------------------
+
+
+def test_nothing_that_a_server_says_commands_the_terminal(run: Run, api: FakeApi, file: str) -> None:
+    evil_error = {"type": EVIL, "message": EVIL, "step": EVIL}
+    result = {"summary": EVIL, "checklist": [EVIL], EVIL: {EVIL: [EVIL]}, "diagram": EVIL}
+    steps = [{**raw_step("x"), "name": EVIL, "model": EVIL}]
+    job = raw_job("job-1", job_name=EVIL, result=result, metadata={EVIL: EVIL}, steps=steps)
+    takes_a_job(api, **{name: job[name] for name in ("job_name", "result", "metadata", "steps")})
+    api.says("GET /jobs/evil", {**job, "status": "failed", "error": evil_error, "event_id": EVIL})
+    api.says("GET /jobs", {"jobs": [{**job, "event_id": EVIL, "status": EVIL}], "next_cursor": None})
+    api.refuses("GET /stats", 500, EVIL, EVIL, errors={EVIL: EVIL}, request_id=EVIL)
+    chain = {"name": EVIL, "description": EVIL, "steps": [{"name": EVIL}]}
+    api.says("GET /chains", {"chains": [{**chain, "payload_schema": {"properties": {EVIL: {}}, "required": []}}]})
+    api.says("POST /jobs/job-1/cancel", {**job, "event_id": EVIL, "status": "cancelled"})
+
+    for command in (
+        ["submit", file],
+        ["submit", file, "--markdown"],
+        ["submit", file, "--json"],
+        ["submit", file, "--chain", "x"],
+        ["show", "job-1"],
+        ["watch", "evil"],
+        ["watch", "evil", "job-1", "--markdown"],
+        ["show", "evil"],
+        ["list"],
+        ["list", "--json"],
+        ["stats"],
+        ["chains"],
+        ["chains", "--json"],
+        ["cancel", "job-1"],
+    ):
+        said = run(*command)
+        assert not set("\x1b\x9b\u202e\ud800") & set(said.out + said.err), command
+        assert "[red]a" in said.out + said.err, command
+
+
+def test_control_characters_are_replaced() -> None:
+    assert printable("a\x1b[2Jb\x9bc\r\n\td é\ud800\u202e") == "a�[2Jb�c�\n\td é��"
+
+
+def test_progress_takes_no_markup_and_obeys_no_color() -> None:
+    board = Board([Watched(EVIL, "job-1"), Watched("b.md", "job-2")])
+    board.show(0, job_of(status="processing", steps=[raw_step("one"), raw_step(EVIL, "processing")]))
+    out = io.StringIO()
+
+    console = Console(file=out, force_terminal=True, no_color=True, width=120, markup=False, highlight=False)
+    console.print(board.render())
+
+    first, second = re.sub(r"\x1b\[[02]?m", "", out.getvalue()).splitlines()
+    assert first == "… [red]a[/red]�[2J�1m�b� 1/2 [red]a[/red]�[2J�1m�b� processing"
+    assert second.split() == ["b.md", "pending"]
+
+
+def test_progress_of_one_job_has_a_line_for_each_step() -> None:
+    board = Board([Watched("a.md", "job-1")])
+    board.show(
+        0, job_of(steps=[raw_step("summary"), raw_step("checklist", "processing"), raw_step("diagram", "pending")])
+    )
+    out = io.StringIO()
+
+    Console(file=out, width=80).print(board.render())
+
+    lines = [line.split() for line in out.getvalue().splitlines()]
+    assert lines[0] == ["✓", "summary", "2.0", "s", "completed"]
+    assert (lines[1][1], lines[1][-1]) == ("checklist", "processing")
+    assert lines[2] == ["diagram", "pending"]
+
+
+def test_there_is_no_progress_in_a_pipe() -> None:
+    assert terminal() is None
+
+
+CHAINS_RESULT = {
+    "actions": [
+        {"source": "Ana locks.", "action": "Lock", "owner": "Ana", "due": None, "source_found": True},
+        {"source": "Plain.", "action": "Plain.", "source_found": False},
+        "Text",
+    ],
+    "actions_markdown": "| Action |\n| --- |\n",
+    "changes": {"added": ["x"], "gone": [], "kept": 3},
+    "checklist": ["One"],
+    "checklist_items": [{"text": "One", "line": 1}],
+}
+
+
+def test_a_result_of_any_chain_reads_as_text() -> None:
+    assert list(result_lines(CHAINS_RESULT)) == [
+        *["", "Actions", ""],
+        *["- Lock (source: Ana locks., owner: Ana)", "- Plain. (source found: False)", "- Text"],
+        *["", "Changes", "", "Added:", "- x", "Gone: none", "Kept: 3"],
+        *["", "Checklist", "", "[ ] One"],
+    ]
+
+
+def test_what_a_chain_wrote_as_markdown_is_markdown() -> None:
+    assert "\n".join(markdown_lines(CHAINS_RESULT, "t")).startswith(
+        "# t\n\n## Actions\n\n| Action |\n| --- |\n\n## Changes\n"
+    )
+
+
+def test_a_fence_in_a_diagram_does_not_end_its_own() -> None:
+    assert list(markdown_lines({"diagram": "a\n```\nb\n"}, "t")).count("```") == 1
+
+
+def test_who_answered_is_told_with_what_it_took() -> None:
+    assert list(source_lines(job_of())) == ["Answered by gpt-6-luna: 812 tokens in, 140 out, for $0.000151."]
+    (unpriced,) = source_lines(job_of(cost_usd=None))
+    assert unpriced.endswith("at a price that is not known.")
+
+
+def test_a_job_that_did_not_complete_is_told_in_one_line() -> None:
+    assert failure(job_of(**FAILED)) == "the job failed in step summary: model_refused: it said no"
+    assert failure(job_of(status="cancelled")) == "the job was cancelled"
+
+
+# --- the other commands ----------------------------------------------------------------------------------------------
+
+
+def test_list_is_a_table(run: Run, api: FakeApi) -> None:
+    api.says("GET /jobs", {"jobs": [JOB, {**JOB, "cost_usd": None}], "next_cursor": None})
+
+    said = run("list", "--status", "completed", "--chain", "c", "--limit", "5")
+
+    assert said.out == (
+        "EVENT ID  STATUS     CHAIN                CREATED (UTC)        USD\n"
+        "job-1     completed  guideline_checklist  2026-11-22 10:00:00  0.000151\n"
+        "job-1     completed  guideline_checklist  2026-11-22 10:00:00  ?\n"
+    )
+    assert api.requests[0][0] == "GET /jobs?status=completed&job_name=c&limit=5"
+
+
+def test_show_prints_a_job_with_its_steps(run: Run, api: FakeApi) -> None:
+    api.says("GET /jobs/job-1", {**JOB, "metadata": {"source": "handbook"}})
+
+    out = run("show", "job-1").out
+
+    assert out.startswith("Job job-1 (guideline_checklist): completed\n  created 2026-11-22 10:00:00, started")
+    assert "  summary: completed in 2.0 s\n" in out
+    assert "  source = handbook\n" in out
+    assert "[ ] One\n" in out
+    assert json.loads(run("show", "job-1", "--json").out)["metadata"] == {"source": "handbook"}
+
+
+def test_jobs_are_cancelled_and_retried_each_by_itself(run: Run, api: FakeApi) -> None:
+    api.says("POST /jobs/a/cancel", {**JOB, "status": "cancelled"})
+    api.refuses("POST /jobs/b/cancel", 409, "job-is-final", "job b is completed already")
+    api.says("POST /jobs/c/cancel", {**JOB, "status": "processing"})
+    api.says("POST /jobs/a/retry", {**JOB, "status": "pending"})
+
+    assert run("cancel", "a", "b", "c") == (
+        1,
+        "job-1 is cancelled.\njob-1 is asked to stop.\n",
+        "jobchain: b: job b is completed already (job-is-final)\n",
+    )
+    assert run("retry", "a") == (0, "job-1 runs again.\n", "")
+    assert json.loads(run("retry", "a", "--json").out)["status"] == "pending"
+
+
+def test_nothing_is_erased_without_a_yes(run: Run, api: FakeApi) -> None:
+    api.says("DELETE /jobs/a", b"", 204)
+
+    assert run("delete", "a").code == Code.USAGE
+    assert api.requests == []
+    assert run("delete", "a", "--yes") == (0, "a is erased.\n", "")
+
+
+def test_numbers_and_chains_are_printed(run: Run, api: FakeApi) -> None:
+    today = {"date": "2026-11-22", "created": 45, "usage": {"input_tokens": 7, "output_tokens": 2}, "cost_usd": 0.5}
+    numbers = {"jobs": {"pending": 3, "failed": 1}, "today": today, "queue": {"in_flight": 1}}
+    api.says("GET /stats", numbers)
+    api.says("GET /chains", CHAINS)
+
+    assert run("stats").out == (
+        "Jobs: 3 pending, 1 failed\n"
+        "Today (2026-11-22 UTC): 45 created, 7 tokens in, 2 out, for $0.500000\n"
+        "Queue: 1 in flight\n"
+    )
+    assert json.loads(run("stats", "--json").out) == numbers
+    assert (
+        "compare: Does compare.\n  steps: one\n  payload: first, second, first_name (optional)\n" in run("chains").out
+    )
+
+
+def test_an_operators_command_without_its_libraries_says_what_to_install(
+    offline: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "jobchain_cli.operate", None)
+
+    said = offline("sweep")
+
+    assert said.code == 1
+    assert said.err.endswith("install jobchain[operator]\n")
+
+
+# --- which API -------------------------------------------------------------------------------------------------------
+
+LOCAL, FROM_ENVIRONMENT, FROM_FILE = "http://127.0.0.1:1/local", "https://environment.test", "https://file.test"
+
+
+@pytest.fixture
+def up(home: Path) -> Iterator[str]:
+    """A local stack that is up, in a folder above this one; gives its URL."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        local = f"http://127.0.0.1:{server.getsockname()[1]}/v1"
+        announce(home, api_url=local, pid=os.getpid())
+        below = home / "a" / "b"
+        below.mkdir(parents=True)
+        os.chdir(below)
+        yield local
+
+
+def announce(folder: Path, **parts: Any) -> None:
+    (folder / ".local").mkdir()
+    (folder / ".local" / "stack.json").write_text(json.dumps(parts))
+
+
+@pytest.fixture
+def config(home: Path) -> Path:
+    file = home / "config.toml"
+    target.write_config(file, FROM_FILE, "jc_file")
+    return file
+
+
+ENVIRONMENT = {"JOBCHAIN_URL": FROM_ENVIRONMENT, "JOBCHAIN_API_KEY": "jc_env"}
+
+
+def test_an_option_wins_then_the_local_stack_then_the_environment_then_the_file(up: str, config: Path) -> None:
+    assert target.find("https://option.test", "jc_1", ENVIRONMENT, config) == target.Target(
+        "https://option.test", "jc_1"
+    )
+    assert target.find(None, None, ENVIRONMENT, config) == target.Target(up, "jc_env")
+    assert target.find(None, "jc_1", {}, config) == target.Target(up, "jc_1")
+    os.chdir("/")
+    assert target.find(None, None, ENVIRONMENT, config) == target.Target(FROM_ENVIRONMENT, "jc_env")
+    assert target.find(None, None, {}, config) == target.Target(FROM_FILE, "jc_file")
+    assert target.find(None, None, {"JOBCHAIN_API_KEY": "jc_env"}, config) == target.Target(FROM_FILE, "jc_env")
+
+
+def test_the_files_key_goes_to_no_other_api(up: str, config: Path) -> None:
+    assert target.find("https://option.test", None, {}, config).api_key is None
+    assert target.find(None, None, {}, config).api_key is None
+    os.chdir("/")
+    assert target.find(None, None, {"JOBCHAIN_URL": FROM_ENVIRONMENT}, config).api_key is None
+
+
+def test_a_key_is_not_in_what_a_target_looks_like() -> None:
+    assert "jc_" not in repr(target.Target("https://a.test", "jc_1"))
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {},
+        {"api_url": "http://127.0.0.1:9/v1", "pid": 1},
+        {"api_url": "https://elsewhere.test/v1", "pid": os.getpid()},
+        {"api_url": "http://127.0.0.1:1/v1"},
+    ],
+)
+def test_a_local_stack_that_is_not_up_is_none(home: Path, parts: dict[str, Any], config: Path) -> None:
+    announce(home, **parts)
+
+    assert target.find(None, None, {}, config).url == FROM_FILE
+
+
+def test_a_stack_that_somebody_else_announces_is_none(up: str, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    user = os.getuid()
+    monkeypatch.setattr(os, "getuid", lambda: user + 1)
+
+    assert target.find(None, None, {}, config).url == FROM_FILE
+
+
+def test_without_any_api_it_is_told_how_to_name_one(offline: Run) -> None:
+    said = offline("list")
+
+    assert (said.code, said.out) == (1, "")
+    assert all(way in said.err for way in ("make dev", "--url", "JOBCHAIN_URL", "jobchain login"))
+
+
+@pytest.mark.parametrize("text", ["url = ", "url = 1", 'key = "a"', "\xff"])
+def test_a_file_that_can_not_be_used_is_named(home: Path, text: str) -> None:
+    file = home / "config.toml"
+    file.write_bytes(text.encode("latin-1"))
+
+    with pytest.raises(CommandError, match=r"config\.toml: "):
+        target.find(None, None, {}, file)
+
+
+def test_login_keeps_a_url_and_a_key_where_nobody_else_reads_them(
+    offline: Run, api: FakeApi, url: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    today = {"date": "2026-11-22", "created": 0, "usage": {}, "cost_usd": 0}
+    api.says("GET /stats", {"jobs": {}, "today": today, "queue": None})
+    pipe_in(monkeypatch, b"jc_secret\n")
+
+    said = offline("login", url)
+
+    file = home / "config" / "jobchain" / "config.toml"
+    assert (said.code, said.out) == (0, f"Kept in {file}.\n")
+    assert target.read_config(file) == {"url": url, "api_key": "jc_secret"}
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert offline("stats").code == 0
+    assert api.requests[-1][1]["authorization"] == "Bearer jc_secret"
+
+
+def test_login_keeps_no_key_that_the_api_refuses(offline: Run, api: FakeApi, url: str, home: Path) -> None:
+    api.refuses("GET /stats", 401, "unauthorized", "the key is revoked", request_id="r")
+
+    assert offline("login", url, "--api-key", "jc_old") == (
+        1,
+        "",
+        "jobchain: the key is revoked (unauthorized, request r)\n",
+    )
+    assert not (home / "config").exists()
+
+
+# --- texts -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_text_is_fetched(api: FakeApi, url: str) -> None:
+    api.says("GET /moved", b"", 302, Location="/text")
+    api.says("GET /text", "Schlüssel".encode("latin-1"), Content_Type="text/plain; charset=ISO-8859-1")
+    api.says("GET /md", "\ufeffSchlüssel".encode(), Content_Type="text/markdown")
+
+    assert read(f"{url}/moved").content == "Schlüssel"
+    assert read(f"{url}/md").content == "Schlüssel"
+    assert not any("authorization" in headers for _, headers, _ in api.requests)
+
+
+@pytest.mark.parametrize(
+    ("status", "content_type", "content", "told"),
+    [
+        (200, "text/html; charset=utf-8", b"<p>", "a web page"),
+        (200, "application/pdf", b"%PDF", "application/pdf, not text"),
+        (200, "", b"x", "of no type"),
+        (200, "text/plain", b"x" * 400_004, "over 400,003 bytes"),
+        (200, "text/plain", b"x" * 100_001, "100,001 characters"),
+        (200, "text/plain", b"a\xff", r"not UTF-8 \(byte 1\)"),
+        (200, "text/plain; charset=klingon", b"a", "unknown encoding"),
+        (200, "text/plain", b"", "empty"),
+        (404, "text/plain", b"x", "answered 404"),
+    ],
+)
+def test_what_is_fetched_must_be_a_text(
+    api: FakeApi, url: str, status: int, content_type: str, content: bytes, told: str
+) -> None:
+    api.says("GET /x", content, status, Content_Type=content_type)
+
+    with pytest.raises(SourceError, match=told):
+        read(f"{url}/x")
+
+
+@pytest.mark.parametrize("location", ["file:///etc/passwd", "ftp://127.0.0.1/x", "/x"])
+def test_a_redirect_leads_to_no_file_and_does_not_go_round_for_ever(api: FakeApi, url: str, location: str) -> None:
+    api.says("GET /x", b"", 302, Location=location)
+
+    with pytest.raises(SourceError, match=f"{url}/x"):
+        read(f"{url}/x")
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("file:///etc/passwd", "only http and https"),
+        ("ftp://a/b", "only http and https"),
+        ("http://[", "http://"),
+        ("http://127.0.0.1:1/x", "http://127.0.0.1:1/x: "),
+        (".", "Is a directory"),
+        ("a\0b", "null"),
+    ],
+)
+def test_a_source_that_is_none_is_named(home: Path, source: str, told: str) -> None:
+    with pytest.raises(SourceError, match=re.escape(told)):
+        read(source)
+
+
+@pytest.mark.parametrize(("content", "told"), [(b"a\0b", "no text"), (b"\xff\xfea\0", "not UTF-8"), (b" \n", "empty")])
+def test_a_file_must_hold_a_text(home: Path, content: bytes, told: str) -> None:
+    (home / "x").write_bytes(content)
+
+    with pytest.raises(SourceError, match=told):
+        read("x")
+
+
+# --- the program -----------------------------------------------------------------------------------------------------
+
+
+def python(code: str, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **environment}, capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+def test_help_waits_for_no_library_that_it_does_not_need() -> None:
+    loaded = python(
+        "import sys; from jobchain_cli.__main__ import main; main(['--help']); "
+        "print('loaded:', *{name.partition('.')[0] for name in sys.modules})"
+    )
+
+    assert not {"httpx2", "boto3", "botocore", "jobchain", "jobchain_client", "asyncio"} & set(
+        loaded.partition("loaded:")[2].split()
+    )
+
+
+def test_the_shell_can_complete_commands() -> None:
+    environment = {"_JOBCHAIN_COMPLETE": "complete_bash", "COMP_WORDS": "jobchain s", "COMP_CWORD": "1"}
+
+    assert python("from jobchain_cli.__main__ import main; main([])", **environment).split() == [
+        *("submit", "show", "stats", "sweep"),
+    ]
+
+
+def test_the_version_is_printed(offline: Run) -> None:
+    assert offline("--version").out.startswith("jobchain")
