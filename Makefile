@@ -144,9 +144,15 @@ sam: .venv-sam/.ready ## install AWS's `sam` in .venv-sam/bin
 	@$(UV) pip sync --quiet --python .venv-sam --require-hashes --compile-bytecode requirements/sam.txt
 	@touch $@
 
+.venv-checkov/.ready: requirements/checkov.txt $(UV)
+	@echo "Setting up .venv-checkov ..."
+	@test -x .venv-checkov/bin/python || $(UV) venv --quiet --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv-checkov
+	@$(UV) pip sync --quiet --python .venv-checkov --require-hashes requirements/checkov.txt
+	@touch $@
+
 .PHONY: clean
 clean: ## remove everything that the commands above have made
-	rm -rf .venv .venv-sam .cache .local .aws-sam .hypothesis
+	rm -rf .venv .venv-sam .venv-checkov .cache .local .aws-sam .hypothesis
 
 # --- Locked versions -------------------------------------------------------------------------------------------------
 
@@ -160,6 +166,7 @@ compile = $(CURDIR)/$(UV) pip compile --quiet --universal --python-version 3.11 
 define compile-all
 $(call compile,uv,requirements/uv.txt) && \
 $(call compile,sam,requirements/sam.txt) && \
+$(call compile,checkov,requirements/checkov.txt) && \
 $(call compile,dev,requirements/dev.txt,pyproject.toml) && \
 $(call compile,layer,layers/common/requirements.txt,--constraints requirements/dev.txt) && \
 $(call compile,api,functions/api/requirements.txt,--constraints requirements/dev.txt) && \
@@ -167,7 +174,7 @@ $(call compile,worker,functions/worker/requirements.txt,--constraints requiremen
 $(call compile,sweeper,functions/sweeper/requirements.txt,--constraints requirements/dev.txt) && \
 $(call compile,web,functions/web/requirements.txt,--constraints requirements/dev.txt)
 endef
-LOCKED := requirements/uv.txt requirements/sam.txt requirements/dev.txt \
+LOCKED := requirements/uv.txt requirements/sam.txt requirements/checkov.txt requirements/dev.txt \
 	layers/common/requirements.txt functions/api/requirements.txt functions/worker/requirements.txt \
 	functions/sweeper/requirements.txt functions/web/requirements.txt
 

@@ -69,10 +69,24 @@ def gateway_responses_are_ignored(clients: Clients, template: Template, ids: Map
                 gateway.create_deployment(restApiId=ids[name], stageName=ids[stage])
 
 
+def code_deploy_is_missing(template: Template) -> None:
+    """An alias moves to a new version at once, as with a deployment of the type AllAtOnce."""
+    _remove(template, *of_type(template, "AWS::CodeDeploy::Application", "AWS::CodeDeploy::DeploymentGroup"))
+    for alias in of_type(template, "AWS::Lambda::Alias").values():
+        alias.pop("UpdatePolicy", None)
+
+
+def secrets_have_no_policies(template: Template) -> None:
+    """A policy of a secret, and the secret itself, are left out: the model's key comes from the environment."""
+    _remove(template, *of_type(template, "AWS::SecretsManager::ResourcePolicy"))
+
+
 IN_TEMPLATE: tuple[Callable[[Template], None], ...] = (
     any_method_is_dropped,
     number_parameters_stay_text,
     api_id_is_random,
+    code_deploy_is_missing,
+    secrets_have_no_policies,
 )
 AFTER_DEPLOY: tuple[Callable[[Clients, Template, Mapping[str, str]], None], ...] = (
     ttl_is_ignored,
@@ -115,6 +129,11 @@ def references(value: Any) -> set[str]:
         case list():
             return set().union(*map(references, value))
     return set()
+
+
+def _remove(template: Template, *names: str) -> None:
+    for name in names:
+        del template["Resources"][name]
 
 
 def _substituted(text: str) -> set[str]:
