@@ -5,7 +5,7 @@ it is deployed, those of `AFTER_DEPLOY` call the emulator once the stack stands.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from local.aws import Clients
@@ -76,6 +76,13 @@ def code_deploy_is_missing(template: Template) -> None:
         alias.pop("UpdatePolicy", None)
 
 
+def source_has_no_versions(template: Template) -> None:
+    """Aliases lead to the functions as they are now: they run from source, which publishing a version does not freeze."""
+    versions = of_type(template, "AWS::Lambda::Version")
+    _remove(template, *versions)
+    template["Resources"] = _latest(template["Resources"], versions.keys())
+
+
 def secrets_have_no_policies(template: Template) -> None:
     """A policy of a secret, and the secret itself, are left out: the model's key comes from the environment."""
     _remove(template, *of_type(template, "AWS::SecretsManager::ResourcePolicy"))
@@ -86,6 +93,7 @@ IN_TEMPLATE: tuple[Callable[[Template], None], ...] = (
     number_parameters_stay_text,
     api_id_is_random,
     code_deploy_is_missing,
+    source_has_no_versions,
     secrets_have_no_policies,
 )
 AFTER_DEPLOY: tuple[Callable[[Clients, Template, Mapping[str, str]], None], ...] = (
@@ -134,6 +142,18 @@ def references(value: Any) -> set[str]:
 def _remove(template: Template, *names: str) -> None:
     for name in names:
         del template["Resources"][name]
+
+
+def _latest(value: Any, versions: Collection[str]) -> Any:
+    """The value with "$LATEST" in place of the number of any of the versions."""
+    match value:
+        case {"Fn::GetAtt": [str(name), "Version"]} if name in versions:
+            return "$LATEST"
+        case dict():
+            return {key: _latest(part, versions) for key, part in value.items()}
+        case list():
+            return [_latest(part, versions) for part in value]
+    return value
 
 
 def _substituted(text: str) -> set[str]:
