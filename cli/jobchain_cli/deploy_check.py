@@ -74,7 +74,9 @@ def check_model(session: Any, parameters: Mapping[str, str]) -> Report:
         ) from error
     except (SettingsError, BotoCoreError, ClientError) as error:
         raise DeployError(f"the secret {name} can't be read: {' '.join(str(error).split())}") from error
-    return preflight(Target(parameters["OpenAIModel"], parameters["OpenAIBaseUrl"] or OPENAI_URL, key), utc_now().date())
+    return preflight(
+        Target(parameters["OpenAIModel"], parameters["OpenAIBaseUrl"] or OPENAI_URL, key), utc_now().date()
+    )
 
 
 def main(arguments: Sequence[str]) -> int:
