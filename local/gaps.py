@@ -77,7 +77,7 @@ def code_deploy_is_missing(template: Template) -> None:
 
 
 def source_has_no_versions(template: Template) -> None:
-    """Aliases lead to the functions as they are now: they run from source, which publishing a version does not freeze."""
+    """Aliases lead to the functions as they are now: these run from source, which no version would freeze."""
     versions = of_type(template, "AWS::Lambda::Version")
     _remove(template, *versions)
     template["Resources"] = _latest(template["Resources"], versions.keys())
@@ -140,8 +140,17 @@ def references(value: Any) -> set[str]:
 
 
 def _remove(template: Template, *names: str) -> None:
-    for name in names:
-        del template["Resources"][name]
+    """Leaves out resources, and whatever waits for them waits no more."""
+    resources = template["Resources"] = {
+        name: resource for name, resource in template["Resources"].items() if name not in names
+    }
+    for resource in resources.values():
+        depends = resource.get("DependsOn", [])
+        left = [name for name in ([depends] if isinstance(depends, str) else depends) if name not in names]
+        if depends and not left:
+            del resource["DependsOn"]
+        elif depends:
+            resource["DependsOn"] = left
 
 
 def _latest(value: Any, versions: Collection[str]) -> Any:

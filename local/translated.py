@@ -1,4 +1,4 @@
-"""`python -m local.translated`: the template as CloudFormation gets it after SAM's transform, for tools that read no SAM."""
+"""`python -m local.translated`: the template after SAM's transform, for tools that read no SAM."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""`python -m jobchain_cli.deploy_check ENVIRONMENT`: what would fail a deployment, before anything is built for minutes.
+"""`python -m jobchain_cli.deploy_check ENVIRONMENT`: what would fail a deployment, before it is built for minutes.
 
 Looks whether there are credentials, a region and the model's key, and asks the model's server about the model.
 """

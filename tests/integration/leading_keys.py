@@ -1,7 +1,7 @@
 """Teaches the emulator what version 1.5.33 does not know of AWS's authorization; its own process imports this.
 
-The condition key `dynamodb:LeadingKeys`: a request has the partition keys of its items, each part of a transaction those
-of its own, and a query of an index the index's. And a batch of messages needs `sqs:SendMessage`, as one message does:
+The condition key `dynamodb:LeadingKeys`: a request has the partition keys of its items, each part of a transaction its
+own, and a query of an index the index's. And a batch of messages needs `sqs:SendMessage`, as one message does:
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-api-permissions-reference.html
 """
 

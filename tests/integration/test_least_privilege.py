@@ -1,4 +1,4 @@
-"""The functions' policies, enforced: the emulator checks every call of theirs, by action, resource and partition key."""
+"""The functions' policies, enforced: the emulator checks each of their calls, by action, resource and key."""
 
 import json
 from collections.abc import Callable, Iterator

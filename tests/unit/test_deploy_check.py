@@ -59,7 +59,7 @@ class TestTheAccount:
         for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
             monkeypatch.setenv(name, "/dev/null")
 
-        with pytest.raises(DeployError, match="Unable to locate credentials.*aws configure"):
+        with pytest.raises(DeployError, match=r"Unable to locate credentials.*aws configure"):
             check_account(boto3.Session(region_name="eu-central-1"))
 
 
@@ -73,7 +73,7 @@ class TestTheModel:
     def test_with_an_empty_secret_is_refused(self, aws: None) -> None:
         boto3.client("secretsmanager").create_secret(Name="jobchain/key", SecretString=" \n")
 
-        with pytest.raises(DeployError, match="jobchain/key can't be read.*holds no API key"):
+        with pytest.raises(DeployError, match=r"jobchain/key can't be read.*holds no API key"):
             check_model(boto3.Session(), PARAMETERS)
 
     @pytest.mark.parametrize(

@@ -71,11 +71,20 @@ def test_whatever_names_a_version_gets_the_function_as_it_is_now() -> None:
 
 
 def test_a_policy_of_a_secret_is_left_out() -> None:
-    template = {"Resources": {"Policy": {"Type": "AWS::SecretsManager::ResourcePolicy"}, "Queue": {"Type": "Queue"}}}
+    template = {
+        "Resources": {
+            "Policy": {"Type": "AWS::SecretsManager::ResourcePolicy"},
+            "Table": {"Type": "AWS::DynamoDB::Table", "DependsOn": "Policy"},
+            "Queue": {"Type": "AWS::SQS::Queue", "DependsOn": ["Policy", "Table"]},
+        }
+    }
 
     secrets_have_no_policies(template)
 
-    assert set(template["Resources"]) == {"Queue"}
+    assert template["Resources"] == {
+        "Table": {"Type": "AWS::DynamoDB::Table"},
+        "Queue": {"Type": "AWS::SQS::Queue", "DependsOn": ["Table"]},
+    }
 
 
 def test_references_are_found_in_every_form() -> None:

@@ -211,7 +211,10 @@ class TestTheTable:
     def test_outlives_its_stack(self, template: Template) -> None:
         table = template["Resources"]["JobTable"]
 
-        assert (table["DeletionPolicy"], table["UpdateReplacePolicy"]) == ("Retain", "Retain")
+        assert (table["DeletionPolicy"], table["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain")
+
+    def test_can_be_protected_from_being_deleted(self, template: Template) -> None:
+        assert properties(template, "JobTable")["DeletionProtectionEnabled"] == {"Ref": "DeletionProtection"}
 
 
 def longest_value(parameter: dict[str, Any]) -> int:
@@ -534,6 +537,7 @@ class TestADeployment:
         (statement,) = policy["ResourcePolicy"]["Statement"]
 
         assert policy["SecretId"] == {"Ref": "OpenAISecretName"}
+        assert template["Resources"]["JobTable"]["DependsOn"] == "OpenAISecretPolicy", "else much is made before"
         assert statement["Effect"] == "Deny"
         assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
 
