@@ -103,6 +103,16 @@ format: setup ## format the code and fix what ruff can fix
 	.venv/bin/ruff check --fix-only --quiet
 	.venv/bin/ruff format
 
+# checkov reads neither SAM nor YAML merges, so it gets what CloudFormation gets. It takes a file that it can't read for
+# a clean one, hence the look at what has passed.
+.PHONY: lint-template
+lint-template: setup .venv-sam/.ready .venv-checkov/.ready ## look through template.yaml with cfn-lint and checkov
+	@.venv-sam/bin/cfn-lint template.yaml
+	@.venv/bin/python -m local.translated > .cache/template.json
+	@.venv-checkov/bin/checkov --config-file .checkov.yaml --file .cache/template.json > .cache/checkov.txt 2>&1 \
+		&& grep -q '^Passed checks: [1-9]' .cache/checkov.txt || { cat .cache/checkov.txt >&2; exit 1; }
+	@echo "template.yaml is clean."
+
 .PHONY: openapi
 openapi: setup ## write docs/openapi.json from the code
 	@.venv/bin/python -m local openapi > docs/openapi.json
@@ -111,6 +121,32 @@ openapi: setup ## write docs/openapi.json from the code
 openapi-check: setup ## fail if docs/openapi.json is not what the code says
 	@.venv/bin/python -m local openapi | diff -u docs/openapi.json - \
 		|| { echo "openapi-check: docs/openapi.json is not what the code says: run 'make openapi'" >&2; exit 1; }
+
+# --- AWS ---------------------------------------------------------------------------------------------------------------
+
+export SAM_CLI_TELEMETRY := 0
+RUNTIME := python3.13
+
+# The folder of the functions' own Python, which `sam build` looks for on PATH: the real one, as pyenv's shims stand for
+# whichever version is chosen.
+find-runtime = for found in $(RUNTIME) "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/*/bin/$(RUNTIME); do \
+	"$$found" -c 'import os, sys; print(os.path.dirname(os.path.realpath(sys.executable)))' 2> /dev/null && break; done
+
+.PHONY: build
+build: .venv-sam/.ready ## build what `sam deploy` uploads, into .aws-sam
+	@rm -rf .aws-sam
+	@folder="$$($(find-runtime))"; test -n "$$folder" || { echo "build: there is no $(RUNTIME), which the functions" \
+		"run on: install it, such as by 'pyenv install 3.13' or 'uv python install 3.13', and put it on PATH" >&2; exit 1; }; \
+	PATH="$$folder:$$PATH" .venv-sam/bin/sam build
+
+# Of the two environments of samconfig.toml.
+ENV ?= default
+
+.PHONY: deploy
+deploy: setup .venv-sam/.ready ## check the account and the model, build, and deploy (ENV=prod: as samconfig.toml's prod)
+	@.venv/bin/python -m jobchain_cli.deploy_check "$(ENV)"
+	@$(MAKE) --no-print-directory build
+	@.venv-sam/bin/sam deploy --config-env "$(ENV)"
 
 # --- The environment -------------------------------------------------------------------------------------------------
 
@@ -144,9 +180,15 @@ sam: .venv-sam/.ready ## install AWS's `sam` in .venv-sam/bin
 	@$(UV) pip sync --quiet --python .venv-sam --require-hashes --compile-bytecode requirements/sam.txt
 	@touch $@
 
+.venv-checkov/.ready: requirements/checkov.txt $(UV)
+	@echo "Setting up .venv-checkov ..."
+	@test -x .venv-checkov/bin/python || $(UV) venv --quiet --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv-checkov
+	@$(UV) pip sync --quiet --python .venv-checkov --require-hashes requirements/checkov.txt
+	@touch $@
+
 .PHONY: clean
 clean: ## remove everything that the commands above have made
-	rm -rf .venv .venv-sam .cache .local .aws-sam .hypothesis
+	rm -rf .venv .venv-sam .venv-checkov .cache .local .aws-sam .hypothesis
 
 # --- Locked versions -------------------------------------------------------------------------------------------------
 
@@ -160,6 +202,7 @@ compile = $(CURDIR)/$(UV) pip compile --quiet --universal --python-version 3.11 
 define compile-all
 $(call compile,uv,requirements/uv.txt) && \
 $(call compile,sam,requirements/sam.txt) && \
+$(call compile,checkov,requirements/checkov.txt) && \
 $(call compile,dev,requirements/dev.txt,pyproject.toml) && \
 $(call compile,layer,layers/common/requirements.txt,--constraints requirements/dev.txt) && \
 $(call compile,api,functions/api/requirements.txt,--constraints requirements/dev.txt) && \
@@ -167,7 +210,7 @@ $(call compile,worker,functions/worker/requirements.txt,--constraints requiremen
 $(call compile,sweeper,functions/sweeper/requirements.txt,--constraints requirements/dev.txt) && \
 $(call compile,web,functions/web/requirements.txt,--constraints requirements/dev.txt)
 endef
-LOCKED := requirements/uv.txt requirements/sam.txt requirements/dev.txt \
+LOCKED := requirements/uv.txt requirements/sam.txt requirements/checkov.txt requirements/dev.txt \
 	layers/common/requirements.txt functions/api/requirements.txt functions/worker/requirements.txt \
 	functions/sweeper/requirements.txt functions/web/requirements.txt
 

@@ -5,7 +5,7 @@ it is deployed, those of `AFTER_DEPLOY` call the emulator once the stack stands.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from local.aws import Clients
@@ -69,10 +69,32 @@ def gateway_responses_are_ignored(clients: Clients, template: Template, ids: Map
                 gateway.create_deployment(restApiId=ids[name], stageName=ids[stage])
 
 
+def code_deploy_is_missing(template: Template) -> None:
+    """An alias moves to a new version at once, as with a deployment of the type AllAtOnce."""
+    _remove(template, *of_type(template, "AWS::CodeDeploy::Application", "AWS::CodeDeploy::DeploymentGroup"))
+    for alias in of_type(template, "AWS::Lambda::Alias").values():
+        alias.pop("UpdatePolicy", None)
+
+
+def source_has_no_versions(template: Template) -> None:
+    """Aliases lead to the functions as they are now: these run from source, which no version would freeze."""
+    versions = of_type(template, "AWS::Lambda::Version")
+    _remove(template, *versions)
+    template["Resources"] = _latest(template["Resources"], versions.keys())
+
+
+def secrets_have_no_policies(template: Template) -> None:
+    """A policy of a secret, and the secret itself, are left out: the model's key comes from the environment."""
+    _remove(template, *of_type(template, "AWS::SecretsManager::ResourcePolicy"))
+
+
 IN_TEMPLATE: tuple[Callable[[Template], None], ...] = (
     any_method_is_dropped,
     number_parameters_stay_text,
     api_id_is_random,
+    code_deploy_is_missing,
+    source_has_no_versions,
+    secrets_have_no_policies,
 )
 AFTER_DEPLOY: tuple[Callable[[Clients, Template, Mapping[str, str]], None], ...] = (
     ttl_is_ignored,
@@ -115,6 +137,32 @@ def references(value: Any) -> set[str]:
         case list():
             return set().union(*map(references, value))
     return set()
+
+
+def _remove(template: Template, *names: str) -> None:
+    """Leaves out resources, and whatever waits for them waits no more."""
+    resources = template["Resources"] = {
+        name: resource for name, resource in template["Resources"].items() if name not in names
+    }
+    for resource in resources.values():
+        depends = resource.get("DependsOn", [])
+        left = [name for name in ([depends] if isinstance(depends, str) else depends) if name not in names]
+        if depends and not left:
+            del resource["DependsOn"]
+        elif depends:
+            resource["DependsOn"] = left
+
+
+def _latest(value: Any, versions: Collection[str]) -> Any:
+    """The value with "$LATEST" in place of the number of any of the versions."""
+    match value:
+        case {"Fn::GetAtt": [str(name), "Version"]} if name in versions:
+            return "$LATEST"
+        case dict():
+            return {key: _latest(part, versions) for key, part in value.items()}
+        case list():
+            return [_latest(part, versions) for part in value]
+    return value
 
 
 def _substituted(text: str) -> set[str]:

@@ -69,11 +69,12 @@ def target_of_stack(session: Any, name: str, environment: Mapping[str, str]) -> 
     elif own_key and not url:
         url, key = OPENAI_URL, own_key
     else:
-        key = _secret(session, secret)
+        key = secret_of(session, secret)
     return Target(environment.get("OPENAI_MODEL") or model, url or OPENAI_URL, key)
 
 
-def _secret(session: Any, name: str) -> str:
+def secret_of(session: Any, name: str) -> str:
+    """The key that a secret holds. Raises SettingsError where it holds none, ClientError."""
     content: str = session.client("secretsmanager").get_secret_value(SecretId=name).get("SecretString", "").strip()
     if not (content and content.isascii()):
         raise SettingsError(f"the secret {name} holds no API key: put it there as plain text")

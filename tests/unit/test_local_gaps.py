@@ -1,4 +1,12 @@
-from local.gaps import any_method_is_dropped, number_parameters_stay_text, references, without_apis
+from local.gaps import (
+    any_method_is_dropped,
+    code_deploy_is_missing,
+    number_parameters_stay_text,
+    references,
+    secrets_have_no_policies,
+    source_has_no_versions,
+    without_apis,
+)
 
 
 def test_any_becomes_each_verb_but_leaves_the_verbs_that_are_there() -> None:
@@ -20,6 +28,63 @@ def test_a_maximum_concurrency_that_is_a_parameter_becomes_its_number() -> None:
     number_parameters_stay_text(template)
 
     assert scaling == {"MaximumConcurrency": 4}
+
+
+def test_an_alias_moves_without_code_deploy() -> None:
+    alias = {"Type": "AWS::Lambda::Alias", "UpdatePolicy": {"CodeDeployLambdaAliasUpdate": {}}, "Properties": {}}
+    template = {
+        "Resources": {
+            "Alias": alias,
+            "Application": {"Type": "AWS::CodeDeploy::Application"},
+            "Group": {"Type": "AWS::CodeDeploy::DeploymentGroup"},
+        }
+    }
+
+    code_deploy_is_missing(template)
+
+    assert template["Resources"] == {"Alias": {"Type": "AWS::Lambda::Alias", "Properties": {}}}
+
+
+def test_whatever_names_a_version_gets_the_function_as_it_is_now() -> None:
+    number = {"Fn::GetAtt": ["FunctionVersion1", "Version"]}
+    arn = {"Fn::GetAtt": ["Function", "Arn"]}
+    template = {
+        "Resources": {
+            "FunctionVersion1": {"Type": "AWS::Lambda::Version"},
+            "Alias": {"Type": "AWS::Lambda::Alias", "Properties": {"FunctionVersion": number}},
+            "Alarm": {
+                "Type": "AWS::CloudWatch::Alarm",
+                "Properties": {"Dimensions": [{"Value": number}, {"Value": arn}]},
+            },
+        }
+    }
+
+    source_has_no_versions(template)
+
+    assert template["Resources"] == {
+        "Alias": {"Type": "AWS::Lambda::Alias", "Properties": {"FunctionVersion": "$LATEST"}},
+        "Alarm": {
+            "Type": "AWS::CloudWatch::Alarm",
+            "Properties": {"Dimensions": [{"Value": "$LATEST"}, {"Value": arn}]},
+        },
+    }
+
+
+def test_a_policy_of_a_secret_is_left_out() -> None:
+    template = {
+        "Resources": {
+            "Policy": {"Type": "AWS::SecretsManager::ResourcePolicy"},
+            "Table": {"Type": "AWS::DynamoDB::Table", "DependsOn": "Policy"},
+            "Queue": {"Type": "AWS::SQS::Queue", "DependsOn": ["Policy", "Table"]},
+        }
+    }
+
+    secrets_have_no_policies(template)
+
+    assert template["Resources"] == {
+        "Table": {"Type": "AWS::DynamoDB::Table"},
+        "Queue": {"Type": "AWS::SQS::Queue", "DependsOn": ["Table"]},
+    }
 
 
 def test_references_are_found_in_every_form() -> None:

@@ -1,18 +1,27 @@
 """template.yaml: what would only show on AWS, such as too wide a permission or too short a timeout."""
 
+import copy
 import fnmatch
 import importlib
+import inspect
 import json
+import re
+import tomllib
 from collections.abc import Iterator
 from dataclasses import fields
 from datetime import date, timedelta
+from decimal import Decimal
 from types import ModuleType
 from typing import Any, get_args
 
 import pytest
 
+from jobchain.model import Spending, Usage
 from jobchain.model_check import WARN_DAYS, ModelCheck
+from jobchain_worker import runner
 from jobchain_worker.dialects import Api
+from local import sam
+from local.aws import Clients
 from tests.conftest import ROOT
 
 Template = dict[str, Any]
@@ -29,6 +38,32 @@ ALLOWED_ACTIONS = {
     "WebFunction": set(),
 }
 FUNCTIONS = sorted(ALLOWED_ACTIONS)
+# What each may do to the items of which partition keys.
+ITEMS = {
+    "ApiFunction": {
+        "JOB#*": {*RUN_JOBS, "dynamodb:BatchGetItem", "dynamodb:DeleteItem"},
+        "TENANT#*": {"dynamodb:Query", "dynamodb:UpdateItem"},
+        "KEY#*": {"dynamodb:GetItem"},
+        "MODEL": {"dynamodb:GetItem"},
+        "SECRET#cursors": {"dynamodb:GetItem", "dynamodb:PutItem"},
+    },
+    "FlexWorkerFunction": {"JOB#*": RUN_JOBS, "TENANT#*": {"dynamodb:UpdateItem"}},
+    "SweeperFunction": {"JOB#*": {"dynamodb:UpdateItem"}, "TENANT#*": {"dynamodb:UpdateItem"}},
+    "WorkerFunction": {
+        "JOB#*": RUN_JOBS,
+        "TENANT#*": {"dynamodb:UpdateItem"},
+        "MODEL": {"dynamodb:PutItem"},
+    },
+    "WebFunction": {},
+}
+TABLE = {"Fn::GetAtt": ["JobTable", "Arn"]}
+WITH_ALIAS_EVENTS = ("AWS::Lambda::EventSourceMapping", "AWS::Events::Rule", "AWS::Lambda::Permission")
+NAMESPACE = {"Fn::Sub": "Jobchain/${AWS::StackName}"}
+# Of a function's properties those that are not its version's.
+NOT_OF_A_VERSION = {
+    *("AutoPublishAlias", "AutoPublishAliasAllProperties", "VersionDescription", "DeploymentPreference"),
+    *("Events", "Policies"),
+}
 SETTINGS = {
     "ApiFunction": "ApiSettings",
     "FlexWorkerFunction": "WorkerSettings",
@@ -55,9 +90,19 @@ def many(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def statements(template: Template, function: str) -> Iterator[dict[str, Any]]:
+def statements(template: Template, function: str, effect: str = "Allow") -> Iterator[dict[str, Any]]:
     for policy in properties(template, function).get("Policies", []):
-        yield from policy["Statement"]
+        yield from (statement for statement in policy["Statement"] if statement["Effect"] == effect)
+
+
+def parameters_in(value: Any, template: Template) -> set[str]:
+    """The parameters that a part of the template names."""
+    return {name for name in template["Parameters"] if re.search(rf'"{name}"|\$\{{{name}\}}', json.dumps(value))}
+
+
+def translated(template: Template) -> Template:
+    """What SAM makes of it."""
+    return sam.translate(copy.deepcopy(template), Clients("http://127.0.0.1").session)
 
 
 def ours(template: Template, function: str) -> set[str]:
@@ -166,7 +211,21 @@ class TestTheTable:
     def test_outlives_its_stack(self, template: Template) -> None:
         table = template["Resources"]["JobTable"]
 
-        assert (table["DeletionPolicy"], table["UpdateReplacePolicy"]) == ("Retain", "Retain")
+        assert (table["DeletionPolicy"], table["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain")
+
+    def test_can_be_protected_from_being_deleted(self, template: Template) -> None:
+        assert properties(template, "JobTable")["DeletionProtectionEnabled"] == {"Ref": "DeletionProtection"}
+
+
+def longest_value(parameter: dict[str, Any]) -> int:
+    """How many characters a parameter may have."""
+    if "AllowedValues" in parameter:
+        return max(len(str(value)) for value in parameter["AllowedValues"])
+    if "MaxValue" in parameter:
+        return len(str(parameter["MaxValue"]))
+    if "MaxLength" in parameter:
+        return int(parameter["MaxLength"])
+    return int(re.search(r",(\d+)\}\$$", parameter["AllowedPattern"])[1])  # type: ignore[index]
 
 
 def keys_of(table: dict[str, Any]) -> list[str]:
@@ -197,8 +256,40 @@ class TestAFunction:
         )
 
         for statement in statements(template, function):
-            assert statement["Effect"] == "Allow"
             assert all(resource in allowed for resource in many(statement["Resource"]))
+
+    def test_may_do_it_to_no_items_but_those_that_it_works_with(self, template: Template, function: str) -> None:
+        allowed: dict[str, set[str]] = {}
+        for statement in statements(template, function):
+            if TABLE in many(statement["Resource"]):
+                # For all keys of a request; a statement without keys would be one for every item.
+                ((operator, condition),) = statement["Condition"].items()
+                assert operator == "ForAllValues:StringLike"
+                for key in many(condition["dynamodb:LeadingKeys"]):
+                    allowed.setdefault(key, set()).update(many(statement["Action"]))
+
+        assert allowed == ITEMS[function]
+
+    def test_publishes_a_version_when_a_parameter_that_it_depends_on_changes(
+        self, template: Template, function: str
+    ) -> None:
+        # SAM sees no change of a parameter's value: https://github.com/aws/serverless-application-model/issues/3820
+        own = properties(template, function)
+        settings = {name: value for name, value in own.items() if name not in NOT_OF_A_VERSION}
+
+        described = parameters_in(own["VersionDescription"], template)
+
+        # None too few, or it is not deployed; none too many, or Lambda refuses a version without a change.
+        assert described == parameters_in(settings, template)
+        assert own["AutoPublishAliasAllProperties"] is True
+
+    def test_has_a_version_whose_description_is_never_too_long(self, template: Template, function: str) -> None:
+        text = properties(template, function)["VersionDescription"]["Fn::Sub"]
+
+        longest = re.sub(r"\$\{(\w+)\}", lambda found: "x" * longest_value(template["Parameters"][found[1]]), text)
+
+        # https://docs.aws.amazon.com/lambda/latest/api/API_PublishVersion.html
+        assert len(longest) <= 256
 
     def test_is_given_the_variables_that_its_settings_read(
         self, template: Template, function: str, handlers: dict[str, ModuleType]
@@ -246,20 +337,97 @@ def test_the_sweeper_runs_every_minute(template: Template) -> None:
     assert (event["Type"], event["Properties"]["Schedule"]) == ("Schedule", "rate(1 minute)")
 
 
-@pytest.mark.parametrize(
-    ("alarm", "metric"),
-    [
-        ("DeadLetterAlarm", "ApproximateNumberOfMessagesVisible"),
-        ("SweeperAlarm", "Errors"),
-        ("ModelEndAlarm", "ModelDaysLeft"),
-        ("ModelUnknownAlarm", "ModelUnknown"),
-    ],
-)
-def test_what_somebody_must_look_at_raises_an_alarm(template: Template, alarm: str, metric: str) -> None:
-    found = properties(template, alarm)
+def test_what_somebody_must_look_at_raises_an_alarm(template: Template) -> None:
+    watched: dict[str, set[str]] = {}
+    for alarm in of_type(template, "AWS::CloudWatch::Alarm").values():
+        found = alarm["Properties"]
+        dimensions = {dimension["Name"]: dimension["Value"] for dimension in found["Dimensions"]}
+        match dimensions:
+            case {"ExecutedVersion": _, "FunctionName": {"Ref": name}}:
+                of = f"{name}'s newest version"
+            case {"FunctionName": {"Ref": of}} | {"QueueName": {"Fn::GetAtt": [of, "QueueName"]}}:
+                pass
+            case _:
+                of = "all"
+        watched.setdefault(found["MetricName"], set()).add(of)
 
-    assert found["MetricName"] == metric
-    assert found["AlarmActions"] == {"Fn::If": ["HasAlarmTopic", [{"Ref": "AlarmTopicArn"}], {"Ref": "AWS::NoValue"}]}
+    running = {"ApiFunction", "WorkerFunction", "FlexWorkerFunction", "SweeperFunction"}
+    deployed = {f"{name}'s newest version" for name in running - {"SweeperFunction"}}
+    assert watched == {
+        "Errors": {*running, "WebFunction", *deployed},
+        "Throttles": running,
+        "Duration": running,
+        "ApproximateAgeOfOldestMessage": {"JobQueue", "FlexQueue"},
+        "ApproximateNumberOfMessagesVisible": {"DeadLetterQueue"},
+        **{name: {"all"} for name in ("5XXError", "CostUSD", "ModelDaysLeft", "ModelFailures", "ModelUnknown")},
+    }
+
+
+def test_every_alarm_goes_to_the_topic_and_says_what_it_means(template: Template) -> None:
+    for name, alarm in of_type(template, "AWS::CloudWatch::Alarm").items():
+        found = alarm["Properties"]
+        topic = {"Fn::If": ["HasAlarmTopic", [{"Ref": "AlarmTopicArn"}], {"Ref": "AWS::NoValue"}]}
+        assert found["AlarmActions"] == topic, name
+        assert found["AlarmDescription"].endswith("."), name
+        # Nothing is counted while nothing happens.
+        assert found["TreatMissingData"] == "notBreaching", name
+
+
+def test_no_two_alarms_watch_the_same(template: Template) -> None:
+    """Properties that are shared by merging are easily left as they were."""
+    alarms = [alarm["Properties"] for alarm in of_type(template, "AWS::CloudWatch::Alarm").values()]
+
+    assert len({json.dumps([alarm["MetricName"], alarm["Dimensions"]]) for alarm in alarms}) == len(alarms)
+    assert len({alarm["AlarmDescription"] for alarm in alarms}) == len(alarms)
+
+
+@pytest.mark.parametrize(
+    ("alarm", "function"), [("ApiDurationAlarm", "ApiFunction"), ("SweeperDurationAlarm", "SweeperFunction")]
+)
+def test_an_alarm_of_a_duration_comes_before_the_end(template: Template, alarm: str, function: str) -> None:
+    timeout = properties(template, function)["Timeout"] * 1000
+
+    assert 0.7 * timeout < properties(template, alarm)["Threshold"] < timeout
+
+
+def test_an_alarm_of_the_workers_duration_follows_its_timeout(template: Template) -> None:
+    for timeout, values in template["Mappings"]["ByWorkerTimeout"].items():
+        assert values["Nearly"] == int(timeout) * 950
+
+
+def test_failures_of_the_model_are_counted_from_the_line_that_the_worker_logs(template: Template) -> None:
+    filters = [found["Properties"] for found in of_type(template, "AWS::Logs::MetricFilter").values()]
+
+    assert {found["LogGroupName"]["Ref"] for found in filters} == {"WorkerFunctionLogs", "FlexWorkerFunctionLogs"}
+    for found in filters:
+        assert found["FilterPattern"] == '{ ($.message = "job failed") && ($.type = "model_*") }'
+        (counted,) = found["MetricTransformations"]
+        alarm = properties(template, "ModelFailuresAlarm")
+        assert (counted["MetricNamespace"], counted["MetricName"]) == (alarm["Namespace"], alarm["MetricName"])
+    assert 'warning("job failed", type=error.type' in inspect.getsource(runner)
+
+
+def test_the_alarm_of_costs_looks_at_what_the_worker_counts(
+    template: Template,
+    handlers: dict[str, ModuleType],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    # given what the worker writes for two steps of different chains
+    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "worker")
+    monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "a stack's")
+    for chain in ("one", "other"):
+        handlers["WorkerFunction"].count_spending(chain, "gpt", Spending(Usage(), Decimal("0.25"), calls=1))
+    written = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+    # then each has its cost under the one name that the alarm adds up
+    found = properties(template, "CostAlarm")
+    wanted = {dimension["Name"]: dimension["Value"] for dimension in found["Dimensions"]}
+    totals = [entry for entry in written if entry["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [[*wanted]]]
+    assert [(entry["service"], entry[found["MetricName"]]) for entry in totals] == [(wanted["service"], [0.25])] * 2
+    assert found["Namespace"] == NAMESPACE
+    assert found["Threshold"] == {"Ref": "CostAlarmUsdPerDay"}
+    assert (found["Statistic"], found["Period"]) == ("Sum", timedelta(days=1).total_seconds())
 
 
 @pytest.mark.parametrize("alarm", ["ModelEndAlarm", "ModelUnknownAlarm"])
@@ -273,15 +441,16 @@ def test_an_alarm_of_the_model_looks_at_what_the_worker_counts(
     # given what the worker writes for a model with an end
     names = template["Resources"]["WorkerFunction"]["Properties"]["Environment"]["Variables"]
     monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", names["POWERTOOLS_SERVICE_NAME"])
-    shared = template["Globals"]["Function"]["Environment"]["Variables"]
-    monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", shared["POWERTOOLS_METRICS_NAMESPACE"])
+    monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "a stack's")
     handlers["WorkerFunction"].count_model(ModelCheck("gpt-6-luna", True, date(2027, 1, 1), ""), 40)
     written = json.loads(capsys.readouterr().out)
     (metrics,) = written["_aws"]["CloudWatchMetrics"]
 
     # then the alarm has the same namespace, name and dimensions
+    shared = template["Globals"]["Function"]["Environment"]["Variables"]
     found = properties(template, alarm)
-    assert found["Namespace"] == metrics["Namespace"]
+    assert metrics["Namespace"] == "a stack's"
+    assert found["Namespace"] == shared["POWERTOOLS_METRICS_NAMESPACE"] == NAMESPACE
     assert found["MetricName"] in {metric["Name"] for metric in metrics["Metrics"]}
     dimensions = {dimension["Name"]: dimension["Value"] for dimension in found["Dimensions"]}
     assert dimensions == {"model": {"Ref": "OpenAIModel"}, "service": written["service"]}
@@ -325,3 +494,132 @@ def test_no_key_of_a_model_stands_in_the_template() -> None:
 
     assert "OPENAI_API_KEY" not in text
     assert "sk-" not in text
+
+
+class TestADeployment:
+    def test_sends_every_event_to_the_alias(self, template: Template) -> None:
+        resources = translated(template)["Resources"]
+        events = {name: found for name, found in resources.items() if found["Type"] in WITH_ALIAS_EVENTS}
+        events["Api"] = resources["Api"]["Properties"]["Body"]["paths"]
+
+        assert len(events) > 10
+        for name, event in events.items():
+            found = set(re.findall(r'"(\w+Function)"|(\w+FunctionAliaslive)', json.dumps(event)))
+            assert found, name
+            assert all(alias for _, alias in found), name
+
+    def test_puts_the_last_version_back_by_the_errors_of_its_own(self, template: Template) -> None:
+        for function in ("ApiFunction", "WorkerFunction", "FlexWorkerFunction"):
+            preference = properties(template, function)["DeploymentPreference"]
+            (alarm,) = (properties(template, name["Ref"]) for name in preference["Alarms"])
+            assert preference["Type"] == {"Ref": "DeploymentType"}
+            assert {dimension["Name"]: dimension["Value"] for dimension in alarm["Dimensions"]} == {
+                "FunctionName": {"Ref": function},
+                "Resource": {"Fn::Sub": f"${{{function}}}:live"},
+                "ExecutedVersion": {"Fn::GetAtt": [function, "Version.Version"]},
+            }
+
+    def test_makes_new_versions_of_functions_when_the_layer_alone_has_changed(self, template: Template) -> None:
+        changed = copy.deepcopy(template)
+        changed["Resources"]["CommonLayer"]["Properties"]["ContentUri"] = "s3://elsewhere/common"
+
+        before, after = ({*of_type(translated(one), "AWS::Lambda::Version")} for one in (template, changed))
+
+        assert len(before) == len(after) == len(FUNCTIONS)
+        assert not before & after
+
+    @pytest.mark.parametrize("function", ["WorkerFunction", "FlexWorkerFunction"])
+    def test_lets_a_worker_feed_its_own_queue(self, template: Template, function: str) -> None:
+        assert properties(template, function)["RecursiveLoop"] == "Allow"
+
+    def test_fails_where_the_secret_is_missing(self, template: Template) -> None:
+        policy = properties(template, "OpenAISecretPolicy")
+        (statement,) = policy["ResourcePolicy"]["Statement"]
+
+        assert policy["SecretId"] == {"Ref": "OpenAISecretName"}
+        assert template["Resources"]["JobTable"]["DependsOn"] == "OpenAISecretPolicy", "else much is made before"
+        assert statement["Effect"] == "Deny"
+        assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+    def test_reserves_no_concurrency_which_a_new_account_does_not_have(self, template: Template) -> None:
+        assert "ReservedConcurrentExecutions" not in json.dumps(template)
+        workers = sum(template["Parameters"][name]["Default"] for name in ("WorkerConcurrency", "FlexConcurrency"))
+        # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html and docs/deploy.md
+        assert workers < 10
+
+    @pytest.mark.parametrize(
+        ("function", "queue"), [("WorkerFunction", "JobQueue"), ("FlexWorkerFunction", "FlexQueue")]
+    )
+    def test_lets_a_worker_receive_from_its_own_queue_alone(
+        self, template: Template, function: str, queue: str
+    ) -> None:
+        (denied,) = statements(template, function, "Deny")
+
+        assert denied["NotResource"] == {"Fn::GetAtt": [queue, "Arn"]}
+        assert set(denied["Action"]) == {"sqs:ReceiveMessage", "sqs:DeleteMessage"}
+
+    def test_tells_where_everything_is(self, template: Template) -> None:
+        assert set(template["Outputs"]) >= {
+            *("ApiUrl", "QueuePageUrl", "DashboardUrl"),
+            *("TableName", "QueueUrl", "FlexQueueUrl", "DeadLetterUrl", "SweeperName", "WorkerName"),
+        }
+        assert all(output["Description"].endswith(".") for output in template["Outputs"].values())
+
+    def test_keeps_no_log_for_ever(self, template: Template) -> None:
+        for name, group in of_type(template, "AWS::Logs::LogGroup").items():
+            assert group["Properties"]["RetentionInDays"] == {"Ref": "LogRetentionDays"}, name
+
+    def test_logs_of_a_request_nothing_that_a_caller_wrote(self, template: Template) -> None:
+        has, setting, otherwise = properties(template, "Api")["AccessLogSetting"]["Fn::If"]
+        written = json.loads(setting["Format"])
+
+        assert (has, otherwise) == ("HasAccessLogs", {"Ref": "AWS::NoValue"})
+        assert set(written.values()) <= {
+            *("$context.requestId", "$context.requestTime", "$context.identity.sourceIp", "$context.httpMethod"),
+            *("$context.resourcePath", "$context.status", "$context.responseLength", "$context.responseLatency"),
+            *("$context.integration.status", "$context.error.responseType"),
+        }
+
+    def test_shows_a_dashboard_that_can_be_read(self, template: Template) -> None:
+        text = properties(template, "Dashboard")["DashboardBody"]["Fn::Sub"]
+        names = {re.split("[.:]", name)[0] for name in re.findall(r"\$\{([\w.:]+)\}", text)}
+
+        assert names <= {*template["Resources"], *template["Parameters"], "AWS"}
+        titles = {widget["properties"]["title"] for widget in json.loads(text)["widgets"]}
+        assert {"Waiting jobs", "Errors of functions", "Tokens", "US dollars for model calls"} <= titles
+
+
+class TestSamconfig:
+    @pytest.fixture
+    def config(self) -> dict[str, Any]:
+        return tomllib.loads((ROOT / "samconfig.toml").read_text())
+
+    @pytest.mark.parametrize("environment", ["default", "prod"])
+    def test_overrides_parameters_that_there_are_with_values_that_they_take(
+        self, template: Template, config: dict[str, Any], environment: str
+    ) -> None:
+        for override in config[environment]["deploy"]["parameters"].get("parameter_overrides", []):
+            name, _, value = override.partition("=")
+            parameter = template["Parameters"][name]
+            assert value in map(str, parameter.get("AllowedValues", [value]))
+            assert re.fullmatch(parameter.get("AllowedPattern", ".*"), value)
+
+    @pytest.mark.parametrize("environment", ["default", "prod"])
+    def test_leaves_the_region_to_the_user_and_asks_before_a_change(
+        self, config: dict[str, Any], environment: str
+    ) -> None:
+        settings = config[environment]["deploy"]["parameters"]
+
+        assert settings["confirm_changeset"] is True
+        assert "region" not in json.dumps(config)
+        assert config[environment]["validate"]["parameters"]["lint"] is True
+
+    def test_gives_each_environment_a_stack_and_a_secret_of_its_own(
+        self, template: Template, config: dict[str, Any]
+    ) -> None:
+        production = dict(line.split("=") for line in config["prod"]["deploy"]["parameters"]["parameter_overrides"])
+
+        assert config["default"]["global"]["parameters"] != config["prod"]["global"]["parameters"]
+        assert production["OpenAISecretName"] != template["Parameters"]["OpenAISecretName"]["Default"]
+        assert production["DeletionProtection"] == "true"
+        assert production["DeploymentType"] == "Canary10Percent5Minutes"

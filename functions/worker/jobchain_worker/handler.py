@@ -105,6 +105,11 @@ def count_spending(chain: str, model: str, spent: Spending) -> None:
     if spent.cost_usd is not None:
         metrics.add_metric(name="CostUSD", unit=MetricUnit.NoUnit, value=float(spent.cost_usd))
     metrics.flush_metrics()
+    if spent.cost_usd is not None:
+        # Of everything together too: an alarm can't add up what it does not know the names of.
+        total = EphemeralMetrics(service="all")
+        total.add_metric(name="CostUSD", unit=MetricUnit.NoUnit, value=float(spent.cost_usd))
+        total.flush_metrics()
 
 
 def count_model(check: ModelCheck, days_left: int | None) -> None:

@@ -1,0 +1,68 @@
+"""Teaches the emulator what version 1.5.33 does not know of AWS's authorization; its own process imports this.
+
+The condition key `dynamodb:LeadingKeys`: a request has the partition keys of its items, each part of a transaction its
+own, and a query of an index the index's. And a batch of messages needs `sqs:SendMessage`, as one message does:
+https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-api-permissions-reference.html
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from ministack.core import iam_actions, iam_evaluator
+
+CONDITION_KEY = "dynamodb:leadingkeys"
+INDEX_KEYS = {"recent": "tenant", "unfinished": "tenant", "due": "due_shard"}
+
+_context = iam_actions.dynamodb_service_context
+_checks = iam_actions.dynamodb_transaction_checks
+_action = iam_actions.extract_iam_action
+_enforce = iam_evaluator.enforce
+# Those of the transaction that is being looked at: nothing else runs meanwhile.
+_parts: list[list[str]] = []
+
+
+def _text(value: dict[str, Any]) -> str:
+    (text,) = value.values()
+    return str(text)
+
+
+def _keys(request: dict[str, Any]) -> Iterator[str]:
+    if "KeyConditionExpression" in request:
+        attribute = INDEX_KEYS.get(request.get("IndexName", ""), "pk")
+        name = request["KeyConditionExpression"].split(f"{attribute} = ")[1].split()[0]
+        yield _text(request["ExpressionAttributeValues"][name])
+    for named in ("Key", "Item"):
+        if named in request:
+            yield _text(request[named]["pk"])
+    for table in request.get("RequestItems", {}).values():
+        yield from (_text(key["pk"]) for key in table["Keys"])
+
+
+def _with_keys(body: bytes) -> dict[str, Any]:
+    keys = list(_keys(json.loads(body)))
+    return {**_context(body), **({CONDITION_KEY: keys} if keys else {})}
+
+
+def _with_parts(iam_action: str, body: bytes, *where: str) -> Any:
+    found = _checks(iam_action, body, *where)
+    if found:
+        _parts[:] = [list(_keys(write)) for part in json.loads(body)["TransactItems"] for write in part.values()]
+    return found
+
+
+def _by_part(*arguments: Any, service_context: Any = None, **options: Any) -> Any:
+    if "dynamodb:EnclosingOperation" in (service_context or {}):
+        service_context = {**service_context, CONDITION_KEY: _parts.pop(0)}
+    return _enforce(*arguments, service_context=service_context, **options)
+
+
+def _without_batches(*arguments: Any) -> Any:
+    found = _action(*arguments)
+    return found.removesuffix("Batch") if found and found.startswith("sqs:") else found
+
+
+iam_actions.extract_iam_action = _without_batches
+iam_actions.dynamodb_service_context = _with_keys
+iam_actions.dynamodb_transaction_checks = _with_parts
+iam_evaluator.enforce = _by_part

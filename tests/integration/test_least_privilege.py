@@ -1,0 +1,220 @@
+"""The functions' policies, enforced: the emulator checks each of their calls, by action, resource and key."""
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import boto3
+import httpx2
+import pytest
+from botocore.exceptions import ClientError
+
+from jobchain.keys import KeyRepository
+from jobchain.limits import Limits
+from jobchain.model import utc_now
+from local import emulator
+from local import stack as local_stack
+from local.settings import Settings
+from local.stack import LocalStack
+from tests.e2e.conftest import FINAL, poll
+
+Act = Callable[[LocalStack, Any], Any]
+
+BOOT = "import tests.integration.leading_keys\n"
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[LocalStack]:
+    """A stack whose every call is checked, that asks for keys."""
+    environment = local_stack._environment
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(local_stack, "_environment", lambda settings: {**environment(settings), "AUTH": "true"})
+        patch.setattr(emulator, "_BOOT", BOOT + emulator._BOOT)
+        with LocalStack.start(Settings(auth_mode="api_key")) as stack:
+            yield stack
+
+
+@pytest.fixture(scope="module")
+def http(stack: LocalStack) -> Iterator[httpx2.Client]:
+    limits = Limits(jobs_per_minute=1000, unfinished_jobs=1000, tokens_per_day=10**9)
+    keys = KeyRepository(stack.client("dynamodb"), stack.table, utc_now)
+    secret, _ = keys.create("acme", "a test", limits, operator=True)
+    headers = {"Authorization": f"Bearer {secret}"}
+    with httpx2.Client(base_url=stack.api_url, headers=headers, timeout=60, trust_env=False) as client:
+        yield client
+
+
+def resource(stack: LocalStack, name: str) -> str:
+    """A resource's physical id."""
+    found = stack.client("cloudformation").describe_stack_resource(StackName="jobchain", LogicalResourceId=name)
+    return str(found["StackResourceDetail"]["PhysicalResourceId"])
+
+
+def submit(http: httpx2.Client, text: str) -> str:
+    answer = http.post("/jobs", json={"input_text": text})
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["event_id"])
+
+
+def finished(http: httpx2.Client, event_id: str) -> dict[str, Any]:
+    def look() -> Any:
+        job = http.get(f"/jobs/{event_id}").raise_for_status().json()
+        return job if job["status"] in FINAL else None
+
+    job: dict[str, Any] = poll(look, limit_seconds=60)
+    return job
+
+
+def test_the_main_job_runs_with_the_rights_that_the_functions_have(http: httpx2.Client) -> None:
+    job = finished(http, submit(http, "Doors must be locked at night. Windows should be closed."))
+
+    assert job["status"] == "completed", job["error"]
+
+
+def test_every_route_works_with_the_rights_that_the_api_has(http: httpx2.Client) -> None:
+    # given a job made with an idempotency key, and some of a batch
+    body, key = {"input_text": "Only once."}, {"Idempotency-Key": "only-once"}
+    event_id = http.post("/jobs", json=body, headers=key).raise_for_status().json()["event_id"]
+    entries = [{"input_text": f"Rule {n} must be kept.", "idempotency_key": f"rule-{n}"} for n in range(3)]
+    batch = http.post("/jobs/batch", json={"jobs": entries}).raise_for_status()
+    finished(http, event_id)
+
+    # then whatever else the API offers works too
+    assert batch.json()["results"][0]["event_id"]
+    assert http.post("/jobs", json=body, headers=key).headers["Idempotent-Replayed"] == "true"
+    assert http.post("/jobs/batch", json={"jobs": entries}).status_code == 200
+    page = http.get("/jobs", params={"limit": 1}).raise_for_status().json()
+    assert http.get("/jobs", params={"limit": 1, "cursor": page["next_cursor"]}).status_code == 200
+    assert http.get("/stats").status_code == 200
+    assert http.get("/health").status_code == 200
+    assert http.post(f"/jobs/{event_id}/retry").status_code == 409, "it is completed"
+    assert http.delete(f"/jobs/{event_id}").status_code == 204
+
+
+def test_cancelling_and_retrying_work_too(http: httpx2.Client) -> None:
+    event_id = submit(http, "".join(f"Rule {n} must be kept. " for n in range(2000)))
+
+    assert http.post(f"/jobs/{event_id}/cancel").status_code == 200
+    assert finished(http, event_id)["status"] == "cancelled"
+    assert http.post(f"/jobs/{event_id}/retry").status_code == 200
+    assert finished(http, event_id)["status"] == "completed"
+
+
+def test_the_sweeper_sends_a_due_job_and_fails_a_stalled_one(http: httpx2.Client, stack: LocalStack) -> None:
+    # given a due job whose message is lost, and another that took its workers down
+    past = int((datetime.now(UTC) - timedelta(hours=1)).timestamp())
+    lost, stalled = "aaaaaaaa-0000-4000-8000-000000000001", "aaaaaaaa-0000-4000-8000-000000000002"
+    template = finished(http, submit(http, "Doors must be locked."))["event_id"]
+    client = stack.client("dynamodb")
+    items = client.query(
+        TableName=stack.table,
+        KeyConditionExpression="pk = :pk",
+        ExpressionAttributeValues={":pk": {"S": f"JOB#{template}"}},
+    )["Items"]
+    for event_id, stalls in ((lost, "0"), (stalled, "9")):
+        for item in items:
+            copy = {**item, "pk": {"S": f"JOB#{event_id}"}}
+            if item["sk"]["S"] == "META":
+                copy |= {
+                    "status": {"S": "pending"},
+                    "due_shard": {"N": "1"},
+                    "due_at": {"N": str(past)},
+                    "stalls": {"N": stalls},
+                    "created_at_id": {"S": f"2026-01-01#{event_id}"},
+                }
+                copy.pop("finished_at", None)
+            client.put_item(TableName=stack.table, Item=copy)
+
+    # when it is swept
+    answer = stack.client("lambda").invoke(FunctionName=stack.sweeper)
+
+    # then both are looked after
+    swept = json.loads(answer["Payload"].read())
+    assert (swept["sent"], swept["failed"]) == (1, 1)
+    assert finished(http, lost)["status"] == "completed"
+    assert finished(http, stalled)["error"]["type"] == "worker_lost"
+
+
+def test_the_worker_may_keep_what_it_finds_of_the_model(http: httpx2.Client, stack: LocalStack) -> None:
+    name = resource(stack, "WorkerFunction")
+
+    answer = stack.client("lambda").invoke(FunctionName=name, Payload=json.dumps({"check": "model"}))
+
+    assert json.loads(answer["Payload"].read())["checked"] is True
+    assert http.get("/health").json()["model"] is not None
+
+
+def read(stack: LocalStack, aws: Any, pk: str) -> Any:
+    key = {"pk": {"S": pk}, "sk": {"S": "META"}}
+    return aws.client("dynamodb", endpoint_url=stack.endpoint_url).get_item(TableName=stack.table, Key=key)
+
+
+def put(stack: LocalStack, aws: Any, pk: str) -> Any:
+    item = {"pk": {"S": pk}, "sk": {"S": "META"}}
+    return aws.client("dynamodb", endpoint_url=stack.endpoint_url).put_item(TableName=stack.table, Item=item)
+
+
+def scan(stack: LocalStack, aws: Any) -> Any:
+    return aws.client("dynamodb", endpoint_url=stack.endpoint_url).scan(TableName=stack.table)
+
+
+def receive(stack: LocalStack, aws: Any, queue: str) -> Any:
+    url = resource(stack, queue)
+    return aws.client("sqs", endpoint_url=stack.endpoint_url).receive_message(QueueUrl=url)
+
+
+def model_key(stack: LocalStack, aws: Any) -> Any:
+    secrets = aws.client("secretsmanager", endpoint_url=stack.endpoint_url)
+    return secrets.get_secret_value(SecretId="jobchain/openai-api-key")
+
+
+def role_of(stack: LocalStack, function: str) -> boto3.session.Session:
+    """A session with the rights of a function."""
+    name = resource(stack, f"{function}Role")
+    arn = stack.client("iam").get_role(RoleName=name)["Role"]["Arn"]
+    made = stack.client("sts").assume_role(RoleArn=arn, RoleSessionName="test")["Credentials"]
+    return boto3.session.Session(
+        made["AccessKeyId"], made["SecretAccessKey"], made["SessionToken"], region_name=stack.region
+    )
+
+
+@pytest.mark.parametrize(
+    ("function", "act"),
+    [
+        ("ApiFunction", lambda stack, aws: read(stack, aws, "JOB#1")),
+        ("ApiFunction", lambda stack, aws: read(stack, aws, "KEY#1")),
+        ("WorkerFunction", lambda stack, aws: read(stack, aws, "JOB#1")),
+        ("WorkerFunction", lambda stack, aws: receive(stack, aws, "JobQueue")),
+        ("FlexWorkerFunction", lambda stack, aws: receive(stack, aws, "FlexQueue")),
+    ],
+)
+def test_a_function_may_do_its_own_work(stack: LocalStack, function: str, act: Act) -> None:
+    assert act(stack, role_of(stack, function))
+
+
+@pytest.mark.parametrize(
+    ("function", "act"),
+    [
+        ("ApiFunction", model_key),
+        ("ApiFunction", scan),
+        ("ApiFunction", lambda stack, aws: put(stack, aws, "KEY#1")),
+        ("ApiFunction", lambda stack, aws: read(stack, aws, "KEYS")),
+        ("ApiFunction", lambda stack, aws: put(stack, aws, "MODEL")),
+        ("ApiFunction", lambda stack, aws: receive(stack, aws, "JobQueue")),
+        ("WorkerFunction", lambda stack, aws: read(stack, aws, "KEY#1")),
+        ("WorkerFunction", lambda stack, aws: read(stack, aws, "SECRET#cursors")),
+        ("WorkerFunction", lambda stack, aws: put(stack, aws, "KEY#1")),
+        ("WorkerFunction", lambda stack, aws: receive(stack, aws, "FlexQueue")),
+        ("FlexWorkerFunction", lambda stack, aws: put(stack, aws, "MODEL")),
+        ("FlexWorkerFunction", lambda stack, aws: receive(stack, aws, "JobQueue")),
+        ("SweeperFunction", lambda stack, aws: read(stack, aws, "JOB#1")),
+        ("SweeperFunction", model_key),
+        ("WebFunction", lambda stack, aws: read(stack, aws, "JOB#1")),
+    ],
+)
+def test_a_function_may_do_nothing_else(stack: LocalStack, function: str, act: Act) -> None:
+    with pytest.raises(ClientError) as refused:
+        act(stack, role_of(stack, function))
+
+    assert "AccessDenied" in refused.value.response["Error"]["Code"]

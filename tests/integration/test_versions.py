@@ -1,0 +1,47 @@
+"""Published versions: what the local stack does without, and a deployment to AWS stands on."""
+
+import pytest
+
+from local import gaps
+from local.stack import LocalStack
+
+
+def live(stack: LocalStack) -> dict[str, tuple[str, str | None]]:
+    """The version that each function's events go to, and the model that it asks."""
+    client = stack.client("lambda")
+    found = {}
+    for function in client.list_functions()["Functions"]:
+        name = function["FunctionName"]
+        settings = client.get_function_configuration(FunctionName=name, Qualifier="live")
+        model = settings["Environment"]["Variables"].get("OPENAI_MODEL")
+        version = client.get_alias(FunctionName=name, Name="live")["FunctionVersion"]
+        found[name.split("-")[1]] = (version, model)
+    return found
+
+
+def test_a_changed_parameter_reaches_the_versions_that_it_concerns_and_no_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # given a stack whose functions have versions, as on AWS
+    closed = tuple(gap for gap in gaps.IN_TEMPLATE if gap is not gaps.source_has_no_versions)
+    monkeypatch.setattr(gaps, "IN_TEMPLATE", closed)
+    with LocalStack.start() as stack:
+        before = live(stack)
+
+        # when the model's name alone changes
+        stack._deployer.deploy({**stack._parameters, "OpenAIModel": "another"})
+
+        # then the workers' events go to new versions, and the others, which have not changed, have made none
+        workers = ("FlexWorkerFunction", "WorkerFunction")
+        assert set(before.values()) == {("1", None), ("1", "gpt-6-luna")}
+        assert live(stack) == {**before, **dict.fromkeys(workers, ("2", "another"))}
+
+        # and the alarms that put the last version back look at these
+        alarms = stack.client("cloudwatch").describe_alarms()["MetricAlarms"]
+        watched = {
+            alarm["AlarmName"].split("-")[1]: dimension["Value"]
+            for alarm in alarms
+            for dimension in alarm["Dimensions"]
+            if dimension["Name"] == "ExecutedVersion"
+        }
+        assert watched == {"ApiVersionAlarm": "1", "FlexWorkerVersionAlarm": "2", "WorkerVersionAlarm": "2"}

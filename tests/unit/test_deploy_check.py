@@ -1,0 +1,102 @@
+"""What `make deploy` looks at before it builds."""
+
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from jobchain_cli import deploy_check
+from jobchain_cli.deploy_check import DeployError, check_account, check_model, deployment
+from jobchain_cli.preflight import Report, Target
+from tests.conftest import ROOT
+
+PARAMETERS = {"OpenAISecretName": "jobchain/key", "OpenAIModel": "gpt-6-luna", "OpenAIBaseUrl": ""}
+
+
+class TestTheDeployment:
+    def test_has_the_templates_parameters_with_the_overrides_of_its_environment(self) -> None:
+        settings, parameters = deployment(ROOT, "prod")
+
+        assert settings["stack_name"] == "jobchain-prod"
+        assert parameters["OpenAISecretName"] == "jobchain-prod/openai-api-key"
+        assert parameters["OpenAIModel"] == "gpt-6-luna"
+
+    def test_reads_what_a_guided_deployment_has_written(self, tmp_path: Path) -> None:
+        (tmp_path / "template.yaml").write_text("Parameters: {OpenAIModel: {Default: one}, X: {Default: !Ref Y}}")
+        (tmp_path / "samconfig.toml").write_text(
+            "version = 0.1\n[default.global.parameters]\nstack_name = 'mine'\n[default.deploy.parameters]\n"
+            """region = "eu-central-1"\nparameter_overrides = 'OpenAIModel="two" OpenAIBaseUrl=""'\n"""
+        )
+
+        settings, parameters = deployment(tmp_path, "default")
+
+        assert settings["region"] == "eu-central-1"
+        assert (parameters["OpenAIModel"], parameters["OpenAIBaseUrl"]) == ("two", "")
+
+    @pytest.mark.parametrize("name", ["staging", "version"])
+    def test_of_an_environment_that_is_not_there_names_those_that_are(self, name: str) -> None:
+        with pytest.raises(DeployError, match=rf"no environment {name}: use one of default, prod"):
+            deployment(ROOT, name)
+
+
+class TestTheAccount:
+    def test_is_named_with_the_region(self, aws: None) -> None:
+        said = check_account(boto3.Session(region_name="eu-central-1"))
+
+        assert said.startswith("Account 123456789012, region eu-central-1, as arn:")
+
+    def test_without_a_region_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("AWS_DEFAULT_REGION")
+        monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+
+        with pytest.raises(DeployError, match="no region is set: export AWS_DEFAULT_REGION="):
+            check_account(boto3.Session())
+
+    def test_without_credentials_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.delenv(name)
+        for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+            monkeypatch.setenv(name, "/dev/null")
+
+        with pytest.raises(DeployError, match=r"Unable to locate credentials.*aws configure"):
+            check_account(boto3.Session(region_name="eu-central-1"))
+
+
+class TestTheModel:
+    def test_without_a_secret_is_refused_with_the_command_that_makes_it(self, aws: None) -> None:
+        with pytest.raises(
+            DeployError, match="aws secretsmanager create-secret --region us-east-1 --name jobchain/key"
+        ):
+            check_model(boto3.Session(), PARAMETERS)
+
+    def test_with_an_empty_secret_is_refused(self, aws: None) -> None:
+        boto3.client("secretsmanager").create_secret(Name="jobchain/key", SecretString=" \n")
+
+        with pytest.raises(DeployError, match=r"jobchain/key can't be read.*holds no API key"):
+            check_model(boto3.Session(), PARAMETERS)
+
+    @pytest.mark.parametrize(
+        ("url", "asked"), [("", "https://api.openai.com/v1"), ("https://m.example/v1", "https://m.example/v1")]
+    )
+    def test_is_asked_for_with_the_stacks_key_on_the_stacks_server(
+        self, aws: None, monkeypatch: pytest.MonkeyPatch, url: str, asked: str
+    ) -> None:
+        boto3.client("secretsmanager").create_secret(Name="jobchain/key", SecretString="sk-1\n")
+        targets: list[Target] = []
+
+        def note(target: Target, today: Any) -> Report:
+            targets.append(target)
+            return Report(("there",))
+
+        monkeypatch.setattr(deploy_check, "preflight", note)
+
+        assert check_model(boto3.Session(), {**PARAMETERS, "OpenAIBaseUrl": url}).facts == ("there",)
+        assert targets == [Target("gpt-6-luna", asked, "sk-1")]
+
+
+def test_a_refusal_ends_with_an_error_and_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert deploy_check.main(["staging"]) == 1
+    assert capsys.readouterr().err.startswith("deploy: samconfig.toml has no environment staging")
