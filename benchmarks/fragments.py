@@ -1,6 +1,7 @@
 """Sections of the page of benchmarks: files in `.local/bench`, from which the page is made."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ def write(name: str, title: str, body: str, data: Any = None) -> Path:
     return path
 
 
-def table(heads: list[str], rows: list[list[object]]) -> str:
+def table(heads: list[str], rows: Sequence[Sequence[object]]) -> str:
     """A Markdown table. All columns but the first are numbers."""
-    lines = [heads, ["---", *("---:" for _ in heads[1:])], *rows]
+    lines: list[Sequence[object]] = [heads, ["---", *("---:" for _ in heads[1:])], *rows]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)

@@ -5,6 +5,7 @@ not AWS: it checks the model's logic, not its numbers.
 """
 
 import argparse
+import math
 import sys
 import time
 from collections.abc import Iterable
@@ -176,15 +177,20 @@ def memories(simulator: Simulator) -> str:
 
 def days(simulator: Simulator, workers: int) -> tuple[str, Case]:
     """A million jobs a day; gives the steady day on `workers` too."""
-    rows: list[list[object]] = []
-    steady: Case | None = None
-    for count in (WORKERS, workers):
-        for name, times in (("steady", arrivals.steady(MILLION)), ("by day and night", arrivals.daily(MILLION))):
-            case = simulator.run(replace(simulator.base, concurrency=count), times)
-            rows.append([name, count, *_run_row(case), f"${case.bill.aws * case.per_million:,.0f}"])
-            if name == "steady":
-                steady = case
-    assert steady is not None
+    peak = math.ceil(workers * (1 + arrivals.SWING))
+    steady = simulator.run(replace(simulator.base, concurrency=workers), arrivals.steady(MILLION))
+    cases = [
+        ("steady", simulator.run(simulator.base, arrivals.steady(MILLION))),
+        ("steady", steady),
+        *(
+            ("by day and night", simulator.run(replace(simulator.base, concurrency=count), arrivals.daily(MILLION)))
+            for count in (workers, peak)
+        ),
+    ]
+    rows = [
+        [name, case.setup.concurrency, *_run_row(case), f"${case.bill.aws * case.per_million:,.0f}"]
+        for name, case in cases
+    ]
     heads = ["a million a day", "workers", "p50", "p95", "p99", "jobs waiting, most", "invocations, most", "AWS"]
     return table(heads, rows), steady
 
@@ -280,8 +286,11 @@ def checks(comparisons: list[Comparison]) -> str:
             ("simulated", one.simulated.ended_at, one.simulated.latency(0.5), one.simulated.latency(0.95)),
         ):
             rows.append(
-                [f"{one.workers} workers, {name}", *(seconds(value) for value in (makespan, p50, p95))]
-                + [f"{one.measured.free:.0%}" if name == "measured" else ""]
+                [
+                    f"{one.workers} workers, {name}",
+                    *(seconds(value) for value in (makespan, p50, p95)),
+                    f"{one.measured.free:.0%}" if name == "measured" else "",
+                ]
             )
     return table([f"{CHECKED_JOBS} jobs at once", "all done", "p50", "p95", "processors free"], rows)
 
@@ -293,14 +302,15 @@ def report(simulator: Simulator, comparisons: list[Comparison]) -> str:
     by_day, steady = days(simulator, workers)
     each = simulator.full()
     parts = [
-        f"Prices and limits of {inputs.as_of:%Y-%m-%d} in us-east-1, from `benchmarks/inputs.toml`, which names a source"
-        f" for each; {inputs.unchecked} of its {len(inputs.numbers)} numbers are assumed, worked out or second-hand, and"
-        " are marked so. Free tiers are left out. Nothing here was measured on AWS.",
+        f"Prices and limits of {inputs.as_of:%Y-%m-%d} in us-east-1, from `benchmarks/inputs.toml`, which names a"
+        f" source for each; {inputs.unchecked} of its {len(inputs.numbers)} numbers are assumed, worked out or"
+        " second-hand, and are marked so. Free tiers are left out. Nothing here was measured on AWS.",
         f"A job is {inputs['work.steps']:g} calls of {inputs['work.call_seconds']:g} s each (median, lognormal);"
         f" {inputs['work.input_tokens']:,.0f} tokens in, {inputs['work.output_tokens']:,.0f} out, on `gpt-6-luna`.",
         "### What a million jobs cost",
         bills(simulator, steady),
-        f"On {workers} workers, at a steady rate, each job posted by itself and looked at {inputs['work.gets']:g} times.",
+        f"On {workers} workers, at a steady rate, each job posted by itself, and looked at {inputs['work.gets']:g}"
+        " times.",
         "### Batches",
         "A million jobs a day, two hours of it. *Waiting* is what a worker that waits for the model costs, of all that"
         " AWS is paid. A poller takes what is there at once, so batches fill up only where jobs wait: with as many"
@@ -312,9 +322,13 @@ def report(simulator: Simulator, comparisons: list[Comparison]) -> str:
         memories(simulator),
         "### A million jobs a day",
         by_day,
+        f"*By day and night* the rate goes as a sine, at its peak {1 + arrivals.SWING:g} times the mean.",
         "### 100,000 jobs at once",
         f"Posted one by one, as fast as the stage's {REQUESTS_PER_SECOND} requests a second let them in, which takes"
         f" {BURST / REQUESTS_PER_SECOND / 60:.0f} minutes.",
+        f"A new table takes {inputs['limit.table_writes']:,.0f} write units a second, of which each job needs"
+        f" {limits.job_writes(inputs):.0f}: it is what 1,000 workers wait for. In truth it refuses what is too much, and"
+        " grows within half an hour; here it makes it wait.",
         bursts(simulator),
         "### Which limit binds first",
         f"With the template's defaults. A worker with full batches gets through"

@@ -5,6 +5,8 @@ import random
 from collections.abc import Iterator
 
 DAY = 86_400.0
+SWING = 0.8
+"""How far a day's rate goes above its mean and below."""
 
 
 def steady(jobs: int, seconds: float = DAY, seed: int = 1) -> Iterator[float]:
@@ -16,7 +18,7 @@ def steady(jobs: int, seconds: float = DAY, seed: int = 1) -> Iterator[float]:
         yield now
 
 
-def daily(jobs: int, swing: float = 0.8, seed: int = 1) -> Iterator[float]:
+def daily(jobs: int, swing: float = SWING, seed: int = 1) -> Iterator[float]:
     """About `jobs` of a day whose rate goes as a sine: at 3 p.m. 1 + `swing` times the mean, at 3 a.m. 1 - `swing`."""
     draw = random.Random(seed)  # noqa: S311  # no secret
     mean = jobs / DAY

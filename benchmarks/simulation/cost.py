@@ -19,10 +19,9 @@ _SWEEP_GB_SECONDS = 0.5 * 0.1
 _METRICS_A_CHAIN = 7
 _METRICS_OF_THE_MODEL = 2
 _ALARMS = 4
-# X-Ray's default rule, and how many traces of a sweeper that never rests are recorded.
+# X-Ray's default rule: https://docs.aws.amazon.com/xray/latest/devguide/xray-console-sampling.html
 _TRACED_SHARE = 0.05
 _TRACED_A_SECOND = 1
-# SQS and the gateway round up to blocks; our messages and bodies fit in one.
 _LOGS_KEPT_SHARE = 0.15  # what compression leaves: https://aws.amazon.com/cloudwatch/pricing/, in its examples
 
 
@@ -43,13 +42,10 @@ class Bill:
 
 
 def bill(outcome: Outcome, inputs: Inputs, *, memory_mb: float, batched_posts: int = 1) -> Bill:
-    """What the jobs of a run cost, one by one; `fixed` is what comes on top of it each month.
-
-    `batched_posts` is how many jobs come in one request.
-    """
+    """What the jobs of a run cost; `fixed` comes on top of it each month. `batched_posts` jobs come in one request."""
     price = {name.removeprefix("price."): number.value for name, number in inputs.numbers.items() if "price." in name}
     jobs, requests = outcome.jobs, outcome.jobs / batched_posts + outcome.jobs * inputs["work.gets"]
-    worker = (outcome.billed + 0.0) * memory_mb / _MB_A_GB
+    worker = outcome.billed * memory_mb / _MB_A_GB
     api = requests * inputs["function.api_seconds"] * inputs["function.api_memory"] / _MB_A_GB
     steps = outcome.completed * inputs["work.steps"]
     writes = (
@@ -65,9 +61,7 @@ def bill(outcome: Outcome, inputs: Inputs, *, memory_mb: float, batched_posts: i
     logged = jobs * inputs["work.log_kilobytes"] / 1e6
     seconds = max(outcome.ended_at, 1.0)
     traces = min(requests, seconds * _TRACED_A_SECOND + max(0.0, requests - seconds * _TRACED_A_SECOND) * _TRACED_SHARE)
-    tokens = outcome.calls - outcome.refused
-    calls = jobs * inputs["work.steps"]
-    share = tokens / calls if calls else 0.0
+    answered = (outcome.calls - outcome.refused) / inputs["work.steps"]  # in jobs' worth of calls
     return Bill(
         {
             "Lambda": (worker + api) * price["lambda_gb_second"]
@@ -80,8 +74,7 @@ def bill(outcome: Outcome, inputs: Inputs, *, memory_mb: float, batched_posts: i
             "CloudWatch": logged * (price["logs_gb"] + _LOGS_KEPT_SHARE * price["logs_gb_month"]),
             "X-Ray": traces * price["trace"],
             "Secrets Manager": 0.0,
-            MODEL: jobs
-            * share
+            MODEL: answered
             * (
                 inputs["work.input_tokens"] * price["model_input"]
                 + inputs["work.output_tokens"] * price["model_output"]

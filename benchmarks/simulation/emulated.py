@@ -48,10 +48,10 @@ class Check:
 
     def run(self, jobs: int) -> Measured:
         """Posts `jobs` at once, and waits for their ends."""
-        processor, busy, began = _processor_seconds(), _busy_seconds(), time.monotonic()
+        processor, busy, began = processor_seconds(), _busy_seconds(), time.monotonic()
         ids = [event_id for start in range(0, jobs, _BATCH) for event_id in self._post(min(_BATCH, jobs - start))]
         self._wait()
-        used = _processor_seconds() - processor
+        used = processor_seconds() - processor
         others = max(0.0, _busy_seconds() - busy - used) / (time.monotonic() - began)
         times = [self._times(event_id) for event_id in ids]
         latencies = [end - start for start, end in times]
@@ -140,7 +140,7 @@ def _busy_seconds() -> float:
     return sum(int(fields[place]) for place in (0, 1, 2, 5, 6)) / _TICKS
 
 
-def _processor_seconds() -> float:
+def processor_seconds() -> float:
     """What this process and all that it has started have used, those included that ended and were waited for."""
     parents: dict[int, int] = {}
     used: dict[int, float] = {}

@@ -41,5 +41,7 @@ class Inputs:
         """Reads the file. Raises TypeError where a number has not what `Number` needs, or more."""
         groups = tomllib.loads(path.read_text())
         as_of = groups.pop("as_of")
-        numbers = {f"{group}.{name}": Number(**entry) for group, entries in groups.items() for name, entry in entries.items()}
+        numbers = {
+            f"{group}.{name}": Number(**entry) for group, entries in groups.items() for name, entry in entries.items()
+        }
         return cls(as_of, numbers)

@@ -23,20 +23,22 @@ class Limit:
         return self.per_second * DAY
 
 
+def job_writes(inputs: Inputs) -> float:
+    """The write units of a job that nothing disturbs."""
+    steps = inputs["work.steps"] * inputs["table.step_writes"]
+    return inputs["table.create_writes"] + inputs["table.claim_writes"] + steps + inputs["table.finish_writes"]
+
+
 def of_the_stack(
     inputs: Inputs, full: Outcome, *, concurrency: int, requests_per_second: float, account: float
 ) -> list[Limit]:
-    """The limits but the model's, the lowest first. `full` is a run of `concurrency` workers that never had to wait
-    for jobs; one invocation of it is taken as any other."""
+    """The limits but the model's, the lowest first.
+
+    `full` is a run of workers that never wait for jobs, which tells how much one of them gets through.
+    """
     seconds = full.billed / full.invocations
     each = full.batch / seconds
     requests = 1 + inputs["work.gets"]
-    job_writes = (
-        inputs["table.create_writes"]
-        + inputs["table.claim_writes"]
-        + inputs["work.steps"] * inputs["table.step_writes"]
-        + inputs["table.finish_writes"]
-    )
     # META changes at creation, claim, each step and the end; `due` takes one write more for each change of its key.
     recent = 3 + inputs["work.steps"]
     due = 5.0
@@ -60,8 +62,8 @@ def of_the_stack(
             inputs["limit.new_account_concurrency"] / (1 / each + api),
             "ask AWS for the usual 1,000",
         ),
-        Limit("a new table", inputs["limit.table_writes"] / job_writes, "it grows by itself, or warm it up"),
-        Limit("a table's quota", inputs["limit.table_writes_quota"] / job_writes, "ask AWS for more"),
+        Limit("a new table", inputs["limit.table_writes"] / job_writes(inputs), "it grows by itself, or warm it up"),
+        Limit("a table's quota", inputs["limit.table_writes_quota"] / job_writes(inputs), "ask AWS for more"),
         Limit(
             "one tenant's books, in one partition",
             inputs["limit.partition_writes"] / inputs["table.tenant_writes"],

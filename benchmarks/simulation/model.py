@@ -1,8 +1,8 @@
 """A discrete-event model of queue, pollers, worker function and model server.
 
-What it knows: pollers that grow as AWS documents, batches that end with their slowest job, cold starts, a processor that
-the jobs of a batch share, writes that wait for the table, and a model server whose limits are buckets that fill up
-continuously. A call that is refused puts its job off by the worker's own backoff, through the queue.
+What it knows: pollers that grow as AWS documents, batches that end with their slowest job, cold starts, a processor
+that the jobs of a batch share, writes that wait for the table, and a model server whose limits are buckets that fill
+up continuously. A call that is refused puts its job off by the worker's own backoff, through the queue.
 
 What it leaves out: faults, the sweeper, flex, answers that are asked again, invocations that come near their timeout,
 and the API, which only decides when jobs come in.
