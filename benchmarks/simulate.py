@@ -327,8 +327,8 @@ def report(simulator: Simulator, comparisons: list[Comparison]) -> str:
         f"Posted one by one, as fast as the stage's {REQUESTS_PER_SECOND} requests a second let them in, which takes"
         f" {BURST / REQUESTS_PER_SECOND / 60:.0f} minutes.",
         f"A new table takes {inputs['limit.table_writes']:,.0f} write units a second, of which each job needs"
-        f" {limits.job_writes(inputs):.0f}: it is what 1,000 workers wait for. In truth it refuses what is too much, and"
-        " grows within half an hour; here it makes it wait.",
+        f" {limits.job_writes(inputs):.0f}: it is what 1,000 workers wait for. In truth it refuses what is too much,"
+        " and grows within half an hour; here it makes it wait.",
         bursts(simulator),
         "### Which limit binds first",
         f"With the template's defaults. A worker with full batches gets through"
