@@ -40,7 +40,7 @@ from tests.browser.conftest import ARGUMENTS, find_browser
 from tests.faults.model_server import ModelServer
 
 PAGES = 10
-ROUNDS = 6  # without pages, and as many with them, by turns
+ROUNDS = 4  # without pages, and as many with them, by turns
 ROUND_SECONDS = 6.0
 OPENING_SECONDS = 1.0
 SETTLE_SECONDS = 2.0
@@ -203,23 +203,31 @@ def _line(stream: IO[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """Posts of one round, in milliseconds, and what share of a processor all of the stack took."""
+    """Posts of one round, in milliseconds, and how many processors all of the stack took.
+
+    `failed` are those that the stack did not take: on a machine that is very busy the emulator gives up functions.
+    """
 
     posts: list[float]
     processor: float
+    failed: int
 
 
 def post_for(http: httpx2.Client, seconds: float) -> Round:
     """Posts jobs at an even pace."""
     taken: list[float] = []
     began, processor = time.monotonic(), processor_seconds()
-    number = 0
+    number = failed = 0
     while (now := time.monotonic()) < began + seconds:
-        http.post("/jobs", json={"input_text": _TEXT.format(number)}).raise_for_status()
-        taken.append((time.monotonic() - now) * 1000)
+        answer = http.post("/jobs", json={"input_text": _TEXT.format(number)})
+        if answer.status_code == HTTPStatus.CREATED:
+            taken.append((time.monotonic() - now) * 1000)
+        else:
+            failed += 1
+            say(f"POST: {answer.status_code} {answer.text[:200]}")
         number += 1
         time.sleep(max(0.0, began + number / POSTS_PER_SECOND - time.monotonic()))
-    return Round(taken, (processor_seconds() - processor) / (time.monotonic() - began))
+    return Round(taken, (processor_seconds() - processor) / (time.monotonic() - began), failed)
 
 
 @contextmanager
@@ -268,12 +276,13 @@ def posts_beside_pages() -> tuple[str, dict[str, Any]]:
             f"{_median(rounds):.1f} ms",
             f"{_high(rounds):.1f} ms",
             f"{statistics.median(r.processor for r in rounds):.2f}",
+            sum(one.failed for one in rounds),
         ]
         for name, rounds in (("no page", without), (f"{PAGES} pages", beside))
     ]
     body = "\n\n".join(
         [
-            table(["`POST /jobs`", "p50", "p95", "processors in use"], rows),
+            table(["`POST /jobs`", "p50", "p95", "processors in use", "failed"], rows),
             f"Ratio of the p50: **{data['ratio_of_medians']:.2f}**; of the {ROUNDS} pairs of rounds"
             f" {min(ratios):.2f} to {max(ratios):.2f}, median {data['median_of_ratios']:.2f}. The pages asked"
             f" {data['requests_per_second']:.0f} times a second, and {asked['not modified'] / requests:.0%} of it was"
