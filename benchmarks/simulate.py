@@ -295,6 +295,24 @@ def checks(comparisons: list[Comparison]) -> str:
     return table([f"{CHECKED_JOBS} jobs at once", "all done", "p50", "p95", "processors free"], rows)
 
 
+def _advice(simulator: Simulator, full: Outcome, workers: int) -> str:
+    """What the template's defaults are good for."""
+    each = full.received / full.billed
+    tokens = {tier: limits.of_the_model(simulator.inputs, tier, simulator.tokens_per_call) for tier in limits.TIERS}
+    fitting = [f"{tier}: {max(1, math.floor(most / each))}" for tier, most in tokens.items()]
+    lines = [
+        "Batches of ten are the best of those that were tried: they cost least, and make no job slower by more than a"
+        " second.",
+        f"`WorkerConcurrency` {WORKERS} is enough for {WORKERS * each * DAY:,.0f} jobs a day, if they come evenly. More"
+        f" jobs want a worker for each {each / ROOM:.2f} jobs a second, at the peak: {workers} for a million a day that"
+        f" come evenly, {math.ceil(workers * (1 + arrivals.SWING))} for those of day and night. Many more workers than"
+        " that make batches small, and AWS dearer.",
+        "No more workers than the model's limits carry, or a backlog fails jobs (see below). By usage tier, with"
+        f" batches of ten, and tokens counted as they are used: {'; '.join(fitting)}. Its minimum is 2.",
+    ]
+    return "\n".join(f"- {line}" for line in lines)
+
+
 def report(simulator: Simulator, comparisons: list[Comparison]) -> str:
     """The whole section."""
     inputs = simulator.inputs
@@ -307,6 +325,8 @@ def report(simulator: Simulator, comparisons: list[Comparison]) -> str:
         " second-hand, and are marked so. Free tiers are left out. Nothing here was measured on AWS.",
         f"A job is {inputs['work.steps']:g} calls of {inputs['work.call_seconds']:g} s each (median, lognormal);"
         f" {inputs['work.input_tokens']:,.0f} tokens in, {inputs['work.output_tokens']:,.0f} out, on `gpt-6-luna`.",
+        "### What follows for the parameters",
+        _advice(simulator, each, workers),
         "### What a million jobs cost",
         bills(simulator, steady),
         f"On {workers} workers, at a steady rate, each job posted by itself, and looked at {inputs['work.gets']:g}"
