@@ -94,6 +94,23 @@ class Table:
                 last = page.get("LastEvaluatedKey")
                 yield [from_item(item) for item in page["Items"]], from_item(last) if last else None
 
+    def count_index(
+        self, index: str, condition: str, values: Item, most: int, **options: Any
+    ) -> Iterator[tuple[int, int]]:
+        """The same without the items: of each page, how many passed the filter of `options`, and how many were seen."""
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._name,
+            IndexName=index,
+            Select="COUNT",
+            KeyConditionExpression=condition,
+            ExpressionAttributeValues=to_item(values),
+            PaginationConfig={"PageSize": most},
+            **options,
+        )
+        with _answering():
+            for page in pages:
+                yield page["Count"], page["ScannedCount"]
+
     def get_many(self, keys: Sequence[Item]) -> list[Item]:
         """The items of up to 100 keys that exist, in any order, as they stand now."""
         found: list[Item] = []

@@ -1,0 +1,1 @@
+"""A model of the deployed stack, and of what it costs."""

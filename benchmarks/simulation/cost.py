@@ -1,0 +1,105 @@
+"""What a run would be billed: US dollars by service, without free tiers."""
+
+from dataclasses import dataclass
+
+from benchmarks.simulation.arrivals import DAY
+from benchmarks.simulation.inputs import Inputs
+from benchmarks.simulation.model import Outcome
+
+SERVICES = ("Lambda", "DynamoDB", "API Gateway", "SQS", "CloudWatch", "X-Ray", "Secrets Manager", "the model")
+MODEL = SERVICES[-1]
+
+_MONTH_DAYS = 30
+_MB_A_GB = 1024
+
+# Of the template: two queues with a worker each, a sweep a minute, and what stands all month.
+_QUEUES = 2
+_SWEEPS_A_DAY = 1440
+_SWEEP_GB_SECONDS = 0.5 * 0.1
+_METRICS_A_CHAIN = 7
+_METRICS_OF_THE_MODEL = 2
+_ALARMS = 4
+# X-Ray's default rule: https://docs.aws.amazon.com/xray/latest/devguide/xray-console-sampling.html
+_TRACED_SHARE = 0.05
+_TRACED_A_SECOND = 1
+_LOGS_KEPT_SHARE = 0.15  # what compression leaves: https://aws.amazon.com/cloudwatch/pricing/, in its examples
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """US dollars by service."""
+
+    by_service: dict[str, float]
+
+    @property
+    def aws(self) -> float:
+        """All but the model."""
+        return sum(dollars for service, dollars in self.by_service.items() if service != MODEL)
+
+    @property
+    def total(self) -> float:
+        return sum(self.by_service.values())
+
+
+def bill(outcome: Outcome, inputs: Inputs, *, memory_mb: float, batched_posts: int = 1) -> Bill:
+    """What the jobs of a run cost; `fixed` comes on top of it each month. `batched_posts` jobs come in one request."""
+    price = {name.removeprefix("price."): number.value for name, number in inputs.numbers.items() if "price." in name}
+    jobs, requests = outcome.jobs, outcome.jobs / batched_posts + outcome.jobs * inputs["work.gets"]
+    worker = outcome.billed * memory_mb / _MB_A_GB
+    api = requests * inputs["function.api_seconds"] * inputs["function.api_memory"] / _MB_A_GB
+    steps = outcome.completed * inputs["work.steps"]
+    writes = (
+        jobs * inputs["table.create_writes"]
+        + outcome.received * inputs["table.claim_writes"]
+        + steps * inputs["table.step_writes"]
+        + (outcome.completed + outcome.refused) * inputs["table.finish_writes"]
+    )
+    reads = outcome.received * inputs["table.job_reads"] + jobs * inputs["work.gets"] * inputs["table.get_reads"]
+    # Sends, then a receive and a deletion of each batch.
+    messages = jobs / min(batched_posts, 10) + outcome.sends_again + 2 * outcome.invocations
+    stored = jobs * inputs["work.job_kilobytes"] / 1e6
+    logged = jobs * inputs["work.log_kilobytes"] / 1e6
+    seconds = max(outcome.ended_at, 1.0)
+    traces = min(requests, seconds * _TRACED_A_SECOND + max(0.0, requests - seconds * _TRACED_A_SECOND) * _TRACED_SHARE)
+    answered = (outcome.calls - outcome.refused) / inputs["work.steps"]  # in jobs' worth of calls
+    return Bill(
+        {
+            "Lambda": (worker + api) * price["lambda_gb_second"]
+            + (outcome.invocations + requests) * price["lambda_request"],
+            "DynamoDB": writes * price["table_write"]
+            + reads * price["table_read"]
+            + stored * (price["table_gb_month"] + price["backup_gb_month"]),
+            "API Gateway": requests * price["gateway_request"],
+            "SQS": messages * price["sqs_request"],
+            "CloudWatch": logged * (price["logs_gb"] + _LOGS_KEPT_SHARE * price["logs_gb_month"]),
+            "X-Ray": traces * price["trace"],
+            "Secrets Manager": 0.0,
+            MODEL: answered
+            * (
+                inputs["work.input_tokens"] * price["model_input"]
+                + inputs["work.output_tokens"] * price["model_output"]
+            ),
+        }
+    )
+
+
+def fixed(inputs: Inputs, chains: int = 1) -> Bill:
+    """What a stack costs in a month in which nobody uses it; `chains` are those that have run in it."""
+    price = {name.removeprefix("price."): number.value for name, number in inputs.numbers.items() if "price." in name}
+    polls = _QUEUES * inputs["limit.pollers_first"] * DAY / inputs["limit.poll_seconds"] * _MONTH_DAYS
+    sweeps = _SWEEPS_A_DAY * _MONTH_DAYS
+    return Bill(
+        {
+            "Lambda": sweeps * (price["lambda_request"] + _SWEEP_GB_SECONDS * price["lambda_gb_second"]),
+            # Eight shards, each read to the end that is not there: half a unit.
+            "DynamoDB": sweeps * 8 * 0.5 * price["table_read"],
+            "API Gateway": 0.0,
+            "SQS": polls * price["sqs_request"],
+            "CloudWatch": (chains * _METRICS_A_CHAIN + _METRICS_OF_THE_MODEL) * price["metric_month"]
+            + _ALARMS * price["alarm_month"]
+            + sweeps * 1e-6 * price["logs_gb"],
+            "X-Ray": sweeps * price["trace"],
+            "Secrets Manager": price["secret_month"],
+            MODEL: 0.0,
+        }
+    )

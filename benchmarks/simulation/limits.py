@@ -1,0 +1,91 @@
+"""What each limit lets through by itself: so the lowest one binds first."""
+
+import math
+from dataclasses import dataclass
+
+from benchmarks.simulation.arrivals import DAY
+from benchmarks.simulation.inputs import Inputs
+from benchmarks.simulation.model import Outcome
+
+TIERS = (1, 2, 3, 4, 5)
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """The most jobs in a second that a limit lets through."""
+
+    name: str
+    per_second: float
+    what_to_do: str
+
+    @property
+    def per_day(self) -> float:
+        return self.per_second * DAY
+
+
+def job_writes(inputs: Inputs) -> float:
+    """The write units of a job that nothing disturbs."""
+    steps = inputs["work.steps"] * inputs["table.step_writes"]
+    return inputs["table.create_writes"] + inputs["table.claim_writes"] + steps + inputs["table.finish_writes"]
+
+
+def of_the_stack(
+    inputs: Inputs, full: Outcome, *, concurrency: int, requests_per_second: float, account: float
+) -> list[Limit]:
+    """The limits but the model's, the lowest first.
+
+    `full` is a run of workers that never wait for jobs, which tells how much one of them gets through.
+    """
+    seconds = full.billed / full.invocations
+    each = full.batch / seconds
+    requests = 1 + inputs["work.gets"]
+    # META changes at creation, claim, each step and the end; `due` takes one write more for each change of its key.
+    recent = 3 + inputs["work.steps"]
+    due = 5.0
+    api = requests * inputs["function.api_seconds"]
+    limits = [
+        Limit(f"WorkerConcurrency {concurrency}", concurrency * each, "raise the parameter"),
+        Limit("WorkerConcurrency 1,000, its most", 1000 * each, "-"),
+        Limit(
+            f"the stage's {requests_per_second:g} requests a second, one job each",
+            requests_per_second / requests,
+            "raise RequestsPerSecond; send batches; poll less",
+        ),
+        Limit("the gateway's quota", inputs["limit.gateway_rate"] / requests, "ask AWS for more"),
+        Limit(
+            f"the account's {account:g} invocations at once",
+            account / (1 / each + api),
+            "ask AWS for more",
+        ),
+        Limit(
+            "a new account's 10 invocations at once",
+            inputs["limit.new_account_concurrency"] / (1 / each + api),
+            "ask AWS for the usual 1,000",
+        ),
+        Limit("a new table", inputs["limit.table_writes"] / job_writes(inputs), "it grows by itself, or warm it up"),
+        Limit("a table's quota", inputs["limit.table_writes_quota"] / job_writes(inputs), "ask AWS for more"),
+        Limit(
+            "one tenant's books, in one partition",
+            inputs["limit.partition_writes"] / inputs["table.tenant_writes"],
+            "more tenants; DynamoDB may split the partition",
+        ),
+        Limit("one tenant's index `recent`", inputs["limit.partition_writes"] / recent, "more tenants"),
+        Limit("the index `due`, 8 partitions", 8 * inputs["limit.partition_writes"] / due, "more shards"),
+        Limit(
+            "messages in flight",
+            inputs["limit.in_flight"] / seconds,
+            "-",
+        ),
+    ]
+    return sorted(limits, key=lambda limit: limit.per_second)
+
+
+def of_the_model(inputs: Inputs, tier: int, tokens_per_call: float) -> float:
+    """Jobs per second that the model's server lets through for an account of a usage tier."""
+    calls = min(inputs[f"limit.tier_{tier}_requests"], inputs[f"limit.tier_{tier}_tokens"] / tokens_per_call)
+    return calls / 60 / inputs["work.steps"]
+
+
+def workers_for(per_second: float, full: Outcome) -> int:
+    """The fewest workers that get through so many jobs in a second, each with full batches as in `full`."""
+    return max(2, math.ceil(per_second * full.billed / full.received))
