@@ -64,7 +64,7 @@ revoke: setup ## revoke an API key: KEY_ID=… (STACK=name: on AWS, else of `mak
 
 .PHONY: test
 test: setup ## run every test but the long ones; coverage goes to the terminal and to .local/coverage
-	.venv/bin/pytest -m "not faults" --numprocesses auto --maxprocesses 4 --dist loadfile --cov --cov-report=term-missing:skip-covered \
+	.venv/bin/pytest -m "not faults and not targets" --numprocesses auto --maxprocesses 4 --dist loadfile --cov --cov-report=term-missing:skip-covered \
 		--cov-report=html:.local/coverage/html --cov-report=xml:.local/coverage/coverage.xml
 
 .PHONY: pictures
@@ -144,9 +144,53 @@ sam: .venv-sam/.ready ## install AWS's `sam` in .venv-sam/bin
 	@$(UV) pip sync --quiet --python .venv-sam --require-hashes --compile-bytecode requirements/sam.txt
 	@touch $@
 
+# `sam build` wants a real python3.13: a shim of pyenv's fails its check. PYTHON313 names one that is elsewhere.
+find-python3.13 = for python in $(PYTHON313) python3.13 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.13*/bin/python3.13; do \
+	"$$python" -c 'import os, sys; sys.version_info[:2] == (3, 13) or sys.exit(1); \
+		print(os.path.dirname(os.path.realpath(sys.executable)))' 2> /dev/null && break; done
+
+# ARCHITECTURE is the template's parameter. The old build goes first: a failed one must not leave it for others to use.
+.PHONY: build
+build: .venv-sam/.ready ## build the functions and the layer as `sam deploy` takes them (ARCHITECTURE=x86_64; PYTHON313=path)
+	@rm -rf .aws-sam
+	@python=$$($(find-python3.13)); test -n "$$python" || { echo "build: the functions run on Python 3.13, and no python3.13 \
+	is on the PATH or in pyenv: install one, or name it: make build PYTHON313=/path/to/python3.13" >&2; exit 1; }; \
+	SAM_CLI_TELEMETRY=0 PATH="$$python:$$PATH" .venv-sam/bin/sam build $(if $(ARCHITECTURE),--parameter-overrides \
+		Architecture=$(ARCHITECTURE))
+
+# --- Docker ----------------------------------------------------------------------------------------------------------
+
+THIS_ARCHITECTURE = $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x86_64)
+
+.PHONY: sam-api
+sam-api: setup ## serve the API by `sam local start-api` (PORT=3000; SAM_LOCAL_ARGS: more options)
+	@$(MAKE) --no-print-directory build ARCHITECTURE=$(THIS_ARCHITECTURE)
+	@.venv/bin/python -m local sam-api $(call option,PORT,port)
+
+.PHONY: sam-invoke
+sam-invoke: setup .venv-sam/.ready ## run a built function: FUNCTION=WorkerFunction EVENT=events/sqs_job.json
+	@test -n "$$FUNCTION" -a -n "$$EVENT" || { echo "sam-invoke: say which, and with what: \
+	make sam-invoke FUNCTION=WorkerFunction EVENT=events/sqs_job.json" >&2; exit 1; }
+	@.venv/bin/python -m local sam-invoke "$$FUNCTION" --event "$$EVENT"
+
+.PHONY: deploy-local
+deploy-local: setup ## deploy what `make build` made to an emulator that runs (ENDPOINT_URL=http://127.0.0.1:4566)
+	@.venv/bin/python -m local deploy $(call option,ENDPOINT_URL,endpoint-url)
+
+.PHONY: test-targets
+test-targets: setup .venv-sam/.ready .venv-aws/.ready ## run SAM, the images and compose for real; needs Docker
+	@$(MAKE) --no-print-directory build ARCHITECTURE=$(THIS_ARCHITECTURE)
+	.venv/bin/pytest -m targets -s -v --timeout 600 tests/targets
+
+.venv-aws/.ready: requirements/awslocal.txt $(UV)
+	@echo "Setting up .venv-aws ..." >&2
+	@test -x .venv-aws/bin/python || $(UV) venv --quiet --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv-aws
+	@$(UV) pip sync --quiet --python .venv-aws --require-hashes --compile-bytecode requirements/awslocal.txt
+	@touch $@
+
 .PHONY: clean
 clean: ## remove everything that the commands above have made
-	rm -rf .venv .venv-sam .cache .local .aws-sam .hypothesis
+	rm -rf .venv .venv-sam .venv-aws .cache .local .aws-sam .hypothesis
 
 # --- Locked versions -------------------------------------------------------------------------------------------------
 
@@ -161,13 +205,15 @@ define compile-all
 $(call compile,uv,requirements/uv.txt) && \
 $(call compile,sam,requirements/sam.txt) && \
 $(call compile,dev,requirements/dev.txt,pyproject.toml) && \
+$(call compile,stack,requirements/stack.txt,pyproject.toml --constraints requirements/dev.txt) && \
+$(call compile,awslocal,requirements/awslocal.txt) && \
 $(call compile,layer,layers/common/requirements.txt,--constraints requirements/dev.txt) && \
 $(call compile,api,functions/api/requirements.txt,--constraints requirements/dev.txt) && \
 $(call compile,worker,functions/worker/requirements.txt,--constraints requirements/dev.txt) && \
 $(call compile,sweeper,functions/sweeper/requirements.txt,--constraints requirements/dev.txt) && \
 $(call compile,web,functions/web/requirements.txt,--constraints requirements/dev.txt)
 endef
-LOCKED := requirements/uv.txt requirements/sam.txt requirements/dev.txt \
+LOCKED := requirements/uv.txt requirements/sam.txt requirements/dev.txt requirements/stack.txt requirements/awslocal.txt \
 	layers/common/requirements.txt functions/api/requirements.txt functions/worker/requirements.txt \
 	functions/sweeper/requirements.txt functions/web/requirements.txt
 
