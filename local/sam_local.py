@@ -19,7 +19,7 @@ from local import sam
 from local.aws import Clients
 from local.deployer import STACK_NAME
 from local.dev import StackFile
-from local.emulator import HOST
+from local.emulator import HOST, free_port
 from local.errors import LocalError
 from local.packages import BUILD, check_build, machine_architecture
 from local.relay import relay
@@ -52,6 +52,8 @@ def start_api(root: Path, port: int, say: Callable[[str], None]) -> None:
 
     Raises BuildError, SamError, and what `LocalStack.start` raises.
     """
+    if free_port(port) != port:
+        raise SamError(f"port {port} of {HOST} is taken: stop what uses it, or choose another: make sam-api PORT=3001")
     with _prepared(root, say) as prepared:
         say(f"API       http://{HOST}:{port} (once SAM says that it is running)")
         _run_sam(root, prepared, ["start-api", "--host", HOST, "--port", str(port), "--warm-containers", "LAZY"])
