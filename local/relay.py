@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 _CHUNK = 65536
 
@@ -17,10 +17,11 @@ def relay(host: str, port: int) -> Iterator[int]:
     loop = asyncio.new_event_loop()
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
-            there_reader, there_writer = await asyncio.open_connection("127.0.0.1", port)
-            await asyncio.gather(_pump(reader, there_writer), _pump(there_reader, writer))
-        writer.close()
+        async with _closing(writer):
+            with contextlib.suppress(OSError):
+                there_reader, there_writer = await asyncio.open_connection("127.0.0.1", port)
+                async with _closing(there_writer):
+                    await asyncio.gather(_pump(reader, there_writer), _pump(there_reader, writer))
 
     try:
         server = loop.run_until_complete(asyncio.start_server(connected, host, 0))
@@ -38,12 +39,23 @@ def relay(host: str, port: int) -> Iterator[int]:
         loop.close()
 
 
+@contextlib.asynccontextmanager
+async def _closing(writer: asyncio.StreamWriter) -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Hand on what is read until there is no more, and say so to the other side."""
     with contextlib.suppress(OSError):
         while data := await reader.read(_CHUNK):
             writer.write(data)
             await writer.drain()
-    writer.close()
+        writer.write_eof()
 
 
 async def _end(server: asyncio.Server) -> None:
