@@ -17,8 +17,9 @@ def relay(host: str, port: int) -> Iterator[int]:
     loop = asyncio.new_event_loop()
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        async with _closing(writer):
-            with contextlib.suppress(OSError):
+        # That the end cancels it is no error either: asyncio would print one.
+        with contextlib.suppress(OSError, asyncio.CancelledError):
+            async with _closing(writer):
                 there_reader, there_writer = await asyncio.open_connection("127.0.0.1", port)
                 async with _closing(there_writer):
                     await asyncio.gather(_pump(reader, there_writer), _pump(there_reader, writer))
