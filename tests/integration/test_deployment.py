@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from local import deployment
@@ -137,6 +138,29 @@ def test_an_emulator_that_does_not_answer_is_named(
 
     with pytest.raises(EndpointError, match=f"no emulator answers at {url}: is it up"):
         deployment.run(tmp_path, tmp_path / BUILD, Target(url, url, ""), Settings(), said.append)
+
+
+def test_a_build_runs_from_packages_that_hold_the_layer(
+    clients: Clients, template: Path, said: list[str], tmp_path: Path
+) -> None:
+    build = tmp_path / "build"
+    (build / "function" / "tiny_function").mkdir(parents=True)
+    (build / "layer" / "python").mkdir(parents=True)
+    (build / "layer" / "python" / "shared.py").write_text("WORD = 'of the layer'\n")
+    handler = "import shared\ndef handle(event, context):\n    return {'statusCode': 200, 'body': shared.WORD}\n"
+    (build / "function" / "tiny_function" / "handler.py").write_text(handler)
+    declared = "Parameters:\n  Architecture: {Type: String}\n  OpenAISecretName: {Type: String, Default: the/key}\n"
+    (build / "template.yaml").write_text(TEMPLATE.replace("Parameters:\n", declared))
+    target = Target(clients.endpoint_url, "http://localhost:1", "http://model/v1")
+
+    url = deployment.run(tmp_path, build, target, Settings(openai_api_key="sk-made-up"), said.append)
+
+    assert url == "http://localhost:1/restapis/jobchain/v1/_user_request_"
+    assert said[0] == "Deploying the stack jobchain …"
+    with httpx2.Client(trust_env=False, timeout=30) as client:
+        answer = client.get(f"{url.replace('http://localhost:1', clients.endpoint_url)}/x")
+    assert answer.text == "of the layer"
+    assert clients.get("secretsmanager").get_secret_value(SecretId="the/key")["SecretString"] == "sk-made-up"
 
 
 def functions(clients: Clients) -> Iterator[dict[str, str]]:
