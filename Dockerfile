@@ -47,8 +47,10 @@ CMD ["python", "-m", "local", "deploy", "--build", ".aws-sam/build"]
 FROM base AS tests
 COPY requirements/dev.txt requirements/
 RUN python -m venv .venv && .venv/bin/pip install --quiet --require-hashes --no-deps --only-binary :all: -r requirements/dev.txt
+RUN apt-get -qq update && apt-get -qq install --yes --no-install-recommends make && rm -rf /var/lib/apt/lists/*
 COPY . .
 RUN .venv/bin/pip install --quiet --no-deps --no-build-isolation --editable . && chown -R jobchain .
 ENV PATH=/app/.venv/bin:$PATH
 USER jobchain
-CMD ["pytest", "-m", "not faults and not targets", "--numprocesses", "auto", "--maxprocesses", "4", "--dist", "loadfile"]
+# No browser is in here.
+CMD ["pytest", "-m", "not faults and not targets", "--ignore=tests/browser", "--numprocesses", "auto", "--maxprocesses", "4", "--dist", "loadfile"]
