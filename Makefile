@@ -64,7 +64,7 @@ revoke: setup ## revoke an API key: KEY_ID=… (STACK=name: on AWS, else of `mak
 
 .PHONY: test
 test: setup ## run every test but the long ones; coverage goes to the terminal and to .local/coverage
-	.venv/bin/pytest -m "not faults" --numprocesses auto --maxprocesses 4 --dist loadfile --cov --cov-report=term-missing:skip-covered \
+	.venv/bin/pytest -m "not faults and not targets" --numprocesses auto --maxprocesses 4 --dist loadfile --cov --cov-report=term-missing:skip-covered \
 		--cov-report=html:.local/coverage/html --cov-report=xml:.local/coverage/coverage.xml
 
 .PHONY: pictures
@@ -128,16 +128,17 @@ export SAM_CLI_TELEMETRY := 0
 RUNTIME := python3.13
 
 # The folder of the functions' own Python, which `sam build` looks for on PATH: the real one, as pyenv's shims stand for
-# whichever version is chosen.
-find-runtime = for found in $(RUNTIME) "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/*/bin/$(RUNTIME); do \
+# whichever version is chosen. PYTHON313 names one that is elsewhere.
+find-runtime = for found in $(PYTHON313) $(RUNTIME) "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/*/bin/$(RUNTIME); do \
 	"$$found" -c 'import os, sys; print(os.path.dirname(os.path.realpath(sys.executable)))' 2> /dev/null && break; done
 
+# The old build goes first: a failed one must not leave it for others to use.
 .PHONY: build
-build: .venv-sam/.ready ## build what `sam deploy` uploads, into .aws-sam
+build: .venv-sam/.ready ## build what `sam deploy` uploads, into .aws-sam (ARCHITECTURE=x86_64; PYTHON313=path)
 	@rm -rf .aws-sam
-	@folder="$$($(find-runtime))"; test -n "$$folder" || { echo "build: there is no $(RUNTIME), which the functions" \
-		"run on: install it, such as by 'pyenv install 3.13' or 'uv python install 3.13', and put it on PATH" >&2; exit 1; }; \
-	PATH="$$folder:$$PATH" .venv-sam/bin/sam build
+	@folder="$$($(find-runtime))"; test -n "$$folder" || { echo "build: the functions run on Python 3.13, and no $(RUNTIME)" \
+		"is on the PATH or in pyenv: install one, or name it: make build PYTHON313=/path/to/$(RUNTIME)" >&2; exit 1; }; \
+	PATH="$$folder:$$PATH" .venv-sam/bin/sam build $(if $(ARCHITECTURE),--parameter-overrides Architecture=$(ARCHITECTURE))
 
 # Of the two environments of samconfig.toml.
 ENV ?= default
@@ -147,6 +148,30 @@ deploy: setup .venv-sam/.ready ## check the account and the model, build, and de
 	@.venv/bin/python -m jobchain_cli.deploy_check "$(ENV)"
 	@$(MAKE) --no-print-directory build
 	@.venv-sam/bin/sam deploy --config-env "$(ENV)"
+
+# --- Docker ----------------------------------------------------------------------------------------------------------
+
+THIS_ARCHITECTURE = $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x86_64)
+
+.PHONY: sam-api
+sam-api: setup ## serve the API by `sam local start-api` (PORT=3000; SAM_LOCAL_ARGS: more options)
+	@$(MAKE) --no-print-directory build ARCHITECTURE=$(THIS_ARCHITECTURE)
+	@.venv/bin/python -m local sam-api $(call option,PORT,port)
+
+.PHONY: sam-invoke
+sam-invoke: setup .venv-sam/.ready ## run a built function: FUNCTION=WorkerFunction EVENT=events/sqs_job.json
+	@test -n "$$FUNCTION" -a -n "$$EVENT" || { echo "sam-invoke: say which, and with what: \
+	make sam-invoke FUNCTION=WorkerFunction EVENT=events/sqs_job.json" >&2; exit 1; }
+	@.venv/bin/python -m local sam-invoke "$$FUNCTION" --event "$$EVENT"
+
+.PHONY: deploy-local
+deploy-local: setup ## deploy what `make build` made to an emulator that runs (ENDPOINT_URL=http://127.0.0.1:4566)
+	@.venv/bin/python -m local deploy $(call option,ENDPOINT_URL,endpoint-url)
+
+.PHONY: test-targets
+test-targets: setup .venv-sam/.ready .venv-awslocal/.ready ## run SAM, the images and compose for real; needs Docker
+	@$(MAKE) --no-print-directory build ARCHITECTURE=$(THIS_ARCHITECTURE)
+	.venv/bin/pytest -m targets -s -v --timeout 600 tests/targets
 
 # --- The environment -------------------------------------------------------------------------------------------------
 
@@ -174,21 +199,16 @@ $(UV): requirements/uv.txt
 sam: .venv-sam/.ready ## install AWS's `sam` in .venv-sam/bin
 	@:
 
-.venv-sam/.ready: requirements/sam.txt $(UV)
-	@echo "Setting up .venv-sam ..."
-	@test -x .venv-sam/bin/python || $(UV) venv --quiet --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv-sam
-	@$(UV) pip sync --quiet --python .venv-sam --require-hashes --compile-bytecode requirements/sam.txt
-	@touch $@
-
-.venv-checkov/.ready: requirements/checkov.txt $(UV)
-	@echo "Setting up .venv-checkov ..."
-	@test -x .venv-checkov/bin/python || $(UV) venv --quiet --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv-checkov
-	@$(UV) pip sync --quiet --python .venv-checkov --require-hashes requirements/checkov.txt
+# Environments of their own: `.venv-sam` from requirements/sam.txt, and so on.
+.venv-%/.ready: requirements/%.txt $(UV)
+	@echo "Setting up .venv-$* ..." >&2
+	@test -x .venv-$*/bin/python || $(UV) venv --quiet --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv-$*
+	@$(UV) pip sync --quiet --python .venv-$* --require-hashes --compile-bytecode requirements/$*.txt
 	@touch $@
 
 .PHONY: clean
 clean: ## remove everything that the commands above have made
-	rm -rf .venv .venv-sam .venv-checkov .cache .local .aws-sam .hypothesis
+	rm -rf .venv .venv-* .cache .local .aws-sam .hypothesis
 
 # --- Locked versions -------------------------------------------------------------------------------------------------
 
@@ -204,13 +224,15 @@ $(call compile,uv,requirements/uv.txt) && \
 $(call compile,sam,requirements/sam.txt) && \
 $(call compile,checkov,requirements/checkov.txt) && \
 $(call compile,dev,requirements/dev.txt,pyproject.toml) && \
+$(call compile,stack,requirements/stack.txt,pyproject.toml --constraints requirements/dev.txt) && \
+$(call compile,awslocal,requirements/awslocal.txt) && \
 $(call compile,layer,layers/common/requirements.txt,--constraints requirements/dev.txt) && \
 $(call compile,api,functions/api/requirements.txt,--constraints requirements/dev.txt) && \
 $(call compile,worker,functions/worker/requirements.txt,--constraints requirements/dev.txt) && \
 $(call compile,sweeper,functions/sweeper/requirements.txt,--constraints requirements/dev.txt) && \
 $(call compile,web,functions/web/requirements.txt,--constraints requirements/dev.txt)
 endef
-LOCKED := requirements/uv.txt requirements/sam.txt requirements/checkov.txt requirements/dev.txt \
+LOCKED := $(addprefix requirements/,uv.txt sam.txt checkov.txt awslocal.txt dev.txt stack.txt) \
 	layers/common/requirements.txt functions/api/requirements.txt functions/worker/requirements.txt \
 	functions/sweeper/requirements.txt functions/web/requirements.txt
 

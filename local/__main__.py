@@ -1,4 +1,4 @@
-"""`python -m local demo|dev|logs|openapi`: the embedded stack from the command line, run from the project's root."""
+"""`python -m local demo|dev|logs|deploy|…`: the local stacks from the command line, run from the project's root."""
 
 import argparse
 import os
@@ -20,7 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _run(options)
     except signals.Stopped as stopped:
         # `dev` and `logs` run until they are stopped: that is no failure of theirs.
-        return 0 if options.command in ("dev", "logs") else 128 + stopped.number
+        return 0 if options.command in ("dev", "logs", "sam-api") else 128 + stopped.number
     except BrokenPipeError:
         # The reader of the output, such as `head`, has gone. What is buffered must not be tried again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -35,6 +35,20 @@ def _parser() -> argparse.ArgumentParser:
     dev = commands.add_parser("dev", help="run the stack until Ctrl-C, with changed code taken over")
     dev.add_argument("--port", type=int, default=4566, help="on 127.0.0.1 (default: %(default)s, else a free one)")
     commands.add_parser("logs", help="follow the functions' logs of the stack that `dev` runs")
+    deploy = commands.add_parser(
+        "deploy", help="deploy what `sam build` made to an emulator that runs, such as LocalStack"
+    )
+    deploy.add_argument("--endpoint-url", default="http://127.0.0.1:4566", help="where it is (default: %(default)s)")
+    deploy.add_argument(
+        "--build", type=Path, help="the folder of the build (default: .aws-sam/build, if it is current)"
+    )
+    deploy.add_argument("--public-url", help="where its users reach it, if elsewhere")
+    deploy.add_argument("--model-url", default="", help="the offline model, as functions reach it")
+    sam_api = commands.add_parser("sam-api", help="serve the API by `sam local start-api`")
+    sam_api.add_argument("--port", type=int, default=3000, help="on 127.0.0.1 (default: %(default)s)")
+    sam_invoke = commands.add_parser("sam-invoke", help="run a function once by `sam local invoke`")
+    sam_invoke.add_argument("function", help="its name in template.yaml, such as WorkerFunction")
+    sam_invoke.add_argument("--event", type=Path, required=True, help="a file, such as events/sqs_job.json")
     commands.add_parser("openapi", help="print the HTTP contract, as /openapi.json answers it")
     return parser
 
@@ -51,6 +65,20 @@ def _run(options: argparse.Namespace) -> int:
                 dev.run(root, options.port, _say)
             case "logs":
                 dev.follow_logs(root, _say)
+            case "deploy":
+                from local import deployment  # noqa: PLC0415 - see above
+                from local.settings import Settings  # noqa: PLC0415
+
+                endpoint = options.endpoint_url
+                target = deployment.Target(endpoint, options.public_url or endpoint, options.model_url)
+                deployment.run(root, options.build, target, Settings.load(root), _say)
+            case "sam-api" | "sam-invoke":
+                from local import sam_local  # noqa: PLC0415 - see above
+
+                if options.command == "sam-api":
+                    sam_local.start_api(root, options.port, _say)
+                else:
+                    sam_local.invoke(root, options.function, options.event, _say)
             case "openapi":
                 from local import openapi  # noqa: PLC0415 - the others need no web framework
 

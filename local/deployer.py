@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from local.errors import LocalError
 STACK_NAME = "jobchain"
 _BUCKET = "jobchain-templates"
 LIMIT = 60.0  # seconds; half a second is usual
+_STANDS = ("CREATE_COMPLETE", "UPDATE_COMPLETE")
 
 
 class DeployError(LocalError):
@@ -33,11 +34,24 @@ class Deployment:
 class Deployer:
     """Creates the stack of one emulator, and updates it in place."""
 
-    def __init__(self, clients: Clients, template: Path, *, reload: bool = False) -> None:
-        """With `reload` the functions look for changed source before each call."""
+    def __init__(
+        self,
+        clients: Clients,
+        template: Path,
+        *,
+        reload: bool = False,
+        code: Callable[[sam.Template], None] | None = None,
+        limit: float = LIMIT,
+    ) -> None:
+        """With `reload` the functions look for changed source before each call.
+
+        `code` gives the translated template's functions their code in place of the source. `limit` is how many seconds
+        a deployment may take.
+        """
         self._clients = clients
         self._path = template
-        self._reload = reload
+        self._code = code or (lambda template: sam.run_from_source(template, self._path.parent, reload=reload))
+        self._limit = limit
         self._deployed: sam.Template | None = None
 
     def deploy(self, parameters: Mapping[str, str]) -> Deployment:
@@ -45,7 +59,27 @@ class Deployer:
 
         Raises TemplateError for a template that can't be translated, DeployError for one that is refused.
         """
+        return self._deploy(self._expand(parameters))
+
+    def deploy_over(self, parameters: Mapping[str, str], say: Callable[[str], None]) -> Deployment:
+        """The same where another process may have deployed before, wholly or in part.
+
+        What stands already is left alone. What is left of a deployment that did not end well is removed first.
+        """
         template = self._expand(parameters)
+        status = self._settled_status(say)
+        if status in _STANDS:
+            self._deployed = self._standing_template()
+        elif status == "UPDATE_ROLLBACK_COMPLETE":
+            say(f"The last update of the stack {STACK_NAME} was taken back: trying again.")
+            self._deployed = {"Resources": {}}
+        elif status is not None:
+            say(f"The stack {STACK_NAME} is {status}, left over from a deployment that did not end: removing it.")
+            self._remove()
+        say("Already up to date." if template == self._deployed else f"Deploying the stack {STACK_NAME} …")
+        return self._deploy(template)
+
+    def _deploy(self, template: sam.Template) -> Deployment:
         if self._deployed is None:
             self._apply("create_stack", template)
         elif template != self._deployed:
@@ -61,7 +95,7 @@ class Deployer:
         template = sam.read(self._path)
         sam.set_parameters(template, parameters)
         template = sam.translate(template, self._clients.session)
-        sam.run_from_source(template, self._path.parent, reload=self._reload)
+        self._code(template)
         for close in gaps.IN_TEMPLATE:
             close(template)
         return template
@@ -83,14 +117,46 @@ class Deployer:
             )
         except ClientError as error:
             raise DeployError(error.response["Error"]["Message"]) from error
-        deadline = time.monotonic() + LIMIT
-        while (status := self._stack()["StackStatus"]).endswith("IN_PROGRESS"):
-            if time.monotonic() > deadline:
-                raise DeployError(f"the stack is still {status} after {LIMIT:g} s")
-            time.sleep(0.01)
-        if status not in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
+        if (status := self._wait()) not in _STANDS:
             raise DeployError(f"{status}: {self._failures()}")
         self._deployed = template
+
+    def _wait(self) -> str | None:
+        """The stack's status once nothing is in progress; None where there is no stack. Raises DeployError."""
+        deadline = time.monotonic() + self._limit
+        while (status := self._status()) and status.endswith("IN_PROGRESS"):
+            if time.monotonic() > deadline:
+                raise DeployError(f"the stack is still {status} after {self._limit:g} s")
+            time.sleep(0.01)
+        return status
+
+    def _status(self) -> str | None:
+        try:
+            status = str(self._stack()["StackStatus"])
+        except ClientError as error:
+            if "does not exist" in error.response["Error"]["Message"]:
+                return None
+            raise
+        return None if status == "DELETE_COMPLETE" else status
+
+    def _settled_status(self, say: Callable[[str], None]) -> str | None:
+        """The same, waited for a while; what is in progress for longer has been interrupted."""
+        if (status := self._status()) and status.endswith("IN_PROGRESS"):
+            say(f"The stack {STACK_NAME} is {status}: waiting up to {self._limit:g} s for it.")
+            try:
+                return self._wait()
+            except DeployError:
+                return self._status()
+        return status
+
+    def _remove(self) -> None:
+        self._clients.get("cloudformation").delete_stack(StackName=STACK_NAME)
+        if status := self._wait():
+            raise DeployError(f"the stack {STACK_NAME} can't be removed, it is {status}: {self._failures()}")
+
+    def _standing_template(self) -> sam.Template:
+        body = self._clients.get("cloudformation").get_template(StackName=STACK_NAME)["TemplateBody"]
+        return dict(json.loads(body) if isinstance(body, str) else body)
 
     def _stack(self) -> Any:
         return self._clients.get("cloudformation").describe_stacks(StackName=STACK_NAME)["Stacks"][0]

@@ -1,4 +1,4 @@
-"""The AWS emulator (ministack) as a child process that listens on 127.0.0.1 only."""
+"""The AWS emulator (ministack) as a child process that listens on 127.0.0.1 only, unless it is told otherwise."""
 
 import contextlib
 import http.client
@@ -96,15 +96,25 @@ class Emulator:
     """One emulator: its port, its folder (`emulator.log`, and `emulator/` while it runs) and its process."""
 
     def __init__(
-        self, folder: Path, port: int, environment: Mapping[str, str] | None = None, *, persist: bool = False
+        self,
+        folder: Path,
+        port: int,
+        environment: Mapping[str, str] | None = None,
+        *,
+        persist: bool = False,
+        bind_host: str = HOST,
     ) -> None:
-        """`environment` is added to what functions see. `persist` keeps the state over a stop and a launch."""
+        """`environment` is added to what functions see. `persist` keeps the state over a stop and a launch.
+
+        `bind_host` is the address that it listens on; `url` names 127.0.0.1 either way.
+        """
         self.port = port
         self.url = f"http://{HOST}:{port}"
         self.log_file = folder / "emulator.log"
         self._folder = folder / "emulator"
         self._environment = dict(environment or {})
         self._persist = persist
+        self._bind_host = bind_host
         self._process: subprocess.Popen[bytes] | None = None
 
     def launch(self) -> None:
@@ -113,7 +123,7 @@ class Emulator:
         shutil.rmtree(temporary if self._persist else self._folder, ignore_errors=True)
         temporary.mkdir(parents=True)
         own = {
-            "BIND_HOST": HOST,
+            "BIND_HOST": self._bind_host,
             "MINISTACK_HOST": HOST,
             "GATEWAY_PORT": str(self.port),
             "MINISTACK_REGION": REGION,

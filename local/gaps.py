@@ -40,9 +40,10 @@ def number_parameters_stay_text(template: Template) -> None:
 
 
 def api_id_is_random(template: Template) -> None:
-    """The id of the (one) API is part of its URL: a tag that the emulator knows pins it."""
+    """The id of the (one) API is part of its URL: a tag of the emulator's, or of LocalStack's, pins it."""
     for api in of_type(template, "AWS::ApiGateway::RestApi").values():
-        api["Properties"].setdefault("Tags", []).append({"Key": "ms-custom-id", "Value": API_ID})
+        tags = api["Properties"].setdefault("Tags", [])
+        tags += [{"Key": key, "Value": API_ID} for key in ("ms-custom-id", "_custom_id_")]
 
 
 def ttl_is_ignored(clients: Clients, template: Template, ids: Mapping[str, str]) -> None:

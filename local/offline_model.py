@@ -37,9 +37,9 @@ class OfflineModelServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, port: int = 0) -> None:
-        super().__init__(("127.0.0.1", port), _Handler)
-        self.base_url = f"http://127.0.0.1:{self.server_port}/v1"
+    def __init__(self, port: int = 0, host: str = "127.0.0.1") -> None:
+        super().__init__((host, port), _Handler)
+        self.base_url = f"http://{host}:{self.server_port}/v1"
 
     def handle_error(self, *_: Any, **__: Any) -> None:
         """A client that hung up is no news; anything else is reported without the request's text."""
@@ -243,10 +243,11 @@ class _Handler(BaseHTTPRequestHandler):
 def main() -> None:
     """Serve until SIGTERM or SIGINT."""
     parser = argparse.ArgumentParser(prog="python -m local.offline_model", description=__doc__)
-    parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; 0 takes any free one")
-    port = parser.parse_args().port
+    parser.add_argument("--port", type=int, default=0, help="the port; 0 takes any free one")
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
+    options = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with OfflineModelServer(port) as server, suppress(KeyboardInterrupt):
+    with OfflineModelServer(options.port, options.host) as server, suppress(KeyboardInterrupt):
         print(f"listening on {server.base_url}", flush=True)
         server.serve_forever()
 

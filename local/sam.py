@@ -73,14 +73,21 @@ def run_from_source(template: Template, folder: Path, *, reload: bool) -> None:
 
     A function's roots are its own folder, then those of its layers. The layers themselves are deployed empty.
     """
-    for function in of_type(template, "AWS::Lambda::Function").values():
-        properties = function["Properties"]
-        if (root := _folder(properties.get("Code"))) is None:
-            continue
-        layers = [_folder(layer) for layer in _layers(template, properties)]
-        roots = [str((folder / name).resolve()) for name in [root, *layers] if name is not None]
+    for name, folders in local_code(template).items():
+        properties = template["Resources"][name]["Properties"]
+        roots = [str((folder / one).resolve()) for one in folders]
         properties["Code"] = {"ZipFile": _shim_source(roots, properties["Handler"], reload)}
         properties["Handler"] = _SHIM_HANDLER
+
+
+def local_code(template: Template) -> dict[str, list[str]]:
+    """The folders of each function whose code lies in one: its own, then those of its layers."""
+    found = {}
+    for name, function in of_type(template, "AWS::Lambda::Function").items():
+        if (root := _folder(function["Properties"].get("Code"))) is not None:
+            layers = [_folder(layer) for layer in _layers(template, function["Properties"])]
+            found[name] = [root, *(layer for layer in layers if layer is not None)]
+    return found
 
 
 def of_type(template: Template, *types: str) -> dict[str, Resource]:

@@ -11,6 +11,7 @@ from local.errors import LocalError
 
 AUTH_MODES = ("none", "api_key")
 APIS = ("responses", "chat")
+BIND_HOSTS = ("127.0.0.1", "0.0.0.0")  # noqa: S104 - see Settings
 
 
 class SettingsError(LocalError):
@@ -22,7 +23,8 @@ class Settings:
     """An empty value means unset. Without a key and a base URL the offline model answers.
 
     `auth_mode` is the template's parameter `AuthMode`; unset, whoever reaches the local stack may come in.
-    `openai_api` is its parameter `OpenAIApi`.
+    `openai_api` is its parameter `OpenAIApi`. `bind_host` is where the emulator listens: beyond this machine only in a
+    container, whose engine publishes the port on the host's 127.0.0.1.
     """
 
     openai_api_key: str = field(default="", repr=False)
@@ -31,6 +33,7 @@ class Settings:
     openai_api: str = ""
     lambda_endpoint_url: str = ""
     auth_mode: str = ""
+    bind_host: str = BIND_HOSTS[0]
 
     @property
     def offline(self) -> bool:
@@ -54,6 +57,11 @@ class Settings:
         api = value("OPENAI_API")
         if api not in ("", *APIS):
             raise SettingsError(f"OPENAI_API is {api!r}: set it to {' or '.join(APIS)}, or leave it out")
+        bind_host = value("LOCAL_BIND_HOST") or BIND_HOSTS[0]
+        if bind_host not in BIND_HOSTS:
+            raise SettingsError(
+                f"LOCAL_BIND_HOST is {bind_host!r}: set it to {' or '.join(BIND_HOSTS)}, or leave it out"
+            )
         return cls(
             openai_api_key=value("OPENAI_API_KEY"),
             openai_base_url=value("OPENAI_BASE_URL"),
@@ -61,6 +69,7 @@ class Settings:
             openai_api=api,
             lambda_endpoint_url=value("LAMBDA_AWS_ENDPOINT_URL"),
             auth_mode=auth_mode,
+            bind_host=bind_host,
         )
 
     @classmethod

@@ -94,13 +94,19 @@ class LocalStack:
         with ExitStack() as cleanup:
             if folder is None:
                 folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="jobchain-")))
-            emulator = Emulator(folder, port or free_port(), _environment(settings), persist=persist)
+            emulator = Emulator(
+                folder,
+                port or free_port(),
+                _environment(settings),
+                persist=persist,
+                bind_host=settings.bind_host,
+            )
             cleanup.callback(emulator.stop)
             emulator.launch()
             base_url = settings.openai_base_url
             if settings.offline:
                 base_url = cleanup.enter_context(offline_model.running())
-            chosen = {**_offered(settings, base_url, template), **(parameters or {})}
+            chosen = {**offered(settings, base_url, template), **(parameters or {})}
             clients = Clients(emulator.url)
             deployer = Deployer(clients, template, reload=reload)
             emulator.wait()
@@ -115,7 +121,7 @@ def _environment(settings: Settings) -> dict[str, str]:
     return environment
 
 
-def _offered(settings: Settings, base_url: str, template: Path) -> dict[str, str]:
+def offered(settings: Settings, base_url: str, template: Path) -> dict[str, str]:
     """Local values for those of the parameters that the template declares."""
     values = {
         "OpenAIBaseUrl": base_url,

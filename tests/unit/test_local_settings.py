@@ -36,6 +36,13 @@ def test_the_offline_model_answers_without_a_key_and_a_server(values: dict[str, 
     assert Settings.of(values).offline is offline
 
 
+def test_the_emulator_listens_on_this_machine_only_unless_it_is_told_otherwise() -> None:
+    assert Settings.of({}).bind_host == "127.0.0.1"
+    assert Settings.of({"LOCAL_BIND_HOST": "0.0.0.0"}).bind_host == "0.0.0.0"
+    with pytest.raises(SettingsError, match=r"LOCAL_BIND_HOST is '10.0.0.1': set it to 127.0.0.1 or 0.0.0.0"):
+        Settings.of({"LOCAL_BIND_HOST": "10.0.0.1"})
+
+
 @pytest.mark.parametrize(("mode", "needs_key"), [("", False), ("none", False), (" api_key ", True)])
 def test_callers_need_a_key_where_auth_mode_says_so(mode: str, needs_key: bool) -> None:
     assert Settings.of({"AUTH_MODE": mode}).needs_key is needs_key

@@ -1,0 +1,121 @@
+"""What `sam build` made, as packages for an emulator that takes no layers: each holds its layers' content, too."""
+
+import hashlib
+import io
+import os
+import platform
+import re
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from local import sam
+from local.aws import Clients
+from local.errors import LocalError
+
+BUILD = Path(".aws-sam/build")
+_BUCKET = "jobchain-packages"
+# A zip's entries bear a time: always the same one, so that the same content is the same package.
+_TIME = (2020, 1, 1, 0, 0, 0)
+_SOURCES = ("template.yaml", "functions", "layers")
+_ARCHITECTURES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
+
+
+class BuildError(LocalError):
+    """There is no build, or not one of what is here now; says what to do."""
+
+
+def machine_architecture() -> str:
+    """This machine's instruction set, as the template's parameter Architecture names it. Raises BuildError."""
+    machine = platform.machine().lower()
+    if machine not in _ARCHITECTURES:
+        raise BuildError(f"this machine is {machine!r}, and functions are built for x86_64 and arm64 only")
+    return _ARCHITECTURES[machine]
+
+
+def check_build(root: Path, architecture: str | None = None) -> None:
+    """Raise BuildError unless `.aws-sam` holds a build of the sources as they are now.
+
+    With `architecture` it must be for that one. `make build` removes the old build first, so a failed one leaves none.
+    """
+    again = f"run `make build{f' ARCHITECTURE={architecture}' if architecture else ''}`"
+    built = root / BUILD / "template.yaml"
+    if not built.is_file():
+        raise BuildError(f"nothing is built in {root / BUILD}: {again}")
+    made = built.stat().st_mtime_ns
+    for path in _source_files(root):
+        if path.stat().st_mtime_ns > made:
+            raise BuildError(f"{path.relative_to(root)} is newer than what is built in .aws-sam: {again}")
+    report = root / BUILD.parent / "build.toml"
+    found = (
+        set(re.findall(r'^architecture = "(\w+)"$', report.read_text(), re.MULTILINE)) if report.is_file() else set()
+    )
+    if architecture and found - {architecture}:
+        raise BuildError(f"what is built in .aws-sam is for {', '.join(sorted(found))}, not {architecture}: {again}")
+
+
+class Packages:
+    """The packages of one build, and where an emulator finds them."""
+
+    def __init__(self, clients: Clients, build: Path) -> None:
+        self._clients = clients
+        self._build = build
+
+    def put(self, template: sam.Template) -> None:
+        """Give each function of the translated template its package, and take the layers out. Raises BuildError."""
+        for name, (own, *layers) in sam.local_code(template).items():
+            content = _content([self._build / own, *(self._build / layer / "python" for layer in layers)])
+            properties = template["Resources"][name]["Properties"]
+            properties["Code"] = self._upload(_digest(content), content)
+            properties.pop("Layers", None)
+        for layer in sam.of_type(template, "AWS::Lambda::LayerVersion"):
+            del template["Resources"][layer]
+
+    def _upload(self, digest: str, content: Mapping[str, Path]) -> dict[str, str]:
+        s3 = self._clients.get("s3")
+        s3.create_bucket(Bucket=_BUCKET)
+        key = f"{digest}.zip"
+        if key not in {found["Key"] for found in s3.list_objects_v2(Bucket=_BUCKET, Prefix=key).get("Contents", [])}:
+            s3.put_object(Bucket=_BUCKET, Key=key, Body=_zipped(content))
+        return {"S3Bucket": _BUCKET, "S3Key": key}
+
+
+def _source_files(root: Path) -> Iterator[Path]:
+    for name in _SOURCES:
+        path = root / name
+        files: Sequence[Path] = [path] if path.is_file() else sorted(path.rglob("*"))
+        yield from (file for file in files if file.is_file() and "__pycache__" not in file.parts)
+
+
+def _content(folders: Sequence[Path]) -> dict[str, Path]:
+    """The files by their names in the package; as on Lambda, a function's own come before those of a layer."""
+    found: dict[str, Path] = {}
+    for folder in folders:
+        if not folder.is_dir():
+            raise BuildError(f"{folder} is missing: build anew with `make build`")
+        for path in sorted(folder.rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                found.setdefault(path.relative_to(folder).as_posix(), path)
+    return dict(sorted(found.items()))
+
+
+def _digest(content: Mapping[str, Path]) -> str:
+    digest = hashlib.sha256()
+    for name, path in content.items():
+        data = path.read_bytes()
+        digest.update(f"{name}\0{len(data)}\0".encode())
+        digest.update(data)
+    return digest.hexdigest()
+
+
+def _zipped(content: Mapping[str, Path]) -> bytes:
+    buffer: Any = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name, path in content.items():
+            entry = zipfile.ZipInfo(name, _TIME)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            # Readable for the user that functions run as, whoever built it.
+            entry.external_attr = (0o755 if os.access(path, os.X_OK) else 0o644) << 16
+            archive.writestr(entry, path.read_bytes())
+    return bytes(buffer.getvalue())

@@ -1,0 +1,218 @@
+"""`sam local` with the tables and queues of an emulator: the one that is up, else one of its own."""
+
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from local import sam
+from local.aws import Clients
+from local.deployer import STACK_NAME
+from local.dev import StackFile
+from local.emulator import HOST, free_port
+from local.errors import LocalError
+from local.packages import BUILD, check_build, machine_architecture
+from local.relay import relay
+from local.settings import Settings
+from local.stack import LocalStack
+
+COMPOSE_PORT = 4566
+_DESKTOP_HOST = "host.docker.internal"
+# Variables that the template does not name and functions here need: SAM hands on none but the template's.
+_ADDED = ("AWS_ENDPOINT_URL", "OPENAI_API_KEY")
+# With made-up credentials in its environment each start of SAM stalls for seconds; the functions get SAM's own.
+_CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE")
+
+
+class SamError(LocalError):
+    """`sam local` can't run, or has failed; says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What `sam local` is given: the files, and the Docker network of the emulator where it runs in one."""
+
+    template: Path
+    variables: Path
+    network: str
+
+
+def start_api(root: Path, port: int, say: Callable[[str], None]) -> None:
+    """Serve the API on a port of 127.0.0.1 by `sam local start-api`, until it ends.
+
+    Raises BuildError, SamError, and what `LocalStack.start` raises.
+    """
+    if free_port(port) != port:
+        raise SamError(f"port {port} of {HOST} is taken: stop what uses it, or choose another: make sam-api PORT=3001")
+    with _prepared(root, say) as prepared:
+        say(f"API       http://{HOST}:{port} (once SAM says that it is running)")
+        _run_sam(root, prepared, ["start-api", "--host", HOST, "--port", str(port), "--warm-containers", "LAZY"])
+
+
+def invoke(root: Path, function: str, event: Path, say: Callable[[str], None]) -> None:
+    """Run a function once with a file's event, by `sam local invoke`. Raises as `start_api` does."""
+    if not event.is_file():
+        raise SamError(f"there is no file {event}: the samples are in events/")
+    with _prepared(root, say) as prepared:
+        _run_sam(root, prepared, ["invoke", function, "--event", str(event)])
+
+
+@contextmanager
+def _prepared(root: Path, say: Callable[[str], None]) -> Iterator[Prepared]:
+    _require_docker()
+    check_build(root, machine_architecture())
+    with ExitStack() as cleanup:
+        clients = Clients(_find(root, cleanup, say))
+        variables = _variables(clients)
+        published = _publisher(clients.endpoint_url)
+        if published:
+            network, endpoint_url = published
+        else:
+            network = ""
+            reach = _Reach(cleanup)
+            endpoint_url = reach.url(clients.endpoint_url)
+            for own in variables.values():
+                if own.get("OPENAI_BASE_URL"):
+                    own["OPENAI_BASE_URL"] = reach.url(own["OPENAI_BASE_URL"])
+        key = Settings.load(root).openai_api_key or "no-key-needed"
+        for own in variables.values():
+            own |= {"AWS_ENDPOINT_URL": endpoint_url, "OPENAI_API_KEY": key}
+        yield Prepared(_template(root), _write_private(root / ".local" / "env.json", variables), network)
+
+
+def _require_docker() -> None:
+    if shutil.which("docker") is None:
+        raise SamError(
+            "`sam local` runs functions in Docker, and there is no `docker` on the PATH; `make dev` needs none"
+        )
+    if (found := _docker("version", "--format", "{{.Server.Version}}")).returncode:
+        raise SamError(f"`sam local` runs functions in Docker, which does not answer: {found.stderr.strip()}")
+
+
+def _docker(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
+
+
+def _find(root: Path, cleanup: ExitStack, say: Callable[[str], None]) -> str:
+    """The endpoint of the emulator: `make dev`'s, else what compose has up, else a new one."""
+    if running := StackFile(root / ".local").read():
+        say(f"Emulator  {running['endpoint_url']}, of `make dev`")
+        return str(running["endpoint_url"])
+    compose = f"http://{HOST}:{os.environ.get('LOCALSTACK_PORT') or COMPOSE_PORT}"
+    with suppress(ClientError, BotoCoreError):
+        Clients(compose).get("cloudformation").describe_stacks(StackName=STACK_NAME)
+        say(f"Emulator  {compose}")
+        return compose
+    stack = cleanup.enter_context(LocalStack.start(Settings.load(root)))
+    say(f"Emulator  {stack.endpoint_url}, for as long as this runs")
+    return stack.endpoint_url
+
+
+def _variables(clients: Clients) -> dict[str, dict[str, str]]:
+    """Each function's variables by its logical id, as the emulator resolved them."""
+    resources = clients.get("cloudformation").describe_stack_resources(StackName=STACK_NAME)["StackResources"]
+    found = {}
+    for resource in resources:
+        if resource["ResourceType"] == "AWS::Lambda::Function":
+            name = resource["PhysicalResourceId"]
+            configuration = clients.get("lambda").get_function_configuration(FunctionName=name)
+            found[resource["LogicalResourceId"]] = dict(configuration["Environment"]["Variables"])
+    return found
+
+
+def _publisher(endpoint_url: str) -> tuple[str, str] | None:
+    """The network of the container that publishes this endpoint, and the endpoint within; None if none does."""
+    port = urlsplit(endpoint_url).port
+    form = '{{.Networks}} {{.Label "com.docker.compose.service"}} {{.Ports}}'
+    lines = _docker("ps", "--filter", f"publish={port}", "--format", form).stdout.splitlines()
+    for line in lines:
+        network, service, ports = line.split(" ", 2)
+        for one in ports.split(", "):
+            outside, arrow, inside = one.partition("->")
+            if arrow and outside.endswith(f":{port}"):
+                return network, f"http://{service}:{inside.partition('/')[0]}"
+    return None
+
+
+class _Reach:
+    """How a container reaches what listens on this machine's 127.0.0.1."""
+
+    def __init__(self, cleanup: ExitStack) -> None:
+        self._cleanup = cleanup
+        form = "{{range .IPAM.Config}}{{.Gateway}}{{end}}"
+        self._gateway = _docker("network", "inspect", "bridge", "--format", form).stdout.strip()
+
+    def url(self, url: str) -> str:
+        """The URL for a container; one of another machine stays."""
+        parts = urlsplit(url)
+        if parts.hostname not in (HOST, "localhost"):
+            return url
+        port = parts.port or 80
+        try:
+            # The gateway is an address of this machine where the engine runs on it; then only containers see it.
+            there = f"{self._gateway}:{self._cleanup.enter_context(relay(self._gateway, port))}"
+        except OSError:
+            # Docker Desktop has the engine in a machine of its own, and this name for this one's ports.
+            there = f"{_DESKTOP_HOST}:{port}"
+        return parts._replace(netloc=there).geturl()
+
+
+def _template(root: Path) -> Path:
+    """The built template with the variables in it that SAM is to hand on, beside the built one: folders hold."""
+    template = sam.read(root / BUILD / "template.yaml")
+    shared = template["Globals"]["Function"]["Environment"]["Variables"]
+    shared |= dict.fromkeys(_ADDED, "")
+    return _write_private(root / BUILD / "local.json", template)
+
+
+def _write_private(path: Path, content: Mapping[str, Any]) -> Path:
+    """A file that only the user can read: a key may be in it."""
+    path.parent.mkdir(exist_ok=True)
+    path.unlink(missing_ok=True)
+    path.touch(0o600, exist_ok=False)
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    return path
+
+
+def _run_sam(root: Path, prepared: Prepared, arguments: Sequence[str]) -> None:
+    program = root / ".venv-sam" / "bin" / "sam"
+    command = [str(program), "local", *arguments, "--template", str(prepared.template)]
+    command += [
+        "--env-vars",
+        str(prepared.variables),
+        "--parameter-overrides",
+        f"Architecture={machine_architecture()}",
+    ]
+    if prepared.network:
+        command += ["--docker-network", prepared.network]
+    command += shlex.split(os.environ.get("SAM_LOCAL_ARGS", ""))
+    environment = {name: value for name, value in os.environ.items() if name not in _CREDENTIALS}
+    environment |= {
+        "SAM_CLI_TELEMETRY": "0",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    }
+    try:
+        process = subprocess.Popen(command, env=environment)
+    except FileNotFoundError as error:
+        raise SamError(f"there is no {program}: `make sam` installs it") from error
+    try:
+        status = process.wait()
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            process.wait()
+    if status:
+        raise SamError(f"sam has ended with status {status}; what it said stands above")
