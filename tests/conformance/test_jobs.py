@@ -149,14 +149,14 @@ class TestAnIdempotencyKey:
         expect_problem(api.post(metadata={"another": "note"}, key=key), 422, "idempotency-conflict")
         assert api.post(key=key).json()["event_id"] == first
 
-    def test_makes_one_job_of_ten_requests_at_once(self, api: Api, key: str) -> None:
-        with ThreadPoolExecutor(10) as pool:
-            answers = [*pool.map(lambda _: api.post(key=key), range(10))]
+    def test_makes_one_job_of_six_requests_at_once(self, api: Api, key: str) -> None:
+        with ThreadPoolExecutor(6) as pool:
+            answers = [*pool.map(lambda _: api.post(key=key), range(6))]
 
         assert len({answer.json()["event_id"] for answer in answers}) == 1
-        assert sorted(answer.status_code for answer in answers) == [200] * 9 + [201]
+        assert sorted(answer.status_code for answer in answers) == [200] * 5 + [201]
         replayed = [answer.headers.get("Idempotent-Replayed") for answer in answers if answer.status_code == 200]
-        assert replayed == ["true"] * 9
+        assert replayed == ["true"] * 5
         assert api.finished(answers[0].json()["event_id"])["attempts"] == 1
 
 
