@@ -37,7 +37,7 @@ class Api:
             headers=headers,
             timeout=60,
             trust_env="127.0.0.1" not in target.api_url and "localhost" not in target.api_url,
-            event_hooks={"response": [self._note, *([lambda answer: contract.check(answer)] if contract else [])]},
+            event_hooks={"response": [self._note, *([contract.check] if contract else [])]},
         )
 
     def _note(self, answer: httpx2.Response) -> None:

@@ -63,7 +63,7 @@ class FaultyModelServer(offline_model.OfflineModelServer):
 class _Handler(offline_model._Handler):
     server: FaultyModelServer
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802  # http.server's own name
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         match self.server.take_order(body.decode(errors="replace")):
             case "throttle":

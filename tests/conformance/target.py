@@ -146,7 +146,8 @@ def find(options: Mapping[str, Any], environment: Mapping[str, str] = os.environ
 def _find_parts(stack: str, endpoint: str | None) -> tuple[Parts, str]:
     """The parts of a stack, and its API's URL."""
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or REGION
-    client: Callable[[str], Any] = Clients(endpoint, region).get if endpoint else boto3.Session().client
+    session: Any = boto3.Session()
+    client: Callable[[str], Any] = Clients(endpoint, region).get if endpoint else session.client
     where = endpoint or "AWS"
     try:
         (found,) = client("cloudformation").describe_stacks(StackName=stack)["Stacks"]

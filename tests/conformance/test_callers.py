@@ -10,7 +10,6 @@ import httpx2
 import pytest
 
 from tests.conformance.api import CHAIN, TEXT, Api, expect_problem
-from tests.conformance.target import Target
 
 JSON = {"Content-Type": "application/json"}
 OPEN = ("/health", "/openapi.json")

@@ -16,7 +16,7 @@ from tests.conformance.faulty_model import order
 from tests.conformance.target import Target
 
 STEPS = ["summary", "checklist", "diagram"]
-NOTES = {"from": "conformance", "ünï": "🙂 \\ \" \n"}
+NOTES = {"from": "conformance", "ünï": '🙂 \\ " \n'}
 
 
 @pytest.fixture(scope="module")
