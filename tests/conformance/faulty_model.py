@@ -3,7 +3,8 @@
     python -m tests.conformance.faulty_model --port 8089
 
 A stack whose parameter OpenAIBaseUrl is this server's can be tested with `make conformance MODEL_FAULTS=1`. What a text
-orders (see `order`) happens to the first call whose prompt holds it; all other calls are answered as they should be.
+orders (see `order`) happens to the first call whose prompt holds it, and a delay to each; all other calls are answered as
+they should be.
 """
 
 import argparse
@@ -21,10 +22,11 @@ from uuid import uuid4
 
 from local import offline_model
 
-RETRY_AFTER = 3
-"""Seconds that a call which is refused with 429 is asked to wait: more than a backoff of the shortest setting."""
+RETRY_AFTER = 7
+"""Seconds that a call which is refused with 429 is asked to wait: clearly more than a first backoff of the embedded stack."""
 
-SLOW_SECONDS = 2
+SLOW_SECONDS = 3
+"""Less than the shortest time that the template gives a model call."""
 
 KINDS = ("throttle", "break", "unauthorize", "delay")
 
@@ -55,7 +57,8 @@ class FaultyModelServer(offline_model.OfflineModelServer):
         with self._lock:
             for found in _ORDER.finditer(prompt):
                 if found[0] not in self._carried_out:
-                    self._carried_out.add(found[0])
+                    if found[1] != "delay":
+                        self._carried_out.add(found[0])
                     return found[1]
         return None
 

@@ -22,8 +22,14 @@ from tests.conformance import faulty_model
 STACK = "jobchain"
 _PARTS = ("ApiUrl", "TableName", "QueueUrl", "DeadLetterUrl")
 
-# As short as the template allows, so that a fault costs seconds.
-_FAST = {"WorkerTimeoutSeconds": "30", "FirstBackoffSeconds": "1", "WorkerConcurrency": "2", "AuthMode": "api_key"}
+# Long enough to be told from a slow machine, else as short as the template allows, so that a fault costs seconds.
+_FIRST_BACKOFF_SECONDS = 2
+_FAST = {
+    "WorkerTimeoutSeconds": "30",
+    "FirstBackoffSeconds": str(_FIRST_BACKOFF_SECONDS),
+    "WorkerConcurrency": "2",
+    "AuthMode": "api_key",
+}
 
 
 class NoTargetError(Exception):
@@ -46,7 +52,7 @@ class Target:
 
     `key` and `other_key` are of two tenants. `alone`: nobody else uses the stack. `limit_seconds` is how long a job may
     take, `pause_seconds` how long to wait between two looks, `settle_seconds` how long a queue may take to follow a
-    changed attribute.
+    changed attribute, `first_backoff_seconds` the least that the template's FirstBackoffSeconds can be there.
     """
 
     name: str
@@ -60,6 +66,7 @@ class Target:
     limit_seconds: float = 180
     pause_seconds: float = 1
     settle_seconds: float = 0
+    first_backoff_seconds: float = 1
 
     @property
     def tenant(self) -> str:
@@ -115,6 +122,7 @@ def embedded() -> Iterator[Target]:
             alone=True,
             limit_seconds=60,
             pause_seconds=0.05,
+            first_backoff_seconds=_FIRST_BACKOFF_SECONDS,
         )
 
 
