@@ -22,7 +22,7 @@ from uuid import uuid4
 
 from local import offline_model
 
-RETRY_AFTER = 7
+RETRY_AFTER = 9
 """Seconds that a call which is refused with 429 is asked to wait: clearly more than a first backoff of the embedded stack."""
 
 SLOW_SECONDS = 3
