@@ -3,8 +3,8 @@
     python -m tests.conformance.faulty_model --port 8089
 
 A stack whose parameter OpenAIBaseUrl is this server's can be tested with `make conformance MODEL_FAULTS=1`. What a text
-orders (see `order`) happens to the first call whose prompt holds it, and a delay to each; all other calls are answered as
-they should be.
+orders (see `order`) happens to the first call whose prompt holds it, and a delay to each; all other calls are answered
+as they should be.
 """
 
 import argparse
@@ -22,8 +22,8 @@ from uuid import uuid4
 
 from local import offline_model
 
-RETRY_AFTER = 9
-"""Seconds that a call which is refused with 429 is asked to wait: clearly more than a first backoff of the embedded stack."""
+RETRY_AFTER = 6
+"""Seconds that a call which is refused with 429 is asked to wait: clearly more than a backoff of the embedded stack."""
 
 SLOW_SECONDS = 3
 """Less than the shortest time that the template gives a model call."""

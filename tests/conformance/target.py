@@ -23,7 +23,7 @@ STACK = "jobchain"
 _PARTS = ("ApiUrl", "TableName", "QueueUrl", "DeadLetterUrl")
 
 # Long enough to be told from a slow machine, else as short as the template allows, so that a fault costs seconds.
-_FIRST_BACKOFF_SECONDS = 4
+_FIRST_BACKOFF_SECONDS = 3
 _FAST = {
     "WorkerTimeoutSeconds": "30",
     "FirstBackoffSeconds": str(_FIRST_BACKOFF_SECONDS),
