@@ -76,6 +76,17 @@ faults: setup ## break everything there is, the long tests too (12 minutes); num
 	@rm -f .local/faults.json
 	PROPERTY_EXAMPLES=30 .venv/bin/pytest tests/faults --timeout 120 --durations 10
 
+# These count only where they stand in the command: whatever a shell has set must not name a stack to make jobs in.
+# The keys go through the environment, where no list of processes shows them.
+given = $(if $(filter command,$(origin $(1))),$(2))
+
+.PHONY: conformance
+conformance: setup ## hold a stack to what each must do: one of its own, or URL=…, STACK=name, ENDPOINT=… (docs/local.md)
+	@$(call given,KEY,JOBCHAIN_API_KEY="$$KEY") $(call given,OTHER_KEY,JOBCHAIN_OTHER_API_KEY="$$OTHER_KEY") \
+		.venv/bin/pytest tests/conformance --timeout 900 --no-fold-skipped $(call given,URL,--url="$$URL") \
+		$(call given,STACK,--stack="$$STACK") $(call given,ENDPOINT,--endpoint="$$ENDPOINT") \
+		$(if $(filter 1,$(MODEL_FAULTS)),--model-faults) $(if $(filter 1,$(ALONE)),--alone)
+
 .PHONY: fuzz
 fuzz: setup ## hold the running API to its own contract (4 minutes; SEED=7: other requests); reports go to .local/fuzz
 	@.venv/bin/python -m tests.fuzz

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-import pytest
 
 from local import offline_model
 from local.stack import LocalStack
@@ -133,25 +132,6 @@ def test_one_key_posted_many_times_at_once_makes_one_job(http: httpx2.Client, fi
     assert {answer.json()["event_id"] for answer in answers} == {answers[0].json()["event_id"]}
     assert sorted(answer.status_code for answer in answers) == [200] * 9 + [201]
     assert finished(answers[0].json()["event_id"])["attempts"] == 1
-
-
-@pytest.mark.parametrize("path", ["/jobs", "/jobs/"])
-def test_the_location_leads_to_the_job(http: httpx2.Client, path: str) -> None:
-    created = http.post(path, json={"input_text": "Follow the link."})
-
-    job = http.get(created.url.join(created.headers["Location"]))
-
-    assert job.json()["event_id"] == created.json()["event_id"]
-
-
-def test_what_has_not_changed_costs_no_body(http: httpx2.Client, finished: Finished) -> None:
-    event_id = submit(http, "Doors must be locked at night.")
-    finished(event_id)
-    etag = http.get(f"/jobs/{event_id}").headers["ETag"]
-
-    answer = http.get(f"/jobs/{event_id}", headers={"If-None-Match": etag})
-
-    assert (answer.status_code, answer.content) == (304, b"")
 
 
 def test_health_is_open_and_well(http: httpx2.Client) -> None:

@@ -1,0 +1,211 @@
+"""Who may come in, what is refused, and what is served beside the jobs."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx2
+import pytest
+
+from tests.conformance.api import CHAIN, TEXT, Api, expect_problem
+
+JSON = {"Content-Type": "application/json"}
+OPEN = ("/health", "/openapi.json")
+CONTRACT = Path(__file__).parent.parent.parent / "docs" / "openapi.json"
+
+
+def routes() -> list[tuple[str, str]]:
+    """Every method and path of the contract."""
+    paths = json.loads(CONTRACT.read_text(encoding="utf-8"))["paths"]
+    return [(method.upper(), path) for path, methods in paths.items() for method in methods]
+
+
+class TestComingIn:
+    @pytest.mark.needs("keys")
+    @pytest.mark.parametrize(("method", "path"), [route for route in routes() if route[1] not in OPEN])
+    def test_takes_a_key(self, nobody: httpx2.Client, method: str, path: str) -> None:
+        refused = nobody.request(method, path.format(event_id=uuid4()), json={} if method == "POST" else None)
+
+        expect_problem(refused, 401, "unauthorized")
+        # API Gateway gives this header another name:
+        # https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-known-issues.html
+        asked = refused.headers.get("WWW-Authenticate") or refused.headers.get("x-amzn-Remapped-www-authenticate")
+        assert asked == "Bearer"
+
+    @pytest.mark.needs("keys")
+    @pytest.mark.parametrize("authorization", ["Bearer jc_nobody-has-this-one", "Bearer", "Basic YTpi", "nonsense"])
+    def test_takes_a_key_that_is_known(self, nobody: httpx2.Client, authorization: str) -> None:
+        expect_problem(nobody.get("/jobs", headers={"Authorization": authorization}), 401, "unauthorized")
+
+    @pytest.mark.needs("keys")
+    def test_takes_a_key_before_anything_else_is_looked_at(self, nobody: httpx2.Client) -> None:
+        expect_problem(nobody.post("/jobs", content=b"[", headers=JSON), 401, "unauthorized")
+
+    @pytest.mark.needs("keys", "two_tenants")
+    def test_with_another_tenant_s_key_finds_no_job_of_ours(self, api: Api, other: Api, key: str) -> None:
+        ours = api.submit(key=key)
+
+        for method, path in (("GET", ""), ("DELETE", ""), ("POST", "/cancel"), ("POST", "/retry")):
+            expect_problem(other.http.request(method, f"/jobs/{ours}{path}"), 404, "job-not-found", ours)
+        listed = other.http.get("/jobs", params={"limit": 100}).json()["jobs"]
+        assert ours not in [job["event_id"] for job in listed]
+        assert api.finished(ours)["status"] == "completed"
+
+        theirs = other.post(key=key)
+        assert (theirs.status_code, theirs.json()["event_id"] == ours) == (201, False)
+
+
+BODIES: dict[str, tuple[bytes, int, str, str]] = {
+    # what is sent, the status, the problem, and what it names
+    "no body": (b"", 422, "invalid-request", "body"),
+    "not JSON": (b"guidelines", 400, "malformed-body", "not JSON"),
+    "half of JSON": (b'{"input_text": "a', 400, "malformed-body", "not JSON"),
+    "no number": (b'{"input_text": NaN}', 400, "malformed-body", "not JSON"),
+    "a list": (b"[]", 422, "invalid-request", "body"),
+    "nothing asked for": (b"{}", 422, "invalid-request", "input_text"),
+    "a number for the text": (b'{"input_text": 1}', 422, "invalid-request", "input_text"),
+    "a blank text": (b'{"input_text": " \\n\\u3000"}', 422, "invalid-request", "input_text"),
+    "a NUL": (b'{"input_text": "a\\u0000b"}', 422, "invalid-request", "NUL"),
+    "a text over the limit": (json.dumps({"input_text": "x" * 100_001}).encode(), 422, "invalid-request", "100000"),
+    "a payload of too many bytes": (
+        json.dumps({"input_text": "\U0001f600" * 70_000}, ensure_ascii=False).encode(),
+        413,
+        "body-too-large",
+        "262144",
+    ),
+    "a body over the limit": (b'{"input_text": "' + b"x" * 5_000_000 + b'"}', 413, "body-too-large", "5000000"),
+    "an unknown chain": (b'{"job_name": "os.system", "payload": {}}', 422, "invalid-request", CHAIN),
+    "a payload of another shape": (
+        b'{"job_name": "guideline_checklist", "payload": []}',
+        422,
+        "invalid-request",
+        "payload",
+    ),
+    "both forms": (
+        b'{"input_text": "a", "job_name": "guideline_checklist", "payload": {}}',
+        422,
+        "invalid-request",
+        "not both",
+    ),
+    "an unknown field": (b'{"input_text": "a", "priority": 1}', 422, "invalid-request", "priority"),
+    "metadata that is no text": (b'{"input_text": "a", "metadata": {"b": 1}}', 422, "invalid-request", "metadata.b"),
+    "a budget of nothing": (b'{"input_text": "a", "max_cost_usd": 0}', 422, "invalid-request", "max_cost_usd"),
+    "an unknown tier": (b'{"input_text": "a", "tier": "first"}', 422, "invalid-request", "tier"),
+}
+
+
+class TestABadRequest:
+    @pytest.mark.parametrize("body", BODIES)
+    def test_is_refused_with_what_is_wrong(self, api: Api, body: str) -> None:
+        content, status, kind, names = BODIES[body]
+
+        expect_problem(api.http.post("/jobs", content=content, headers=JSON), status, kind, names)
+
+    def test_leaves_nothing_behind(self, api: Api) -> None:
+        before = created(api)
+
+        answers = [api.http.post("/jobs", content=content, headers=JSON) for content, *_ in BODIES.values()]
+
+        assert not [answer.text for answer in answers if answer.is_success]
+        assert created(api) == before
+
+    @pytest.mark.parametrize("key", [b"x" * 256, b"two words"], ids=["long", "blank"])
+    def test_has_an_idempotency_key_that_can_not_be_one(self, api: Api, key: bytes) -> None:
+        answer = api.http.post("/jobs", json={"input_text": TEXT}, headers={b"Idempotency-Key": key})
+
+        expect_problem(answer, 422, "invalid-request", "Idempotency-Key")
+
+    def test_has_another_content_type(self, api: Api) -> None:
+        answer = api.http.post("/jobs", content=b'{"input_text": "a"}', headers={"Content-Type": "text/plain"})
+
+        expect_problem(answer, 415, "unsupported-content-type", "application/json")
+
+    @pytest.mark.parametrize("body", [{}, {"jobs": []}, {"jobs": [{"input_text": ""}] * 101}], ids=["no", "0", "101"])
+    def test_is_a_batch_of_none_or_too_many(self, api: Api, body: dict[str, Any]) -> None:
+        expect_problem(api.http.post("/jobs/batch", json=body), 422, "invalid-request", "jobs")
+
+    @pytest.mark.parametrize("path", ["/nothing", "/jobs/1/2/3"])
+    def test_has_a_path_that_is_not_there(self, api: Api, path: str) -> None:
+        expect_problem(api.http.get(path), 404, "path-not-found")
+
+    @pytest.mark.parametrize("event_id", ["1", "null", str(uuid4()).upper()], ids=["short", "word", "upper case"])
+    def test_has_an_id_that_is_none_of_ours(self, api: Api, event_id: str) -> None:
+        expect_problem(api.http.get(f"/jobs/{event_id}"), 404, "job-not-found", "event_id")
+
+    @pytest.mark.parametrize(
+        ("method", "path", "allowed"),
+        [("PUT", "/jobs", "GET, POST"), ("GET", "/jobs/batch", "POST"), ("PATCH", f"/jobs/{uuid4()}", "GET, DELETE")],
+    )
+    def test_has_a_method_that_the_path_does_not_take(self, api: Api, method: str, path: str, allowed: str) -> None:
+        refused = api.http.request(method, path, json={})
+
+        expect_problem(refused, 405, "method-not-allowed", allowed)
+        assert refused.headers["Allow"] == allowed
+
+
+def created(api: Api) -> int:
+    """How many jobs the tenant has made, as far as its numbers go back."""
+    today = api.http.get("/stats").json()["today"]
+    return int(today["created"])
+
+
+class TestTheSystem:
+    def test_is_healthy_and_says_so_to_anybody(self, nobody: httpx2.Client) -> None:
+        answer = nobody.get("/health")
+
+        assert answer.status_code == 200
+        assert answer.json() | {"model": None} == {"status": "ok", "table": "ok", "queue": "ok", "model": None}
+
+    def test_counts_what_was_made_and_what_it_took(self, api: Api) -> None:
+        before = api.http.get("/stats").json()
+        job = api.finished(api.submit())
+        after = api.http.get("/stats").json()
+
+        # At midnight (UTC) the numbers begin anew.
+        if after["today"]["date"] == before["today"]["date"]:
+            assert after["today"]["created"] > before["today"]["created"]
+            assert after["jobs"]["completed"] > before["jobs"]["completed"]
+            for name, tokens in job["usage"].items():
+                assert after["today"]["usage"][name] >= before["today"]["usage"][name] + tokens
+
+    @pytest.mark.parametrize("path", ["/stats", "/chains", "/openapi.json", "/jobs"])
+    def test_costs_no_body_while_nothing_changes(self, api: Api, path: str) -> None:
+        # Another job of the tenant may end in between.
+        def unchanged() -> bool:
+            etag = api.http.get(path).headers["ETag"]
+            return api.http.get(path, headers={"If-None-Match": etag}).status_code == 304
+
+        assert any(unchanged() for _ in range(10))
+
+    def test_serves_the_contract_of_this_checkout(self, document: dict[str, Any]) -> None:
+        assert document == json.loads(CONTRACT.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("path", ["/queue", "/docs", "/redoc"])
+class TestAPage:
+    def test_is_served_to_anybody_under_a_strict_policy(self, nobody: httpx2.Client, path: str) -> None:
+        page = nobody.get(path)
+
+        assert page.status_code == 200
+        assert page.headers["Content-Type"] == "text/html; charset=utf-8"
+        assert "default-src 'none'" in page.headers["Content-Security-Policy"]
+        assert page.headers["X-Content-Type-Options"] == "nosniff"
+
+    def test_finds_all_that_it_loads(self, nobody: httpx2.Client, path: str) -> None:
+        page = nobody.get(path)
+        links = re.findall(r'(?:src|href)="(assets/[^"]+)"', page.text)
+
+        answers = [nobody.get(page.url.join(link)) for link in links]
+
+        assert answers
+        assert {answer.status_code for answer in answers} == {200}
+        assert all(answer.content for answer in answers)
+
+    def test_is_not_sent_twice(self, nobody: httpx2.Client, path: str) -> None:
+        etag = nobody.get(path).headers["ETag"]
+
+        known = nobody.get(path, headers={"If-None-Match": etag})
+
+        assert (known.status_code, known.content) == (304, b"")
