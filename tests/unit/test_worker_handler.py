@@ -13,9 +13,8 @@ from typing import Any
 
 import boto3
 import pytest
-from aws_lambda_powertools.utilities import parameters
-from botocore.config import Config
 
+from jobchain.aws import create_session
 from jobchain.errors import SettingsError, TransientModelError
 from jobchain.settings import load_settings
 from jobchain_worker.consumer import Consumer
@@ -57,17 +56,15 @@ def read_key(handler: ModuleType, key: str | None = None, secret: str | None = N
     """The key that the handler's reader finds."""
     loaded = load_settings(handler.WorkerSettings, os.environ)
     settings = replace(loaded, openai_api_key=key, openai_secret_name=secret)
-    found: str = asyncio.run(handler.api_key_reader(settings, Config())())
+    found: str = asyncio.run(handler.api_key_reader(settings, create_session())())
     return found
 
 
 @pytest.fixture
-def secret(aws: None) -> Iterator[str]:
+def secret(aws: None) -> str:
     """The name of a secret that holds a key."""
-    parameters.clear_caches()  # type: ignore[no-untyped-call]
     boto3.client("secretsmanager").create_secret(Name="jobchain/key", SecretString=" sk-stored\n")
-    yield "jobchain/key"
-    parameters.clear_caches()  # type: ignore[no-untyped-call]
+    return "jobchain/key"
 
 
 class TestTheKey:
@@ -79,7 +76,7 @@ class TestTheKey:
 
     def test_is_kept_for_a_while(self, handler: ModuleType, secret: str) -> None:
         settings = replace(load_settings(handler.WorkerSettings, os.environ), openai_secret_name=secret)
-        read = handler.api_key_reader(settings, Config())
+        read = handler.api_key_reader(settings, create_session())
 
         async def before_and_after_a_rotation() -> tuple[str, str]:
             before = await read()
