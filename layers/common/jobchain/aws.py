@@ -27,4 +27,4 @@ def create_session(models: Path = MODELS) -> Session:
 
 def aws_client(session: Session, service: str, config: Config) -> Any:
     """A client for the account and the region that the environment names."""
-    return session.aws_client(service, config=config)
+    return session.create_client(service, config=config)
