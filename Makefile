@@ -112,6 +112,25 @@ openapi-check: setup ## fail if docs/openapi.json is not what the code says
 	@.venv/bin/python -m local openapi | diff -u docs/openapi.json - \
 		|| { echo "openapi-check: docs/openapi.json is not what the code says: run 'make openapi'" >&2; exit 1; }
 
+# --- AWS ---------------------------------------------------------------------------------------------------------------
+
+export SAM_CLI_TELEMETRY := 0
+RUNTIME := python3.13
+
+# The folder of the functions' own Python, which `sam build` looks for on PATH: the real one, as pyenv's shims stand for
+# whichever version is chosen.
+find-runtime = for found in $(RUNTIME) "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/*/bin/$(RUNTIME); do \
+	"$$found" -c 'import os, sys; print(os.path.dirname(os.path.realpath(sys.executable)))' 2> /dev/null && break; done
+
+.PHONY: build
+build: setup .venv-sam/.ready ## build what `sam deploy` uploads, into .aws-sam (ARCHITECTURE=x86_64: not for the default)
+	@rm -rf .aws-sam
+	@folder="$$($(find-runtime))"; test -n "$$folder" || { echo "build: there is no $(RUNTIME), which the functions" \
+		"run on: install it, such as by 'pyenv install 3.13' or 'uv python install 3.13', and put it on PATH" >&2; exit 1; }; \
+	PATH="$$folder:$$PATH" .venv-sam/bin/sam build \
+		$(if $(ARCHITECTURE),--parameter-overrides Architecture=$(ARCHITECTURE)) \
+	&& .venv/bin/python -m local.package .aws-sam/build "$$folder/$(RUNTIME)"
+
 # --- The environment -------------------------------------------------------------------------------------------------
 
 .PHONY: setup

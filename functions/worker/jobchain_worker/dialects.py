@@ -4,6 +4,7 @@ Each turns a request into the body of a call, and what came back into an answer.
 the SDK hands it on as it is.
 """
 
+from functools import cache
 from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -115,7 +116,7 @@ class Responses:
             "model": model,
             "instructions": request.instructions,
             "input": request.input,
-            "text": {"format": {"type": "json_schema", **_schema(request)}},
+            "text": {"format": {"type": "json_schema", **_schema(request.answer)}},
             "max_output_tokens": max_tokens,
             "store": False,
         }
@@ -214,7 +215,7 @@ class Chat:
                 {"role": "system", "content": request.instructions},
                 {"role": "user", "content": request.input},
             ],
-            "response_format": {"type": "json_schema", "json_schema": _schema(request)},
+            "response_format": {"type": "json_schema", "json_schema": _schema(request.answer)},
             self._limit: max_tokens,
         }
 
@@ -247,8 +248,9 @@ class Chat:
 # --- both ------------------------------------------------------------------------------------------
 
 
-def _schema(request: ModelRequest) -> dict[str, Any]:
-    return {"name": request.answer.__name__, "schema": request.answer.model_json_schema(), "strict": True}
+@cache
+def _schema(answer: type[BaseModel]) -> dict[str, Any]:
+    return {"name": answer.__name__, "schema": answer.model_json_schema(), "strict": True}
 
 
 def _said(model: str, usage: Usage | None, text: str) -> ModelAnswer:

@@ -1,0 +1,1 @@
+"""Measurements of the system. `python -m benchmarks.<name>` runs one, and leaves what it found in `.local/bench`."""
