@@ -1,4 +1,4 @@
-"""What a function's start costs, beside that of two clients of boto3: `make build`, then `python -m benchmarks.cold_start`.
+"""What a function's start costs, beside that of two clients of boto3: `python -m benchmarks.cold_start`.
 
 Each start is a fresh process of the functions' own Python, with nothing on its path but what is deployed: the function
 and its layer, as `make build` left them. What counts is the CPU time of the whole process, the interpreter's own start
@@ -126,8 +126,8 @@ def fragment(taken: Mapping[str, list[float]]) -> Fragment:
     rounds = len(taken[BASELINE])
     rows = "\n".join(_rows(taken))
     body = f"""\
-CPU milliseconds from the start of a fresh process to a function that is ready, {rounds} starts each, in turns, from what
-`make build` has made. The ratio is that of the least ones.
+CPU milliseconds from the start of a fresh process to a function that is ready, {rounds} starts each, in turns, from
+what `make build` has made. The ratio is that of the least ones.
 
 | | least | median | ratio | budget |
 |---|---|---|---|---|

@@ -1,8 +1,8 @@
-"""What warm handlers cost in CPU time, beside the bare calls that they can't do without: `python -m benchmarks.handler_cpu`.
+"""What warm handlers cost in CPU time, beside the bare calls under them: `python -m benchmarks.handler_cpu`.
 
 One process runs the functions' own handlers; another one answers for DynamoDB, SQS and the model, at once. Only the CPU
-time of the first counts, all its threads included. A POST and a bare `put_item` with a `send_message` take turns, and so
-do batches of the worker.
+time of the first counts, all its threads included. A POST and a bare `put_item` with a `send_message` take turns, and
+so do batches of the worker.
 """
 
 import argparse
@@ -74,7 +74,7 @@ def _poster() -> Callable[[], None]:
     def post() -> None:
         for _ in range(_POSTS):
             answer = handler(event, context)
-            if answer["statusCode"] != 201:  # noqa: PLR2004
+            if answer["statusCode"] != 201:
                 raise RuntimeError(answer["body"])
 
     return post
@@ -136,7 +136,7 @@ def _answering() -> Iterator[str]:
 
 
 def _environment(url: str) -> Mapping[str, str]:
-    queues = {name: f"{url}/000000000000/jobs" for name in ("QUEUE_URL", "FLEX_QUEUE_URL", "DEAD_LETTER_URL")}
+    queues = dict.fromkeys(("QUEUE_URL", "FLEX_QUEUE_URL", "DEAD_LETTER_URL"), f"{url}/000000000000/jobs")
     ours = {
         "AUTH_MODE": "api_key",
         "FIRST_BACKOFF_SECONDS": "10",
@@ -164,8 +164,8 @@ def fragment(taken: Mapping[str, list[float]]) -> Fragment:
     bare, post, job = (median(taken[name]) for name in (BARE, POST, JOB))
     ratio = median(one / other for one, other in zip(taken[POST], taken[BARE], strict=True))
     body = f"""\
-CPU milliseconds of a warm process, medians of {len(taken[BARE])} rounds in turns, with a server that answers at once for
-the table, the queue and the model.
+CPU milliseconds of a warm process, medians of {len(taken[BARE])} rounds in turns, with a server that answers at once
+for the table, the queue and the model.
 
 | | ms | least | times the bare calls | budget |
 |---|---|---|---|---|

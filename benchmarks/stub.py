@@ -1,6 +1,7 @@
 """A server that answers as DynamoDB, SQS and OpenAI do, at once and always the same: `python -m benchmarks.stub`.
 
-It keeps nothing, so that a measurement of its callers measures nothing else. It prints its port, and ends with its input.
+It keeps nothing, so that a measurement of its callers measures nothing else. It prints its port, and
+ends with its input.
 """
 
 import asyncio
@@ -117,7 +118,8 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
         target = _TARGET.search(head)
         answer = json.dumps(_aws(target[1].decode(), body) if target else _model(body)).encode()
         kind = b"application/x-amz-json-1.0" if target else b"application/json"
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n" % (kind, len(answer)) + answer)
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n" % (kind, len(answer))
+        writer.write(head + answer)
 
 
 async def _main() -> None:

@@ -104,6 +104,30 @@ class TestABatch:
         assert worker.consume([body(event_id) for event_id in ids]) == []
         assert worker.statuses(ids) == {Status.COMPLETED}
 
+    def test_has_its_jobs_stored_and_readable_while_a_slow_one_still_runs(self, worker: Worker) -> None:
+        ids = worker.create(4)
+
+        class OneSlow(SchemaLLM):
+            """Answers the job "slow" once all others can be read as completed."""
+
+            seen: Status | None = None
+
+            async def ask(self, request: ModelRequest) -> ModelAnswer:
+                if "slow" in request.input and self.seen is None:
+                    async with asyncio.timeout(20):
+                        while await asyncio.to_thread(worker.statuses, ids) != {Status.COMPLETED}:
+                            pass
+                    (self.seen,) = await asyncio.to_thread(worker.statuses, ["slow"])
+                return await super().ask(request)
+
+        worker.llm = llm = OneSlow()
+        new = NewJob("slow", "local", "guideline_checklist", {"guidelines": "Be slow."}, fingerprint="f")
+        worker.repository.create(new, retention=timedelta(days=30))
+
+        assert worker.consume([body(event_id) for event_id in ["slow", *ids]]) == []
+        assert llm.seen is Status.PROCESSING
+        assert worker.statuses(["slow"]) == {Status.COMPLETED}
+
     @pytest.mark.parametrize(
         "malformed",
         [

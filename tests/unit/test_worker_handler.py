@@ -193,9 +193,21 @@ class TestTheLookAtTheModel:
         ("jobchain_api", "jobchain_worker"),
         ("jobchain_api", "moto"),
         ("jobchain_api", "aws_lambda_powertools.event_handler.openapi.models"),
+        ("jobchain_api", "aws_lambda_powertools.utilities.batch"),
+        ("jobchain_api", "aws_xray_sdk"),
+        ("jobchain_api", "boto3"),
+        ("jobchain_sweeper", "aws_lambda_powertools.event_handler"),
+        ("jobchain_sweeper", "boto3"),
+        ("jobchain_sweeper", "jobchain.chains"),
+        ("jobchain_sweeper", "jobchain_worker"),
+        ("jobchain_sweeper", "openai"),
         ("jobchain_web", "boto3"),
         ("jobchain_web", "pydantic"),
+        ("jobchain_worker", "aws_lambda_powertools.utilities.batch"),
+        ("jobchain_worker", "aws_lambda_powertools.utilities.parameters"),
+        ("jobchain_worker", "boto3"),
         ("jobchain_worker", "jobchain_api"),
+        ("jobchain_worker", "openai.resources"),
         ("jobchain_worker", "moto"),
     ],
 )
@@ -204,6 +216,33 @@ def test_a_function_imports_nothing_that_it_is_not_deployed_with_or_need_not_hav
 ) -> None:
     assert function in imports[function]
     assert stranger not in imports[function]
+
+
+@pytest.mark.parametrize("function", ["jobchain_api", "jobchain_sweeper", "jobchain_worker"])
+def test_a_function_starts_without_garbage_collection_and_never_looks_at_what_its_start_made(
+    template: dict[str, Any], function: str
+) -> None:
+    program = f"""\
+import gc, json
+gc.callbacks.append(lambda phase, info: runs.append(phase))
+runs = []
+from jobchain import startup
+runs.clear()
+import {function}.handler
+print(json.dumps([len(runs), gc.isenabled(), gc.get_freeze_count() > 10_000]))"""
+
+    assert printed_by(program, environment(template, FUNCTIONS[function])) == [0, True, True]
+
+
+def test_the_api_has_built_at_its_start_what_a_post_needs_and_no_other_view(template: dict[str, Any]) -> None:
+    program = """\
+import jobchain_api.handler, json
+from jobchain_api import schemas
+models = [one for one in vars(schemas).values() if isinstance(one, type) and hasattr(one, "__pydantic_complete__")]
+ours = [one for one in models if one.__module__ == schemas.__name__]
+print(json.dumps([one.__name__ for one in ours if one.__pydantic_complete__]))"""
+
+    assert printed_by(program, environment(template, "ApiFunction")) == ["CreateJob", "JobCreated"]
 
 
 @pytest.fixture(scope="module")
@@ -216,7 +255,11 @@ def imports(template: dict[str, Any]) -> dict[str, set[str]]:
 
 
 def imported_by(module: str, variables: dict[str, str]) -> set[str]:
-    program = f"import {module}, json, sys; print(json.dumps(sorted(sys.modules)))"
+    return set(printed_by(f"import {module}, json, sys; print(json.dumps(sorted(sys.modules)))", variables))
+
+
+def printed_by(program: str, variables: dict[str, str]) -> Any:
+    """What a program prints as JSON, in a fresh process like that of a function."""
     # A Lambda function has its credentials and its region from the platform.
     platform = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
     result = subprocess.run(
@@ -226,4 +269,4 @@ def imported_by(module: str, variables: dict[str, str]) -> set[str]:
         text=True,
         check=True,
     )
-    return set(json.loads(result.stdout))
+    return json.loads(result.stdout)

@@ -13,6 +13,10 @@ MODELS = Path(__file__).with_name("aws_models")
 SERVICES = ("dynamodb", "secretsmanager", "sqs")
 """The services that functions call."""
 
+# An eighth of what a call costs goes into these: every call's parameters are checked again by the service itself, as
+# tests have them checked here; the long user agent is put together anew for each call.
+_LEAN = Config(parameter_validation=False, user_agent="jobchain")
+
 
 def create_session(models: Path = MODELS) -> Session:
     """A session that reads the services' models from `models`, where they are, else from botocore's own files.
@@ -27,4 +31,4 @@ def create_session(models: Path = MODELS) -> Session:
 
 def aws_client(session: Session, service: str, config: Config) -> Any:
     """A client for the account and the region that the environment names."""
-    return session.create_client(service, config=config)
+    return session.create_client(service, config=config.merge(_LEAN))
