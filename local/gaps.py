@@ -28,15 +28,16 @@ def any_method_is_dropped(template: Template) -> None:
 
 
 def number_parameters_stay_text(template: Template) -> None:
-    """An event source whose `MaximumConcurrency` is a parameter gets its number.
+    """An event source whose `MaximumConcurrency` or `BatchSize` is a parameter gets its number.
 
     The emulator compares the text with a number, and then no queue is polled any more.
     """
     for source in of_type(template, "AWS::Lambda::EventSourceMapping").values():
-        scaling = source["Properties"].get("ScalingConfig", {})
-        limit = scaling.get("MaximumConcurrency")
-        if isinstance(limit, dict) and "Ref" in limit:
-            scaling["MaximumConcurrency"] = int(template["Parameters"][limit["Ref"]]["Default"])
+        properties = source["Properties"]
+        for place, name in ((properties.get("ScalingConfig", {}), "MaximumConcurrency"), (properties, "BatchSize")):
+            number = place.get(name)
+            if isinstance(number, dict) and "Ref" in number:
+                place[name] = int(template["Parameters"][number["Ref"]]["Default"])
 
 
 def api_id_is_random(template: Template) -> None:

@@ -113,14 +113,13 @@ def queue_url(sqs: "SQSClient") -> str:
 
 
 @pytest.fixture
-def _event_loop(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Has batches run on one event loop, as in Lambda. It has one thread, as moto can't serve two."""
-    monkeypatch.setenv("LAMBDA_TASK_ROOT", "/var/task")
+def event_loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """The loop that batches run on. It has one thread, as moto can't serve two."""
     with asyncio.Runner() as runner:
         loop = runner.get_loop()
         loop.set_default_executor(ThreadPoolExecutor(max_workers=1))
         asyncio.set_event_loop(loop)
-        yield
+        yield loop
         asyncio.set_event_loop(None)
 
 

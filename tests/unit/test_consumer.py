@@ -28,7 +28,15 @@ MARK = "a-text-that-no-log-may-show"
 class Worker:
     """A consumer with moto's table and queue and a model that fits."""
 
-    def __init__(self, repository: JobRepository, queue: JobQueue, clock: FakeClock, logger: Logger) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        repository: JobRepository,
+        queue: JobQueue,
+        clock: FakeClock,
+        logger: Logger,
+    ) -> None:
+        self._loop = loop
         self.repository = repository
         self._queue = queue
         self._clock = clock
@@ -48,7 +56,7 @@ class Worker:
         """The ids of the messages that SQS has to bring again; a message's id is `m` and its place."""
         runner = make_runner(self.repository, self._queue, self.llm, self._logger, clock=self._clock)
         records = [{"messageId": f"m{n}", "eventSource": "aws:sqs", "body": body} for n, body in enumerate(bodies)]
-        consumer = Consumer(runner, self._clock, self._logger)
+        consumer = Consumer(runner, self._loop, self._clock, self._logger)
         response = consumer.consume({"Records": records}, cast(LambdaContext, self.context))
         return [failure["itemIdentifier"] for failure in response["batchItemFailures"]]
 
@@ -57,9 +65,15 @@ class Worker:
 
 
 @pytest.fixture
-def worker(_event_loop: None, repository: JobRepository, queue: JobQueue, clock: FakeClock, logger: Logger) -> Worker:
+def worker(
+    event_loop: asyncio.AbstractEventLoop,
+    repository: JobRepository,
+    queue: JobQueue,
+    clock: FakeClock,
+    logger: Logger,
+) -> Worker:
     logger.setLevel("DEBUG")
-    return Worker(repository, queue, clock, logger)
+    return Worker(event_loop, repository, queue, clock, logger)
 
 
 def body(event_id: str) -> str:
@@ -89,6 +103,30 @@ class TestABatch:
 
         assert worker.consume([body(event_id) for event_id in ids]) == []
         assert worker.statuses(ids) == {Status.COMPLETED}
+
+    def test_has_its_jobs_stored_and_readable_while_a_slow_one_still_runs(self, worker: Worker) -> None:
+        ids = worker.create(4)
+
+        class OneSlow(SchemaLLM):
+            """Answers the job "slow" once all others can be read as completed."""
+
+            seen: Status | None = None
+
+            async def ask(self, request: ModelRequest) -> ModelAnswer:
+                if "slow" in request.input and self.seen is None:
+                    async with asyncio.timeout(20):
+                        while await asyncio.to_thread(worker.statuses, ids) != {Status.COMPLETED}:
+                            pass
+                    (self.seen,) = await asyncio.to_thread(worker.statuses, ["slow"])
+                return await super().ask(request)
+
+        worker.llm = llm = OneSlow()
+        new = NewJob("slow", "local", "guideline_checklist", {"guidelines": "Be slow."}, fingerprint="f")
+        worker.repository.create(new, retention=timedelta(days=30))
+
+        assert worker.consume([body(event_id) for event_id in ["slow", *ids]]) == []
+        assert llm.seen is Status.PROCESSING
+        assert worker.statuses(["slow"]) == {Status.COMPLETED}
 
     @pytest.mark.parametrize(
         "malformed",

@@ -1,5 +1,6 @@
 """The sample events of `events/`, which `sam local invoke` takes too, run through the functions' real code."""
 
+import asyncio
 import json
 import re
 from datetime import timedelta
@@ -80,13 +81,17 @@ class Api:
         return response["statusCode"], json.loads(response["body"])
 
 
-@pytest.mark.usefixtures("_event_loop", "job")
+@pytest.mark.usefixtures("job")
 def test_the_worker_runs_the_job_of_its_sample(
-    repository: JobRepository, queue: JobQueue, clock: FakeClock, logger: Logger
+    event_loop: asyncio.AbstractEventLoop,
+    repository: JobRepository,
+    queue: JobQueue,
+    clock: FakeClock,
+    logger: Logger,
 ) -> None:
     runner = make_runner(repository, queue, SchemaLLM(), logger)
 
-    response = Consumer(runner, clock, logger).consume(load("sqs_job.json"), CONTEXT)
+    response = Consumer(runner, event_loop, clock, logger).consume(load("sqs_job.json"), CONTEXT)
 
     assert response == {"batchItemFailures": []}
     assert repository.get("local", EVENT_ID).status is Status.COMPLETED

@@ -84,7 +84,7 @@ def test_jobs_that_the_sweeper_sends(
     assert sorted(filter(None, groups)) == ["acme", "other"]
 
 
-@pytest.mark.usefixtures("_event_loop")
+@pytest.mark.usefixtures("event_loop")
 @pytest.mark.parametrize("put_off_before", [False, True])
 def test_a_job_that_the_worker_puts_off(
     api: Api,

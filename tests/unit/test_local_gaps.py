@@ -20,14 +20,14 @@ def test_any_becomes_each_verb_but_leaves_the_verbs_that_are_there() -> None:
     assert set(paths["/{proxy+}"].values()) == {"any"}
 
 
-def test_a_maximum_concurrency_that_is_a_parameter_becomes_its_number() -> None:
-    scaling: dict[str, object] = {"MaximumConcurrency": {"Ref": "Workers"}}
-    source = {"Type": "AWS::Lambda::EventSourceMapping", "Properties": {"ScalingConfig": scaling}}
+def test_a_maximum_concurrency_or_batch_size_that_is_a_parameter_becomes_its_number() -> None:
+    properties = {"ScalingConfig": {"MaximumConcurrency": {"Ref": "Workers"}}, "BatchSize": {"Ref": "Workers"}}
+    source = {"Type": "AWS::Lambda::EventSourceMapping", "Properties": properties}
     template = {"Parameters": {"Workers": {"Type": "Number", "Default": "4"}}, "Resources": {"Source": source}}
 
     number_parameters_stay_text(template)
 
-    assert scaling == {"MaximumConcurrency": 4}
+    assert properties == {"ScalingConfig": {"MaximumConcurrency": 4}, "BatchSize": 4}
 
 
 def test_an_alias_moves_without_code_deploy() -> None:

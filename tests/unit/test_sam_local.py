@@ -87,8 +87,10 @@ def test_sams_template_names_the_endpoint_and_only_the_user_can_read_it(tmp_path
 
 
 def test_a_build_without_python_3_13_says_so_and_leaves_no_old_build(tmp_path: Path) -> None:
-    (tmp_path / ".venv-sam").mkdir()
-    (tmp_path / ".venv-sam" / ".ready").touch()
+    ready = (".venv/.ready", ".venv-sam/.ready")
+    for name in ready:
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
     (tmp_path / ".aws-sam").mkdir()
 
     done = subprocess.run(
@@ -96,8 +98,7 @@ def test_a_build_without_python_3_13_says_so_and_leaves_no_old_build(tmp_path: P
             "make",
             "--file",
             ROOT / "Makefile",
-            "--old-file",
-            ".venv-sam/.ready",
+            *(f"--old-file={name}" for name in ready),
             "build",
             "PYTHON313=/nowhere/python3.13",
         ],

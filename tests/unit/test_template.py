@@ -164,7 +164,10 @@ class TestTheQueue:
 
         assert source["Type"] == "SQS"
         assert source["Properties"]["Queue"] == {"Fn::GetAtt": ["JobQueue", "Arn"]}
-        assert source["Properties"]["BatchSize"] == 10
+        assert source["Properties"]["BatchSize"] == {"Ref": "BatchSize"}
+        # Larger batches need a batching window, for which every job would wait:
+        # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
+        assert template["Parameters"]["BatchSize"]["MaxValue"] == 10
         assert source["Properties"]["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
 
     def test_feeds_no_more_workers_than_the_parameter_allows(self, template: Template) -> None:

@@ -13,9 +13,8 @@ from typing import Any
 
 import boto3
 import pytest
-from aws_lambda_powertools.utilities import parameters
-from botocore.config import Config
 
+from jobchain.aws import create_session
 from jobchain.errors import SettingsError, TransientModelError
 from jobchain.settings import load_settings
 from jobchain_worker.consumer import Consumer
@@ -57,17 +56,15 @@ def read_key(handler: ModuleType, key: str | None = None, secret: str | None = N
     """The key that the handler's reader finds."""
     loaded = load_settings(handler.WorkerSettings, os.environ)
     settings = replace(loaded, openai_api_key=key, openai_secret_name=secret)
-    found: str = asyncio.run(handler.api_key_reader(settings, Config())())
+    found: str = asyncio.run(handler.api_key_reader(settings, create_session())())
     return found
 
 
 @pytest.fixture
-def secret(aws: None) -> Iterator[str]:
+def secret(aws: None) -> str:
     """The name of a secret that holds a key."""
-    parameters.clear_caches()  # type: ignore[no-untyped-call]
     boto3.client("secretsmanager").create_secret(Name="jobchain/key", SecretString=" sk-stored\n")
-    yield "jobchain/key"
-    parameters.clear_caches()  # type: ignore[no-untyped-call]
+    return "jobchain/key"
 
 
 class TestTheKey:
@@ -79,7 +76,7 @@ class TestTheKey:
 
     def test_is_kept_for_a_while(self, handler: ModuleType, secret: str) -> None:
         settings = replace(load_settings(handler.WorkerSettings, os.environ), openai_secret_name=secret)
-        read = handler.api_key_reader(settings, Config())
+        read = handler.api_key_reader(settings, create_session())
 
         async def before_and_after_a_rotation() -> tuple[str, str]:
             before = await read()
@@ -196,9 +193,21 @@ class TestTheLookAtTheModel:
         ("jobchain_api", "jobchain_worker"),
         ("jobchain_api", "moto"),
         ("jobchain_api", "aws_lambda_powertools.event_handler.openapi.models"),
+        ("jobchain_api", "aws_lambda_powertools.utilities.batch"),
+        ("jobchain_api", "aws_xray_sdk"),
+        ("jobchain_api", "boto3"),
+        ("jobchain_sweeper", "aws_lambda_powertools.event_handler"),
+        ("jobchain_sweeper", "boto3"),
+        ("jobchain_sweeper", "jobchain.chains"),
+        ("jobchain_sweeper", "jobchain_worker"),
+        ("jobchain_sweeper", "openai"),
         ("jobchain_web", "boto3"),
         ("jobchain_web", "pydantic"),
+        ("jobchain_worker", "aws_lambda_powertools.utilities.batch"),
+        ("jobchain_worker", "aws_lambda_powertools.utilities.parameters"),
+        ("jobchain_worker", "boto3"),
         ("jobchain_worker", "jobchain_api"),
+        ("jobchain_worker", "openai.resources"),
         ("jobchain_worker", "moto"),
     ],
 )
@@ -207,6 +216,33 @@ def test_a_function_imports_nothing_that_it_is_not_deployed_with_or_need_not_hav
 ) -> None:
     assert function in imports[function]
     assert stranger not in imports[function]
+
+
+@pytest.mark.parametrize("function", ["jobchain_api", "jobchain_sweeper", "jobchain_worker"])
+def test_a_function_starts_without_garbage_collection_and_never_looks_at_what_its_start_made(
+    template: dict[str, Any], function: str
+) -> None:
+    program = f"""\
+import gc, json
+gc.callbacks.append(lambda phase, info: runs.append(phase))
+runs = []
+from jobchain import startup
+runs.clear()
+import {function}.handler
+print(json.dumps([len(runs), gc.isenabled(), gc.get_freeze_count() > 10_000]))"""
+
+    assert printed_by(program, environment(template, FUNCTIONS[function])) == [0, True, True]
+
+
+def test_the_api_has_built_at_its_start_what_a_post_needs_and_no_other_view(template: dict[str, Any]) -> None:
+    program = """\
+import jobchain_api.handler, json
+from jobchain_api import schemas
+models = [one for one in vars(schemas).values() if isinstance(one, type) and hasattr(one, "__pydantic_complete__")]
+ours = [one for one in models if one.__module__ == schemas.__name__]
+print(json.dumps([one.__name__ for one in ours if one.__pydantic_complete__]))"""
+
+    assert printed_by(program, environment(template, "ApiFunction")) == ["CreateJob", "JobCreated"]
 
 
 @pytest.fixture(scope="module")
@@ -219,7 +255,11 @@ def imports(template: dict[str, Any]) -> dict[str, set[str]]:
 
 
 def imported_by(module: str, variables: dict[str, str]) -> set[str]:
-    program = f"import {module}, json, sys; print(json.dumps(sorted(sys.modules)))"
+    return set(printed_by(f"import {module}, json, sys; print(json.dumps(sorted(sys.modules)))", variables))
+
+
+def printed_by(program: str, variables: dict[str, str]) -> Any:
+    """What a program prints as JSON, in a fresh process like that of a function."""
     # A Lambda function has its credentials and its region from the platform.
     platform = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
     result = subprocess.run(
@@ -229,4 +269,4 @@ def imported_by(module: str, variables: dict[str, str]) -> set[str]:
         text=True,
         check=True,
     )
-    return set(json.loads(result.stdout))
+    return json.loads(result.stdout)

@@ -1,15 +1,18 @@
 """The composition root of the api function."""
 
+from jobchain.startup import started
+
+# isort: split
 import os
 import time
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
 
-import boto3
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 
+from jobchain.aws import aws_client, create_session
 from jobchain.keys import KeyRepository
 from jobchain.model import utc_now
 from jobchain.observability import create_logger
@@ -44,8 +47,9 @@ _AWS = Config(
 
 settings = load_settings(ApiSettings, os.environ)
 logger = create_logger()
-dynamodb = boto3.client("dynamodb", config=_AWS)
-sqs = boto3.client("sqs", config=_AWS)
+session = create_session()
+dynamodb = aws_client(session, "dynamodb", _AWS)
+sqs = aws_client(session, "sqs", _AWS)
 app = create_app(
     JobService(
         repository=JobRepository(dynamodb, settings.table_name, utc_now),
@@ -60,6 +64,7 @@ app = create_app(
     else ApiKeys(KeyRepository(dynamodb, settings.table_name, utc_now), utc_now),
     logger,
 )
+started()
 
 
 @logger.inject_lambda_context(clear_state=True)

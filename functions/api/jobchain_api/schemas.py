@@ -72,6 +72,12 @@ def _describe_forms(schema: dict[str, Any]) -> None:
     schema["examples"] = [{"input_text": "Passwords must have at least 12 characters. Store them hashed."}]
 
 
+class _Later(BaseModel):
+    """Base of what `POST /jobs` does without: built when it is first used, so that no start of the function waits."""
+
+    model_config = ConfigDict(defer_build=True)
+
+
 class CreateJob(BaseModel):
     """A request for a job: either `job_name` with its `payload`, or `input_text` for the default chain."""
 
@@ -128,6 +134,8 @@ class CreateJob(BaseModel):
 class BatchEntry(CreateJob):
     """A request for one of many jobs."""
 
+    model_config = ConfigDict(defer_build=True)
+
     idempotency_key: str | None = Field(
         default=None, description="Like the header `Idempotency-Key` of `POST /jobs`, for this job alone."
     )
@@ -145,7 +153,7 @@ def _describe_entries(schema: dict[str, Any]) -> None:
     schema["examples"] = [{"jobs": [{"input_text": "Store passwords hashed.", "idempotency_key": "a-1"}]}]
 
 
-class CreateJobs(BaseModel):
+class CreateJobs(_Later):
     """A request for many jobs. Each entry is taken or refused by itself."""
 
     model_config = ConfigDict(
@@ -172,10 +180,12 @@ class JobCreated(BaseModel):
 class BatchAccepted(JobCreated):
     """What became of a batch's entry that was accepted; `replayed` where its key has made the job before."""
 
+    model_config = ConfigDict(defer_build=True)
+
     replayed: bool
 
 
-class ProblemView(BaseModel):
+class ProblemView(_Later):
     """An error, after RFC 9457."""
 
     type: str
@@ -187,13 +197,13 @@ class ProblemView(BaseModel):
     limit: str | None = Field(default=None, description="Which of the key's limits is reached.")
 
 
-class BatchView(BaseModel):
+class BatchView(_Later):
     """What became of each entry of a batch, in order."""
 
     results: list[BatchAccepted | ProblemView]
 
 
-class UsageView(BaseModel):
+class UsageView(_Later):
     """Tokens; cached ones are part of the input, reasoning ones of the output."""
 
     model_config = ConfigDict(from_attributes=True)
@@ -204,7 +214,7 @@ class UsageView(BaseModel):
     reasoning_tokens: int
 
 
-class StepView(BaseModel):
+class StepView(_Later):
     """One step of a job. What is not known yet is null."""
 
     name: str
@@ -219,7 +229,7 @@ class StepView(BaseModel):
     cost_usd: float | None = None
 
 
-class ErrorView(BaseModel):
+class ErrorView(_Later):
     """Why a job failed."""
 
     model_config = ConfigDict(from_attributes=True)
@@ -229,7 +239,7 @@ class ErrorView(BaseModel):
     step: str | None
 
 
-class ListedJob(BaseModel):
+class ListedJob(_Later):
     """A job as lists show it: without its steps, its result and its metadata."""
 
     event_id: str
@@ -272,21 +282,21 @@ class JobView(ListedJob):
         )
 
 
-class JobList(BaseModel):
+class JobList(_Later):
     """A page of a list, the newest job first."""
 
     jobs: list[ListedJob]
     next_cursor: str | None = Field(description="Send it as `cursor` for the next page. Null: this is the last.")
 
 
-class StepInfo(BaseModel):
+class StepInfo(_Later):
     """A step of a chain. It runs once those that it needs have; the others may run at the same time."""
 
     name: str
     needs: list[str]
 
 
-class ChainView(BaseModel):
+class ChainView(_Later):
     """A chain that `job_name` can name."""
 
     name: str
@@ -305,13 +315,13 @@ class ChainView(BaseModel):
         )
 
 
-class ChainList(BaseModel):
+class ChainList(_Later):
     """The registered chains."""
 
     chains: list[ChainView]
 
 
-class StatusCounts(BaseModel):
+class StatusCounts(_Later):
     """How many jobs stand how: `pending` and `processing` now, the others those that ended today (UTC)."""
 
     pending: int
@@ -321,7 +331,7 @@ class StatusCounts(BaseModel):
     cancelled: int
 
 
-class TodayView(BaseModel):
+class TodayView(_Later):
     """What this day (UTC) came to so far."""
 
     date: str
@@ -332,7 +342,7 @@ class TodayView(BaseModel):
     cost_usd: float | None
 
 
-class QueueView(BaseModel):
+class QueueView(_Later):
     """About how many messages the queue has; those of all tenants."""
 
     waiting: int
@@ -341,7 +351,7 @@ class QueueView(BaseModel):
     dead_letters: int
 
 
-class StatsView(BaseModel):
+class StatsView(_Later):
     """How the caller's jobs stand."""
 
     jobs: StatusCounts
@@ -370,7 +380,7 @@ class StatsView(BaseModel):
         )
 
 
-class ModelView(BaseModel):
+class ModelView(_Later):
     """What the last look at the model's server found."""
 
     name: str
@@ -389,7 +399,7 @@ class ModelView(BaseModel):
         )
 
 
-class HealthView(BaseModel):
+class HealthView(_Later):
     """Whether what the API stands on answers."""
 
     status: Literal["ok"] = "ok"

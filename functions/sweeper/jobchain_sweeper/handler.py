@@ -1,16 +1,19 @@
 """The composition root of the sweeper function."""
 
+from jobchain.startup import started
+
+# isort: split
 import os
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
 
-import boto3
 from aws_lambda_powertools import Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 
+from jobchain.aws import aws_client, create_session
 from jobchain.model import utc_now
 from jobchain.observability import create_logger
 from jobchain.queue import JobQueue
@@ -41,15 +44,17 @@ _AWS = Config(
 settings = load_settings(SweeperSettings, os.environ)
 logger = create_logger()
 metrics = Metrics()
+session = create_session()
 sweeper = Sweeper(
-    repository=JobRepository(boto3.client("dynamodb", config=_AWS), settings.table_name, utc_now),
-    queue=JobQueue(boto3.client("sqs", config=_AWS), settings.queue_url, settings.flex_queue_url),
+    repository=JobRepository(aws_client(session, "dynamodb", _AWS), settings.table_name, utc_now),
+    queue=JobQueue(aws_client(session, "sqs", _AWS), settings.queue_url, settings.flex_queue_url),
     clock=utc_now,
     logger=logger,
     threads=_THREADS,
     page_size=25,
     most=1000,
 )
+started()
 
 
 @metrics.log_metrics

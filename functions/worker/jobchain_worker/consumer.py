@@ -1,14 +1,10 @@
 """Takes batches of messages from the queue and runs their jobs at the same time."""
 
-from datetime import timedelta
+import asyncio
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
-from aws_lambda_powertools.utilities.batch import (
-    AsyncBatchProcessor,
-    EventType,
-    async_process_partial_response,
-)
-from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from jobchain.model import Clock
@@ -20,27 +16,37 @@ from jobchain_worker.runner import Runner
 class Consumer:
     """Runs a batch of messages; a fault of one harms no other."""
 
-    def __init__(self, runner: Runner, clock: Clock, logger: Logger) -> None:
+    def __init__(self, runner: Runner, loop: asyncio.AbstractEventLoop, clock: Clock, logger: Logger) -> None:
+        """All batches run on `loop`, as the connections that they leave behind belong to it."""
         self._runner = runner
+        self._loop = loop
         self._clock = clock
         self._logger = logger
-        # A batch that failed as a whole is reported record by record too.
-        self._processor = AsyncBatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
 
-    def consume(self, event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-        """Runs the event's records; the answer names those that SQS has to bring again."""
+    def consume(self, event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
+        """Runs the event's records; the answer names those that SQS has to bring again.
+
+        https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html
+        """
         self._logger.append_keys(request_id=context.aws_request_id)
         deadline = self._clock() + timedelta(milliseconds=context.get_remaining_time_in_millis())
+        failed = self._loop.run_until_complete(self._run_all(event["Records"], deadline))
+        return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
 
-        async def run(record: SQSRecord) -> None:
-            self._logger.thread_safe_append_keys(message_id=record.message_id)
-            try:
-                event_id = read_message(record.body)
-                self._logger.thread_safe_append_keys(event_id=event_id)
-                await self._runner.run(event_id, deadline)
-            except Exception as error:
-                # Once it has come back often enough, SQS puts it with the dead letters.
-                self._logger.error("record failed", extra=describe(error))
-                raise
+    async def _run_all(self, records: list[dict[str, Any]], deadline: datetime) -> list[str]:
+        """The ids of the messages that failed."""
+        done = await asyncio.gather(*(self._run(record, deadline) for record in records))
+        return [record["messageId"] for record, well in zip(records, done, strict=True) if not well]
 
-        return dict(async_process_partial_response(event, run, self._processor, context))
+    async def _run(self, record: dict[str, Any], deadline: datetime) -> bool:
+        """Runs a record's job in a task of its own, which keeps its keys of the log to itself."""
+        self._logger.thread_safe_append_keys(message_id=record["messageId"])
+        try:
+            event_id = read_message(record["body"])
+            self._logger.thread_safe_append_keys(event_id=event_id)
+            await self._runner.run(event_id, deadline)
+        except Exception as error:  # noqa: BLE001  # whatever it is, it harms no other record
+            # Once it has come back often enough, SQS puts it with the dead letters.
+            self._logger.error("record failed", extra=describe(error))
+            return False
+        return True

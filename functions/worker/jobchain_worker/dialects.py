@@ -1,12 +1,13 @@
 """The two forms in which an OpenAI-compatible server is asked: its Responses API and its Chat Completions API.
 
-Each turns a request into the arguments of the SDK's call, and what came back into an answer. What a server sends is
-checked here, as the SDK hands it on as it is.
+Each turns a request into the body of a call, and what came back into an answer. What a server sends is checked here, as
+the SDK hands it on as it is.
 """
 
+from functools import cache
 from typing import Annotated, Any, Literal, Protocol
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from jobchain.errors import ModelError, PermanentModelError, TransientModelError
 from jobchain.llm import ModelAnswer, ModelRequest
@@ -23,15 +24,17 @@ _EMPTY = "it was empty"
 # Codes of a response that failed, after which another try may go well.
 _TRANSIENT_CODES = frozenset({"server_error", "rate_limit_exceeded"})
 
-# The SDK makes a None of what a server leaves out; not every server counts every kind of token.
+# Some servers send a null for what they do not count.
 _Count = Annotated[int, BeforeValidator(lambda count: count or 0), Field(ge=0, le=10**9)]
 
 
 class Dialect(Protocol):
-    """One form of asking."""
+    """One form of asking, at `path`."""
 
-    def arguments(self, model: str, request: ModelRequest, max_tokens: int) -> dict[str, Any]:
-        """What the SDK's call takes for `request`, whose answer has at most `max_tokens`."""
+    path: str
+
+    def body(self, model: str, request: ModelRequest, max_tokens: int) -> dict[str, Any]:
+        """What is sent for `request`, whose answer has at most `max_tokens`."""
         ...
 
     def avoid(self, parameter: str | None) -> bool:
@@ -43,28 +46,34 @@ class Dialect(Protocol):
         ...
 
 
+class _Part(BaseModel):
+    """Base of what is read of an answer: built when it is first read, and of one of the two APIs only."""
+
+    model_config = ConfigDict(defer_build=True)
+
+
 # --- the Responses API -----------------------------------------------------------------------------
 
 
-class _Content(BaseModel):
+class _Content(_Part):
     type: str
     text: str = ""
 
 
-class _Item(BaseModel):
+class _Item(_Part):
     type: str
     content: list[_Content] | None = None
 
 
-class _InputDetails(BaseModel):
+class _InputDetails(_Part):
     cached_tokens: _Count = 0
 
 
-class _OutputDetails(BaseModel):
+class _OutputDetails(_Part):
     reasoning_tokens: _Count = 0
 
 
-class _ResponseUsage(BaseModel):
+class _ResponseUsage(_Part):
     input_tokens: _Count = 0
     input_tokens_details: _InputDetails | None = None
     output_tokens: _Count = 0
@@ -79,12 +88,12 @@ class _ResponseUsage(BaseModel):
         )
 
 
-class _Fault(BaseModel):
+class _Fault(_Part):
     code: str | None = None
     reason: str | None = None
 
 
-class _PaidResponse(BaseModel):
+class _PaidResponse(_Part):
     model: str = Field(max_length=200)
     usage: _ResponseUsage | None = None
 
@@ -99,13 +108,15 @@ class _Response(_PaidResponse):
 class Responses:
     """https://platform.openai.com/docs/api-reference/responses: OpenAI's own, and Azure's."""
 
-    def arguments(self, model: str, request: ModelRequest, max_tokens: int) -> dict[str, Any]:
+    path = "/responses"
+
+    def body(self, model: str, request: ModelRequest, max_tokens: int) -> dict[str, Any]:
         """See `Dialect`. The server is asked not to store the texts."""
         return {
             "model": model,
             "instructions": request.instructions,
             "input": request.input,
-            "text": {"format": {"type": "json_schema", **_schema(request)}},
+            "text": {"format": {"type": "json_schema", **_schema(request.answer)}},
             "max_output_tokens": max_tokens,
             "store": False,
         }
@@ -117,7 +128,7 @@ class Responses:
     def read(self, response: object) -> ModelAnswer:
         """See `Dialect`."""
         try:
-            reply = _Response.model_validate(response, from_attributes=True)
+            reply = _Response.model_validate(response)
         except ValidationError:
             return _broken(_PaidResponse, response)
         model, usage = reply.model, reply.usage.counted() if reply.usage else None
@@ -143,15 +154,15 @@ def _failure(reply: _Response) -> ModelError:
 # --- the Chat Completions API ----------------------------------------------------------------------
 
 
-class _PromptDetails(BaseModel):
+class _PromptDetails(_Part):
     cached_tokens: _Count = 0
 
 
-class _CompletionDetails(BaseModel):
+class _CompletionDetails(_Part):
     reasoning_tokens: _Count = 0
 
 
-class _ChatUsage(BaseModel):
+class _ChatUsage(_Part):
     prompt_tokens: _Count = 0
     prompt_tokens_details: _PromptDetails | None = None
     completion_tokens: _Count = 0
@@ -166,17 +177,17 @@ class _ChatUsage(BaseModel):
         )
 
 
-class _Message(BaseModel):
+class _Message(_Part):
     content: str | None = None
     refusal: str | None = None
 
 
-class _Choice(BaseModel):
+class _Choice(_Part):
     message: _Message
     finish_reason: str | None = None
 
 
-class _PaidCompletion(BaseModel):
+class _PaidCompletion(_Part):
     model: str = Field(max_length=200)
     usage: _ChatUsage | None = None
 
@@ -188,12 +199,14 @@ class _Completion(_PaidCompletion):
 class Chat:
     """https://platform.openai.com/docs/api-reference/chat: what every compatible server has."""
 
+    path = "/chat/completions"
+
     def __init__(self) -> None:
         # Ollama takes `max_completion_tokens` and pays no heed to it, OpenAI's newer models refuse `max_tokens`. So
         # the one that is never ignored comes first: an answer without a limit has no price that can be kept.
         self._limit = "max_tokens"
 
-    def arguments(self, model: str, request: ModelRequest, max_tokens: int) -> dict[str, Any]:
+    def body(self, model: str, request: ModelRequest, max_tokens: int) -> dict[str, Any]:
         """See `Dialect`. `store` is left out, as not every server knows it."""
         return {
             "model": model,
@@ -202,7 +215,7 @@ class Chat:
                 {"role": "system", "content": request.instructions},
                 {"role": "user", "content": request.input},
             ],
-            "response_format": {"type": "json_schema", "json_schema": _schema(request)},
+            "response_format": {"type": "json_schema", "json_schema": _schema(request.answer)},
             self._limit: max_tokens,
         }
 
@@ -216,7 +229,7 @@ class Chat:
     def read(self, response: object) -> ModelAnswer:
         """See `Dialect`."""
         try:
-            reply = _Completion.model_validate(response, from_attributes=True)
+            reply = _Completion.model_validate(response)
         except ValidationError:
             return _broken(_PaidCompletion, response)
         model, usage = reply.model, reply.usage.counted() if reply.usage else None
@@ -235,8 +248,9 @@ class Chat:
 # --- both ------------------------------------------------------------------------------------------
 
 
-def _schema(request: ModelRequest) -> dict[str, Any]:
-    return {"name": request.answer.__name__, "schema": request.answer.model_json_schema(), "strict": True}
+@cache
+def _schema(answer: type[BaseModel]) -> dict[str, Any]:
+    return {"name": answer.__name__, "schema": answer.model_json_schema(), "strict": True}
 
 
 def _said(model: str, usage: Usage | None, text: str) -> ModelAnswer:
@@ -247,7 +261,7 @@ def _broken(paid: type[_PaidResponse] | type[_PaidCompletion], response: object)
     """What stands for a response of another form: its tokens count all the same, where it tells them."""
     error = TransientModelError("the model's server did not answer in the form of the API that OPENAI_API names")
     try:
-        found = paid.model_validate(response, from_attributes=True)
+        found = paid.model_validate(response)
     except ValidationError:
         raise error from None
     usage = found.usage.counted() if found.usage else Usage()

@@ -1,20 +1,24 @@
 """The composition root of the worker function."""
 
+from jobchain.startup import started
+
+# isort: split
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from typing import Any
 
-import boto3
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
-from aws_lambda_powertools.utilities import parameters
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
+from botocore.session import Session
 
+from jobchain.aws import aws_client, create_session
 from jobchain.chains import CHAINS
-from jobchain.errors import SettingsError, TransientModelError
+from jobchain.errors import SettingsError, TransientModelError, Unavailable
 from jobchain.model import Spending, utc_now
 from jobchain.model_check import ModelCheck
 from jobchain.observability import create_logger
@@ -27,6 +31,7 @@ from jobchain_worker.dialects import Api
 from jobchain_worker.model_checker import EVENT, ModelChecker
 from jobchain_worker.openai_llm import OpenAILLM, create_client, find_shutdown
 from jobchain_worker.runner import Runner
+from jobchain_worker.secret import Secret
 
 # Said here, because the SDK takes an empty OPENAI_BASE_URL, by which the template leaves it out, for an address.
 OPENAI_URL = "https://api.openai.com/v1"
@@ -38,7 +43,16 @@ WRITE_RESERVE = timedelta(seconds=5)
 KEY_MAX_AGE_SECONDS = 300
 # Enough to read the key, and to ask for the model and the list of all; the shortest invocation has 30 seconds.
 CHECK_TIMEOUT = timedelta(seconds=15)
-AWS = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 4})
+# Each of up to ten jobs calls the table or the queue once at a time, while another of its steps may read the model's
+# key. So all that a batch asks for is in flight at once; of calls to the model the SDK's client lets 1,000 be.
+THREADS = 20
+AWS = Config(
+    connect_timeout=2,
+    read_timeout=5,
+    retries={"mode": "standard", "total_max_attempts": 4},
+    max_pool_connections=THREADS,
+    tcp_keepalive=True,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +72,7 @@ class WorkerSettings:
     openai_secret_name: str | None = None
 
 
-def api_key_reader(settings: WorkerSettings, aws: Config) -> Callable[[], Awaitable[str]]:
+def api_key_reader(settings: WorkerSettings, session: Session) -> Callable[[], Awaitable[str]]:
     """Reads the model's key: from the environment where it is there, else from Secrets Manager.
 
     Raises SettingsError where neither is named; the reader raises TransientModelError.
@@ -67,18 +81,17 @@ def api_key_reader(settings: WorkerSettings, aws: Config) -> Callable[[], Awaita
         return lambda: _checked(settings.openai_api_key)
     if not settings.openai_secret_name:
         raise SettingsError("set OPENAI_API_KEY, or OPENAI_SECRET_NAME to the name of the secret that holds it")
-    name = settings.openai_secret_name
-    provider = parameters.SecretsProvider(boto_config=aws)
+    secret = Secret(session, settings.openai_secret_name, AWS, KEY_MAX_AGE_SECONDS)
     # The jobs of a batch ask all at once, and one of them is enough to fetch it.
     one_at_a_time = asyncio.Lock()
 
     async def read() -> str:
         try:
             async with one_at_a_time:
-                secret = await asyncio.to_thread(provider.get, name, max_age=KEY_MAX_AGE_SECONDS)
-        except parameters.GetParameterError:
+                key = await asyncio.to_thread(secret.read)
+        except Unavailable:
             raise TransientModelError("the model's API key can't be read from Secrets Manager") from None
-        return await _checked(secret)
+        return await _checked(key)
 
     return read
 
@@ -122,12 +135,12 @@ def count_model(check: ModelCheck, days_left: int | None) -> None:
     metrics.flush_metrics()
 
 
-def create_model_checker(settings: WorkerSettings, repository: JobRepository) -> ModelChecker:
+def create_model_checker(settings: WorkerSettings, session: Session, repository: JobRepository) -> ModelChecker:
     """The checker with all that it stands on."""
 
     async def find() -> date | None:
         # A client of its own: each check has its own event loop, and connections belong to theirs.
-        url, key = settings.openai_base_url or OPENAI_URL, api_key_reader(settings, AWS)
+        url, key = settings.openai_base_url or OPENAI_URL, api_key_reader(settings, session)
         async with create_client(url, key, CHECK_TIMEOUT) as client:
             return await find_shutdown(client, settings.openai_model, CHECK_TIMEOUT)
 
@@ -141,13 +154,13 @@ def create_model_checker(settings: WorkerSettings, repository: JobRepository) ->
     )
 
 
-def create_consumer(settings: WorkerSettings, repository: JobRepository) -> Consumer:
+def create_consumer(settings: WorkerSettings, session: Session, repository: JobRepository) -> Consumer:
     """The consumer with all that it stands on."""
     timeout = timedelta(seconds=settings.model_timeout_seconds)
-    client = create_client(settings.openai_base_url or OPENAI_URL, api_key_reader(settings, AWS), timeout)
+    client = create_client(settings.openai_base_url or OPENAI_URL, api_key_reader(settings, session), timeout)
     runner = Runner(
         repository=repository,
-        queue=JobQueue(boto3.client("sqs", config=AWS), settings.queue_url, settings.flex_queue_url),
+        queue=JobQueue(aws_client(session, "sqs", AWS), settings.queue_url, settings.flex_queue_url),
         llm=OpenAILLM(client, settings.openai_model, timeout, MAX_OUTPUT_TOKENS, settings.openai_api),
         chains=CHAINS,
         prices=PriceList.load(),
@@ -158,14 +171,18 @@ def create_consumer(settings: WorkerSettings, repository: JobRepository) -> Cons
         logger=logger,
         meter=count_spending,
     )
-    return Consumer(runner, utc_now, logger)
+    loop = asyncio.new_event_loop()
+    loop.set_default_executor(ThreadPoolExecutor(THREADS))
+    return Consumer(runner, loop, utc_now, logger)
 
 
 logger = create_logger()
 settings = load_settings(WorkerSettings, os.environ)
-repository = JobRepository(boto3.client("dynamodb", config=AWS), settings.table_name, utc_now)
-consumer = create_consumer(settings, repository)
-model_checker = create_model_checker(settings, repository)
+session = create_session()
+repository = JobRepository(aws_client(session, "dynamodb", AWS), settings.table_name, utc_now)
+consumer = create_consumer(settings, session, repository)
+model_checker = create_model_checker(settings, session, repository)
+started()
 
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The adapter to OpenAI and what is compatible with it. The only file that knows `openai`."""
 
 import asyncio
+import json
 import re
 import sys
 from collections.abc import Awaitable, Callable, Mapping
@@ -94,8 +95,8 @@ class OpenAILLM:
             return None
         try:
             async with asyncio.timeout(min(self._timeout, COUNT_TIMEOUT).total_seconds()):
-                counted = await self._client.responses.input_tokens.count(model=self._model, input=text)
-            return _Counted.model_validate(counted, from_attributes=True).input_tokens
+                counted = await self._post("/responses/input_tokens", {"model": self._model, "input": text})
+            return _Counted.model_validate(counted).input_tokens
         except (TimeoutError, openai.APIError, ModelError, ValueError, RecursionError):
             return None
 
@@ -104,25 +105,31 @@ class OpenAILLM:
         # The client's own timeout starts anew with every byte that trickles in.
         response = await _within(self._timeout, self._send(request))
         # A server may serve a flex call as another one, and price it so.
-        served_flex = getattr(response, "service_tier", None) == Tier.FLEX
+        served_flex = isinstance(response, dict) and response.get("service_tier") == Tier.FLEX
         return replace(self._dialect.read(response), tier=Tier.FLEX if served_flex else Tier.STANDARD)
 
     async def _send(self, request: ModelRequest) -> object:
         most = min(self._max_output_tokens, request.max_output_tokens or sys.maxsize)
         # Not said of a standard call: many servers know no tiers.
         tier = {"service_tier": "flex"} if request.tier is Tier.FLEX else {}
+        path = self._dialect.path
         try:
-            return await self._create(**self._dialect.arguments(self._model, request, most), **tier)
+            return await self._post(path, {**self._dialect.body(self._model, request, most), **tier})
         except openai.BadRequestError as error:
             # What was refused costs nothing.
             if not self._dialect.avoid(error.param):
                 raise
-        return await self._create(**self._dialect.arguments(self._model, request, most), **tier)
+        return await self._post(path, {**self._dialect.body(self._model, request, most), **tier})
 
-    @property
-    def _create(self) -> Callable[..., Awaitable[object]]:
-        create: Any = self._client.chat.completions.create if self._api == "chat" else self._client.responses.create
-        return create  # type: ignore[no-any-return]
+    async def _post(self, path: str, body: dict[str, Any]) -> object:
+        """What the server answers, as JSON.
+
+        The SDK's own method for each call would load, and fill, models of all that a server may say: that takes longer
+        than all else that a worker does. What is needed of an answer is checked by `dialects`.
+        """
+        answer = await self._client.post(path, cast_to=object, body=body)
+        # What a server does not call JSON comes as text.
+        return json.loads(answer) if isinstance(answer, str) else answer
 
 
 async def find_shutdown(client: openai.AsyncOpenAI, model: str, limit: timedelta) -> date | None:

@@ -93,6 +93,7 @@ class _Run:
     deadline: datetime
     outputs: dict[str, JsonValue]
     spent: Spending
+    begun: bool = False
     # Steps that end at the same time would meet at the job's item.
     storing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -170,7 +171,7 @@ class Runner:
         outputs = {step.name: step.output for step in claim.steps}
         run = _Run(claim, chain, payload, deadline, outputs, claim.spending)
         while ready := self._ready(run):
-            if await asyncio.to_thread(self._repository.is_cancel_requested, claim):
+            if await self._is_cancelled(run):
                 await asyncio.to_thread(self._repository.end_cancelled, claim)
                 self._logger.info("job cancelled")
                 return
@@ -188,6 +189,13 @@ class Runner:
                 return
         await asyncio.to_thread(self._repository.finish, claim)
         self._logger.info("job completed")
+
+    async def _is_cancelled(self, run: _Run) -> bool:
+        """Whether the caller has asked to end the job; before the first steps, the claim has just told."""
+        first, run.begun = not run.begun, True
+        if first:
+            return run.claim.cancel_requested
+        return await asyncio.to_thread(self._repository.is_cancel_requested, run.claim)
 
     def _ready(self, run: _Run) -> list[tuple[int, Step | Cut | Join]]:
         """The steps that are taken next, each with its place among all."""

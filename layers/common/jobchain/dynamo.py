@@ -10,9 +10,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import BotoCoreError, ClientError
 
+from jobchain.attributes import from_attribute, to_attribute
 from jobchain.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -23,9 +23,6 @@ R = TypeVar("R")
 
 # DynamoDB refuses a transaction that meets another one at once; it rarely happens twice.
 _CONFLICT_PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8)
-
-_serialize = TypeSerializer().serialize
-_deserialize = TypeDeserializer().deserialize
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +141,7 @@ class Table:
             return _past_conflicts(lambda: self._update_item(update))
         except ConditionFailed as failed:
             # The answer to the first try was lost, and the SDK's second met our own write.
-            if failed.item and _serialize(failed.item.get("token")) == update["ExpressionAttributeValues"][":token"]:
+            if failed.item and to_attribute(failed.item.get("token")) == update["ExpressionAttributeValues"][":token"]:
                 return failed.item
             raise
 
@@ -266,12 +263,12 @@ def epoch_ms(moment: datetime) -> int:
 
 def to_item(values: Mapping[str, Any]) -> dict[str, Any]:
     """Python values as DynamoDB's."""
-    return {name: _serialize(value) for name, value in values.items()}
+    return {name: to_attribute(value) for name, value in values.items()}
 
 
 def from_item(item: Mapping[str, Any]) -> Item:
     """DynamoDB's values as Python's."""
-    return {name: _deserialize(value) for name, value in item.items()}
+    return {name: from_attribute(value) for name, value in item.items()}
 
 
 def dump(value: object) -> str:

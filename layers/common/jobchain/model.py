@@ -170,7 +170,8 @@ class NewJob:
 class Claim:
     """One worker's hold on a job: what it needs to run it, and the number that fences its writes.
 
-    `flex_until` is when a job of the tier flex goes on as a standard one, None for any other.
+    `flex_until` is when a job of the tier flex goes on as a standard one, None for any other. `cancel_requested` is
+    how that stood when the claim was made.
     """
 
     event_id: str
@@ -185,6 +186,7 @@ class Claim:
     max_cost_usd: Decimal | None = None
     tier: Tier = Tier.STANDARD
     flex_until: datetime | None = None
+    cancel_requested: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ def batches(jobs: Sequence[T]) -> Iterator[Sequence[T]]:
 
 
 class _Message(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
     event_id: str
 

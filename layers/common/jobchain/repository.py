@@ -413,6 +413,7 @@ class JobRepository:
             max_cost_usd=meta.get("max_cost_usd"),
             tier=_tier(meta),
             flex_until=datetime.fromtimestamp(int(meta["flex_until"]), UTC) if "flex_until" in meta else None,
+            cancel_requested="cancel_requested" in meta,
         )
 
     def is_cancel_requested(self, claim: Claim) -> bool:

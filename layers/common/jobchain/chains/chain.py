@@ -85,7 +85,8 @@ class Answer(BaseModel):
     https://platform.openai.com/docs/guides/structured-outputs
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    # Built when a worker first needs it: the api knows every chain, and reads no answer.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
 
 
 @dataclass(frozen=True, slots=True)

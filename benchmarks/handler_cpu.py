@@ -1,0 +1,202 @@
+"""What warm handlers cost in CPU time, beside the bare calls under them: `python -m benchmarks.handler_cpu`.
+
+One process runs the functions' own handlers; another one answers for DynamoDB, SQS and the model, at once. Only the CPU
+time of the first counts, all its threads included. A POST and a bare `put_item` with a `send_message` take turns, and
+so do batches of the worker.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from importlib import import_module
+from pathlib import Path
+from statistics import median
+from typing import Any
+from uuid import uuid4
+
+from benchmarks import stub
+from benchmarks.report import Fragment
+
+POST_BUDGET = 1.5
+"""The most that a POST may cost, as a multiple of the bare calls."""
+
+JOB_BUDGET_MILLISECONDS = 15
+"""The most that a job of three steps may cost, its POST included."""
+
+BARE, POST, JOB = "bare put_item and send_message", "POST /jobs", "job of three steps, in the worker"
+
+_POSTS = 40
+_BATCHES = 2
+_BATCH_SIZE = 10
+
+
+class Context:
+    """What Lambda tells a handler."""
+
+    function_name = "function"
+    memory_limit_in_mb = 1024
+    invoked_function_arn = "arn:aws:lambda:eu-central-1:000000000000:function:function"
+    aws_request_id = "00000000-0000-4000-8000-000000000000"
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Enough."""
+        return int(timedelta(minutes=5).total_seconds() * 1000)
+
+
+def _post_event() -> dict[str, Any]:
+    headers = {"Content-Type": "application/json", "Authorization": "Bearer jc_benchmark"}
+    return {
+        "resource": "/{proxy+}",
+        "path": "/jobs",
+        "httpMethod": "POST",
+        "headers": headers,
+        "multiValueHeaders": {name: [value] for name, value in headers.items()},
+        "queryStringParameters": None,
+        "multiValueQueryStringParameters": None,
+        "pathParameters": {"proxy": "jobs"},
+        "stageVariables": None,
+        "requestContext": {"requestId": "request-1", "path": "/v1/jobs", "stage": "v1"},
+        "body": json.dumps({"input_text": stub.TEXT}),
+        "isBase64Encoded": False,
+    }
+
+
+def _poster() -> Callable[[], None]:
+    handler, event, context = import_module("jobchain_api.handler").lambda_handler, _post_event(), Context()
+
+    def post() -> None:
+        for _ in range(_POSTS):
+            answer = handler(event, context)
+            if answer["statusCode"] != 201:
+                raise RuntimeError(answer["body"])
+
+    return post
+
+
+def _bare() -> Callable[[], None]:
+    # Not above: the handlers are to be loaded without it.
+    import boto3  # noqa: PLC0415
+
+    dynamodb, sqs = boto3.client("dynamodb"), boto3.client("sqs")
+
+    def call() -> None:
+        for _ in range(_POSTS):
+            item = {"pk": {"S": f"JOB#{uuid4()}"}, "sk": {"S": "INPUT"}, "payload": {"S": stub.TEXT}}
+            dynamodb.put_item(TableName="jobs", Item=item)
+            sqs.send_message(QueueUrl=os.environ["QUEUE_URL"], MessageBody=json.dumps({"event_id": str(uuid4())}))
+
+    return call
+
+
+def _worker() -> Callable[[], None]:
+    handler, context = import_module("jobchain_worker.handler").lambda_handler, Context()
+
+    def work() -> None:
+        for _ in range(_BATCHES):
+            ids = [str(uuid4()) for _ in range(_BATCH_SIZE)]
+            records = [{"messageId": event_id, "body": json.dumps({"event_id": event_id})} for event_id in ids]
+            answer = handler({"Records": records}, context)
+            if answer["batchItemFailures"]:
+                raise RuntimeError(f"failed: {answer}")
+
+    return work
+
+
+def measure(rounds: int) -> dict[str, list[float]]:
+    """The CPU milliseconds of one POST, one pair of bare calls and one job, of each round."""
+    parts = {BARE: (_bare(), _POSTS), POST: (_poster(), _POSTS), JOB: (_worker(), _BATCHES * _BATCH_SIZE)}
+    taken: dict[str, list[float]] = {name: [] for name in parts}
+    for round_ in range(rounds + 1):
+        for name, (run, times) in parts.items():
+            before = time.process_time()
+            run()
+            used = (time.process_time() - before) * 1000 / times
+            if round_:  # the first one warms up
+                taken[name].append(used)
+    return taken
+
+
+@contextmanager
+def _answering() -> Iterator[str]:
+    """The URL of a stub in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.stub"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            yield f"http://127.0.0.1:{server.stdout.readline().strip()}" if server.stdout else ""
+        finally:
+            if server.stdin:
+                server.stdin.close()
+
+
+def _environment(url: str) -> Mapping[str, str]:
+    queues = dict.fromkeys(("QUEUE_URL", "FLEX_QUEUE_URL", "DEAD_LETTER_URL"), f"{url}/000000000000/jobs")
+    ours = {
+        "AUTH_MODE": "api_key",
+        "FIRST_BACKOFF_SECONDS": "10",
+        "MAX_INPUT_TOKENS": "8000",
+        "MODEL_TIMEOUT_SECONDS": "95",
+        "OPENAI_API_KEY": "sk-made-up",
+        "OPENAI_BASE_URL": f"{url}/v1",
+        "OPENAI_MODEL": stub.MODEL,
+        "POWERTOOLS_METRICS_NAMESPACE": "Jobchain",
+        "POWERTOOLS_SERVICE_NAME": "benchmark",
+        "RETENTION_DAYS": "30",
+        "TABLE_NAME": "jobs",
+    }
+    aws = {
+        "AWS_ACCESS_KEY_ID": "x",
+        "AWS_SECRET_ACCESS_KEY": "x",
+        "AWS_DEFAULT_REGION": "eu-central-1",
+        "AWS_ENDPOINT_URL": url,
+    }
+    return {"PATH": os.environ["PATH"], **aws, **queues, **ours}
+
+
+def fragment(taken: Mapping[str, list[float]]) -> Fragment:
+    """The section of the page."""
+    bare, post, job = (median(taken[name]) for name in (BARE, POST, JOB))
+    ratio = median(one / other for one, other in zip(taken[POST], taken[BARE], strict=True))
+    body = f"""\
+CPU milliseconds of a warm process, medians of {len(taken[BARE])} rounds in turns, with a server that answers at once
+for the table, the queue and the model.
+
+| | ms | least | times the bare calls | budget |
+|---|---|---|---|---|
+| {BARE} | {bare:.2f} | {min(taken[BARE]):.2f} | 1 | – |
+| {POST} | {post:.2f} | {min(taken[POST]):.2f} | {ratio:.2f} | {POST_BUDGET} times |
+| {JOB} | {job:.2f} | {min(taken[JOB]):.2f} | {job / bare:.1f} | – |
+| POST and job | {post + job:.2f} | {min(taken[POST]) + min(taken[JOB]):.2f} | | {JOB_BUDGET_MILLISECONDS} ms |
+"""
+    return Fragment("CPU of the handlers", body, data={"milliseconds": taken, "post_ratio": ratio})
+
+
+def main() -> int:
+    """Measures in a process of its own, whose log goes nowhere; prints the result, and keeps the fragment."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--into", type=Path, help="measure in this very process, whose environment is prepared")
+    arguments = parser.parse_args()
+    if arguments.into:
+        arguments.into.write_text(json.dumps(measure(arguments.rounds)))
+        return 0
+    with _answering() as url, tempfile.TemporaryDirectory() as folder:
+        into = Path(folder) / "taken.json"
+        command = [sys.executable, "-m", "benchmarks.handler_cpu", "--into", str(into), "--rounds"]
+        subprocess.run(
+            [*command, str(arguments.rounds)], env=dict(_environment(url)), stdout=subprocess.DEVNULL, check=True
+        )
+        section = fragment(json.loads(into.read_text()))
+    section.write("62-handler_cpu")
+    print(section.body)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

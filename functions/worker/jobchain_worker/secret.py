@@ -1,0 +1,38 @@
+"""A secret of Secrets Manager, as text, kept for a while."""
+
+import time
+from typing import Any
+
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.session import Session
+
+from jobchain.aws import aws_client
+from jobchain.errors import Unavailable
+
+
+class Secret:
+    """One secret. Its client is made when it is first read: a function whose key is in its environment has none."""
+
+    def __init__(self, session: Session, name: str, config: Config, max_age_seconds: float) -> None:
+        """What was read is taken for current for `max_age_seconds`."""
+        self._session = session
+        self._name = name
+        self._config = config
+        self._max_age = max_age_seconds
+        self._client: Any = None
+        self._text = ""
+        self._good_until = float("-inf")
+
+    def read(self) -> str:
+        """The secret's text; empty where it holds none. Raises Unavailable where it can't be read."""
+        if time.monotonic() < self._good_until:
+            return self._text
+        try:
+            self._client = self._client or aws_client(self._session, "secretsmanager", self._config)
+            answer = self._client.get_secret_value(SecretId=self._name)
+        except (BotoCoreError, ClientError) as error:
+            raise Unavailable("the secret can't be read") from error
+        self._text = answer.get("SecretString", "")
+        self._good_until = time.monotonic() + self._max_age
+        return self._text
