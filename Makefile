@@ -144,9 +144,15 @@ sam: .venv-sam/.ready ## install AWS's `sam` in .venv-sam/bin
 	@$(UV) pip sync --quiet --python .venv-sam --require-hashes --compile-bytecode requirements/sam.txt
 	@touch $@
 
+.venv-peer/.ready: requirements/peer.txt $(UV)
+	@echo "Setting up .venv-peer ..." >&2
+	@test -x .venv-peer/bin/python || $(UV) venv --quiet --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv-peer
+	@$(UV) pip sync --quiet --python .venv-peer --require-hashes --compile-bytecode requirements/peer.txt
+	@touch $@
+
 .PHONY: clean
 clean: ## remove everything that the commands above have made
-	rm -rf .venv .venv-sam .cache .local .aws-sam .hypothesis
+	rm -rf .venv .venv-sam .venv-peer .cache .local .aws-sam .hypothesis
 
 # --- Locked versions -------------------------------------------------------------------------------------------------
 
@@ -161,13 +167,14 @@ define compile-all
 $(call compile,uv,requirements/uv.txt) && \
 $(call compile,sam,requirements/sam.txt) && \
 $(call compile,dev,requirements/dev.txt,pyproject.toml) && \
+$(call compile,peer,requirements/peer.txt,--constraints requirements/dev.txt) && \
 $(call compile,layer,layers/common/requirements.txt,--constraints requirements/dev.txt) && \
 $(call compile,api,functions/api/requirements.txt,--constraints requirements/dev.txt) && \
 $(call compile,worker,functions/worker/requirements.txt,--constraints requirements/dev.txt) && \
 $(call compile,sweeper,functions/sweeper/requirements.txt,--constraints requirements/dev.txt) && \
 $(call compile,web,functions/web/requirements.txt,--constraints requirements/dev.txt)
 endef
-LOCKED := requirements/uv.txt requirements/sam.txt requirements/dev.txt \
+LOCKED := requirements/uv.txt requirements/sam.txt requirements/dev.txt requirements/peer.txt \
 	layers/common/requirements.txt functions/api/requirements.txt functions/worker/requirements.txt \
 	functions/sweeper/requirements.txt functions/web/requirements.txt
 

@@ -1,0 +1,149 @@
+"""A caller of either side: posts jobs from several threads, and reads how they ended. Both sides answer alike."""
+
+import http.client
+import json
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from benchmarks.model_server import ModelServer
+from benchmarks.report import ROOT
+
+_TEXTS = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "examples").glob("*.md"))]
+LIMIT = 120.0
+"""Seconds without a call of the model after which a measure is given up."""
+CLIENTS = 4
+"""Threads that post, where their number is not what is measured."""
+
+
+class BenchmarkError(Exception):
+    """A measure can't be taken; says why."""
+
+
+def text(number: int) -> str:
+    """The text of a job: one of the project's examples, and its number."""
+    return f"{_TEXTS[number % len(_TEXTS)]}\nThis is copy {number}.\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """A POST that was answered with 201: when it was sent, by the clock, and how long it took, in seconds."""
+
+    at: float
+    seconds: float
+
+
+class Caller:
+    """One connection to a side's API, kept open."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self._path = parts.path
+        self._connection = http.client.HTTPConnection(parts.netloc, timeout=60)
+
+    def post(self, number: int) -> Posted:
+        """Posts the job of that number. Raises BenchmarkError where it is not accepted."""
+        body = json.dumps({"input_text": text(number)}).encode()
+        at, started = time.time(), time.perf_counter()
+        status, said = self._send("POST", "/jobs", body)
+        if status != 201:
+            raise BenchmarkError(f"a POST was answered with {status}: {said[:300]!r}")
+        return Posted(at, time.perf_counter() - started)
+
+    def jobs(self) -> Iterator[dict[str, Any]]:
+        """All jobs, newest first."""
+        path = "/jobs?limit=100"
+        while path:
+            status, said = self._send("GET", path)
+            if status != 200:
+                raise BenchmarkError(f"GET {path} was answered with {status}: {said[:300]!r}")
+            page = json.loads(said)
+            yield from page["jobs"]
+            cursor = page.get("next_cursor")
+            path = f"/jobs?limit=100&cursor={cursor}" if cursor else ""
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _send(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
+        self._connection.request(method, self._path + path, body, {"Content-Type": "application/json"})
+        response = self._connection.getresponse()
+        return response.status, response.read()
+
+
+def post(url: str, numbers: Iterable[int], clients: int = CLIENTS) -> list[Posted]:
+    """Posts the jobs of these numbers, each client one after the other. Raises BenchmarkError."""
+    left, lock = iter(numbers), threading.Lock()
+    posted: list[Posted] = []
+    failures: list[Exception] = []
+
+    def work() -> None:
+        with closing(Caller(url)) as caller:
+            while not failures:
+                with lock:
+                    number = next(left, None)
+                if number is None:
+                    return
+                try:
+                    posted.append(caller.post(number))
+                except (BenchmarkError, OSError, http.client.HTTPException) as error:
+                    failures.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise BenchmarkError(f"posting failed: {failures[0]}") from failures[0]
+    return posted
+
+
+def run_jobs(url: str, model: ModelServer, numbers: Sequence[int]) -> float:
+    """Posts the jobs, waits until all have ended, and gives the seconds from the first POST to the last end.
+
+    Raises BenchmarkError where a job did not complete, or the model was not called three times for each.
+    """
+    before = model.answered()
+    posted = post(url, numbers)
+    _wait_for_calls(model, before + 3 * len(numbers))
+    jobs = ended(url, len(numbers))
+    calls = model.answered() - before
+    if calls != 3 * len(numbers):
+        raise BenchmarkError(f"{len(numbers)} jobs took {calls} calls of the model, not three each")
+    return max(map(finished_at, jobs)) - min(one.at for one in posted)
+
+
+def _wait_for_calls(model: ModelServer, number: int) -> None:
+    """Until the model has answered so many calls in all. Raises BenchmarkError when it gets none any more."""
+    answered, since = -1, time.monotonic()
+    while (now := model.answered()) < number:
+        if now != answered:
+            answered, since = now, time.monotonic()
+        elif time.monotonic() - since > LIMIT:
+            raise BenchmarkError(f"the model was called {now} times, not {number}, and no more for {LIMIT:g} s")
+        time.sleep(0.1)
+
+
+def ended(url: str, count: int) -> list[dict[str, Any]]:
+    """The newest `count` jobs, once all of them have ended. Raises BenchmarkError where one did not complete."""
+    deadline = time.monotonic() + LIMIT
+    with closing(Caller(url)) as caller:
+        while True:
+            jobs = [job for _, job in zip(range(count), caller.jobs(), strict=False)]
+            statuses = {job["status"] for job in jobs}
+            if len(jobs) == count and statuses == {"completed"}:
+                return jobs
+            if statuses - {"pending", "processing", "completed"} or time.monotonic() > deadline:
+                raise BenchmarkError(f"{len(jobs)} of {count} jobs are there, and are {', '.join(sorted(statuses))}")
+            time.sleep(0.2)
+
+
+def finished_at(job: dict[str, Any]) -> float:
+    """When the job ended, in seconds since 1970."""
+    return datetime.fromisoformat(job["finished_at"]).timestamp()
