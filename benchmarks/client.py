@@ -1,15 +1,17 @@
 """A caller of either side: posts jobs from several threads, and reads how they ended. Both sides answer alike."""
 
 import http.client
+import itertools
 import json
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 from benchmarks.model_server import ModelServer
 from benchmarks.report import ROOT
@@ -17,6 +19,10 @@ from benchmarks.report import ROOT
 _TEXTS = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "examples").glob("*.md"))]
 LIMIT = 120.0
 """Seconds without a call of the model after which a measure is given up."""
+CALLS = 3
+"""Calls of the model that a job takes."""
+MOST_REFUSALS = 20
+WARM_UP_DELAY = 1.0
 CLIENTS = 4
 """Threads that post, where their number is not what is measured."""
 
@@ -32,10 +38,14 @@ def text(number: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Posted:
-    """A POST that was answered with 201: when it was sent, by the clock, and how long it took, in seconds."""
+    """A job that was accepted: when it was first sent, by the clock, and how long its POST took, in seconds.
+
+    `refused` is how often it was answered with 503 first, and sent again a second later.
+    """
 
     at: float
     seconds: float
+    refused: int
 
 
 class Caller:
@@ -49,11 +59,17 @@ class Caller:
     def post(self, number: int) -> Posted:
         """Posts the job of that number. Raises BenchmarkError where it is not accepted."""
         body = json.dumps({"input_text": text(number)}).encode()
-        at, started = time.time(), time.perf_counter()
-        status, said = self._send("POST", "/jobs", body)
-        if status != 201:
-            raise BenchmarkError(f"a POST was answered with {status}: {said[:300]!r}")
-        return Posted(at, time.perf_counter() - started)
+        key = str(uuid4())
+        at, refused = time.time(), 0
+        while True:
+            started = time.perf_counter()
+            status, said = self._send("POST", "/jobs", body, key)
+            if status in (200, 201):
+                return Posted(at, time.perf_counter() - started, refused)
+            if status != 503 or refused == MOST_REFUSALS:
+                raise BenchmarkError(f"a POST was answered with {status}: {said[:300]!r}")
+            refused += 1
+            time.sleep(1)
 
     def jobs(self) -> Iterator[dict[str, Any]]:
         """All jobs, newest first."""
@@ -70,8 +86,9 @@ class Caller:
     def close(self) -> None:
         self._connection.close()
 
-    def _send(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
-        self._connection.request(method, self._path + path, body, {"Content-Type": "application/json"})
+    def _send(self, method: str, path: str, body: bytes | None = None, key: str = "") -> tuple[int, bytes]:
+        headers = {"Content-Type": "application/json"} | ({"Idempotency-Key": key} if key else {})
+        self._connection.request(method, self._path + path, body, headers)
         response = self._connection.getresponse()
         return response.status, response.read()
 
@@ -104,19 +121,43 @@ def post(url: str, numbers: Iterable[int], clients: int = CLIENTS) -> list[Poste
     return posted
 
 
-def run_jobs(url: str, model: ModelServer, numbers: Sequence[int]) -> float:
-    """Posts the jobs, waits until all have ended, and gives the seconds from the first POST to the last end.
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Jobs that were posted and have all completed."""
+
+    posted: list[Posted]
+    finished: list[float]
+    """When each ended, in seconds since 1970, in order."""
+
+    @property
+    def seconds(self) -> float:
+        """From the first POST to the last end."""
+        return self.finished[-1] - min(one.at for one in self.posted)
+
+    @property
+    def per_second(self) -> float:
+        return len(self.finished) / self.seconds
+
+
+def run_jobs(url: str, model: ModelServer, numbers: Iterable[int]) -> Run:
+    """Posts the jobs and waits until all have ended.
 
     Raises BenchmarkError where a job did not complete, or the model was not called three times for each.
     """
     before = model.answered()
     posted = post(url, numbers)
-    _wait_for_calls(model, before + 3 * len(numbers))
-    jobs = ended(url, len(numbers))
-    calls = model.answered() - before
-    if calls != 3 * len(numbers):
-        raise BenchmarkError(f"{len(numbers)} jobs took {calls} calls of the model, not three each")
-    return max(map(finished_at, jobs)) - min(one.at for one in posted)
+    expected = before + CALLS * len(posted)
+    _wait_for_calls(model, expected)
+    jobs = ended(url, len(posted))
+    if (calls := model.answered()) != expected:
+        raise BenchmarkError(f"{len(posted)} jobs took {calls - before} calls of the model, not {CALLS} each")
+    return Run(posted, sorted(map(_finished_at, jobs)))
+
+
+def warm_up(url: str, model: ModelServer, count: int) -> None:
+    """Has a process started for each of `count` jobs that run at the same time: calls last long enough to need all."""
+    model.set_delay(WARM_UP_DELAY)
+    run_jobs(url, model, range(count))
 
 
 def _wait_for_calls(model: ModelServer, number: int) -> None:
@@ -135,7 +176,7 @@ def ended(url: str, count: int) -> list[dict[str, Any]]:
     deadline = time.monotonic() + LIMIT
     with closing(Caller(url)) as caller:
         while True:
-            jobs = [job for _, job in zip(range(count), caller.jobs(), strict=False)]
+            jobs = list(itertools.islice(caller.jobs(), count))
             statuses = {job["status"] for job in jobs}
             if len(jobs) == count and statuses == {"completed"}:
                 return jobs
@@ -144,6 +185,5 @@ def ended(url: str, count: int) -> list[dict[str, Any]]:
             time.sleep(0.2)
 
 
-def finished_at(job: dict[str, Any]) -> float:
-    """When the job ended, in seconds since 1970."""
+def _finished_at(job: dict[str, Any]) -> float:
     return datetime.fromisoformat(job["finished_at"]).timestamp()

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
@@ -162,6 +163,29 @@ def running(delay: float = 0) -> Iterator[ModelServer]:
             yield ModelServer(int(process.stdout.readline()))
         finally:
             process.terminate()
+
+
+def ask_many(model: ModelServer, calls: int, connections: int) -> int:
+    """Asks so many times, next to no work for the asker, and gives the number: what it measures is the server."""
+    request = {"input": "Doors must be locked. " * 40, "text": {"format": {"name": "ChecklistAnswer"}}}
+    body = json.dumps(request).encode()
+    message = b"POST /v1/responses HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+
+    async def ask(times: int) -> int:
+        reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(model.url).port)
+        for _ in range(times):
+            writer.write(message)
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = _LENGTH.search(head)
+            assert length is not None
+            await reader.readexactly(int(length[1]))
+        writer.close()
+        return times
+
+    async def ask_all() -> int:
+        return sum(await asyncio.gather(*(ask(calls // connections) for _ in range(connections))))
+
+    return asyncio.run(ask_all())
 
 
 if __name__ == "__main__":

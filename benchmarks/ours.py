@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from benchmarks import processes
 from benchmarks.report import ROOT
@@ -17,7 +16,9 @@ from local.settings import Settings
 from local.stack import LocalStack
 
 WORKERS = 10
-"""`WorkerConcurrency`: the template's own default. Each worker takes ten jobs at a time."""
+"""`WorkerConcurrency`: the template's own default."""
+AT_ONCE = 10 * WORKERS
+"""Jobs that run at a time: each worker takes ten."""
 
 
 @dataclass(frozen=True, slots=True)

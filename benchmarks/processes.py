@@ -50,6 +50,12 @@ def cpu_seconds_of_tree(root: int) -> float:
 
 
 def memory(pid: int) -> int:
-    """Bytes of memory; of a page that several processes share, each counts its part (proportional set size)."""
-    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8")
+    """Bytes of memory; of a page that several processes share, each counts its part (proportional set size).
+
+    None of a process that has just ended.
+    """
+    try:
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8")
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
     return next(int(line.split()[1]) * 1024 for line in rollup.splitlines() if line.startswith("Pss:"))

@@ -33,6 +33,7 @@ class Backing:
     """The database and the broker, and what the peer's processes see of them."""
 
     environment: Mapping[str, str]
+    redis_cli: Sequence[str]
 
     @contextmanager
     def web(self, *, workers: int = CORES) -> Iterator[tuple[str, int]]:
@@ -48,8 +49,8 @@ class Backing:
     def worker(self) -> Iterator[int]:
         """Celery, once it takes tasks; gives the process."""
         with _process(["celery", "--app", "benchmarks.peer.worker", "worker"], self.environment) as process:
-            ping = [str(BIN / "celery"), "--app", "benchmarks.peer.worker", "inspect", "ping", "--timeout", "5"]
-            wait(lambda: _quiet(ping, self.environment) == 0, "Celery's worker")
+            # Asking Celery itself (`inspect ping`) takes seconds; Redis knows who waits for a task.
+            wait(lambda: "cmd=brpop" in _said([*self.redis_cli, "client", "list"]), "Celery's worker")
             yield process.pid
 
 
@@ -59,7 +60,7 @@ class Peer:
 
     url: str
     pids: tuple[int, ...]
-    name: str = "usual way"
+    name: str = "the usual way"
 
     def cpu_seconds(self) -> float:
         """Of web and worker processes, so far."""
@@ -98,7 +99,7 @@ def backing(base_url: str) -> Iterator[Backing]:
         }
         make = "import os; from benchmarks.peer.store import Store; Store(1).create_tables()"
         subprocess.run([BIN / "python", "-c", make], env=environment, cwd=ROOT, check=True)
-        yield Backing(environment)
+        yield Backing(environment, ("redis-cli", "-u", broker))
 
 
 def install() -> None:
@@ -117,6 +118,12 @@ def install() -> None:
         raise PeerError(f"the peer needs {' and '.join(missing)}: as root, run `{' '.join(command)}`")
     for step in (["apt-get", "update"], command):
         subprocess.run(step, check=True, stdout=subprocess.DEVNULL)
+
+
+def programs() -> list[str]:
+    """The services' programs that are there."""
+    found = [shutil.which("redis-server"), (folder := _postgres_folder()) and str(folder / "postgres")]
+    return [program for program in found if program]
 
 
 def _postgres_folder() -> Path | None:
@@ -138,11 +145,13 @@ def _postgres(folder: Path) -> Iterator[str]:
         folder.chmod(0o755)
         os.chown(data, user.pw_uid, user.pw_gid)
     init = [*as_user, str(programs / "initdb"), "--pgdata", str(data), "--username", "jobs", "--auth", "trust"]
-    subprocess.run(init, check=True, stdout=subprocess.DEVNULL, cwd="/", env={"PATH": os.environ["PATH"], "LC_ALL": "C"})
+    subprocess.run(
+        init, check=True, stdout=subprocess.DEVNULL, cwd="/", env={"PATH": os.environ["PATH"], "LC_ALL": "C"}
+    )
     options = ["-c", f"port={port}", "-c", f"listen_addresses={HOST}", "-c", f"unix_socket_directories={data}"]
     with _process([*as_user, str(programs / "postgres"), "-D", str(data), *options], {}, stop=signal.SIGINT):
         ready = [str(programs / "pg_isready"), "--host", HOST, "--port", str(port), "--username", "jobs"]
-        wait(lambda: _quiet(ready, {}) == 0, "Postgres")
+        wait(lambda: "accepting" in _said(ready), "Postgres")
         yield f"postgresql://jobs@{HOST}:{port}/postgres"
 
 
@@ -152,15 +161,19 @@ def _redis(folder: Path) -> Iterator[str]:
     port = free_port()
     command = ["redis-server", "--port", str(port), "--bind", HOST, "--dir", str(folder), "--save", ""]
     with _process(command, {}):
-        wait(lambda: _quiet(["redis-cli", "-p", str(port), "ping"], {}) == 0, "Redis")
-        yield f"redis://{HOST}:{port}/0"
+        url = f"redis://{HOST}:{port}/0"
+        wait(lambda: "PONG" in _said(["redis-cli", "-u", url, "ping"]), "Redis")
+        yield url
 
 
 @contextmanager
 def _process(
     command: Sequence[str], environment: Mapping[str, str], stop: signal.Signals = signal.SIGTERM
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A process group for as long as the block lasts; what it says is shown only where it says much too little."""
+    """A process group for as long as the block lasts; programs of `.venv-peer` come first.
+
+    What it said is shown where the block fails.
+    """
     program = BIN / command[0]
     command = [str(program) if program.exists() else command[0], *command[1:]]
     with tempfile.TemporaryFile() as log:
@@ -188,9 +201,8 @@ def _process(
             process.wait()
 
 
-def _quiet(command: Sequence[str], environment: Mapping[str, str]) -> int:
-    environment = {"PATH": os.environ["PATH"], **environment}
-    return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, check=False).returncode
+def _said(command: Sequence[str]) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
 
 def wait_for_http(url: str) -> None:

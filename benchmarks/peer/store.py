@@ -53,19 +53,22 @@ class Store:
         """The job's columns, None where there is no such job."""
         with self._pool.connection() as connection:
             cursor = connection.cursor(row_factory=dict_row)
-            return cursor.execute("SELECT * FROM jobs WHERE id = %s", (job_id,)).fetchone()
+            row: dict[str, Any] | None = cursor.execute("SELECT * FROM jobs WHERE id = %s", (job_id,)).fetchone()
+            return row
 
     def newest(self, limit: int, before: datetime | None) -> list[dict[str, Any]]:
         """The newest jobs, or those that were made before a time; without their texts."""
         with self._pool.connection() as connection:
             cursor = connection.cursor(row_factory=dict_row)
-            return cursor.execute(_NEWEST, (before, limit)).fetchall()
+            rows: list[dict[str, Any]] = cursor.execute(_NEWEST, (before, limit)).fetchall()
+            return rows
 
     def start(self, job_id: UUID) -> str:
         """Marks the job as taken, and gives its text."""
         with self._pool.connection() as connection:
             row = connection.execute(
-                "UPDATE jobs SET status = 'processing', started_at = clock_timestamp() WHERE id = %s RETURNING input_text",
+                "UPDATE jobs SET status = 'processing', started_at = clock_timestamp() WHERE id = %s"
+                " RETURNING input_text",
                 (job_id,),
             ).fetchone()
         assert row is not None

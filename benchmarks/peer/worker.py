@@ -2,6 +2,7 @@
 
 import os
 from functools import cache
+from typing import Any
 from uuid import UUID
 
 import openai
@@ -56,12 +57,17 @@ def run_job(job_id: str) -> None:
 def ask(step: Step, given: Given[Payload]) -> JsonValue:
     """The step's output, by one call of the model."""
     request = step.request(given)
-    form = {"name": request.answer.__name__, "schema": request.answer.model_json_schema(), "strict": True}
+    form: Any = {
+        "type": "json_schema",
+        "name": request.answer.__name__,
+        "schema": request.answer.model_json_schema(),
+        "strict": True,
+    }
     response = client().responses.create(
         model=MODEL,
         instructions=request.instructions,
         input=request.input,
-        text={"format": {"type": "json_schema", **form}},
+        text={"format": form},
         store=False,
     )
     return step.read_answer(step.answer.model_validate_json(response.output_text), given)
