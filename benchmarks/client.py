@@ -21,6 +21,7 @@ LIMIT = 120.0
 """Seconds without a call of the model after which a measure is given up."""
 CALLS = 3
 """Calls of the model that a job takes."""
+TRY_AGAIN = (502, 503, 504)
 MOST_REFUSALS = 20
 WARM_UP_DELAY = 1.0
 CLIENTS = 4
@@ -40,7 +41,7 @@ def text(number: int) -> str:
 class Posted:
     """A job that was accepted: when it was first sent, by the clock, and how long its POST took, in seconds.
 
-    `refused` is how often it was answered with 503 first, and sent again a second later.
+    `refused` is how often it was answered with one of `TRY_AGAIN` first, and sent again a second later.
     """
 
     at: float
@@ -66,7 +67,7 @@ class Caller:
             status, said = self._send("POST", "/jobs", body, key)
             if status in (200, 201):
                 return Posted(at, time.perf_counter() - started, refused)
-            if status != 503 or refused == MOST_REFUSALS:
+            if status not in TRY_AGAIN or refused == MOST_REFUSALS:
                 raise BenchmarkError(f"a POST was answered with {status}: {said[:300]!r}")
             refused += 1
             time.sleep(1)

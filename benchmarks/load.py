@@ -57,8 +57,8 @@ def load(terms: Terms) -> dict[str, Fragment]:
 {client.CLIENTS} callers, who keep {WINDOW} jobs unfinished, so that posting and working go on at the same time from the
 first job to the last. All {count} completed, with exactly {client.CALLS} calls of the model each, in
 {number(run.seconds)} s: {number(run.per_second)} jobs/s. POST p50 {number(percentile(times, 0.5) * 1000)} ms, p99
-{number(percentile(times, 0.99) * 1000)} ms; {sum(one.refused for one in run.posted)} were answered with 503 first, and
-sent again. The emulator holds the table, the queue and all logs in memory, so it has to
+{number(percentile(times, 0.99) * 1000)} ms; {sum(one.refused for one in run.posted)} were refused (503) first, and sent
+again. The emulator holds the table, the queue and all logs in memory, so it has to
 grow; the functions do not.
 
 {table(_HEADER, rows)}"""

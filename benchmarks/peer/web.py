@@ -3,16 +3,15 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote
 from uuid import UUID
 
 from fastapi import FastAPI, HTTPException, Request
-from pydantic import BaseModel
+from pydantic import BaseModel, StringConstraints
 
+from benchmarks.peer import broker
 from benchmarks.peer.store import Store
-from benchmarks.peer.worker import run_job
-from jobchain.chains.chain import Text
 
 # Of FastAPI's 40 threads so many talk to the database at a time.
 CONNECTIONS = 10
@@ -31,7 +30,7 @@ app = FastAPI(lifespan=lifespan)
 class NewJob(BaseModel):
     """What is posted."""
 
-    input_text: Text
+    input_text: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100_000)]
 
 
 class Accepted(BaseModel):
@@ -46,7 +45,7 @@ class Accepted(BaseModel):
 def create_job(new: NewJob, request: Request) -> Accepted:
     """Stores the job, then hands it to Celery."""
     job_id, created_at = request.app.state.store.create(new.input_text)
-    run_job.delay(str(job_id))
+    broker.app.send_task(broker.RUN_JOB, [str(job_id)])
     return Accepted(event_id=job_id, status="pending", created_at=created_at)
 
 

@@ -1,23 +1,19 @@
 """The Celery side: `celery --app benchmarks.peer.worker worker`, with its defaults: a process for each core."""
 
-import os
 from functools import cache
 from typing import Any
 from uuid import UUID
 
 import openai
-from celery import Celery, Task
+from celery import Task
 from pydantic import JsonValue
 
+from benchmarks.peer.broker import RUN_JOB, app
 from benchmarks.peer.store import Store
 from jobchain.chains.chain import Given, Payload, Step
 from jobchain.chains.guideline_checklist import GUIDELINE_CHECKLIST
 
 MODEL = "gpt-6-luna"
-
-app = Celery("peer", broker=os.environ["REDIS_URL"])
-# The row tells how a job stands; a second copy in Redis would cost each job more.
-app.conf.task_ignore_result = True
 
 
 @cache
@@ -41,7 +37,11 @@ class JobTask(Task):
 
 
 @app.task(
-    base=JobTask, autoretry_for=(openai.APIConnectionError, openai.RateLimitError), retry_backoff=True, max_retries=5
+    name=RUN_JOB,
+    base=JobTask,
+    autoretry_for=(openai.APIConnectionError, openai.RateLimitError),
+    retry_backoff=True,
+    max_retries=5,
 )
 def run_job(job_id: str) -> None:
     """Takes the job's steps one by one, and keeps each when it ends."""
