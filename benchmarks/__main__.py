@@ -30,7 +30,7 @@ def main() -> int:
     options = parser.parse_args()
     signals.listen()
     try:
-        run(Terms(options.quick, options.jobs or (40 if options.quick else 10_000), _say), options.only)
+        run(_terms(options.quick, options.jobs), options.only)
     except (LocalError, BenchmarkError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -39,22 +39,27 @@ def main() -> int:
     return 0
 
 
+def _terms(quick: bool, load_jobs: int) -> Terms:
+    if not quick:
+        return Terms(quick, load_jobs or 10_000, FRAGMENTS, PAGE, _say)
+    folder = FRAGMENTS.with_name("bench-quick")
+    return Terms(quick, load_jobs or 20, folder, folder / PAGE.name, _say)
+
+
 def run(terms: Terms, sections: list[str]) -> None:
     """Measures the sections, keeps what came of each, and writes the page of all that is kept.
 
     Raises LocalError, BenchmarkError.
     """
-    folder = FRAGMENTS.with_name("bench-quick") if terms.quick else FRAGMENTS
-    page = folder / "benchmarks.md" if terms.quick else PAGE
-    machine.fragment().write("00-machine", folder)
+    machine.fragment().write("00-machine", terms.folder)
     for name in sections:
         terms.say(f"benchmarks: {name}")
         for place, fragment in SECTIONS[name](terms).items():
-            fragment.write(place, folder)
-    if summary := goals.summary(report.read(folder)):
-        summary.write("10-goals", folder)
-    page.write_text(report.render(report.read(folder)), encoding="utf-8")
-    terms.say(f"benchmarks: written to {page}")
+            fragment.write(place, terms.folder)
+    if summary := goals.summary(report.read(terms.folder)):
+        summary.write("10-goals", terms.folder)
+    terms.page.write_text(report.render(report.read(terms.folder)), encoding="utf-8")
+    terms.say(f"benchmarks: written to {terms.page}")
 
 
 def _say(text: str) -> None:

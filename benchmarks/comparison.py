@@ -4,12 +4,13 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple
+from pathlib import Path
 
 from benchmarks import client, model_server, ours
 from benchmarks.model_server import ModelServer
 from benchmarks.peer import services
 from benchmarks.plots import Chart, draw
-from benchmarks.report import PAGE, Fragment
+from benchmarks.report import Fragment
 from benchmarks.sides import OURS, PEER, SIDES, Side, Terms
 from benchmarks.spread import Spread, number, percentile
 from jobchain.markdown import table
@@ -25,7 +26,7 @@ JOBS: Mapping[str, Mapping[float, int]] = {
     OURS: {0.0: 200, 0.1: 200, 0.5: 200, 2.0: 160},
     PEER: {0.0: 200, 0.1: 60, 0.5: 16, 2.0: 6},
 }
-QUICK_JOBS = 10
+QUICK_JOBS = 4
 WARM_UP: Mapping[str, int] = {OURS: ours.AT_ONCE, PEER: 2 * services.CORES}
 IDLE_SECONDS = 3.0
 
@@ -61,9 +62,9 @@ def jobs(terms: Terms) -> dict[str, Fragment]:
                     terms.say(f"jobs, round {turn + 1}, {name}, model {delay:g} s: {run.per_second:.3g} jobs/s")
     capacity = _capacity()
     return {
-        "20-throughput": _throughput(rates, capacity),
-        "40-cpu": _cpu(cpu),
-        "45-memory": _memory(memory),
+        "20-throughput": _throughput(rates, capacity, terms.page),
+        "40-cpu": _cpu(cpu, terms.page),
+        "45-memory": _memory(memory, terms.page),
     }
 
 
@@ -95,7 +96,7 @@ Lambda and DynamoDB take, only a measure on AWS can tell. The peer's table is Po
 {table(header, rows)}"""
     values = {name: [_point(measured["p95"][one][name]) for one in loads] for name in terms.sides}
     chart = Chart("POST latency, p95", "clients", "milliseconds", [*loads], values, log_x=True, log_y=True)
-    return {"30-latency": Fragment("POST latency", body, draw(chart, "latency", PAGE), _plain(measured["p95"]))}
+    return {"30-latency": Fragment("POST latency", body, draw(chart, "latency", terms.page), _plain(measured["p95"]))}
 
 
 def _warm_up_callers(side: Side, clients: int) -> None:
@@ -108,13 +109,14 @@ def first_post(terms: Terms) -> dict[str, Fragment]:
     """How long the first POST of a fresh process takes."""
     handler, gateway, web = "Jobchain, the handler", "Jobchain, behind the emulator", PEER
     measured: Measures = defaultdict(list)
+    fresh = 1 if terms.quick else FIRST_POSTS
     for turn in terms.rounds:
         with model_server.running() as model, ours.start(model.base_url, working=False) as side:
             measured[gateway].append(client.post(side.url, range(1), 1)[0].seconds)
-            measured[handler] += [ours.first_post(side, client.text(one)) for one in range(FIRST_POSTS)]
+            measured[handler] += [ours.first_post(side, client.text(one)) for one in range(fresh)]
         if not terms.quick:
             with model_server.running() as model, services.backing(model.base_url) as backing:
-                measured[web] += [_first_post_of_peer(backing) for _ in range(FIRST_POSTS)]
+                measured[web] += [_first_post_of_peer(backing) for _ in range(fresh)]
         terms.say(
             f"first POST, round {turn + 1}: " + ", ".join(f"{name} {v[-1]:.2f} s" for name, v in measured.items())
         )
@@ -134,7 +136,7 @@ sides, and so are tables, queues, database and broker.
         "First POST of a fresh process", "", "seconds", [*measured], {"": [_point(v) for v in measured.values()]}
     )
     data = {OURS: measured[handler], PEER: measured[web]}
-    return {"50-first-post": Fragment("First POST", body, draw(chart, "first-post", PAGE), data)}
+    return {"50-first-post": Fragment("First POST", body, draw(chart, "first-post", terms.page), data)}
 
 
 def _first_post_of_peer(backing: services.Backing) -> float:
@@ -165,7 +167,7 @@ def _capacity() -> float:
         return count / (time.perf_counter() - started)
 
 
-def _throughput(rates: Mapping[float, Measures], capacity: float) -> Fragment:
+def _throughput(rates: Mapping[float, Measures], capacity: float, page: Path) -> Fragment:
     names = list(next(iter(rates.values())))
     places = [delay * 1000 for delay in rates]
     rows = [
@@ -187,10 +189,10 @@ counted by the model. Alone, the model server answers {number(capacity)} calls a
 {table(["model", *names, "ratio"], rows)}"""
     values = {name: [_point(rates[delay][name]) for delay in rates] for name in names}
     chart = Chart("Throughput", "milliseconds per call of the model", "jobs/s", places, values, log_y=True)
-    return Fragment("Throughput", body, draw(chart, "throughput", PAGE), _plain(rates))
+    return Fragment("Throughput", body, draw(chart, "throughput", page), _plain(rates))
 
 
-def _cpu(cpu: Measures) -> Fragment:
+def _cpu(cpu: Measures, page: Path) -> Fragment:
     milliseconds = {name: [value * 1000 for value in values] for name, values in cpu.items()}
     body = f"""\
 Milliseconds of processor time, of a job from its POST to its end, with the model at 0 ms: ours of the functions'
@@ -199,11 +201,11 @@ more for it: claims, leases, books and metrics, and a signed HTTP request for ea
 
 {_by_side(milliseconds, "ms per job")}"""
     return Fragment(
-        "CPU per job", body, draw(_bars("CPU per job", "milliseconds", milliseconds), "cpu", PAGE), milliseconds
+        "CPU per job", body, draw(_bars("CPU per job", "milliseconds", milliseconds), "cpu", page), milliseconds
     )
 
 
-def _memory(memory: Measures) -> Fragment:
+def _memory(memory: Measures, page: Path) -> Fragment:
     body = f"""\
 Megabytes (proportional set size) after one job, {IDLE_SECONDS:g} seconds later: ours of one api and one worker
 function's process, the peer's of {services.CORES} web processes, Celery and its {services.CORES} workers, and the
@@ -211,7 +213,7 @@ processes that watch over them. On AWS nothing of ours is held while nothing is 
 
 {_by_side(memory, "MB")}"""
     return Fragment(
-        "Memory when idle", body, draw(_bars("Memory when idle", "MB", memory), "memory", PAGE), dict(memory)
+        "Memory when idle", body, draw(_bars("Memory when idle", "MB", memory), "memory", page), dict(memory)
     )
 
 

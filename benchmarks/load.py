@@ -11,7 +11,7 @@ from benchmarks.client import Posted
 from benchmarks.model_server import ModelServer
 from benchmarks.ours import Jobchain
 from benchmarks.plots import Chart, draw
-from benchmarks.report import PAGE, Fragment
+from benchmarks.report import Fragment
 from benchmarks.sides import Terms
 from benchmarks.spread import number, percentile
 from jobchain.markdown import table
@@ -64,7 +64,7 @@ grow; the functions do not.
 {table(_HEADER, rows)}"""
     jobs = [count * part / PARTS for part in range(1, PARTS + 1)]
     chart = Chart("Throughput under load", "jobs finished", "jobs/s", jobs, {"": [(one, one, one) for one in rates]})
-    return {"60-load": Fragment("Load", body, draw(chart, "load", PAGE), {"rates": rates})}
+    return {"60-load": Fragment("Load", body, draw(chart, "load", terms.page), {"rates": rates})}
 
 
 _HEADER = (

@@ -38,7 +38,8 @@ def answer(schema: str, text: str) -> dict[str, Any]:
     """What the steps of `guideline_checklist` ask for, by the name of the answer's schema. Raises KeyError."""
     fenced = _FENCED.search(text)
     material = fenced[1] if fenced else text
-    obligations = [" ".join(found.split()) for found in _SENTENCE.findall(material)][:MOST_ITEMS] or [material[:80]]
+    sentences = [found for paragraph in material.split("\n\n") for found in _SENTENCE.findall(paragraph)]
+    obligations = [" ".join(sentence.split()) for sentence in sentences[:MOST_ITEMS]] or [material[:80]]
     nodes = [{"id": f"n{number}", "label": one[:60]} for number, one in enumerate(obligations)]
     answers: dict[str, dict[str, Any]] = {
         "SummaryAnswer": {"summary": " ".join(obligations[:2])},

@@ -62,7 +62,7 @@ def _draw(chart: Mapping[str, Any]) -> None:
         if lines:
             axes.errorbar(chart["places"], middle, errors, label=name, color=color, marker="o", capsize=4)
             continue
-        width = 0.8 / len(chart["values"])
+        width = 0.5 / len(chart["values"])
         at = [place + (number - (len(chart["values"]) - 1) / 2) * width for place in range(len(values))]
         bars = axes.bar(at, middle, width, yerr=errors, label=name, color=color, capsize=4)
         axes.bar_label(bars, fmt="{:.3g}", padding=3)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from benchmarks import ours
@@ -39,10 +40,15 @@ SIDES: dict[str, Start] = {OURS: ours.start, PEER: services.start}
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How much is measured: a quick run is a test of the benchmarks, of our side alone."""
+    """How much is measured: a quick run is a test of the benchmarks, of our side alone.
+
+    Fragments go to `folder`; pictures lie beside `page`.
+    """
 
     quick: bool
     load_jobs: int
+    folder: Path
+    page: Path
     say: Callable[[str], None]
 
     @property
