@@ -11,7 +11,7 @@ from benchmarks.model_server import ModelServer
 from benchmarks.peer import services
 from benchmarks.plots import Chart, draw
 from benchmarks.report import Fragment
-from benchmarks.sides import OURS, PEER, SIDES, Side, Terms
+from benchmarks.sides import OURS, PEER, Side, Terms
 from benchmarks.spread import Spread, number, percentile
 from jobchain.markdown import table
 
@@ -47,7 +47,7 @@ def jobs(terms: Terms) -> dict[str, Fragment]:
     delays = DELAYS[:2] if terms.quick else DELAYS
     for turn in terms.rounds:
         for name in terms.sides:
-            with model_server.running() as model, SIDES[name](model.base_url) as side:
+            with model_server.running() as model, terms.start(name)(model.base_url) as side:
                 memory[name].append(_idle_memory(side, model))
                 if not terms.quick:
                     client.warm_up(side.url, model, WARM_UP[name])
@@ -62,7 +62,7 @@ def jobs(terms: Terms) -> dict[str, Fragment]:
                     terms.say(f"jobs, round {turn + 1}, {name}, model {delay:g} s: {run.per_second:.3g} jobs/s")
     capacity = _capacity()
     return {
-        "20-throughput": _throughput(rates, capacity, terms.page),
+        "20-throughput": _throughput(rates, capacity, terms),
         "40-cpu": _cpu(cpu, terms.page),
         "45-memory": _memory(memory, terms.page),
     }
@@ -74,7 +74,7 @@ def latency(terms: Terms) -> dict[str, Fragment]:
     measured: dict[str, dict[int, Measures]] = {name: {one: defaultdict(list) for one in loads} for name in PERCENTILES}
     for turn in terms.rounds:
         for name in terms.sides:
-            with model_server.running() as model, SIDES[name](model.base_url, working=False) as side:
+            with model_server.running() as model, terms.start(name)(model.base_url, working=False) as side:
                 for clients, count in loads.items():
                     _warm_up_callers(side, clients)
                     times = [one.seconds for one in client.post(side.url, range(count), clients)]
@@ -167,7 +167,7 @@ def _capacity() -> float:
         return count / (time.perf_counter() - started)
 
 
-def _throughput(rates: Mapping[float, Measures], capacity: float, page: Path) -> Fragment:
+def _throughput(rates: Mapping[float, Measures], capacity: float, terms: Terms) -> Fragment:
     names = list(next(iter(rates.values())))
     places = [delay * 1000 for delay in rates]
     rows = [
@@ -180,7 +180,7 @@ def _throughput(rates: Mapping[float, Measures], capacity: float, page: Path) ->
     ]
     body = f"""\
 Jobs per second from the first POST to the end of the last job, by the time that each of a job's three calls of the
-model takes. Ours: {ours.WORKERS} worker functions, the template's default, of ten jobs each; on AWS that number can be
+model takes. Ours: {terms.workers} worker functions, the template's default, of ten jobs each; on AWS that number can be
 raised to 1000. The peer: Celery's prefork with its default, a process a core, each of which waits for one call at a
 time. All processes are running when the clock starts, and callers, model, emulator, database and broker share the
 machine with them: where the model is fast, the processor is what limits both. Each job made exactly three calls,
@@ -189,7 +189,7 @@ counted by the model. Alone, the model server answers {number(capacity)} calls a
 {table(["model", *names, "ratio"], rows)}"""
     values = {name: [_point(rates[delay][name]) for delay in rates] for name in names}
     chart = Chart("Throughput", "milliseconds per call of the model", "jobs/s", places, values, log_y=True)
-    return Fragment("Throughput", body, draw(chart, "throughput", page), _plain(rates))
+    return Fragment("Throughput", body, draw(chart, "throughput", terms.page), _plain(rates))
 
 
 def _cpu(cpu: Measures, page: Path) -> Fragment:

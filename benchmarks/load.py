@@ -37,7 +37,7 @@ class Sample:
 def load(terms: Terms) -> dict[str, Fragment]:
     """As many jobs as the terms say, a tenth of them a line of the table."""
     count = terms.load_jobs
-    with model_server.running() as model, ours.start(model.base_url) as side:
+    with model_server.running() as model, ours.start(model.base_url, workers=terms.workers) as side:
         if not terms.quick:
             client.warm_up(side.url, model, ours.AT_ONCE)
         model.set_delay(DELAY)
@@ -53,7 +53,7 @@ def load(terms: Terms) -> dict[str, Fragment]:
         rows.append([f"{count * part // PARTS}", number(rates[-1]), *_posts(run.posted, begin, end), *_held(latest)])
     times = [one.seconds for one in run.posted]
     body = f"""\
-{count} jobs through our embedded stack: {ours.WORKERS} workers, the model at {DELAY * 1000:g} ms a call, and
+{count} jobs through our embedded stack: {terms.workers} workers, the model at {DELAY * 1000:g} ms a call, and
 {client.CLIENTS} callers, who keep {WINDOW} jobs unfinished, so that posting and working go on at the same time from the
 first job to the last. All {count} completed, with exactly {client.CALLS} calls of the model each, in
 {number(run.seconds)} s: {number(run.per_second)} jobs/s. POST p50 {number(percentile(times, 0.5) * 1000)} ms, p99

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -35,7 +36,6 @@ class Start(Protocol):
 
 OURS = "Jobchain"
 PEER = "usual way"
-SIDES: dict[str, Start] = {OURS: ours.start, PEER: services.start}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,15 @@ class Terms:
     @property
     def sides(self) -> list[str]:
         return [OURS] if self.quick else [OURS, PEER]
+
+    @property
+    def workers(self) -> int:
+        """Our worker functions: of a quick run few, as each takes a second of CPU to start."""
+        return 2 if self.quick else ours.WORKERS
+
+    def start(self, name: str) -> Start:
+        """What starts the side of that name."""
+        return partial(ours.start, workers=self.workers) if name == OURS else services.start
 
     @property
     def rounds(self) -> range:
