@@ -1,6 +1,7 @@
 """`python -m benchmarks [--quick] [--only SECTION ...] [--jobs N]`: run from the project's root; see `make bench`."""
 
 import argparse
+import logging
 import sys
 from collections.abc import Callable
 
@@ -29,6 +30,8 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=0, help="how many the load section runs (default: 10,000)")
     options = parser.parse_args()
     signals.listen()
+    # It asks for numbers of its own to be published, each time that a stack is started.
+    logging.getLogger("samtranslator.metrics.metrics").setLevel(logging.ERROR)
     try:
         run(_terms(options.quick, options.jobs), options.only)
     except (LocalError, BenchmarkError) as error:

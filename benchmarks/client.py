@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -96,29 +97,31 @@ class Caller:
 
 def post(url: str, numbers: Iterable[int], clients: int = CLIENTS) -> list[Posted]:
     """Posts the jobs of these numbers, each client one after the other. Raises BenchmarkError."""
-    left, lock = iter(numbers), threading.Lock()
+    left, lock, stop = iter(numbers), threading.Lock(), threading.Event()
     posted: list[Posted] = []
-    failures: list[Exception] = []
 
     def work() -> None:
-        with closing(Caller(url)) as caller:
-            while not failures:
-                with lock:
-                    number = next(left, None)
-                if number is None:
-                    return
-                try:
+        try:
+            with closing(Caller(url)) as caller:
+                while not stop.is_set():
+                    with lock:
+                        number = next(left, None)
+                    if number is None:
+                        return
                     posted.append(caller.post(number))
-                except (BenchmarkError, OSError, http.client.HTTPException) as error:
-                    failures.append(error)
+        except (OSError, http.client.HTTPException) as error:
+            raise BenchmarkError(f"posting failed: {error!r}") from error
+        finally:
+            # Either nothing is left, or another's failure is enough.
+            stop.set()
 
-    threads = [threading.Thread(target=work) for _ in range(clients)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise BenchmarkError(f"posting failed: {failures[0]}") from failures[0]
+    with ThreadPoolExecutor(clients) as pool:
+        working = [pool.submit(work) for _ in range(clients)]
+        try:
+            for one in working:
+                one.result()
+        finally:
+            stop.set()
     return posted
 
 
