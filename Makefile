@@ -91,8 +91,9 @@ mermaid-check: setup ## read the diagrams of 100 jobs over nasty texts with Merm
 
 # The peer's libraries, for all but the quick run.
 .PHONY: bench
-bench: setup $(if $(filter 1,$(QUICK)),,.venv-peer/.ready) ## measure Jobchain beside the usual way into docs/benchmarks.md (QUICK=1, ONLY=section, JOBS=1000)
-	@.venv/bin/python -m benchmarks $(if $(filter 1,$(QUICK)),--quick) $${ONLY:+--only $$ONLY} $(call option,JOBS,jobs)
+bench: setup $(if $(filter 1,$(QUICK)),,.venv-peer/.ready) ## measure Jobchain beside the usual way into docs/benchmarks.md (QUICK=1, ONLY=section, JOBS=1000, ROUNDS=1)
+	@.venv/bin/python -m benchmarks $(if $(filter 1,$(QUICK)),--quick) $${ONLY:+--only $$ONLY} $(call option,JOBS,jobs) \
+		$(call option,ROUNDS,rounds)
 
 .PHONY: check
 check: lint lock-check openapi-check ## everything that needs no test run: lint, lock-check and openapi-check

@@ -1,4 +1,4 @@
-"""`python -m benchmarks [--quick] [--only SECTION ...] [--jobs N]`: run from the project's root; see `make bench`."""
+"""`python -m benchmarks`: measures both sides and writes the page; run from the project's root, as `make bench` does."""
 
 import argparse
 import logging
@@ -28,12 +28,13 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="little of everything, of our side alone; writes no page")
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), metavar="SECTION")
     parser.add_argument("--jobs", type=int, default=0, help="how many the load section runs (default: 10,000)")
+    parser.add_argument("--rounds", type=int, default=0, help="how often both sides are measured in turns (default: 3)")
     options = parser.parse_args()
     signals.listen()
     # It asks for numbers of its own to be published, each time that a stack is started.
     logging.getLogger("samtranslator.metrics.metrics").setLevel(logging.ERROR)
     try:
-        run(_terms(options.quick, options.jobs), options.only)
+        run(_terms(options), options.only)
     except (LocalError, BenchmarkError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -42,11 +43,11 @@ def main() -> int:
     return 0
 
 
-def _terms(quick: bool, load_jobs: int) -> Terms:
-    if not quick:
-        return Terms(quick, load_jobs or 10_000, FRAGMENTS, PAGE, _say)
-    folder = FRAGMENTS.with_name("bench-quick")
-    return Terms(quick, load_jobs or 20, folder, folder / PAGE.name, _say)
+def _terms(options: argparse.Namespace) -> Terms:
+    if options.quick:
+        folder = FRAGMENTS.with_name("bench-quick")
+        return Terms(True, options.rounds or 1, options.jobs or 20, folder, folder / PAGE.name, _say)
+    return Terms(False, options.rounds or 3, options.jobs or 10_000, FRAGMENTS, PAGE, _say)
 
 
 def run(terms: Terms, sections: list[str]) -> None:

@@ -23,7 +23,7 @@ DELAYS = (0.0, 0.1, 0.5, 2.0)
 
 # Enough for ten seconds or so each; a rate does not depend on how many there are.
 JOBS: Mapping[str, Mapping[float, int]] = {
-    OURS: {0.0: 200, 0.1: 200, 0.5: 200, 2.0: 160},
+    OURS: {0.0: 200, 0.1: 200, 0.5: 300, 2.0: 300},
     PEER: {0.0: 200, 0.1: 60, 0.5: 16, 2.0: 6},
 }
 QUICK_JOBS = 4
@@ -45,7 +45,7 @@ def jobs(terms: Terms) -> dict[str, Fragment]:
     cpu: Measures = defaultdict(list)
     memory: Measures = defaultdict(list)
     delays = DELAYS[:2] if terms.quick else DELAYS
-    for turn in terms.rounds:
+    for turn in range(terms.rounds):
         for name in terms.sides:
             with model_server.running() as model, terms.start(name)(model.base_url) as side:
                 memory[name].append(_idle_memory(side, model))
@@ -72,7 +72,7 @@ def latency(terms: Terms) -> dict[str, Fragment]:
     """How long a POST takes, by the number of clients."""
     loads = {1: QUICK_JOBS} if terms.quick else POSTS
     measured: dict[str, dict[int, Measures]] = {name: {one: defaultdict(list) for one in loads} for name in PERCENTILES}
-    for turn in terms.rounds:
+    for turn in range(terms.rounds):
         for name in terms.sides:
             with model_server.running() as model, terms.start(name)(model.base_url, working=False) as side:
                 for clients, count in loads.items():
@@ -110,7 +110,7 @@ def first_post(terms: Terms) -> dict[str, Fragment]:
     handler, gateway, web = "Jobchain, the handler", "Jobchain, behind the emulator", PEER
     measured: Measures = defaultdict(list)
     fresh = 1 if terms.quick else FIRST_POSTS
-    for turn in terms.rounds:
+    for turn in range(terms.rounds):
         with model_server.running() as model, ours.start(model.base_url, working=False) as side:
             measured[gateway].append(client.post(side.url, range(1), 1)[0].seconds)
             measured[handler] += [ours.first_post(side, client.text(one)) for one in range(fresh)]

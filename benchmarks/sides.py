@@ -46,6 +46,7 @@ class Terms:
     """
 
     quick: bool
+    rounds: int
     load_jobs: int
     folder: Path
     page: Path
@@ -63,7 +64,3 @@ class Terms:
     def start(self, name: str) -> Start:
         """What starts the side of that name."""
         return partial(ours.start, workers=self.workers) if name == OURS else services.start
-
-    @property
-    def rounds(self) -> range:
-        return range(1 if self.quick else 3)

@@ -12,7 +12,9 @@ from benchmarks.sides import OURS, Terms
 
 @pytest.fixture
 def terms(tmp_path: Path) -> Terms:
-    return Terms(quick=True, load_jobs=10, folder=tmp_path, page=tmp_path / "benchmarks.md", say=lambda text: None)
+    return Terms(
+        quick=True, rounds=1, load_jobs=10, folder=tmp_path, page=tmp_path / "benchmarks.md", say=lambda text: None
+    )
 
 
 def test_jobs_are_measured(terms: Terms) -> None:
