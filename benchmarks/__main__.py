@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measures both sides and writes the page; run from the project's root, as `make bench` does."""
+"""`python -m benchmarks`: measures both sides and writes the page. Run from the project's root."""
 
 import argparse
 import logging

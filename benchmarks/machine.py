@@ -24,7 +24,8 @@ def fragment() -> Fragment:
 - ours: {", ".join(f"{name} {version(name)}" for name in _OURS)}
 - the usual way: {", ".join(_peers())}
 - `make bench` runs all of this in one go; `make bench ONLY=jobs` one section, `make bench JOBS=1000` a shorter load,
-  `make bench ROUNDS=1` one round in place of three, `make bench QUICK=1` a trial of our side alone, which leaves this page as it is
+  `make bench ROUNDS=1` one round in place of three, `make bench QUICK=1` a trial of our side alone, which leaves this
+  page as it is
 
 Each number is the median of the rounds, with the least and the most of them. In each round one side is started,
 measured and stopped, then the other; callers and model are the same for both. The peer (`benchmarks/peer`) runs the
