@@ -100,6 +100,12 @@ evals: setup ## measure the chains' results into docs/evals.md (CHAIN=name, DOCU
 mermaid-check: setup ## read the diagrams of 100 jobs over nasty texts with Mermaid itself
 	@.venv/bin/python -m evals mermaid
 
+# The peer's libraries, for all but the quick run.
+.PHONY: bench
+bench: setup $(if $(filter 1,$(QUICK)),,.venv-peer/.ready) ## measure Jobchain beside the usual way into docs/benchmarks.md (QUICK=1, ONLY=section, JOBS=1000, ROUNDS=1)
+	@.venv/bin/python -m benchmarks $(if $(filter 1,$(QUICK)),--quick) $${ONLY:+--only $$ONLY} $(call option,JOBS,jobs) \
+		$(call option,ROUNDS,rounds)
+
 .PHONY: check
 check: lint lock-check openapi-check ## everything that needs no test run: lint, lock-check and openapi-check
 
@@ -238,13 +244,14 @@ $(call compile,checkov,requirements/checkov.txt) && \
 $(call compile,dev,requirements/dev.txt,pyproject.toml) && \
 $(call compile,stack,requirements/stack.txt,pyproject.toml --constraints requirements/dev.txt) && \
 $(call compile,awslocal,requirements/awslocal.txt) && \
+$(call compile,peer,requirements/peer.txt,--constraints requirements/dev.txt) && \
 $(call compile,layer,layers/common/requirements.txt,--constraints requirements/dev.txt) && \
 $(call compile,api,functions/api/requirements.txt,--constraints requirements/dev.txt) && \
 $(call compile,worker,functions/worker/requirements.txt,--constraints requirements/dev.txt) && \
 $(call compile,sweeper,functions/sweeper/requirements.txt,--constraints requirements/dev.txt) && \
 $(call compile,web,functions/web/requirements.txt,--constraints requirements/dev.txt)
 endef
-LOCKED := $(addprefix requirements/,uv.txt sam.txt checkov.txt awslocal.txt dev.txt stack.txt) \
+LOCKED := $(addprefix requirements/,uv.txt sam.txt checkov.txt awslocal.txt peer.txt dev.txt stack.txt) \
 	layers/common/requirements.txt functions/api/requirements.txt functions/worker/requirements.txt \
 	functions/sweeper/requirements.txt functions/web/requirements.txt
 

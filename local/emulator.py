@@ -160,6 +160,11 @@ class Emulator:
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        """Its process; 0 while there is none."""
+        return self._process.pid if self._process else 0
+
     def stop(self) -> None:
         """Stop it, its functions' processes and its temporary files; a persisted state stays in its folder."""
         process, self._process = self._process, None

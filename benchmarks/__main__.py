@@ -1,0 +1,74 @@
+"""`python -m benchmarks`: measures both sides and writes the page. Run from the project's root."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable
+
+from benchmarks import comparison, goals, machine, report
+from benchmarks.client import BenchmarkError
+from benchmarks.load import load
+from benchmarks.report import FRAGMENTS, PAGE, Fragment
+from benchmarks.sides import Terms
+from local import signals
+from local.errors import LocalError
+
+SECTIONS: dict[str, Callable[[Terms], dict[str, Fragment]]] = {
+    "jobs": comparison.jobs,
+    "latency": comparison.latency,
+    "first-post": comparison.first_post,
+    "load": load,
+}
+"""What is measured, in this order; each gives fragments by their names."""
+
+
+def main() -> int:
+    """The exit status: 0 done, 1 failed (argparse: 2), 128 + n if signal n ended it."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="little of everything, of our side alone; writes no page")
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), metavar="SECTION")
+    parser.add_argument("--jobs", type=int, default=0, help="how many the load section runs (default: 10,000)")
+    parser.add_argument("--rounds", type=int, default=0, help="how often both sides are measured in turns (default: 3)")
+    options = parser.parse_args()
+    signals.listen()
+    # It asks for numbers of its own to be published, each time that a stack is started.
+    logging.getLogger("samtranslator.metrics.metrics").setLevel(logging.ERROR)
+    try:
+        run(_terms(options), options.only)
+    except (LocalError, BenchmarkError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except signals.Stopped as stopped:
+        return 128 + stopped.number
+    return 0
+
+
+def _terms(options: argparse.Namespace) -> Terms:
+    if options.quick:
+        folder = FRAGMENTS.with_name("bench-quick")
+        return Terms(True, options.rounds or 1, options.jobs or 20, folder, folder / PAGE.name, _say)
+    return Terms(False, options.rounds or 3, options.jobs or 10_000, FRAGMENTS, PAGE, _say)
+
+
+def run(terms: Terms, sections: list[str]) -> None:
+    """Measures the sections, keeps what came of each, and writes the page of all that is kept.
+
+    Raises LocalError, BenchmarkError.
+    """
+    machine.fragment().write("00-machine", terms.folder)
+    for name in sections:
+        terms.say(f"benchmarks: {name}")
+        for place, fragment in SECTIONS[name](terms).items():
+            fragment.write(place, terms.folder)
+    if summary := goals.summary(report.read(terms.folder)):
+        summary.write("10-goals", terms.folder)
+    terms.page.write_text(report.render(report.read(terms.folder)), encoding="utf-8")
+    terms.say(f"benchmarks: written to {terms.page}")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+"""The two that are compared, as the measures see them, and the fixed terms of the comparison."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from benchmarks import ours
+from benchmarks.peer import services
+
+
+class Side(Protocol):
+    """One of them, running."""
+
+    @property
+    def url(self) -> str:
+        """Where the API's paths begin."""
+        ...
+
+    def cpu_seconds(self) -> float:
+        """Of its own processes so far: not of an emulator, a database or a broker."""
+        ...
+
+    def memory(self) -> int:
+        """Bytes that these processes hold now."""
+        ...
+
+
+class Start(Protocol):
+    """Starts a side that asks the model at `base_url`; without `working` it accepts jobs, and nobody runs them."""
+
+    def __call__(self, base_url: str, *, working: bool = True) -> AbstractContextManager[Side]: ...
+
+
+OURS = "Jobchain"
+PEER = "usual way"
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How much is measured: a quick run is a test of the benchmarks, of our side alone.
+
+    Fragments go to `folder`; pictures lie beside `page`.
+    """
+
+    quick: bool
+    rounds: int
+    load_jobs: int
+    folder: Path
+    page: Path
+    say: Callable[[str], None]
+
+    @property
+    def sides(self) -> list[str]:
+        return [OURS] if self.quick else [OURS, PEER]
+
+    @property
+    def workers(self) -> int:
+        """Our worker functions: of a quick run few, as each takes a second of CPU to start."""
+        return 2 if self.quick else ours.WORKERS
+
+    def start(self, name: str) -> Start:
+        """What starts the side of that name."""
+        return partial(ours.start, workers=self.workers) if name == OURS else services.start
