@@ -41,7 +41,7 @@ STEPS = {"SummaryAnswer": "summary", "ChecklistAnswer": "checklist", "DiagramAns
 # The calls that can be the last that a process makes.
 _CALLS_OF_THE_TABLE = (
     *("create_many", "mark_due", "cancel", "retry", "delete", "get"),
-    *("claim", "is_cancel_requested", "save_step", "finish", "fail", "end_cancelled", "release"),
+    *("claim", "save_step", "finish", "fail", "end_cancelled", "release"),
     *("due_jobs", "postpone", "fail_stalled"),
 )
 

@@ -366,7 +366,7 @@ class TestRetrying:
 
         api("POST", f"{job.path}/retry")
 
-        assert repository.is_cancel_requested(job.processing()) is False
+        assert not job.processing().cancel_requested
 
     def test_is_refused_for_any_other_job(self, api: Api, job: Job) -> None:
         pending = api("POST", f"{job.path}/retry")

@@ -599,6 +599,8 @@ def test_an_operators_command_without_its_libraries_says_what_to_install(
     offline: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "jobchain_cli.operate", None)
+    # Where another test has loaded it, the package has it as an attribute, too.
+    monkeypatch.delattr("jobchain_cli.operate", raising=False)
 
     said = offline("sweep")
 

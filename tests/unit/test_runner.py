@@ -375,10 +375,10 @@ def test_a_step_that_is_paid_for_is_stored_as_soon_as_the_table_answers(
     save_step = stage.repository.save_step
     outages = [Unavailable("the table does not answer")]
 
-    def flaky(*args: Any) -> None:
+    def flaky(*args: Any) -> bool:
         if outages:
             raise outages.pop()
-        save_step(*args)
+        return save_step(*args)
 
     monkeypatch.setattr(stage.repository, "save_step", flaky)
 

@@ -93,7 +93,8 @@ class _Run:
     deadline: datetime
     outputs: dict[str, JsonValue]
     spent: Spending
-    begun: bool = False
+    # As its caller asked for, before the last step was stored.
+    cancelled: bool
     # Steps that end at the same time would meet at the job's item.
     storing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -169,9 +170,9 @@ class Runner:
             await self._fail(claim, JobError("unknown_chain", message))
             return
         outputs = {step.name: step.output for step in claim.steps}
-        run = _Run(claim, chain, payload, deadline, outputs, claim.spending)
+        run = _Run(claim, chain, payload, deadline, outputs, claim.spending, claim.cancel_requested)
         while ready := self._ready(run):
-            if await self._is_cancelled(run):
+            if run.cancelled:
                 await asyncio.to_thread(self._repository.end_cancelled, claim)
                 self._logger.info("job cancelled")
                 return
@@ -189,13 +190,6 @@ class Runner:
                 return
         await asyncio.to_thread(self._repository.finish, claim)
         self._logger.info("job completed")
-
-    async def _is_cancelled(self, run: _Run) -> bool:
-        """Whether the caller has asked to end the job; before the first steps, the claim has just told."""
-        first, run.begun = not run.begun, True
-        if first:
-            return run.claim.cancel_requested
-        return await asyncio.to_thread(self._repository.is_cancel_requested, run.claim)
 
     def _ready(self, run: _Run) -> list[tuple[int, Step | Cut | Join]]:
         """The steps that are taken next, each with its place among all."""
@@ -243,7 +237,7 @@ class Runner:
             spending=taken.spent,
         )
         async with run.storing:
-            await self._store(run.claim, position, finished, run.deadline)
+            run.cancelled |= not await self._store(run.claim, position, finished, run.deadline)
         if isinstance(step, Step):
             self._meter(run.chain.name, taken.model, taken.spent)
         run.outputs[step.name] = taken.output
@@ -346,8 +340,8 @@ class Runner:
             raise PermanentModelError("budget_exceeded", message, spent)
         return replace(request, max_output_tokens=most)
 
-    async def _store(self, claim: Claim, position: int, step: FinishedStep, deadline: datetime) -> None:
-        """Stores a step, for as long as the lease lasts: it is paid for."""
+    async def _store(self, claim: Claim, position: int, step: FinishedStep, deadline: datetime) -> bool:
+        """Stores a step, for as long as the lease lasts: it is paid for. False where the job is cancelled."""
         while True:
             try:
                 return await asyncio.to_thread(self._repository.save_step, claim, position, step)

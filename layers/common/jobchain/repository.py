@@ -64,6 +64,7 @@ _UNFINISHED: Item = {":pending": Status.PENDING, **_PROCESSING}
 # Nobody holds it. One whose worker died still says "processing", with a dead lease.
 _FREE = "#status = :pending OR (#status = :processing AND lease_until < :now)"
 
+_NOT_CANCELLED = " AND attribute_not_exists(cancel_requested)"
 _LEFT_WHEN_FINAL = ("due_shard", "due_at", "lease_until", "not_before", "cancel_requested")
 
 _MOVE_TRIES = 5
@@ -416,17 +417,11 @@ class JobRepository:
             cancel_requested="cancel_requested" in meta,
         )
 
-    def is_cancel_requested(self, claim: Claim) -> bool:
-        """Whether the job's worker is asked to end it. Raises ClaimLost where that is not the holder of `claim`."""
-        meta = self._table.get(_key(claim.event_id, "META"), "claim, cancel_requested") or {}
-        if meta.get("claim") != claim.number:
-            raise ClaimLost(f"job {claim.event_id} was claimed by another worker")
-        return "cancel_requested" in meta
-
-    def save_step(self, claim: Claim, position: int, step: FinishedStep) -> None:
+    def save_step(self, claim: Claim, position: int, step: FinishedStep) -> bool:
         """Stores a finished step, the `position`th of its chain, and counts what it took.
 
-        Raises ClaimLost where the claim is not the job's last one any more.
+        False where the job's caller has asked to cancel it meanwhile. Raises ClaimLost where the claim is not the job's
+        last one any more.
         """
         item = {
             **_key(claim.event_id, f"STEP#{position:03}#{step.name}"),
@@ -439,16 +434,26 @@ class JobRepository:
             "expires_at": claim.expires_at,
         }
         progress = {"updated_at": step.finished_at, "stalls": 0}
-        fence = self._fenced(claim, progress, spent=step.spending)
         # What TTL has left of an older job of the same id makes way.
         put = self._table.put_new(item, "expires_at <> :mine", {":mine": claim.expires_at})
-        writes = [{"Update": fence}, put]
         booking = Booking(spent=step.spending)
         now = self._clock()
-        found = self._table.transact(lambda: [*writes, *booking.write(self._table, claim.tenant, now)])
-        # Where only the step stands there already, it is our own write, whose answer was lost on its way.
-        if found and found[0] is not None:
-            raise ClaimLost(f"job {claim.event_id} was claimed by another worker")
+
+        def against(still: str) -> Item | None:
+            """META, where it stands against the step; None where the step is stored."""
+            fence = self._fenced(claim, progress, spent=step.spending, still=still)
+            found = self._table.transact(
+                lambda: [{"Update": fence}, put, *booking.write(self._table, claim.tenant, now)]
+            )
+            # Where only the step stands there already, it is our own write, whose answer was lost on its way.
+            return found[0] if found else None
+
+        # The first try tells by the way whether the job is cancelled: a step that is paid for is stored either way.
+        if (meta := against(_NOT_CANCELLED)) is None:
+            return True
+        if meta.get("claim") == claim.number and "cancel_requested" in meta and against("") is None:
+            return False
+        raise ClaimLost(f"job {claim.event_id} was claimed by another worker")
 
     def finish(self, claim: Claim) -> None:
         """Completes the job. Raises ClaimLost."""
@@ -487,8 +492,7 @@ class JobRepository:
             "stalls": 0,
             "tries": dict(tries),
         }
-        update = self._fenced(claim, changes, ("lease_until",), spent)
-        update["ConditionExpression"] += " AND attribute_not_exists(cancel_requested)"
+        update = self._fenced(claim, changes, ("lease_until",), spent, _NOT_CANCELLED)
         try:
             self._write_booked(update, claim.tenant, Booking(spent=spent))
         except ConditionFailed as failed:
@@ -540,12 +544,17 @@ class JobRepository:
     # --- how it is done ------------------------------------------------------------------------
 
     def _fenced(
-        self, claim: Claim, changes: Item, removed: tuple[str, ...] = (), spent: Spending = NOTHING_SPENT
+        self,
+        claim: Claim,
+        changes: Item,
+        removed: tuple[str, ...] = (),
+        spent: Spending = NOTHING_SPENT,
+        still: str = "",
     ) -> Any:
-        """An update of META that only the holder of `claim` can make."""
+        """An update of META that only the holder of `claim` can make, where `still` holds too."""
         added = totals(spent) if spent != NOTHING_SPENT else {}
         values = {":claimed": claim.number, **_PROCESSING}
-        condition = "claim = :claimed AND #status = :processing"
+        condition = "claim = :claimed AND #status = :processing" + still
         return self._table.update(_key(claim.event_id, "META"), condition, values, changes, removed, added)
 
     def _change(
