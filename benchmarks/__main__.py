@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import subprocess
 import sys
 from collections.abc import Callable
 
@@ -21,12 +22,20 @@ SECTIONS: dict[str, Callable[[Terms], dict[str, Fragment]]] = {
 }
 """What is measured, in this order; each gives fragments by their names."""
 
+PROGRAMS = {
+    "start": "benchmarks.cold_start",
+    "cpu": "benchmarks.handler_cpu",
+    "dashboards": "benchmarks.dashboards",
+    "simulation": "benchmarks.simulate",
+}
+"""What is measured after that, of our side alone: programs that keep their fragments themselves."""
+
 
 def main() -> int:
     """The exit status: 0 done, 1 failed (argparse: 2), 128 + n if signal n ended it."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="little of everything, of our side alone; writes no page")
-    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), metavar="SECTION")
+    parser.add_argument("--only", nargs="+", choices=[*SECTIONS, *PROGRAMS], default=[], metavar="SECTION")
     parser.add_argument("--jobs", type=int, default=0, help="how many the load section runs (default: 10,000)")
     parser.add_argument("--rounds", type=int, default=0, help="how often both sides are measured in turns (default: 3)")
     options = parser.parse_args()
@@ -34,7 +43,7 @@ def main() -> int:
     # It asks for numbers of its own to be published, each time that a stack is started.
     logging.getLogger("samtranslator.metrics.metrics").setLevel(logging.ERROR)
     try:
-        run(_terms(options), options.only)
+        run(_terms(options), options.only or [*SECTIONS, *([] if options.quick else PROGRAMS)])
     except (LocalError, BenchmarkError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -58,12 +67,21 @@ def run(terms: Terms, sections: list[str]) -> None:
     machine.fragment().write("00-machine", terms.folder)
     for name in sections:
         terms.say(f"benchmarks: {name}")
+        if name in PROGRAMS:
+            _run_program(PROGRAMS[name])
+            continue
         for place, fragment in SECTIONS[name](terms).items():
             fragment.write(place, terms.folder)
     if summary := goals.summary(report.read(terms.folder)):
         summary.write("10-goals", terms.folder)
     terms.page.write_text(report.render(report.read(terms.folder)), encoding="utf-8")
     terms.say(f"benchmarks: written to {terms.page}")
+
+
+def _run_program(module: str) -> None:
+    done = subprocess.run([sys.executable, "-m", module], stdout=subprocess.DEVNULL, check=False)
+    if done.returncode:
+        raise BenchmarkError(f"{module} ended with status {done.returncode}")
 
 
 def _say(text: str) -> None:

@@ -31,8 +31,7 @@ from urllib.parse import urlsplit
 import httpx2
 from playwright.sync_api import Request, sync_playwright
 
-from benchmarks import fragments
-from benchmarks.fragments import table
+from benchmarks.report import Fragment, table
 from benchmarks.simulation.emulated import PROCESSORS, processor_seconds
 from local.settings import Settings
 from local.stack import LocalStack
@@ -461,9 +460,8 @@ def main() -> None:
             load,
         ]
     )
-    path = fragments.write("70-dashboards", "Dashboards", body, {"posts": posts_data, "load": load_data})
+    Fragment("Dashboards", body, data={"posts": posts_data, "load": load_data}).write("70-dashboards")
     print(body)
-    say(f"kept as {path}")
 
 
 if __name__ == "__main__":

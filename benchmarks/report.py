@@ -12,6 +12,7 @@ in `.local/bench/<nn>-<name>.json`; two digits give the place: 00 the machine, 1
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,12 @@ class Fragment:
         """Keeps it as `<name>.json`, in place of an older one."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{name}.json").write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A table of numbers in Markdown: all columns but the first are aligned on the right."""
+    lines: list[Sequence[object]] = [heads, ["---", *("---:" for _ in heads[1:])], *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
 def read(folder: Path = FRAGMENTS) -> dict[str, Fragment]:

@@ -11,8 +11,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from benchmarks import fragments
-from benchmarks.fragments import table
+from benchmarks.report import Fragment, table
 from benchmarks.simulation import arrivals, limits
 from benchmarks.simulation.arrivals import DAY
 from benchmarks.simulation.cost import MODEL, SERVICES, Bill, bill, fixed
@@ -381,9 +380,8 @@ def main() -> None:
     simulator = Simulator(Inputs.load())
     comparisons = [] if chosen.no_check else [compare(workers, CHECKED_JOBS) for workers in CHECKED_WORKERS]
     body = report(simulator, comparisons)
-    path = fragments.write("60-simulation", "Scale and cost, by simulation", body)
+    Fragment("Scale and cost, by simulation", body).write("80-simulation")
     print(body)
-    say(f"kept as {path}")
 
 
 if __name__ == "__main__":
