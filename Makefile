@@ -64,17 +64,18 @@ revoke: setup ## revoke an API key: KEY_ID=… (STACK=name: on AWS, else of `mak
 
 .PHONY: test
 test: setup ## run every test but the long ones; coverage goes to the terminal and to .local/coverage
-	.venv/bin/pytest -m "not faults and not targets" --numprocesses auto --maxprocesses 4 --dist loadfile --cov --cov-report=term-missing:skip-covered \
-		--cov-report=html:.local/coverage/html --cov-report=xml:.local/coverage/coverage.xml
+	.venv/bin/pytest -m "not faults and not targets" --numprocesses auto --maxprocesses 4 --dist loadfile \
+		--no-loadscope-reorder --cov --cov-report=term-missing:skip-covered --cov-report=html:.local/coverage/html \
+		--cov-report=xml:.local/coverage/coverage.xml
 
 .PHONY: pictures
 pictures: setup ## take the pictures of docs/pictures anew; needs a Chromium
 	@.venv/bin/python -m tests.browser.pictures
 
 .PHONY: faults
-faults: setup ## break everything there is, the long tests too (12 minutes); numbers go to .local/faults.json
+faults: setup ## break everything there is, the long tests too (16 minutes; LONG=1: what `make test` has not run); numbers go to .local/faults.json
 	@rm -f .local/faults.json
-	PROPERTY_EXAMPLES=30 .venv/bin/pytest tests/faults --timeout 120 --durations 10
+	PROPERTY_EXAMPLES=30 .venv/bin/pytest tests/faults $(if $(filter 1,$(LONG)),-m "faults or deeper") --timeout 120 --durations 10
 
 # These count only where they stand in the command: whatever a shell has set must not name a stack to make jobs in.
 # The keys go through the environment, where no list of processes shows them.

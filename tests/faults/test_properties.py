@@ -235,9 +235,9 @@ class _Dying:
         self._death.at = None
 
 
-TestJobs = pytest.mark.timeout(300)(Jobs.TestCase)
+TestJobs = pytest.mark.deeper(pytest.mark.timeout(300)(Jobs.TestCase))
 TestJobs.settings = settings(
-    max_examples=int(os.environ.get("PROPERTY_EXAMPLES", "15")),
+    max_examples=int(os.environ.get("PROPERTY_EXAMPLES", "8")),
     stateful_step_count=25,
     deadline=None,
     derandomize=True,

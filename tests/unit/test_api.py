@@ -412,7 +412,7 @@ class TestDeleting:
     ) -> None:
         event_id = api("POST", "/jobs", {"input_text": TEXT}).body["event_id"]
         claim = repository.claim(event_id, clock() + LEASE)
-        for number in range(250):
+        for number in range(120):
             repository.save_step(claim, number, FinishedStep(f"part{number}", "o", "m", "v", "s", "f", Spending()))
         repository.finish(claim)
 

@@ -264,7 +264,7 @@ def test_one_job_costs_what_it_comes_to_by_hand(inputs: Inputs) -> None:
     requests = 1 + 5
     assert cost["Lambda"] == pytest.approx((12 + requests * 0.030) * 0.0000133334 + (1 + requests) * 0.2e-6)
     assert cost["DynamoDB"] == pytest.approx(
-        (23 + 6 + 3 * 9.33 + 7) * 0.625e-6 + (5 + 5 * 2) * 0.125e-6 + 20e-6 * (0.25 + 0.20)
+        (23 + 6 + 3 * 9.33 + 7) * 0.625e-6 + (3 + 5 * 2) * 0.125e-6 + 20e-6 * (0.25 + 0.20)
     )
     assert cost["API Gateway"] == pytest.approx(requests * 3.5e-6)
     assert cost["SQS"] == pytest.approx(3 * 0.4e-6)
