@@ -104,7 +104,7 @@ mermaid-check: setup ## read the diagrams of 100 jobs over nasty texts with Merm
 # All but the quick run needs the peer's libraries, and the section `start` what `make build` makes.
 .PHONY: bench
 bench: setup $(if $(filter 1,$(QUICK)),,.venv-peer/.ready) ## measure Jobchain beside the usual way into docs/benchmarks.md (QUICK=1, ONLY=section, JOBS=1000, ROUNDS=1)
-	@$(if $(filter 1,$(QUICK))$(filter-out start,$(ONLY)),:,$(MAKE) --no-print-directory build ARCHITECTURE=$(THIS_ARCHITECTURE))
+	@$(if $(or $(filter 1,$(QUICK)),$(if $(filter start,$(ONLY)),,$(ONLY))),:,$(MAKE) --no-print-directory build ARCHITECTURE=$(THIS_ARCHITECTURE))
 	@.venv/bin/python -m benchmarks $(if $(filter 1,$(QUICK)),--quick) $${ONLY:+--only $$ONLY} $(call option,JOBS,jobs) \
 		$(call option,ROUNDS,rounds)
 
@@ -166,7 +166,8 @@ ENV ?= default
 .PHONY: deploy
 deploy: setup .venv-sam/.ready ## check the account and the model, build, and deploy (ENV=prod: as samconfig.toml's prod)
 	@.venv/bin/python -m jobchain_cli.deploy_check "$(ENV)"
-	@$(MAKE) --no-print-directory build
+	@architecture="$$(.venv/bin/python -m jobchain_cli.deploy_check "$(ENV)" --architecture)" && \
+		$(MAKE) --no-print-directory build ARCHITECTURE="$$architecture"
 	@.venv-sam/bin/sam deploy --config-env "$(ENV)"
 
 # --- Docker ----------------------------------------------------------------------------------------------------------

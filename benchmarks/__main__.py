@@ -39,6 +39,8 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=0, help="how many the load section runs (default: 10,000)")
     parser.add_argument("--rounds", type=int, default=0, help="how often both sides are measured in turns (default: 3)")
     options = parser.parse_args()
+    if options.quick and (slow := PROGRAMS.keys() & set(options.only)):
+        parser.error(f"--quick does not know {', '.join(sorted(slow))}: choose from {', '.join(SECTIONS)}")
     signals.listen()
     # It asks for numbers of its own to be published, each time that a stack is started.
     logging.getLogger("samtranslator.metrics.metrics").setLevel(logging.ERROR)

@@ -63,8 +63,8 @@ class Caller:
         body = json.dumps({"input_text": text(number)}).encode()
         key = str(uuid4())
         at, refused = time.time(), 0
+        started = time.perf_counter()
         while True:
-            started = time.perf_counter()
             status, said = self._send("POST", "/jobs", body, key)
             if status in (200, 201):
                 return Posted(at, time.perf_counter() - started, refused)

@@ -21,7 +21,7 @@ Measures = dict[str, list[float]]
 DELAYS = (0.0, 0.1, 0.5, 2.0)
 """Seconds that a call of the model takes."""
 
-# Enough for ten seconds or so each; a rate does not depend on how many there are.
+# Runs of 3 to 40 seconds. Posting, the first wave and the last are in the rate: more jobs would raise it.
 JOBS: Mapping[str, Mapping[float, int]] = {
     OURS: {0.0: 200, 0.1: 200, 0.5: 300, 2.0: 300},
     PEER: {0.0: 200, 0.1: 60, 0.5: 16, 2.0: 6},
@@ -160,7 +160,7 @@ def _idle_memory(side: Side, model: ModelServer) -> float:
 
 
 def _capacity() -> float:
-    """Calls that the model server answers in a second, asked by four connections for the longest of the answers."""
+    """Calls that the model server answers in a second, asked by four connections for a short checklist."""
     with model_server.running() as model:
         started = time.perf_counter()
         count = model_server.ask_many(model, 2000, 4)
@@ -180,11 +180,11 @@ def _throughput(rates: Mapping[float, Measures], capacity: float, terms: Terms) 
     ]
     body = f"""\
 Jobs per second from the first POST to the end of the last job, by the time that each of a job's three calls of the
-model takes. Ours: {terms.workers} worker functions, the template's default, of ten jobs each; on AWS that number can be
-raised to 1000. The peer: Celery's prefork with its default, a process a core, each of which waits for one call at a
-time. All processes are running when the clock starts, and callers, model, emulator, database and broker share the
-machine with them: where the model is fast, the processor is what limits both. Each job made exactly three calls,
-counted by the model. Alone, the model server answers {number(capacity)} calls a second.
+model takes. Ours: {terms.workers} worker functions of ten jobs each, with the gateway's own limits raised; the
+template's default is 5, and on AWS it can be raised to 1000. The peer: Celery's prefork with its default, a process a
+core, each of which waits for one call at a time. All processes are running when the clock starts, and callers, model,
+emulator, database and broker share the machine with them: where the model is fast, the processor is what limits
+both. Each job made exactly three calls, counted by the model. Alone, the model server answers {number(capacity)} calls a second.
 
 {table(["model", *names, "ratio"], rows)}"""
     values = {name: [_point(rates[delay][name]) for delay in rates] for name in names}
@@ -195,7 +195,8 @@ counted by the model. Alone, the model server answers {number(capacity)} calls a
 def _cpu(cpu: Measures, page: Path) -> Fragment:
     milliseconds = {name: [value * 1000 for value in values] for name, values in cpu.items()}
     body = f"""\
-Milliseconds of processor time, of a job from its POST to its end, with the model at 0 ms: ours of the functions'
+Milliseconds of processor time, of a job from its POST to its end, and of the lists by which its end is seen, with the
+model at 0 ms: ours of the functions'
 processes, the peer's of web and worker processes. Emulator, database and broker are left out on both sides. Ours does
 more for it: claims, leases, books and metrics, and a signed HTTP request for each look at the table.
 
@@ -209,7 +210,8 @@ def _memory(memory: Measures, page: Path) -> Fragment:
     body = f"""\
 Megabytes (proportional set size) after one job, {IDLE_SECONDS:g} seconds later: ours of one api and one worker
 function's process, the peer's of {services.CORES} web processes, Celery and its {services.CORES} workers, and the
-processes that watch over them. On AWS nothing of ours is held while nothing is to be done.
+processes that watch over them. With all workers running ours
+holds what the section Load shows; on AWS nothing of ours is held while nothing is to be done.
 
 {_by_side(memory, "MB")}"""
     return Fragment(

@@ -57,9 +57,9 @@ def load(terms: Terms) -> dict[str, Fragment]:
 {client.CLIENTS} callers, who keep {WINDOW} jobs unfinished, so that posting and working go on at the same time from the
 first job to the last. All {count} completed, with exactly {client.CALLS} calls of the model each, in
 {number(run.seconds)} s: {number(run.per_second)} jobs/s. POST p50 {number(percentile(times, 0.5) * 1000)} ms, p99
-{number(percentile(times, 0.99) * 1000)} ms; {sum(one.refused for one in run.posted)} were refused (503) first, and sent
-again. The emulator holds the table, the queue and all logs in memory, so it has to
-grow; the functions do not.
+{number(percentile(times, 0.99) * 1000)} ms; {sum(one.refused for one in run.posted)} refusals (502, 503 or 504) came
+first, each sent again after a second, which the times include. The emulator holds the table, the queue and all logs in
+memory, so it has to grow.
 
 {table(_HEADER, rows)}"""
     jobs = [count * part / PARTS for part in range(1, PARTS + 1)]

@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks.peer import services
 from benchmarks.report import ROOT, Fragment
 
-_OURS = ("openai", "boto3", "aws-lambda-powertools", "pydantic", "ministack")
+_OURS = ("openai", "botocore", "aws-lambda-powertools", "pydantic", "ministack")
 _PEERS = ("celery", "fastapi", "uvicorn", "psycopg", "openai")
 
 
@@ -27,9 +27,10 @@ def fragment() -> Fragment:
   `make bench ROUNDS=1` one round in place of three, `make bench QUICK=1` a trial of our side alone, which leaves this
   page as it is
 
-Each number is the median of the rounds, with the least and the most of them. In each round one side is started,
-measured and stopped, then the other; callers and model are the same for both. The peer (`benchmarks/peer`) runs the
-same chain: the same texts, prompts, schemas, checks and library.
+Each number is the median of the rounds, with the least and the most of them; one without a range was measured once.
+A section may be of an earlier run than the others; what stands above is of the last one. In each round one side is
+started, measured and stopped, then the other; callers and model are the same for both. The peer (`benchmarks/peer`)
+runs the same chain: the same texts, prompts, schemas, checks and library.
 """
     return Fragment("Machine and method", body)
 

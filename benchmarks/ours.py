@@ -16,7 +16,7 @@ from local.settings import Settings
 from local.stack import LocalStack
 
 WORKERS = 10
-"""`WorkerConcurrency`: the template's own default."""
+"""`WorkerConcurrency`: twice the template's default, which is made for new accounts."""
 AT_ONCE = 10 * WORKERS
 """Jobs that run at a time: each worker takes ten."""
 
@@ -26,7 +26,6 @@ class Jobchain:
     """A stack that runs. What counts are the functions' processes, not the emulator's."""
 
     stack: LocalStack
-    name: str = "Jobchain"
 
     @property
     def url(self) -> str:

@@ -39,9 +39,12 @@ def cpu_seconds_of_children(pid: int) -> float:
 
 def cpu_seconds_below(root: int) -> float:
     """Time of all that comes from a process, the ended included, without its own."""
-    return cpu_seconds_of_children(root) + sum(
-        cpu_seconds(pid) + cpu_seconds_of_children(pid) for pid in descendants(root)
-    )
+    total = cpu_seconds_of_children(root)
+    for pid in descendants(root):
+        # One that has just ended counts with its parent's children.
+        with suppress(FileNotFoundError, ProcessLookupError):
+            total += cpu_seconds(pid) + cpu_seconds_of_children(pid)
+    return total
 
 
 def cpu_seconds_of_tree(root: int) -> float:

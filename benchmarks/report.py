@@ -24,7 +24,7 @@ PAGE = ROOT / "docs" / "benchmarks.md"
 _HEAD = """\
 # Benchmarks
 
-Written by `make bench`; nothing here is written by hand.
+Written by `make bench`.
 """
 
 

@@ -22,7 +22,7 @@ from benchmarks.simulation.model import Outcome, Setup, simulate
 MILLION = 1_000_000
 BURST = 100_000
 # The template's defaults.
-WORKERS = 10
+WORKERS = 5
 REQUESTS_PER_SECOND = 100
 # A steady state is reached within minutes: two hours tell what a day would.
 SAMPLE_SECONDS = 7200.0

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import openai
 from celery import Task
-from pydantic import JsonValue
+from pydantic import BaseModel, JsonValue
 
 from benchmarks.peer.broker import RUN_JOB, app
 from benchmarks.peer.store import Store
@@ -54,13 +54,19 @@ def run_job(job_id: str) -> None:
     store().end(identity, "completed")
 
 
+@cache
+def schema(answer: type[BaseModel]) -> dict[str, Any]:
+    """An answer's JSON Schema, made once."""
+    return answer.model_json_schema()
+
+
 def ask(step: Step, given: Given[Payload]) -> JsonValue:
     """The step's output, by one call of the model."""
     request = step.request(given)
     form: Any = {
         "type": "json_schema",
         "name": request.answer.__name__,
-        "schema": request.answer.model_json_schema(),
+        "schema": schema(request.answer),
         "strict": True,
     }
     response = client().responses.create(

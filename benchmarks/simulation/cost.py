@@ -18,7 +18,7 @@ _SWEEPS_A_DAY = 1440
 _SWEEP_GB_SECONDS = 0.5 * 0.1
 _METRICS_A_CHAIN = 7
 _METRICS_OF_THE_MODEL = 2
-_ALARMS = 4
+_ALARMS = 26
 # X-Ray's default rule: https://docs.aws.amazon.com/xray/latest/devguide/xray-console-sampling.html
 _TRACED_SHARE = 0.05
 _TRACED_A_SECOND = 1

@@ -1,8 +1,11 @@
 """`python -m jobchain_cli.deploy_check ENVIRONMENT`: what would fail a deployment, before it is built for minutes.
 
+With `--architecture` it only tells what has to be built.
+
 Looks whether there are credentials, a region and the model's key, and asks the model's server about the model.
 """
 
+import shlex
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -37,12 +40,17 @@ def deployment(root: Path, environment: str) -> tuple[dict[str, Any], dict[str, 
     if environment not in config or environment == "version":
         known = ", ".join(name for name in config if name != "version")
         raise DeployError(f"samconfig.toml has no environment {environment}: use one of {known}")
-    settings = {**config[environment]["global"]["parameters"], **config[environment]["deploy"]["parameters"]}
+    parts = (config[environment].get(part, {}).get("parameters", {}) for part in ("global", "deploy"))
+    settings = {name: value for part in parts for name, value in part.items()}
+    if "stack_name" not in settings:
+        raise DeployError(
+            f"samconfig.toml names no stack_name for {environment}: add it below [{environment}.global.parameters]"
+        )
     template = yaml.load((root / "template.yaml").read_text(), _Loader)  # noqa: S506  # a SafeLoader
     parameters = {name: str(parameter.get("Default", "")) for name, parameter in template["Parameters"].items()}
     overrides = settings.get("parameter_overrides", [])
     # `sam deploy --guided` writes them as one text, with each value in quotes.
-    for override in overrides.split() if isinstance(overrides, str) else overrides:
+    for override in shlex.split(overrides) if isinstance(overrides, str) else overrides:
         name, _, value = override.partition("=")
         parameters[name] = value.strip('"')
     return settings, parameters
@@ -82,7 +90,11 @@ def check_model(session: Any, parameters: Mapping[str, str]) -> Report:
 def main(arguments: Sequence[str]) -> int:
     """Prints what is found; 0 where it can be deployed."""
     try:
-        settings, parameters = deployment(ROOT, *arguments)
+        environment, *options = arguments
+        settings, parameters = deployment(ROOT, environment)
+        if options == ["--architecture"]:
+            print(parameters["Architecture"])
+            return 0
         session = boto3.Session(profile_name=settings.get("profile"), region_name=settings.get("region"))
         print(f"Stack {settings['stack_name']}. {check_account(session)}")
         report = check_model(session, parameters)

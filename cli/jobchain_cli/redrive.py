@@ -1,4 +1,4 @@
-"""Puts dead letters back into the queue that they came from."""
+"""Puts dead letters back into the queues that they came from."""
 
 import time
 from typing import TYPE_CHECKING
@@ -20,13 +20,13 @@ class RedriveError(Exception):
 
 
 def redrive(client: "SQSClient", dead_letter_url: str, queue_url: str) -> int:
-    """Moves every dead letter to the queue, and gives their number. Raises ClientError, RedriveError.
+    """Moves every dead letter back, and gives their number. Raises ClientError, RedriveError.
 
-    AWS moves them itself. Where that is not to be had, each is sent and then deleted, so that one that is interrupted
-    in between is there twice, which workers bear, and never lost.
+    AWS moves each to the queue that it came from. Where that is not to be had, each is sent to `queue_url` and then
+    deleted, so that one that is interrupted in between is there twice, which workers bear, and never lost.
     """
     try:
-        return _move(client, _arn(client, dead_letter_url), _arn(client, queue_url))
+        return _move(client, _arn(client, dead_letter_url))
     except ClientError as error:
         if error.response["Error"]["Code"] not in _NOT_THERE:
             raise
@@ -37,8 +37,8 @@ def _arn(client: "SQSClient", url: str) -> str:
     return client.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
 
 
-def _move(client: "SQSClient", source: str, destination: str) -> int:
-    client.start_message_move_task(SourceArn=source, DestinationArn=destination)
+def _move(client: "SQSClient", source: str) -> int:
+    client.start_message_move_task(SourceArn=source)
     while True:
         (task,) = client.list_message_move_tasks(SourceArn=source, MaxResults=1)["Results"]
         if task["Status"] == "COMPLETED":

@@ -39,9 +39,9 @@ def test_a_changed_parameter_reaches_the_versions_that_it_concerns_and_no_others
         # and the alarms that put the last version back look at these
         alarms = stack.client("cloudwatch").describe_alarms()["MetricAlarms"]
         watched = {
-            alarm["AlarmName"].split("-")[1]: dimension["Value"]
+            alarm["AlarmName"]: dimension["Value"]
             for alarm in alarms
             for dimension in alarm["Dimensions"]
             if dimension["Name"] == "ExecutedVersion"
         }
-        assert watched == {"ApiVersionAlarm": "1", "FlexWorkerVersionAlarm": "2", "WorkerVersionAlarm": "2"}
+        assert watched == {"jobchain-api-1": "1", "jobchain-flex-worker-2": "2", "jobchain-worker-2": "2"}

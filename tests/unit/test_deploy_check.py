@@ -1,5 +1,6 @@
 """What `make deploy` looks at before it builds."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -100,3 +101,28 @@ def test_a_refusal_ends_with_an_error_and_no_traceback(
 ) -> None:
     assert deploy_check.main(["staging"]) == 1
     assert capsys.readouterr().err.startswith("deploy: samconfig.toml has no environment staging")
+
+
+def test_what_has_to_be_built_is_what_is_deployed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    shutil.copy(ROOT / "template.yaml", tmp_path)
+    (tmp_path / "samconfig.toml").write_text(
+        "[default.deploy.parameters]\n"
+        'stack_name = "jobchain"\n'
+        'parameter_overrides = "Architecture=\\"x86_64\\" LogLevel=INFO"\n'
+    )
+    monkeypatch.setattr(deploy_check, "ROOT", tmp_path)
+
+    assert deploy_check.main(["default", "--architecture"]) == 0
+    assert capsys.readouterr().out == "x86_64\n"
+
+
+def test_an_environment_without_a_stack_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "samconfig.toml").write_text("[bare]\n")
+    monkeypatch.setattr(deploy_check, "ROOT", tmp_path)
+
+    assert deploy_check.main(["bare"]) == 1
+    assert "names no stack_name for bare" in capsys.readouterr().err

@@ -25,21 +25,20 @@ def client() -> "SQSClient":
 @pytest.fixture
 def stub(client: "SQSClient") -> Iterator[Stubber]:
     with Stubber(client) as stub:
-        for url, arn in ((LETTERS, "arn:letters"), (QUEUE, "arn:queue")):
-            answer = {"Attributes": {"QueueArn": arn}}
-            stub.add_response("get_queue_attributes", answer, {"QueueUrl": url, "AttributeNames": ["QueueArn"]})
+        answer = {"Attributes": {"QueueArn": "arn:letters"}}
+        stub.add_response("get_queue_attributes", answer, {"QueueUrl": LETTERS, "AttributeNames": ["QueueArn"]})
         yield stub
         stub.assert_no_pending_responses()
 
 
-def test_aws_is_asked_to_move_them_and_its_count_is_given(
+def test_aws_is_asked_to_move_them_to_where_they_came_from_and_its_count_is_given(
     client: "SQSClient", stub: Stubber, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_POLL_SECONDS", 0)
     stub.add_response(
         "start_message_move_task",
         {"TaskHandle": "task"},
-        {"SourceArn": "arn:letters", "DestinationArn": "arn:queue"},
+        {"SourceArn": "arn:letters"},
     )
     for status, moved in (("RUNNING", 3), ("COMPLETED", 7)):
         result = {"Status": status, "ApproximateNumberOfMessagesMoved": moved}

@@ -358,11 +358,13 @@ def test_what_somebody_must_look_at_raises_an_alarm(template: Template) -> None:
     deployed = {f"{name}'s newest version" for name in running - {"SweeperFunction"}}
     assert watched == {
         "Errors": {*running, "WebFunction", *deployed},
+        "Invocations": {"SweeperFunction"},
         "Throttles": running,
         "Duration": running,
         "ApproximateAgeOfOldestMessage": {"JobQueue", "FlexQueue"},
         "ApproximateNumberOfMessagesVisible": {"DeadLetterQueue"},
         **{name: {"all"} for name in ("5XXError", "CostUSD", "ModelDaysLeft", "ModelFailures", "ModelUnknown")},
+        "StalledJobs": {"all"},
     }
 
 
@@ -372,8 +374,9 @@ def test_every_alarm_goes_to_the_topic_and_says_what_it_means(template: Template
         topic = {"Fn::If": ["HasAlarmTopic", [{"Ref": "AlarmTopicArn"}], {"Ref": "AWS::NoValue"}]}
         assert found["AlarmActions"] == topic, name
         assert found["AlarmDescription"].endswith("."), name
-        # Nothing is counted while nothing happens.
-        assert found["TreatMissingData"] == "notBreaching", name
+        # Nothing is counted while nothing happens, and that is what one of them watches.
+        expected = "breaching" if name == "SweeperIdleAlarm" else "notBreaching"
+        assert found["TreatMissingData"] == expected, name
 
 
 def test_no_two_alarms_watch_the_same(template: Template) -> None:
