@@ -184,8 +184,8 @@ model takes. Ours: {terms.workers} worker functions of ten jobs each, with the g
 template's default is 5, and on AWS it can be raised to 1000. The peer: Celery's prefork with its default, a process a
 core, each of which waits for one call at a time. All processes are running when the clock starts, and callers, model,
 emulator, database and broker share the machine with them: where the model is fast, the processor is what limits
-both. Each job made exactly three calls, counted by the model. Alone, the model server answers {number(capacity)} calls a
-second.
+both. Each job made exactly three calls, counted by the model. Alone, the model server answers {number(capacity)}
+calls a second.
 
 {table(["model", *names, "ratio"], rows)}"""
     values = {name: [_point(rates[delay][name]) for delay in rates] for name in names}
