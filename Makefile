@@ -101,10 +101,10 @@ evals: setup ## measure the chains' results into docs/evals.md (CHAIN=name, DOCU
 mermaid-check: setup ## read the diagrams of 100 jobs over nasty texts with Mermaid itself
 	@.venv/bin/python -m evals mermaid
 
-# All but the quick run needs the peer's libraries, and the section `start` what `make build` makes.
+# All but the quick run needs the peer's libraries, and the sections `start` and `first-post` what `make build` makes.
 .PHONY: bench
 bench: setup $(if $(filter 1,$(QUICK)),,.venv-peer/.ready) ## measure Jobchain beside the usual way into docs/benchmarks.md (QUICK=1, ONLY=section, JOBS=1000, ROUNDS=1)
-	@$(if $(or $(filter 1,$(QUICK)),$(if $(filter start,$(ONLY)),,$(ONLY))),:,$(MAKE) --no-print-directory build ARCHITECTURE=$(THIS_ARCHITECTURE))
+	@$(if $(or $(filter 1,$(QUICK)),$(if $(filter start first-post,$(ONLY)),,$(ONLY))),:,$(MAKE) --no-print-directory build ARCHITECTURE=$(THIS_ARCHITECTURE))
 	@.venv/bin/python -m benchmarks $(if $(filter 1,$(QUICK)),--quick) $${ONLY:+--only $$ONLY} $(call option,JOBS,jobs) \
 		$(call option,ROUNDS,rounds)
 

@@ -1,5 +1,6 @@
 """What is measured of both sides, in turns: ours, the peer, ours, the peer, each started anew, and alone."""
 
+import platform
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -110,10 +111,11 @@ def first_post(terms: Terms) -> dict[str, Fragment]:
     handler, gateway, web = "Jobchain, the handler", "Jobchain, behind the emulator", PEER
     measured: Measures = defaultdict(list)
     fresh = 1 if terms.quick else FIRST_POSTS
+    code = ours.SOURCE if terms.quick else ours.Code.built()
     for turn in range(terms.rounds):
         with model_server.running() as model, ours.start(model.base_url, working=False) as side:
             measured[gateway].append(client.post(side.url, range(1), 1)[0].seconds)
-            measured[handler] += [ours.first_post(side, client.text(one)) for one in range(fresh)]
+            measured[handler] += [ours.first_post(side, client.text(one), code) for one in range(fresh)]
         if not terms.quick:
             with model_server.running() as model, services.backing(model.base_url) as backing:
                 measured[web] += [_first_post_of_peer(backing) for _ in range(fresh)]
@@ -125,11 +127,12 @@ def first_post(terms: Terms) -> dict[str, Fragment]:
 Seconds from the start of a process until its first POST is answered with 201; compiled files (`.pyc`) are there on both
 sides, and so are tables, queues, database and broker.
 
-- *{handler}*: a fresh Python that does what Lambda's runtime does: imports the handler from source and calls it
-  with a gateway's event. No HTTP server of our own is part of it, as none is on AWS; what Lambda takes to place a
-  function is not in it either.
-- *{gateway}*: the first POST after a deployment, through the emulator's gateway, which starts that process.
-- *{web}*: `uvicorn` with a single process, asked every 5 ms until it answers.
+- *{handler}*: a fresh Python that does what Lambda's runtime does: imports the handler and calls it with a gateway's
+  event. It is what `make build` made, on the functions' own Python 3.13; a quick run takes the source. No HTTP server
+  of our own is part of it, as none is on AWS; what Lambda takes to place a function is not in it either.
+- *{gateway}*: the first POST after a deployment, through the emulator's gateway, which starts that process,
+  from source.
+- *{web}*: `uvicorn` with a single process, on Python {platform.python_version()}, asked every 5 ms until it answers.
 
 {table(["", "seconds"], rows)}"""
     chart = Chart(

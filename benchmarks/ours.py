@@ -8,8 +8,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
-from benchmarks import processes
+from benchmarks import cold_start, processes
+from benchmarks.client import BenchmarkError
 from benchmarks.report import ROOT
 from local.emulator import child_environment
 from local.settings import Settings
@@ -58,7 +60,28 @@ def start(base_url: str, *, working: bool = True, workers: int = WORKERS) -> Ite
         yield Jobchain(stack)
 
 
-def first_post(side: Jobchain, text: str) -> float:
+@dataclass(frozen=True, slots=True)
+class Code:
+    """The api function's code: where it lies, and the Python that runs it."""
+
+    python: str
+    path: tuple[Path, ...]
+
+    @classmethod
+    def built(cls) -> "Code":
+        """What is deployed: what `make build` made. Raises BenchmarkError."""
+        try:
+            python = cold_start.find_python()
+            cold_start.check_build(python)
+        except cold_start.BuildError as error:
+            raise BenchmarkError(str(error)) from error
+        return cls(python, (cold_start.BUILD / "ApiFunction", cold_start.LAYER))
+
+
+SOURCE = Code(sys.executable, (ROOT / "functions" / "api", ROOT / "layers" / "common"))
+
+
+def first_post(side: Jobchain, text: str, code: Code) -> float:
     """Seconds from the start of a fresh process to its answer of its first POST.
 
     The process does what Lambda's runtime does: it imports the api function's handler, and calls it with an event of
@@ -75,12 +98,12 @@ def first_post(side: Jobchain, text: str) -> float:
         {
             **api["Environment"]["Variables"],
             "AWS_ENDPOINT_URL": side.stack.endpoint_url,
-            "PYTHONPATH": f"{ROOT / 'functions' / 'api'}:{ROOT / 'layers' / 'common'}",
+            "PYTHONPATH": ":".join(map(str, code.path)),
         },
     )
     started = time.perf_counter()
     with subprocess.Popen(
-        [sys.executable, "-P", "-c", _FIRST_POST, json.dumps(event)],
+        [code.python, "-P", "-c", _FIRST_POST, json.dumps(event)],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
