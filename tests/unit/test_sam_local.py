@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 from contextlib import ExitStack
 from pathlib import Path
@@ -92,6 +93,11 @@ def test_a_build_without_python_3_13_says_so_and_leaves_no_old_build(tmp_path: P
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).touch()
     (tmp_path / ".aws-sam").mkdir()
+    # A system without that Python, whatever this one has.
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("make", "rm", "sh"):
+        (programs / name).symlink_to(shutil.which(name) or name)
 
     done = subprocess.run(
         [
@@ -102,7 +108,7 @@ def test_a_build_without_python_3_13_says_so_and_leaves_no_old_build(tmp_path: P
             "build",
             "PYTHON313=/nowhere/python3.13",
         ],
-        env={"PATH": "/usr/bin:/bin", "PYENV_ROOT": "/nowhere", "HOME": "/nowhere"},
+        env={"PATH": str(programs), "PYENV_ROOT": "/nowhere", "HOME": "/nowhere"},
         cwd=tmp_path,
         capture_output=True,
         text=True,
