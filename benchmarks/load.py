@@ -19,6 +19,8 @@ from jobchain.markdown import table
 DELAY = 0.1  # seconds that a call of the model takes
 WINDOW = 2 * ours.AT_ONCE
 """Jobs that are unfinished at a time: so many that the queue is never empty."""
+MILLISECOND = 0.001
+"""What ends are told to: of a short load, two may have the same."""
 PARTS = 10
 SAMPLE_SECONDS = 2.0
 
@@ -48,7 +50,7 @@ def load(terms: Terms) -> dict[str, Fragment]:
     ends = [start, *(run.finished[count * part // PARTS - 1] for part in range(1, PARTS + 1))]
     rows, rates, latest = [], [], samples[0]
     for part, (begin, end) in enumerate(pairwise(ends), start=1):
-        rates.append(count / PARTS / (end - begin))
+        rates.append(count / PARTS / max(end - begin, MILLISECOND))
         latest = max((one for one in samples if one.at <= end), key=lambda one: one.at, default=latest)
         rows.append([f"{count * part // PARTS}", number(rates[-1]), *_posts(run.posted, begin, end), *_held(latest)])
     times = [one.seconds for one in run.posted]
