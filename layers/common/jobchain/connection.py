@@ -233,7 +233,8 @@ def _check_certificates(environment: Mapping[str, str], variables: tuple[str, ..
         why = str(error.strerror)
     if why:
         raise UnusableSetting(
-            f"{variable} is {shown(value)}, which can't be used: {why}; set it to certificates in PEM format, or unset it"
+            f"{variable} is {shown(value)}, which can't be used: {why}; set it to certificates in PEM format, "
+            "or unset it"
         )
 
 

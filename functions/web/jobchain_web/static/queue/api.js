@@ -43,8 +43,11 @@ export async function get(path, signal) {
 /** Makes a change; gives the answer's body. */
 export async function call(method, path, body, headers) {
   const type = body && { "Content-Type": "application/json" };
-  return read(await send(path, { method, headers: { ...headers, ...type }, body: body && JSON.stringify(body) }));
+  return read(await send(path, { method, headers: { ...headers, ...type }, body: body && written(body) }));
 }
+
+/** The JSON of a body. The API takes a bare U+FFFD for a sign of bytes that were no UTF-8. */
+const written = (body) => JSON.stringify(body).replaceAll("\uFFFD", "\\ufffd");
 
 async function send(path, { headers, signal, ...rest }) {
   const own = apiKey ? { ...headers, Authorization: `Bearer ${apiKey}` } : { ...headers };
