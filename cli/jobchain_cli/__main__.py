@@ -10,16 +10,10 @@ from jobchain_cli.errors import Code, CommandError
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; gives its exit code: see `Code`."""
-    # A shell's `<&-` and `2>&-` close them; without these, `print` would write errors to standard output.
-    sys.stdin = sys.stdin or open(os.devnull)  # noqa: PTH123, SIM115
-    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: PTH123, SIM115
+    _replace_closed_streams()
     if sys.stdout is None:
         return _refuse("standard output is closed: send it to /dev/null where its text is not needed")
     out = sys.stdout
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            # A character that the terminal does not have is no reason to fail.
-            stream.reconfigure(errors="replace")
     try:
         code = _run(arguments)
         out.flush()
@@ -41,6 +35,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # The reader of the output, such as `head`, has seen enough. What is buffered must not be tried again at exit.
     _drop(out)
     return Code.DONE
+
+
+def _replace_closed_streams() -> None:
+    # A shell's `<&-` and `2>&-` close them; without these, `print` would write errors to standard output.
+    sys.stdin = sys.stdin or open(os.devnull)  # noqa: PTH123, SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: PTH123, SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            # A character that the terminal does not have is no reason to fail.
+            stream.reconfigure(errors="replace")
 
 
 def _refuse(message: str, code: Code = Code.ERROR) -> Code:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from jobchain.connection import UnusableSetting, checked_key, checked_url, shown
 from jobchain_cli.errors import Code, CommandError
 from jobchain_cli.local_stack import NoStackError, local_parts
 from jobchain_cli.slow import told_when_slow
@@ -34,6 +33,7 @@ class Target:
     def client(self) -> "Iterator[Jobchain]":
         """A client for the API. What its calls raise in this context becomes a CommandError."""
         # The library of HTTP takes a while to import: only who talks to an API waits for it.
+        from jobchain.connection import shown
         from jobchain_cli.words import problem_line
         from jobchain_client import BadArgument, Jobchain, JobchainError
 
@@ -73,6 +73,8 @@ def find(url: str | None, api_key: str | None, environment: Mapping[str, str], c
 
 def _checked(url_name: str, url: str, key_name: str, key: str | None) -> Target:
     """The API with these settings. Raises CommandError that names the one that can't be used."""
+    from jobchain.connection import UnusableSetting, checked_key, checked_url
+
     try:
         return Target(checked_url(url_name, url), checked_key(key_name, key) if key else None)
     except UnusableSetting as error:

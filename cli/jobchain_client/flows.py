@@ -327,6 +327,7 @@ class Flows:
         once: bool = False,
     ) -> Flow[_Reply]:
         """The answer, good or not, once it is none that another try may mend. Raises JobchainError if time is up."""
+        _check_characters(query or {})
         sent = {**self._headers(content), **(headers or {})}
         deadline = self.clock() + (0.0 if once else self.retry_seconds)
         if until is not None:
@@ -358,6 +359,14 @@ class Flows:
         if content is not None:
             headers["Content-Type"] = "application/json"
         return headers
+
+
+def _check_characters(query: Mapping[str, str]) -> None:
+    for name, value in query.items():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise BadArgument(f"{name} is {value!a}, which can't be sent: it is not UTF-8") from None
 
 
 def _path(event_id: str) -> str:
