@@ -43,5 +43,8 @@ class Clients:
     def get(self, service: str) -> Any:
         """The client of a service, such as `dynamodb`."""
         if service not in self._made:
-            self._made[service] = self.session.client(service, endpoint_url=self.endpoint_url, config=_CONFIG)
+            # `verify`, said here, keeps AWS_CA_BUNDLE out.
+            self._made[service] = self.session.client(
+                service, endpoint_url=self.endpoint_url, config=_CONFIG, verify=True
+            )
         return self._made[service]

@@ -20,7 +20,8 @@ START_LIMIT = 30.0  # seconds; half a second is usual
 STOP_LIMIT = 5.0  # seconds; a quarter of a second is usual
 
 # Of the caller's environment the emulator and the functions get these and nothing else: no credentials, no
-# AWS_PROFILE, no setting that ministack happens to know by the same name.
+# AWS_PROFILE, no setting that ministack happens to know by the same name. Proxies and certificates are for the model's
+# server; AWS's own settings for them, such as AWS_CA_BUNDLE, are not, as AWS is this machine here.
 INHERITED = frozenset(
     {
         "PATH",
@@ -28,9 +29,6 @@ INHERITED = frozenset(
         "TZ",
         "SSL_CERT_FILE",
         "SSL_CERT_DIR",
-        "REQUESTS_CA_BUNDLE",
-        "CURL_CA_BUNDLE",
-        "AWS_CA_BUNDLE",
     }
     | {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"}
 )

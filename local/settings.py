@@ -1,12 +1,20 @@
 """What the environment and `.env` say about the local stack."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dotenv import dotenv_values
-
+from jobchain import errors
+from jobchain.connection import (
+    UnusableSetting,
+    check_http_environment,
+    checked_key,
+    checked_model_url,
+    checked_url,
+    is_loopback,
+)
+from jobchain_cli.env_file import read_env_file
 from local.errors import LocalError
 
 AUTH_MODES = ("none", "api_key")
@@ -40,6 +48,11 @@ class Settings:
         return not self.openai_api_key and not self.openai_base_url
 
     @property
+    def stays_here(self) -> bool:
+        """Whether the model is asked on this machine, so that nothing leaves it."""
+        return self.offline or (bool(self.openai_base_url) and is_loopback(self.openai_base_url))
+
+    @property
     def needs_key(self) -> bool:
         """Whether callers of the local stack need an API key."""
         return self.auth_mode == "api_key"
@@ -62,12 +75,19 @@ class Settings:
             raise SettingsError(
                 f"LOCAL_BIND_HOST is {bind_host!r}: set it to {' or '.join(BIND_HOSTS)}, or leave it out"
             )
+
+        def checked(check: Callable[[str, str], str], name: str) -> str:
+            try:
+                return check(name, value(name)) if value(name) else ""
+            except UnusableSetting as error:
+                raise SettingsError(str(error)) from None
+
         return cls(
-            openai_api_key=value("OPENAI_API_KEY"),
-            openai_base_url=value("OPENAI_BASE_URL"),
+            openai_api_key=checked(checked_key, "OPENAI_API_KEY"),
+            openai_base_url=checked(checked_model_url, "OPENAI_BASE_URL"),
             openai_model=value("OPENAI_MODEL"),
             openai_api=api,
-            lambda_endpoint_url=value("LAMBDA_AWS_ENDPOINT_URL"),
+            lambda_endpoint_url=checked(checked_url, "LAMBDA_AWS_ENDPOINT_URL"),
             auth_mode=auth_mode,
             bind_host=bind_host,
         )
@@ -78,4 +98,17 @@ class Settings:
 
         Raises SettingsError.
         """
-        return cls.of({**dotenv_values(folder / ".env"), **os.environ})
+        try:
+            file = read_env_file(folder / ".env")
+        except errors.SettingsError as error:
+            raise SettingsError(str(error)) from error
+        return cls.of({**file, **os.environ})
+
+    def check_environment(self, environment: Mapping[str, str]) -> None:
+        """Checks proxies and certificate files, which no model on this machine needs. Raises SettingsError."""
+        if self.stays_here:
+            return
+        try:
+            check_http_environment(environment)
+        except UnusableSetting as error:
+            raise SettingsError(str(error)) from None

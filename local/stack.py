@@ -1,5 +1,6 @@
 """The whole local stack: the emulator, the project's template deployed to it, and a model to ask."""
 
+import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -88,9 +89,10 @@ class LocalStack:
         can't spend money. `parameters` override the template's. `folder` keeps `emulator.log`; without one it
         goes too. `port` 0 takes a free one. `reload` looks for changed source before each call of a function.
         `persist` keeps the state over `emulator.stop()` and `emulator.launch()`.
-        Raises EmulatorError, TemplateError, DeployError.
+        Raises SettingsError, EmulatorError, TemplateError, DeployError.
         """
         settings = settings or Settings()
+        settings.check_environment(os.environ)
         with ExitStack() as cleanup:
             if folder is None:
                 folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="jobchain-")))

@@ -394,7 +394,7 @@ def _payload(text: str | None, chain: str | None, sources: list[str]) -> dict[st
         raise typer.BadParameter("--payload goes with --chain, and takes the place of texts")
     try:
         payload = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise typer.BadParameter(f"--payload is not JSON: {error}") from error
     if not isinstance(payload, dict):
         raise typer.BadParameter('--payload is no JSON object, such as \'{"guidelines": "..."}\'')

@@ -5,6 +5,7 @@ With `--architecture` it only tells what has to be built.
 Looks whether there are credentials, a region and the model's key, and asks the model's server about the model.
 """
 
+import os
 import shlex
 import sys
 import tomllib
@@ -18,7 +19,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from jobchain.errors import SettingsError
 from jobchain.model import utc_now
-from jobchain_cli.preflight import OPENAI_URL, Report, Target, preflight, secret_of
+from jobchain_cli.preflight import OPENAI_URL, Report, Target, check, preflight, secret_of
+from jobchain_cli.slow import told_when_slow
+from jobchain_cli.stack import check_aws
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -80,11 +83,16 @@ def check_model(session: Any, parameters: Mapping[str, str]) -> Report:
             f"there is no secret {name} in {session.region_name}, which holds the model's key. Make it: "
             f"aws secretsmanager create-secret --region {session.region_name} --name {name} --secret-string file://key.txt"
         ) from error
-    except (SettingsError, BotoCoreError, ClientError) as error:
+    except SettingsError as error:
+        raise DeployError(str(error)) from error
+    except (BotoCoreError, ClientError) as error:
         raise DeployError(f"the secret {name} can't be read: {' '.join(str(error).split())}") from error
-    return preflight(
-        Target(parameters["OpenAIModel"], parameters["OpenAIBaseUrl"] or OPENAI_URL, key), utc_now().date()
-    )
+    target = Target(parameters["OpenAIModel"], parameters["OpenAIBaseUrl"] or OPENAI_URL, key)
+    try:
+        check(target, os.environ, "OpenAIBaseUrl")
+    except SettingsError as error:
+        raise DeployError(str(error)) from error
+    return preflight(target, utc_now().date())
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -95,10 +103,12 @@ def main(arguments: Sequence[str]) -> int:
         if options == ["--architecture"]:
             print(parameters["Architecture"])
             return 0
+        check_aws()
         session = boto3.Session(profile_name=settings.get("profile"), region_name=settings.get("region"))
         print(f"Stack {settings['stack_name']}. {check_account(session)}")
-        report = check_model(session, parameters)
-    except (DeployError, BotoCoreError) as error:
+        with told_when_slow("the model's server"):
+            report = check_model(session, parameters)
+    except (DeployError, SettingsError, BotoCoreError) as error:
         print(f"deploy: {error}", file=sys.stderr)
         return 1
     print(*report.facts, sep="\n")

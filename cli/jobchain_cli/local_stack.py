@@ -18,7 +18,10 @@ def local_parts() -> Mapping[str, Any]:
 
     Only a file of the user's own counts: on a shared machine, anybody may have put one into a folder above.
     """
-    here = Path.cwd()
+    try:
+        here = Path.cwd()
+    except FileNotFoundError as error:
+        raise NoStackError("the current folder has been deleted: change to another") from error
     for folder in (here, *here.parents):
         file = folder / LOCAL_STACK
         try:

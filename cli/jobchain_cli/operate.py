@@ -4,10 +4,12 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from jobchain.connection import shown
 from jobchain.errors import JobchainError
 from jobchain.keys import KeyRepository
 from jobchain.model import utc_now
@@ -15,7 +17,8 @@ from jobchain_cli import keys
 from jobchain_cli.errors import Code, CommandError
 from jobchain_cli.local_stack import NoStackError
 from jobchain_cli.redrive import RedriveError, redrive
-from jobchain_cli.stack import Stack
+from jobchain_cli.slow import told_when_slow
+from jobchain_cli.stack import Stack, check_aws
 
 
 @contextmanager
@@ -50,18 +53,20 @@ def sweep(stack_name: str | None) -> None:
 def preflight(stack_name: str | None) -> Code:
     """Print whether the model of a stack, else that of `.env`, is there, and for how long."""
     try:
-        from dotenv import dotenv_values
-
         # It brings the model's SDK along, half a second that the other commands need not wait for.
         from jobchain_cli import preflight as model
+        from jobchain_cli.env_file import read_env_file
     except ModuleNotFoundError as error:
         raise CommandError("this asks with the worker's own code: run `make preflight` in the project") from error
     with told():
         if stack_name:
+            check_aws()
             target = model.target_of_stack(boto3.Session(), stack_name, os.environ)
         else:
-            target = model.target_of({**dotenv_values(".env"), **os.environ})
-        report = model.preflight(target, utc_now().date())
+            target = model.target_of({**read_env_file(Path(".env")), **os.environ})
+        model.check(target, os.environ)
+        with told_when_slow(f"the model's server at {shown(target.base_url)}"):
+            report = model.preflight(target, utc_now().date())
     for fact in report.facts:
         print(fact)
     for warning in report.warnings:

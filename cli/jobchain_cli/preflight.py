@@ -7,6 +7,14 @@ from datetime import date, timedelta
 from difflib import get_close_matches
 from typing import Any
 
+from jobchain.connection import (
+    UnusableSetting,
+    check_http_environment,
+    checked_key,
+    checked_model_url,
+    is_loopback,
+    is_private,
+)
 from jobchain.errors import ModelError, SettingsError, UnknownModel
 from jobchain.model_check import WARN_DAYS
 from jobchain.prices import PriceList
@@ -43,7 +51,7 @@ class Report:
 
 def target_of(settings: Mapping[str, str | None]) -> Target:
     """What variables such as those of `.env` name. Raises SettingsError."""
-    key, url = settings.get("OPENAI_API_KEY"), settings.get("OPENAI_BASE_URL")
+    key, url = (settings.get("OPENAI_API_KEY") or "").strip(), (settings.get("OPENAI_BASE_URL") or "").strip()
     if not key and not url:
         raise SettingsError("no model is set: set OPENAI_API_KEY or OPENAI_BASE_URL, or name a stack with --stack")
     return Target(settings.get("OPENAI_MODEL") or DEFAULT_MODEL, url or OPENAI_URL, key or _PLACEHOLDER_KEY)
@@ -73,18 +81,32 @@ def target_of_stack(session: Any, name: str, environment: Mapping[str, str]) -> 
     return Target(environment.get("OPENAI_MODEL") or model, url or OPENAI_URL, key)
 
 
+def check(target: Target, environment: Mapping[str, str], url_name: str = "OPENAI_BASE_URL") -> None:
+    """Checks what the server is asked with: the key, the URL, proxies and certificate files. Raises SettingsError."""
+    try:
+        checked_model_url(url_name, target.base_url)
+        checked_key("OPENAI_API_KEY", target.api_key)
+        if not is_loopback(target.base_url):
+            check_http_environment(environment)
+    except UnusableSetting as error:
+        raise SettingsError(str(error)) from error
+
+
 def secret_of(session: Any, name: str) -> str:
     """The key that a secret holds. Raises SettingsError where it holds none, ClientError."""
-    content: str = session.client("secretsmanager").get_secret_value(SecretId=name).get("SecretString", "").strip()
-    if not (content and content.isascii()):
-        raise SettingsError(f"the secret {name} holds no API key: put it there as plain text")
-    return content
+    content: str = session.client("secretsmanager").get_secret_value(SecretId=name).get("SecretString", "")
+    try:
+        return checked_key(f"the secret {name}", content)
+    except UnusableSetting as error:
+        raise SettingsError(str(error)) from error
 
 
 def preflight(target: Target, today: date) -> Report:
     """Asks the server about the model, which takes at most `LIMIT` and costs nothing."""
     model = target.model
     warnings = () if PriceList.load().knows(model) else (_unpriced(model),)
+    if target.base_url.lower().startswith("http://") and not is_private(target.base_url):
+        warnings = (f"{target.base_url} is plain http: the key and all texts can be read on the way", *warnings)
     try:
         shutdown = asyncio.run(_find_shutdown(target))
     except UnknownModel as unknown:

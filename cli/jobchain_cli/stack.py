@@ -1,11 +1,25 @@
 """Where the parts of a running Jobchain are."""
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
 import boto3
+from botocore.config import Config
 
+from jobchain.connection import UnusableSetting, check_aws_environment, is_loopback
+from jobchain.errors import SettingsError
 from jobchain_cli.local_stack import NoStackError, local_parts
+
+
+def check_aws() -> None:
+    """Checks proxies and certificate files of the environment for calls to AWS. Raises SettingsError."""
+    if is_loopback(os.environ.get("AWS_ENDPOINT_URL", "")):
+        return
+    try:
+        check_aws_environment(os.environ)
+    except UnusableSetting as error:
+        raise SettingsError(str(error)) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +34,17 @@ class Stack:
     sweeper: str
 
     def client(self, service: str) -> Any:
-        return self.session.client(service, endpoint_url=self.endpoint_url)
+        if self.endpoint_url is None:
+            return self.session.client(service)
+        # This machine needs no proxy and no certificates, whatever the environment says of them.
+        return self.session.client(service, endpoint_url=self.endpoint_url, config=Config(proxies={}), verify=True)
 
     @classmethod
     def find(cls, name: str | None) -> "Stack":
-        """The stack of this name on AWS, without a name the local one. Raises NoStackError, ClientError."""
+        """The stack of this name on AWS, without a name the local one.
+
+        Raises NoStackError, SettingsError, ClientError.
+        """
         return cls.on_aws(name) if name else cls.local()
 
     @classmethod
@@ -45,8 +65,9 @@ class Stack:
     def on_aws(cls, name: str) -> "Stack":
         """The CloudFormation stack of this name, with the caller's own credentials.
 
-        Raises NoStackError, ClientError.
+        Raises NoStackError, SettingsError, ClientError.
         """
+        check_aws()
         session = boto3.Session()
         (stack,) = session.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
         outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from jobchain_cli.errors import Code, CommandError
 from jobchain_cli.local_stack import NoStackError, local_parts
+from jobchain_cli.slow import told_when_slow
 
 if TYPE_CHECKING:
     from jobchain_client import Jobchain
@@ -32,11 +33,15 @@ class Target:
     def client(self) -> "Iterator[Jobchain]":
         """A client for the API. What its calls raise in this context becomes a CommandError."""
         # The library of HTTP takes a while to import: only who talks to an API waits for it.
+        from jobchain.connection import shown
         from jobchain_cli.words import problem_line
         from jobchain_client import BadArgument, Jobchain, JobchainError
 
         try:
-            with Jobchain(self.url, self.api_key, retry_seconds=RETRY_SECONDS) as client:
+            with (
+                told_when_slow(f"the API at {shown(self.url)}"),
+                Jobchain(self.url, self.api_key, retry_seconds=RETRY_SECONDS) as client,
+            ):
                 yield client
         except JobchainError as error:
             raise CommandError(problem_line(error)) from error
@@ -49,15 +54,31 @@ def find(url: str | None, api_key: str | None, environment: Mapping[str, str], c
 
     The key of the environment goes with any of them, that of the file with the file's URL alone. Raises CommandError.
     """
-    key = api_key or environment.get("JOBCHAIN_API_KEY") or None
-    if found := url or _local_url() or environment.get("JOBCHAIN_URL"):
-        return Target(found, key)
+    key_name, key = ("--api-key", api_key) if api_key else ("JOBCHAIN_API_KEY", environment.get("JOBCHAIN_API_KEY"))
+    if url:
+        return _checked("--url", url, key_name, key)
+    if local := _local_url():
+        return _checked("the local stack's URL", local, key_name, key)
+    if url := environment.get("JOBCHAIN_URL"):
+        return _checked("JOBCHAIN_URL", url, key_name, key)
     config = read_config(config_file)
     if "url" in config:
-        return Target(config["url"], key or config.get("api_key"))
+        if not key:
+            key_name, key = f"api_key of {config_file}", config.get("api_key")
+        return _checked(f"url of {config_file}", config["url"], key_name, key)
     raise CommandError(
         "no API to talk to: start one here with `make dev`, or name one with --url, JOBCHAIN_URL or `jobchain login`"
     )
+
+
+def _checked(url_name: str, url: str, key_name: str, key: str | None) -> Target:
+    """The API with these settings. Raises CommandError that names the one that can't be used."""
+    from jobchain.connection import UnusableSetting, checked_key, checked_url
+
+    try:
+        return Target(checked_url(url_name, url), checked_key(key_name, key) if key else None)
+    except UnusableSetting as error:
+        raise CommandError(str(error), Code.USAGE) from error
 
 
 def _local_url() -> str | None:
@@ -89,11 +110,16 @@ def _is_up(parts: Mapping[str, Any]) -> bool:
 def read_config(file: Path) -> dict[str, str]:
     """The `url` and the `api_key` of a file, as far as it is there and has them. Raises CommandError."""
     try:
-        content = tomllib.loads(file.read_text(encoding="utf-8"))
+        # Some editors begin UTF-8 with a byte order mark.
+        content = tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
-        raise CommandError(f"{file}: {error}") from error
+    except OSError as error:
+        raise CommandError(f"{file} can't be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise CommandError(f"{file} is not UTF-8: save it as UTF-8, or run `jobchain login` again") from error
+    except (ValueError, RecursionError) as error:
+        raise CommandError(f"{file} is not TOML: {error}. Mend it, or run `jobchain login` again") from error
     for name, value in content.items():
         if name not in ("url", "api_key") or not isinstance(value, str):
             raise CommandError(f"{file}: {name} is nothing to set: it takes url and api_key, each a string")

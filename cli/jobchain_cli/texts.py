@@ -5,6 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from jobchain.connection import shown
+from jobchain.text import is_blank
+from jobchain_cli.slow import told_when_slow
+
 MAX_CHARACTERS = 100_000
 """The longest text that the API takes: docs/api.md."""
 
@@ -61,16 +65,15 @@ def _limited(name: str, file: BinaryIO) -> bytes:
 def _checked(name: str, content: bytes, encoding: str = "utf-8-sig") -> str:
     try:
         text = content.decode(encoding)
-    except UnicodeDecodeError as error:
+    except UnicodeError as error:
         said = "UTF-8" if encoding == "utf-8-sig" else encoding
-        raise SourceError(
-            f"{name}: not {said} (byte {error.start}). Convert it first, for instance with iconv"
-        ) from error
+        where = f" (byte {error.start})" if isinstance(error, UnicodeDecodeError) else ""
+        raise SourceError(f"{name}: not {said}{where}. Convert it first, for instance with iconv") from error
     if "\0" in text:
         raise SourceError(f"{name}: holds a NUL character: it is no text")
-    if not (length := len(text.strip())):
+    if is_blank(text):
         raise SourceError(f"{name}: empty. The API takes texts of 1 to {MAX_CHARACTERS:,} characters")
-    if length > MAX_CHARACTERS:
+    if (length := len(text.strip())) > MAX_CHARACTERS:
         raise SourceError(f"{name}: {length:,} characters. The API takes at most {MAX_CHARACTERS:,}")
     return text
 
@@ -81,11 +84,18 @@ def _fetch(url: str) -> str:
 
     import httpx2
 
+    from jobchain_client import BadArgument
+    from jobchain_client.transport import trusts_environment
+
     deadline = time.monotonic() + FETCH_SECONDS
     content = bytearray()
     try:
+        trust_env = trusts_environment(url)
         with (
-            httpx2.Client(follow_redirects=True, max_redirects=_REDIRECTS, timeout=FETCH_SECONDS) as http,
+            told_when_slow(f"the text at {shown(url)}"),
+            httpx2.Client(
+                follow_redirects=True, max_redirects=_REDIRECTS, timeout=FETCH_SECONDS, trust_env=trust_env
+            ) as http,
             http.stream("GET", url, headers={"Accept": "text/plain, text/markdown, text/*;q=0.5"}) as response,
         ):
             if response.status_code != 200:
@@ -99,7 +109,7 @@ def _fetch(url: str) -> str:
                     )
                 if time.monotonic() > deadline:
                     raise SourceError(f"{url}: not all of it came within {FETCH_SECONDS:g} s")
-    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+    except (httpx2.HTTPError, httpx2.InvalidURL, BadArgument, UnicodeError) as error:
         raise SourceError(f"{url}: {str(error) or type(error).__name__}") from error
     return _checked(url, bytes(content), encoding)
 
@@ -118,6 +128,6 @@ def _checked_type(url: str, header: str, charset: str | None) -> str:
         return "utf-8-sig"
     try:
         "".encode(charset)
-    except LookupError:
+    except (LookupError, UnicodeError):
         raise SourceError(f"{url}: in an unknown encoding, {charset!r}") from None
     return charset

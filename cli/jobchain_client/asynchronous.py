@@ -22,11 +22,10 @@ from jobchain_client.flows import (
     Stream,
     checked_key,
     checked_url,
-    is_loopback,
     last,
 )
 from jobchain_client.model import Chain, Created, Job, Stats, Submission, new_key
-from jobchain_client.transport import LIMITS, no_answer, pool_timeout
+from jobchain_client.transport import LIMITS, no_answer, pool_timeout, trusts_environment
 
 T = TypeVar("T")
 
@@ -48,10 +47,11 @@ class AsyncJobchain:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """As `Jobchain`. Raises BadArgument for a URL or a key that can't be one."""
+        """As `Jobchain`."""
         self._flows = Flows(checked_key(api_key), timeout, retry_seconds, clock)
         self._url = checked_url(url)
-        self._http = httpx2.AsyncClient(transport=transport, trust_env=not is_loopback(url), limits=LIMITS)
+        trust_env = transport is None and trusts_environment(self._url)
+        self._http = httpx2.AsyncClient(transport=transport, trust_env=trust_env, limits=LIMITS)
         self._sleep = sleep
 
     async def submit(

@@ -6,11 +6,13 @@ the logic stands here once, for both kinds of client, and a test needs neither a
 
 import json
 import random
+import re
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeAlias, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
+from jobchain import connection
 from jobchain_client.errors import (
     Conflict,
     JobchainError,
@@ -91,22 +93,25 @@ Stream: TypeAlias = Generator[Ask | Pause | Emit[T], Outcome, None]
 
 def checked_url(url: str) -> str:
     """The URL that the API's paths are put behind. Raises BadArgument."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise BadArgument(f"{url!r} is not the URL of an API: use one such as https://example.com/v1")
-    return url.rstrip("/")
+    try:
+        return connection.checked_url("the API's URL", url).rstrip("/")
+    except connection.UnusableSetting as error:
+        raise BadArgument(str(error)) from error
 
 
 def checked_key(api_key: str | None) -> str | None:
     """The key, if a header can bear it. Raises BadArgument, which does not repeat it."""
-    if api_key is not None and not (api_key and all("!" <= c <= "~" for c in api_key)):
-        raise BadArgument("the API key is empty, or has characters that no key has")
-    return api_key
+    try:
+        return api_key if api_key is None else connection.checked_key("api_key", api_key)
+    except connection.UnusableSetting as error:
+        raise BadArgument(str(error)) from error
 
 
-def is_loopback(url: str) -> bool:
-    """Whether a URL is this machine's, where no proxy belongs in between."""
-    return (urlsplit(url).hostname or "") in ("127.0.0.1", "::1", "localhost")
+def checked_idempotency_key(key: str) -> str:
+    """The key, if the API takes it: docs/api.md. Raises BadArgument."""
+    if not re.fullmatch(r"[!-~]{1,255}", key):
+        raise BadArgument(f"the idempotency key {key!a} can't be used: it has 1 to 255 visible ASCII characters")
+    return key
 
 
 def last(stream: Stream[T]) -> Flow[T]:
@@ -145,10 +150,9 @@ class Flows:
     # --- jobs --------------------------------------------------------------------------------------------------------
 
     def submit(self, submission: Submission) -> Flow[Created]:
+        key = checked_idempotency_key(submission.idempotency_key)
         body = yield from self._body(submission)
-        reply = yield from self._ask(
-            "POST", "/jobs", body=body, headers={"Idempotency-Key": submission.idempotency_key}
-        )
+        reply = yield from self._ask("POST", "/jobs", body=body, headers={"Idempotency-Key": key})
         replayed = reply.answer.headers.get("Idempotent-Replayed") == "true"
         return _read(reply.answer, lambda raw: Created.of(raw, replayed=replayed))
 
@@ -323,6 +327,7 @@ class Flows:
         once: bool = False,
     ) -> Flow[_Reply]:
         """The answer, good or not, once it is none that another try may mend. Raises JobchainError if time is up."""
+        _check_characters(query or {})
         sent = {**self._headers(content), **(headers or {})}
         deadline = self.clock() + (0.0 if once else self.retry_seconds)
         if until is not None:
@@ -356,15 +361,30 @@ class Flows:
         return headers
 
 
+def _check_characters(query: Mapping[str, str]) -> None:
+    for name, value in query.items():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise BadArgument(f"{name} is {value!a}, which can't be sent: it is not UTF-8") from None
+
+
 def _path(event_id: str) -> str:
-    if not event_id.strip("."):
+    try:
+        path = quote(event_id, safe="")
+    except UnicodeEncodeError:
+        # Half a character, as an argument that is not UTF-8 has.
+        path = ""
+    if not path.strip("."):
         raise BadArgument(f"{event_id!r} is not the id of a job")
-    return f"/jobs/{quote(event_id, safe='')}"
+    return f"/jobs/{path}"
 
 
 def _json(value: Mapping[str, Any]) -> bytes:
     try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False, default=dict).encode()
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=dict)
+        # The API takes the bare character for a sign of bytes that were no UTF-8.
+        return text.replace("\N{REPLACEMENT CHARACTER}", "\\ufffd").encode()
     except (TypeError, ValueError) as error:
         raise BadArgument(f"this can't be sent as JSON: {error}") from error
 

@@ -21,11 +21,10 @@ from jobchain_client.flows import (
     Stream,
     checked_key,
     checked_url,
-    is_loopback,
     last,
 )
 from jobchain_client.model import Chain, Created, Job, Stats, Submission, new_key
-from jobchain_client.transport import LIMITS, no_answer, pool_timeout
+from jobchain_client.transport import LIMITS, no_answer, pool_timeout, trusts_environment
 
 T = TypeVar("T")
 
@@ -52,11 +51,13 @@ class Jobchain:
         """`url` is what the API's paths are put behind, `timeout` the seconds for one request.
 
         A test may stand in for the network with `transport`, and for time with `clock` and `sleep`.
-        Raises BadArgument for a URL or a key that can't be one.
+        Raises BadArgument for a URL or a key that can't be one, and for a proxy or certificates of the environment that
+        can't be used.
         """
         self._flows = Flows(checked_key(api_key), timeout, retry_seconds, clock)
         self._url = checked_url(url)
-        self._http = httpx2.Client(transport=transport, trust_env=not is_loopback(url), limits=LIMITS)
+        trust_env = transport is None and trusts_environment(self._url)
+        self._http = httpx2.Client(transport=transport, trust_env=trust_env, limits=LIMITS)
         self._sleep = sleep
 
     def submit(

@@ -111,6 +111,35 @@ class TestABodyThatIsNoJson:
         assert api("POST", "/jobs", {"input_text": TEXT}, {"Content-Type": content_type}).status == 201
 
 
+class TestTheBodysBytes:
+    def test_may_begin_with_a_byte_order_mark(self, api: Api) -> None:
+        assert api("POST", "/jobs", "\ufeff" + json.dumps({"input_text": TEXT})).status == 201
+
+    def test_must_be_utf_8_as_the_gateway_puts_a_replacement_character_for_others(self, api: Api, items: Items) -> None:
+        body = '{"input_text":"Türen müssen zu sein."}'.encode("latin-1").decode(errors="replace")
+
+        answer = api("POST", "/jobs", body)
+
+        assert (answer.status, answer.body["type"]) == (400, "urn:jobchain:problem:malformed-body")
+        assert "not UTF-8" in answer.body["detail"]
+        assert items.all() == []
+
+    def test_may_have_a_replacement_character_that_is_meant(self, api: Api) -> None:
+        assert api("POST", "/jobs", '{"input_text":"a \\ufffd b"}').status == 201
+
+
+@pytest.mark.parametrize("text", ["\u200b", "\u200b\ufeff", " \u2060\n\u00ad", "\u3164\ufe0f", "\x01"])
+def test_a_text_of_characters_that_nobody_sees_is_empty(api: Api, items: Items, text: str) -> None:
+    named = {"job_name": "guideline_checklist", "payload": {"guidelines": text}}
+
+    for body in ({"input_text": text}, named):
+        answer = api("POST", "/jobs", body)
+
+        assert answer.status == 422
+        assert "is empty" in " ".join(answer.body["errors"].values())
+    assert items.all() == []
+
+
 @pytest.mark.parametrize("path", ["/jobs/%0A", "/jobs/{event_id}%0A", "/health%0A"])
 def test_a_path_with_a_newline_is_no_path(api: Api, path: str) -> None:
     event_id = api("POST", "/jobs", {"input_text": TEXT}).body["event_id"]

@@ -8,6 +8,7 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -279,8 +280,8 @@ def test_submit_makes_one_job_of_as_many_texts_as_the_chain_takes(run: Run, api:
         (["submit", "a.md", "--chain", "compare"], "takes 2 texts (first, second)"),
         (["submit", "a.md", "--chain", "none"], "there are compare, extract"),
         (["submit", "a.md", "--tier", "fast"], "--tier"),
-        (["submit", "a.md", "--api-key", "ä"], "the API key is empty, or has characters"),
-        (["submit", "a.md", "--url", "nowhere"], "is not the URL of an API"),
+        (["submit", "a.md", "--api-key", "ä"], "--api-key can't be an API key"),
+        (["submit", "a.md", "--url", "nowhere"], "--url is 'nowhere', which can't be used: it has no scheme"),
         (["watch", ".."], "is not the id of a job"),
         (["show", "."], "is not the id of a job"),
         (["list", "--status", "done"], "--status"),
@@ -697,7 +698,7 @@ def test_a_file_that_can_not_be_used_is_named(home: Path, text: str) -> None:
     file = home / "config.toml"
     file.write_bytes(text.encode("latin-1"))
 
-    with pytest.raises(CommandError, match=r"config\.toml: "):
+    with pytest.raises(CommandError, match=r"config\.toml is not (TOML|UTF-8): |config\.toml: "):
         target.find(None, None, {}, file)
 
 
@@ -805,6 +806,105 @@ def python(code: str, **environment: str) -> str:
         [sys.executable, "-c", code], env={**os.environ, **environment}, capture_output=True, text=True, check=True
     )
     return done.stdout
+
+
+# --- what a shell may have done ---------------------------------------------------------------------------------------
+
+
+def shell(command: str, home: Path) -> subprocess.CompletedProcess[str]:
+    """Runs a line of a shell, in which $JOBCHAIN is the command."""
+    environment = {**os.environ, "JOBCHAIN": f"{sys.executable} -m jobchain_cli", "HOME": str(home)}
+    return subprocess.run(
+        ["/bin/bash", "-c", command], capture_output=True, text=True, timeout=60, check=False, env=environment, cwd=home
+    )
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "why"),
+    [
+        ("$JOBCHAIN submit a.md --idempotency-key ä", 2, "idempotency key '\\xe4' can't be used"),
+        ("$JOBCHAIN list --url 'http://[::1'", 2, "--url is 'http://[::1', which can't be used: it is malformed"),
+        ("JOBCHAIN_URL=api.example.com/v1 $JOBCHAIN list", 2, "JOBCHAIN_URL is 'api.example.com/v1'"),
+        ("JOBCHAIN_API_KEY='“key”' $JOBCHAIN list", 2, "JOBCHAIN_API_KEY can't be an API key"),
+        ("$JOBCHAIN submit - <&-", 1, "standard input: empty"),
+        ("$JOBCHAIN list >&-", 1, "standard output is closed"),
+        ("$JOBCHAIN --help >/dev/full", 1, "No space left on device"),
+        ("$JOBCHAIN list >/dev/full", 1, "No space left on device"),
+        ("$JOBCHAIN show $'\\xff'", 2, "is not the id of a job"),
+        ("$JOBCHAIN list --chain $'\\xff'", 2, "can't be sent: it is not UTF-8"),
+        ("$JOBCHAIN submit $'http://h/\\xff'", 1, "surrogates not allowed"),
+        ("mkdir gone; cd gone; rmdir ../gone; env -u JOBCHAIN_URL $JOBCHAIN sweep", 1, "folder has been deleted"),
+        ("ALL_PROXY=socks5://127.0.0.1:9 $JOBCHAIN list --url http://jobchain.test", 2, "the proxy ALL_PROXY is"),
+        ("SSL_CERT_FILE=/no.pem $JOBCHAIN watch job-1 --url https://jobchain.test", 2, "SSL_CERT_FILE is '/no.pem'"),
+        ("SSL_CERT_FILE=/no.pem $JOBCHAIN submit https://jobchain.test/a.md", 1, "SSL_CERT_FILE is '/no.pem'"),
+        ("AWS_CA_BUNDLE=/no.pem $JOBCHAIN sweep --stack x", 1, "AWS_CA_BUNDLE is '/no.pem'"),
+        ("HTTPS_PROXY=socks5://h:9 $JOBCHAIN preflight --stack x", 1, "the proxy HTTPS_PROXY is 'socks5://h:9'"),
+    ],
+)
+def test_what_can_not_work_is_told_in_one_line_and_nothing_is_sent(
+    run: Run, api: FakeApi, home: Path, command: str, code: int, why: str
+) -> None:
+    api.says("GET /jobs?limit=20", {"jobs": [JOB], "next_cursor": None})
+    (home / "a.md").write_text("Lock the doors.")
+
+    done = shell(command, home)
+
+    assert (done.returncode, done.stdout) == (code, ""), done.stderr
+    assert why in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert all(request == "GET /jobs?limit=20" for request, _, _ in api.requests)
+
+
+def test_errors_go_nowhere_where_standard_error_is_closed(run: Run, home: Path) -> None:
+    done = shell("$JOBCHAIN list --url nowhere 2>&-", home)
+
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_an_api_on_this_machine_needs_no_proxy_and_no_certificates(run: Run, api: FakeApi, home: Path) -> None:
+    api.says("GET /jobs", {"jobs": [], "next_cursor": None})
+
+    done = shell("ALL_PROXY=socks5://127.0.0.1:9 SSL_CERT_FILE=/no.pem $JOBCHAIN list", home)
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("charset", ["undefined", "idna", "rot13", "base64", ""])
+def test_a_text_in_an_encoding_that_is_none_is_refused(run: Run, api: FakeApi, url: str, charset: str) -> None:
+    api.says("GET /a.txt", b"\xff\xfehello", Content_Type=f"text/plain; charset={charset}")
+
+    said = run("submit", f"{url}/a.txt")
+
+    assert said.code == 1
+    assert re.fullmatch(r"jobchain: http://\S+/a\.txt: (in an unknown encoding,|not) .*\n", said.err)
+
+
+def test_a_text_of_characters_that_nobody_sees_is_empty(run: Run, home: Path) -> None:
+    (home / "a.md").write_text("\u200b\ufeff \n")
+
+    assert "a.md: empty" in run("submit", "a.md").err
+
+
+def test_a_silent_api_is_told_of_within_five_seconds(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        command = [sys.executable, "-m", "jobchain_cli", "list", "--url", url]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+            started = time.monotonic()
+            assert process.stderr is not None
+            line = process.stderr.readline()
+            waited = time.monotonic() - started
+            process.kill()
+
+    assert line == f"jobchain: waiting for the API at '{url}' …\n"
+    assert waited < 5 + 5  # a busy machine may take seconds to start a process
+
+
+def test_a_config_file_may_begin_with_a_byte_order_mark(home: Path) -> None:
+    file = home / "config.toml"
+    file.write_bytes(b'\xef\xbb\xbfurl = "http://127.0.0.1:4566"\n')
+
+    assert target.find(None, None, {}, file).url == "http://127.0.0.1:4566"
 
 
 def test_help_waits_for_no_library_that_it_does_not_need() -> None:

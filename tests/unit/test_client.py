@@ -199,14 +199,43 @@ def test_what_can_not_be_sent_is_a_bad_argument(api: Api, call: Callable[[Any], 
 @pytest.mark.parametrize("url", ["", "api.test", "ftp://a", "file:///etc/passwd", "https://a?b=c"])
 @pytest.mark.parametrize("kind", [Jobchain, AsyncJobchain])
 def test_a_url_must_be_one(kind: Any, url: str) -> None:
-    with pytest.raises(BadArgument, match="not the URL of an API"):
+    with pytest.raises(BadArgument, match=r"the API's URL is .*, which can't be used"):
         kind(url)
 
 
 @pytest.mark.parametrize("key", ["", "a b", "a\nb", "schlüssel"])
 def test_a_key_must_fit_a_header_and_is_not_repeated(key: str) -> None:
-    with pytest.raises(BadArgument, match=r"^the API key is empty, or has characters that no key has$"):
+    with pytest.raises(BadArgument, match=r"^api_key (holds no API key|can't be an API key)") as caught:
         Jobchain(URL, key)
+
+    assert not key or key not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["", "ä", "a b", "x" * 256])
+def test_an_idempotency_key_must_fit_a_header(api: Api, key: str) -> None:
+    with pytest.raises(BadArgument, match=r"idempotency key .* 1 to 255 visible ASCII characters"):
+        api.run(lambda client: client.submit("text", idempotency_key=key))
+
+    assert api.requests == []
+
+
+@pytest.mark.parametrize("kind", [Jobchain, AsyncJobchain])
+def test_a_proxy_that_can_not_work_is_named_unless_the_api_is_on_this_machine(
+    kind: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", "socks4://user:secret@127.0.0.1:9")
+
+    kind("http://127.0.0.1:9")
+    with pytest.raises(BadArgument, match=r"the proxy ALL_PROXY is 'socks4://\*\*\*@127\.0\.0\.1:9'"):
+        kind("https://api.test/v1")
+
+
+def test_a_replacement_character_is_sent_escaped_as_the_bare_one_tells_of_lost_bytes(api: Api) -> None:
+    api.says(answer(201, CREATED))
+
+    api.run(lambda client: client.submit("a \N{REPLACEMENT CHARACTER} b"))
+
+    assert rb"a \ufffd b" in api.requests[0].content
 
 
 # --- batches ---------------------------------------------------------------------------------------------------------

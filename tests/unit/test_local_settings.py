@@ -66,6 +66,48 @@ def test_another_api_is_refused_with_those_that_there_are(template: dict[str, An
     assert list(APIS) == template["Parameters"]["OpenAIApi"]["AllowedValues"]
 
 
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("OPENAI_API_KEY=x\n".encode("utf-16"), r"\.env is UTF-16: save it as UTF-8"),
+        (b"O\0P\0=\0x\0", r"\.env holds NUL characters, as UTF-16 has them"),
+        (b"A=1\n# K\xfcche\n", r"\.env is not UTF-8 \(line 2\), but perhaps Latin-1: save it as UTF-8"),
+    ],
+)
+def test_a_file_that_is_not_utf_8_is_named_with_the_fix(tmp_path: Path, content: bytes, why: str) -> None:
+    (tmp_path / ".env").write_bytes(content)
+
+    with pytest.raises(SettingsError, match=why):
+        Settings.load(tmp_path)
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"\xef\xbb\xbfOPENAI_MODEL=qwen\n")
+
+    assert Settings.load(tmp_path).openai_model == "qwen"
+
+
+@pytest.mark.parametrize(
+    ("values", "stays_here"),
+    [
+        ({}, True),
+        ({"OPENAI_BASE_URL": "http://127.0.0.1:11434/v1"}, True),
+        ({"OPENAI_BASE_URL": "http://127.0.0.1:11434/v1", "OPENAI_API_KEY": "sk-1"}, True),
+        ({"OPENAI_API_KEY": "sk-1"}, False),
+        ({"OPENAI_BASE_URL": "https://models.example.com/v1"}, False),
+    ],
+)
+def test_proxies_and_certificates_matter_only_to_a_model_elsewhere(values: dict[str, str], stays_here: bool) -> None:
+    settings = Settings.of(values)
+
+    assert settings.stays_here is stays_here
+    if stays_here:
+        settings.check_environment({"SSL_CERT_FILE": "/nowhere.pem"})
+    else:
+        with pytest.raises(SettingsError, match=r"SSL_CERT_FILE is '/nowhere\.pem'.*there is no such file"):
+            settings.check_environment({"SSL_CERT_FILE": "/nowhere.pem"})
+
+
 def test_a_key_is_never_shown() -> None:
     assert "sk-secret" not in repr(Settings.of({"OPENAI_API_KEY": "sk-secret"}))
 
@@ -81,6 +123,7 @@ def test_functions_do_not_see_the_developers_credentials_but_their_certificates(
         "SERVICES": "s3",
         "PATH": "/bin",
         "AWS_CA_BUNDLE": "/ca.pem",
+        "SSL_CERT_FILE": "/ca.pem",
         "NO_PROXY": "intranet",
     }
 
@@ -89,6 +132,8 @@ def test_functions_do_not_see_the_developers_credentials_but_their_certificates(
     assert environment["AWS_ACCESS_KEY_ID"] == environment["AWS_SECRET_ACCESS_KEY"] == "test"
     assert environment["OPENAI_API_KEY"] == "from-the-stack"
     assert environment["PATH"] == "/bin"
-    assert environment["AWS_CA_BUNDLE"] == "/ca.pem"
+    assert environment["SSL_CERT_FILE"] == "/ca.pem"
     assert environment["NO_PROXY"] == "intranet,127.0.0.1,localhost"
-    assert not {"AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "SERVICES"} & environment.keys()
+    assert (
+        not {"AWS_CA_BUNDLE", "AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "SERVICES"} & environment.keys()
+    )

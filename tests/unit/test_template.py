@@ -16,6 +16,7 @@ from typing import Any, get_args
 
 import pytest
 
+from jobchain.connection import UnusableSetting, checked_model_url
 from jobchain.model import Spending, Usage
 from jobchain.model_check import WARN_DAYS, ModelCheck
 from jobchain_worker import runner
@@ -71,7 +72,7 @@ SETTINGS = {
     "WorkerFunction": "WorkerSettings",
 }
 # Values of variables that take not any.
-CHOICES = {"AUTH_MODE": "api_key", "OPENAI_API": "chat"}
+CHOICES = {"AUTH_MODE": "api_key", "OPENAI_API": "chat", "OPENAI_BASE_URL": "https://models.example.com/v1"}
 # What the libraries read themselves.
 LIBRARIES = ("LOG_LEVEL", "POWERTOOLS_*")
 
@@ -609,6 +610,32 @@ class TestSamconfig:
             parameter = template["Parameters"][name]
             assert value in map(str, parameter.get("AllowedValues", [value]))
             assert re.fullmatch(parameter.get("AllowedPattern", ".*"), value)
+
+    @pytest.mark.parametrize(
+        ("url", "works"),
+        [
+            ("https://models.example.com/v1", True),
+            ("http://[::1]:11434/v1", True),
+            ("http://10.0.0.1:8000", True),
+            ("https://models.example.com/openai/v1/", True),
+            ("models.example.com/v1", False),
+            ("ftp://models.example.com/v1", False),
+            ("https://models.example.com/v1?api-version=1", False),
+            ("https://models.example.com/v 1", False),
+            ("https://models.example.com/v1”", False),
+            ('"https://models.example.com/v1"', False),
+        ],
+    )
+    def test_takes_the_base_urls_that_the_worker_takes(self, template: Template, url: str, works: bool) -> None:
+        pattern = template["Parameters"]["OpenAIBaseUrl"]["AllowedPattern"]
+
+        assert bool(re.fullmatch(pattern, url)) is works
+        assert re.fullmatch(pattern, "")
+        if works:
+            assert checked_model_url("OpenAIBaseUrl", url) == url
+        else:
+            with pytest.raises(UnusableSetting):
+                checked_model_url("OpenAIBaseUrl", url)
 
     @pytest.mark.parametrize("environment", ["default", "prod"])
     def test_leaves_the_region_to_the_user_and_asks_before_a_change(

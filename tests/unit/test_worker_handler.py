@@ -15,7 +15,7 @@ import boto3
 import pytest
 
 from jobchain.aws import create_session
-from jobchain.errors import SettingsError, TransientModelError
+from jobchain.errors import ModelSettingsError, SettingsError, TransientModelError
 from jobchain.settings import load_settings
 from jobchain_worker.consumer import Consumer
 from jobchain_worker.dialects import Chat, Responses
@@ -35,7 +35,7 @@ def environment(template: dict[str, Any], function: str) -> dict[str, str]:
     """The variables that the template gives to a function, each with a value that will do."""
     own = template["Resources"][function]["Properties"]["Environment"]["Variables"]
     names = {*template["Globals"]["Function"]["Environment"]["Variables"], *own} - {"LOG_LEVEL"}
-    choices = {"AUTH_MODE": "api_key", "OPENAI_API": "responses"}
+    choices = {"AUTH_MODE": "api_key", "OPENAI_API": "responses", "OPENAI_BASE_URL": "https://models.example.com/v1"}
     return {name: choices.get(name, "1") for name in names}
 
 
@@ -89,14 +89,31 @@ class TestTheKey:
         with pytest.raises(TransientModelError, match="can't be read from Secrets Manager"):
             read_key(handler, secret="jobchain/other")
 
-    @pytest.mark.parametrize("content", [" \n", "sk-“quoted”"])
-    def test_may_be_mended_later_where_the_secret_holds_none(
+    @pytest.mark.parametrize("content", [" \n", "sk-“quoted”", "sk-abc\ndef", '{"key": "sk-abc"}', "\ufeffsk-abc"])
+    def test_is_no_outage_where_the_secret_holds_none_and_is_read_again_once_mended(
         self, handler: ModuleType, secret: str, content: str
     ) -> None:
-        boto3.client("secretsmanager").put_secret_value(SecretId=secret, SecretString=content)
+        client = boto3.client("secretsmanager")
+        client.put_secret_value(SecretId=secret, SecretString=content)
+        settings = replace(load_settings(handler.WorkerSettings, os.environ), openai_secret_name=secret)
+        read = handler.api_key_reader(settings, create_session())
 
-        with pytest.raises(TransientModelError, match="holds none"):
-            read_key(handler, secret=secret)
+        async def before_and_after_the_fix() -> str:
+            with pytest.raises(ModelSettingsError, match=rf"^the secret {secret} ") as caught:
+                await read()
+            assert "sk-" not in str(caught.value)
+            assert caught.value.as_job_error("summary").type == "model_misconfigured"
+            client.put_secret_value(SecretId=secret, SecretString="sk-mended")
+            found: str = await read()
+            return found
+
+        assert asyncio.run(before_and_after_the_fix()) == "sk-mended"
+
+    def test_stops_the_start_where_the_environment_holds_one_that_no_header_can_carry(
+        self, handler: ModuleType
+    ) -> None:
+        with pytest.raises(SettingsError, match="OPENAI_API_KEY can't be an API key: it holds a line break"):
+            read_key(handler, key="sk-abc\ndef")
 
     def test_has_to_have_a_source(self, handler: ModuleType) -> None:
         with pytest.raises(SettingsError, match="OPENAI_API_KEY, or OPENAI_SECRET_NAME"):
@@ -127,6 +144,27 @@ class TestTheModule:
 
         with pytest.raises(SettingsError, match="OPENAI_API"):
             import_anew(monkeypatch)
+
+    @pytest.mark.parametrize("url", ["models.example.com/v1", "https://models.example.com/v1/chat/completions"])
+    def test_refuses_a_base_url_that_can_not_work(
+        self, monkeypatch: pytest.MonkeyPatch, handler: ModuleType, url: str
+    ) -> None:
+        monkeypatch.setenv("OPENAI_BASE_URL", url)
+
+        with pytest.raises(SettingsError, match=f"OPENAI_BASE_URL is '{url}'"):
+            import_anew(monkeypatch)
+
+    def test_needs_no_proxy_and_no_certificates_for_a_model_on_this_machine(
+        self, monkeypatch: pytest.MonkeyPatch, handler: ModuleType
+    ) -> None:
+        monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
+        monkeypatch.setenv("SSL_CERT_FILE", "/nowhere.pem")
+        with offline_model.running() as url:
+            monkeypatch.setenv("OPENAI_BASE_URL", url)
+            monkeypatch.setenv("OPENAI_API_KEY", "sk-made-up")
+            monkeypatch.setenv("OPENAI_MODEL", offline_model.MODEL)
+
+            assert asyncio.run(import_anew(monkeypatch).model_checker._find_shutdown()) is None
 
     def test_builds_a_consumer_from_its_environment(self, handler: ModuleType) -> None:
         assert isinstance(handler.consumer, Consumer)

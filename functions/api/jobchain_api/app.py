@@ -204,6 +204,11 @@ def read_json(body: str) -> Any:
     """A request's body as Python values. Raises BodyTooLarge, MalformedBody, InvalidRequest."""
     if len(body) > MAX_BODY_CHARACTERS:
         raise BodyTooLarge(f"the body has {len(body)} characters: the most is {MAX_BODY_CHARACTERS}")
+    # The gateway puts this for each byte that is not UTF-8: what was lost must not be taken for the text.
+    if "\N{REPLACEMENT CHARACTER}" in body:
+        raise MalformedBody("the body is not UTF-8: encode it so; a U+FFFD that is meant is written \\ufffd")
+    # A parser may ignore a byte order mark: https://www.rfc-editor.org/rfc/rfc8259#section-8.1
+    body = body.removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}")
     try:
         # Unlike json.loads it refuses NaN, lone surrogates and nesting without end.
         value = from_json(body, allow_inf_nan=False)

@@ -23,6 +23,7 @@ from jobchain.chains import CHAINS, DEFAULT_CHAIN
 from jobchain.chains.chain import CUT_SUFFIX, Chain, Text
 from jobchain.model import FinishedStep, Job, Spending, Status, Tier
 from jobchain.model_check import ModelCheck
+from jobchain.text import INVISIBLE
 
 if TYPE_CHECKING:
     from jobchain_api.service import Stats
@@ -52,8 +53,8 @@ Dollars = Annotated[
     WithJsonSchema({"type": "number", "minimum": 0.000001, "maximum": 10_000}),
 ]
 
-# The texts that `Text` takes: something other than white space, and no NUL.
-_TEXT_PATTERN = r"^[^\u0000]*[^\s\u0000][^\u0000]*$"
+# The texts that `Text` takes: something visible, and no NUL.
+_TEXT_PATTERN = rf"^[^\u0000]*[^{INVISIBLE}][^\u0000]*$"
 
 
 def _describe_forms(schema: dict[str, Any]) -> None:

@@ -18,7 +18,8 @@ from botocore.session import Session
 
 from jobchain.aws import aws_client, create_session
 from jobchain.chains import CHAINS
-from jobchain.errors import SettingsError, TransientModelError, Unavailable
+from jobchain.connection import UnusableSetting, checked_key, checked_model_url
+from jobchain.errors import ModelSettingsError, SettingsError, TransientModelError, Unavailable
 from jobchain.model import Spending, utc_now
 from jobchain.model_check import ModelCheck
 from jobchain.observability import create_logger
@@ -75,13 +76,16 @@ class WorkerSettings:
 def api_key_reader(settings: WorkerSettings, session: Session) -> Callable[[], Awaitable[str]]:
     """Reads the model's key: from the environment where it is there, else from Secrets Manager.
 
-    Raises SettingsError where neither is named; the reader raises TransientModelError.
+    Raises SettingsError where neither is named, or the environment holds none. The reader raises TransientModelError
+    where the secret can't be read, and ModelSettingsError where it holds no key.
     """
     if settings.openai_api_key:
-        return lambda: _checked(settings.openai_api_key)
+        key = _checked(checked_key, "OPENAI_API_KEY", settings.openai_api_key)
+        return lambda: _given(key)
     if not settings.openai_secret_name:
         raise SettingsError("set OPENAI_API_KEY, or OPENAI_SECRET_NAME to the name of the secret that holds it")
-    secret = Secret(session, settings.openai_secret_name, AWS, KEY_MAX_AGE_SECONDS)
+    name = settings.openai_secret_name
+    secret = Secret(session, name, AWS, KEY_MAX_AGE_SECONDS)
     # The jobs of a batch ask all at once, and one of them is enough to fetch it.
     one_at_a_time = asyncio.Lock()
 
@@ -91,16 +95,33 @@ def api_key_reader(settings: WorkerSettings, session: Session) -> Callable[[], A
                 key = await asyncio.to_thread(secret.read)
         except Unavailable:
             raise TransientModelError("the model's API key can't be read from Secrets Manager") from None
-        return await _checked(key)
+        try:
+            return checked_key(f"the secret {name}", key)
+        except UnusableSetting as error:
+            # Read again by the next job: as soon as it is mended, jobs run.
+            secret.forget()
+            raise ModelSettingsError(str(error)) from None
 
     return read
 
 
-async def _checked(key: object) -> str:
-    # The SDK stops at such a key with an error of Python's own, which nothing here expects.
-    if not (isinstance(key, str) and key.strip() and key.isascii()):
-        raise TransientModelError("what should hold the model's API key holds none")
-    return key.strip()
+async def _given(key: str) -> str:
+    return key
+
+
+def model_url(settings: WorkerSettings) -> str:
+    """Where the model is asked. Raises SettingsError."""
+    if not settings.openai_base_url:
+        return OPENAI_URL
+    return _checked(checked_model_url, "OPENAI_BASE_URL", settings.openai_base_url)
+
+
+def _checked(check: Callable[[str, str], str], name: str, value: str) -> str:
+    """What a check of `jobchain.connection` gives. Raises SettingsError."""
+    try:
+        return check(name, value)
+    except UnusableSetting as error:
+        raise SettingsError(str(error)) from None
 
 
 def count_spending(chain: str, model: str, spent: Spending) -> None:
@@ -140,8 +161,8 @@ def create_model_checker(settings: WorkerSettings, session: Session, repository:
 
     async def find() -> date | None:
         # A client of its own: each check has its own event loop, and connections belong to theirs.
-        url, key = settings.openai_base_url or OPENAI_URL, api_key_reader(settings, session)
-        async with create_client(url, key, CHECK_TIMEOUT) as client:
+        key = api_key_reader(settings, session)
+        async with create_client(model_url(settings), key, CHECK_TIMEOUT) as client:
             return await find_shutdown(client, settings.openai_model, CHECK_TIMEOUT)
 
     return ModelChecker(
@@ -157,7 +178,7 @@ def create_model_checker(settings: WorkerSettings, session: Session, repository:
 def create_consumer(settings: WorkerSettings, session: Session, repository: JobRepository) -> Consumer:
     """The consumer with all that it stands on."""
     timeout = timedelta(seconds=settings.model_timeout_seconds)
-    client = create_client(settings.openai_base_url or OPENAI_URL, api_key_reader(settings, session), timeout)
+    client = create_client(model_url(settings), api_key_reader(settings, session), timeout)
     runner = Runner(
         repository=repository,
         queue=JobQueue(aws_client(session, "sqs", AWS), settings.queue_url, settings.flex_queue_url),

@@ -13,6 +13,7 @@ from typing import Annotated, Any, TypeVar
 import openai
 from pydantic import BaseModel, BeforeValidator, Field
 
+from jobchain.connection import is_loopback
 from jobchain.errors import ModelError, PermanentModelError, TransientModelError, UnknownModel
 from jobchain.llm import ModelAnswer, ModelRequest
 from jobchain.model import Tier
@@ -56,7 +57,12 @@ class _Models(BaseModel):
 def create_client(
     base_url: str | None, api_key: Callable[[], Awaitable[str]], timeout: timedelta, http_client: Any = None
 ) -> openai.AsyncOpenAI:
-    """A client whose calls end within `timeout` and are not retried: waiting is the queue's part."""
+    """A client whose calls end within `timeout` and are not retried: waiting is the queue's part.
+
+    On its way to this very machine it needs no proxy and no certificates, whatever the environment says of them.
+    """
+    if http_client is None and base_url and is_loopback(base_url):
+        http_client = openai.DefaultAsyncHttpxClient(trust_env=False)
     return openai.AsyncOpenAI(
         api_key=api_key,
         base_url=base_url,

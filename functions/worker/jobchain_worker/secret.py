@@ -36,3 +36,7 @@ class Secret:
         self._text = answer.get("SecretString", "")
         self._good_until = time.monotonic() + self._max_age
         return self._text
+
+    def forget(self) -> None:
+        """Have the next `read` ask again: what was read is of no use."""
+        self._good_until = float("-inf")

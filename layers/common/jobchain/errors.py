@@ -132,6 +132,16 @@ class PermanentModelError(ModelError):
         return JobError(self.type, str(self), step)
 
 
+class ModelSettingsError(PermanentModelError):
+    """The model can't be asked with what is set for it: names the setting and the fix, and never holds a key.
+
+    No call was made. Waiting does not mend it, as it would an outage.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__("model_misconfigured", message)
+
+
 class UnknownModel(PermanentModelError):
     """The model's server does not know the model; `names` are those of the models that it has."""
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Generic, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, JsonValue, StringConstraints
 
 from jobchain.llm import ModelRequest
+from jobchain.text import is_blank
 
 MAX_TEXT_LENGTH = 100_000
 MAX_LINE_LENGTH = 1_000
@@ -32,12 +33,20 @@ def without_nul(text: str) -> str:
     return text
 
 
+def not_blank(text: str) -> str:
+    """`text`, or ValueError where nobody sees anything of it."""
+    if is_blank(text):
+        raise ValueError("is empty: it has only characters that nobody sees")
+    return text
+
+
 Text = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_TEXT_LENGTH),
     AfterValidator(without_nul),
+    AfterValidator(not_blank),
 ]
-"""A text that a chain works on: 1 to `MAX_TEXT_LENGTH` characters after trimming."""
+"""A text that a chain works on: 1 to `MAX_TEXT_LENGTH` characters after trimming, some of them visible."""
 
 
 def _filled(text: str) -> str:

@@ -18,6 +18,7 @@ from jobchain.chains.chain import (
     entries,
     fence,
     joined,
+    not_blank,
     without_nul,
 )
 from jobchain.markdown import table
@@ -31,6 +32,7 @@ Name = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=80),
     AfterValidator(without_nul),
+    AfterValidator(not_blank),
 ]
 """What a caller calls a text."""
 

@@ -1,14 +1,14 @@
-/** The HTTP API: conditional requests, problems, and the key, which this browser tab alone keeps. */
+/** The HTTP API: conditional requests, problems, and the key, which only this tab keeps. */
 
 import { recall, remember } from "./memory.js";
 
-const TIMEOUT = 30_000; // milliseconds; the gateway gives up sooner
+const TIMEOUT = 30_000; // ms; the gateway gives up sooner
 
 /** The last answer of each path, so that an unchanged one costs no body. */
 const known = new Map();
 let apiKey = recall("sessionStorage", "key") ?? "";
 
-/** Why there is no good answer; `status` is 0 where nobody answered, `retryAfter` is in milliseconds. */
+/** Why a call failed: `status` is 0 without an answer, `retryAfter` is in milliseconds. */
 export class Problem extends Error {
   constructor(status, { title = "Something went wrong", detail = title } = {}, retryAfter = 0) {
     super(status ? detail : "The API does not answer.");
@@ -43,7 +43,8 @@ export async function get(path, signal) {
 /** Makes a change; gives the answer's body. */
 export async function call(method, path, body, headers) {
   const type = body && { "Content-Type": "application/json" };
-  return read(await send(path, { method, headers: { ...headers, ...type }, body: body && JSON.stringify(body) }));
+  body &&= JSON.stringify(body).replace(/\ufffd/g, "\\ufffd");
+  return read(await send(path, { method, headers: { ...headers, ...type }, body }));
 }
 
 async function send(path, { headers, signal, ...rest }) {
