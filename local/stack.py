@@ -100,6 +100,7 @@ class LocalStack:
                 _environment(settings),
                 persist=persist,
                 bind_host=settings.bind_host,
+                hosts=settings.hosts,
             )
             cleanup.callback(emulator.stop)
             emulator.launch()
@@ -107,7 +108,7 @@ class LocalStack:
             if settings.offline:
                 base_url = cleanup.enter_context(offline_model.running())
             chosen = {**offered(settings, base_url, template), **(parameters or {})}
-            clients = Clients(emulator.url)
+            clients = Clients(emulator.url, credentials=emulator.credentials)
             deployer = Deployer(clients, template, reload=reload)
             emulator.wait()
             yield cls(emulator, clients, base_url, deployer, chosen, deployer.deploy(chosen))
