@@ -69,9 +69,7 @@ def is_healthy(port: int) -> bool:
     return _request("GET", port, door.HEALTH, timeout=2) == 200
 
 
-def child_environment(
-    caller: Mapping[str, str], credentials: Credentials, added: Mapping[str, str]
-) -> dict[str, str]:
+def child_environment(caller: Mapping[str, str], credentials: Credentials, added: Mapping[str, str]) -> dict[str, str]:
     """What the emulator and its functions see: few of the caller's variables, and the stack's own credentials."""
     no_proxy = ",".join(filter(None, [caller.get("NO_PROXY") or caller.get("no_proxy"), HOST, "localhost"]))
     return {
@@ -194,9 +192,7 @@ class Emulator:
         return "\n".join(text.splitlines()[-lines:])
 
 
-def _request(
-    method: str, port: int, path: str, timeout: float, credentials: Credentials | None = None
-) -> int | None:
+def _request(method: str, port: int, path: str, timeout: float, credentials: Credentials | None = None) -> int | None:
     """The answer's status, None without an answer. `http.client` heeds no proxy setting."""
     connection = http.client.HTTPConnection(HOST, port, timeout=timeout)
     request = AWSRequest(method, f"http://{HOST}:{port}{path}")

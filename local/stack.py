@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from local import offline_model, sam
-from local.aws import Clients
+from local.aws import Clients, Credentials
 from local.deployer import Deployer, Deployment
 from local.emulator import Emulator, free_port
 from local.settings import Settings
@@ -43,6 +43,11 @@ class LocalStack:
     @property
     def region(self) -> str:
         return self.clients.region
+
+    @property
+    def credentials(self) -> Credentials:
+        """What requests to the emulator's AWS services are signed with."""
+        return self.clients.credentials
 
     @property
     def table(self) -> str:
