@@ -187,7 +187,7 @@ def welcome(api_url: str, endpoint_url: str, model: str, needs_key: bool) -> str
         [
             f"API       {api_url}",
             f"Pages     {api_url}/queue  {api_url}/docs",
-            f"AWS       {endpoint_url}  (its keys: `make aws-env`)",
+            f"AWS       {endpoint_url}  (`make aws-env` prints what a shell needs for it)",
             f"Model     {model}",
             *(["Keys      on: make one in another terminal, as below"] if needs_key else []),
             "",

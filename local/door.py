@@ -248,7 +248,10 @@ def _access_denied(request: Request, reason: str) -> tuple[int, dict[str, str], 
     from ministack.core.router import detect_service  # noqa: PLC0415
 
     headers = dict(request.headers)
-    service = detect_service(request.method, request.path, headers, dict(request.query))
+    if headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+        service = "sts"  # Any service of AWS's Query protocol: which one is in the body, which may not have been read.
+    else:
+        service = detect_service(request.method, request.path, headers, dict(request.query))
     message = f'{reason}: eval "$(make -s aws-env)" gives a shell the keys of `make dev`'
     status, headers, body = access_denied_response(
         service, "", "", str(uuid4()), error_code="AccessDenied", message=message, headers=headers
