@@ -16,7 +16,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as Signer
 
-from local import door
+from local import guard
 from local.aws import REGION, Credentials
 from local.errors import LocalError
 
@@ -43,7 +43,7 @@ INHERITED = frozenset(
 # By its path: the project is not on the emulator's own.
 _BOOT = f"""
 import runpy
-runpy.run_path({str(Path(door.__file__))!r}, run_name="__main__")
+runpy.run_path({str(Path(guard.__file__))!r}, run_name="__main__")
 """
 
 
@@ -66,7 +66,7 @@ def free_port(preferred: int = 0) -> int:
 
 def is_healthy(port: int) -> bool:
     """Whether an emulator answers on this port of 127.0.0.1."""
-    return _request("GET", port, door.HEALTH, timeout=2) == 200
+    return _request("GET", port, guard.HEALTH, timeout=2) == 200
 
 
 def child_environment(caller: Mapping[str, str], credentials: Credentials, added: Mapping[str, str]) -> dict[str, str]:
@@ -90,7 +90,7 @@ def child_environment(caller: Mapping[str, str], credentials: Credentials, added
 class Emulator:
     """One emulator: its port, its folder (`emulator.log`, and `emulator/` while it runs) and its process.
 
-    It answers the API's callers, and besides only requests that are signed with its `credentials`: see `local.door`.
+    It answers the API's callers, and besides only requests that are signed with its `credentials`: see `local.guard`.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class Emulator:
         temporary.mkdir()
         own = {
             "BIND_HOST": self._bind_host,
-            door.HOSTS_VARIABLE: ",".join(self._hosts),
+            guard.HOSTS_VARIABLE: ",".join(self._hosts),
             "MINISTACK_HOST": HOST,
             "GATEWAY_PORT": str(self.port),
             "MINISTACK_REGION": REGION,

@@ -1,4 +1,4 @@
-"""The door in front of the embedded emulator: it decides who may reach what. Run by its path, it starts the emulator.
+"""The guard in front of the embedded emulator: it decides who may reach what. Run by its path, it starts the emulator.
 
 It imports nothing of this project: the emulator's process finds only the installed libraries.
 
@@ -51,7 +51,7 @@ _ACCOUNT = "000000000000"
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the door knows of a request. Names of headers are in lower case."""
+    """What the guard knows of a request. Names of headers are in lower case."""
 
     method: str
     path: str
@@ -110,7 +110,7 @@ def is_link(request: Request) -> bool:
     )
 
 
-class Door:
+class Guard:
     """An ASGI application in front of another one."""
 
     def __init__(self, app: App, hosts: frozenset[str] = LOOPBACK) -> None:
@@ -273,12 +273,12 @@ def _end_with_parent() -> None:
 
 
 def main() -> None:
-    """Serve the emulator behind the door until the process is told to stop."""
+    """Serve the emulator behind the guard until the process is told to stop."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     from ministack import app as emulator  # noqa: PLC0415 - half a second, in which the parent may end
 
     more = filter(None, os.environ.get(HOSTS_VARIABLE, "").lower().split(","))
-    emulator.app = Door(emulator.app, LOOPBACK | frozenset(more))
+    emulator.app = Guard(emulator.app, LOOPBACK | frozenset(more))
     try:
         emulator.main()
     finally:

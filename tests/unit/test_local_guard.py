@@ -1,4 +1,4 @@
-"""The door in front of the emulator, by itself: what it lets through to the application behind it."""
+"""The guard in front of the emulator, by itself: what it lets through to the application behind it."""
 
 import asyncio
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from local.door import Door, Message, Receive, Scope, Send
+from local.guard import Guard, Message, Receive, Scope, Send
 
 SECRET = "a-secret-key-that-nobody-guesses"
 HOST = "127.0.0.1:4566"
@@ -28,7 +28,7 @@ FOREIGN = [
 
 @dataclass
 class Seen:
-    """What came out of the door, and what reached the application."""
+    """What came out of the guard, and what reached the application."""
 
     status: int | None
     headers: dict[str, str]
@@ -54,7 +54,7 @@ def knock(
     query: str = "",
     kind: str = "http",
 ) -> Seen:
-    """Send a request through the door to an application that answers as the emulator does."""
+    """Send a request through the guard to an application that answers as the emulator does."""
     bodies: list[bytes] = []
     sent: list[Message] = []
     # As a server does: the body in pieces.
@@ -85,7 +85,7 @@ def knock(
         "query_string": query.encode(),
         "headers": [(name.encode(), value.encode()) for name, value in given.items() if value],
     }
-    asyncio.run(Door(app)(scope, receive, send))
+    asyncio.run(Guard(app)(scope, receive, send))
     start: Any = sent[0]
     pairs = {name.decode().lower(): value.decode() for name, value in start.get("headers", [])}
     return Seen(start.get("status"), pairs, b"".join(message.get("body", b"") for message in sent), bodies)
