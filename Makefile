@@ -27,6 +27,10 @@ dev: setup ## run the stack on this machine until Ctrl-C
 logs: setup ## show what the functions of `make dev` log
 	@.venv/bin/python -m local logs
 
+.PHONY: aws-env
+aws-env: setup ## point AWS's tools at the stack of `make dev`: eval "$(make -s aws-env)"
+	@.venv/bin/python -m local aws-env
+
 # $(call option,VARIABLE,OPTION): the option, if the variable is set. The shell takes its value from the environment,
 # so that no quote or space in it is the shell's.
 option = $${$(1):+--$(2)="$$$(1)"}

@@ -95,6 +95,7 @@ def first_post(side: Jobchain, text: str, code: Code) -> float:
     (api,) = [one for one in functions.list_functions()["Functions"] if "ApiFunction" in one["FunctionName"]]
     environment = child_environment(
         os.environ,
+        side.stack.credentials,
         {
             **api["Environment"]["Variables"],
             "AWS_ENDPOINT_URL": side.stack.endpoint_url,

@@ -35,6 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     dev = commands.add_parser("dev", help="run the stack until Ctrl-C, with changed code taken over")
     dev.add_argument("--port", type=int, default=4566, help="on 127.0.0.1 (default: %(default)s, else a free one)")
     commands.add_parser("logs", help="follow the functions' logs of the stack that `dev` runs")
+    commands.add_parser("aws-env", help="print shell commands that point AWS's tools at the stack that `dev` runs")
     deploy = commands.add_parser(
         "deploy", help="deploy what `sam build` made to an emulator that runs, such as LocalStack"
     )
@@ -65,12 +66,20 @@ def _run(options: argparse.Namespace) -> int:
                 dev.run(root, options.port, _say)
             case "logs":
                 dev.follow_logs(root, _say)
+            case "aws-env":
+                _say(dev.shell_variables(root))
             case "deploy":
                 from local import deployment  # noqa: PLC0415 - see above
+                from local.aws import Credentials  # noqa: PLC0415
                 from local.settings import Settings  # noqa: PLC0415
 
                 endpoint = options.endpoint_url
-                target = deployment.Target(endpoint, options.public_url or endpoint, options.model_url)
+                target = deployment.Target(
+                    endpoint,
+                    options.public_url or endpoint,
+                    options.model_url,
+                    Credentials.for_endpoint(endpoint),
+                )
                 deployment.run(root, options.build, target, Settings.load(root), _say)
             case "sam-api" | "sam-invoke":
                 from local import sam_local  # noqa: PLC0415 - see above

@@ -2,14 +2,14 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local import sam
-from local.aws import Clients
+from local.aws import Clients, Credentials
 from local.deployer import Deployer, Deployment
 from local.errors import LocalError
 from local.packages import BUILD, Packages, check_build, machine_architecture
@@ -30,12 +30,13 @@ class Target:
     """An emulator, and what its functions are told.
 
     `endpoint_url` is where this process reaches it, `public_url` where the user does. `model_url` is the model's server
-    as the functions reach it, where the settings name neither a server nor a key.
+    as the functions reach it, where the settings name neither a server nor a key. `credentials` are the emulator's.
     """
 
     endpoint_url: str
     public_url: str
     model_url: str
+    credentials: Credentials = field(default_factory=Credentials)
 
 
 def run(root: Path, build: Path | None, target: Target, settings: Settings, say: Callable[[str], None]) -> str:
@@ -46,7 +47,7 @@ def run(root: Path, build: Path | None, target: Target, settings: Settings, say:
     if build is None:
         check_build(root)
         build = root / BUILD
-    clients = Clients(target.endpoint_url)
+    clients = Clients(target.endpoint_url, credentials=target.credentials)
     _wait_for(clients, target.endpoint_url)
     template = build / "template.yaml"
     base_url = settings.openai_base_url or ("" if settings.openai_api_key else target.model_url)

@@ -2,17 +2,19 @@
 
 import json
 import os
+import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from local.aws import Clients
+from local.aws import Clients, Credentials
 from local.deployer import DeployError
 from local.emulator import free_port, is_healthy
 from local.errors import LocalError
 from local.logs import LogFollower, tracebacks
+from local.private import write_private
 from local.sam import TemplateError
 from local.settings import Settings
 from local.stack import LocalStack
@@ -33,7 +35,7 @@ class StackEnded(LocalError):
 
 
 class StackFile:
-    """`.local/stack.json`: where the running stack is, for `logs` and for other tools."""
+    """`.local/stack.json`: where the running stack is and its keys, for `logs` and for other tools."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "stack.json"
@@ -48,12 +50,14 @@ class StackFile:
         return content if alive else None
 
     def write(self, stack: LocalStack) -> None:
-        """Tell that this process runs the stack; readers never see half a file."""
+        """Tell that this process runs the stack; readers never see half a file, and other users nothing of it."""
         content = {
             "pid": os.getpid(),
             "api_url": stack.api_url,
             "endpoint_url": stack.endpoint_url,
             "region": stack.region,
+            "access_key": stack.credentials.access_key,
+            "secret_key": stack.credentials.secret_key,
             "table": stack.table,
             "queue_url": stack.queue_url,
             "dead_letter_url": stack.dead_letter_url,
@@ -61,7 +65,7 @@ class StackFile:
             "llm_base_url": stack.llm_base_url,
         }
         unfinished = self.path.with_suffix(".tmp")
-        unfinished.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        write_private(unfinished, json.dumps(content, indent=2) + "\n")
         unfinished.replace(self.path)
 
     def remove(self) -> None:
@@ -113,14 +117,40 @@ def _warnings(settings: Settings) -> Sequence[str]:
 def follow_logs(root: Path, say: Callable[[str], None]) -> None:
     """Print the functions' log lines as they come, until the stack ends. Raises NotRunning."""
     file = StackFile(root / ".local")
-    if (running := file.read()) is None:
-        raise NotRunning("no stack is running here: start one with `make dev`")
-    follower = LogFollower(Clients(running["endpoint_url"], running["region"]))
+    running = _running(file)
+    follower = LogFollower(Clients(running["endpoint_url"], running["region"], credentials_of(running)))
     while file.read() == running:
         for line in follower.new_lines():
             say(line.message)
         time.sleep(1)
     say("The stack has stopped.")
+
+
+def shell_variables(root: Path) -> str:
+    """Shell commands that point AWS's tools at the stack of `make dev`, with its keys. Raises NotRunning."""
+    running = _running(StackFile(root / ".local"))
+    credentials = credentials_of(running)
+    variables = {
+        "AWS_ENDPOINT_URL": running["endpoint_url"],
+        # awslocal's own.
+        "LOCALSTACK_HOST": running["endpoint_url"].partition("://")[2],
+        "AWS_DEFAULT_REGION": running["region"],
+        "AWS_ACCESS_KEY_ID": credentials.access_key,
+        "AWS_SECRET_ACCESS_KEY": credentials.secret_key,
+    }
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
+    return "\n".join(["unset AWS_PROFILE AWS_SESSION_TOKEN", *lines])
+
+
+def credentials_of(running: Mapping[str, Any]) -> Credentials:
+    """The keys of a stack, from what its file says."""
+    return Credentials(running["access_key"], running["secret_key"])
+
+
+def _running(file: StackFile) -> dict[str, Any]:
+    if (running := file.read()) is None:
+        raise NotRunning("no stack is running here: start one with `make dev`")
+    return running
 
 
 def _watch(stack: LocalStack, template: Path, file: StackFile, say: Callable[[str], None]) -> None:
@@ -157,7 +187,7 @@ def welcome(api_url: str, endpoint_url: str, model: str, needs_key: bool) -> str
         [
             f"API       {api_url}",
             f"Pages     {api_url}/queue  {api_url}/docs",
-            f"AWS       {endpoint_url}",
+            f"AWS       {endpoint_url}  (`make aws-env` prints what a shell needs for it)",
             f"Model     {model}",
             *(["Keys      on: make one in another terminal, as below"] if needs_key else []),
             "",

@@ -9,10 +9,15 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from local.aws import ACCESS_KEY, REGION, SECRET_KEY
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials as Signer
+
+from local import guard
+from local.aws import REGION, Credentials
 from local.errors import LocalError
 
 HOST = "127.0.0.1"
@@ -33,20 +38,10 @@ INHERITED = frozenset(
     | {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"}
 )
 
-# The emulator ends with its parent, even one that was killed: the parent holds the other end of its stdin.
-_BOOT = """
-import os, shutil, signal, sys, threading
-
-def end_with_parent():
-    os.read(sys.stdin.fileno(), 1)
-    os.kill(os.getpid(), signal.SIGTERM)
-
-threading.Thread(target=end_with_parent, daemon=True).start()
-from ministack.app import main
-try:
-    main()
-finally:
-    shutil.rmtree(os.environ["TMPDIR"], ignore_errors=True)
+# By its path: the project is not on the emulator's own.
+_BOOT = f"""
+import runpy
+runpy.run_path({str(Path(guard.__file__))!r}, run_name="__main__")
 """
 
 
@@ -69,19 +64,19 @@ def free_port(preferred: int = 0) -> int:
 
 def is_healthy(port: int) -> bool:
     """Whether an emulator answers on this port of 127.0.0.1."""
-    return _request("GET", port, "/_ministack/health", timeout=2) == 200
+    return _request("GET", port, guard.HEALTH, timeout=2) == 200
 
 
-def child_environment(caller: Mapping[str, str], added: Mapping[str, str]) -> dict[str, str]:
-    """What the emulator and its functions see: few of the caller's variables, and dummy credentials."""
+def child_environment(caller: Mapping[str, str], credentials: Credentials, added: Mapping[str, str]) -> dict[str, str]:
+    """What the emulator and its functions see: few of the caller's variables, and the stack's own credentials."""
     no_proxy = ",".join(filter(None, [caller.get("NO_PROXY") or caller.get("no_proxy"), HOST, "localhost"]))
     return {
         **{name: value for name, value in caller.items() if name in INHERITED},
         "NO_PROXY": no_proxy,
         "no_proxy": no_proxy,
         "PYTHONUTF8": "1",
-        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
-        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+        "AWS_ACCESS_KEY_ID": credentials.access_key,
+        "AWS_SECRET_ACCESS_KEY": credentials.secret_key,
         "AWS_DEFAULT_REGION": REGION,
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
@@ -91,7 +86,10 @@ def child_environment(caller: Mapping[str, str], added: Mapping[str, str]) -> di
 
 
 class Emulator:
-    """One emulator: its port, its folder (`emulator.log`, and `emulator/` while it runs) and its process."""
+    """One emulator: its port, its folder (`emulator.log`, and `emulator/` while it runs) and its process.
+
+    It answers the API's callers, and besides only requests that are signed with its `credentials`: see `local.guard`.
+    """
 
     def __init__(
         self,
@@ -101,27 +99,33 @@ class Emulator:
         *,
         persist: bool = False,
         bind_host: str = HOST,
+        hosts: Collection[str] = (),
     ) -> None:
         """`environment` is added to what functions see. `persist` keeps the state over a stop and a launch.
 
-        `bind_host` is the address that it listens on; `url` names 127.0.0.1 either way.
+        `bind_host` is the address that it listens on; `url` names 127.0.0.1 either way. `hosts` are the names, besides
+        localhost and 127.0.0.1, that the API may be called by.
         """
         self.port = port
+        self.credentials = Credentials.new()
         self.url = f"http://{HOST}:{port}"
         self.log_file = folder / "emulator.log"
         self._folder = folder / "emulator"
         self._environment = dict(environment or {})
         self._persist = persist
         self._bind_host = bind_host
+        self._hosts = tuple(hosts)
         self._process: subprocess.Popen[bytes] | None = None
 
     def launch(self) -> None:
         """Start the process and return at once; `wait` tells when it is ready."""
         temporary = self._folder / "tmp"
         shutil.rmtree(temporary if self._persist else self._folder, ignore_errors=True)
-        temporary.mkdir(parents=True)
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary.mkdir()
         own = {
             "BIND_HOST": self._bind_host,
+            guard.HOSTS_VARIABLE: ",".join(self._hosts),
             "MINISTACK_HOST": HOST,
             "GATEWAY_PORT": str(self.port),
             "MINISTACK_REGION": REGION,
@@ -138,7 +142,7 @@ class Emulator:
             # A session of its own: Ctrl-C reaches the parent alone, which then stops this child in order.
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-c", _BOOT],
-                env=child_environment(os.environ, {**self._environment, **own}),
+                env=child_environment(os.environ, self.credentials, {**self._environment, **own}),
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -170,7 +174,7 @@ class Emulator:
             return
         if not self._persist and process.poll() is None:
             # Ends the functions' processes and removes their code; it would erase a persisted state too.
-            _request("POST", self.port, "/_ministack/reset", timeout=STOP_LIMIT)
+            _request("POST", self.port, "/_ministack/reset", timeout=STOP_LIMIT, credentials=self.credentials)
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(STOP_LIMIT)
@@ -186,11 +190,14 @@ class Emulator:
         return "\n".join(text.splitlines()[-lines:])
 
 
-def _request(method: str, port: int, path: str, timeout: float) -> int | None:
+def _request(method: str, port: int, path: str, timeout: float, credentials: Credentials | None = None) -> int | None:
     """The answer's status, None without an answer. `http.client` heeds no proxy setting."""
     connection = http.client.HTTPConnection(HOST, port, timeout=timeout)
+    request = AWSRequest(method, f"http://{HOST}:{port}{path}")
+    if credentials:
+        SigV4Auth(Signer(credentials.access_key, credentials.secret_key), "ministack", REGION).add_auth(request)
     try:
-        connection.request(method, path)
+        connection.request(method, path, headers=dict(request.headers.items()))
         return connection.getresponse().status
     except (OSError, http.client.HTTPException):
         return None

@@ -16,21 +16,23 @@ from urllib.parse import urlsplit
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local import sam
-from local.aws import Clients
+from local.aws import Clients, Credentials
 from local.deployer import STACK_NAME
-from local.dev import StackFile
+from local.dev import StackFile, credentials_of
 from local.emulator import HOST, free_port
 from local.errors import LocalError
 from local.packages import BUILD, check_build, machine_architecture
+from local.private import write_private
 from local.relay import relay
 from local.settings import Settings
 from local.stack import LocalStack
 
 COMPOSE_PORT = 4566
 _DESKTOP_HOST = "host.docker.internal"
-# Variables that the template does not name and functions here need: SAM hands on none but the template's.
-_ADDED = ("AWS_ENDPOINT_URL", "OPENAI_API_KEY")
-# With made-up credentials in its environment each start of SAM stalls for seconds; the functions get SAM's own.
+# Variables that the template does not name and functions here need: SAM hands on none but the template's. They
+# overrule the credentials that SAM makes up.
+_ADDED = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "OPENAI_API_KEY")
+# With made-up credentials in its own environment each start of SAM stalls for seconds.
 _CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE")
 
 
@@ -72,7 +74,7 @@ def _prepared(root: Path, say: Callable[[str], None]) -> Iterator[Prepared]:
     _require_docker()
     check_build(root, machine_architecture())
     with ExitStack() as cleanup:
-        clients = Clients(_find(root, cleanup, say))
+        clients = _find(root, cleanup, say)
         variables = _variables(clients)
         published = _publisher(clients.endpoint_url)
         if published:
@@ -84,9 +86,14 @@ def _prepared(root: Path, say: Callable[[str], None]) -> Iterator[Prepared]:
             for own in variables.values():
                 if own.get("OPENAI_BASE_URL"):
                     own["OPENAI_BASE_URL"] = reach.url(own["OPENAI_BASE_URL"])
-        key = Settings.load(root).openai_api_key or "no-key-needed"
+        added = {
+            "AWS_ENDPOINT_URL": endpoint_url,
+            "AWS_ACCESS_KEY_ID": clients.credentials.access_key,
+            "AWS_SECRET_ACCESS_KEY": clients.credentials.secret_key,
+            "OPENAI_API_KEY": Settings.load(root).openai_api_key or "no-key-needed",
+        }
         for own in variables.values():
-            own |= {"AWS_ENDPOINT_URL": endpoint_url, "OPENAI_API_KEY": key}
+            own |= added
         yield Prepared(_template(root), _write_private(root / ".local" / "env.json", variables), network)
 
 
@@ -103,19 +110,28 @@ def _docker(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
 
 
-def _find(root: Path, cleanup: ExitStack, say: Callable[[str], None]) -> str:
-    """The endpoint of the emulator: `make dev`'s, else what compose has up, else a new one."""
+def _find(root: Path, cleanup: ExitStack, say: Callable[[str], None]) -> Clients:
+    """Clients of the emulator: `make dev`'s, else what compose has up, else a new one."""
     if running := StackFile(root / ".local").read():
         say(f"Emulator  {running['endpoint_url']}, of `make dev`")
-        return str(running["endpoint_url"])
-    compose = f"http://{HOST}:{os.environ.get('LOCALSTACK_PORT') or COMPOSE_PORT}"
+        return Clients(running["endpoint_url"], credentials=credentials_of(running))
+    port = os.environ.get("LOCALSTACK_PORT") or COMPOSE_PORT
+    compose = Clients(f"http://{HOST}:{port}", credentials=_published_credentials(port))
     with suppress(ClientError, BotoCoreError):
-        Clients(compose).get("cloudformation").describe_stacks(StackName=STACK_NAME)
-        say(f"Emulator  {compose}")
+        compose.get("cloudformation").describe_stacks(StackName=STACK_NAME)
+        say(f"Emulator  {compose.endpoint_url}")
         return compose
     stack = cleanup.enter_context(LocalStack.start(Settings.load(root)))
     say(f"Emulator  {stack.endpoint_url}, for as long as this runs")
-    return stack.endpoint_url
+    return stack.clients
+
+
+def _published_credentials(port: str | int) -> Credentials:
+    """The keys of the embedded stack whose container publishes the port; else LocalStack's, which checks none."""
+    for container in _docker("ps", "--filter", f"publish={port}", "--format", "{{.ID}}").stdout.split():
+        with suppress(ValueError, KeyError, TypeError):
+            return credentials_of(json.loads(_docker("exec", container, "cat", ".local/stack.json").stdout))
+    return Credentials()
 
 
 def _variables(clients: Clients) -> dict[str, dict[str, str]]:
@@ -176,11 +192,8 @@ def _template(root: Path) -> Path:
 
 
 def _write_private(path: Path, content: Mapping[str, Any]) -> Path:
-    """A file that only the user can read: a key may be in it."""
-    path.parent.mkdir(exist_ok=True)
-    path.unlink(missing_ok=True)
-    path.touch(0o600, exist_ok=False)
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    """A file of JSON that only the user can read: keys are in it."""
+    write_private(path, json.dumps(content, indent=2) + "\n")
     return path
 
 

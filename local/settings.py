@@ -1,6 +1,7 @@
 """What the environment and `.env` say about the local stack."""
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from local.errors import LocalError
 
 AUTH_MODES = ("none", "api_key")
 APIS = ("responses", "chat")
+_HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 BIND_HOSTS = ("127.0.0.1", "0.0.0.0")  # noqa: S104 - see Settings
 
 
@@ -32,7 +34,8 @@ class Settings:
 
     `auth_mode` is the template's parameter `AuthMode`; unset, whoever reaches the local stack may come in.
     `openai_api` is its parameter `OpenAIApi`. `bind_host` is where the emulator listens: beyond this machine only in a
-    container, whose engine publishes the port on the host's 127.0.0.1.
+    container, whose engine publishes the port on the host's 127.0.0.1. `hosts` are the names, besides localhost and
+    127.0.0.1, that the API may be called by.
     """
 
     openai_api_key: str = field(default="", repr=False)
@@ -42,6 +45,7 @@ class Settings:
     lambda_endpoint_url: str = ""
     auth_mode: str = ""
     bind_host: str = BIND_HOSTS[0]
+    hosts: tuple[str, ...] = ()
 
     @property
     def offline(self) -> bool:
@@ -82,6 +86,11 @@ class Settings:
             except UnusableSetting as error:
                 raise SettingsError(str(error)) from None
 
+        hosts = tuple(name.strip().lower() for name in value("LOCAL_HOSTS").split(",") if name.strip())
+        if wrong := [name for name in hosts if not _HOST_NAME.fullmatch(name)]:
+            raise SettingsError(
+                f"LOCAL_HOSTS has {wrong[0]!r}: set it to names or addresses without a port, separated by commas"
+            )
         return cls(
             openai_api_key=checked(checked_key, "OPENAI_API_KEY"),
             openai_base_url=checked(checked_model_url, "OPENAI_BASE_URL"),
@@ -90,6 +99,7 @@ class Settings:
             lambda_endpoint_url=checked(checked_url, "LAMBDA_AWS_ENDPOINT_URL"),
             auth_mode=auth_mode,
             bind_host=bind_host,
+            hosts=hosts,
         )
 
     @classmethod

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from local import offline_model, sam
-from local.aws import Clients
+from local.aws import Clients, Credentials
 from local.deployer import Deployer, Deployment
 from local.emulator import Emulator, free_port
 from local.settings import Settings
@@ -44,6 +44,11 @@ class LocalStack:
     @property
     def region(self) -> str:
         return self.clients.region
+
+    @property
+    def credentials(self) -> Credentials:
+        """What requests to the emulator's AWS services are signed with."""
+        return self.clients.credentials
 
     @property
     def table(self) -> str:
@@ -102,6 +107,7 @@ class LocalStack:
                 _environment(settings),
                 persist=persist,
                 bind_host=settings.bind_host,
+                hosts=settings.hosts,
             )
             cleanup.callback(emulator.stop)
             emulator.launch()
@@ -109,7 +115,7 @@ class LocalStack:
             if settings.offline:
                 base_url = cleanup.enter_context(offline_model.running())
             chosen = {**offered(settings, base_url, template), **(parameters or {})}
-            clients = Clients(emulator.url)
+            clients = Clients(emulator.url, credentials=emulator.credentials)
             deployer = Deployer(clients, template, reload=reload)
             emulator.wait()
             yield cls(emulator, clients, base_url, deployer, chosen, deployer.deploy(chosen))

@@ -30,9 +30,10 @@ class Api:
         self._app = create_app(service, authenticate, logger)
 
     def __call__(self, method: str, url: str, body: object = None, headers: Mapping[str, str] | None = None) -> Answer:
-        """The answer to a request; a body that is no text is sent as JSON."""
+        """The answer to a request; a body is sent as JSON, unless the headers say otherwise."""
         sent = body if isinstance(body, str) or body is None else json.dumps(body, ensure_ascii=False)
-        response = self._app.resolve(_event(method, url, sent, headers or {}), FakeContext())  # type: ignore[arg-type]
+        given = {"Content-Type": "application/json", **(headers or {})} if sent else headers or {}
+        response = self._app.resolve(_event(method, url, sent, given), FakeContext())  # type: ignore[arg-type]
         text = response["body"]
         return Answer(
             response["statusCode"],

@@ -51,7 +51,7 @@ class Stack:
     def local(cls) -> "Stack":
         """The stack that `make dev` keeps up. Raises NoStackError."""
         parts = local_parts()
-        session = boto3.Session("test", "test", region_name=parts["region"])
+        session = boto3.Session(parts["access_key"], parts["secret_key"], region_name=parts["region"])
         return cls(
             session,
             parts["endpoint_url"],

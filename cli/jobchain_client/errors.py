@@ -77,7 +77,7 @@ class JobchainError(Exception):
 
 
 class Unauthorized(JobchainError):
-    """There is no API key, or it is unknown, revoked or expired."""
+    """There is no API key, or it is unknown, revoked or expired; with 403, the Host or origin is refused."""
 
 
 class NotFound(JobchainError):

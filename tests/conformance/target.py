@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from jobchain.keys import KeyRepository, hashed
 from jobchain.model import utc_now
 from jobchain_api.auth import LOCAL_TENANT
-from local.aws import REGION, Clients
+from local.aws import REGION, Clients, Credentials
 from local.settings import Settings
 from local.stack import LocalStack
 from tests.conformance import faulty_model
@@ -155,7 +155,7 @@ def _find_parts(stack: str, endpoint: str | None) -> tuple[Parts, str]:
     """The parts of a stack, and its API's URL."""
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or REGION
     session: Any = boto3.Session()
-    client: Callable[[str], Any] = Clients(endpoint, region).get if endpoint else session.client
+    client: Callable[[str], Any] = _clients(endpoint, region).get if endpoint else session.client
     where = endpoint or "AWS"
     try:
         (found,) = client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
@@ -166,6 +166,10 @@ def _find_parts(stack: str, endpoint: str | None) -> tuple[Parts, str]:
         raise NoTargetError(f"the stack {stack} has no output {missing[0]}: name one that has template.yaml")
     url, *rest = (outputs[part] for part in _PARTS)
     return Parts(client, *rest), emulated_url(url, endpoint) if endpoint else url
+
+
+def _clients(endpoint: str, region: str) -> Clients:
+    return Clients(endpoint, region, Credentials.for_endpoint(endpoint))
 
 
 def emulated_url(url: str, endpoint: str) -> str:

@@ -29,7 +29,7 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
 
 @pytest.fixture
 def clients(emulator: Emulator) -> Iterator[Clients]:
-    clients = Clients(emulator.url)
+    clients = Clients(emulator.url, credentials=emulator.credentials)
     yield clients
     cloudformation = clients.get("cloudformation")
     cloudformation.delete_stack(StackName=STACK_NAME)
@@ -151,7 +151,7 @@ def test_a_build_runs_from_packages_that_hold_the_layer(
     (build / "function" / "tiny_function" / "handler.py").write_text(handler)
     declared = "Parameters:\n  Architecture: {Type: String}\n  OpenAISecretName: {Type: String, Default: the/key}\n"
     (build / "template.yaml").write_text(TEMPLATE.replace("Parameters:\n", declared))
-    target = Target(clients.endpoint_url, "http://localhost:1", "http://model/v1")
+    target = Target(clients.endpoint_url, "http://localhost:1", "http://model/v1", clients.credentials)
 
     url = deployment.run(tmp_path, build, target, Settings(openai_api_key="sk-made-up"), said.append)
 

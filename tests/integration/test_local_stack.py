@@ -245,7 +245,7 @@ def test_parameters_override_the_templates_and_an_unknown_one_is_refused(project
         pass
 
 
-def test_functions_get_dummy_credentials_and_the_key_but_nothing_else_does(
+def test_functions_get_the_stacks_credentials_and_the_key_but_nothing_else_does(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_PROFILE", "production")
@@ -257,7 +257,7 @@ def test_functions_get_dummy_credentials_and_the_key_but_nothing_else_does(
         configuration = json.dumps(stack.client("lambda").list_functions()["Functions"])
 
     assert environment["OPENAI_API_KEY"] == "sk-secret"
-    assert environment["AWS_SECRET_ACCESS_KEY"] == "test"
+    assert environment["AWS_SECRET_ACCESS_KEY"] == stack.credentials.secret_key != "test"
     assert environment["AWS_ENDPOINT_URL"] == "http://127.0.0.1:9"
     assert "AWS_PROFILE" not in environment
     assert "sk-secret" not in configuration + (tmp_path / "emulator.log").read_text()

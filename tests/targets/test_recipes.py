@@ -43,7 +43,10 @@ def follow(stack: LocalStack, event_id: str, words: str) -> str:
     """What the recipe prints whose comment has these words."""
     (recipe,) = (recipe for comment, recipe in RECIPES.items() if words in comment)
     changes = {
+        # What `make aws-env` sets, for a stack that is not `make dev`'s.
         "LOCALSTACK_HOST": stack.endpoint_url.removeprefix("http://").replace("127.0.0.1", "localhost"),
+        "AWS_ACCESS_KEY_ID": stack.credentials.access_key,
+        "AWS_SECRET_ACCESS_KEY": stack.credentials.secret_key,
         "PATH": f"{TOOLS}:{os.environ['PATH']}",
         "EVENT_ID": event_id,
     }

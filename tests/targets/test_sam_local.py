@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from local.aws import Clients
+from local.dev import credentials_of
 from tests.conftest import ROOT
 from tests.e2e.conftest import poll
 from tests.targets.conftest import START_LIMIT, answers, api, port, python, result, run, running, say, submit
@@ -42,7 +43,7 @@ def dev(project: Path, docker: str) -> Iterator[dict[str, Any]]:
         file = project / ".local" / "stack.json"
         poll(file.exists, START_LIMIT)
         stack: dict[str, Any] = json.loads(file.read_text())
-        functions = Clients(stack["endpoint_url"]).get("lambda")
+        functions = Clients(stack["endpoint_url"], credentials=credentials_of(stack)).get("lambda")
         for source in functions.list_event_source_mappings()["EventSourceMappings"]:
             functions.update_event_source_mapping(UUID=source["UUID"], Enabled=False)
         say(f"the emulator: {stack['endpoint_url']}, its event sources off")
@@ -54,7 +55,7 @@ def test_a_job_posted_to_sam_is_run_by_a_worker_of_sam_and_read_through_sam(
 ) -> None:
     there = port()
     url = f"http://127.0.0.1:{there}"
-    sqs = Clients(dev["endpoint_url"]).get("sqs")
+    sqs = Clients(dev["endpoint_url"], credentials=credentials_of(dev)).get("sqs")
     with running(python("-m", "local", "sam-api", "--port", there), cwd=project), api(url) as client:
         poll(lambda: answers(url), START_LIMIT)
         event_id = submit(client)

@@ -15,6 +15,7 @@ from jobchain.model import Claim, FinishedStep, JobError, Spending, Tier
 from jobchain.model import Job as StoredJob
 from jobchain.queue import JobQueue
 from jobchain.repository import JobRepository
+from jobchain_api.auth import Caller
 from jobchain_api.service import JobService
 from tests.conftest import TABLE, Items, Messages, make_service
 from tests.fakes import FakeClock
@@ -98,15 +99,17 @@ class TestABodyThatIsNoJson:
             "multipart/form-data; boundary=x",
             "application/jsonx",
             "text/plain",
+            "",
         ],
     )
     def test_is_refused_by_its_content_type(self, api: Api, items: Items, content_type: str, path: str) -> None:
-        answer = api("POST", path, "input_text=a", {"Content-Type": content_type})
+        answer = api("POST", path, {"input_text": TEXT}, {"Content-Type": content_type})
 
         assert (answer.status, answer.body["type"]) == (415, "urn:jobchain:problem:unsupported-content-type")
+        assert "`Content-Type: application/json`" in answer.body["detail"]
         assert items.all() == []
 
-    @pytest.mark.parametrize("content_type", ["Application/JSON", "application/json; charset=utf-8", ""])
+    @pytest.mark.parametrize("content_type", ["Application/JSON", "application/json; charset=utf-8"])
     def test_is_not_what_these_are(self, api: Api, content_type: str) -> None:
         assert api("POST", "/jobs", {"input_text": TEXT}, {"Content-Type": content_type}).status == 201
 
@@ -138,6 +141,64 @@ def test_a_text_of_characters_that_nobody_sees_is_empty(api: Api, items: Items, 
         assert answer.status == 422
         assert "is empty" in " ".join(answer.body["errors"].values())
     assert items.all() == []
+
+
+def test_a_job_is_cancelled_without_a_body_or_its_type(api: Api) -> None:
+    event_id = api("POST", "/jobs", {"input_text": TEXT}).body["event_id"]
+
+    assert api("POST", f"/jobs/{event_id}/cancel").status == 200
+
+
+HERE = {"Host": "api.example:8443"}
+FOREIGN = {
+    "another site": {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"},
+    "another port": {"Origin": "https://api.example:1", "Sec-Fetch-Site": "same-site"},
+    "an old browser": {"Origin": "https://evil.example"},
+    "no origin": {"Origin": "null", "Sec-Fetch-Site": "cross-site"},
+    "no origin, in an old browser": {"Origin": "null"},
+    "a form": {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"},
+}
+OWN = {
+    "a program": {},
+    "the dashboard": {"Origin": "https://api.example:8443", "Sec-Fetch-Site": "same-origin"},
+    "the dashboard in an old browser": {"Origin": "https://API.example:8443"},
+    "the dashboard behind another name": {"Origin": "https://other.example", "Sec-Fetch-Site": "same-origin"},
+    "the address bar": {"Sec-Fetch-Site": "none"},
+}
+
+
+class TestAPageOfAnotherOrigin:
+    @pytest.mark.parametrize("headers", FOREIGN.values(), ids=FOREIGN)
+    def test_changes_nothing_where_no_key_is_needed(self, api: Api, items: Items, headers: dict[str, str]) -> None:
+        event_id = api("POST", "/jobs", {"input_text": TEXT}).body["event_id"]
+        before = items.all()
+
+        answers = [
+            api("POST", "/jobs", {"input_text": TEXT}, {**HERE, **headers}),
+            api("POST", "/jobs/batch", {"jobs": [{"input_text": TEXT}]}, {**HERE, **headers}),
+            api("POST", f"/jobs/{event_id}/cancel", headers={**HERE, **headers}),
+            api("POST", f"/jobs/{event_id}/retry", headers={**HERE, **headers}),
+            api("DELETE", f"/jobs/{event_id}", headers={**HERE, **headers}),
+        ]
+
+        assert {answer.status for answer in answers} == {403}
+        assert {answer.body["type"] for answer in answers} == {"urn:jobchain:problem:foreign-origin"}
+        assert items.all() == before
+
+    @pytest.mark.parametrize("headers", OWN.values(), ids=OWN)
+    def test_is_not_what_these_are(self, api: Api, headers: dict[str, str]) -> None:
+        assert api("POST", "/jobs", {"input_text": TEXT}, {**HERE, **headers}).status == 201
+
+    @pytest.mark.parametrize("headers", FOREIGN.values(), ids=FOREIGN)
+    def test_can_read_nothing_as_no_answer_lets_it(self, api: Api, headers: dict[str, str]) -> None:
+        answer = api("GET", "/jobs", headers={**HERE, **headers})
+
+        assert not [name for name in answer.headers if name.lower().startswith("access-control-")]
+
+    def test_may_come_with_a_key(self, service: JobService, logger: Logger) -> None:
+        keyed = Api(service, logger, lambda _: Caller("acme"))
+
+        assert keyed("POST", "/jobs", {"input_text": TEXT}, {**HERE, **FOREIGN["another site"]}).status == 201
 
 
 @pytest.mark.parametrize("path", ["/jobs/%0A", "/jobs/{event_id}%0A", "/health%0A"])

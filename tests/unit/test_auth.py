@@ -190,4 +190,4 @@ def test_a_table_that_does_not_answer_is_no_refusal(
 
 
 def test_without_keys_everybody_is_one_tenant() -> None:
-    assert everybody("") == everybody("Bearer jc_any") == Caller("local", operator=True)
+    assert everybody("") == everybody("Bearer jc_any") == Caller("local", operator=True, anonymous=True)

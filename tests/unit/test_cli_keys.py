@@ -56,6 +56,8 @@ def on_table(operate: Operate, dynamodb: "DynamoDBClient") -> Operate:
     """Runs a command where moto's table is the local stack's."""
     parts = {
         "region": "us-east-1",
+        "access_key": "test",
+        "secret_key": "test",
         "endpoint_url": dynamodb.meta.endpoint_url,
         "table": TABLE,
         "queue_url": "",

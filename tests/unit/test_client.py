@@ -318,6 +318,7 @@ def problems_of_the_contract() -> dict[str, dict[str, Any]]:
 KINDS = {
     "malformed-body": InvalidRequest,
     "unauthorized": Unauthorized,
+    "foreign-origin": Unauthorized,
     "job-not-found": NotFound,
     "job-is-final": Conflict,
     "job-is-not-final": Conflict,

@@ -1,8 +1,9 @@
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
+from local.aws import Credentials
 from local.emulator import child_environment
 from local.settings import APIS, Settings, SettingsError
 
@@ -127,9 +128,9 @@ def test_functions_do_not_see_the_developers_credentials_but_their_certificates(
         "NO_PROXY": "intranet",
     }
 
-    environment = child_environment(caller, {"OPENAI_API_KEY": "from-the-stack"})
+    environment = child_environment(caller, Credentials("local", "made-up"), {"OPENAI_API_KEY": "from-the-stack"})
 
-    assert environment["AWS_ACCESS_KEY_ID"] == environment["AWS_SECRET_ACCESS_KEY"] == "test"
+    assert (environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"]) == ("local", "made-up")
     assert environment["OPENAI_API_KEY"] == "from-the-stack"
     assert environment["PATH"] == "/bin"
     assert environment["SSL_CERT_FILE"] == "/ca.pem"
@@ -137,3 +138,41 @@ def test_functions_do_not_see_the_developers_credentials_but_their_certificates(
     assert (
         not {"AWS_CA_BUNDLE", "AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "SERVICES"} & environment.keys()
     )
+
+
+def test_the_names_of_this_machine_are_taken_from_a_list() -> None:
+    assert Settings.of({"LOCAL_HOSTS": " embedded, Box.example ,192.0.2.7"}).hosts == (
+        "embedded",
+        "box.example",
+        "192.0.2.7",
+    )
+    assert Settings.of({}).hosts == ()
+
+
+@pytest.mark.parametrize("name", ["box:4566", "http://box", "*", "box/"])
+def test_what_is_no_name_of_a_machine_is_refused(name: str) -> None:
+    with pytest.raises(SettingsError, match=r"LOCAL_HOSTS has .*: set it to names or addresses without a port"):
+        Settings.of({"LOCAL_HOSTS": name})
+
+
+class TestTheKeysOfAnEmulator:
+    KEYS: ClassVar = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "made-up"}
+
+    def test_are_never_the_same_twice_and_never_shown(self) -> None:
+        one, other = Credentials.new(), Credentials.new()
+
+        assert one.secret_key != other.secret_key
+        assert len(one.secret_key) >= 40
+        assert one.secret_key not in repr(one)
+
+    @pytest.mark.parametrize("url", ["http://127.0.0.1:4566", "http://localhost:4566/"])
+    def test_are_the_environments_where_it_names_that_emulator(self, url: str) -> None:
+        environment = {**self.KEYS, "AWS_ENDPOINT_URL": "http://127.0.0.1:4566"}
+
+        assert Credentials.for_endpoint(url, environment) == Credentials("local", "made-up")
+
+    @pytest.mark.parametrize(
+        "named", [{}, {"AWS_ENDPOINT_URL": "http://127.0.0.1:4567"}, {"AWS_ENDPOINT_URL": "https://example.com"}]
+    )
+    def test_are_none_of_the_developers_account(self, named: dict[str, str]) -> None:
+        assert Credentials.for_endpoint("http://127.0.0.1:4566", {**self.KEYS, **named}) == Credentials()

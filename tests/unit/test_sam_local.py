@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from local import sam_local
+from local.aws import Credentials
 from local.emulator import free_port
 from local.packages import BUILD
-from local.sam_local import SamError, _publisher, _Reach, _template
+from local.sam_local import SamError, _published_credentials, _publisher, _Reach, _template
 from tests.conftest import ROOT
 
 
@@ -51,6 +52,19 @@ def test_an_emulator_in_a_container_is_reached_by_its_service(tmp_path: Path, mo
     assert _publisher("http://127.0.0.1:4601") is None
 
 
+class TestTheKeysOfAStackInAContainer:
+    def test_are_read_there(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        said = '{"access_key": "local", "secret_key": "made-up"}'
+        put_docker(tmp_path, f"[ $1 = ps ] && echo c0ffee || echo '{said}'", monkeypatch)
+
+        assert _published_credentials(4566) == Credentials("local", "made-up")
+
+    def test_are_needless_where_localstack_is_in_it(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        put_docker(tmp_path, "[ $1 = ps ] && echo c0ffee || { echo 'no such file' >&2; exit 1; }", monkeypatch)
+
+        assert _published_credentials(4566) == Credentials()
+
+
 class TestWhatListensOnThisMachine:
     def test_is_reached_through_a_relay_on_the_engines_bridge(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -83,7 +97,8 @@ def test_sams_template_names_the_endpoint_and_only_the_user_can_read_it(tmp_path
     path = _template(tmp_path)
 
     variables = json.loads(path.read_text())["Globals"]["Function"]["Environment"]["Variables"]
-    assert {"AWS_ENDPOINT_URL", "OPENAI_API_KEY", "LOG_LEVEL"} <= variables.keys()
+    added = {"AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "OPENAI_API_KEY"}
+    assert added | {"LOG_LEVEL"} <= variables.keys()
     assert path.stat().st_mode & 0o777 == 0o600
 
 

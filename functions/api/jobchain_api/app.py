@@ -20,7 +20,7 @@ from jobchain.errors import BodyTooLarge, InvalidRequest, JobchainError, Malform
 from jobchain.model import Job, Status
 from jobchain.observability import Logger
 from jobchain_api import contract
-from jobchain_api.auth import Authenticate, Caller
+from jobchain_api.auth import Authenticate, Caller, refuse_foreign
 from jobchain_api.problems import method_not_allowed, problem_of, register_problems
 from jobchain_api.schemas import (
     BatchAccepted,
@@ -74,11 +74,14 @@ IdempotencyKey = Annotated[
 
 
 class _JsonValidation(OpenAPIRequestValidationMiddleware):
-    """Validates requests, and takes bodies of JSON alone: the framework would read forms too."""
+    """Validates requests, and takes bodies of JSON alone: the framework would read forms too.
+
+    A body has to say that it is JSON: a page can send any other to any server, without asking it first.
+    """
 
     def _get_body(self, app: EventHandlerInstance) -> Any:
-        content_type = app.current_event.headers.get("Content-Type", "")
-        if content_type.partition(";")[0].strip().lower() not in ("", content_types.APPLICATION_JSON):
+        content_type = app.current_event.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if content_type != content_types.APPLICATION_JSON and (content_type or app.current_event.body):
             raise RequestUnsupportedContentType(content_type, errors=[])
         return app.current_event.json_body
 
@@ -90,6 +93,7 @@ def create_app(service: JobService, authenticate: Authenticate, logger: Logger) 
     def let_in(app: APIGatewayRestResolver, next_middleware: NextMiddleware) -> Response[Any]:
         if app.current_event.path.rstrip("/") not in _OPEN:
             caller = authenticate(app.current_event.headers.get("Authorization", ""))
+            refuse_foreign(caller, app.current_event.http_method, app.current_event.headers)
             app.append_context(caller=caller)  # type: ignore[no-untyped-call]
             logger.append_keys(tenant=caller.tenant)
         if "\n" in app.current_event.path:

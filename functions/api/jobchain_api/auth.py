@@ -1,12 +1,12 @@
 """Who a request comes from."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
-from jobchain.errors import Unauthorized
+from jobchain.errors import ForeignOrigin, Unauthorized
 from jobchain.keys import MAX_LENGTH, ApiKey, KeyRepository, hashed
 from jobchain.limits import NO_LIMITS, Limits
 from jobchain.model import Clock
@@ -18,16 +18,20 @@ LOCAL_TENANT = "local"
 _KNOWN_FOR_SECONDS = 50
 _MAX_KNOWN = 1000
 
+_READING = ("GET", "HEAD", "OPTIONS")
+_SAME_SITE = ("same-origin", "none")
+
 _BEARER = re.compile(rf"bearer +([\x21-\x7e]{{1,{MAX_LENGTH}}})", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The tenant that a request comes from, and what it may do."""
+    """The tenant that a request comes from, and what it may do. `anonymous`: no key has told who it is."""
 
     tenant: str
     limits: Limits = NO_LIMITS
     operator: bool = False
+    anonymous: bool = False
 
 
 Authenticate = Callable[[str], Caller]
@@ -36,7 +40,25 @@ Authenticate = Callable[[str], Caller]
 
 def everybody(_authorization: str) -> Caller:
     """Lets everybody in, as the one tenant that there is."""
-    return Caller(LOCAL_TENANT, operator=True)
+    return Caller(LOCAL_TENANT, operator=True, anonymous=True)
+
+
+def refuse_foreign(caller: Caller, method: str, headers: Mapping[str, str]) -> None:
+    """Refuse what a browser sends for a page of another origin to a deployment without keys. Raises ForeignOrigin.
+
+    Without a key, being able to reach the API is all that a caller needs, and a page can have the browser of somebody
+    who can. Reading is let through: the answers have no CORS headers, so such a page can't see them. Programs send
+    neither header. `headers` are found by names in any case. https://pkg.go.dev/net/http#CrossOriginProtection
+    """
+    if not caller.anonymous or method in _READING:
+        return
+    site, origin = headers.get("Sec-Fetch-Site", ""), headers.get("Origin", "")
+    own = site in _SAME_SITE if site else origin.partition("://")[2].lower() == headers.get("Host", "").lower()
+    if (site or origin) and not own:
+        raise ForeignOrigin(
+            "a deployment without API keys takes changes from pages of its own origin and from programs only: send "
+            "neither Origin nor Sec-Fetch-Site, or deploy it with AuthMode api_key"
+        )
 
 
 class ApiKeys:

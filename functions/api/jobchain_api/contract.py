@@ -12,6 +12,7 @@ from aws_lambda_powertools.event_handler import APIGatewayRestResolver
 
 from jobchain.errors import (
     BodyTooLarge,
+    ForeignOrigin,
     IdempotencyConflict,
     InvalidRequest,
     JobchainError,
@@ -23,7 +24,7 @@ from jobchain.errors import (
     Unauthorized,
     Unavailable,
 )
-from jobchain_api.problems import CONTENT_TYPE, INTERNAL_ERROR, KINDS, OTHER_CONTENT_TYPE, Kind, problem
+from jobchain_api.problems import CONTENT_TYPE, INTERNAL_ERROR, KINDS, OTHER_CONTENT_TYPE, SEND_JSON, Kind, problem
 from jobchain_api.schemas import (
     BatchView,
     ChainList,
@@ -124,6 +125,7 @@ _STATS = {
 _DETAILS: dict[type[JobchainError], str] = {
     MalformedBody: "expected value at line 1 column 2",
     Unauthorized: "send an API key, in the header `Authorization: Bearer <key>`",
+    ForeignOrigin: "a deployment without API keys takes changes from pages of its own origin and from programs only",
     JobNotFound: f"there is no job {_ID}",
     JobIsFinal: f"job {_ID} is completed already",
     JobIsNotFinal: f"job {_ID} is processing: cancel it first",
@@ -185,7 +187,7 @@ def _problems(*errors: type[JobchainError], guarded: bool = True) -> dict[int, A
         examples.setdefault(KINDS[error].status, {})[KINDS[error].name] = {"value": body}
     others: dict[Kind, str] = {INTERNAL_ERROR: "this is our fault: report the request_id"}
     if MalformedBody in errors:
-        others[OTHER_CONTENT_TYPE] = "send the body as application/json"
+        others[OTHER_CONTENT_TYPE] = f"there is no Content-Type: {SEND_JSON}"
     for kind, detail in others.items():
         examples[kind.status] = {kind.name: {"value": problem(kind, detail, _REQUEST_ID)}}
     return {
@@ -239,7 +241,7 @@ CREATE_JOB: dict[str, Any] = {
             {"Location": _LOCATION, "Retry-After": _RETRY_AFTER, "Idempotent-Replayed": _REPLAYED},
             _LINKS,
         ),
-        **_problems(*_BODY, IdempotencyConflict, LimitReached),
+        **_problems(ForeignOrigin, *_BODY, IdempotencyConflict, LimitReached),
     },
 }
 CREATE_JOBS: dict[str, Any] = {
@@ -264,7 +266,7 @@ CREATE_JOBS: dict[str, Any] = {
             },
             links=_links_of("/results/0/event_id"),
         ),
-        **_problems(*_BODY),
+        **_problems(ForeignOrigin, *_BODY),
     },
 }
 LIST_JOBS: dict[str, Any] = {
@@ -304,7 +306,7 @@ CANCEL_JOB: dict[str, Any] = {
     "tags": ["jobs"],
     "responses": {
         200: _answer("The job.", JobView, {**_PENDING, "status": "cancelled"}, links=_LINKS),
-        **_problems(JobNotFound, JobIsFinal),
+        **_problems(ForeignOrigin, JobNotFound, JobIsFinal),
     },
 }
 RETRY_JOB: dict[str, Any] = {
@@ -314,7 +316,7 @@ RETRY_JOB: dict[str, Any] = {
     "tags": ["jobs"],
     "responses": {
         200: _answer("The job.", JobView, _PENDING, links=_LINKS),
-        **_problems(JobNotFound, JobIsFinal, JobIsNotFinal, LimitReached),
+        **_problems(ForeignOrigin, JobNotFound, JobIsFinal, JobIsNotFinal, LimitReached),
     },
 }
 DELETE_JOB: dict[str, Any] = {
@@ -322,7 +324,7 @@ DELETE_JOB: dict[str, Any] = {
     "description": "A job that has ended, and all that it stored.",
     "operation_id": "deleteJob",
     "tags": ["jobs"],
-    "responses": {204: {"description": "It is erased."}, **_problems(JobNotFound, JobIsNotFinal)},
+    "responses": {204: {"description": "It is erased."}, **_problems(ForeignOrigin, JobNotFound, JobIsNotFinal)},
 }
 LIST_CHAINS: dict[str, Any] = {
     "summary": "List the chains",

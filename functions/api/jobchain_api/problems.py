@@ -16,6 +16,7 @@ from pydantic import JsonValue
 
 from jobchain.errors import (
     BodyTooLarge,
+    ForeignOrigin,
     IdempotencyConflict,
     InvalidRequest,
     JobchainError,
@@ -46,6 +47,7 @@ class Kind:
 KINDS: dict[type[JobchainError], Kind] = {
     MalformedBody: Kind(HTTPStatus.BAD_REQUEST, "malformed-body", "The body is not JSON"),
     Unauthorized: Kind(HTTPStatus.UNAUTHORIZED, "unauthorized", "An API key is needed"),
+    ForeignOrigin: Kind(HTTPStatus.FORBIDDEN, "foreign-origin", "The request comes from a page of another origin"),
     JobNotFound: Kind(HTTPStatus.NOT_FOUND, "job-not-found", "There is no such job"),
     JobIsFinal: Kind(HTTPStatus.CONFLICT, "job-is-final", "The job has ended"),
     JobIsNotFinal: Kind(HTTPStatus.CONFLICT, "job-is-not-final", "The job has not ended"),
@@ -60,6 +62,7 @@ KINDS: dict[type[JobchainError], Kind] = {
 PATH_NOT_FOUND = Kind(HTTPStatus.NOT_FOUND, "path-not-found", "There is no such path")
 METHOD_NOT_ALLOWED = Kind(HTTPStatus.METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed")
 OTHER_CONTENT_TYPE = Kind(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported-content-type", "Unsupported content type")
+SEND_JSON = "send the body as JSON, with the header `Content-Type: application/json`"
 INTERNAL_ERROR = Kind(HTTPStatus.INTERNAL_SERVER_ERROR, "internal-error", "Internal error")
 
 
@@ -112,7 +115,9 @@ def register_problems(app: APIGatewayRestResolver, logger: Logger) -> None:
 
     @app.exception_handler(RequestUnsupportedContentType)
     def other_content_type(_error: RequestUnsupportedContentType) -> Response[str]:
-        return _answer(app, OTHER_CONTENT_TYPE, "send the body as application/json")
+        sent = app.current_event.headers.get("Content-Type")
+        fault = "the Content-Type is not JSON's" if sent else "there is no Content-Type"
+        return _answer(app, OTHER_CONTENT_TYPE, f"{fault}: {SEND_JSON}")
 
     @app.exception_handler(NotFoundError)
     def no_such_path(_error: NotFoundError) -> Response[str]:

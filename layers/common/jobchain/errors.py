@@ -38,6 +38,10 @@ class Unauthorized(JobchainError):
     """The request has no API key, or none that lets it in."""
 
 
+class ForeignOrigin(JobchainError):
+    """A browser sent the request for a page of another origin, to a deployment without API keys."""
+
+
 class LimitReached(JobchainError):
     """A limit of the caller's key keeps the job out; `retry_after` is when it may be let in."""
 
