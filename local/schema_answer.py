@@ -10,7 +10,20 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from local.extract import Passage, cut, due, first_heading, key, obligations, owner, steps, strength, summarize
+from local.extract import (
+    MAX_HEADING,
+    Passage,
+    category,
+    cut,
+    due,
+    key,
+    obligations,
+    owner,
+    steps,
+    strength,
+    summarize,
+    title,
+)
 
 MAX_ITEMS = 12  # of an array whose schema sets no limit
 MAX_NODES = 100  # of a graph whose schema sets no limit
@@ -18,7 +31,8 @@ MAX_LABEL = 60  # characters
 
 _KEYWORDS = {"$ref", "$defs", "title", "description", "default", "type", "properties", "required", "items", "minItems"}
 _KEYWORDS |= {"additionalProperties", "maxItems", "maxLength", "enum", "const", "anyOf"}
-_HEADINGS = ("title", "heading", "category", "section", "topic")
+_TITLES = ("title", "heading")
+_CATEGORIES = ("category", "section", "topic")
 _FINDERS = {"owner": owner, "assignee": owner, "due": due, "due_date": due, "deadline": due}
 # The nodes of a graph are a chain: edge 0 leads from node 1 to node 2.
 _NODE_OFFSETS = {"id": 1, "source": 1, "target": 2}
@@ -53,7 +67,7 @@ class _Answer:
 
     @cached_property
     def whole(self) -> Passage:
-        return Passage(summarize(self.text), "prose", first_heading(self.text))
+        return Passage(summarize(self.text), "prose", title(self.text))
 
     def value(self, schema: Mapping[str, Any], place: _Place) -> Any:
         schema = self.resolved(schema)
@@ -169,8 +183,10 @@ class _Answer:
             return find(about.text) or ""
         if place.name in ("second", "explanation"):
             return self.contradicting(about, place)
-        if place.name in _HEADINGS:
-            return about.heading or self.whole.heading
+        if place.name in _TITLES:
+            return cut(about.heading, MAX_HEADING) or self.whole.heading
+        if place.name in _CATEGORIES:
+            return category(about)
         if place.name == "label" and len(about.text) > MAX_LABEL:
             return cut(about.text, MAX_LABEL - 1) + "…"
         return about.text

@@ -413,6 +413,76 @@ def test_two_documents_are_compared_by_what_they_demand() -> None:
 # The extraction
 
 
+@pytest.mark.parametrize(
+    "heading",
+    [
+        "# Access",
+        "### 3. Access",
+        "Access\n======",
+        "Access\n---",
+        "1. Access",
+        "2.1 Access",
+        "2) Access",
+        "Section 4: Access",
+        "**Access**",
+        "__Access:__",
+        "**Access**:",
+        "ACCESS",
+        "Access:",
+        "1. Access\n",
+        "Access\n",
+    ],
+)
+def test_a_heading_of_any_form_is_a_category(heading: str) -> None:
+    rules = ask(Rules, f"Doors must be locked.\n\n{heading}\nBadges must be worn. Guests should sign in.")["items"]
+
+    named = {rule["text"]: rule["category"].title() for rule in rules}
+    assert named == {
+        "Doors must be locked.": "General",
+        "Badges must be worn.": "Access",
+        "Guests should sign in.": "Access",
+    }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1. Lock doors\n2. Wear badges\n",
+        "1. Lock the doors of all rooms\nthat have a window.\n",
+        "1. Doors\n\n2. Windows\n\n3. Roofs",
+        "DOORS MUST BE LOCKED",
+        "**Never share a badge**",
+        "**Doors are locked at night.**",
+        "Do these:\n\n- One\n- Two",
+        "The list of doors is:\n\n- One\n- Two",
+        "Note:\nDoors are heavy.",
+        "[!WARNING]\nDoors are heavy.",
+        "Buy milk\n\nCall Bob",
+        "title: a\n---\nb",
+    ],
+)
+def test_a_line_that_says_something_is_no_heading(text: str) -> None:
+    assert "heading" not in {block.kind for block in read(f"Some words before.\n{text}")}
+
+
+@pytest.mark.parametrize(
+    "text", ["Doors must be locked at night. " * 200, "x" * 5000, f"# {'long ' * 100}\n\nGo.", "密" * 900]
+)
+def test_a_category_and_a_title_are_short_whatever_the_text(text: str) -> None:
+    for name in ("category", "section", "topic", "title", "heading"):
+        schema = {"type": "object", "properties": {name: {"type": "string"}}}
+        assert 1 <= len(answer(schema, text)[name]) <= 60
+    assert all(len(item["category"]) <= 60 for item in ask(Checklist, text)["items"])
+
+
+def test_a_long_heading_is_cut_at_a_word() -> None:
+    heading = "What everyone in the building has to know about the doors of the ground floor"
+
+    (item,) = ask(Checklist, f"# {heading}\n\nDoors must be locked.")["items"]
+
+    assert item["category"] == "What everyone in the building has to know about the doors of"
+
+
 def test_markdown_is_read_as_plain_blocks() -> None:
     hashing = (
         "Passwords must be hashed with Argon2id. Why should we care? Hashes are hard to reverse, e.g. by brute force."
