@@ -50,6 +50,7 @@ def run(root: Path, file: Path, out: TextIO, *, keep: bool) -> None:
             with contextlib.suppress(Stopped):
                 out.write(f"\nThe stack stays up until Ctrl-C: {stack.api_url}\n")
                 out.flush()
+                stack.warm_up()
                 # Not signal.pause(): a signal that comes just before it would be waited for in vain.
                 while True:
                     time.sleep(POLL_SECONDS)

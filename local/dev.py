@@ -88,6 +88,7 @@ def run(root: Path, port: int, say: Callable[[str], None]) -> None:
         try:
             file.write(stack)
             say(welcome(stack.api_url, stack.endpoint_url, stack.llm_base_url or "OpenAI", settings.needs_key))
+            stack.warm_up()
             for warning in _warnings(settings):
                 say(f"warning: {warning}")
             _watch(stack, template, file, say)

@@ -1,11 +1,15 @@
 """The whole local stack: the emulator, the project's template deployed to it, and a model to ask."""
 
+import contextlib
+import http.client
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Thread
 from typing import Any
+from urllib.parse import urlsplit
 
 from local import offline_model, sam
 from local.aws import Clients
@@ -15,6 +19,10 @@ from local.settings import Settings
 
 TEMPLATE = Path(__file__).resolve().parent.parent / "template.yaml"
 WORKER_CONCURRENCY = "4"  # each worker is a process
+# What a browser asks for when it opens the dashboard: the page, then two questions of the API at once. `/health` stands
+# for those, as it needs no API key; `/jobs` is for the authorizer, where there is one.
+_ASKED_FIRST = ("/queue", "/health", "/health", "/jobs?limit=1")
+_WARM_UP_LIMIT = 30.0  # seconds
 
 # The OpenAI client insists on a key; the offline model and most local servers do not.
 PLACEHOLDER_KEY = "no-key-needed"
@@ -65,6 +73,16 @@ class LocalStack:
         """A boto3 client of a service of the emulator."""
         return self.clients.get(service)
 
+    def warm_up(self) -> list[Thread]:
+        """Start the functions behind the dashboard in the background, so that the first visitor need not wait for them.
+
+        Returns the threads that do it.
+        """
+        threads = [Thread(target=_ask, args=(f"{self.api_url}{path}",), daemon=True) for path in _ASKED_FIRST]
+        for thread in threads:
+            thread.start()
+        return threads
+
     def redeploy(self) -> "LocalStack":
         """Deploy the template as it is now, keeping all data. Raises TemplateError, DeployError."""
         return replace(self, _deployment=self._deployer.deploy(self._parameters))
@@ -111,6 +129,16 @@ class LocalStack:
             deployer = Deployer(clients, template, reload=reload)
             emulator.wait()
             yield cls(emulator, clients, base_url, deployer, chosen, deployer.deploy(chosen))
+
+
+def _ask(url: str) -> None:
+    """GETs a URL of the stack. What is wrong with it, whoever asks next is told: here nobody waits for the answer."""
+    parts = urlsplit(url)
+    # http.client heeds no proxy setting.
+    connection = http.client.HTTPConnection(parts.netloc, timeout=_WARM_UP_LIMIT)
+    with contextlib.closing(connection), contextlib.suppress(OSError, http.client.HTTPException):
+        connection.request("GET", f"{parts.path}?{parts.query}")
+        connection.getresponse().read()
 
 
 def _environment(settings: Settings) -> dict[str, str]:
