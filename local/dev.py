@@ -84,7 +84,7 @@ def run(root: Path, port: int, say: Callable[[str], None]) -> None:
         say(f"Port {port} is taken, so this stack uses {free}.")
     template = root / "template.yaml"
     settings = Settings.load(root)
-    with LocalStack.start(settings, template=template, folder=folder, port=free, reload=True) as stack:
+    with LocalStack.start(settings, template=template, folder=folder, port=free, reload=True, say=say) as stack:
         try:
             file.write(stack)
             say(welcome(stack.api_url, stack.endpoint_url, stack.llm_base_url or "OpenAI", settings.needs_key))

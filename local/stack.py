@@ -3,7 +3,7 @@
 import contextlib
 import http.client
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -99,13 +99,14 @@ class LocalStack:
         port: int = 0,
         reload: bool = False,
         persist: bool = False,
+        say: Callable[[str], None] = lambda _: None,
     ) -> Iterator["LocalStack"]:
         """Start a stack, and stop it at the end with all that belongs to it.
 
         Without `settings` nothing is read from the environment and the offline model answers, so that a test
         can't spend money. `parameters` override the template's. `folder` keeps `emulator.log`; without one it
         goes too. `port` 0 takes a free one. `reload` looks for changed source before each call of a function.
-        `persist` keeps the state over `emulator.stop()` and `emulator.launch()`.
+        `persist` keeps the state over `emulator.stop()` and `emulator.launch()`. `say` is told what takes a while.
         Raises EmulatorError, TemplateError, DeployError.
         """
         settings = settings or Settings()
@@ -120,6 +121,7 @@ class LocalStack:
                 bind_host=settings.bind_host,
             )
             cleanup.callback(emulator.stop)
+            say("Starting an AWS emulator on this machine ...")
             emulator.launch()
             base_url = settings.openai_base_url
             if settings.offline:
@@ -128,6 +130,7 @@ class LocalStack:
             clients = Clients(emulator.url)
             deployer = Deployer(clients, template, reload=reload)
             emulator.wait()
+            say(f"Deploying {template.name} to it ...")
             yield cls(emulator, clients, base_url, deployer, chosen, deployer.deploy(chosen))
 
 
