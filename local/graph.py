@@ -64,7 +64,8 @@ def rule(item: str) -> Rule:
         return Rule(item)
     action, *others = _OTHERWISE.split(match["rest"], maxsplit=1)
     unless = match["word"].lower() == "unless"
-    return Rule(_sentence(action), f"{_sentence(match['condition'])}?", unless, _sentence("".join(others)))
+    actions = [_ended(_sentence(one)) for one in (action, *others)]
+    return Rule(actions[0], f"{_sentence(match['condition'])}?", unless, *actions[1:])
 
 
 def _is_whole(action: str) -> bool:
@@ -75,6 +76,11 @@ def _is_whole(action: str) -> bool:
 def _sentence(words: str) -> str:
     """The words with a capital letter at their start."""
     return words[:1].upper() + words[1:]
+
+
+def _ended(words: str) -> str:
+    """The words with a full stop at their end, where they have no other end."""
+    return words if words.endswith((".", "!", "?")) else f"{words}."
 
 
 @dataclass(frozen=True, slots=True)

@@ -354,18 +354,18 @@ def drawn(checklist: str) -> list[str]:
         ),
         (
             "- When a door is open, then close it; otherwise leave it alone.",
-            ["{A door is open?} -yes-> Close it", "{A door is open?} -no-> Leave it alone."],
+            ["{A door is open?} -yes-> Close it.", "{A door is open?} -no-> Leave it alone."],
         ),
         (
             "- Doors must be locked unless somebody is in.\n- Go home.",
             [
-                "{Somebody is in?} -no-> Doors must be locked",
-                "Doors must be locked --> Go home.",
+                "{Somebody is in?} -no-> Doors must be locked.",
+                "Doors must be locked. --> Go home.",
                 "{Somebody is in?} -yes-> Go home.",
             ],
         ),
         ("- Unless it rains, go out.", ["{It rains?} -no-> Go out."]),
-        ("- Lock the door when you leave.", ["{You leave?} -yes-> Lock the door"]),
+        ("- Lock the door when you leave.", ["{You leave?} -yes-> Lock the door."]),
         # What only looks like a condition of the item.
         ("- Open it only if asked.\n- Go.", ["Open it only if asked. --> Go."]),
         ("- Ask if the door is open.\n- Go.", ["Ask if the door is open. --> Go."]),
