@@ -19,8 +19,8 @@ from local.settings import Settings
 
 TEMPLATE = Path(__file__).resolve().parent.parent / "template.yaml"
 WORKER_CONCURRENCY = "4"  # each worker is a process
-# What a browser asks for when it opens the dashboard: the page, then two questions of the API at once. `/health` stands
-# for those, as it needs no API key; `/jobs` is for the authorizer, where there is one.
+# What a browser asks for when it opens the dashboard: the page, then three things of the API at once. `/health` stands
+# for two of them, as it needs no API key; `/jobs` brings up the authorizer too, where there is one.
 _ASKED_FIRST = ("/queue", "/health", "/health", "/jobs?limit=1")
 _WARM_UP_LIMIT = 30.0  # seconds
 
