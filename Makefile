@@ -204,11 +204,26 @@ test-targets: setup .venv-sam/.ready .venv-awslocal/.ready ## run SAM, the image
 setup: .venv/.ready ## make or update .venv
 	@:
 
+COMMA := ,
+# Seconds between two signs of life of what takes long.
+BEAT ?= 4
+
+# $(call announced,WHAT,COMMAND): says what it does, runs the command, and says every few seconds that it still does. A
+# terminal's line counts the seconds in its place; a log gets a line each time, without control characters. Whatever
+# ends the command's shell ends the counting: the last `kill -0` looks for it.
+announced = echo "$(1) ..." >&2; \
+	( seconds=0; while sleep $(BEAT) > /dev/null 2>&1 && kill -0 $$$$ 2> /dev/null; do \
+		seconds=$$((seconds + $(BEAT))); \
+		if test -t 2; then printf '\r  %s s' $$seconds >&2; else echo "  still running after $$seconds s" >&2; fi; done ) & \
+	beat=$$!; $(2); status=$$?; kill $$beat 2> /dev/null; \
+	if test -t 2; then printf '\r\033[K' >&2; fi; exit $$status
+packages = $$(grep -c '^[a-z0-9].*==' $(1))
+
 # --offline: the project itself is linked in with what the line before has installed.
 .venv/.ready: pyproject.toml requirements/dev.txt $(UV)
-	@echo "Setting up .venv ..." >&2
 	@test -x .venv/bin/python || $(UV) venv --quiet --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv
-	@$(UV) pip sync --quiet --python .venv --require-hashes --compile-bytecode requirements/dev.txt
+	@$(call announced,Installing up to $(call packages,requirements/dev.txt) packages into .venv (20 to 90 s the first time),\
+		$(UV) pip sync --quiet --python .venv --require-hashes --compile-bytecode requirements/dev.txt)
 	@$(UV) pip install --quiet --python .venv --offline --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -217,7 +232,8 @@ $(UV): requirements/uv.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; $(PYTHON) is " \
 		+ sys.version.split()[0] + ". Choose another: make setup PYTHON=python3.13")'
 	@rm -rf .cache/uv
-	@$(PYTHON) -m pip install -qq --no-deps --only-binary :all: --require-hashes --target .cache/uv -r $<
+	@$(call announced,Fetching uv$(COMMA) which installs all else below this folder,\
+		$(PYTHON) -m pip install -qq --no-deps --only-binary :all: --require-hashes --target .cache/uv -r $<)
 	@touch $@
 
 .PHONY: sam
@@ -226,9 +242,9 @@ sam: .venv-sam/.ready ## install AWS's `sam` in .venv-sam/bin
 
 # Environments of their own: `.venv-sam` from requirements/sam.txt, and so on.
 .venv-%/.ready: requirements/%.txt $(UV)
-	@echo "Setting up .venv-$* ..." >&2
 	@test -x .venv-$*/bin/python || $(UV) venv --quiet --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv-$*
-	@$(UV) pip sync --quiet --python .venv-$* --require-hashes --compile-bytecode requirements/$*.txt
+	@$(call announced,Installing up to $(call packages,requirements/$*.txt) packages into .venv-$*,\
+		$(UV) pip sync --quiet --python .venv-$* --require-hashes --compile-bytecode requirements/$*.txt)
 	@touch $@
 
 .PHONY: clean

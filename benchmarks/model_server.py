@@ -40,7 +40,7 @@ def answer(schema: str, text: str) -> dict[str, Any]:
     material = fenced[1] if fenced else text
     sentences = [found for paragraph in material.split("\n\n") for found in _SENTENCE.findall(paragraph)]
     obligations = [" ".join(sentence.split()) for sentence in sentences[:MOST_ITEMS]] or [material[:80]]
-    nodes = [{"id": f"n{number}", "label": one[:60]} for number, one in enumerate(obligations)]
+    nodes = [{"id": f"n{number}", "label": one[:60], "kind": "step"} for number, one in enumerate(obligations)]
     answers: dict[str, dict[str, Any]] = {
         "SummaryAnswer": {"summary": " ".join(obligations[:2])},
         "ChecklistAnswer": {

@@ -25,7 +25,10 @@ _ANSWERS: dict[str, dict[str, Any]] = {
     "SummaryAnswer": {"summary": "Passwords must be long, and stored hashed."},
     "ChecklistAnswer": {"items": [_ITEM, {**_ITEM, "text": "Store passwords hashed."}]},
     "DiagramAnswer": {
-        "nodes": [{"id": "a", "label": "Make passwords long"}, {"id": "b", "label": "Store them hashed"}],
+        "nodes": [
+            {"id": "a", "label": "Make passwords long", "kind": "step"},
+            {"id": "b", "label": "Store them hashed", "kind": "step"},
+        ],
         "edges": [{"source": "a", "target": "b", "label": ""}],
     },
 }

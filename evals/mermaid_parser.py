@@ -17,7 +17,7 @@ _OLDEST_NODE = (20, 19)  # which the document object that Mermaid wants, jsdom, 
 _LIMIT = 600.0  # seconds
 
 # The lines that `jobchain.mermaid` writes.
-_NODE = re.compile(r'^    (?P<id>n\d+)\["(?P<label>.*)"\]$', re.MULTILINE)
+_NODE = re.compile(r'^    (?P<id>n\d+)(?:\[|\{|\(\[)"(?P<label>.*)"(?:\]|\}|\]\))$', re.MULTILINE)
 _EDGE = re.compile(r'^    (?P<start>n\d+) -->(?:\|"(?P<label>.*)"\|)? (?P<end>n\d+)$', re.MULTILINE)
 
 

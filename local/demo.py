@@ -41,22 +41,55 @@ def run(root: Path, file: Path, out: TextIO, *, keep: bool) -> None:
     Raises TextError, SettingsError, JobError and what `LocalStack.start` raises.
     """
     text = read_text(file)
+
+    def say(line: str) -> None:
+        out.write(f"{line}\n")
+        out.flush()
+
     # No key is needed: the stack is the demo's own, on this machine, and `make key` would not find it.
     settings = replace(Settings.load(root), auth_mode="")
-    with LocalStack.start(settings) as stack:
+    with LocalStack.start(settings, say=say) as stack:
+        say(f"Posting {_short(file)} to it ...")
         with Jobchain(stack.api_url) as api:
-            show_job(api, text, out)
+            job = show_job(api, text, out)
+        say("\n".join(["", *_explained(settings), *(() if keep else _next())]))
         if keep:
             with contextlib.suppress(Stopped):
-                out.write(f"\nThe stack stays up until Ctrl-C: {stack.api_url}\n")
-                out.flush()
+                say(f"\nThe dashboard shows this job: {stack.api_url}/queue#/jobs/{job.event_id}")
+                say(f"The stack stays up until Ctrl-C: {stack.api_url}")
+                stack.warm_up()
                 # Not signal.pause(): a signal that comes just before it would be waited for in vain.
                 while True:
                     time.sleep(POLL_SECONDS)
 
 
-def show_job(api: Jobchain, text: str, out: TextIO) -> None:
-    """Submit the text, show each step as it goes, then print the result. Raises JobError."""
+def _short(file: Path) -> Path:
+    """The file's path as short as it can be written here."""
+    return file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
+
+
+def _explained(settings: Settings) -> tuple[str, ...]:
+    """What to think of the result."""
+    if not settings.offline:
+        return ()
+    return (
+        "The offline model picks sentences out of the text, by rules. For the answers of a real model put",
+        "OPENAI_API_KEY or OPENAI_BASE_URL into .env: docs/models.md.",
+    )
+
+
+def _next() -> tuple[str, ...]:
+    """What to do after the demo."""
+    return (
+        "",
+        "Next:",
+        "  make demo FILE=notes.md   the same with a text of your own",
+        "  make dev                  a stack that stays up: its dashboard draws the diagram, and takes new jobs",
+    )
+
+
+def show_job(api: Jobchain, text: str, out: TextIO) -> Job:
+    """Submit the text, show each step as it goes, then print the result. Returns the job. Raises JobError."""
     try:
         handle = api.submit(text)
         out.write(f"Job {handle.event_id}\n")
@@ -66,6 +99,7 @@ def show_job(api: Jobchain, text: str, out: TextIO) -> None:
     if job.status != "completed":
         raise JobError(failure(job))
     out.write("".join(f"{line}\n" for line in (*result_lines(job.result), "", *source_lines(job))))
+    return job
 
 
 def _follow(handle: JobHandle, progress: "Progress") -> Job:

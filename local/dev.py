@@ -88,10 +88,11 @@ def run(root: Path, port: int, say: Callable[[str], None]) -> None:
         say(f"Port {port} is taken, so this stack uses {free}.")
     template = root / "template.yaml"
     settings = Settings.load(root)
-    with LocalStack.start(settings, template=template, folder=folder, port=free, reload=True) as stack:
+    with LocalStack.start(settings, template=template, folder=folder, port=free, reload=True, say=say) as stack:
         try:
             file.write(stack)
             say(welcome(stack.api_url, stack.endpoint_url, stack.llm_base_url or "OpenAI", settings.needs_key))
+            stack.warm_up()
             for warning in _warnings(settings):
                 say(f"warning: {warning}")
             _watch(stack, template, file, say)

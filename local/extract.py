@@ -14,6 +14,8 @@ from typing import Literal
 Kind = Literal["prose", "item", "cell", "heading"]
 
 MAX_STRING = 1000  # characters of one extracted string, so that a text without a sentence end is not echoed whole
+MAX_HEADING = 60  # characters of a heading where it names something, such as a category
+NO_HEADING = "General"  # the category of what has no heading above it
 
 _FENCED_CODE = re.compile(r"^[ \t]*(```|~~~)[^`\n]*$.*?(?:^[ \t]*\1[ \t]*$|\Z)", re.MULTILINE | re.DOTALL)
 _QUOTE_MARK = re.compile(r"^[ \t]*>[> \t]*", re.MULTILINE)
@@ -21,6 +23,26 @@ _SHORT_LINE = re.compile(r"^.{1,59}\n(?=[A-Z])", re.MULTILINE)  # of a list with
 _ONE_LINE_BLOCK = re.compile(r"^[ \t]*(?:#{1,6}[ \t]|\|).*$", re.MULTILINE)
 _ITEM = re.compile(r"^[ \t]*(?:[-*+•]|\d{1,9}[.)])[ \t]+(?:\[[ xX]\][ \t])?", re.MULTILINE)
 _HEADING = re.compile(r"#{1,6}[ \t]+(?:\d+[.)][ \t])?")
+
+# Headings without a "#". A longer line is a sentence, whatever it looks like.
+_LONGEST_HEADING_LINE = 80
+_MOST_HEADING_WORDS = 8
+_MOST_TITLE_WORDS = 5  # of a heading that nothing but its shortness tells
+_UNDERLINE = re.compile(r"(?:={2,}|-{2,})[ \t]*")
+_NO_HEADING_START = re.compile(r"[ \t|#>]|[-*+•][ \t]")
+# "1. Access", "2) Access", "1.2 Access", "Section 3: Access".
+_NUMBERED = re.compile(
+    r"(?:(?i:section|chapter|article|part|annex|appendix) [\dA-Z]{1,4}[.:)]?"
+    r"|\d{1,3}[.)]|\d{1,3}(?:\.\d{1,3}){1,5}[.)]?)"
+    r"[ \t]+(?=[^\W_a-z])"
+)
+_BOLD_LINE = re.compile(r"(\*\*|__)(?=\S)([^*_]+)(?<=\S)\1[:：]?")
+_ASIDE = re.compile(r"(?:\[!\w+\]|notes?|warning|tip|hint|important|caution|examples?|see also)$", re.IGNORECASE)
+# What leads in to a list or goes on from the line before, and names nothing.
+_LEADS_IN = re.compile(
+    r"\b(?:this|these|those|that|following|below|above|to|of|for|by|with|do|does|it|they|we|you|if|when)\b",
+    re.IGNORECASE,
+)
 _BLANK = re.compile(r"\n\s*\n")
 
 _CODE_SPAN = re.compile(r"(?<!`)`++([^`]++)`++")
@@ -33,6 +55,7 @@ _SENTENCE_END = re.compile(
     rf"(?:(?<=[.!?])|(?<=[.!?][\"'”’)\]])){_NO_ABBREVIATION} (?![a-z])"
     r"|(?<=[。！？])(?![」』）”’])|(?<=[。！？][」』）”’])"
 )
+_OPEN_END = re.compile(r"[.!?;,。！？；，…]$")
 _STATEMENT = re.compile(r"[.!。！][\"'”’)\]」』）]?$")
 
 _ORDER = re.compile(
@@ -161,10 +184,15 @@ def steps(text: str, limit: int) -> list[Passage]:
     return _best(sentences(text), limit) or (headings[1:] or headings or itself)[:limit]
 
 
-def first_heading(text: str) -> str:
-    """The text's first heading, else its start."""
+def title(text: str) -> str:
+    """The text's first heading, else its start, in at most `MAX_HEADING` characters."""
     headings = (block.text for block in read(text) if block.kind == "heading")
-    return next(headings, _fold(text)[:MAX_STRING])
+    return cut(next(headings, _fold(text[:MAX_STRING])), MAX_HEADING)
+
+
+def category(passage: Passage) -> str:
+    """What a passage is filed under, in at most `MAX_HEADING` characters: its heading, else `NO_HEADING`."""
+    return cut(passage.heading, MAX_HEADING) or NO_HEADING
 
 
 def cut(text: str, limit: int) -> str:
@@ -183,9 +211,88 @@ def key(text: str) -> str:
 def _separated(text: str) -> str:
     """The text without code blocks and quote marks, with a blank line between any two blocks."""
     text = "\n".join(text.replace("\0", "").splitlines())
-    text = _QUOTE_MARK.sub("", _FENCED_CODE.sub("\n", text))
+    text = _with_heading_marks(_QUOTE_MARK.sub("", _FENCED_CODE.sub("\n", text)))
     text = _SHORT_LINE.sub(r"\g<0>\n", text.replace("  \n", "\n\n"))
     return _ITEM.sub(r"\n\g<0>", _ONE_LINE_BLOCK.sub(r"\n\g<0>\n", text))
+
+
+def _with_heading_marks(text: str) -> str:
+    """The text with a "#" before each line that is a heading by its form, and without the lines that underline one."""
+    lines = text.split("\n")
+    filled = [number for number, line in enumerate(lines) if line.strip()]
+    marked = list(lines)
+    for place, number in enumerate(filled):
+        near = _Near(lines, number, filled[place - 1 : place] if place else [], filled[place + 1 : place + 2])
+        if near.is_underlined:
+            marked[number : number + 2] = [f"# {near.line}", ""]
+        elif heading := _heading_of(near):
+            marked[number] = f"# {heading}"
+    return "\n".join(marked)
+
+
+@dataclass(frozen=True, slots=True)
+class _Near:
+    """A line that has text, by its number, and the numbers of the lines before and after it that have some."""
+
+    lines: Sequence[str]
+    number: int
+    before: Sequence[int]
+    after: Sequence[int]
+
+    @property
+    def line(self) -> str:
+        return self.lines[self.number].rstrip()
+
+    @property
+    def above(self) -> str:
+        """The line that is above it, empty or not."""
+        return self.lines[self.number - 1].strip() if self.number else ""
+
+    @property
+    def below(self) -> str:
+        """The line that is below it, empty or not; an indented one goes on from this one."""
+        return self.lines[self.number + 1].rstrip() if self.number + 1 < len(self.lines) else ""
+
+    @property
+    def previous(self) -> str:
+        """The last line before it that has text."""
+        return self.lines[self.before[0]] if self.before else ""
+
+    @property
+    def next(self) -> str:
+        """The first line after it that has text."""
+        return self.lines[self.after[0]] if self.after else ""
+
+    @property
+    def is_underlined(self) -> bool:
+        return not self.above and not _NO_HEADING_START.match(self.line) and bool(_UNDERLINE.fullmatch(self.below))
+
+
+def _heading_of(near: _Near) -> str | None:
+    """The heading that a line without a "#" is by its form, without its marks; None where it is none."""
+    line = near.line
+    if len(line) > _LONGEST_HEADING_LINE or _NO_HEADING_START.match(line) or near.below[:1].islower():
+        return None
+    if mark := _NUMBERED.match(line):
+        of_a_list = _ITEM.match(line) and (_ITEM.match(near.previous) or _ITEM.match(near.next))
+        words = "" if of_a_list or near.below[:1].isspace() else line[mark.end() :]
+    elif bold := _BOLD_LINE.fullmatch(line):
+        words = bold[2]
+    elif line.isupper() and not near.above:
+        words = line
+    elif line.endswith((":", "：")) or (not near.above and not near.below and _STATEMENT.search(near.next.rstrip())):
+        words = line if _is_title(line) else ""
+    else:
+        return None
+    words = words.rstrip(":： ")
+    names = len(words) > 1 and len(words.split()) <= _MOST_HEADING_WORDS and not _OPEN_END.search(words)
+    return words if names and not _ASIDE.match(words) and not strength(words) else None
+
+
+def _is_title(line: str) -> bool:
+    """Whether a line that has no other mark of a heading reads like one: a few words, and no sentence."""
+    short = len(line.split()) <= _MOST_TITLE_WORDS and not line[:1].islower()
+    return short and not any(flaw.search(line) for flaw in (_VERB, _LEADS_IN))
 
 
 def _classified(block: str) -> tuple[Kind, list[str]]:

@@ -10,18 +10,31 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from local.extract import Passage, cut, due, first_heading, key, obligations, owner, steps, strength, summarize
+from local.extract import (
+    MAX_HEADING,
+    Passage,
+    category,
+    cut,
+    due,
+    key,
+    obligations,
+    owner,
+    strength,
+    summarize,
+    title,
+)
+from local.graph import Edge, Node, draw
 
 MAX_ITEMS = 12  # of an array whose schema sets no limit
-MAX_NODES = 100  # of a graph whose schema sets no limit
-MAX_LABEL = 60  # characters
+MAX_NODES = 50  # of a graph whose schema sets no limit
 
 _KEYWORDS = {"$ref", "$defs", "title", "description", "default", "type", "properties", "required", "items", "minItems"}
 _KEYWORDS |= {"additionalProperties", "maxItems", "maxLength", "enum", "const", "anyOf"}
-_HEADINGS = ("title", "heading", "category", "section", "topic")
+_TITLES = ("title", "heading")
+_CATEGORIES = ("category", "section", "topic")
 _FINDERS = {"owner": owner, "assignee": owner, "due": due, "due_date": due, "deadline": due}
-# The nodes of a graph are a chain: edge 0 leads from node 1 to node 2.
-_NODE_OFFSETS = {"id": 1, "source": 1, "target": 2}
+# What a schema may call the kind of a graph's node.
+_NODE_KINDS = ("kind", "type", "shape")
 # The two lists that are compared, by what a schema may call them.
 _ONLY = {"only_a": 0, "only_first": 0, "only_b": 1, "only_second": 1}
 # Words for what does not oblige, what obliges by "should" or as an order, and by "must".
@@ -36,8 +49,8 @@ class _Place:
 
     name: str = ""
     passage: Passage | None = None
-    number: int = 0  # of the array's element that the value belongs to
-    graph: bool = False  # whether it is an edge's, so that its source is a node
+    drawn: Node | Edge | None = None  # the part of a graph that the value belongs to
+    most_nodes: int = MAX_NODES  # of the graph
 
 
 def fill(schema: Mapping[str, Any], texts: Sequence[str]) -> Any:
@@ -53,14 +66,14 @@ class _Answer:
 
     @cached_property
     def whole(self) -> Passage:
-        return Passage(summarize(self.text), "prose", first_heading(self.text))
+        return Passage(summarize(self.text), "prose", title(self.text))
 
     def value(self, schema: Mapping[str, Any], place: _Place) -> Any:
         schema = self.resolved(schema)
         if "const" in schema:
             return schema["const"]
         if "enum" in schema:
-            return _choice(schema["enum"], self.about(place).text)
+            return self.choice(schema["enum"], place)
         if "anyOf" in schema:
             return self.any_of(schema["anyOf"], place)
         match schema.get("type"):
@@ -72,7 +85,7 @@ class _Answer:
                 text = self.string(place)
                 return cut(text, schema.get("maxLength", len(text)))
             case "integer" | "number":
-                return place.number + _NODE_OFFSETS[place.name] if place.graph and place.name in _NODE_OFFSETS else 0
+                return _node_number(place) or 0
             case "boolean":
                 return False
             case "null":
@@ -90,6 +103,12 @@ class _Answer:
     def about(self, place: _Place) -> Passage:
         return place.passage or self.whole
 
+    def choice(self, values: Sequence[Any], place: _Place) -> Any:
+        """A node's kind, else the value that fits the passage."""
+        if isinstance(place.drawn, Node) and place.name in _NODE_KINDS and place.drawn.kind in values:
+            return place.drawn.kind
+        return _choice(values, self.about(place).text)
+
     def any_of(self, branches: Sequence[Mapping[str, Any]], place: _Place) -> Any:
         """The first branch that is not null; null where it may be, unless the text names the owner or the date."""
         others = [branch for branch in branches if branch.get("type") != "null"]
@@ -99,21 +118,22 @@ class _Answer:
         return self.value(others[0], place)
 
     def object(self, properties: Mapping[str, Any], place: _Place) -> dict[str, Any]:
-        graph = "source" not in properties or "target" in properties
-        filled = {
-            name: self.value(properties[name], replace(place, name=name.lower(), graph=graph)) for name in properties
-        }
-        if "nodes" in filled and "edges" in filled:
-            filled["edges"] = filled["edges"][: max(0, len(filled["nodes"]) - 1)]
-        return filled
+        if "nodes" in properties:
+            nodes = self.resolved(properties["nodes"])
+            place = replace(place, most_nodes=nodes.get("maxItems", MAX_NODES))
+        return {name: self.value(properties[name], replace(place, name=name.lower())) for name in properties}
 
     def array(self, schema: Mapping[str, Any], place: _Place) -> list[Any]:
         items = schema.get("items", {})
-        default = MAX_NODES if place.name in ("nodes", "edges") else MAX_ITEMS
-        passages = self.passages(items, place, schema.get("maxItems", default))
+        if place.name in ("nodes", "edges") and not place.passage:
+            graph = draw(self.text, place.most_nodes)
+            parts: Sequence[Node | Edge] = graph.nodes if place.name == "nodes" else graph.edges
+            places = [replace(place, passage=Passage(one.label, "prose"), drawn=one) for one in parts]
+            return [self.value(items, one) for one in places[: schema.get("maxItems", len(places))]]
+        passages = self.passages(items, place, schema.get("maxItems", MAX_ITEMS))
         chosen = passages or [Passage("", "prose")]
         return [
-            self.value(items, replace(place, passage=chosen[number % len(chosen)], number=number))
+            self.value(items, replace(place, passage=chosen[number % len(chosen)]))
             for number in range(max(len(passages), schema.get("minItems", 0)))
         ]
 
@@ -122,10 +142,6 @@ class _Answer:
         if place.passage:  # An array inside an element: objects could nest without end.
             return [place.passage] * (self.resolved(items).get("type") == "string")
         match place.name:
-            case "nodes":
-                return steps(self.text, limit)
-            case "edges":
-                return [Passage("", "prose") for _ in steps(self.text, limit + 1)[1:]]
             case "contradictions":
                 return [Passage(first.text, "prose") for first, _ in self.contradictions[:limit]]
             case "actions":
@@ -163,17 +179,29 @@ class _Answer:
 
     def string(self, place: _Place) -> str:
         about = self.about(place)
-        if place.graph and place.name in _NODE_OFFSETS:
-            return f"n{place.number + _NODE_OFFSETS[place.name]}"
+        if number := _node_number(place):
+            return f"n{number}"
         if find := _FINDERS.get(place.name):
             return find(about.text) or ""
         if place.name in ("second", "explanation"):
             return self.contradicting(about, place)
-        if place.name in _HEADINGS:
-            return about.heading or self.whole.heading
-        if place.name == "label" and len(about.text) > MAX_LABEL:
-            return cut(about.text, MAX_LABEL - 1) + "…"
+        if place.name in _TITLES:
+            return cut(about.heading, MAX_HEADING) or self.whole.heading
+        if place.name in _CATEGORIES:
+            return category(about)
         return about.text
+
+
+def _node_number(place: _Place) -> int | None:
+    """The number of the node that a value names; None where it names none."""
+    match place.drawn, place.name:
+        case Node(number=number), "id":
+            return number
+        case Edge(source=number), "source":
+            return number
+        case Edge(target=number), "target":
+            return number
+    return None
 
 
 def _choice(values: Sequence[Any], text: str) -> Any:

@@ -1,12 +1,16 @@
 """The whole local stack: the emulator, the project's template deployed to it, and a model to ask."""
 
+import contextlib
+import http.client
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Thread
 from typing import Any
+from urllib.parse import urlsplit
 
 from local import offline_model, sam
 from local.aws import Clients, Credentials
@@ -16,6 +20,10 @@ from local.settings import Settings
 
 TEMPLATE = Path(__file__).resolve().parent.parent / "template.yaml"
 WORKER_CONCURRENCY = "4"  # each worker is a process
+# What a browser asks for when it opens the dashboard: the page, then three things of the API at once. `/health` stands
+# for two of them, as it needs no API key; `/jobs` brings up the authorizer too, where there is one.
+_ASKED_FIRST = ("/queue", "/health", "/health", "/jobs?limit=1")
+_WARM_UP_LIMIT = 30.0  # seconds
 
 # The OpenAI client insists on a key; the offline model and most local servers do not.
 PLACEHOLDER_KEY = "no-key-needed"
@@ -71,6 +79,16 @@ class LocalStack:
         """A boto3 client of a service of the emulator."""
         return self.clients.get(service)
 
+    def warm_up(self) -> list[Thread]:
+        """Start the functions behind the dashboard in the background, so that the first visitor need not wait for them.
+
+        Returns the threads that do it.
+        """
+        threads = [Thread(target=_ask, args=(f"{self.api_url}{path}",), daemon=True) for path in _ASKED_FIRST]
+        for thread in threads:
+            thread.start()
+        return threads
+
     def redeploy(self) -> "LocalStack":
         """Deploy the template as it is now, keeping all data. Raises TemplateError, DeployError."""
         return replace(self, _deployment=self._deployer.deploy(self._parameters))
@@ -87,13 +105,14 @@ class LocalStack:
         port: int = 0,
         reload: bool = False,
         persist: bool = False,
+        say: Callable[[str], None] = lambda _: None,
     ) -> Iterator["LocalStack"]:
         """Start a stack, and stop it at the end with all that belongs to it.
 
         Without `settings` nothing is read from the environment and the offline model answers, so that a test
         can't spend money. `parameters` override the template's. `folder` keeps `emulator.log`; without one it
         goes too. `port` 0 takes a free one. `reload` looks for changed source before each call of a function.
-        `persist` keeps the state over `emulator.stop()` and `emulator.launch()`.
+        `persist` keeps the state over `emulator.stop()` and `emulator.launch()`. `say` is told what takes a while.
         Raises SettingsError, EmulatorError, TemplateError, DeployError.
         """
         settings = settings or Settings()
@@ -110,6 +129,7 @@ class LocalStack:
                 hosts=settings.hosts,
             )
             cleanup.callback(emulator.stop)
+            say("Starting an AWS emulator on this machine ...")
             emulator.launch()
             base_url = settings.openai_base_url
             if settings.offline:
@@ -118,7 +138,18 @@ class LocalStack:
             clients = Clients(emulator.url, credentials=emulator.credentials)
             deployer = Deployer(clients, template, reload=reload)
             emulator.wait()
+            say(f"Deploying {template.name} to it ...")
             yield cls(emulator, clients, base_url, deployer, chosen, deployer.deploy(chosen))
+
+
+def _ask(url: str) -> None:
+    """GETs a URL of the stack. What is wrong with it, whoever asks next is told: here nobody waits for the answer."""
+    parts = urlsplit(url)
+    # http.client heeds no proxy setting.
+    connection = http.client.HTTPConnection(parts.netloc, timeout=_WARM_UP_LIMIT)
+    with contextlib.closing(connection), contextlib.suppress(OSError, http.client.HTTPException):
+        connection.request("GET", f"{parts.path}?{parts.query}")
+        connection.getresponse().read()
 
 
 def _environment(settings: Settings) -> dict[str, str]:

@@ -28,7 +28,10 @@ ITEMS: list[dict[str, JsonValue]] = [
 ]
 CHECKLIST: dict[str, JsonValue] = {"items": [*ITEMS]}
 DIAGRAM: dict[str, JsonValue] = {
-    "nodes": [{"id": "a", "label": "Make passwords long"}, {"id": "b", "label": "Store them hashed"}],
+    "nodes": [
+        {"id": "a", "label": "Make passwords long", "kind": "step"},
+        {"id": "b", "label": "Store them hashed", "kind": "step"},
+    ],
     "edges": [{"source": "a", "target": "b", "label": ""}],
 }
 

@@ -112,8 +112,10 @@ def source_lines(job: Job) -> Iterator[str]:
 
 
 def price(cost_usd: float | None) -> str:
-    """A cost in words, with what is not known."""
-    return "at a price that is not known" if cost_usd is None else f"for ${cost_usd:.6f}"
+    """A cost in US dollars, in words: None is that of a model whose price is unknown, 0 that of a free one."""
+    if cost_usd is None:
+        return "at an unknown price"
+    return f"for ${cost_usd:.6f}" if cost_usd else "at no cost"
 
 
 def failure(job: Job) -> str:
@@ -146,7 +148,7 @@ def list_lines(jobs: Iterable[Job]) -> Iterator[str]:
             job.status,
             job.job_name,
             f"{job.created_at:%Y-%m-%d %H:%M:%S}",
-            "?" if job.cost_usd is None else f"{job.cost_usd:.6f}",
+            "unknown" if job.cost_usd is None else f"{job.cost_usd:.6f}",
         )
         for job in jobs
     ]

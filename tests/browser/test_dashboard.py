@@ -5,11 +5,13 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 import pytest
 from playwright.sync_api import Page, Request, Route, expect
 
+from jobchain.mermaid import flowchart
 from local.stack import LocalStack
 from tests.browser.conftest import WIDE, Visit
 from tests.e2e.conftest import FINAL, poll
@@ -86,6 +88,39 @@ class TestAJob:
         expect(svg).to_contain_text(marker)
         expect(page.locator("iframe")).to_have_attribute("sandbox", "allow-scripts")
         assert page.locator("iframe").bounding_box()["height"] > 100  # type: ignore[index]
+
+    def test_draws_topics_and_decisions_in_their_shapes(
+        self, visit: Visit, poison: Callable[[dict[str, Any]], str]
+    ) -> None:
+        # given a diagram with a topic, a decision and its two branches
+        text = flowchart(
+            [("a", "Doors"), ("b", "Open?"), ("c", "Close it."), ("d", "Go home.")],
+            [("a", "b", ""), ("b", "c", "yes"), ("b", "d", "no"), ("c", "d", "")],
+            {"a": "topic", "b": "decision"},
+        )
+
+        # when the page draws it
+        page = visit.open(f"#/jobs/{poison({'diagram': text})}")
+
+        # then the shapes, their words and the branches' labels are there
+        drawing = page.frame_locator("iframe").locator("svg")
+        expect(drawing.locator(".node:has(polygon)")).to_have_text(["Open?"])
+        expect(drawing.locator(".node")).to_have_count(4)
+        expect(drawing.locator(".edgeLabel").filter(has_text="yes").first).to_be_visible()
+        expect(drawing.locator(".edgeLabel").filter(has_text="no").first).to_be_visible()
+
+    def test_of_a_free_model_costs_nothing_and_that_of_an_unknown_price_says_so(
+        self, visit: Visit, finish: Callable[..., str], http: httpx2.Client, marker: str
+    ) -> None:
+        job = http.get(f"/jobs/{finish(marker)}").json()
+        visit.page.route("**/jobs/*", lambda route: route.fulfill(json=job))
+        shown = visit.page.locator("dl.rows div").filter(has_text="Tokens, cost")
+        for cost, words in ((0, "$0.00"), (None, "unknown price")):
+            job["cost_usd"] = cost
+
+            visit.open(f"#/jobs/{job['event_id']}")
+
+            expect(shown).to_contain_text(words)
 
     def test_remembers_its_ticks(self, visit: Visit, finish: Callable[..., str], marker: str) -> None:
         route = f"#/jobs/{finish(marker)}"
@@ -595,3 +630,12 @@ class TestHostileContents:
         expect(page.get_by_role("heading", name="Comparison")).to_be_visible()
         expect(page.get_by_text("flex")).to_be_visible()
         assert visit.width <= 390
+
+
+def test_the_dashboard_is_one_request_to_the_web_function(visit: Visit) -> None:
+    page = visit.open()
+
+    expect(page.locator("#connection")).to_have_text("live", timeout=30_000)
+    asked = [urlsplit(url).path.rpartition("_user_request_")[2] for url in visit.requests if url.startswith("http")]
+    assert {path for path in asked if path not in ("/jobs", "/stats", "/chains")} == {"/queue"}
+    assert asked.count("/queue") == 1

@@ -66,7 +66,7 @@ def test_a_finished_job_tells_of_its_steps_and_what_they_took(http: httpx2.Clien
         assert step["usage"]["input_tokens"] > 0
         assert re.fullmatch("[0-9a-f]{12}", step["prompt_version"])
         assert step["model"] == offline_model.MODEL, "which says that it is no GPT"
-        assert step["cost_usd"] is None, "its price is not known"
+        assert step["cost_usd"] == 0, "it is free, which is not an unknown price"
         assert step["started_at"] <= step["finished_at"]
     assert job["attempts"] == 1
     assert job["created_at"] <= job["started_at"] <= job["finished_at"]

@@ -20,7 +20,8 @@ class TestAPage:
 
         assert page.status_code == 200
         assert page.headers["Content-Type"] == "text/html; charset=utf-8"
-        assert "default-src 'none'; script-src 'self';" in page.headers["Content-Security-Policy"]
+        scripts = "'sha256-" if name == "queue" else "'self';"
+        assert f"default-src 'none'; script-src {scripts}" in page.headers["Content-Security-Policy"]
         assert "unsafe" not in page.headers["Content-Security-Policy"]
         assert page.headers["X-Content-Type-Options"] == "nosniff"
 
@@ -29,7 +30,9 @@ class TestAPage:
 
         answers = [http.get(page.url.join(link)) for link in links(page)]
 
-        assert answers
+        if name == "queue":
+            assert not answers, "its files are in it"
+            return
         assert {answer.status_code for answer in answers} == {200}
         assert {answer.headers["Content-Type"].partition(";")[0] for answer in answers} == {
             "image/svg+xml",

@@ -141,7 +141,7 @@ def _by_the_schema(step: str, marker: str) -> Reply:
         "summary": {"summary": f"The summary of {marker}."},
         "checklist": {"items": [_item(text) for text in items]},
         "diagram": {
-            "nodes": [{"id": "a", "label": items[0]}, {"id": "b", "label": items[1]}],
+            "nodes": [{"id": name, "label": item, "kind": "step"} for name, item in zip("ab", items, strict=False)],
             "edges": [{"source": "a", "target": "b", "label": ""}],
         },
     }

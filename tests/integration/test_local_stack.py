@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -361,7 +362,7 @@ def test_an_emulator_on_a_port_that_is_taken_says_so(tmp_path: Path) -> None:
 def test_dev_stops_cleanly_on_a_signal_and_leaves_nothing_behind(project: Path, number: signal.Signals) -> None:
     with developing(project) as (process, said):
         assert call(f"{said['api_url']}/x")[0] == 200
-        assert len(processes_of(project)) == 2
+        assert len(processes_of(project)) >= 2  # the emulator's, and one for each request at a time
 
         process.send_signal(number)
         _, errors = process.communicate(timeout=LIMIT)
@@ -479,6 +480,35 @@ def test_demo_shows_the_result_and_with_keep_stays_up_until_it_is_told_to_stop()
     assert any(line.startswith("  diagram: completed in") for line in lines)
     assert any(line.startswith("[ ] ") for line in lines)
     assert "flowchart TD\n" in lines
+    # What takes a while is announced, in order; nothing commands a terminal that is not there.
+    announced = [line.rstrip("\n") for line in lines if line.endswith("...\n")]
+    assert announced == [
+        "Starting an AWS emulator on this machine ...",
+        "Deploying template.yaml to it ...",
+        "Posting examples/access-review.md to it ...",
+    ]
+    assert any(line.endswith(" out, at no cost.\n") for line in lines)
+    assert any("/queue#/jobs/" in line for line in lines)
+    assert "\x1b" not in "".join(lines)
+
+
+def test_demo_says_what_to_do_next() -> None:
+    with local_command(ROOT, "demo", OPENAI_API_KEY="", OPENAI_BASE_URL="") as demo:
+        said, errors = demo.communicate(timeout=10 * LIMIT)
+
+    assert (demo.returncode, errors) == (0, "")
+    last = said[said.index("The offline model") :]
+    assert all(command in last for command in ("make demo FILE=notes.md", "make dev", ".env"))
+
+
+def test_a_stack_that_is_warmed_up_has_started_the_functions_behind_the_dashboard(tmp_path: Path) -> None:
+    with LocalStack.start(folder=tmp_path) as stack:
+        for thread in stack.warm_up():
+            thread.join(10 * LIMIT)
+        log = (tmp_path / "emulator.log").read_text(encoding="utf-8")
+
+    started = re.findall(r"Lambda worker spawned for \S*?(Web|Api)Function", log)
+    assert {"Web", "Api"} <= set(started)
 
 
 def test_the_projects_own_template_runs_a_job_to_its_end() -> None:

@@ -209,9 +209,23 @@ class TestAnAnswer:
 
     @pytest.mark.parametrize("count", [0, 51])
     def test_may_have_1_to_50_nodes(self, count: int) -> None:
-        node = {"id": "a", "label": "x"}
+        node = {"id": "a", "label": "x", "kind": "step"}
         with pytest.raises(ValidationError, match=f"has {count} entries: give 1 to 50"):
             DiagramAnswer.model_validate({"nodes": [node] * count, "edges": []})
+
+    @pytest.mark.parametrize(
+        ("category", "kept"),
+        [
+            ("Access", "Access"),
+            ("x" * 60, "x" * 60),
+            ("x" * 1000, "x" * 59 + "…"),
+            ("Locks " * 200, "Locks Locks Locks Locks Locks Locks Locks Locks Locks Locks…"[:60]),
+        ],
+    )
+    def test_has_short_categories_even_where_the_model_gives_a_long_one(self, category: str, kept: str) -> None:
+        answer = ChecklistAnswer.model_validate({"items": [{**ITEMS[0], "category": category}]})
+
+        assert answer.items[0].category == kept
 
     def test_that_does_not_fit_is_not_quoted(self) -> None:
         with pytest.raises(ValidationError) as caught:

@@ -520,7 +520,9 @@ def test_a_fence_in_a_diagram_does_not_end_its_own() -> None:
 def test_who_answered_is_told_with_what_it_took() -> None:
     assert list(source_lines(job_of())) == ["Answered by gpt-6-luna: 812 tokens in, 140 out, for $0.000151."]
     (unpriced,) = source_lines(job_of(cost_usd=None))
-    assert unpriced.endswith("at a price that is not known.")
+    assert unpriced.endswith("140 out, at an unknown price.")
+    (free,) = source_lines(job_of(cost_usd=0))
+    assert free.endswith("140 out, at no cost.")
 
 
 def test_a_job_that_did_not_complete_is_told_in_one_line() -> None:
@@ -539,7 +541,7 @@ def test_list_is_a_table(run: Run, api: FakeApi) -> None:
     assert said.out == (
         "EVENT ID  STATUS     CHAIN                CREATED (UTC)        USD\n"
         "job-1     completed  guideline_checklist  2026-11-22 10:00:00  0.000151\n"
-        "job-1     completed  guideline_checklist  2026-11-22 10:00:00  ?\n"
+        "job-1     completed  guideline_checklist  2026-11-22 10:00:00  unknown\n"
     )
     assert api.requests[0][0] == "GET /jobs?status=completed&job_name=c&limit=5"
 

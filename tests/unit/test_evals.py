@@ -270,7 +270,9 @@ def test_the_page_says_so_when_the_offline_model_answered() -> None:
     assert "The offline model is no GPT" in page
 
 
-DIAGRAM = flowchart([("a", 'say "no"'), ("b", "end")], [("a", "b", "so"), ("b", "a", "")])
+DIAGRAM = flowchart(
+    [("a", 'say "no"'), ("b", "end")], [("a", "b", "so"), ("b", "a", "")], {"a": "topic", "b": "decision"}
+)
 NODES = (("n1", "say #34;no#34;"), ("n2", "end"))
 EDGES = (("n1", "so", "n2"), ("n2", "", "n1"))
 

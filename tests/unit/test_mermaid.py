@@ -1,17 +1,18 @@
 """No label, id or edge breaks the diagram: every line that is written fits a grammar much narrower than Mermaid's."""
 
 import re
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobchain.mermaid import flowchart
+from jobchain.mermaid import Shape, flowchart
 
 # What is not ASCII, letters, digits, a few signs without a meaning of their own, and entity codes.
 LABEL = r"(?:[^\x00-\x7f]|[0-9A-Za-z .,!?\-+*/=()']|#[0-9]{1,7};)+"
 LINE = re.compile(
-    rf'    n[0-9]+\["({LABEL})"\]'  # a node
+    rf'    n[0-9]+(?:\["({LABEL})"\]|\(\["({LABEL})"\]\)|\{{"({LABEL})"\}})'  # a node
     rf'|    n[0-9]+ -->(?:\|"({LABEL})"\|)? n[0-9]+'  # an edge
 )
 # What Mermaid would draw as "Unsupported markdown: list".
@@ -53,9 +54,12 @@ def shows(shown: str, label: str, longest: int) -> bool:
 @given(
     nodes=st.lists(st.tuples(ids, labels), max_size=6),
     edges=st.lists(st.tuples(ids, ids, labels), max_size=6),
+    shapes=st.dictionaries(ids, st.sampled_from(get_args(Shape))),
 )
-def test_every_line_fits_the_grammar(nodes: list[tuple[str, str]], edges: list[tuple[str, str, str]]) -> None:
-    read(flowchart(nodes, edges))
+def test_every_line_fits_the_grammar(
+    nodes: list[tuple[str, str]], edges: list[tuple[str, str, str]], shapes: dict[str, Shape]
+) -> None:
+    read(flowchart(nodes, edges, shapes))
 
 
 @settings(deadline=None)  # a busy machine
@@ -144,6 +148,18 @@ def test_plain_words_stay_readable() -> None:
     )
 
 
+def test_a_node_has_its_shape() -> None:
+    diagram = flowchart(
+        [("a", "Keys"), ("b", "Older?"), ("c", "Rotate")],
+        [("a", "b", ""), ("b", "c", "yes")],
+        {"a": "topic", "b": "decision"},
+    )
+
+    assert diagram == (
+        'flowchart TD\n    n1(["Keys"])\n    n2{"Older?"}\n    n3["Rotate"]\n    n1 --> n2\n    n2 -->|"yes"| n3\n'
+    )
+
+
 def test_an_edge_without_a_label_is_a_bare_arrow() -> None:
     assert flowchart([("a", "x")], [("a", "a", " ")]).splitlines()[-1] == "    n1 --> n1"
 
@@ -165,7 +181,7 @@ def test_the_worst_diagram_of_a_chain_is_still_drawn() -> None:
     nodes = [(str(n), '"' * 1000) for n in range(50)]
     edges = [("0", str(n % 50), '"' * 1000) for n in range(100)]
 
-    assert len(flowchart(nodes, edges)) < 50_000
+    assert len(flowchart(nodes, edges, {str(n): "topic" for n in range(50)})) < 50_000
 
 
 def test_a_diagram_of_nothing_is_a_header() -> None:

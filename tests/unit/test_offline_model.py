@@ -333,8 +333,90 @@ def test_a_checklist_becomes_a_chain_of_nodes() -> None:
     diagram = ask(Diagram, f"- Use a salt\n- {long_item}\n1. Go")
 
     labels = ["Use a salt", "Hash all the passwords with Argon2id and with nineteen…", "Go"]
-    assert diagram["nodes"] == [{"id": f"n{i}", "label": label} for i, label in enumerate(labels, 1)]
+    assert diagram["nodes"] == [{"id": f"n{i}", "label": label, "kind": "step"} for i, label in enumerate(labels, 1)]
     assert diagram["edges"] == [{"source": f"n{i}", "target": f"n{i + 1}", "label": ""} for i in (1, 2)]
+
+
+def drawn(checklist: str) -> list[str]:
+    """The arrows of a checklist's diagram, as "label -word-> label"; a decision's label is in braces."""
+    diagram = ask(Diagram, checklist)
+    marks = {"topic": "({})", "step": "{}", "decision": "{{{}}}"}
+    nodes = {node["id"]: marks[node["kind"]].format(node["label"]) for node in diagram["nodes"]}
+    return [f"{nodes[edge['source']]} -{edge['label']}-> {nodes[edge['target']]}" for edge in diagram["edges"]]
+
+
+@pytest.mark.parametrize(
+    ("checklist", "arrows"),
+    [
+        (
+            "- If a door is open, close it.\n- Go home.",
+            ["{A door is open?} -yes-> Close it.", "Close it. --> Go home.", "{A door is open?} -no-> Go home."],
+        ),
+        (
+            "- When a door is open, then close it; otherwise leave it alone.",
+            ["{A door is open?} -yes-> Close it.", "{A door is open?} -no-> Leave it alone."],
+        ),
+        (
+            "- Doors must be locked unless somebody is in.\n- Go home.",
+            [
+                "{Somebody is in?} -no-> Doors must be locked.",
+                "Doors must be locked. --> Go home.",
+                "{Somebody is in?} -yes-> Go home.",
+            ],
+        ),
+        ("- Unless it rains, go out.", ["{It rains?} -no-> Go out."]),
+        ("- Lock the door when you leave.", ["{You leave?} -yes-> Lock the door."]),
+        # What only looks like a condition of the item.
+        ("- Open it only if asked.\n- Go.", ["Open it only if asked. --> Go."]),
+        ("- Ask if the door is open.\n- Go.", ["Ask if the door is open. --> Go."]),
+        ("- Find out when it opens.\n- Go.", ["Find out when it opens. --> Go."]),
+        ("- Notice when it opens.\n- Go.", ["Notice when it opens. --> Go."]),
+        ("- If in doubt: ask.\n- Go.", ["If in doubt: ask. --> Go."]),
+        ("- Log who entered, when, and why.\n- Go.", ["Log who entered, when, and why. --> Go."]),
+    ],
+)
+def test_an_item_with_a_condition_is_a_decision_with_its_branches(checklist: str, arrows: list[str]) -> None:
+    assert drawn(checklist) == arrows
+
+
+def test_each_category_is_drawn_above_its_items() -> None:
+    assert drawn("## Doors\n- Lock them.\n- Oil them.\n\n## Windows\n- Close them.") == [
+        "(Doors) --> Lock them.",
+        "Lock them. --> Oil them.",
+        "(Windows) --> Close them.",
+    ]
+
+
+def test_one_category_has_nothing_to_be_told_apart_from() -> None:
+    assert drawn("## Doors\n- Lock them.\n- Oil them.") == ["Lock them. --> Oil them."]
+
+
+def test_many_categories_share_four_columns_in_their_order() -> None:
+    arrows = drawn("\n\n".join(f"## Room {n}\n- Clean room {n}." for n in range(8)))
+
+    assert arrows[:3] == ["(Room 0) --> Clean room 0.", "Clean room 0. --> (Room 1)", "(Room 1) --> Clean room 1."]
+    starts = {arrow.partition(" -")[0] for arrow in arrows} - {arrow.rpartition("> ")[2] for arrow in arrows}
+    assert starts == {"(Room 0)", "(Room 2)", "(Room 4)", "(Room 6)"}
+
+
+@pytest.mark.parametrize("count", [1, 20, 30, 50])
+def test_a_diagram_of_any_checklist_has_no_more_nodes_than_its_chain_takes(count: int) -> None:
+    checklist = "\n\n".join(f"## Room {n}\n- If room {n} is dirty, clean number {n}." for n in range(count))
+
+    diagram = ask(Diagram, checklist)
+
+    Diagram.model_validate(diagram)
+    steps = [node["label"] for node in diagram["nodes"] if node["kind"] == "step"]
+    assert len(steps) == count
+
+
+@pytest.mark.parametrize("checklist", [POLICY, RUNBOOK, "- If a, b.\n- Unless c, d; otherwise e."])
+def test_every_word_of_a_diagram_is_the_checklists(checklist: str) -> None:
+    diagram = ask(Diagram, checklist)
+
+    for node in diagram["nodes"]:
+        assert key(node["label"]) in key(checklist)
+    assert {edge["label"] for edge in diagram["edges"]} <= {"", "yes", "no"}
 
 
 def test_a_rule_carries_its_sentence_its_heading_and_how_strongly_it_obliges() -> None:
@@ -411,6 +493,76 @@ def test_two_documents_are_compared_by_what_they_demand() -> None:
 
 
 # The extraction
+
+
+@pytest.mark.parametrize(
+    "heading",
+    [
+        "# Access",
+        "### 3. Access",
+        "Access\n======",
+        "Access\n---",
+        "1. Access",
+        "2.1 Access",
+        "2) Access",
+        "Section 4: Access",
+        "**Access**",
+        "__Access:__",
+        "**Access**:",
+        "ACCESS",
+        "Access:",
+        "1. Access\n",
+        "Access\n",
+    ],
+)
+def test_a_heading_of_any_form_is_a_category(heading: str) -> None:
+    rules = ask(Rules, f"Doors must be locked.\n\n{heading}\nBadges must be worn. Guests should sign in.")["items"]
+
+    named = {rule["text"]: rule["category"].title() for rule in rules}
+    assert named == {
+        "Doors must be locked.": "General",
+        "Badges must be worn.": "Access",
+        "Guests should sign in.": "Access",
+    }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1. Lock doors\n2. Wear badges\n",
+        "1. Lock the doors of all rooms\nthat have a window.\n",
+        "1. Doors\n\n2. Windows\n\n3. Roofs",
+        "DOORS MUST BE LOCKED",
+        "**Never share a badge**",
+        "**Doors are locked at night.**",
+        "Do these:\n\n- One\n- Two",
+        "The list of doors is:\n\n- One\n- Two",
+        "Note:\nDoors are heavy.",
+        "[!WARNING]\nDoors are heavy.",
+        "Buy milk\n\nCall Bob",
+        "title: a\n---\nb",
+    ],
+)
+def test_a_line_that_says_something_is_no_heading(text: str) -> None:
+    assert "heading" not in {block.kind for block in read(f"Some words before.\n{text}")}
+
+
+@pytest.mark.parametrize(
+    "text", ["Doors must be locked at night. " * 200, "x" * 5000, f"# {'long ' * 100}\n\nGo.", "密" * 900]
+)
+def test_a_category_and_a_title_are_short_whatever_the_text(text: str) -> None:
+    for name in ("category", "section", "topic", "title", "heading"):
+        schema = {"type": "object", "properties": {name: {"type": "string"}}}
+        assert 1 <= len(answer(schema, text)[name]) <= 60
+    assert all(len(item["category"]) <= 60 for item in ask(Checklist, text)["items"])
+
+
+def test_a_long_heading_is_cut_at_a_word() -> None:
+    heading = "What everyone in the building has to know about the doors of the ground floor"
+
+    (item,) = ask(Checklist, f"# {heading}\n\nDoors must be locked.")["items"]
+
+    assert item["category"] == "What everyone in the building has to know about the doors of"
 
 
 def test_markdown_is_read_as_plain_blocks() -> None:

@@ -187,13 +187,21 @@ class TestTheCommand:
     def test_tells_facts_apart_from_warnings_and_succeeds(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        with offline_model.running() as url:
+        with server({"id": "qwen"}) as url:
             (tmp_path / ".env").write_text(f"OPENAI_BASE_URL={url}\nOPENAI_MODEL=elsewhere\n")
-            done = run(tmp_path, monkeypatch, OPENAI_MODEL=offline_model.MODEL)
+            done = run(tmp_path, monkeypatch, OPENAI_MODEL="qwen")
 
         assert done.returncode == 0, done.stderr
-        assert done.stdout == f"{url} has {offline_model.MODEL}, and names no day of its end.\n"
-        assert done.stderr.startswith("warning: prices.json has no price for")
+        assert done.stdout == f"{url} has qwen, and names no day of its end.\n"
+        assert done.stderr.startswith("warning: prices.json has no price for qwen")
+
+    def test_has_no_warning_for_the_offline_model_which_is_free(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with offline_model.running() as url:
+            done = run(tmp_path, monkeypatch, OPENAI_BASE_URL=url, OPENAI_MODEL=offline_model.MODEL)
+
+        assert (done.returncode, done.stderr) == (0, "")
 
     def test_fails_for_an_unknown_model(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         with offline_model.running() as url:

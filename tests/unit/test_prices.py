@@ -8,6 +8,7 @@ import pytest
 
 from jobchain.model import Spending, Tier, Usage
 from jobchain.prices import Price, PriceList
+from local import offline_model
 from tests.conftest import ROOT
 
 MILLION = 1_000_000
@@ -101,6 +102,11 @@ class TestTheShippedList:
         models = json.loads(SHIPPED.read_text())["models"]
 
         assert all(isinstance(amount, str) for price in models.values() for amount in price.values())
+
+    def test_has_the_offline_model_at_no_cost(self) -> None:
+        spending = PriceList.load().spending(offline_model.MODEL, Usage(input_tokens=MILLION, output_tokens=MILLION))
+
+        assert spending.cost_usd == 0
 
     def test_knows_the_model_that_the_template_names(self, template: dict[str, dict[str, dict[str, str]]]) -> None:
         model = template["Parameters"]["OpenAIModel"]["Default"]

@@ -1,5 +1,7 @@
 """The web function: the pages' files and nothing else, under a policy that lets a page load only what is ours."""
 
+import base64
+import hashlib
 import io
 import json
 import re
@@ -28,6 +30,8 @@ MAX_LAMBDA_ANSWER = 6 * 1024 * 1024
 """Bytes: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
 FRAME = "/queue-diagram"
 """The page that draws diagrams in a frame of the dashboard."""
+INLINED = "/queue"
+"""The page that has all its files in it."""
 
 
 def event(path: str, method: str = "GET", headers: dict[str, str] | None = None) -> dict[str, Any]:
@@ -47,6 +51,11 @@ def policy(path: str) -> dict[str, list[str]]:
     """The directives of a file's Content-Security-Policy, with their sources."""
     directives = (part.split() for part in get(path)["headers"]["Content-Security-Policy"].split(";"))
     return {name: sources for name, *sources in directives}
+
+
+def hash_source(text: str) -> str:
+    """How a policy names an inline script or style."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def problem(response: dict[str, Any], kind: str) -> dict[str, Any]:
@@ -109,20 +118,33 @@ class TestAPage:
         assert Page(path).title
         assert Page(path).lang == "en"
 
-    def test_has_no_script_and_no_style_in_it(self, path: str) -> None:
-        assert Page(path).inline == []
+    def test_has_no_script_and_no_style_in_it_but_those_that_its_policy_names_by_their_hash(self, path: str) -> None:
+        allowed = {
+            source for name in ("script-src", "style-src") for source in policy(path)[name] if "sha256" in source
+        }
+
+        inline = Page(path).inline
+
+        assert bool(inline) == (path == INLINED)
+        assert {hash_source(text) for text in inline} <= allowed
 
     def test_loads_files_that_are_there_by_relative_paths(self, path: str) -> None:
-        links = [link for link in Page(path).links if link not in ("docs", "openapi.json") and link[0] != "#"]
+        links = {link for link in Page(path).links if link not in ("docs", "openapi.json") and link[0] != "#"}
 
+        files = {link for link in links if not link.startswith("data:")}
         assert links
-        assert {f"/{link}" for link in links} <= set(ASSETS)
+        assert {f"/{link}" for link in files} <= set(ASSETS)
+        assert bool(files) == (path != INLINED)
 
     def test_may_load_and_run_only_what_is_ours(self, path: str) -> None:
         allowed = policy(path)
 
         assert allowed["default-src"] == ["'none'"]
-        assert allowed["script-src"] == ["'self'"]
+        assert "'unsafe-inline'" not in allowed["script-src"]
+        if path == INLINED:
+            assert all(source.startswith("'sha256-") for source in allowed["script-src"] + allowed["style-src"])
+        else:
+            assert allowed["script-src"] == ["'self'"]
         assert all(allowed[name] == ["'none'"] for name in ("base-uri", "form-action"))
         if path != FRAME:
             assert allowed["connect-src"] == ["'self'"]
@@ -281,36 +303,25 @@ class TestTheDiagramsFrame:
 
 
 class TestTheDashboard:
-    """What a browser loads for `/queue`; what it loads later is imported by a call, or stands in the frame."""
+    """`/queue`: one document, but for what its frame loads."""
 
-    @staticmethod
-    def loaded() -> list[str]:
-        found = list(
-            dict.fromkeys(["/queue", *(f"/{link}" for link in Page("/queue").links if link.startswith("assets/"))])
-        )
-        for path in found:
-            if path.endswith(".js") and path in OWN:
-                imported = re.findall(r'^import [^"]*"\./([^"]+)";$', get(path)["body"], re.MULTILINE)
-                found += sorted({f"/assets/queue/{name}" for name in imported} - set(found))
-        return found
+    def test_is_one_request_with_its_files_in_it(self) -> None:
+        html = get("/queue")["body"]
 
-    def test_loads_all_its_modules_once(self) -> None:
-        later = {"diagram.css", "diagram.js", "diagrams.js", "markdown.js"}
+        apart = {"diagram.css", "diagram.js"}  # the frame's
+        for file in (FOLDER / "queue").iterdir():
+            function = f"const ${file.stem} = (() => {{"
+            within = function in html if file.suffix == ".js" and file.stem != "theme" else file.read_text() in html
+            assert within is (file.name not in apart), file.name
 
-        assert len(self.loaded()) == len(set(self.loaded()))
-        assert set(self.loaded()) <= {"/queue", *ASSETS}
-        assert {f"/assets/queue/{file.name}" for file in (FOLDER / "queue").iterdir()} - set(self.loaded()) == {
-            f"/assets/queue/{name}" for name in later
-        }
+    def test_is_less_than_60_kb_of_our_own_and_120_in_all(self) -> None:
+        html = get("/queue")["body"]
+        charts = next((FOLDER / "vendor").glob("uplot-*/uPlot.iife.min.js")).read_text()
 
-    def test_is_less_than_50_kb_of_our_own(self) -> None:
-        own = [path for path in self.loaded() if path.startswith(("/queue", "/assets/queue/"))]
-
-        assert sum(len(get(path)["body"].encode()) for path in own) < 50 * 1024
-
-    def test_loads_less_than_300_kb_before_it_draws_a_diagram(self) -> None:
-        assert sum(len(get(path)["body"].encode()) for path in self.loaded()) < 300 * 1024
-        assert not any("mermaid" in path for path in self.loaded())
+        assert charts in html
+        assert len(html.encode()) < 120 * 1024
+        assert len(html.replace(charts, "").encode()) < 60 * 1024
+        assert "mermaid.tiny" not in html
 
     def test_never_makes_markup_of_a_text(self) -> None:
         for file in (FOLDER / "queue").glob("*.js"):

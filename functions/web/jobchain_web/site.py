@@ -8,6 +8,8 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+from jobchain_web.inline import InlinedPage, inlined
+
 _PAGE_TYPE = "text/html; charset=utf-8"
 _ASSET_TYPES = {
     ".css": "text/css; charset=utf-8",
@@ -53,6 +55,9 @@ _PAGE_POLICIES = {
     },
 }
 
+# Pages that load many small files.
+_INLINED = {"/queue"}
+
 _ASK_AGAIN = "no-cache"
 _FOR_EVER = "public, max-age=31536000, immutable"
 
@@ -75,6 +80,11 @@ class _File:
         return self._path.read_text(encoding="utf-8")
 
     @cached_property
+    def policy(self) -> Mapping[str, str]:
+        """The Content-Security-Policy's directives."""
+        return self._policy
+
+    @cached_property
     def headers(self) -> Mapping[str, str]:
         """All but what the gateway adds; a 304 has the same."""
         return {
@@ -82,10 +92,26 @@ class _File:
             "ETag": f'"{hashlib.sha256(self.text.encode()).hexdigest()[:32]}"',
             "Cache-Control": self._cache_control,
             "Vary": "Accept-Encoding",  # the gateway compresses
-            "Content-Security-Policy": "; ".join(f"{name} {sources}" for name, sources in self._policy.items()),
+            "Content-Security-Policy": "; ".join(f"{name} {sources}" for name, sources in self.policy.items()),
             "Referrer-Policy": "no-referrer",
             "X-Content-Type-Options": "nosniff",
         }
+
+
+class _InlinedPage(_File):
+    """A page with what it loads in it, whose policy names each script and style by its hash."""
+
+    @cached_property
+    def _page(self) -> InlinedPage:
+        return inlined(self._path)
+
+    @cached_property
+    def text(self) -> str:
+        return self._page.text
+
+    @cached_property
+    def policy(self) -> Mapping[str, str]:
+        return {**self._policy, **self._page.sources}
 
 
 class Site:
@@ -118,7 +144,8 @@ class Site:
 def _pages(folder: Path) -> Iterator[tuple[str, _File]]:
     for file in folder.glob("*.html"):
         path = f"/{file.stem}"
-        yield path, _File(file, _PAGE_TYPE, _ASK_AGAIN, _PAGE_POLICIES.get(path))
+        kind = _InlinedPage if path in _INLINED else _File
+        yield path, kind(file, _PAGE_TYPE, _ASK_AGAIN, _PAGE_POLICIES.get(path))
 
 
 def _assets(folder: Path) -> Iterator[tuple[str, _File]]:

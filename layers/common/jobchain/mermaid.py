@@ -5,7 +5,8 @@ The grammar: https://mermaid.js.org/syntax/flowchart.html
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Literal
 
 # The ASCII punctuation that is left as it is inside a quoted label. No colon: after the word "style" on the same line
 # Mermaid takes what follows it for CSS.
@@ -20,19 +21,28 @@ _LIST_MARKER = re.compile(r"^(\d*)([-+*.)])")
 # What Mermaid takes for a statement wherever it stands, so that the whole line is lost without an error.
 _DIRECTION = re.compile(r"direction (?=TB|BT|RL|LR|TD)")
 
+Shape = Literal["topic", "step", "decision"]
+# What encloses a label: round ends, a box, a diamond.
+_BRACKETS: Mapping[Shape, tuple[str, str]] = {"topic": ("([", "])"), "step": ("[", "]"), "decision": ("{", "}")}
 
-def flowchart(nodes: Iterable[tuple[str, str]], edges: Iterable[tuple[str, str, str]]) -> str:
+
+def flowchart(
+    nodes: Iterable[tuple[str, str]],
+    edges: Iterable[tuple[str, str, str]],
+    shapes: Mapping[str, Shape] | None = None,
+) -> str:
     """A top-down flowchart.
 
     `nodes` are (id, label), `edges` are (from id, to id, label; empty for none). Ids may be any text: the
     diagram gets ids of its own. Of nodes that share an id, edges mean the first. An edge to or from a node that
-    is not there is left out.
+    is not there is left out. `shapes` are the shapes by node id; a node without one is a step.
     """
     ids: dict[str, str] = {}
     lines = ["flowchart TD"]
     for number, (key, label) in enumerate(nodes, start=1):
         ids.setdefault(key, f"n{number}")
-        lines.append(f'    n{number}["{_escape(label, _LONGEST_NODE)}"]')
+        start, end = _BRACKETS[(shapes or {}).get(key, "step")]
+        lines.append(f'    n{number}{start}"{_escape(label, _LONGEST_NODE)}"{end}')
     for source, target, label in edges:
         if source in ids and target in ids:
             arrow = f'-->|"{_escape(label, _LONGEST_EDGE)}"|' if label.strip() else "-->"

@@ -16,6 +16,7 @@ from jobchain.text import is_blank
 
 MAX_TEXT_LENGTH = 100_000
 MAX_LINE_LENGTH = 1_000
+MAX_NAME_LENGTH = 60
 
 # DynamoDB's largest item has 400 KB.
 _MAX_JOINED_BYTES = 200_000
@@ -73,6 +74,13 @@ def _short(text: str) -> str:
     return text
 
 
+def _named(text: str) -> str:
+    if len(text) <= MAX_NAME_LENGTH:
+        return text
+    start = text[: MAX_NAME_LENGTH - 1]
+    return (text[:MAX_NAME_LENGTH].rpartition(" ")[0] or start).rstrip(" ,;:") + "…"
+
+
 # Lengths are checked by validators, which the schema does not show: not every provider's strict mode takes
 # keywords such as minLength and maxItems.
 Filled = Annotated[str, AfterValidator(_filled)]
@@ -80,6 +88,10 @@ Filled = Annotated[str, AfterValidator(_filled)]
 
 Line = Annotated[Filled, AfterValidator(_short)]
 """A text of an answer that stands in a list: no longer than `MAX_LINE_LENGTH` characters."""
+
+Name = Annotated[Filled, AfterValidator(_named)]
+"""A few words of an answer that name something. Longer ones are cut at a word to `MAX_NAME_LENGTH` characters, as a
+name that is too long is no reason to call the model again."""
 
 
 class Payload(BaseModel):

@@ -11,6 +11,7 @@ from jobchain.chains.chain import (
     Given,
     Line,
     LongText,
+    Name,
     Payload,
     Prompt,
     Step,
@@ -43,7 +44,7 @@ class ChecklistItem(Answer):
 
     source: Line = Field(description="The sentence of the document that asks for it, word for word.")
     text: Line = Field(description="One sentence that says what to do.")
-    category: Line = Field(description="What it is about, in one to three words.")
+    category: Name = Field(description="What it is about, in one to three words.")
     priority: Literal["must", "should", "may"] = Field(description="How strictly the document asks for it.")
 
 
@@ -64,6 +65,9 @@ class DiagramNode(Answer):
 
     id: str = Field(description="A short name, unique among the nodes.")
     label: Filled = Field(description="What the box says, in a few words.")
+    kind: Literal["topic", "step", "decision"] = Field(
+        description="A category; an item; or a condition, which edges labelled yes and no leave."
+    )
 
 
 class DiagramEdge(Answer):
@@ -90,9 +94,13 @@ def _document_and_summary(given: Given[GuidelinePayload]) -> str:
 
 
 def _checklist(given: Given[GuidelinePayload]) -> str:
-    # A text that asks for nothing still says something.
-    items = [item["text"] for item in given.outputs["checklist"]] or [given.outputs["summary"]]
-    return fence("checklist", "\n".join(f"- {item}" for item in items))
+    """The items under their categories, in the order in which these first appear."""
+    groups: dict[str, list[str]] = {}
+    for item in given.outputs["checklist"]:
+        groups.setdefault(item["category"], []).append(f"- {item['text']}")
+    if not groups:  # A text that asks for nothing still says something.
+        return fence("checklist", f"- {given.outputs['summary']}")
+    return fence("checklist", "\n\n".join("\n".join([f"## {name}", *items]) for name, items in groups.items()))
 
 
 def _read_checklist(answer: ChecklistAnswer | ChecklistPartAnswer, given: Given[GuidelinePayload]) -> JsonValue:
@@ -115,6 +123,7 @@ def _read_diagram(answer: DiagramAnswer, _given: Given[GuidelinePayload]) -> Jso
     return flowchart(
         [(node.id, node.label) for node in answer.nodes],
         [(edge.source, edge.target, edge.label) for edge in answer.edges],
+        {node.id: node.kind for node in reversed(answer.nodes)},
     )
 
 

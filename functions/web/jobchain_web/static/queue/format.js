@@ -16,9 +16,9 @@ export const shortId = (id) => id.slice(0, 8);
 /** `guideline_checklist` as "Guideline checklist". */
 export const words = (name) => String(name).replaceAll("_", " ").replace(/^./u, (first) => first.toUpperCase());
 
-/** A cost in US dollars; null is not nothing, but not known. */
+/** A cost in US dollars: 0 is that of a free model, null that of a model whose price is unknown. */
 export function dollars(cost) {
-  if (cost == null) return h.span({ class: "muted", title: "The price is not known" }, "n/a");
+  if (cost == null) return h.span({ class: "muted", title: "prices.json has no price for this model" }, "unknown price");
   const digits = cost > 0 && cost < 0.1 ? { maximumSignificantDigits: 2 } : {};
   return cost.toLocaleString("en", { style: "currency", currency: "USD", ...digits });
 }
