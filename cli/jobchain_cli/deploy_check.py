@@ -1,8 +1,8 @@
 """`python -m jobchain_cli.deploy_check ENVIRONMENT`: what would fail a deployment, before it is built for minutes.
 
-With `--architecture` it only tells what has to be built. With `--parameters` it only writes the value of every parameter,
-as YAML for `sam deploy --parameter-overrides file://…`: CloudFormation keeps an existing stack's value of each parameter
-that a deployment leaves out, so that a template's new default would never arrive.
+With `--architecture` it only prints what has to be built. With `--parameters` it only prints the value of every
+parameter, as YAML for `sam deploy --parameter-overrides file://…`: CloudFormation keeps a stack's value of each
+parameter that a deployment leaves out, so a template's new default would never arrive.
 https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_Parameter.html
 
 Looks whether there are credentials, a region and the model's key, and asks the model's server about the model.
@@ -32,6 +32,8 @@ PINNED = (
     "samconfig.toml sets {} to the template's defaults, as `sam deploy --guided` does. "
     "Remove from parameter_overrides what you do not mean to keep when a default changes"
 )
+
+_UNREADABLE = "samconfig.toml has the parameter override {!r}: write it as Name=value"
 
 # All of a template's tags matter to CloudFormation alone.
 _Loader = type("_Loader", (yaml.SafeLoader,), {})
@@ -80,22 +82,18 @@ def _overrides(written: object) -> Iterator[tuple[str, str]]:
         case str():
             # `sam deploy --guided` writes them as one text, with each value in quotes.
             for override in shlex.split(written):
-                if (
-                    not (found := re.fullmatch(r"([A-Za-z0-9]+)=(.*)", override, re.DOTALL))
-                    or "ParameterValue" in override
-                ):
-                    raise DeployError(f"samconfig.toml has the parameter override {override!r}: write it as Name=value")
+                if not (found := re.fullmatch(r"([A-Za-z0-9]+)=(.*)", override, re.DOTALL)):
+                    raise DeployError(_UNREADABLE.format(override))
                 yield found[1], found[2]
         case list():
             for part in written:
                 yield from _overrides(part)
         case dict():
-            # TOML's own true and false are CloudFormation's words.
-            yield from (
-                (name, json.dumps(value) if isinstance(value, bool) else str(value)) for name, value in written.items()
-            )
+            for name, value in written.items():
+                # TOML's own true and false are CloudFormation's words.
+                yield name, str(value).lower() if isinstance(value, bool) else str(value)
         case _:
-            raise DeployError(f"samconfig.toml has the parameter override {written!r}: write it as Name=value")
+            raise DeployError(_UNREADABLE.format(written))
 
 
 def check_account(session: Any) -> str:

@@ -43,7 +43,7 @@ def test_dead_letters_go_back_into_the_queue(
 
 @contextmanager
 def workers_paused(stack: LocalStack) -> Iterator[None]:
-    """Within, messages stay in the queue; what is received afterwards and not acknowledged comes back after a second."""
+    """Within, messages stay in the queue; afterwards, one that is not acknowledged comes back after a second."""
     sqs, functions = stack.client("sqs"), stack.client("lambda")
     sources = [source["UUID"] for source in functions.list_event_source_mappings()["EventSourceMappings"]]
     names: Any = ["VisibilityTimeout"]

@@ -8,6 +8,7 @@ https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-a
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, Literal
 
 from ministack.core import iam_actions, iam_evaluator
@@ -22,7 +23,6 @@ _context = iam_actions.dynamodb_service_context
 _checks = iam_actions.dynamodb_transaction_checks
 _action = iam_actions.extract_iam_action
 _enforce = iam_evaluator.enforce
-_reading: Reading = "own"
 # Those of the transaction that is being looked at, part by part: nothing else runs meanwhile.
 _parts: list[list[str]] = []
 
@@ -49,12 +49,12 @@ def _with_keys(body: bytes) -> dict[str, Any]:
     return {**_context(body), **({CONDITION_KEY: keys} if keys else {})}
 
 
-def _with_parts(iam_action: str, body: bytes, *where: str) -> Any:
+def _with_parts(reading: Reading, iam_action: str, body: bytes, *where: str) -> Any:
     found = _checks(iam_action, body, *where)
     if found:
         parts = [list(_keys(write)) for part in json.loads(body)["TransactItems"] for write in part.values()]
         every = sorted({key for part in parts for key in part})
-        _parts[:] = parts if _reading == "own" else [every] * len(parts)
+        _parts[:] = parts if reading == "own" else [every] * len(parts)
     return found
 
 
@@ -71,9 +71,7 @@ def _without_batches(*arguments: Any) -> Any:
 
 def teach(reading: Reading) -> None:
     """Has the emulator of this process check every call with its keys, and transactions by this reading."""
-    global _reading
-    _reading = reading
     iam_actions.extract_iam_action = _without_batches
     iam_actions.dynamodb_service_context = _with_keys
-    iam_actions.dynamodb_transaction_checks = _with_parts
+    iam_actions.dynamodb_transaction_checks = partial(_with_parts, reading)
     iam_evaluator.enforce = _by_part

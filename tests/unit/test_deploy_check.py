@@ -59,7 +59,7 @@ class TestTheDeployment:
         [
             ("'OpenAIModle=two'", "sets OpenAIModle: the template has no such parameter"),
             ("'file://parameters.yaml'", "'file://parameters.yaml': write it as Name=value"),
-            ("'ParameterKey=OpenAIModel,ParameterValue=two'", "write it as Name=value"),
+            ("'ParameterKey=OpenAIModel,ParameterValue=two'", "sets ParameterKey: the template has no such parameter"),
             ("'OpenAIModel'", "'OpenAIModel': write it as Name=value"),
             ("[7]", "7: write it as Name=value"),
         ],
