@@ -190,3 +190,13 @@ def test_a_guided_deployment_ends_with_enter_for_every_question_and_make_deploy_
     warned = re.search(r"samconfig.toml sets (.*) to the template's defaults", project.make_deploy())
     assert warned
     assert {*warned[1].split(", ")} == template["Parameters"].keys() - {"OpenAIBaseUrl"}
+
+
+def test_the_stack_is_deleted_as_the_docs_say(project: Project) -> None:
+    project.make_deploy()
+
+    project.type(".venv-sam/bin/sam delete --stack-name jobchain", "y\n" * 3)
+
+    clients = project.clients.get("cloudformation")
+    left = [stack["StackName"] for stack in clients.describe_stacks()["Stacks"]]
+    assert "jobchain" not in left
