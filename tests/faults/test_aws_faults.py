@@ -440,7 +440,7 @@ def test_jobs_outlast_a_table_of_which_every_third_answer_is_lost(proxied: Fault
 NOT_OURS = {
     "malformed JSON": '{"event_id": ',
     "no id": '{"name": "job"}',
-    "no job's id": '{"event_id": "job-1"}',
+    "no id of a job": '{"event_id": "job-1"}',
 }
 
 

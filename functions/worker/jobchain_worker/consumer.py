@@ -47,8 +47,8 @@ class Consumer:
             self._logger.thread_safe_append_keys(event_id=event_id)
             await self._runner.run(event_id, deadline)
         except JobNotFound:
-            # Deleted, or erased by its expiry, while the message was on its way: nothing is left to run. Were this wrong,
-            # the job would still be in the index `due`, from which the sweeper sends it again.
+            # Deleted, or erased by its expiry, while the message was on its way: nothing is left to run. Were this
+            # wrong, the job would still be in the index `due`, from which the sweeper sends it again.
             self._logger.warning("job not found, message acknowledged")
         except Exception as error:  # noqa: BLE001  # whatever it is, it harms no other record
             # Once it has come back often enough, SQS puts it with the dead letters.

@@ -38,7 +38,8 @@ def batches(jobs: Sequence[T]) -> Iterator[Sequence[T]]:
 class _Message(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
-    # What can't be a job's id is malformed, and ends among the dead letters: for one that can, a missing job is no fault.
+    # What can't be a job's id is malformed, and ends among the dead letters. For one that can, a missing job is no
+    # fault.
     event_id: Annotated[str, StringConstraints(pattern=EVENT_ID)]
 
 
