@@ -172,7 +172,8 @@ deploy: setup .venv-sam/.ready ## check the account and the model, build, and de
 	@.venv/bin/python -m jobchain_cli.deploy_check "$(ENV)"
 	@architecture="$$(.venv/bin/python -m jobchain_cli.deploy_check "$(ENV)" --architecture)" && \
 		$(MAKE) --no-print-directory build ARCHITECTURE="$$architecture"
-	@.venv-sam/bin/sam deploy --config-env "$(ENV)"
+	@.venv/bin/python -m jobchain_cli.deploy_check "$(ENV)" --parameters > .cache/parameters.yaml
+	@.venv-sam/bin/sam deploy --config-env "$(ENV)" --parameter-overrides file://.cache/parameters.yaml
 
 # --- Docker ----------------------------------------------------------------------------------------------------------
 

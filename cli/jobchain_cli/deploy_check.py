@@ -1,15 +1,21 @@
 """`python -m jobchain_cli.deploy_check ENVIRONMENT`: what would fail a deployment, before it is built for minutes.
 
-With `--architecture` it only tells what has to be built.
+With `--architecture` it only prints what has to be built. With `--parameters` it only prints the value of every
+parameter, as YAML for `sam deploy --parameter-overrides file://…`: CloudFormation keeps a stack's value of each
+parameter that a deployment leaves out, so a template's new default would never arrive.
+https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_Parameter.html
 
 Looks whether there are credentials, a region and the model's key, and asks the model's server about the model.
 """
 
+import json
 import os
+import re
 import shlex
 import sys
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +31,13 @@ from jobchain_cli.stack import check_aws
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
+PINNED = (
+    "samconfig.toml sets {} to the template's defaults, as `sam deploy --guided` does. "
+    "Remove from parameter_overrides what you do not mean to keep when a default changes"
+)
+
+_UNREADABLE = "samconfig.toml has the parameter override {!r}: write it as Name=value"
+
 # All of a template's tags matter to CloudFormation alone.
 _Loader = type("_Loader", (yaml.SafeLoader,), {})
 _Loader.add_multi_constructor("!", lambda *_: None)  # type: ignore[attr-defined]
@@ -34,11 +47,18 @@ class DeployError(Exception):
     """It can't be deployed like this; says why, and what to do."""
 
 
-def deployment(root: Path, environment: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """The settings of `sam deploy` in samconfig.toml, and the template's parameters with its overrides.
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """What is deployed: the settings of `sam deploy`, and the value of every parameter of the template."""
 
-    Raises DeployError.
-    """
+    settings: Mapping[str, Any]
+    parameters: Mapping[str, str]
+    pinned: tuple[str, ...]
+    """Parameters that samconfig.toml sets to what is the template's default."""
+
+
+def deployment(root: Path, environment: str) -> Deployment:
+    """What `sam deploy` finds in samconfig.toml and template.yaml. Raises DeployError."""
     config = tomllib.loads((root / "samconfig.toml").read_text())
     if environment not in config or environment == "version":
         known = ", ".join(name for name in config if name != "version")
@@ -50,13 +70,33 @@ def deployment(root: Path, environment: str) -> tuple[dict[str, Any], dict[str, 
             f"samconfig.toml names no stack_name for {environment}: add it below [{environment}.global.parameters]"
         )
     template = yaml.load((root / "template.yaml").read_text(), _Loader)  # noqa: S506  # a SafeLoader
-    parameters = {name: str(parameter.get("Default", "")) for name, parameter in template["Parameters"].items()}
-    overrides = settings.get("parameter_overrides", [])
-    # `sam deploy --guided` writes them as one text, with each value in quotes.
-    for override in shlex.split(overrides) if isinstance(overrides, str) else overrides:
-        name, _, value = override.partition("=")
-        parameters[name] = value.strip('"')
-    return settings, parameters
+    defaults = {name: str(parameter.get("Default", "")) for name, parameter in template["Parameters"].items()}
+    overrides = dict(_overrides(settings.get("parameter_overrides", [])))
+    if unknown := overrides.keys() - defaults.keys():
+        # SAM leaves these out without a word.
+        raise DeployError(f"samconfig.toml sets {', '.join(sorted(unknown))}: the template has no such parameter")
+    pinned = tuple(name for name, value in overrides.items() if value == defaults[name])
+    return Deployment(settings, {**defaults, **overrides}, pinned)
+
+
+def _overrides(written: object) -> Iterator[tuple[str, str]]:
+    """Names and values of `parameter_overrides`, which may be a text, a list or a table. Raises DeployError."""
+    match written:
+        case str():
+            # `sam deploy --guided` writes them as one text, with each value in quotes.
+            for override in shlex.split(written):
+                if not (found := re.fullmatch(r"([A-Za-z0-9]+)=(.*)", override, re.DOTALL)):
+                    raise DeployError(_UNREADABLE.format(override))
+                yield found[1], found[2]
+        case list():
+            for part in written:
+                yield from _overrides(part)
+        case dict():
+            for name, value in written.items():
+                # TOML's own true and false are CloudFormation's words.
+                yield name, str(value).lower() if isinstance(value, bool) else str(value)
+        case _:
+            raise DeployError(_UNREADABLE.format(written))
 
 
 def check_account(session: Any) -> str:
@@ -99,15 +139,20 @@ def main(arguments: Sequence[str]) -> int:
     """Prints what is found; 0 where it can be deployed."""
     try:
         environment, *options = arguments
-        settings, parameters = deployment(ROOT, environment)
+        found = deployment(ROOT, environment)
         if options == ["--architecture"]:
-            print(parameters["Architecture"])
+            print(found.parameters["Architecture"])
+            return 0
+        if options == ["--parameters"]:
+            print(json.dumps(found.parameters))
             return 0
         check_aws()
-        session = boto3.Session(profile_name=settings.get("profile"), region_name=settings.get("region"))
-        print(f"Stack {settings['stack_name']}. {check_account(session)}")
+        if found.pinned:
+            print(f"deploy: warning: {PINNED.format(', '.join(found.pinned))}", file=sys.stderr)
+        session = boto3.Session(profile_name=found.settings.get("profile"), region_name=found.settings.get("region"))
+        print(f"Stack {found.settings['stack_name']}. {check_account(session)}")
         with told_when_slow("the model's server"):
-            report = check_model(session, parameters)
+            report = check_model(session, found.parameters)
     except (DeployError, SettingsError, BotoCoreError) as error:
         print(f"deploy: {error}", file=sys.stderr)
         return 1

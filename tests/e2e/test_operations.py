@@ -3,11 +3,13 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 
 from jobchain_cli.redrive import redrive
 from local.dev import StackFile
@@ -37,6 +39,63 @@ def test_dead_letters_go_back_into_the_queue(
     assert state()["dead letters ApproximateNumberOfMessages"] == 0
     poll(lambda: not any(count for name, count in state().items() if name.startswith("queue")))
     assert finished(event_id)["attempts"] == 1
+
+
+@contextmanager
+def workers_paused(stack: LocalStack) -> Iterator[None]:
+    """Within, messages stay in the queue; afterwards, one that is not acknowledged comes back after a second."""
+    sqs, functions = stack.client("sqs"), stack.client("lambda")
+    sources = [source["UUID"] for source in functions.list_event_source_mappings()["EventSourceMappings"]]
+    names: Any = ["VisibilityTimeout"]
+    before = sqs.get_queue_attributes(QueueUrl=stack.queue_url, AttributeNames=names)["Attributes"]
+    for source in sources:
+        functions.update_event_source_mapping(UUID=source, Enabled=False)
+    try:
+        yield
+        sqs.set_queue_attributes(QueueUrl=stack.queue_url, Attributes={"VisibilityTimeout": "1"})
+        for source in sources:
+            functions.update_event_source_mapping(UUID=source, Enabled=True)
+        depths = ("", "NotVisible", "Delayed")
+        counts: Any = [f"ApproximateNumberOfMessages{depth}" for depth in depths]
+
+        def handled() -> bool:
+            found = sqs.get_queue_attributes(QueueUrl=stack.queue_url, AttributeNames=counts)["Attributes"]
+            return not any(int(found[name]) for name in counts)
+
+        poll(handled, limit_seconds=60)
+    finally:
+        for source in sources:
+            functions.update_event_source_mapping(UUID=source, Enabled=True)
+        sqs.set_queue_attributes(QueueUrl=stack.queue_url, Attributes=before)
+
+
+@pytest.mark.parametrize("batch", [False, True], ids=["one by one", "as a batch"])
+@pytest.mark.parametrize("deleted", [False, True], ids=["cancelled", "cancelled and deleted"])
+def test_a_caller_who_ends_jobs_before_a_worker_gets_their_messages_leaves_no_dead_letters(
+    http: httpx2.Client,
+    stack: LocalStack,
+    state: State,
+    finished: Callable[[str], dict[str, Any]],
+    batch: bool,
+    deleted: bool,
+) -> None:
+    bodies = [{"input_text": f"Rule {number} must be kept."} for number in range(3)]
+    with workers_paused(stack):
+        # given jobs whose messages wait in the queue
+        if batch:
+            answer = http.post("/jobs/batch", json={"jobs": bodies}).raise_for_status().json()
+            ids = [result["event_id"] for result in answer["results"]]
+        else:
+            ids = [http.post("/jobs", json=body).raise_for_status().json()["event_id"] for body in bodies]
+        # when their caller ends all but the last
+        for event_id in ids[:-1]:
+            http.post(f"/jobs/{event_id}/cancel").raise_for_status()
+            if deleted:
+                http.delete(f"/jobs/{event_id}").raise_for_status()
+
+    # then the workers acknowledge every message, and run the job that is left
+    assert state()["dead letters ApproximateNumberOfMessages"] == 0
+    assert finished(ids[-1])["status"] == "completed"
 
 
 def test_the_sweeper_answers_what_it_did(stack: LocalStack) -> None:

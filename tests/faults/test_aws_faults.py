@@ -440,7 +440,7 @@ def test_jobs_outlast_a_table_of_which_every_third_answer_is_lost(proxied: Fault
 NOT_OURS = {
     "malformed JSON": '{"event_id": ',
     "no id": '{"name": "job"}',
-    "a job that does not exist": '{"event_id": "00000000-0000-4000-8000-000000000000"}',
+    "no id of a job": '{"event_id": "job-1"}',
 }
 
 

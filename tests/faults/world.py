@@ -211,7 +211,7 @@ class World:
         return self.repository.get(TENANT, event_id)
 
     async def work(self, message: Message) -> None:
-        """A worker takes a message; it stays in the queue where the record is reported as failed."""
+        """A worker takes a message; it stays in the queue where its consumer would report the record as failed."""
         message.visible_at = self.clock() + 6 * INVOCATION
         try:
             await self.runner.run(message.event_id, self.clock() + INVOCATION)

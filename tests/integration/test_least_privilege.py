@@ -1,4 +1,7 @@
-"""The functions' policies, enforced: the emulator checks each of their calls, by action, resource and key."""
+"""The functions' policies, enforced: the emulator checks each of their calls, by action, resource and key.
+
+By both readings of AWS's pages on `dynamodb:LeadingKeys` in transactions, as only one of them can be right.
+"""
 
 import json
 from collections.abc import Callable, Iterator
@@ -21,16 +24,16 @@ from tests.e2e.conftest import FINAL, poll
 
 Act = Callable[[LocalStack, Any], Any]
 
-BOOT = "import tests.integration.leading_keys\n"
+BOOT = "from tests.integration.leading_keys import teach\nteach({!r})\n"
 
 
-@pytest.fixture(scope="module")
-def stack() -> Iterator[LocalStack]:
-    """A stack whose every call is checked, that asks for keys."""
+@pytest.fixture(scope="module", params=["own", "all"], ids=["own keys", "all keys"])
+def stack(request: pytest.FixtureRequest) -> Iterator[LocalStack]:
+    """A stack whose every call is checked, that requires API keys."""
     environment = local_stack._environment
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(local_stack, "_environment", lambda settings: {**environment(settings), "AUTH": "true"})
-        patch.setattr(emulator, "_BOOT", BOOT + emulator._BOOT)
+        patch.setattr(emulator, "_BOOT", BOOT.format(request.param) + emulator._BOOT)
         with LocalStack.start(Settings(auth_mode="api_key")) as stack:
             yield stack
 
@@ -155,6 +158,12 @@ def put(stack: LocalStack, aws: Any, pk: str) -> Any:
     return aws.client("dynamodb", endpoint_url=stack.endpoint_url).put_item(TableName=stack.table, Item=item)
 
 
+def put_together(stack: LocalStack, aws: Any, *pks: str) -> Any:
+    items = [{"pk": {"S": pk}, "sk": {"S": "META"}} for pk in pks]
+    writes = [{"Put": {"TableName": stack.table, "Item": item}} for item in items]
+    return aws.client("dynamodb", endpoint_url=stack.endpoint_url).transact_write_items(TransactItems=writes)
+
+
 def scan(stack: LocalStack, aws: Any) -> Any:
     return aws.client("dynamodb", endpoint_url=stack.endpoint_url).scan(TableName=stack.table)
 
@@ -199,12 +208,16 @@ def test_a_function_may_do_its_own_work(stack: LocalStack, function: str, act: A
         ("ApiFunction", model_key),
         ("ApiFunction", scan),
         ("ApiFunction", lambda stack, aws: put(stack, aws, "KEY#1")),
+        ("ApiFunction", lambda stack, aws: put_together(stack, aws, "JOB#1", "KEY#1")),
+        ("ApiFunction", lambda stack, aws: put_together(stack, aws, "JOB#1", "MODEL")),
         ("ApiFunction", lambda stack, aws: read(stack, aws, "KEYS")),
         ("ApiFunction", lambda stack, aws: put(stack, aws, "MODEL")),
         ("ApiFunction", lambda stack, aws: receive(stack, aws, "JobQueue")),
         ("WorkerFunction", lambda stack, aws: read(stack, aws, "KEY#1")),
         ("WorkerFunction", lambda stack, aws: read(stack, aws, "SECRET#cursors")),
+        ("WorkerFunction", lambda stack, aws: read(stack, aws, "TENANT#acme")),
         ("WorkerFunction", lambda stack, aws: put(stack, aws, "KEY#1")),
+        ("WorkerFunction", lambda stack, aws: put_together(stack, aws, "JOB#1", "TENANT#acme", "KEY#1")),
         ("WorkerFunction", lambda stack, aws: receive(stack, aws, "FlexQueue")),
         ("FlexWorkerFunction", lambda stack, aws: put(stack, aws, "MODEL")),
         ("FlexWorkerFunction", lambda stack, aws: receive(stack, aws, "JobQueue")),

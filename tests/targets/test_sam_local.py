@@ -21,8 +21,8 @@ SAMPLES = {
     "api_health.json": ("ApiFunction", '"statusCode": 200'),
     "api_post_job.json": ("ApiFunction", '"statusCode": 201'),
     "schedule_model_check.json": ("WorkerFunction", ""),
-    # Its job is not there, so the message is one for the dead letters.
-    "sqs_job.json": ("WorkerFunction", '{"batchItemFailures": [{"itemIdentifier": "059f36b4-'),
+    # Its job does not exist, so the message is acknowledged.
+    "sqs_job.json": ("WorkerFunction", '{"batchItemFailures": []}'),
     "web_docs.json": ("WebFunction", '"statusCode": 200'),
 }
 

@@ -22,6 +22,8 @@ from tests.fakes import CHECKLIST, DIAGRAM, FakeClock, FakeContext, SchemaLLM, S
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+UNKNOWN = "0b6c2f4e-0000-4000-8000-00000000dead"
+OTHER = "0b6c2f4e-0000-4000-8000-00000000beef"
 MARK = "a-text-that-no-log-may-show"
 
 
@@ -108,7 +110,7 @@ class TestABatch:
         ids = worker.create(4)
 
         class OneSlow(SchemaLLM):
-            """Answers the job "slow" once all others can be read as completed."""
+            """Answers the slow job once all others can be read as completed."""
 
             seen: Status | None = None
 
@@ -117,16 +119,16 @@ class TestABatch:
                     async with asyncio.timeout(20):
                         while await asyncio.to_thread(worker.statuses, ids) != {Status.COMPLETED}:
                             pass
-                    (self.seen,) = await asyncio.to_thread(worker.statuses, ["slow"])
+                    (self.seen,) = await asyncio.to_thread(worker.statuses, [OTHER])
                 return await super().ask(request)
 
         worker.llm = llm = OneSlow()
-        new = NewJob("slow", "local", "guideline_checklist", {"guidelines": "Be slow."}, fingerprint="f")
+        new = NewJob(OTHER, "local", "guideline_checklist", {"guidelines": "Be slow."}, fingerprint="f")
         worker.repository.create(new, retention=timedelta(days=30))
 
-        assert worker.consume([body(event_id) for event_id in ["slow", *ids]]) == []
+        assert worker.consume([body(event_id) for event_id in [OTHER, *ids]]) == []
         assert llm.seen is Status.PROCESSING
-        assert worker.statuses(["slow"]) == {Status.COMPLETED}
+        assert worker.statuses([OTHER]) == {Status.COMPLETED}
 
     @pytest.mark.parametrize(
         "malformed",
@@ -150,11 +152,52 @@ class TestABatch:
         assert worker.consume(bodies) == ["m4"]
         assert worker.statuses(ids) == {Status.COMPLETED}
 
-    def test_reports_a_job_that_does_not_exist(self, worker: Worker) -> None:
+    def test_acknowledges_the_message_of_a_job_that_does_not_exist_and_runs_the_others(self, worker: Worker) -> None:
         ids = worker.create(1)
 
-        assert worker.consume([body("0b6c2f4e-0000-4000-8000-00000000dead"), body(ids[0])]) == ["m0"]
+        assert worker.consume([body(UNKNOWN), body(ids[0])]) == []
         assert worker.statuses(ids) == {Status.COMPLETED}
+
+    @pytest.mark.parametrize("deleted", [False, True])
+    def test_acknowledges_the_message_of_a_job_that_its_caller_has_ended(self, worker: Worker, deleted: bool) -> None:
+        (event_id,) = worker.create(1)
+        worker.repository.cancel("local", event_id)
+        if deleted:
+            worker.repository.delete("local", event_id)
+
+        assert worker.consume([body(event_id)]) == []
+        assert worker.llm.requests == []
+
+    def test_acknowledges_the_message_of_a_job_that_has_completed(self, worker: Worker) -> None:
+        (event_id,) = worker.create(1)
+        worker.consume([body(event_id)])
+
+        assert worker.consume([body(event_id)]) == []
+        assert len(worker.llm.requests) == 3
+
+    def test_reports_a_job_that_two_reads_of_the_table_do_not_agree_about(
+        self, worker: Worker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # given a job that was deleted, and is created with the same id right after the claim has not found it
+        (event_id,) = worker.create(1)
+        worker.repository.cancel("local", event_id)
+        worker.repository.delete("local", event_id)
+        table = worker.repository._table
+        change = table.change
+
+        def created_after(*arguments: Any, **options: Any) -> Any:
+            try:
+                return change(*arguments, **options)
+            finally:
+                monkeypatch.undo()
+                worker.create(1)
+
+        monkeypatch.setattr(table, "change", created_after)
+
+        # then its message comes back, and the job is run
+        assert worker.consume([body(event_id)]) == ["m0"]
+        assert worker.consume([body(event_id)]) == []
+        assert worker.statuses([event_id]) == {Status.COMPLETED}
 
     def test_reports_every_message_where_the_table_does_not_answer(
         self, worker: Worker, dynamodb: "DynamoDBClient"
@@ -173,10 +216,10 @@ class TestABatch:
 
         worker.llm = Stumbling()
         good = worker.create(1)
-        new = NewJob("bad", "local", "guideline_checklist", {"guidelines": "stumble"}, fingerprint="f")
+        new = NewJob(OTHER, "local", "guideline_checklist", {"guidelines": "stumble"}, fingerprint="f")
         worker.repository.create(new, retention=timedelta(days=30))
 
-        assert worker.consume([body(good[0]), body("bad")]) == ["m1"]
+        assert worker.consume([body(good[0]), body(OTHER)]) == ["m1"]
         assert worker.statuses(good) == {Status.COMPLETED}
 
     def test_that_arrives_twice_is_run_once(self, worker: Worker) -> None:
@@ -222,7 +265,7 @@ class TestTheLog:
     def test_names_the_invocation_in_every_line(self, worker: Worker, log: io.StringIO) -> None:
         ids = worker.create(2)
 
-        worker.consume([body(ids[0]), "not JSON", body("unknown")])
+        worker.consume([body(ids[0]), "not JSON", body(UNKNOWN)])
         first = lines(log)
         assert {line["request_id"] for line in first} == {worker.context.aws_request_id}
 
@@ -241,6 +284,13 @@ class TestTheLog:
         assert (line["level"], line["message"], line["error"]) == ("ERROR", "record failed", "RuntimeError")
         assert (line["event_id"], line["step"]) == (ids[0], "summary")
         assert line["at"][-1].startswith("fakes.py:")
+
+    def test_tells_that_a_job_was_not_found(self, worker: Worker, log: io.StringIO) -> None:
+        worker.consume([body(UNKNOWN)])
+
+        (line,) = lines(log)
+        assert (line["level"], line["message"]) == ("WARNING", "job not found, message acknowledged")
+        assert (line["event_id"], line["message_id"]) == (UNKNOWN, "m0")
 
     def test_tells_why_a_job_was_put_off(self, worker: Worker, log: io.StringIO) -> None:
         worker.llm = ScriptedLLM([TransientModelError("the model's server answered 503")])

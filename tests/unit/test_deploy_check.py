@@ -1,5 +1,6 @@
 """What `make deploy` looks at before it builds."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,25 +16,73 @@ from tests.conftest import ROOT
 PARAMETERS = {"OpenAISecretName": "jobchain/key", "OpenAIModel": "gpt-6-luna", "OpenAIBaseUrl": ""}
 
 
+def write_project(folder: Path, overrides: str) -> None:
+    (folder / "template.yaml").write_text(
+        "Parameters: {OpenAIModel: {Default: one}, Flag: {Default: 'false'}, Empty: {Default: ''}, Other: {Default: 4}}"
+    )
+    (folder / "samconfig.toml").write_text(
+        f"version = 0.1\n[default.deploy.parameters]\nstack_name = 'mine'\nparameter_overrides = {overrides}\n"
+    )
+
+
 class TestTheDeployment:
     def test_has_the_templates_parameters_with_the_overrides_of_its_environment(self) -> None:
-        settings, parameters = deployment(ROOT, "prod")
+        found = deployment(ROOT, "prod")
 
-        assert settings["stack_name"] == "jobchain-prod"
-        assert parameters["OpenAISecretName"] == "jobchain-prod/openai-api-key"
-        assert parameters["OpenAIModel"] == "gpt-6-luna"
+        assert found.settings["stack_name"] == "jobchain-prod"
+        assert found.parameters["OpenAISecretName"] == "jobchain-prod/openai-api-key"
+        assert found.parameters["OpenAIModel"] == "gpt-6-luna"
+
+    @pytest.mark.parametrize("environment", ["default", "prod"])
+    def test_pins_no_default(self, environment: str) -> None:
+        assert deployment(ROOT, environment).pinned == ()
+
+    @pytest.mark.parametrize(
+        "written",
+        [
+            """'OpenAIModel="two" Flag="true" Empty=""'""",
+            """['OpenAIModel=two', 'Flag="true"', 'Empty=']""",
+            """['OpenAIModel=two Flag=true', {Empty = ''}]""",
+            """{OpenAIModel = 'two', Flag = true, Empty = ''}""",
+        ],
+    )
+    def test_reads_overrides_however_they_are_written(self, tmp_path: Path, written: str) -> None:
+        write_project(tmp_path, written)
+
+        found = deployment(tmp_path, "default")
+
+        assert found.parameters == {"OpenAIModel": "two", "Flag": "true", "Empty": "", "Other": "4"}
+        assert found.pinned == ("Empty",)
+
+    @pytest.mark.parametrize(
+        ("written", "said"),
+        [
+            ("'OpenAIModle=two'", "sets OpenAIModle: the template has no such parameter"),
+            ("'file://parameters.yaml'", "'file://parameters.yaml': write it as Name=value"),
+            ("'ParameterKey=OpenAIModel,ParameterValue=two'", "sets ParameterKey: the template has no such parameter"),
+            ("'OpenAIModel'", "'OpenAIModel': write it as Name=value"),
+            ("[7]", "7: write it as Name=value"),
+        ],
+    )
+    def test_refuses_an_override_that_it_can_not_read(self, tmp_path: Path, written: str, said: str) -> None:
+        write_project(tmp_path, written)
+
+        with pytest.raises(DeployError, match=said):
+            deployment(tmp_path, "default")
 
     def test_reads_what_a_guided_deployment_has_written(self, tmp_path: Path) -> None:
-        (tmp_path / "template.yaml").write_text("Parameters: {OpenAIModel: {Default: one}, X: {Default: !Ref Y}}")
+        (tmp_path / "template.yaml").write_text(
+            "Parameters: {OpenAIModel: {Default: one}, OpenAIBaseUrl: {Default: ''}, X: {Default: !Ref Y}}"
+        )
         (tmp_path / "samconfig.toml").write_text(
             "version = 0.1\n[default.global.parameters]\nstack_name = 'mine'\n[default.deploy.parameters]\n"
             """region = "eu-central-1"\nparameter_overrides = 'OpenAIModel="two" OpenAIBaseUrl=""'\n"""
         )
 
-        settings, parameters = deployment(tmp_path, "default")
+        found = deployment(tmp_path, "default")
 
-        assert settings["region"] == "eu-central-1"
-        assert (parameters["OpenAIModel"], parameters["OpenAIBaseUrl"]) == ("two", "")
+        assert found.settings["region"] == "eu-central-1"
+        assert (found.parameters["OpenAIModel"], found.parameters["OpenAIBaseUrl"]) == ("two", "")
 
     @pytest.mark.parametrize("name", ["staging", "version"])
     def test_of_an_environment_that_is_not_there_names_those_that_are(self, name: str) -> None:
@@ -116,6 +165,26 @@ def test_what_has_to_be_built_is_what_is_deployed(
 
     assert deploy_check.main(["default", "--architecture"]) == 0
     assert capsys.readouterr().out == "x86_64\n"
+
+
+def test_every_parameter_is_written_for_sam(capsys: pytest.CaptureFixture[str]) -> None:
+    assert deploy_check.main(["prod", "--parameters"]) == 0
+
+    written = json.loads(capsys.readouterr().out)
+    assert written == deployment(ROOT, "prod").parameters
+    assert {type(value) for value in written.values()} == {str}
+
+
+def test_values_that_are_no_more_than_the_defaults_are_warned_of(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    write_project(tmp_path, """'OpenAIModel="one" Flag="true" Empty=""'""")
+    monkeypatch.setattr(deploy_check, "ROOT", tmp_path)
+    monkeypatch.setattr(deploy_check, "check_account", lambda session: "Account.")
+    monkeypatch.setattr(deploy_check, "check_model", lambda session, parameters: Report(("there",)))
+
+    assert deploy_check.main(["default"]) == 0
+    assert "warning: samconfig.toml sets OpenAIModel, Empty to the template's defaults" in capsys.readouterr().err
 
 
 def test_an_environment_without_a_stack_is_refused(

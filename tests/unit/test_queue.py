@@ -113,6 +113,10 @@ class TestABatch:
         '{"event_id": "x", "payload": {}}',
         '{"EVENT_ID": "x"}',
         '{"event_id": "\\ud800"}',
+        '{"event_id": ""}',
+        '{"event_id": "job-1"}',
+        '{"event_id": "0B6C2F4E-0000-4000-8000-000000000001"}',
+        '{"event_id": "0b6c2f4e-0000-4000-8000-000000000001\\n"}',
     ],
 )
 def test_a_message_that_is_not_one_of_ours_is_malformed_and_not_quoted(body: str) -> None:

@@ -43,16 +43,16 @@ FUNCTIONS = sorted(ALLOWED_ACTIONS)
 ITEMS = {
     "ApiFunction": {
         "JOB#*": {*RUN_JOBS, "dynamodb:BatchGetItem", "dynamodb:DeleteItem"},
-        "TENANT#*": {"dynamodb:Query", "dynamodb:UpdateItem"},
+        "TENANT#*": {"dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"},
         "KEY#*": {"dynamodb:GetItem"},
         "MODEL": {"dynamodb:GetItem"},
         "SECRET#cursors": {"dynamodb:GetItem", "dynamodb:PutItem"},
     },
-    "FlexWorkerFunction": {"JOB#*": RUN_JOBS, "TENANT#*": {"dynamodb:UpdateItem"}},
+    "FlexWorkerFunction": {"JOB#*": RUN_JOBS, "TENANT#*": {"dynamodb:PutItem", "dynamodb:UpdateItem"}},
     "SweeperFunction": {"JOB#*": {"dynamodb:UpdateItem"}, "TENANT#*": {"dynamodb:UpdateItem"}},
     "WorkerFunction": {
         "JOB#*": RUN_JOBS,
-        "TENANT#*": {"dynamodb:UpdateItem"},
+        "TENANT#*": {"dynamodb:PutItem", "dynamodb:UpdateItem"},
         "MODEL": {"dynamodb:PutItem"},
     },
     "WebFunction": {},
@@ -266,13 +266,32 @@ class TestAFunction:
         allowed: dict[str, set[str]] = {}
         for statement in statements(template, function):
             if TABLE in many(statement["Resource"]):
-                # For all keys of a request; a statement without keys would be one for every item.
-                ((operator, condition),) = statement["Condition"].items()
-                assert operator == "ForAllValues:StringLike"
-                for key in many(condition["dynamodb:LeadingKeys"]):
+                # For all keys of a request, and for none without keys, which ForAllValues alone would let through.
+                condition = statement["Condition"]
+                assert condition.keys() == {"ForAllValues:StringLike", "Null"}
+                assert condition["Null"] == {"dynamodb:LeadingKeys": "false"}
+                for key in many(condition["ForAllValues:StringLike"]["dynamodb:LeadingKeys"]):
                     allowed.setdefault(key, set()).update(many(statement["Action"]))
 
         assert allowed == ITEMS[function]
+
+    def test_has_one_statement_for_the_writes_that_its_transactions_combine(
+        self, template: Template, function: str
+    ) -> None:
+        # Each statement may be checked with the keys of its own part of a transaction, or with those of all parts.
+        combined: dict[str, set[str]] = {}
+        for statement in statements(template, function):
+            if TABLE in many(statement["Resource"]):
+                keys = {*many(statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"])}
+                if "TENANT#*" in keys:
+                    for action in many(statement["Action"]):
+                        combined.setdefault(action, set()).update(keys)
+
+        writes = {"dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem", "dynamodb:ConditionCheckItem"}
+        for action in writes & combined.keys():
+            assert combined[action] == {"JOB#*", "TENANT#*"}, action
+        if "dynamodb:PutItem" in ITEMS[function].get("JOB#*", set()):
+            assert "dynamodb:PutItem" in combined, "a job's items are stored with its tenant's usage"
 
     def test_publishes_a_version_when_a_parameter_that_it_depends_on_changes(
         self, template: Template, function: str

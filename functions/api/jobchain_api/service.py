@@ -23,7 +23,7 @@ from jobchain.errors import (
     LimitReached,
     Unavailable,
 )
-from jobchain.model import Clock, Job, NewJob, Status, Tier
+from jobchain.model import EVENT_ID, Clock, Job, NewJob, Status, Tier
 from jobchain.observability import Logger, describe
 from jobchain.queue import JobQueue, QueueDepth, batches
 from jobchain.repository import JobRepository, Outcome
@@ -43,7 +43,7 @@ _KEYED_VERSION = 5
 IDEMPOTENCY_KEY = r"^[\x21-\x7e]{1,255}$"
 """What an idempotency key looks like."""
 
-_EVENT_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_EVENT_ID = re.compile(EVENT_ID)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from jobchain.errors import JobNotFound
 from jobchain.model import Clock
 from jobchain.observability import Logger, describe
 from jobchain.queue import read_message
@@ -45,6 +46,10 @@ class Consumer:
             event_id = read_message(record["body"])
             self._logger.thread_safe_append_keys(event_id=event_id)
             await self._runner.run(event_id, deadline)
+        except JobNotFound:
+            # Deleted, or erased by its expiry, while the message was on its way: nothing is left to run. Were this
+            # wrong, the job would still be in the index `due`, from which the sweeper sends it again.
+            self._logger.warning("job not found, message acknowledged")
         except Exception as error:  # noqa: BLE001  # whatever it is, it harms no other record
             # Once it has come back often enough, SQS puts it with the dead letters.
             self._logger.error("record failed", extra=describe(error))

@@ -11,6 +11,9 @@ from pydantic import JsonValue
 Clock = Callable[[], datetime]
 """Tells the time: an aware datetime in UTC."""
 
+EVENT_ID = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
+"""What the id of a job looks like: a UUID, in lower case."""
+
 
 def utc_now() -> datetime:
     """The clock of a real deployment."""

@@ -5,13 +5,13 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from jobchain.errors import MalformedMessage, Unavailable
-from jobchain.model import Tier
+from jobchain.model import EVENT_ID, Tier
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -38,7 +38,9 @@ def batches(jobs: Sequence[T]) -> Iterator[Sequence[T]]:
 class _Message(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
-    event_id: str
+    # What can't be a job's id is malformed, and ends among the dead letters. For one that can, a missing job is no
+    # fault.
+    event_id: Annotated[str, StringConstraints(pattern=EVENT_ID)]
 
 
 def read_message(body: str) -> str:

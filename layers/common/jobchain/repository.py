@@ -374,8 +374,8 @@ class JobRepository:
     def claim(self, event_id: str, lease_until: datetime) -> Claim:
         """Takes a pending job, or one whose worker's lease has run out, until `lease_until`.
 
-        Raises ClaimLost where another worker holds the job or it is final, NotYet where it is put off, JobNotFound
-        where there is none.
+        Raises ClaimLost where another worker holds the job or it is final, NotYet where it is put off, and JobNotFound
+        where a consistent read finds none.
         """
         now = self._clock()
         changes = {
@@ -391,9 +391,12 @@ class JobRepository:
         try:
             meta = self._change(event_id, condition, values, changes, ("not_before",), {"claim": 1, "stalls": 1})
         except ConditionFailed as failed:
-            if failed.item is None:
+            if failed.item is not None:
+                raise _refused(failed.item, now) from None
+            # The job's message is acknowledged for this, so it rests on a consistent read too.
+            if self._table.get(_key(event_id, "META"), "pk") is None:
                 raise JobNotFound(f"there is no job {event_id}") from None
-            raise _refused(failed.item, now) from None
+            raise Unavailable(f"job {event_id} was created while it was being claimed: try again") from None
         return self._read_claim(event_id, int(meta["claim"]))
 
     def _read_claim(self, event_id: str, number: int) -> Claim:
