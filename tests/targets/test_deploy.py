@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from local import emulator
-from local.aws import ACCESS_KEY, SECRET_KEY, Clients
+from local.aws import Clients, Credentials
 from local.emulator import Emulator, free_port
 from tests.conftest import ROOT
 from tests.targets.conftest import run
@@ -57,13 +57,13 @@ def _model_server() -> Iterator[str]:
 class Project:
     """A copy of the project, an empty account, and a model's server."""
 
-    def __init__(self, folder: Path, endpoint: str, model_url: str) -> None:
+    def __init__(self, folder: Path, endpoint: str, credentials: Credentials, model_url: str) -> None:
         self.folder = folder
-        self.clients = Clients(endpoint)
+        self.clients = Clients(endpoint, credentials=credentials)
         self._environment = {
             "AWS_ENDPOINT_URL": endpoint,
-            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
-            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+            "AWS_ACCESS_KEY_ID": credentials.access_key,
+            "AWS_SECRET_ACCESS_KEY": credentials.secret_key,
             "AWS_CONFIG_FILE": "/dev/null",
             "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
             "HOME": str(folder / "home"),
@@ -122,7 +122,7 @@ def project(tmp_path: Path) -> Iterator[Project]:
         aws.launch()
         try:
             aws.wait()
-            project = Project(tmp_path / "project", aws.url, model_url)
+            project = Project(tmp_path / "project", aws.url, aws.credentials, model_url)
             project.clients.get("secretsmanager").create_secret(Name=SECRET, SecretString="sk-test")
             yield project
         finally:
