@@ -155,7 +155,7 @@ def test_a_build_runs_from_packages_that_hold_the_layer(
 
     url = deployment.run(tmp_path, build, target, Settings(openai_api_key="sk-made-up"), said.append)
 
-    assert url == "http://localhost:1/restapis/jobchain/v1/_user_request_"
+    assert url == "http://localhost:1/_aws/execute-api/jobchain/v1"
     assert said[0] == "Deploying the stack jobchain …"
     with httpx2.Client(trust_env=False, timeout=30) as client:
         answer = client.get(f"{url.replace('http://localhost:1', clients.endpoint_url)}/x")
