@@ -10,7 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from local import sam
 from local.aws import Clients
-from local.deployer import DeployError, Deployer, Deployment
+from local.deployer import Deployer, DeployError, Deployment
 from local.errors import LocalError
 from local.packages import BUILD, Packages, check_build, machine_architecture
 from local.settings import Settings
