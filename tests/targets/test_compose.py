@@ -90,6 +90,11 @@ class TestTheFile:
         assert localstack["stop_grace_period"] == "40s"
         assert int(localstack["environment"]["SHUTDOWN_TIMEOUT"]) < 40
 
+    def test_has_localstack_look_at_an_idle_queue_each_second(self, config: dict[str, Any]) -> None:
+        variables = config["services"]["localstack"]["environment"]
+
+        assert variables["LAMBDA_EVENT_SOURCE_MAPPING_MAX_BACKOFF_ON_EMPTY_POLL_SEC"] == "1"
+
 
 def test_the_embedded_stack_runs_a_job_in_a_container(settings: dict[str, str]) -> None:
     run(["docker", "compose", "up", "--build", "--wait", "embedded"], settings)
