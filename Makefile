@@ -254,10 +254,13 @@ clean: ## remove everything that the commands above have made
 
 # --- Locked versions -------------------------------------------------------------------------------------------------
 
-# $(call compile,GROUP,FILE,OPTIONS): one dependency group of pyproject.toml, exact and with hashes. uv keeps the
-# versions that FILE has as far as they still fit.
-compile = $(CURDIR)/$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+# $(call compile,GROUP,FILE,OPTIONS,FOR): one dependency group of pyproject.toml, exact and with hashes. uv keeps the
+# versions that FILE has as far as they still fit. FOR names other Pythons and platforms than those of the project.
+compile = $(CURDIR)/$(UV) pip compile --quiet $(or $(4),--universal --python-version 3.11) --generate-hashes \
 	--no-emit-index-url --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) --group $(1) --output-file $(2) $(3)
+
+# LocalStack's last version without a token does not start with newer packages than those of its day.
+LOCALSTACK_DAY := 2026-02-27T00:00:00Z
 
 # dev.txt has the command line's dependencies too: [project] names them. The functions' files follow it, so that what is
 # tested is what is deployed.
@@ -265,6 +268,7 @@ define compile-all
 $(call compile,uv,requirements/uv.txt) && \
 $(call compile,sam,requirements/sam.txt) && \
 $(call compile,checkov,requirements/checkov.txt) && \
+$(call compile,localstack,requirements/localstack.txt,--exclude-newer $(LOCALSTACK_DAY),--python-version 3.13 --python-platform linux) && \
 $(call compile,dev,requirements/dev.txt,pyproject.toml) && \
 $(call compile,stack,requirements/stack.txt,pyproject.toml --constraints requirements/dev.txt) && \
 $(call compile,awslocal,requirements/awslocal.txt) && \
@@ -275,7 +279,7 @@ $(call compile,worker,functions/worker/requirements.txt,--constraints requiremen
 $(call compile,sweeper,functions/sweeper/requirements.txt,--constraints requirements/dev.txt) && \
 $(call compile,web,functions/web/requirements.txt,--constraints requirements/dev.txt)
 endef
-LOCKED := $(addprefix requirements/,uv.txt sam.txt checkov.txt awslocal.txt peer.txt dev.txt stack.txt) \
+LOCKED := $(addprefix requirements/,uv.txt sam.txt checkov.txt localstack.txt awslocal.txt peer.txt dev.txt stack.txt) \
 	layers/common/requirements.txt functions/api/requirements.txt functions/worker/requirements.txt \
 	functions/sweeper/requirements.txt functions/web/requirements.txt
 

@@ -12,11 +12,24 @@ from botocore.exceptions import ClientError
 from local import gaps, sam
 from local.aws import Clients
 from local.errors import LocalError
+from local.stack_events import Operation, never_completed, operations
 
 STACK_NAME = "jobchain"
 _BUCKET = "jobchain-templates"
 LIMIT = 60.0  # seconds; half a second is usual
 _STANDS = ("CREATE_COMPLETE", "UPDATE_COMPLETE")
+# In these CloudFormation takes another update. UPDATE_FAILED is of one that was not rolled back.
+_UPDATABLE = (*_STANDS, "UPDATE_ROLLBACK_COMPLETE", "UPDATE_FAILED")
+_MOST_PAUSE = 1.0  # seconds between two looks at a stack
+# LocalStack has this status from the first resource that it can't delete until it has tried all others. Seconds.
+_PASSING = "DELETE_FAILED"
+_PASSES_WITHIN = 10.0
+
+_KEPT = "The stack's table and its jobs are kept."
+START_AFRESH = (
+    "To start afresh, without those jobs: docker compose down --volumes, then docker compose up --build --wait "
+    "(an emulator of your own: restart it, and deploy again)."
+)
 
 
 class DeployError(LocalError):
@@ -64,20 +77,52 @@ class Deployer:
     def deploy_over(self, parameters: Mapping[str, str], say: Callable[[str], None]) -> Deployment:
         """The same where another process may have deployed before, wholly or in part.
 
-        What stands already is left alone. What is left of a deployment that did not end well is removed first.
+        A stack that is there is updated, so that its table and jobs stay; after a failed update, too. It is removed
+        only if its creation failed, as nobody can have a job in it then. Raises DeployError, which says what to
+        type, for a stack that can neither be updated nor be removed without a loss.
         """
         template = self._expand(parameters)
-        status = self._settled_status(say)
-        if status in _STANDS:
-            self._deployed = self._standing_template()
-        elif status == "UPDATE_ROLLBACK_COMPLETE":
-            say(f"The last update of the stack {STACK_NAME} was taken back: trying again.")
-            self._deployed = {"Resources": {}}
-        elif status is not None:
-            say(f"The stack {STACK_NAME} is {status}, left over from a deployment that did not end: removing it.")
-            self._remove()
+        self._deployed = self._found(say)
         say("Already up to date." if template == self._deployed else f"Deploying the stack {STACK_NAME} …")
-        return self._deploy(template)
+        updates = self._deployed is not None
+        try:
+            return self._deploy(template)
+        except DeployError as error:
+            raise DeployError(f"{error}\n{self._advice(updates)}") from error
+
+    def _found(self, say: Callable[[str], None]) -> sam.Template | None:
+        """What is deployed already: None for nothing. Raises DeployError where nothing can be deployed over it."""
+        status = self._settled_status(say)
+        if status is None:
+            return None
+        history = self._history()
+        if never_completed(history) or status == "CREATE_IN_PROGRESS":
+            say(f"The creation of the stack {STACK_NAME} failed ({status}): removing what it left.")
+            self._remove()
+            return None
+        last = self._last_operation()
+        if _is_not_rolled_back(status, last):
+            raise DeployError(
+                f"the last {last.kind} of the stack {STACK_NAME} failed, and was not rolled back: {last.cause}\n"
+                f"The emulator can't update the stack after that. {_KEPT} {START_AFRESH}"
+            )
+        if status not in _UPDATABLE:
+            raise DeployError(
+                f"the stack {STACK_NAME} is {status}, in which it can't be updated.\n{_KEPT} {START_AFRESH}"
+            )
+        if status in _STANDS:
+            return self._standing_template()
+        say(f"The last update of the stack {STACK_NAME} failed, and is tried again: {last.cause}")
+        # Which of the two templates the emulator has now is not to be told.
+        return {"Resources": {}}
+
+    def _advice(self, updates: bool) -> str:
+        """What to do about a deployment that failed."""
+        if not updates:
+            return "Correct the cause and deploy again: what is left of this attempt is removed first."
+        if _is_not_rolled_back(self._status(), self._last_operation()):
+            return f"It was not rolled back, and the emulator can't update the stack after that. {_KEPT} {START_AFRESH}"
+        return f"{_KEPT} Correct the cause, and deploy again."
 
     def _deploy(self, template: sam.Template) -> Deployment:
         if self._deployed is None:
@@ -116,19 +161,28 @@ class Deployer:
                 Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
             )
         except ClientError as error:
+            self._remove_unbegun(error)
             raise DeployError(error.response["Error"]["Message"]) from error
-        if (status := self._wait()) not in _STANDS:
-            raise DeployError(f"{status}: {self._failures()}")
+        status = self._wait()
+        last = self._last_operation()
+        if status not in _STANDS or last.failed:
+            raise DeployError(f"the {last.kind} of the stack {STACK_NAME} failed (now {status}): {last.cause}")
         self._deployed = template
 
     def _wait(self) -> str | None:
         """The stack's status once nothing is in progress; None where there is no stack. Raises DeployError."""
-        deadline = time.monotonic() + self._limit
-        while (status := self._status()) and status.endswith("IN_PROGRESS"):
-            if time.monotonic() > deadline:
-                raise DeployError(f"the stack is still {status} after {self._limit:g} s")
-            time.sleep(0.01)
-        return status
+        started = since = time.monotonic()
+        before = None
+        while status := self._status():
+            now = time.monotonic()
+            if status != before:
+                before, since = status, now
+            if not status.endswith("IN_PROGRESS") and (status != _PASSING or now - since > _PASSES_WITHIN):
+                return status
+            if now - started > self._limit:
+                raise DeployError(f"the stack {STACK_NAME} is still {status} after {self._limit:g} s")
+            time.sleep(min(_MOST_PAUSE, 0.01 + (now - started) / 10))
+        return None
 
     def _status(self) -> str | None:
         try:
@@ -149,10 +203,17 @@ class Deployer:
                 return self._status()
         return status
 
+    def _remove_unbegun(self, error: ClientError) -> None:
+        """Where CreateStack refuses a template, LocalStack leaves a stack that stays CREATE_IN_PROGRESS."""
+        exists = error.response["Error"]["Code"] == "AlreadyExistsException"
+        if not exists and self._status() == "CREATE_IN_PROGRESS" and not self._history():
+            self._remove()
+
     def _remove(self) -> None:
         self._clients.get("cloudformation").delete_stack(StackName=STACK_NAME)
         if status := self._wait():
-            raise DeployError(f"the stack {STACK_NAME} can't be removed, it is {status}: {self._failures()}")
+            cause = self._last_operation().cause
+            raise DeployError(f"the stack {STACK_NAME} can't be removed, it is {status}: {cause}\n{START_AFRESH}")
 
     def _standing_template(self) -> sam.Template:
         body = self._clients.get("cloudformation").get_template(StackName=STACK_NAME)["TemplateBody"]
@@ -161,13 +222,12 @@ class Deployer:
     def _stack(self) -> Any:
         return self._clients.get("cloudformation").describe_stacks(StackName=STACK_NAME)["Stacks"][0]
 
-    def _failures(self) -> str:
-        events = self._clients.get("cloudformation").describe_stack_events(StackName=STACK_NAME)["StackEvents"]
-        return "; ".join(
-            f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason', 'no reason given')}"
-            for event in events
-            if event["ResourceStatus"].endswith("_FAILED")
-        )
+    def _history(self) -> list[Operation]:
+        pages = self._clients.get("cloudformation").get_paginator("describe_stack_events")
+        return operations(event for page in pages.paginate(StackName=STACK_NAME) for event in page["StackEvents"])
+
+    def _last_operation(self) -> Operation:
+        return (self._history() or [Operation("creation")])[-1]
 
     def _outputs(self) -> dict[str, str]:
         return {output["OutputKey"]: output["OutputValue"] for output in self._stack().get("Outputs", [])}
@@ -181,8 +241,13 @@ class Deployer:
     def _api_url(self, template: sam.Template, ids: Mapping[str, str]) -> str:
         for name, stage in sam.of_type(template, "AWS::ApiGateway::Stage").items():
             api = ids[stage["Properties"]["RestApiId"]["Ref"]]
-            return f"{self._clients.endpoint_url}/restapis/{api}/{ids[name]}/_user_request_"
+            return f"{self._clients.endpoint_url}/_aws/execute-api/{api}/{ids[name]}"
         return ""
+
+
+def _is_not_rolled_back(status: str | None, last: Operation) -> bool:
+    """Whether an update failed and was left half done. LocalStack leaves it so, and fails at each update after it."""
+    return last.failed and status in _STANDS
 
 
 def _apis(template: sam.Template) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from local import sam
 from local.aws import Clients, Credentials
-from local.deployer import Deployer, Deployment
+from local.deployer import Deployer, DeployError, Deployment
 from local.errors import LocalError
 from local.packages import BUILD, Packages, check_build, machine_architecture
 from local.settings import Settings
@@ -19,6 +19,8 @@ from local.stack import PLACEHOLDER_KEY, offered
 # Seconds. LocalStack fetches the image that functions run in while it creates the first one.
 LIMIT = 600.0
 _ANSWERS_WITHIN = 60.0
+# What LocalStack says, and all that it says, where it can't fetch that image.
+_NO_IMAGE = "Error while creating lambda"
 
 
 class EndpointError(LocalError):
@@ -56,9 +58,20 @@ def run(root: Path, build: Path | None, target: Target, settings: Settings, say:
         _put_secret(clients, template, settings.openai_api_key or PLACEHOLDER_KEY)
         deployer = Deployer(clients, template, code=Packages(clients, build).put, limit=LIMIT)
         deployment = deployer.deploy_over(chosen, say)
+    except DeployError as error:
+        raise DeployError(f"{error}{_hint(str(error))}") from error
     except (ClientError, BotoCoreError) as error:
         raise EndpointError(f"{target.endpoint_url}: {error}") from error
     return _tell(deployment, target, base_url or "OpenAI", say)
+
+
+def _hint(error: str) -> str:
+    if _NO_IMAGE not in error:
+        return ""
+    return (
+        "\nLocalStack fetches the image that functions run in anew each time that it starts, even if it is there: "
+        "is there a network? `docker compose logs localstack` tells more."
+    )
 
 
 def _tell(deployment: Deployment, target: Target, model: str, say: Callable[[str], None]) -> str:

@@ -1,7 +1,8 @@
 """Where the emulator differs from AWS, and what closes each gap. The template itself stays plain AWS.
 
 Each function is named for the gap that it closes. Those of `IN_TEMPLATE` change the translated template before
-it is deployed, those of `AFTER_DEPLOY` call the emulator once the stack stands. Found with ministack 1.5.33.
+it is deployed, those of `AFTER_DEPLOY` call the emulator once the stack stands. Found with ministack 1.5.33 and
+LocalStack 4.14.0.
 """
 
 import re
@@ -38,6 +39,28 @@ def number_parameters_stay_text(template: Template) -> None:
             number = place.get(name)
             if isinstance(number, dict) and "Ref" in number:
                 place[name] = int(template["Parameters"][number["Ref"]]["Default"])
+
+
+def numbers_find_nothing_in_maps(template: Template) -> None:
+    """A Number parameter that names a key of a map becomes its text, as the keys are.
+
+    LocalStack looks for the number, finds no key, and refuses the stack.
+    """
+    numbers = {
+        name: str(parameter["Default"])
+        for name, parameter in template.get("Parameters", {}).items()
+        if parameter["Type"] == "Number" and "Default" in parameter
+    }
+    for section in ("Conditions", "Resources", "Outputs"):
+        if section in template:
+            template[section] = _with_text_keys(template[section], numbers)
+
+
+def retain_except_on_create_is_unknown(template: Template) -> None:
+    """What outlives its stack gets the plain policy: LocalStack deletes what has the other one."""
+    for resource in template["Resources"].values():
+        if resource.get("DeletionPolicy") == "RetainExceptOnCreate":
+            resource["DeletionPolicy"] = "Retain"
 
 
 def api_id_is_random(template: Template) -> None:
@@ -93,6 +116,8 @@ def secrets_have_no_policies(template: Template) -> None:
 IN_TEMPLATE: tuple[Callable[[Template], None], ...] = (
     any_method_is_dropped,
     number_parameters_stay_text,
+    numbers_find_nothing_in_maps,
+    retain_except_on_create_is_unknown,
     api_id_is_random,
     code_deploy_is_missing,
     source_has_no_versions,
@@ -153,6 +178,25 @@ def _remove(template: Template, *names: str) -> None:
             del resource["DependsOn"]
         elif depends:
             resource["DependsOn"] = left
+
+
+def _with_text_keys(value: Any, numbers: Mapping[str, str]) -> Any:
+    """The value with the text of the Number parameters in place of a reference that is a key of `Fn::FindInMap`."""
+    match value:
+        case {"Fn::FindInMap": [name, *keys]}:
+            return {"Fn::FindInMap": [name, *(_text_key(key, numbers) for key in keys)]}
+        case dict():
+            return {key: _with_text_keys(part, numbers) for key, part in value.items()}
+        case list():
+            return [_with_text_keys(part, numbers) for part in value]
+    return value
+
+
+def _text_key(key: Any, numbers: Mapping[str, str]) -> Any:
+    match key:
+        case {"Ref": name} if name in numbers:
+            return numbers[name]
+    return key
 
 
 def _latest(value: Any, versions: Collection[str]) -> Any:

@@ -38,7 +38,7 @@ HEALTH = "/_ministack/health"
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 # The URL form in which the emulator serves a stage of API Gateway; every other form needs a signature.
-_STAGE = re.compile(r"/restapis/[^/]+/[^/]+/_user_request_(?P<path>/.*)?", re.DOTALL)
+_STAGE = re.compile(r"/_aws/execute-api/[^/]+/[^/]+(?P<path>/.*)?", re.DOTALL)
 # Public files. The dashboard's frame for diagrams has no origin, so that it loads them as another site's page does.
 _ASSETS = "/assets/"
 _READING = ("GET", "HEAD")

@@ -179,7 +179,7 @@ def emulated_url(url: str, endpoint: str) -> str:
     """
     parts = urlsplit(url)
     api, stage = (parts.hostname or "").partition(".")[0], parts.path.strip("/")
-    return f"{endpoint.rstrip('/')}/restapis/{api}/{stage}/_user_request_"
+    return f"{endpoint.rstrip('/')}/_aws/execute-api/{api}/{stage}"
 
 
 def _asks_for_keys(url: str, key: str | None) -> bool:

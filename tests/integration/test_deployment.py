@@ -1,16 +1,17 @@
 """A deployment to an emulator in which one may stand already, wholly or in part."""
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx2
 import pytest
 
+import local.deployer
 from local import deployment
 from local.aws import Clients
-from local.deployer import STACK_NAME, Deployer
+from local.deployer import STACK_NAME, Deployer, DeployError
 from local.deployment import EndpointError, Target
 from local.emulator import Emulator, free_port
 from local.packages import BUILD, BuildError
@@ -75,52 +76,168 @@ class TestASecondDeployment:
         assert "good day" in json.dumps([*functions(clients)])
 
 
-class TestWhatDidNotEndWell:
+BROKEN_QUEUE = "  Broken:\n    Type: AWS::SQS::Queue\n    Properties: {VisibilityTimeout: 999999}\n"
+
+
+class TestACreationThatFailed:
+    def test_says_the_first_cause_and_what_to_do(self, clients: Clients, template: Path, said: list[str]) -> None:
+        break_(template)
+
+        with pytest.raises(DeployError) as raised:
+            deploy(clients, template, said)
+
+        first, advice = str(raised.value).splitlines()
+        assert first.startswith("the creation of the stack jobchain failed (now ROLLBACK_COMPLETE): Broken: ")
+        assert "no reason given" not in first
+        assert advice == "Correct the cause and deploy again: what is left of this attempt is removed first."
+
     def test_is_removed_and_deployed_anew(self, clients: Clients, template: Path, said: list[str]) -> None:
-        broken = {"Resources": {"Q": {"Type": "AWS::SQS::Queue", "Properties": {"VisibilityTimeout": 999999}}}}
-        clients.get("cloudformation").create_stack(StackName=STACK_NAME, TemplateBody=json.dumps(broken))
-        status = Deployer(clients, template)._wait()
-        assert status not in (None, "CREATE_COMPLETE")
+        break_(template)
+        with pytest.raises(DeployError):
+            deploy(clients, template, said)
+        said.clear()
+        template.write_text(TEMPLATE)
 
         deploy(clients, template, said)
 
         assert said == [
-            f"The stack jobchain is {status}, left over from a deployment that did not end: removing it.",
+            "The creation of the stack jobchain failed (ROLLBACK_COMPLETE): removing what it left.",
             "Deploying the stack jobchain …",
         ]
         assert Deployer(clients, template)._status() == "CREATE_COMPLETE"
 
-    def test_is_removed_if_it_seems_to_go_on_for_ever(
+    def test_that_goes_on_for_ever_is_removed(
         self, clients: Clients, template: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        deployer = Deployer(clients, template, limit=0.1)
         deploy(clients, template, said)
-        real = deployer._stack
-        stuck = iter(["CREATE_IN_PROGRESS"] * 3)
-
-        def stack() -> Any:
-            found = real()
-            if deployer._limit == 0.1 and not removed:
-                found["StackStatus"] = next(stuck, "CREATE_IN_PROGRESS")
-            return found
-
-        removed: list[bool] = []
-        remove = deployer._remove
-
-        def removing() -> None:
-            removed.append(True)
-            deployer._limit = 30
-            remove()
-
-        monkeypatch.setattr(deployer, "_stack", stack)
-        monkeypatch.setattr(deployer, "_remove", removing)
         said.clear()
+        deployer = Deployer(clients, template, limit=0.1)
+        seems(deployer, "CREATE_IN_PROGRESS", monkeypatch)
 
         deployer.deploy_over({}, said.append)
 
-        assert removed
-        assert said[0] == "The stack jobchain is CREATE_IN_PROGRESS: waiting up to 0.1 s for it."
+        assert said == [
+            "The stack jobchain is CREATE_IN_PROGRESS: waiting up to 0.1 s for it.",
+            "The creation of the stack jobchain failed (CREATE_IN_PROGRESS): removing what it left.",
+            "Deploying the stack jobchain …",
+        ]
         assert Deployer(clients, template)._status() == "CREATE_COMPLETE"
+
+    def test_can_be_left_where_it_can_not_be_removed(
+        self, clients: Clients, template: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        break_(template)
+        with pytest.raises(DeployError):
+            deploy(clients, template, said)
+        deployer = Deployer(clients, template)
+        monkeypatch.setattr(local.deployer, "_PASSES_WITHIN", 0)
+        monkeypatch.setattr(deployer, "_status", lambda: "DELETE_FAILED")
+
+        with pytest.raises(
+            DeployError, match=r"can't be removed, it is DELETE_FAILED: .*\n.*docker compose down --vol"
+        ):
+            deployer.deploy_over({}, said.append)
+
+
+class TestAnUpdateThatFailed:
+    """It keeps the table, whatever the stack's status is after it."""
+
+    @pytest.fixture
+    def table(self, clients: Clients, template: Path, said: list[str]) -> str:
+        """The name of the stack's table, with an item in it."""
+        table = deploy(clients, template, said)["TableName"]
+        clients.get("dynamodb").put_item(TableName=table, Item={"pk": {"S": "a job"}})
+        return table
+
+    def test_says_why_and_that_the_jobs_are_kept(
+        self, clients: Clients, template: Path, said: list[str], table: str
+    ) -> None:
+        break_(template)
+
+        with pytest.raises(DeployError) as raised:
+            deploy(clients, template, said)
+
+        first, advice = str(raised.value).splitlines()
+        assert first.startswith("the update of the stack jobchain failed (now UPDATE_ROLLBACK_COMPLETE): Broken: ")
+        assert advice == "The stack's table and its jobs are kept. Correct the cause, and deploy again."
+        assert items(clients, table) == ["a job"]
+
+    def test_is_tried_again(self, clients: Clients, template: Path, said: list[str], table: str) -> None:
+        break_(template)
+        with pytest.raises(DeployError):
+            deploy(clients, template, said)
+        said.clear()
+        template.write_text(TEMPLATE)
+
+        outputs = deploy(clients, template, said, Greeting="good day")
+
+        assert said[0].startswith("The last update of the stack jobchain failed, and is tried again: Broken: ")
+        assert "good day" in json.dumps([*functions(clients)])
+        assert outputs["TableName"] == table
+        assert items(clients, table) == ["a job"]
+
+    def test_is_left_alone_where_the_emulator_did_not_roll_it_back(
+        self, clients: Clients, template: Path, said: list[str], table: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As LocalStack, which calls such a stack UPDATE_COMPLETE, and fails at every update after it."""
+        break_(template)
+        with pytest.raises(DeployError):
+            deploy(clients, template, said)
+        deployer = Deployer(clients, template)
+        monkeypatch.setattr(deployer, "_status", lambda: "UPDATE_COMPLETE")
+        events = count_events(clients)
+
+        with pytest.raises(
+            DeployError, match=r"failed, and was not rolled back: Broken: .*\n.*docker compose down --vol"
+        ):
+            deployer.deploy_over({}, said.append)
+
+        assert count_events(clients) == events
+        assert items(clients, table) == ["a job"]
+
+    @pytest.mark.parametrize(
+        "status",
+        ["DELETE_FAILED", "DELETE_IN_PROGRESS", "ROLLBACK_COMPLETE", "UPDATE_IN_PROGRESS", "UPDATE_ROLLBACK_FAILED"],
+    )
+    def test_removes_nothing_and_says_what_to_type(
+        self,
+        clients: Clients,
+        template: Path,
+        said: list[str],
+        table: str,
+        monkeypatch: pytest.MonkeyPatch,
+        status: str,
+    ) -> None:
+        deployer = Deployer(clients, template, limit=0.1)
+        monkeypatch.setattr(deployer, "_status", lambda: status)
+        events = count_events(clients)
+
+        with pytest.raises(
+            DeployError, match=rf"is {status}, in which .*\n.* jobs are kept.*docker compose down --vol"
+        ):
+            deployer.deploy_over({"Greeting": "good day"}, said.append)
+
+        assert count_events(clients) == events
+        assert items(clients, table) == ["a job"]
+
+
+def test_a_stack_in_progress_is_looked_at_ever_more_rarely(
+    clients: Clients, template: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[float] = []
+    deployer = Deployer(clients, template, limit=3)
+
+    def look() -> str:
+        looks.append(time.monotonic())
+        return "CREATE_IN_PROGRESS"
+
+    monkeypatch.setattr(deployer, "_status", look)
+
+    with pytest.raises(DeployError, match="is still CREATE_IN_PROGRESS after 3 s"):
+        deployer._wait()
+
+    assert len(looks) < 60
+    assert looks[-1] - looks[-2] > 0.1
 
 
 def test_a_project_that_is_not_built_is_told_so(tmp_path: Path, said: list[str]) -> None:
@@ -155,12 +272,38 @@ def test_a_build_runs_from_packages_that_hold_the_layer(
 
     url = deployment.run(tmp_path, build, target, Settings(openai_api_key="sk-made-up"), said.append)
 
-    assert url == "http://localhost:1/restapis/jobchain/v1/_user_request_"
+    assert url == "http://localhost:1/_aws/execute-api/jobchain/v1"
     assert said[0] == "Deploying the stack jobchain …"
     with httpx2.Client(trust_env=False, timeout=30) as client:
         answer = client.get(f"{url.replace('http://localhost:1', clients.endpoint_url)}/x")
     assert answer.text == "of the layer"
     assert clients.get("secretsmanager").get_secret_value(SecretId="the/key")["SecretString"] == "sk-made-up"
+
+
+def test_a_function_that_localstack_finds_no_image_for_has_a_hint() -> None:
+    assert "is there a network?" in deployment._hint("… failed (now CREATE_FAILED): Fn: Error while creating lambda: ")
+    assert deployment._hint("… failed (now CREATE_FAILED): Queue: too long") == ""
+
+
+def break_(template: Path) -> None:
+    template.write_text(TEMPLATE.replace("Outputs:\n", f"{BROKEN_QUEUE}Outputs:\n"))
+
+
+def seems(deployer: Deployer, status: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The deployer sees the stack in this status until it removes it."""
+    real, remove = deployer._status, deployer._remove
+
+    def removing() -> None:
+        monkeypatch.setattr(deployer, "_status", real)
+        monkeypatch.setattr(deployer, "_limit", 30)
+        remove()
+
+    monkeypatch.setattr(deployer, "_status", lambda: status)
+    monkeypatch.setattr(deployer, "_remove", removing)
+
+
+def items(clients: Clients, table: str) -> list[str]:
+    return [item["pk"]["S"] for item in clients.get("dynamodb").scan(TableName=table)["Items"]]
 
 
 def functions(clients: Clients) -> Iterator[dict[str, str]]:

@@ -214,7 +214,7 @@ def test_any_method_reaches_the_function(shared_stack: LocalStack, method: str) 
 
 
 def test_the_url_does_not_depend_on_chance(shared_stack: LocalStack) -> None:
-    assert shared_stack.api_url == f"{shared_stack.endpoint_url}/restapis/jobchain/v1/_user_request_"
+    assert shared_stack.api_url == f"{shared_stack.endpoint_url}/_aws/execute-api/jobchain/v1"
 
 
 def test_the_tables_ttl_is_the_templates(shared_stack: LocalStack) -> None:

@@ -1,7 +1,4 @@
-"""docker-compose.yml: each way of it for real, as far as images can be had.
-
-LocalStack's own image is not run here. What deploys to it is: with the embedded emulator in LocalStack's place.
-"""
+"""docker-compose.yml: what it says, and the embedded stack in a container. test_localstack.py runs the rest."""
 
 import json
 import os
@@ -15,26 +12,15 @@ import pytest
 from tests.conftest import ROOT
 from tests.targets.conftest import api, port, result, run, submit
 
-# Nothing of the project is on its path: functions have their packages only.
-STAND_IN = """
-FROM jobchain-stack
-ENV PYTHONPATH= GATEWAY_PORT=4566 BIND_HOST=0.0.0.0 MINISTACK_HOST=localstack
-WORKDIR /tmp
-CMD ["python", "-m", "ministack"]
-"""
 PROJECT = "jobchain-targets"
 
 
 @pytest.fixture(scope="module")
 def settings(docker: str) -> dict[str, str]:
-    """Ports of its own, and where the engine listens."""
-    socket_ = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").removeprefix("unix://")
+    """A project and a port of its own."""
     return {
         "COMPOSE_PROJECT_NAME": PROJECT,
-        "LOCALSTACK_PORT": port(),
         "JOBCHAIN_PORT": port(),
-        "LOCALSTACK_IMAGE": "jobchain-stand-in",
-        "DOCKER_SOCKET": socket_,
     }
 
 
@@ -98,6 +84,17 @@ class TestTheFile:
 
         assert network == config["networks"]["default"]["name"]
 
+    def test_leaves_localstack_time_to_remove_its_containers(self, config: dict[str, Any]) -> None:
+        localstack = config["services"]["localstack"]
+
+        assert localstack["stop_grace_period"] == "40s"
+        assert int(localstack["environment"]["SHUTDOWN_TIMEOUT"]) < 40
+
+    def test_has_localstack_look_at_an_idle_queue_each_second(self, config: dict[str, Any]) -> None:
+        variables = config["services"]["localstack"]["environment"]
+
+        assert variables["LAMBDA_EVENT_SOURCE_MAPPING_MAX_BACKOFF_ON_EMPTY_POLL_SEC"] == "1"
+
 
 def test_the_embedded_stack_runs_a_job_in_a_container(settings: dict[str, str]) -> None:
     run(["docker", "compose", "up", "--build", "--wait", "embedded"], settings)
@@ -121,34 +118,6 @@ def test_a_taken_port_is_named(settings: dict[str, str]) -> None:
 
     assert number in said
     assert "address already in use" in said
-
-
-@pytest.fixture(scope="module")
-def _stand_in(settings: dict[str, str]) -> None:
-    run(["docker", "compose", "build", "embedded"], settings)
-    run(["docker", "build", "--tag", "jobchain-stand-in", "-"], stdin=STAND_IN)
-
-
-@pytest.mark.usefixtures("_stand_in")
-class TestTheDeployment:
-    """`docker compose up`, with the embedded emulator in LocalStack's place: it has LocalStack's health path, too."""
-
-    def test_runs_a_job_from_packages_that_hold_the_layer(self, settings: dict[str, str]) -> None:
-        run(["docker", "compose", "up", "--build", "--wait"], settings)
-        shown = run(["docker", "compose", "logs", "--no-log-prefix", "deploy"], settings)
-        url = re.findall(r"^API +(http\S+)$", shown, re.MULTILINE)[-1]
-        with api(url) as client:
-            job = result(client, submit(client))
-
-        assert url.startswith(f"http://localhost:{settings['LOCALSTACK_PORT']}/")
-        assert job["status"] == "completed"
-
-    def test_a_second_time_changes_nothing(self, settings: dict[str, str]) -> None:
-        run(["docker", "compose", "up", "--wait"], settings)
-        shown = run(["docker", "compose", "logs", "--no-log-prefix", "--tail", "5", "deploy"], settings)
-
-        assert "Already up to date." in shown
-        down(settings)
 
 
 def test_the_engine_is_sent_no_settings_of_the_developers_own() -> None:

@@ -1,18 +1,37 @@
-"""The recipes for `awslocal` in docs/local.md, word for word, against the embedded emulator."""
+"""The recipes for `awslocal` in docs/local.md, word for word, against the embedded emulator.
+
+test_localstack.py follows them on LocalStack.
+"""
 
 import json
 import os
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
+from local.aws import Credentials
 from local.stack import LocalStack
 from tests.conftest import ROOT
 from tests.targets.conftest import api, result, run, submit
 
 TOOLS = ROOT / ".venv-awslocal" / "bin"
+
+
+class Stack(Protocol):
+    """The stack `jobchain` of an emulator."""
+
+    @property
+    def endpoint_url(self) -> str: ...
+
+    @property
+    def dead_letter_url(self) -> str: ...
+
+    @property
+    def credentials(self) -> Credentials: ...
+
+    def client(self, service: str) -> Any: ...
 
 
 def recipes() -> dict[str, str]:
@@ -25,21 +44,7 @@ def recipes() -> dict[str, str]:
 RECIPES = recipes()
 
 
-@pytest.fixture(scope="module")
-def stack() -> Iterator[LocalStack]:
-    with LocalStack.start() as stack:
-        yield stack
-
-
-@pytest.fixture(scope="module")
-def event_id(stack: LocalStack) -> str:
-    """A job that has completed."""
-    with api(stack.api_url) as client:
-        job = result(client, submit(client))
-    return str(job["event_id"])
-
-
-def follow(stack: LocalStack, event_id: str, words: str) -> str:
+def follow(stack: Stack, event_id: str, words: str) -> str:
     """What the recipe prints whose comment has these words."""
     (recipe,) = (recipe for comment, recipe in RECIPES.items() if words in comment)
     changes = {
@@ -64,36 +69,53 @@ def answers(said: str) -> list[Any]:
     return found
 
 
-def test_the_queue_tells_what_waits(stack: LocalStack, event_id: str) -> None:
-    (answer,) = answers(follow(stack, event_id, "How many messages wait"))
+class Recipes:
+    """Their tests, for a module with the fixtures `stack`, and `event_id` of a job that has completed."""
 
-    assert answer["Attributes"]["ApproximateNumberOfMessages"] == "0"
+    def test_the_queue_tells_what_waits(self, stack: Stack, event_id: str) -> None:
+        (answer,) = answers(follow(stack, event_id, "How many messages wait"))
+
+        assert answer["Attributes"]["ApproximateNumberOfMessages"] == "0"
+
+    def test_dead_letters_are_shown_and_stay(self, stack: Stack, event_id: str) -> None:
+        stack.client("sqs").send_message(QueueUrl=stack.dead_letter_url, MessageBody="broken")
+
+        for _ in range(2):
+            (answer,) = answers(follow(stack, event_id, "Dead letters"))
+            assert [message["Body"] for message in answer["Messages"]] == ["broken"]
+        stack.client("sqs").purge_queue(QueueUrl=stack.dead_letter_url)
+
+    def test_a_job_and_its_steps_are_shown(self, stack: Stack, event_id: str) -> None:
+        job, steps = answers(follow(stack, event_id, "A job: "))
+
+        assert job["Item"]["status"] == {"S": "completed"}
+        assert [step["sk"]["S"].rpartition("#")[2] for step in steps["Items"]] == ["summary", "checklist", "diagram"]
+        assert all(step["output"] for step in steps["Items"])
+
+    def test_a_job_is_looked_at_now(self, stack: Stack, event_id: str) -> None:
+        (answer,) = answers(follow(stack, event_id, "Have a job looked at now"))
+
+        assert answer["MessageId"]
+
+    def test_the_sweeper_is_run(self, stack: Stack, event_id: str) -> None:
+        done, invocation = answers(follow(stack, event_id, "The sweeper"))
+
+        assert done["sent"] == 0
+        assert invocation["StatusCode"] == 200
 
 
-def test_dead_letters_are_shown_and_stay(stack: LocalStack, event_id: str) -> None:
-    stack.client("sqs").send_message(QueueUrl=stack.dead_letter_url, MessageBody="broken")
-
-    for _ in range(2):
-        (answer,) = answers(follow(stack, event_id, "Dead letters"))
-        assert [message["Body"] for message in answer["Messages"]] == ["broken"]
+@pytest.fixture(scope="module")
+def stack() -> Iterator[LocalStack]:
+    with LocalStack.start() as stack:
+        yield stack
 
 
-def test_a_job_and_its_steps_are_shown(stack: LocalStack, event_id: str) -> None:
-    job, steps = answers(follow(stack, event_id, "A job: "))
-
-    assert job["Item"]["status"] == {"S": "completed"}
-    assert [step["sk"]["S"].rpartition("#")[2] for step in steps["Items"]] == ["summary", "checklist", "diagram"]
-    assert all(step["output"] for step in steps["Items"])
-
-
-def test_a_job_is_looked_at_now(stack: LocalStack, event_id: str) -> None:
-    (answer,) = answers(follow(stack, event_id, "Have a job looked at now"))
-
-    assert answer["MessageId"]
+@pytest.fixture(scope="module")
+def event_id(stack: LocalStack) -> str:
+    with api(stack.api_url) as client:
+        job = result(client, submit(client))
+    return str(job["event_id"])
 
 
-def test_the_sweeper_is_run(stack: LocalStack, event_id: str) -> None:
-    done, invocation = answers(follow(stack, event_id, "The sweeper"))
-
-    assert done["sent"] == 0
-    assert invocation["StatusCode"] == 200
+class TestTheRecipesOnTheEmbeddedEmulator(Recipes):
+    pass

@@ -109,7 +109,7 @@ class TestATarget:
 def test_an_emulator_serves_an_api_below_its_own_url() -> None:
     on_aws = "https://a1b2c3.execute-api.us-east-1.amazonaws.com/v1"
 
-    assert emulated_url(on_aws, "http://localhost:4566/") == "http://localhost:4566/restapis/a1b2c3/v1/_user_request_"
+    assert emulated_url(on_aws, "http://localhost:4566/") == "http://localhost:4566/_aws/execute-api/a1b2c3/v1"
 
 
 def run_suite(cache: Path, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -2,7 +2,9 @@ from local.gaps import (
     any_method_is_dropped,
     code_deploy_is_missing,
     number_parameters_stay_text,
+    numbers_find_nothing_in_maps,
     references,
+    retain_except_on_create_is_unknown,
     secrets_have_no_policies,
     source_has_no_versions,
     without_apis,
@@ -28,6 +30,38 @@ def test_a_maximum_concurrency_or_batch_size_that_is_a_parameter_becomes_its_num
     number_parameters_stay_text(template)
 
     assert properties == {"ScalingConfig": {"MaximumConcurrency": 4}, "BatchSize": 4}
+
+
+def test_a_number_parameter_that_is_a_key_of_a_map_becomes_its_text() -> None:
+    by_size = {"Fn::FindInMap": ["BySize", {"Ref": "Size"}, "Wait"]}
+    by_text = {"Fn::FindInMap": ["ByName", {"Ref": "Name"}, "Wait"]}
+    template = {
+        "Parameters": {"Size": {"Type": "Number", "Default": 300}, "Name": {"Type": "String", "Default": "x"}},
+        "Conditions": {"Long": {"Fn::Equals": [by_size, "60"]}},
+        "Resources": {
+            "Queue": {"Properties": {"VisibilityTimeout": by_size, "Tags": [by_text], "Size": {"Ref": "Size"}}}
+        },
+        "Outputs": {"Wait": {"Value": by_size}},
+    }
+
+    numbers_find_nothing_in_maps(template)
+
+    found = {"Fn::FindInMap": ["BySize", "300", "Wait"]}
+    assert template["Conditions"] == {"Long": {"Fn::Equals": [found, "60"]}}
+    assert template["Resources"] == {
+        "Queue": {"Properties": {"VisibilityTimeout": found, "Tags": [by_text], "Size": {"Ref": "Size"}}}
+    }
+    assert template["Outputs"] == {"Wait": {"Value": found}}
+
+
+def test_what_outlives_its_stack_does_so_by_the_plain_policy() -> None:
+    template = {
+        "Resources": {"Table": {"DeletionPolicy": "RetainExceptOnCreate"}, "Queue": {"DeletionPolicy": "Delete"}}
+    }
+
+    retain_except_on_create_is_unknown(template)
+
+    assert template["Resources"] == {"Table": {"DeletionPolicy": "Retain"}, "Queue": {"DeletionPolicy": "Delete"}}
 
 
 def test_an_alias_moves_without_code_deploy() -> None:

@@ -14,7 +14,7 @@ from local.guard import Guard, Message, Receive, Scope, Send
 
 SECRET = "a-secret-key-that-nobody-guesses"
 HOST = "127.0.0.1:4566"
-STAGE = "/restapis/jobchain/v1/_user_request_"
+STAGE = "/_aws/execute-api/jobchain/v1"
 NAVIGATION = {"sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
 FOREIGN = [
     {"origin": "http://127.0.0.1:8000", "sec-fetch-site": "same-site"},
@@ -155,11 +155,12 @@ class TestTheApi:
         "path",
         [
             "/restapis",
-            "/restapis/jobchain/v1/_user_request",
-            "/restapis/jobchain/v1/_user_request_x/jobs",
-            "/restapis//v1/_user_request_/jobs",
-            "/x/restapis/jobchain/v1/_user_request_/jobs",
-            "/_aws/execute-api/jobchain/v1/jobs",
+            "/_aws/execute-api",
+            "/_aws/execute-api/jobchain",
+            "/_aws/execute-api//v1/jobs",
+            "/x/_aws/execute-api/jobchain/v1/jobs",
+            "/_aws/execute-apis/jobchain/v1/jobs",
+            "/restapis/jobchain/v1/_user_request_/jobs",
         ],
     )
     def test_is_no_other_path(self, path: str) -> None:
