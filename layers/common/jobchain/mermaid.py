@@ -3,8 +3,8 @@
 The grammar: https://mermaid.js.org/syntax/flowchart.html
 
 A diagram shows each label with its white space folded, and cut where it is too long. Four things differ. What can't be
-drawn (control characters, lone surrogates, noncharacters) is U+FFFD. A byte order mark is left out. So is a label without
-a visible character. A word joiner keeps "ﬂ°" and "¶ß" apart, which Mermaid uses for itself.
+drawn (control characters, lone surrogates, noncharacters) is U+FFFD. A byte order mark is left out, and so is a label
+without a visible character. A word joiner keeps "ﬂ°" and "¶ß" apart, which Mermaid uses for itself.
 
 This holds for labels as HTML, which are Mermaid's default. With `htmlLabels: false` Mermaid 11 and 12 decode only the
 codes of &, < and >, and show the others as codes.
