@@ -33,7 +33,7 @@ http://example.com/a?b=c&d=e#f|https://example.com|www.example.com|Www.example.c
 👩‍👩‍👧 family 🇩🇪|❤️ ☎︎|👍🏽|🏴\U000e0067\U000e0062\U000e0077\U000e006c\U000e0073\U000e007f|ﬂoor|ﬁ|¶|°|ß|½ ™ € “x” ‘y’ – …
 日本語の規則|规则需要检查，（全部）。|한국어|\u1112\u1161\u11ab|ไทย|हिन्दी|مرحبا|שלום abc עולם|می\u200cخواهم|Größe?
 e\u0301|a\u0301\u0302\u0303|\u0301x|soft\u00adhyphen|x\u200by|x\u200dy|x\u2060|\u202eto left\u202c|x\u180e
-\u200e\u200f\u2066x\u2069|\ue000|\U0010fffd|\u0378|\ufffd|x\u0600y|\ufff9x\ufffa"""
+\u200e\u200f\u2066x\u2069|\ue000|\U0010fffd|\u0378|\ufffd|x\u0600y|\U000110bdx"""
 TABLE = [*IN_ALL_PLACES, *(label for line in WORDS.splitlines() for label in line.split("|")), "|", "a|b", "| a | b |"]
 
 # What is drawn of labels that can't be drawn as they are.
@@ -47,6 +47,9 @@ OTHERWISE = {
     "\ud800 \udfff": "� �",
     "\ufdd0\ufffe\uffff\U0001ffff": "����",
     "\ufeffa\ufeffb": "ab",
+    "\ufff9a\ufffab\ufffb": "�a�b�",
+    # what hides a text
+    "a\U000e0068\U000e0069 \U0001f3f4\U000e0068\U000e0069": "a�� \U0001f3f4��",
     # what nobody sees
     **dict.fromkeys(
         ["\u00ad", "\u0301", "\u034f", "\u061c", "\u180e", "\u200b", "\u200c\u200d \u2060", "\ufeff\ufe0f"], ""

@@ -20,8 +20,11 @@ LINE = re.compile(
 MARKDOWN = re.compile(r"\s*(\d+[.)]|[-+*])|.*www\.", re.IGNORECASE)
 # What Mermaid would take for an entity code: its own spelling of one.
 INNER = re.compile("ﬂ°|¶ß")
-# What changes the order of what is after it.
-BIDI = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+# What is invisible, or changes the order of what is after it.
+INVISIBLE = re.compile("[\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2061-\u206f]")
+FLAG_OR_TAG = re.compile(
+    "(\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]{3,6}\U000e007f)|[\U000e0000-\U000e007f]"
+)
 # What Mermaid would take for the line's only statement.
 DIRECTION = re.compile(r"direction\s+(TB|BT|RL|LR|TD)")
 
@@ -39,7 +42,7 @@ def read(diagram: str) -> list[str]:
         assert match, line
         assert not DIRECTION.search(line)
         assert not INNER.search(line)
-        assert not BIDI.search(line)
+        assert not INVISIBLE.search(line)
         for label in filter(None, match.groups()):
             assert not MARKDOWN.match(label)
             shown.append(re.sub(r"#(\w+);", shown_code, label))
@@ -54,7 +57,11 @@ def shown_code(code: re.Match[str]) -> str:
 
 
 def drawable(character: str) -> str:
-    if unicodedata.category(character) in ("Cc", "Cs") or unescape(f"&#{ord(character)};") != character:
+    if (
+        unicodedata.category(character) in ("Cc", "Cs")
+        or character in "\ufff9\ufffa\ufffb"
+        or unescape(f"&#{ord(character)};") != character
+    ):
         return "\ufffd"
     return character
 
@@ -72,7 +79,7 @@ def is_blank(label: str) -> bool:
 def shows(shown: str, label: str, longest: int) -> bool:
     """Whether `shown` is the label on one line, cut where it is too long."""
     folded = " ".join(label.replace("\ufeff", "").split())
-    whole = "".join(map(drawable, folded))
+    whole = FLAG_OR_TAG.sub(lambda found: found[1] or "\ufffd", "".join(map(drawable, folded)))
     if len(whole) <= longest:
         return shown == (" " if is_blank(whole) else apart(whole))
     return any(shown == apart(whole[:end]) + "…" for end in range(longest // 2, longest))
@@ -145,6 +152,9 @@ def test_so_is_the_label_of_an_edge(label: str) -> None:
         "\ufeffa\ufeffb\ufeff",
         "\u00ad\u200b\u200c\u200d\u2060",
         "\ue000\U0010fffd\u0378",
+        "\U0001f3f4\U000e0067\U000e0062\U000e0077\U000e006c\U000e0073\U000e007f Wales",
+        "a\U000e0068\U000e0069 \U0001f3f4\U000e0068\U000e0069",
+        "\ufff9a\ufffab\ufffb",
         "www.example.com",
         "See WWW.example.com",
         "1. first",
@@ -200,7 +210,10 @@ def test_of_nodes_that_share_an_id_all_are_drawn_and_edges_mean_the_first() -> N
     assert diagram == 'flowchart TD\n    n1["x"]\n    n2["y"]\n    n3["z"]\n    n1 --> n3\n'
 
 
-@pytest.mark.parametrize("character", ['"', "~", "\u202e", "\ufeff", "\ud800", "\U000e0041", "\U0010fffd", "ﬂ°", "¶ß"])
+@pytest.mark.parametrize(
+    "character",
+    ['"', "~", "\u202e", "\ufeff", "\ud800", "\ufff9", "\U000e0041", "\U000110bd", "\U0010fffd", "ﬂ°", "¶ß"],
+)
 def test_the_worst_diagram_of_a_chain_is_still_drawn(character: str) -> None:
     # 50 nodes and 100 edges are the most that an answer may have, 50,000 characters what Mermaid draws by default.
     nodes = [(str(n), character * 1000) for n in range(50)]

@@ -3,8 +3,9 @@
 The grammar: https://mermaid.js.org/syntax/flowchart.html
 
 A diagram shows each label with its white space folded, and cut where it is too long. Four things differ. What can't be
-drawn (control characters, lone surrogates, noncharacters) is U+FFFD. A byte order mark is left out, and so is a label
-without a visible character. A word joiner keeps "ﬂ°" and "¶ß" apart, which Mermaid uses for itself.
+drawn is U+FFFD: control characters, lone surrogates, noncharacters, annotation marks, tags outside of a flag. A byte
+order mark is left out, and so is a label without a visible character. A word joiner keeps "ﬂ°" and "¶ß" apart, which
+Mermaid uses for itself.
 
 This holds for labels as HTML, which are Mermaid's default. With `htmlLabels: false` Mermaid 11 and 12 decode only the
 codes of &, < and >, and show the others as codes.
@@ -18,8 +19,6 @@ from collections.abc import Iterable
 # Mermaid takes what follows it for CSS. No asterisk: older versions take it for Markdown.
 _PLAIN = frozenset(" .,;!?-+/=()'")
 _NAMED = {'"': "#quot;", "&": "#amp;", "<": "#lt;", ">": "#gt;"}
-# What changes the order of the characters after it, also for who reads the Mermaid text.
-_BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 # Mermaid draws no more than 50,000 characters: a node's label and an edge's label, before they are escaped.
 _LONGEST_NODE = 80
 _LONGEST_EDGE = 30
@@ -32,9 +31,14 @@ _LIST_MARKER = re.compile(r"^(\d*)([-+*.)])")
 _WEB_ADDRESS = re.compile(r"(www)\.", re.IGNORECASE)
 # What Mermaid takes for a statement wherever it stands, so that the whole line is lost without an error.
 _DIRECTION = re.compile(r"direction (?=TB|BT|RL|LR|TD)")
+# Tags can't be seen. They spell the code of a region after a black flag, and may hide a text elsewhere.
+_TAGS = re.compile("(\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]{3,6}\U000e007f)|[\U000e0000-\U000e007f]")
 _BYTE_ORDER_MARK = "\ufeff"  # white space for JavaScript, which trims labels
 _REPLACEMENT = "\ufffd"
 _ZERO_WIDTH_JOINER = "\u200d"
+# Emoji and Persian need them, and whoever reads the Mermaid text should see those.
+_JOINERS = frozenset("\u200c\u200d\u2060")
+_FEW_DIGITS = 10_000
 
 
 def flowchart(nodes: Iterable[tuple[str, str]], edges: Iterable[tuple[str, str, str]]) -> str:
@@ -59,7 +63,8 @@ def flowchart(nodes: Iterable[tuple[str, str]], edges: Iterable[tuple[str, str, 
 
 def _escape(label: str, longest: int) -> str:
     """`label` cut to `longest` characters, with entity codes for what Mermaid or HTML could read as markup."""
-    short = "".join(c if _can_be_drawn(c) else _REPLACEMENT for c in _cut(label, longest))
+    known = _TAGS.sub(lambda tag: tag[1] or _REPLACEMENT, _cut(label, longest))
+    short = "".join(c if _can_be_drawn(c) else _REPLACEMENT for c in known)
     if not any(map(_is_visible, short)):
         return " "
     apart = _INNER_MARK.sub(rf"\g<0>{_WORD_JOINER}", short)
@@ -96,7 +101,7 @@ def _continues(text: str, place: int) -> bool:
         _ZERO_WIDTH_JOINER in (before, here)
         or unicodedata.category(here).startswith("M")
         or "\U0001f3fb" <= here <= "\U0001f3ff"  # the colours of skin
-        or "\U000e0020" <= here <= "\U000e007f"  # tags, as in the flag of Wales
+        or "\U000e0020" <= here <= "\U000e007f"  # tags, as in a flag of Wales
     )
 
 
@@ -105,8 +110,8 @@ def _is_flag_letter(character: str) -> bool:
 
 
 def _can_be_drawn(character: str) -> bool:
-    """Whether HTML and XML can hold the character."""
-    if unicodedata.category(character) in ("Cc", "Cs"):
+    """Whether HTML and XML can hold the character, and it means something in a plain text."""
+    if unicodedata.category(character) in ("Cc", "Cs") or "\ufff9" <= character <= "\ufffb":
         return False
     return ord(character) & 0xFFFE != 0xFFFE and not 0xFDD0 <= ord(character) <= 0xFDEF
 
@@ -119,7 +124,9 @@ def _is_visible(character: str) -> bool:
 def _is_plain(character: str) -> bool:
     if character.isascii():
         return character.isalnum() or character in _PLAIN
-    return character not in _BIDI_CONTROLS
+    # Who reads the text should see what is invisible, or changes the order of what is after it. Codes of more digits would
+    # make the worst diagram longer than what Mermaid draws.
+    return character in _JOINERS or unicodedata.category(character) != "Cf" or ord(character) >= _FEW_DIGITS
 
 
 def _entity(character: str) -> str:
