@@ -124,8 +124,8 @@ def _is_visible(character: str) -> bool:
 def _is_plain(character: str) -> bool:
     if character.isascii():
         return character.isalnum() or character in _PLAIN
-    # Who reads the text should see what is invisible, or changes the order of what is after it. Codes of more digits would
-    # make the worst diagram longer than what Mermaid draws.
+    # A reader of the text should see what is invisible or changes the order of what is after it. Codes of more digits
+    # would make the worst diagram longer than what Mermaid draws.
     return character in _JOINERS or unicodedata.category(character) != "Cf" or ord(character) >= _FEW_DIGITS
 
 
