@@ -96,13 +96,13 @@ conformance: setup ## hold a stack to what each must do: one of its own, or URL=
 fuzz: setup ## hold the running API to its own contract (4 minutes; SEED=7: other requests); reports go to .local/fuzz
 	@.venv/bin/python -m tests.fuzz
 
-# Both use node and npm where they are there, and say so where they are not.
+# Both draw diagrams in a Chromium where there is one, and say so where there is none.
 .PHONY: evals
 evals: setup ## measure the chains' results into docs/evals.md (CHAIN=name, DOCUMENTS=folder, OUT=file)
 	@.venv/bin/python -m evals report $(call option,CHAIN,chain) $(call option,DOCUMENTS,documents) $(call option,OUT,out)
 
 .PHONY: mermaid-check
-mermaid-check: setup ## read the diagrams of 100 jobs over nasty texts with Mermaid itself
+mermaid-check: setup ## draw the diagrams of 100 jobs over nasty texts as the dashboard does, and read what is drawn
 	@.venv/bin/python -m evals mermaid
 
 # All but the quick run needs the peer's libraries, and the sections `start` and `first-post` what `make build` makes.

@@ -33,9 +33,9 @@ from playwright.sync_api import Request, sync_playwright
 
 from benchmarks.report import Fragment, table
 from benchmarks.simulation.emulated import PROCESSORS, processor_seconds
+from evals.chromium import ARGUMENTS, find_chromium
 from local.settings import Settings
 from local.stack import LocalStack
-from tests.browser.conftest import ARGUMENTS, find_browser
 from tests.faults.model_server import ModelServer
 
 PAGES = 10
@@ -317,7 +317,7 @@ def _processor_ms(ask: Callable[[], httpx2.Response]) -> float:
 
 def watch(url: str, http: httpx2.Client) -> str:
     """A real page beside a replayed one, while jobs come in."""
-    if (chromium := find_browser()) is None:
+    if (chromium := find_chromium()) is None:
         return "No Chromium was there to hold the replay against."
     asked: Counter[str] = Counter()
     conditional = 0

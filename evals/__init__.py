@@ -1,1 +1,1 @@
-"""How good the chains' results are, in numbers; and whether Mermaid itself reads their diagrams."""
+"""How good the chains' results are, in numbers; and whether their diagrams are drawn as they were written."""

@@ -17,7 +17,7 @@ def main() -> int:
     evaluate.add_argument("--chain", default="", help="only this one")
     evaluate.add_argument("--documents", type=Path, help="a folder of Markdown files")
     evaluate.add_argument("--out", type=Path, default=Path("docs/evals.md"), help="default: %(default)s")
-    commands.add_parser("mermaid", help="run a hundred jobs and read every diagram with Mermaid itself")
+    commands.add_parser("mermaid", help="run a hundred jobs and draw every diagram as the dashboard does")
     options = parser.parse_args()
     signals.listen()
     try:

@@ -1,4 +1,4 @@
-"""A hundred jobs over nasty texts through the whole stack, and every diagram read by Mermaid itself."""
+"""A hundred jobs over nasty texts through the whole stack, and every diagram drawn as the dashboard draws it."""
 
 import random
 import re
@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from evals import chromium
+from evals.drawing import NoBrowserError, draw, fault, find_browser, mermaid_version
 from evals.jobs import Request, run
-from evals.mermaid_parser import MermaidParser, NoNode, fault
 from evals.subjects import SUBJECTS, Document, default_folder, documents
 from jobchain_cli.words import failure
 from jobchain_client import Job as ClientJob
@@ -60,19 +61,21 @@ _FRAMES = (
 
 
 class DiagramError(LocalError):
-    """A diagram that Mermaid can't read, or reads as another one; says which and why."""
+    """A diagram that Mermaid can't draw, or draws as another one; says which and why."""
 
 
 def check(root: Path, say: Callable[[str], None]) -> None:
-    """Run the jobs and read their diagrams; says what came of it. Skipped, with the reason, where node is missing.
+    """Run the jobs and draw their diagrams; says what came of it.
 
-    The offline model answers, whatever the environment says. Raises DiagramError, ParserError, JobError and
-    what `LocalStack.start` raises.
+    Skipped, with the reason, where no browser is, unless REQUIRE_BROWSER=1. The offline model answers, whatever the
+    environment says. Raises DiagramError, NoBrowserError, DrawingError, JobError and what `LocalStack.start` raises.
     """
     try:
-        mermaid = MermaidParser.installed(root / ".cache" / "mermaid")
-    except NoNode as reason:
-        say(f"mermaid-check: SKIPPED, no diagram was read: {reason}")
+        browser = find_browser()
+    except NoBrowserError as reason:
+        if chromium.is_required():
+            raise
+        say(f"mermaid-check: SKIPPED, no diagram was drawn: {reason}")
         return
     jobs = requests(documents(default_folder(root)) + documents(root / "examples"))
     with LocalStack.start(Settings()) as stack, Jobchain(stack.api_url) as api:
@@ -81,11 +84,14 @@ def check(root: Path, say: Callable[[str], None]) -> None:
         if job["status"] != "completed":
             raise DiagramError(f"{request.job_name}, {request.payload}: {failure(ClientJob.of(job))}")
     diagrams = [job["result"]["diagram"] for job in ended]
-    for request, diagram, reading in zip(jobs, diagrams, mermaid.read(diagrams), strict=True):
-        if wrong := fault(diagram, reading):
-            raise DiagramError(f"{request.job_name}: Mermaid does not read this diagram: {wrong}\n{diagram}")
-    boxes = sum(diagram.count('["') for diagram in diagrams)
-    say(f"mermaid-check: Mermaid reads all {len(diagrams)} diagrams, of {boxes} boxes, as they were written.")
+    for request, diagram, drawing in zip(jobs, diagrams, draw(browser, diagrams), strict=True):
+        if wrong := fault(diagram, drawing):
+            raise DiagramError(f"{request.job_name}: Mermaid does not draw this diagram as written: {wrong}\n{diagram}")
+    labels = sum(diagram.count('"') // 2 for diagram in diagrams)
+    say(
+        f"mermaid-check: Mermaid {mermaid_version()} draws all {len(diagrams)} diagrams, with {labels} labels, as they"
+        " were written."
+    )
 
 
 def requests(plain: list[Document]) -> list[Request]:

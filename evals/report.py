@@ -6,11 +6,10 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from string import Template
 
-from evals import expectations, jobs, measures, subjects
+from evals import drawing, expectations, jobs, measures, subjects
 from evals.expectations import Case
 from evals.jobs import Job, Request
 from evals.measures import Share
-from evals.mermaid_parser import MermaidParser, NoNode, ParserError, fault
 from evals.subjects import SUBJECTS, Document
 from jobchain.markdown import table
 from jobchain_cli.words import failure
@@ -31,8 +30,6 @@ come to; don't compare it with a model that writes in words of its own.
 """
 
 Say = Callable[[str], None]
-Draw = Callable[[Sequence[str]], list[str]]
-"""What is wrong with each of several diagrams, empty for nothing."""
 
 
 class NoChain(LocalError):
@@ -47,7 +44,7 @@ class Run:
     documents: tuple[Document, ...]
     job: Job
     diagram: str = ""
-    """What Mermaid says of its diagram."""
+    """"yes" where Mermaid draws its diagram as written, else what is wrong; "–" for a run without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +91,7 @@ NOTHING = Numbers(0, Share(), Share(), Share(), 0, 0, 0, 0.0, 0.0)
 def run(root: Path, chain: str, folder: Path | None, say: Say) -> str:
     """Run the chain, or all where it is empty, over a folder's documents and the cases; gives the page.
 
-    Raises NoChain, NoDocuments, CaseError, TextError, SettingsError, JobError, ParserError and what
+    Raises NoChain, NoDocuments, CaseError, TextError, SettingsError, JobError and what
     `LocalStack.start` raises.
     """
     if chain and chain not in SUBJECTS:
@@ -105,8 +102,6 @@ def run(root: Path, chain: str, folder: Path | None, say: Say) -> str:
     tried = [case for name in chains for case in expectations.read(name)]
     requests = [Request(name, SUBJECTS[name].payload(taken)) for name, taken in planned]
     requests += [Request(case.chain, case.payload) for case in tried]
-    # First, so that nothing is paid for where it fails.
-    draw, parser = _parser(root)
     # No key is needed: the stack is this run's own.
     with LocalStack.start(replace(Settings.load(root), auth_mode="")) as stack, Jobchain(stack.api_url) as api:
         ended = jobs.run(api, requests, say)
@@ -114,7 +109,8 @@ def run(root: Path, chain: str, folder: Path | None, say: Say) -> str:
     case_runs = [
         CaseRun(case.chain, case.name, _unmet(case, job)) for case, job in zip(tried, ended[len(runs) :], strict=True)
     ]
-    return page(_drawn(runs, draw), case_runs, parser, datetime.now(UTC).date())
+    drawn, mermaid = _drawn(runs)
+    return page(drawn, case_runs, mermaid, datetime.now(UTC).date())
 
 
 def _taken(texts: Sequence[Document], number: int) -> list[tuple[Document, ...]]:
@@ -126,25 +122,20 @@ def _unmet(case: Case, job: Job) -> tuple[str, ...]:
     return tuple(case.unmet(job["result"])) if job["status"] == "completed" else (failure(ClientJob.of(job)),)
 
 
-def _parser(root: Path) -> tuple[Draw, str]:
-    """What reads diagrams, and its name; where it can't be had, why."""
+def _drawn(runs: Sequence[Run]) -> tuple[list[Run], str]:
+    """The runs with what came of drawing their diagrams, and which Mermaid drew them; or why none did."""
+    with_diagram = [run for run in runs if run.job["result"].get("diagram")]
+    diagrams = [run.job["result"]["diagram"] for run in with_diagram]
     try:
-        mermaid = MermaidParser.installed(root / ".cache" / "mermaid")
-    except (NoNode, ParserError) as reason:
-        return lambda diagrams: ["not checked"] * len(diagrams), f"No diagram was read by Mermaid: {reason}."
-
-    def draw(diagrams: Sequence[str]) -> list[str]:
-        return [fault(text, reading) for text, reading in zip(diagrams, mermaid.read(diagrams), strict=True)]
-
-    return draw, f"Diagrams were read by Mermaid {mermaid.version}."
-
-
-def _drawn(runs: Sequence[Run], draw: Draw) -> list[Run]:
-    """The runs, with what Mermaid says of the diagrams of those that have one."""
-    drawing = [run for run in runs if run.job["result"].get("diagram")]
-    faults = draw([run.job["result"]["diagram"] for run in drawing])
-    said = {id(run): wrong or "yes" for run, wrong in zip(drawing, faults, strict=True)}
-    return [replace(run, diagram=said.get(id(run), "–")) for run in runs]
+        drawings = drawing.draw(drawing.find_browser(), diagrams)
+    except (drawing.NoBrowserError, drawing.DrawingError) as reason:
+        outcomes, mermaid = ["not checked"] * len(diagrams), f"No diagram was drawn: {reason}."
+    else:
+        pairs = zip(diagrams, drawings, strict=True)
+        outcomes = [drawing.fault(text, drawn) or "yes" for text, drawn in pairs]
+        mermaid = f"Diagrams were drawn by Mermaid {drawing.mermaid_version()}, as the dashboard draws them."
+    by_run = {id(run): outcome for run, outcome in zip(with_diagram, outcomes, strict=True)}
+    return [replace(run, diagram=by_run.get(id(run), "–")) for run in runs], mermaid
 
 
 def numbers(run: Run) -> Numbers:
@@ -169,7 +160,7 @@ def numbers(run: Run) -> Numbers:
     )
 
 
-def page(runs: Sequence[Run], case_runs: Sequence[CaseRun], parser: str, today: date) -> str:
+def page(runs: Sequence[Run], case_runs: Sequence[CaseRun], mermaid: str, today: date) -> str:
     """docs/evals.md."""
     models = sorted({step["model"] for run in runs for step in run.job["steps"] if step.get("model")})
     parts = [
@@ -189,7 +180,7 @@ def page(runs: Sequence[Run], case_runs: Sequence[CaseRun], parser: str, today: 
         obliging=measures.OBLIGING,
         min_shared=f"{measures.MIN_SHARED:.0%}",
         min_own=f"{measures.MIN_OWN:.0%}",
-        parser=parser,
+        mermaid=mermaid,
         jobs=len(runs) + len(case_runs),
     )
     return "\n".join([*parts, explanation])
@@ -197,7 +188,7 @@ def page(runs: Sequence[Run], case_runs: Sequence[CaseRun], parser: str, today: 
 
 def _documents_table(runs: Sequence[Run]) -> str:
     header = (
-        *("document", "items", "obligations covered", "quotes found", "items backed", "diagram read"),
+        *("document", "items", "obligations covered", "quotes found", "items backed", "diagram drawn"),
         *("calls", "tokens in", "tokens out", "cost", "seconds"),
     )
     rows, total = [], NOTHING
@@ -210,8 +201,8 @@ def _documents_table(runs: Sequence[Run]) -> str:
         total += measured
         rows.append(_row(name, measured, run.diagram))
     drawn = [run.diagram for run in runs if run.diagram not in ("", "–")]
-    read = _share(Share.of(said == "yes" for said in drawn))
-    rows.append(_row("all", total, "not checked" if "not checked" in drawn else read))
+    as_written = _share(Share.of(outcome == "yes" for outcome in drawn))
+    rows.append(_row("all", total, "not checked" if "not checked" in drawn else as_written))
     return table(header, rows)
 
 

@@ -1,7 +1,5 @@
 """A real browser in front of the whole stack. Without one its tests are left out, and the end of the run says so."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from urllib.parse import urlsplit
@@ -10,27 +8,12 @@ import httpx2
 import pytest
 from playwright.sync_api import Browser, Page, Playwright, Request, ViewportSize, sync_playwright
 
+from evals.chromium import ARGUMENTS, MISSING, find_chromium, is_required
 from local.settings import Settings
 from local.stack import LocalStack
 from tests.faults.model_server import ModelServer
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 WIDE: ViewportSize = {"width": 1440, "height": 900}
-MISSING = "no Chromium is found: install Debian's package chromium, or set CHROMIUM to a path"
-
-
-def find_browser() -> str | None:
-    """Where a Chromium is."""
-    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -44,8 +27,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 @pytest.fixture(scope="module")
 def chromium() -> str:
     """The path of the browser. Where there is none, the test is skipped, or fails with REQUIRE_BROWSER=1."""
-    if (path := find_browser()) is None:
-        if os.environ.get("REQUIRE_BROWSER") == "1":
+    if (path := find_chromium()) is None:
+        if is_required():
             pytest.fail(MISSING)
         pytest.skip(MISSING)
     return path

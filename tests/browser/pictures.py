@@ -13,10 +13,10 @@ from typing import Literal
 import httpx2
 from playwright.sync_api import Browser, expect, sync_playwright
 
+from evals.chromium import ARGUMENTS, MISSING, find_chromium
 from local import offline_model, signals
 from local.settings import Settings
 from local.stack import LocalStack
-from tests.browser.conftest import ARGUMENTS, MISSING, find_browser
 from tests.e2e.conftest import FINAL, poll
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -104,7 +104,7 @@ def take(browser: Browser, url: str, name: str, size: tuple[int, int], scheme: L
 def main() -> int:
     """The exit status."""
     signals.listen()
-    if (chromium := find_browser()) is None:
+    if (chromium := find_chromium()) is None:
         print(f"error: {MISSING}", file=sys.stderr)
         return 1
     FOLDER.mkdir(exist_ok=True)

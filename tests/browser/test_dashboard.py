@@ -454,11 +454,12 @@ class TestColours:
         page = visit.open(f"#/jobs/{finish(marker)}")
         drawing = page.frame_locator("iframe").locator("svg")
         expect(drawing).to_be_visible()
-        light = drawing.evaluate("(svg) => getComputedStyle(svg.querySelector('text, tspan')).fill")
+        colour = "(svg) => getComputedStyle(svg.querySelector('.nodeLabel')).color"
+        light = drawing.evaluate(colour)
 
         page.emulate_media(color_scheme="dark")
 
-        poll(lambda: drawing.evaluate("(svg) => getComputedStyle(svg.querySelector('text, tspan')).fill") != light)
+        poll(lambda: drawing.evaluate(colour) != light)
 
 
 def serious(page: Page) -> list[str]:

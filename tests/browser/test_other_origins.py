@@ -10,8 +10,9 @@ import httpx2
 import pytest
 from playwright.sync_api import Browser, Page, Playwright, expect
 
+from evals.chromium import ARGUMENTS
 from local.stack import LocalStack
-from tests.browser.conftest import ARGUMENTS, Visit
+from tests.browser.conftest import Visit
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -74,7 +74,7 @@ def finished_job(http: httpx2.Client, event_id: str) -> dict[str, Any]:
     return job
 
 
-LABEL = re.compile(r"(?:[A-Za-z0-9 .,!?\-+*/=()']|#\d+;|[^\x00-\x7f])*")
+LABEL = re.compile(r"(?:[A-Za-z0-9 .,;!?\-+/=()']|#(?:\d+|quot|amp|lt|gt);|[^\x00-\x7f])*")
 NODE = re.compile(rf'    n\d+\["({LABEL.pattern})"\]')
 EDGE = re.compile(rf'    n\d+ -->(?:\|"({LABEL.pattern})"\|)? n\d+')
 
@@ -86,7 +86,7 @@ def assert_diagram(text: str) -> None:
     for line in lines:
         match = NODE.fullmatch(line) or EDGE.fullmatch(line)
         assert match, line
-        assert not any(unicodedata.category(c)[0] in "CZ" for c in match[1] or "" if c != " ")
+        assert not any(unicodedata.category(c)[0] in "CZ" for c in match[1] or "" if c not in " \u200d")
 
 
 def assert_table(text: str, columns: int) -> None:

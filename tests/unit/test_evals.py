@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from evals import expectations, mermaid_check, report
+from evals.chromium import MISSING
+from evals.drawing import Drawing, DrawingError, NoBrowserError, draw, fault
 from evals.expectations import Case
 from evals.measures import Share, coverage, covers, is_backed, obligations, words
-from evals.mermaid_parser import MermaidParser, NoNode, Reading, fault
 from evals.report import CaseRun, Run
 from evals.subjects import SUBJECTS, Document, NoDocuments, documents
 from jobchain.chains import CHAINS
@@ -273,43 +274,61 @@ def test_the_page_says_so_when_the_offline_model_answered() -> None:
 DIAGRAM = flowchart(
     [("a", 'say "no"'), ("b", "end")], [("a", "b", "so"), ("b", "a", "")], {"a": "topic", "b": "decision"}
 )
-NODES = (("n1", "say #34;no#34;"), ("n2", "end"))
+NODES = (("n1", 'say "no"'), ("n2", "end"))
 EDGES = (("n1", "so", "n2"), ("n2", "", "n1"))
 
 
-def test_a_diagram_that_is_read_as_it_was_written_has_no_fault() -> None:
-    assert fault(DIAGRAM, Reading(nodes=NODES, edges=EDGES)) == ""
+def test_a_diagram_that_is_drawn_as_it_was_written_has_no_fault() -> None:
+    assert fault(DIAGRAM, Drawing(nodes=NODES, edges=EDGES)) == ""
 
 
 @pytest.mark.parametrize(
-    ("reading", "complaint"),
+    ("drawing", "complaint"),
     [
-        (Reading(error="Parse error on line 2"), "Parse error"),
-        (Reading(nodes=(("n1", "n1"), ("n2", "end")), edges=EDGES), "of its nodes"),
-        (Reading(nodes=(*NODES, ("x", "y")), edges=EDGES), "of its nodes"),
-        (Reading(nodes=NODES, edges=EDGES[:1]), "of its edges"),
+        (Drawing(error="Parse error on line 2"), "Parse error"),
+        (Drawing(nodes=(("n1", "n1"), ("n2", "end")), edges=EDGES), "of its nodes"),
+        (Drawing(nodes=(("n1", "say &quot;no&quot;"), ("n2", "end")), edges=EDGES), "of its nodes"),
+        (Drawing(nodes=(*NODES, ("x", "y")), edges=EDGES), "of its nodes"),
+        (Drawing(nodes=NODES, edges=EDGES[:1]), "of its edges"),
     ],
 )
-def test_a_diagram_that_is_read_as_another_has_a_fault(reading: Reading, complaint: str) -> None:
-    assert complaint in fault(DIAGRAM, reading)
+def test_a_diagram_that_is_drawn_as_another_has_a_fault(drawing: Drawing, complaint: str) -> None:
+    assert complaint in fault(DIAGRAM, drawing)
 
 
-def test_without_node_there_is_no_parser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def without_browser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CHROMIUM", raising=False)
+    monkeypatch.delenv("REQUIRE_BROWSER", raising=False)
 
-    with pytest.raises(NoNode, match="not installed"):
-        MermaidParser.installed(tmp_path)
 
-
-def test_without_node_the_check_of_diagrams_says_that_it_read_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
+@pytest.mark.usefixtures("without_browser")
+def test_without_a_browser_the_check_of_diagrams_says_that_it_drew_none(tmp_path: Path) -> None:
     said: list[str] = []
 
     mermaid_check.check(tmp_path, said.append)
 
-    assert said == ["mermaid-check: SKIPPED, no diagram was read: node and npm are not installed"]
+    assert said == [f"mermaid-check: SKIPPED, no diagram was drawn: {MISSING}"]
+
+
+@pytest.mark.usefixtures("without_browser")
+def test_without_a_browser_the_check_of_diagrams_fails_where_one_is_required(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUIRE_BROWSER", "1")
+
+    with pytest.raises(NoBrowserError, match="Chromium"):
+        mermaid_check.check(tmp_path, print)
+
+
+def test_a_browser_that_does_not_start_is_an_error_that_names_it(tmp_path: Path) -> None:
+    broken = tmp_path / "chromium"
+    broken.write_text("#!/bin/sh\nexit 1\n")
+    broken.chmod(0o755)
+
+    with pytest.raises(DrawingError, match=str(broken)):
+        draw(str(broken), [DIAGRAM])
 
 
 def test_the_jobs_of_the_check_are_a_hundred_of_all_chains_that_draw_and_the_same_each_time() -> None:

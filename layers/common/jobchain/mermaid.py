@@ -1,6 +1,14 @@
 """Writes Mermaid text from nodes and edges, so that no model's answer can break a diagram.
 
 The grammar: https://mermaid.js.org/syntax/flowchart.html
+
+A diagram shows each label with its white space folded, and cut where it is too long. Four things differ. What can't be
+drawn is U+FFFD: control characters, lone surrogates, noncharacters, annotation marks, tags outside of a flag. A byte
+order mark is left out, and so is a label without a visible character. A word joiner keeps "ﬂ°" and "¶ß" apart, which
+Mermaid uses for itself.
+
+This holds for labels as HTML, which are Mermaid's default. With `htmlLabels: false` Mermaid 11 and 12 decode only the
+codes of &, < and >, and show the others as codes.
 """
 
 import re
@@ -9,17 +17,29 @@ from collections.abc import Iterable, Mapping
 from typing import Literal
 
 # The ASCII punctuation that is left as it is inside a quoted label. No colon: after the word "style" on the same line
-# Mermaid takes what follows it for CSS.
-_PLAIN = frozenset(" .,!?-+*/=()'")
-# What begins and ends an entity in Mermaid's own workings: a text that has it would be read as one.
-_INNER_MARKS = frozenset("ﬂ¶")
+# Mermaid takes what follows it for CSS. No asterisk: older versions take it for Markdown.
+_PLAIN = frozenset(" .,;!?-+/=()'")
+_NAMED = {'"': "#quot;", "&": "#amp;", "<": "#lt;", ">": "#gt;"}
 # Mermaid draws no more than 50,000 characters: a node's label and an edge's label, before they are escaped.
 _LONGEST_NODE = 80
 _LONGEST_EDGE = 30
-# What Mermaid takes for a Markdown list, which it does not draw.
+# What begins and ends an entity code in Mermaid's own workings: wherever both are together, it reads one.
+_INNER_MARK = re.compile("ﬂ(?=°)|¶(?=ß)")
+_WORD_JOINER = "\u2060"
+# What older versions take for a Markdown list, which they do not draw.
 _LIST_MARKER = re.compile(r"^(\d*)([-+*.)])")
+# What older versions take for a link, which they do not draw either.
+_WEB_ADDRESS = re.compile(r"(www)\.", re.IGNORECASE)
 # What Mermaid takes for a statement wherever it stands, so that the whole line is lost without an error.
 _DIRECTION = re.compile(r"direction (?=TB|BT|RL|LR|TD)")
+# Tags can't be seen. They spell the code of a region after a black flag, and may hide a text elsewhere.
+_TAGS = re.compile("(\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]{3,6}\U000e007f)|[\U000e0000-\U000e007f]")
+_BYTE_ORDER_MARK = "\ufeff"  # white space for JavaScript, which trims labels
+_REPLACEMENT = "\ufffd"
+_ZERO_WIDTH_JOINER = "\u200d"
+# Emoji and Persian need them, and whoever reads the Mermaid text should see those.
+_JOINERS = frozenset("\u200c\u200d\u2060")
+_FEW_DIGITS = 10_000
 
 Shape = Literal["topic", "step", "decision"]
 # What encloses a label: round ends, a box, a diamond.
@@ -35,7 +55,8 @@ def flowchart(
 
     `nodes` are (id, label), `edges` are (from id, to id, label; empty for none). Ids may be any text: the
     diagram gets ids of its own. Of nodes that share an id, edges mean the first. An edge to or from a node that
-    is not there is left out. `shapes` are the shapes by node id; a node without one is a step.
+    is not there is left out. A node's label is cut after 80 characters, an edge's after 30. `shapes` are the shapes by
+    node id; a node without one is a step.
     """
     ids: dict[str, str] = {}
     lines = ["flowchart TD"]
@@ -45,27 +66,79 @@ def flowchart(
         lines.append(f'    n{number}{start}"{_escape(label, _LONGEST_NODE)}"{end}')
     for source, target, label in edges:
         if source in ids and target in ids:
-            arrow = f'-->|"{_escape(label, _LONGEST_EDGE)}"|' if label.strip() else "-->"
+            text = _escape(label, _LONGEST_EDGE)
+            arrow = f'-->|"{text}"|' if text.strip() else "-->"
             lines.append(f"    {ids[source]} {arrow} {ids[target]}")
     return "\n".join(lines) + "\n"
 
 
 def _escape(label: str, longest: int) -> str:
-    """`label` on one line, cut at a word, with what Mermaid or HTML could read as markup as decimal entity codes."""
-    short = " ".join(label.split()) or " "
-    if len(short) > longest:
-        cut = short[: longest - 1]
-        short = (cut.rpartition(" ")[0] or cut) + "…"
-    escaped = "".join(c if _is_plain(c) else _entity(c) for c in short)
+    """`label` cut to `longest` characters, with entity codes for what Mermaid or HTML could read as markup."""
+    known = _TAGS.sub(lambda tag: tag[1] or _REPLACEMENT, _cut(label, longest))
+    short = "".join(c if _can_be_drawn(c) else _REPLACEMENT for c in known)
+    if not any(map(_is_visible, short)):
+        return " "
+    apart = _INNER_MARK.sub(rf"\g<0>{_WORD_JOINER}", short)
+    escaped = "".join(c if _is_plain(c) else _entity(c) for c in apart)
+    escaped = _WEB_ADDRESS.sub(rf"\1{_entity('.')}", escaped)
     escaped = _DIRECTION.sub(f"direction{_entity(' ')}", escaped)
     return _LIST_MARKER.sub(lambda marker: marker[1] + _entity(marker[2]), escaped)
+
+
+def _cut(label: str, longest: int) -> str:
+    """`label` with its white space folded, and at most `longest` characters, the ellipsis of a cut included.
+
+    It is cut after a word if that keeps half of the room, else between two characters as a reader sees them.
+    """
+    folded = " ".join(label.replace(_BYTE_ORDER_MARK, "").split())
+    if len(folded) <= longest:
+        return folded
+    last = longest - 1
+    end = folded.rfind(" ", 0, last + 1)
+    if end < longest / 2:
+        end = next((place for place in range(last, longest // 2, -1) if not _continues(folded, place)), last)
+    return folded[:end] + "…"
+
+
+def _continues(text: str, place: int) -> bool:
+    """Whether the character at `place` is drawn as one with that before it, as an accent is, or a part of an emoji."""
+    before, here = text[place - 1], text[place]
+    if _is_flag_letter(before) and _is_flag_letter(here):
+        start = place
+        while start and _is_flag_letter(text[start - 1]):
+            start -= 1
+        return (place - start) % 2 == 1  # a flag is two of them
+    return (
+        _ZERO_WIDTH_JOINER in (before, here)
+        or unicodedata.category(here).startswith("M")
+        or "\U0001f3fb" <= here <= "\U0001f3ff"  # the colours of skin
+        or "\U000e0020" <= here <= "\U000e007f"  # tags, as in a flag of Wales
+    )
+
+
+def _is_flag_letter(character: str) -> bool:
+    return "\U0001f1e6" <= character <= "\U0001f1ff"
+
+
+def _can_be_drawn(character: str) -> bool:
+    """Whether HTML and XML can hold the character, and it means something in a plain text."""
+    if unicodedata.category(character) in ("Cc", "Cs") or "\ufff9" <= character <= "\ufffb":
+        return False
+    return ord(character) & 0xFFFE != 0xFFFE and not 0xFDD0 <= ord(character) <= 0xFDEF
+
+
+def _is_visible(character: str) -> bool:
+    """Whether the character is drawn where it is alone. Mermaid has no place for an edge's label of no width."""
+    return character != " " and not unicodedata.category(character).startswith(("Cf", "M"))
 
 
 def _is_plain(character: str) -> bool:
     if character.isascii():
         return character.isalnum() or character in _PLAIN
-    return character not in _INNER_MARKS and not unicodedata.category(character).startswith(("C", "Z"))
+    # A reader of the text should see what is invisible or changes the order of what is after it. Codes of more digits
+    # would make the worst diagram longer than what Mermaid draws.
+    return character in _JOINERS or unicodedata.category(character) != "Cf" or ord(character) >= _FEW_DIGITS
 
 
 def _entity(character: str) -> str:
-    return f"#{ord(character)};"
+    return _NAMED.get(character, f"#{ord(character)};")

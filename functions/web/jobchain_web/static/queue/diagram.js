@@ -7,13 +7,19 @@
     startOnLoad: false,
     securityLevel: "strict",
     // What no text may change, beyond what Mermaid keeps to itself.
-    secure: ["secure", "securityLevel", "startOnLoad", "maxTextSize", "maxEdges", "suppressErrorRendering", "themeCSS"],
+    secure: [
+      ...["secure", "securityLevel", "startOnLoad", "maxTextSize", "maxEdges", "suppressErrorRendering"],
+      ...["themeCSS", "dompurifyConfig"],
+    ],
     suppressErrorRendering: true,
     theme: dark ? "dark" : "neutral",
     darkMode: dark,
     fontFamily: "system-ui, sans-serif",
-    htmlLabels: false,
-    flowchart: { htmlLabels: false, useMaxWidth: true },
+    // Labels as HTML, which is Mermaid's default: in others it shows entity codes as they are, and a label that holds
+    // a quote can't be written without one. Of HTML itself no more than what sets words apart is let through.
+    htmlLabels: true,
+    dompurifyConfig: { ALLOWED_TAGS: ["p", "br", "b", "i", "em", "strong"], ALLOWED_ATTR: [] },
+    flowchart: { useMaxWidth: true },
   });
 
   let last = 0;
@@ -24,7 +30,8 @@
       mermaid.initialize(config(dark));
       const { svg } = await mermaid.render(`drawing-${number}`, text);
       if (number !== last) return;
-      const drawing = new DOMParser().parseFromString(svg, "image/svg+xml").documentElement;
+      // As HTML, which Mermaid writes: in XML its <br> would be an error.
+      const drawing = new DOMParser().parseFromString(svg, "text/html").querySelector("svg");
       document.documentElement.style.colorScheme = dark ? "dark" : "light";
       document.getElementById("diagram").replaceChildren(drawing);
       const { width, height } = drawing.viewBox.baseVal;
