@@ -58,7 +58,7 @@ class Original:
         return bool(plain) and plain in self._plain
 
     def has_words_of(self, phrase: str) -> bool:
-        """Whether every word of a name or a date stands somewhere in the text; a long phrase has to stand there whole."""
+        """Whether every word of a name or a date is somewhere in the text; a long phrase has to be there as a whole."""
         words = set(re.findall(r"\w+", phrase))
         if len(words) > _MOST_WORDS:
             return self.holds(phrase)
