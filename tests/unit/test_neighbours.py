@@ -1,4 +1,4 @@
-"""A job whose text takes long to work on, and its neighbour in the same batch: the order of events, with moto's table."""
+"""A job whose text takes long to work on, and its neighbour in the same batch: what happens in which order."""
 
 import asyncio
 import threading
@@ -63,6 +63,9 @@ class Stage:
     def slow(self, where: str) -> Chain:
         """A chain that waits in one of its functions."""
 
+        def check(text: str) -> str:
+            return str(at("payload", str)(text))
+
         def at(place: str, function: Callable[..., Any]) -> Callable[..., Any]:
             def waiting(*args: Any) -> Any:
                 if place == where and not self.waited:
@@ -71,10 +74,8 @@ class Stage:
 
             return waiting
 
-        check = at("payload", str)
-
         class SlowPayload(Payload):
-            text: Annotated[str, AfterValidator(lambda text: check(text))]
+            text: Annotated[str, AfterValidator(check)]
 
         def merge(parts: list[Any]) -> JsonValue:
             return [*parts]

@@ -75,5 +75,8 @@ def _plain(text: str) -> str:
 
 def _without_markup(block: str) -> str:
     """A paragraph without links' addresses, images, tags, and with the characters that entities stand for."""
-    text = _TAG.sub("", _LINK.sub(r"\1", _IMAGE.sub("", block)))
+    return _unescaped(_TAG.sub("", _LINK.sub(r"\1", _IMAGE.sub("", block))))
+
+
+def _unescaped(text: str) -> str:
     return _REFERENCE.sub(lambda found: html.unescape(found[0]), text)
