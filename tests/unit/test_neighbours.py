@@ -12,11 +12,11 @@ from pydantic import AfterValidator, JsonValue
 
 from jobchain.chains import CHAINS
 from jobchain.chains.chain import Answer, Chain, LongText, Payload, Prompt, Step, fence
+from jobchain.chains.cutting import Bounds, cut
 from jobchain.llm import ModelAnswer, ModelRequest
 from jobchain.model import NewJob, Status
 from jobchain.queue import JobQueue
 from jobchain.repository import JobRepository
-from jobchain_worker import runner as runner_module
 from jobchain_worker.runner import Runner
 from tests.conftest import make_runner
 from tests.fakes import FakeClock, SchemaLLM
@@ -131,8 +131,12 @@ def test_a_neighbour_ends_while_a_text_is_worked_on(
     # given
     stage.chains["slow"] = stage.slow(where)
     if where == "cut":
-        cut = runner_module.cut
-        monkeypatch.setattr(runner_module, "cut", lambda *args: (stage.wait(), cut(*args))[1])
+
+        def waiting_cut(text: str, fits: Callable[[str], bool]) -> list[Bounds]:
+            stage.wait()
+            return cut(text, fits)
+
+        monkeypatch.setattr("jobchain_worker.runner.cut", waiting_cut)
     stage.create(SLOW, "slow", {"text": text})
     stage.create(NEIGHBOUR, "guideline_checklist", {"guidelines": "Rules must be kept."})
 

@@ -4,6 +4,7 @@ import unicodedata
 from collections.abc import Callable
 from functools import cache
 from itertools import groupby
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -19,7 +20,7 @@ HOSTILE = hostile_texts()
 class Work:
     """Counts what `unicodedata.normalize` is given."""
 
-    def __init__(self, normalize: Callable[[str, str], str]) -> None:
+    def __init__(self, normalize: Callable[[Any, str], str]) -> None:
         self._normalize = normalize
         self._decomposed = cache(lambda character: normalize("NFKD", character))
         self.characters = 0

@@ -139,9 +139,9 @@ class CountingText(str):
 
     searched = 0
 
-    def __contains__(self, part: str, /) -> bool:
+    def __contains__(self, part: object, /) -> bool:
         CountingText.searched += 1
-        return super().__contains__(part)
+        return str(part) in str(self)
 
 
 @pytest.mark.parametrize("words", [10, 11, 500])
