@@ -76,10 +76,15 @@ test: setup ## run every test but the long ones; coverage goes to the terminal a
 pictures: setup ## take the pictures of docs/pictures anew; needs a Chromium
 	@.venv/bin/python -m tests.browser.pictures
 
+.PHONY: properties
+properties: setup ## draw new examples for every property test (EXAMPLES=3000 of each); those that fail are kept in .hypothesis
+	PROPERTY_EXAMPLES=$${EXAMPLES:-3000} .venv/bin/pytest tests/unit -m hypothesis --timeout 1200 --numprocesses auto \
+		--maxprocesses 4 --dist worksteal
+
 .PHONY: faults
-faults: setup ## break everything there is, the long tests too (16 minutes; LONG=1: what `make test` has not run); numbers go to .local/faults.json
+faults: setup properties ## break everything there is, the long tests too (16 minutes; LONG=1: what `make test` has not run); numbers go to .local/faults.json
 	@rm -f .local/faults.json
-	PROPERTY_EXAMPLES=30 .venv/bin/pytest tests/faults $(if $(filter 1,$(LONG)),-m "faults or deeper") --timeout 120 --durations 10
+	PROPERTY_EXAMPLES=$${EXAMPLES:-3000} .venv/bin/pytest tests/faults $(if $(filter 1,$(LONG)),-m "faults or deeper") --timeout 120 --durations 10
 
 # These count only where they stand in the command: whatever a shell has set must not name a stack to make jobs in.
 # The keys go through the environment, where no list of processes shows them.
@@ -249,8 +254,8 @@ sam: .venv-sam/.ready ## install AWS's `sam` in .venv-sam/bin
 	@touch $@
 
 .PHONY: clean
-clean: ## remove everything that the commands above have made
-	rm -rf .venv .venv-* .cache .local .aws-sam .hypothesis
+clean: ## remove everything that the commands above have made, but for the property tests' examples that failed
+	rm -rf .venv .venv-* .cache .local .aws-sam
 
 # --- Locked versions -------------------------------------------------------------------------------------------------
 

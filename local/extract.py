@@ -337,10 +337,11 @@ def _distinct(passages: Iterable[Passage]) -> list[Passage]:
 def _best(pool: Sequence[Passage], limit: int) -> list[Passage]:
     """The best of the pool in order, spread over its headings, without what repeats a better one."""
     counts = Counter(word for one in pool for word in _words(one.text))
+    most = max(counts.values(), default=1)
     share = max(2, 2 * limit // max(1, len({one.heading for one in pool})))
     under: Counter[str] = Counter()
     chosen: dict[int, set[str]] = {}
-    for index in sorted(range(len(pool)), key=lambda index: -_score(pool[index], counts)):
+    for index in sorted(range(len(pool)), key=lambda index: -_score(pool[index], counts, most)):
         words, heading = _words(pool[index].text), pool[index].heading
         repeats = any(len(words & other) > 0.6 * len(words | other) for other in chosen.values())
         if under[heading] < share and not repeats:
@@ -351,9 +352,12 @@ def _best(pool: Sequence[Passage], limit: int) -> list[Passage]:
     return [pool[index] for index in sorted(chosen)]
 
 
-def _score(one: Passage, counts: Mapping[str, int]) -> float:
-    """How much a sentence tells: by its words' frequency in the text, how it obliges, and whether it stands alone."""
+def _score(one: Passage, counts: Mapping[str, int], most: int) -> float:
+    """How much a sentence tells: by its words' frequency in the text, how it obliges, and whether it stands alone.
+
+    `most` is the largest of the `counts`.
+    """
     words, obliges = _words(one.text), strength(one.text)
-    value = sum(counts[word] for word in words) / max(counts.values(), default=1) / (len(words) + 4) + 0.25 * obliges
+    value = sum(counts[word] for word in words) / most / (len(words) + 4) + 0.25 * obliges
     value -= 0.5 * (not 15 <= len(one.text) <= 300) + 1.5 * (not obliges and not _VERB.search(one.text))
     return value - 0.5 * sum(1 for flaw in (_LEANS_BACK, _REFERENCE) if flaw.match(one.text))

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import os
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ import botocore.session
 import pytest
 from aws_lambda_powertools import Logger
 from botocore.loaders import Loader
+from hypothesis import settings
 from moto import mock_aws
 from samtranslator.yaml_helper import yaml_parse
 
@@ -27,6 +29,7 @@ from jobchain.queue import JobQueue
 from jobchain.repository import JobRepository
 from jobchain_api.service import JobService
 from jobchain_worker.runner import Runner
+from tests import properties
 from tests.fakes import FakeClock
 
 if TYPE_CHECKING:
@@ -35,6 +38,9 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 TABLE = "jobs"
+
+settings.register_profile("jobchain", properties.profile(os.environ))
+settings.load_profile("jobchain")
 
 
 @pytest.fixture(autouse=True)

@@ -56,6 +56,9 @@ class ScriptedLLM:
         self.requests: list[ModelRequest] = []
         self.in_flight = 0
         self.most_in_flight = 0
+        self.together = 1
+        """So many calls are waited for before the first of them is answered."""
+        self._are_together = asyncio.Event()
         self.counts: Callable[[str], int | None] = lambda _: None
         """The model's count of a text's tokens."""
 
@@ -67,6 +70,9 @@ class ScriptedLLM:
         answer = self.script.pop(0)
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        if self.most_in_flight >= self.together:
+            self._are_together.set()
+        await asyncio.wait_for(self._are_together.wait(), timeout=30)
         await asyncio.sleep(0)
         self.meanwhile()
         if self._clock:

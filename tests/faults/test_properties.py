@@ -20,6 +20,7 @@ from jobchain.llm import ModelAnswer
 from jobchain.model import Job, Status, Usage
 from tests.conftest import TABLE, create_table
 from tests.faults.world import CALLER, INVOCATION, STEPS, TENANT, Killed, World, result_of
+from tests.properties import VARIABLE
 
 FAULTS: dict[str, Exception | ModelAnswer] = {
     "busy": TransientModelError("the model's server answered 503"),
@@ -236,13 +237,11 @@ class _Dying:
 
 
 TestJobs = pytest.mark.deeper(pytest.mark.timeout(300)(Jobs.TestCase))
+# A run takes as long as a few hundred examples of anything else.
 TestJobs.settings = settings(
-    max_examples=int(os.environ.get("PROPERTY_EXAMPLES", "8")),
+    max_examples=max(8, settings().max_examples // 100) if VARIABLE in os.environ else 8,
     stateful_step_count=25,
-    deadline=None,
-    derandomize=True,
-    database=None,
     # Shrinking takes minutes, and 25 steps are few enough to read.
-    phases=[Phase.generate],
+    phases=[Phase.reuse, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )

@@ -686,3 +686,43 @@ def test_a_bug_is_a_500_that_tells_nothing(api: Api, dynamodb: "DynamoDBClient",
     assert TEXT not in json.dumps(answer.body)
     assert "ClientError" in log.getvalue()
     assert TEXT not in log.getvalue()
+
+
+MANY = 10_000
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "place", "why"),
+    [
+        ("/jobs", {str(n): 1 for n in range(MANY)}, "body", f"has {MANY} fields: give only job_name, payload, "),
+        (
+            "/jobs",
+            {"job_name": "guideline_checklist", "payload": {str(n): 1 for n in range(MANY)}},
+            "payload",
+            f"has {MANY} fields: give only guidelines",
+        ),
+        (
+            "/jobs",
+            {"input_text": "x", "metadata": {str(n): 1 for n in range(MANY)}},
+            "metadata",
+            f"has {MANY} entries: give at most 16",
+        ),
+        ("/jobs/batch", {str(n): 1 for n in range(MANY)}, "body", f"has {MANY} fields: give only jobs"),
+    ],
+    ids=["fields", "payload", "metadata", "batch"],
+)
+def test_what_is_too_many_is_counted_and_not_looked_at(
+    api: Api, path: str, body: dict[str, Any], place: str, why: str
+) -> None:
+    answer = api("POST", path, body)
+
+    # One error for all of them: each would have its own if they had been looked at.
+    assert answer.status == 422
+    assert list(answer.body["errors"]) == [place]
+    assert answer.body["errors"][place].startswith(why)
+
+
+def test_a_few_unknown_fields_are_each_named(api: Api) -> None:
+    answer = api("POST", "/jobs", {"input_text": "x", **{f"more_{n}": 1 for n in range(20)}})
+
+    assert answer.body["errors"] == {f"more_{n}": "is no field of ours: remove it" for n in range(20)}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import JsonValue, ValidationError
 
@@ -530,7 +530,6 @@ class TestAFence:
         assert re.fullmatch("<<<document [0-9a-f]{12}>>>", first)
         assert last == first.replace("document", "end")
 
-    @settings(deadline=None)  # a busy machine
     @given(st.text() | st.from_regex(r"(<<<end [0-9a-f]{12}>>>\s*){1,3}"))
     def test_is_closed_once(self, text: str) -> None:
         fenced = fence("document", text)

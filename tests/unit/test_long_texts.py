@@ -105,6 +105,7 @@ def test_a_long_text_goes_through_in_parts_and_becomes_one_result(stage: Stage) 
 
 def test_the_parts_are_asked_at_the_same_time_and_what_they_gave_after_them(stage: Stage) -> None:
     stage.create()
+    stage.llm.together = 3
 
     stage.run()
 
@@ -119,6 +120,7 @@ def test_the_parts_are_asked_at_the_same_time_and_what_they_gave_after_them(stag
 
 def test_not_all_of_many_parts_are_asked_at_the_same_time(stage: Stage) -> None:
     stage.create("Rule 1 must be kept. " * 100)
+    stage.llm.together = MAX_AT_ONCE
 
     job = stage.run()
 
@@ -239,6 +241,7 @@ def test_a_part_that_fails_for_now_is_tried_again_alone(stage: Stage) -> None:
 
 def test_two_texts_are_read_at_the_same_time(stage: Stage) -> None:
     stage.create(name="compare_guidelines", first="Rule 1 must be kept.", second="Rule 2 must be kept.")
+    stage.llm.together = 2
 
     job = stage.run()
 

@@ -4,7 +4,7 @@ import html
 import re
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jobchain.markdown import table
@@ -35,7 +35,6 @@ def test_a_text_is_nothing_but_a_text(text: str, cell: str) -> None:
     assert table((text,), []).splitlines()[0] == f"| {cell} |"
 
 
-@settings(deadline=None)  # a busy machine
 @given(st.lists(st.lists(st.text() | st.text("|\\\n`<&[](!"), min_size=2, max_size=2), max_size=4))
 @example([["|", "\\"], ["\\|", "`|`"]])
 def test_no_text_changes_the_shape_or_is_lost(rows: list[list[str]]) -> None:

@@ -14,13 +14,14 @@ from pydantic import (
     ConfigDict,
     Field,
     JsonValue,
+    SkipValidation,
     StringConstraints,
     WithJsonSchema,
     model_validator,
 )
 
 from jobchain.chains import CHAINS, DEFAULT_CHAIN
-from jobchain.chains.chain import CUT_SUFFIX, Chain, Text
+from jobchain.chains.chain import CUT_SUFFIX, Chain, Sent, Text
 from jobchain.model import FinishedStep, Job, Spending, Status, Tier
 from jobchain.model_check import ModelCheck
 from jobchain.text import INVISIBLE
@@ -30,6 +31,14 @@ if TYPE_CHECKING:
 
 MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 MetadataValue = Annotated[str, StringConstraints(max_length=512)]
+MAX_METADATA = 16
+
+
+def _few(metadata: object) -> object:
+    # Before they are looked at: an error for each of 400,000 entries takes seconds.
+    if isinstance(metadata, dict) and len(metadata) > MAX_METADATA:
+        raise ValueError(f"has {len(metadata)} entries: give at most {MAX_METADATA}")
+    return metadata
 
 
 MAX_FLEX_SECONDS = 12 * 3600
@@ -79,20 +88,16 @@ class _Later(BaseModel):
     model_config = ConfigDict(defer_build=True)
 
 
-class CreateJob(BaseModel):
+class CreateJob(Sent):
     """A request for a job: either `job_name` with its `payload`, or `input_text` for the default chain."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        hide_input_in_errors=True,
-        json_schema_extra=_describe_forms,
-    )
+    model_config = ConfigDict(json_schema_extra=_describe_forms)
 
     job_name: str | None = Field(default=None, description="The chain to run.")
-    payload: dict[str, JsonValue] | None = Field(default=None, description="What the chain works on.")
+    payload: dict[str, SkipValidation[JsonValue]] | None = Field(default=None, description="What the chain works on.")
     input_text: Text | None = Field(default=None, description="A guideline, for the chain `guideline_checklist`.")
-    metadata: dict[MetadataKey, MetadataValue] = Field(
-        default={}, max_length=16, description="The caller's own notes, given back with the job."
+    metadata: Annotated[dict[MetadataKey, MetadataValue], BeforeValidator(_few)] = Field(
+        default={}, max_length=MAX_METADATA, description="The caller's own notes, given back with the job."
     )
 
     max_cost_usd: Dollars | None = Field(
@@ -154,16 +159,12 @@ def _describe_entries(schema: dict[str, Any]) -> None:
     schema["examples"] = [{"jobs": [{"input_text": "Store passwords hashed.", "idempotency_key": "a-1"}]}]
 
 
-class CreateJobs(_Later):
+class CreateJobs(Sent):
     """A request for many jobs. Each entry is taken or refused by itself."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        hide_input_in_errors=True,
-        json_schema_extra=_describe_entries,
-    )
+    model_config = ConfigDict(defer_build=True, json_schema_extra=_describe_entries)
 
-    jobs: list[JsonValue] = Field(
+    jobs: list[SkipValidation[JsonValue]] = Field(
         min_length=1,
         max_length=MAX_BATCH,
         description="Each like the body of `POST /jobs`, and with an `idempotency_key` of its own where it needs one.",

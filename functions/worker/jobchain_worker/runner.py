@@ -3,14 +3,17 @@
 import asyncio
 import random
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from itertools import islice
+from typing import Any, ParamSpec, TypeVar
 
 from pydantic import JsonValue, ValidationError
 
-from jobchain.chains.chain import Answer, Chain, Cut, Given, Join, Payload, Step
+from jobchain.chains.chain import Chain, Cut, Given, Join, Payload, Step
 from jobchain.chains.cutting import cut
 from jobchain.dynamo import dump
 from jobchain.errors import ClaimLost, NotYet, PermanentModelError, SettingsError, TransientModelError, Unavailable
@@ -33,6 +36,9 @@ MAX_COMPLAINTS = 2
 MAX_AT_ONCE = 10
 """Steps of one job that run at the same time: a text in a hundred parts must not use up a provider's limits at once."""
 
+TEXT_THREADS = 10
+"""Threads for work on texts: one for each job of the largest batch."""
+
 MIN_OUTPUT_TOKENS = 200
 """An answer that a job's budget leaves less room for is not asked for."""
 
@@ -52,6 +58,9 @@ _PART_MARGIN = 0.8
 
 _UNPRICED = "max_cost_usd can't be kept, as nobody knows what the model {} costs: leave it out"
 
+A = ParamSpec("A")
+R = TypeVar("R")
+
 Meter = Callable[[str, str, Spending], None]
 """Told of each step that was taken: its chain, its model, and what it spent."""
 
@@ -63,6 +72,13 @@ class _Taken:
     output: JsonValue
     model: str
     spent: Spending
+
+
+@dataclass(frozen=True, slots=True)
+class _Output:
+    """What a step makes of an answer that fits."""
+
+    value: JsonValue
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +113,8 @@ class _Run:
     cancelled: bool
     # Steps that end at the same time would meet at the job's item.
     storing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    # One thread for each job, so that none of a batch waits for another's text.
+    reading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def share(self, at_once: int) -> Decimal | None:
         """What each of so many steps at a time may cost, whatever the others do; None where there is no budget."""
@@ -138,6 +156,8 @@ class Runner:
         self._clock = clock
         self._logger = logger
         self._meter = meter
+        # Not those of the table and the queue, which no text may keep waiting.
+        self._text_threads = ThreadPoolExecutor(TEXT_THREADS, thread_name_prefix="text")
 
     async def run(self, event_id: str, deadline: datetime) -> None:
         """Takes the job as far as it goes before `deadline`, when this process is stopped and its lease ends.
@@ -164,14 +184,14 @@ class Runner:
             await self._fail(claim, JobError("unknown_chain", "this deployment does not have the job's chain any more"))
             return
         try:
-            payload = chain.payload.model_validate(claim.payload)
+            payload = await self._in_thread(chain.payload.model_validate, claim.payload)
         except ValidationError:
             message = "this deployment's chain takes another payload than when the job was created: create it anew"
             await self._fail(claim, JobError("unknown_chain", message))
             return
         outputs = {step.name: step.output for step in claim.steps}
         run = _Run(claim, chain, payload, deadline, outputs, claim.spending, claim.cancel_requested)
-        while ready := self._ready(run):
+        while ready := await self._with_text(run, self._ready, run):
             if run.cancelled:
                 await asyncio.to_thread(self._repository.end_cancelled, claim)
                 self._logger.info("job cancelled")
@@ -201,6 +221,18 @@ class Runner:
         )
         return list(islice(ready, MAX_AT_ONCE))
 
+    async def _with_text(self, run: _Run, work: Callable[A, R], *args: A.args, **kwargs: A.kwargs) -> R:
+        """What `work` on a job's whole texts gives: in a thread, so that the batch's other jobs go on meanwhile.
+
+        Everything that calls a chain's own functions, cuts a text, or reads an answer goes through here.
+        """
+        async with run.reading:
+            return await self._in_thread(work, *args, **kwargs)
+
+    async def _in_thread(self, work: Callable[A, R], *args: A.args, **kwargs: A.kwargs) -> R:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._text_threads, partial(work, *args, **kwargs))
+
     async def _stop(self, claim: Claim, stopped: list[_Stopped]) -> None:
         """Fails the job, or hands it on for when all that stopped can be tried again."""
         spent = sum((stop.spent for stop in stopped), NOTHING_SPENT)
@@ -217,10 +249,11 @@ class Runner:
         started_at = isoformat(self._clock())
         self._logger.thread_safe_append_keys(step=step.name)
         if isinstance(step, Cut):
-            taken = _Taken([list(bounds) for bounds in await self._cut(step.text)], "", NOTHING_SPENT)
-            version = ""
+            taken, version = _Taken(await self._cut(run, step.text), "", NOTHING_SPENT), ""
         elif isinstance(step, Join):
-            taken, version = _Taken(step.output(run.outputs), "", NOTHING_SPENT), ""
+            # As they are now: other steps that end meanwhile add to them.
+            output = await self._with_text(run, step.output, dict(run.outputs))
+            taken, version = _Taken(output, "", NOTHING_SPENT), ""
         else:
             outcome = await self._take_call(run, step, share)
             if isinstance(outcome, _Stopped):
@@ -274,21 +307,20 @@ class Runner:
         self._logger.warning("flex call put off", reason=str(error), tries=tries)
         return _Stopped(error.spent, tries={name: tries}, delay=min(wait, left))
 
-    async def _cut(self, text: str) -> list[tuple[int, int]]:
+    async def _cut(self, run: _Run, text: str) -> JsonValue:
         """The parts of a text that fit in one call each, by the model's own count of their tokens."""
         count = await self._llm.count_tokens(text)
-        # Without a count, by the bytes: a token is at least one. With one, parts are as dense as the whole, or so.
-        density = 1.0 if count is None else count / len(text.encode())
         if count is not None and count <= self._max_input_tokens:
-            return [(0, len(text))]
-        most = int(self._max_input_tokens * _PART_MARGIN / density) if count is not None else self._max_input_tokens
-
-        return cut(text, lambda part: len(part.encode()) <= most)
+            return [[0, len(text)]]
+        return await self._with_text(run, _cut, text, count, self._max_input_tokens)
 
     async def _ask(self, run: _Run, step: Step, share: Decimal | None) -> _Taken:
         """Asks until an answer fits, with a complaint about the last one, at most `MAX_COMPLAINTS` times."""
-        given = Given(run.payload, run.outputs)
-        request = step.request(given)
+        # As they are now: other steps that end meanwhile add to them.
+        given = Given(run.payload, dict(run.outputs))
+        # Pydantic builds it when it is first needed, and two threads must not do that at the same time.
+        step.answer.model_rebuild()
+        request = await self._with_text(run, step.request, given)
         again = any(run.claim.tries.get(name) for name in (step.name, f"{step.name}@flex"))
         spent = Spending()
         complaint = ""
@@ -313,12 +345,9 @@ class Runner:
                 raise answer.error
             complaint = answer.complaint
             if answer.text is not None:
-                read = _read(step, answer.text)
-                if not isinstance(read, str):
-                    output = step.read_answer(read, given)
-                    if len(dump(output).encode()) <= _MAX_OUTPUT_BYTES:
-                        return _Taken(output, answer.model, spent)
-                    read = "what it comes to is too long to be kept: be shorter"
+                read = await self._with_text(run, _read, step, answer.text, given)
+                if isinstance(read, _Output):
+                    return _Taken(read.value, answer.model, spent)
                 complaint = read
             self._logger.warning("answer does not fit", model=answer.model)
         message = f"the model's answers did not fit the step, {1 + MAX_COMPLAINTS} times in a row"
@@ -391,15 +420,29 @@ class Runner:
         self._logger.warning("job failed", type=error.type, reason=error.message)
 
 
-def _read(step: Step, text: str) -> Answer | str:
-    """The answer that `text` holds, or what is wrong with it, in words that the model can act on."""
+def _cut(text: str, tokens: int | None, max_input_tokens: int) -> JsonValue:
+    """Where the parts of a text begin and end; `tokens` is None where the model's server does not count them."""
+    # A token is at least one byte.
+    most = max_input_tokens
+    if tokens is not None:
+        # Parts are as dense as the whole, or so.
+        most = int(max_input_tokens * _PART_MARGIN * len(text.encode()) / tokens)
+    return [list(bounds) for bounds in cut(text, lambda part: len(part.encode()) <= most)]
+
+
+def _read(step: Step, text: str, given: Given[Any]) -> _Output | str:
+    """The output of an answer, or what is wrong with the answer, in words that the model can act on."""
     if len(text) > _MAX_ANSWER_CHARACTERS:
         return f"it has more than {_MAX_ANSWER_CHARACTERS} characters: be shorter"
     try:
-        return step.answer.model_validate_json(text)
+        answer = step.answer.model_validate_json(text)
     except ValidationError as error:
         faults = error.errors(include_input=False, include_url=False, include_context=False)
         return "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'it'}: {fault['msg']}" for fault in faults[:5])
+    output = step.read_answer(answer, given)
+    if len(dump(output).encode()) > _MAX_OUTPUT_BYTES:
+        return "what it comes to is too long to be kept: be shorter"
+    return _Output(output)
 
 
 def _with_complaint(request: ModelRequest, complaint: str) -> ModelRequest:

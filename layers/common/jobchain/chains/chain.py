@@ -9,7 +9,7 @@ from importlib.resources import files
 from itertools import accumulate, chain
 from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, JsonValue, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, JsonValue, StringConstraints, model_validator
 
 from jobchain.llm import ModelRequest
 from jobchain.text import is_blank
@@ -94,10 +94,27 @@ Name = Annotated[Filled, AfterValidator(_named)]
 name that is too long is no reason to call the model again."""
 
 
-class Payload(BaseModel):
+_MOST_UNKNOWN = 20
+
+
+class Sent(BaseModel):
+    """Base of what callers send. Unknown fields are refused, each by its name; of more than 20, their number alone."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _count_fields(cls, value: Any) -> Any:
+        # Before they are looked at: an error for each of 400,000 fields takes seconds.
+        if isinstance(value, dict) and len(value) > len(cls.model_fields) + _MOST_UNKNOWN:
+            raise ValueError(f"has {len(value)} fields: give only {', '.join(cls.model_fields)}")
+        return value
+
+
+class Payload(Sent):
     """Base of every chain's payload."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True)
 
 
 class Answer(BaseModel):

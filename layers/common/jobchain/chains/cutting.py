@@ -48,10 +48,20 @@ def _packed(text: str, pieces: list[Bounds], fits: Callable[[str], bool]) -> lis
     packed: list[Bounds] = []
     first = 0
     while first < len(pieces):
-        start = pieces[first][0]
-        # Not one piece after the other, whose number can be that of the text's words.
-        later = range(first + 1, len(pieces))
-        fitting = bisect_left(later, 1, key=lambda last: not fits(text[start : pieces[last][1]]))
-        packed.append((start, pieces[first + fitting][1]))
-        first += fitting + 1
+        last = _last_fitting(text, pieces, first, fits)
+        packed.append((pieces[first][0], pieces[last][1]))
+        first = last + 1
     return packed
+
+
+def _last_fitting(text: str, pieces: list[Bounds], first: int, fits: Callable[[str], bool]) -> int:
+    """The last of the pieces that still fits when all from `first` to it are put together.
+
+    It looks ahead in ever longer steps: piece by piece would be each word of a text, and half of all that is left
+    would be most of the text, once for each part.
+    """
+    start, ahead = pieces[first][0], 1
+    while first + ahead < len(pieces) and fits(text[start : pieces[first + ahead][1]]):
+        ahead *= 2
+    later = range(first + ahead // 2 + 1, min(first + ahead, len(pieces)))
+    return first + ahead // 2 + bisect_left(later, 1, key=lambda last: not fits(text[start : pieces[last][1]]))

@@ -1,0 +1,39 @@
+"""Normalizes texts, in time that grows with their length, whatever they hold.
+
+`unicodedata.normalize` sorts the combining marks of each letter by insertion, in one call that no other thread can
+interrupt: 87,000 marks in a row take half a minute. So they are kept from standing in long rows, as Unicode's own
+Stream-Safe Text Format does: https://www.unicode.org/reports/tr15/#Stream_Safe_Text_Format
+"""
+
+import unicodedata
+from collections.abc import Iterator
+from functools import lru_cache
+
+MOST_MARKS = 30
+"""Marks that may follow each other: Unicode's own number, well above what any language needs."""
+
+BREAK = "\N{COMBINING GRAPHEME JOINER}"
+"""What stands between more marks than that. It can't be seen, and no mark is sorted or composed across it."""
+
+
+def nfkc(text: str) -> str:
+    """`text` in the normalization form NFKC, with a `BREAK` after every `MOST_MARKS` marks that follow each other."""
+    return unicodedata.normalize("NFKC", "".join(_stream_safe(text)))
+
+
+def _stream_safe(text: str) -> Iterator[str]:
+    row = 0
+    for character in text:
+        first, last, only_marks = _marks(character)
+        if row + first > MOST_MARKS:
+            yield BREAK
+            row = 0
+        row = row + first if only_marks else last
+        yield character
+
+
+@lru_cache(maxsize=5_000)
+def _marks(character: str) -> tuple[int, int, bool]:
+    """How many marks it begins and ends with when it is decomposed, and whether it is nothing but marks."""
+    marks = "".join("m" if unicodedata.combining(c) else " " for c in unicodedata.normalize("NFKD", character))
+    return len(marks) - len(marks.lstrip("m")), len(marks) - len(marks.rstrip("m")), " " not in marks
