@@ -49,8 +49,8 @@ preflight: setup ## look whether the model is there, and for how long (STACK=nam
 
 # NAME counts only where it stands in the command: some systems set it in every shell.
 .PHONY: key
-key: setup ## make an API key: TENANT=me, and what docs/keys.md names (STACK=name: on AWS, else of `make dev`)
-	@test -n "$$TENANT" || { echo "key: say whose it is: make key TENANT=me; docs/keys.md names the limits" >&2; exit 1; }
+key: setup ## make an API key: TENANT=me, and what docs/how-to/api-keys.md names (STACK=name: on AWS, else of `make dev`)
+	@test -n "$$TENANT" || { echo "key: say whose it is: make key TENANT=me; docs/how-to/api-keys.md names the limits" >&2; exit 1; }
 	@.venv/bin/python -m jobchain_cli keys create $(call option,TENANT,tenant) \
 		$(if $(filter command,$(origin NAME)),$(call option,NAME,name)) $(if $(filter 1,$(OPERATOR)),--operator) \
 		$(call option,VALID_DAYS,valid-days) $(call option,JOBS_PER_MINUTE,jobs-per-minute) \
@@ -91,7 +91,7 @@ faults: setup properties ## break everything there is, the long tests too (16 mi
 given = $(if $(filter command,$(origin $(1))),$(2))
 
 .PHONY: conformance
-conformance: setup ## hold a stack to what each must do: one of its own, or URL=…, STACK=name, ENDPOINT=… (docs/local.md)
+conformance: setup ## hold a stack to what each must do: one of its own, or URL=…, STACK=name, ENDPOINT=… (docs/how-to/local-stack.md)
 	@$(call given,KEY,JOBCHAIN_API_KEY="$$KEY") $(call given,OTHER_KEY,JOBCHAIN_OTHER_API_KEY="$$OTHER_KEY") \
 		.venv/bin/pytest tests/conformance --timeout 900 --no-fold-skipped $(call given,URL,--url="$$URL") \
 		$(call given,STACK,--stack="$$STACK") $(call given,ENDPOINT,--endpoint="$$ENDPOINT") \
@@ -103,7 +103,7 @@ fuzz: setup ## hold the running API to its own contract (4 minutes; SEED=7: othe
 
 # Both draw diagrams in a Chromium where there is one, and say so where there is none.
 .PHONY: evals
-evals: setup ## measure the chains' results into docs/evals.md (CHAIN=name, DOCUMENTS=folder, OUT=file)
+evals: setup ## measure the chains' results into docs/explanation/evals.md (CHAIN=name, DOCUMENTS=folder, OUT=file)
 	@.venv/bin/python -m evals report $(call option,CHAIN,chain) $(call option,DOCUMENTS,documents) $(call option,OUT,out)
 
 .PHONY: mermaid-check
@@ -112,7 +112,7 @@ mermaid-check: setup ## draw the diagrams of 100 jobs over nasty texts as the da
 
 # All but the quick run needs the peer's libraries, and the sections `start` and `first-post` what `make build` makes.
 .PHONY: bench
-bench: setup $(if $(filter 1,$(QUICK)),,.venv-peer/.ready) ## measure Jobchain beside the usual way into docs/benchmarks.md (QUICK=1, ONLY=section, JOBS=1000, ROUNDS=1)
+bench: setup $(if $(filter 1,$(QUICK)),,.venv-peer/.ready) ## measure Jobchain beside the usual way into docs/explanation/benchmarks.md (QUICK=1, ONLY=section, JOBS=1000, ROUNDS=1)
 	@$(if $(or $(filter 1,$(QUICK)),$(if $(filter start first-post,$(ONLY)),,$(ONLY))),:,$(MAKE) --no-print-directory build ARCHITECTURE=$(THIS_ARCHITECTURE))
 	@.venv/bin/python -m benchmarks $(if $(filter 1,$(QUICK)),--quick) $${ONLY:+--only $$ONLY} $(call option,JOBS,jobs) \
 		$(call option,ROUNDS,rounds)
@@ -142,13 +142,13 @@ lint-template: setup .venv-sam/.ready .venv-checkov/.ready ## look through templ
 	@echo "template.yaml is clean."
 
 .PHONY: openapi
-openapi: setup ## write docs/openapi.json from the code
-	@.venv/bin/python -m local openapi > docs/openapi.json
+openapi: setup ## write docs/reference/openapi.json from the code
+	@.venv/bin/python -m local openapi > docs/reference/openapi.json
 
 .PHONY: openapi-check
-openapi-check: setup ## fail if docs/openapi.json is not what the code says
-	@.venv/bin/python -m local openapi | diff -u docs/openapi.json - \
-		|| { echo "openapi-check: docs/openapi.json is not what the code says: run 'make openapi'" >&2; exit 1; }
+openapi-check: setup ## fail if docs/reference/openapi.json is not what the code says
+	@.venv/bin/python -m local openapi | diff -u docs/reference/openapi.json - \
+		|| { echo "openapi-check: docs/reference/openapi.json is not what the code says: run 'make openapi'" >&2; exit 1; }
 
 # --- AWS ---------------------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,6 @@
-"""Makes `docs/benchmarks.md` of fragments, one file each, in the order of their names: `python -m benchmarks.report`.
+"""Makes `docs/explanation/benchmarks.md` of fragments, one file each, in the order of their names.
+
+    python -m benchmarks.report
 
 A fragment is a JSON object:
 
@@ -19,7 +21,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 FRAGMENTS = ROOT / ".local" / "bench"
-PAGE = ROOT / "docs" / "benchmarks.md"
+PAGE = ROOT / "docs" / "explanation" / "benchmarks.md"
 
 _HEAD = """\
 # Benchmarks

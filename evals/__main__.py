@@ -16,7 +16,7 @@ def main() -> int:
     evaluate = commands.add_parser("report", help="run the chains over documents and cases, and write the numbers")
     evaluate.add_argument("--chain", default="", help="only this one")
     evaluate.add_argument("--documents", type=Path, help="a folder of Markdown files")
-    evaluate.add_argument("--out", type=Path, default=Path("docs/evals.md"), help="default: %(default)s")
+    evaluate.add_argument("--out", type=Path, default=Path("docs/explanation/evals.md"), help="default: %(default)s")
     commands.add_parser("mermaid", help="run a hundred jobs and draw every diagram as the dashboard does")
     options = parser.parse_args()
     signals.listen()

@@ -1,6 +1,6 @@
 """Measures of a result against the document that it was made of: simple ones, by words, without a model.
 
-They know English only, and know words, not meanings: docs/evals.md says what that hides.
+They know English only, and know words, not meanings: docs/explanation/evals.md says what that hides.
 """
 
 import re

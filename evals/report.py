@@ -161,7 +161,7 @@ def numbers(run: Run) -> Numbers:
 
 
 def page(runs: Sequence[Run], case_runs: Sequence[CaseRun], mermaid: str, today: date) -> str:
-    """docs/evals.md."""
+    """docs/explanation/evals.md."""
     models = sorted({step["model"] for run in runs for step in run.job["steps"] if step.get("model")})
     parts = [
         "# Evaluations\n",

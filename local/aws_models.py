@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from jobchain.aws import MODELS, SERVICES
+from jobchain.aws.clients import MODELS, SERVICES
 
 # Of no service: how calls are tried again, AWS's partitions, and the defaults of its SDKs.
 _COMMON = ("_retry.json", "partitions.json", "sdk-default-configuration.json")

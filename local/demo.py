@@ -74,7 +74,7 @@ def _explained(settings: Settings) -> tuple[str, ...]:
         return ()
     return (
         "The offline model picks sentences out of the text, by rules. For the answers of a real model put",
-        "OPENAI_API_KEY or OPENAI_BASE_URL into .env: docs/models.md.",
+        "OPENAI_API_KEY or OPENAI_BASE_URL into .env: docs/how-to/models.md.",
     )
 
 

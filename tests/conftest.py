@@ -22,11 +22,11 @@ from hypothesis import settings
 from moto import mock_aws
 from samtranslator.yaml_helper import yaml_parse
 
+from jobchain.aws.queue import JobQueue
+from jobchain.aws.repository import JobRepository
 from jobchain.chains import CHAINS
 from jobchain.llm import LLM
 from jobchain.prices import PriceList
-from jobchain.queue import JobQueue
-from jobchain.repository import JobRepository
 from jobchain_api.service import JobService
 from jobchain_worker.runner import Runner
 from tests import properties

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 from pydantic import JsonValue
 
+from jobchain.domain import Usage
 from jobchain.llm import ModelAnswer, ModelRequest
-from jobchain.model import Usage
 
 SUMMARY: dict[str, JsonValue] = {"summary": "Passwords must be long."}
 ITEMS: list[dict[str, JsonValue]] = [

@@ -1,4 +1,4 @@
-"""`jobchain`, or `python -m jobchain_cli`: docs/cli.md."""
+"""`jobchain`, or `python -m jobchain_cli`: docs/reference/command-line.md."""
 
 import os
 import sys

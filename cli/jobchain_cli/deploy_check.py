@@ -23,8 +23,8 @@ import boto3
 import yaml
 from botocore.exceptions import BotoCoreError, ClientError
 
+from jobchain.domain import utc_now
 from jobchain.errors import SettingsError
-from jobchain.model import utc_now
 from jobchain_cli.preflight import OPENAI_URL, Report, Target, check, preflight, secret_of
 from jobchain_cli.slow import told_when_slow
 from jobchain_cli.stack import check_aws

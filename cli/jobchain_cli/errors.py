@@ -4,7 +4,7 @@ from enum import IntEnum
 
 
 class Code(IntEnum):
-    """How a command ended, as its exit code: docs/cli.md."""
+    """How a command ended, as its exit code: docs/reference/command-line.md."""
 
     DONE = 0
     ERROR = 1

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from jobchain.keys import ApiKey
-from jobchain.limits import Limits
-from jobchain.repository import MAX_COUNTED
+from jobchain.aws.api_keys import ApiKey
+from jobchain.aws.quotas import Limits
+from jobchain.aws.repository import MAX_COUNTED
 
 MAX_NAME = 100
 """The most characters of a key's name."""

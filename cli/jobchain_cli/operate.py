@@ -9,10 +9,10 @@ from pathlib import Path
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from jobchain.aws.api_keys import KeyRepository
 from jobchain.connection import shown
+from jobchain.domain import utc_now
 from jobchain.errors import JobchainError
-from jobchain.keys import KeyRepository
-from jobchain.model import utc_now
 from jobchain_cli import keys
 from jobchain_cli.errors import Code, CommandError
 from jobchain_cli.local_stack import NoStackError

@@ -10,7 +10,7 @@ from jobchain.text import is_blank
 from jobchain_cli.slow import told_when_slow
 
 MAX_CHARACTERS = 100_000
-"""The longest text that the API takes: docs/api.md."""
+"""The longest text that the API takes: docs/reference/http-api.md."""
 
 MAX_BYTES = 4 * MAX_CHARACTERS + 3
 """What a text of that length can take in UTF-8, with a byte order mark."""

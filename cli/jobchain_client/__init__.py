@@ -1,4 +1,5 @@
-"""A client for Jobchain's HTTP API: `Jobchain`, and `AsyncJobchain` with the same methods. See docs/client.md."""
+"""A client for Jobchain's HTTP API: `Jobchain`, and `AsyncJobchain` with the same methods. Its page
+is docs/reference/python-client.md."""
 
 from jobchain_client.asynchronous import AsyncJobchain, AsyncJobHandle
 from jobchain_client.errors import (

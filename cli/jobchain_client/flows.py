@@ -26,13 +26,13 @@ from jobchain_client.errors import (
 from jobchain_client.model import BadArgument, Chain, Created, Job, Stats, Submission
 
 MAX_BATCH = 100
-"""The most jobs of one request: docs/api.md."""
+"""The most jobs of one request: docs/reference/http-api.md."""
 
 MAX_BATCH_BYTES = 5_000_000
-"""The longest body: docs/api.md."""
+"""The longest body: docs/reference/http-api.md."""
 
 MAX_PAGE = 100
-"""The most jobs of one page of a list: docs/api.md."""
+"""The most jobs of one page of a list: docs/reference/http-api.md."""
 
 _RETRIED = frozenset({429, 502, 503, 504})
 # After these nobody knows whether the request was carried out.
@@ -108,7 +108,7 @@ def checked_key(api_key: str | None) -> str | None:
 
 
 def checked_idempotency_key(key: str) -> str:
-    """The key, if the API takes it: docs/api.md. Raises BadArgument."""
+    """The key, if the API takes it: docs/reference/http-api.md. Raises BadArgument."""
     if not re.fullmatch(r"[!-~]{1,255}", key):
         raise BadArgument(f"the idempotency key {key!a} can't be used: it has 1 to 255 visible ASCII characters")
     return key

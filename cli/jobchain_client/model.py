@@ -98,7 +98,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a job failed; docs/api.md lists the types. `step` is the one that failed, if it was one."""
+    """Why a job failed; docs/reference/http-api.md lists the types. `step` is the one that failed, if it was one."""
 
     type: str
     message: str

@@ -9,8 +9,8 @@ from uuid import uuid4
 
 import httpx2
 
-from jobchain.model import NewJob, utc_now
-from jobchain.repository import DISPATCH_GRACE, JobRepository
+from jobchain.aws.repository import DISPATCH_GRACE, JobRepository
+from jobchain.domain import NewJob, utc_now
 from tests.conformance.contract import Contract
 from tests.conformance.target import Target
 

@@ -11,8 +11,8 @@ import boto3
 import httpx2
 from botocore.exceptions import BotoCoreError, ClientError
 
-from jobchain.keys import KeyRepository, hashed
-from jobchain.model import utc_now
+from jobchain.aws.api_keys import KeyRepository, hashed
+from jobchain.domain import utc_now
 from jobchain_api.auth import LOCAL_TENANT
 from local.aws import REGION, Clients, Credentials
 from local.settings import Settings

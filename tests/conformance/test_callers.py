@@ -13,7 +13,7 @@ from tests.conformance.api import CHAIN, TEXT, Api, expect_problem
 
 JSON = {"Content-Type": "application/json"}
 OPEN = ("/health", "/openapi.json")
-CONTRACT = Path(__file__).parent.parent.parent / "docs" / "openapi.json"
+CONTRACT = Path(__file__).parent.parent.parent / "docs" / "reference" / "openapi.json"
 
 
 def routes() -> list[tuple[str, str]]:

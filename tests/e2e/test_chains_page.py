@@ -1,4 +1,4 @@
-"""docs/chains.md, followed to the letter: its examples, and the chain that it adds to a copy of the project."""
+"""docs/how-to/chains.md, followed to the letter: its examples, and the chain that it adds to a copy of the project."""
 
 import json
 import os
@@ -16,7 +16,7 @@ import pytest
 from jobchain.chains import CHAINS
 from tests.conftest import ROOT
 
-TEXT = (ROOT / "docs" / "chains.md").read_text(encoding="utf-8")
+TEXT = (ROOT / "docs" / "how-to" / "chains.md").read_text(encoding="utf-8")
 CHAINS_FOLDER = "layers/common/jobchain/chains"
 ROOTS = ("layers/common", "functions/api", "functions/worker", "functions/sweeper", "functions/web", "cli", ".")
 

@@ -13,7 +13,7 @@ from local.stack import LocalStack
 from tests.conftest import ROOT
 
 
-def script(language: str, page: str = "examples.md") -> str:
+def script(language: str, page: str = "how-to/call-the-api.md") -> str:
     """All of a page's blocks in a language, one after the other, as a reader would type them."""
     text = (ROOT / "docs" / page).read_text()
     return "\n".join(re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL))
@@ -54,7 +54,7 @@ def test_powershell(stack: LocalStack) -> None:
 
 
 def test_the_client(stack: LocalStack) -> None:
-    printed = run([sys.executable, "-c", script("python", "client.md")], stack)
+    printed = run([sys.executable, "-c", script("python", "reference/python-client.md")], stack)
 
     assert printed.startswith("['Passwords must have at least 12 characters.'")
     assert "refused: invalid-request" in printed
@@ -69,7 +69,9 @@ def test_the_command_line(stack: LocalStack, tmp_path: Path) -> None:
     (tmp_path / "policy.md").write_text("Backups must be encrypted.")
     preamble = f'jobchain() {{ "{sys.executable}" -m jobchain_cli "$@"; }}\n'
 
-    printed = run(["bash", "-euo", "pipefail", "-c", preamble + script("bash", "cli.md")], stack, tmp_path)
+    printed = run(
+        ["bash", "-euo", "pipefail", "-c", preamble + script("bash", "reference/command-line.md")], stack, tmp_path
+    )
 
     assert printed.startswith("Summary\n")
     assert (tmp_path / "checklist.md").read_text().startswith("# notes.md\n")

@@ -13,10 +13,10 @@ from uuid import uuid4
 import httpx2
 import pytest
 
-from jobchain.keys import KeyRepository
-from jobchain.limits import Limits
-from jobchain.model import NewJob, utc_now
-from jobchain.repository import JobRepository
+from jobchain.aws.api_keys import KeyRepository
+from jobchain.aws.quotas import Limits
+from jobchain.aws.repository import JobRepository
+from jobchain.domain import NewJob, utc_now
 from local.stack import LocalStack
 from tests.conftest import ROOT
 from tests.e2e.conftest import FINAL, poll
@@ -81,7 +81,7 @@ def bob(enter: Enter) -> httpx2.Client:
 
 def routes() -> list[tuple[str, str]]:
     """Every method and path of the contract."""
-    document = json.loads((ROOT / "docs" / "openapi.json").read_text())
+    document = json.loads((ROOT / "docs" / "reference" / "openapi.json").read_text())
     return [(method.upper(), path) for path, methods in document["paths"].items() for method in methods]
 
 

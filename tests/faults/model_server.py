@@ -19,8 +19,8 @@ from typing import Any, Literal
 
 from pydantic import JsonValue
 
+from jobchain.domain import Usage
 from jobchain.mermaid import flowchart
-from jobchain.model import Usage
 
 MODEL = "gpt-6-luna"
 USAGE = Usage(input_tokens=100, cached_tokens=10, output_tokens=20, reasoning_tokens=5)

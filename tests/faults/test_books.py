@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from jobchain.model import Usage
+from jobchain.domain import Usage
 from jobchain.prices import PriceList
 from tests.faults.conftest import faulty_stack
 from tests.faults.ledger import report, submit_all, sweep_until_final

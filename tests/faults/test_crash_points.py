@@ -7,10 +7,10 @@ import boto3
 import pytest
 from aws_lambda_powertools import Logger
 
+from jobchain.aws.repository import DISPATCH_GRACE
+from jobchain.domain import Status, Usage
 from jobchain.errors import PermanentModelError, TransientModelError
 from jobchain.llm import ModelAnswer
-from jobchain.model import Status, Usage
-from jobchain.repository import DISPATCH_GRACE
 from tests.faults.world import TENANT, Killed, World, result_of
 
 # A world for each point.

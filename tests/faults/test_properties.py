@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 from moto import mock_aws
 
+from jobchain.domain import Job, Status, Usage
 from jobchain.errors import JobIsFinal, JobIsNotFinal, JobNotFound, PermanentModelError, TransientModelError
 from jobchain.llm import ModelAnswer
-from jobchain.model import Job, Status, Usage
 from tests.conftest import TABLE, create_table
 from tests.faults.world import CALLER, INVOCATION, STEPS, TENANT, Killed, World, result_of
 from tests.properties import VARIABLE

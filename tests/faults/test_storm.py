@@ -15,9 +15,9 @@ import pytest
 from aws_lambda_powertools import Logger
 from botocore.config import Config
 
-from jobchain.model import NewJob, utc_now
-from jobchain.queue import JobQueue
-from jobchain.repository import JobRepository
+from jobchain.aws.queue import JobQueue
+from jobchain.aws.repository import JobRepository
+from jobchain.domain import NewJob, utc_now
 from jobchain_sweeper.sweeper import Sweep, Sweeper
 from tests.fakes import FakeClock
 from tests.faults.conftest import FaultyStack, faulty_stack

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools import Logger
 from pydantic import JsonValue
 
+from jobchain.aws.queue import JobQueue
+from jobchain.aws.repository import JobRepository
+from jobchain.domain import Job, Tier, Usage
 from jobchain.errors import JobchainError, JobNotFound, Unavailable
 from jobchain.llm import ModelAnswer, ModelRequest
-from jobchain.model import Job, Tier, Usage
-from jobchain.queue import JobQueue
-from jobchain.repository import JobRepository
 from jobchain_api.auth import LOCAL_TENANT, Caller
 from jobchain_api.schemas import CreateJob
 from jobchain_api.service import JobService

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import httpx2
 
-from jobchain.keys import KeyRepository
-from jobchain.model import utc_now
+from jobchain.aws.api_keys import KeyRepository
+from jobchain.domain import utc_now
 from local import signals
 from local.settings import Settings
 from local.stack import LocalStack

@@ -13,9 +13,9 @@ import httpx2
 import pytest
 from botocore.exceptions import ClientError
 
-from jobchain.keys import KeyRepository
-from jobchain.limits import Limits
-from jobchain.model import utc_now
+from jobchain.aws.api_keys import KeyRepository
+from jobchain.aws.quotas import Limits
+from jobchain.domain import utc_now
 from local import emulator
 from local import stack as local_stack
 from local.settings import Settings

@@ -1,4 +1,4 @@
-"""The commands of docs/deploy.md as they are typed there, with AWS's own `sam` and answers from a pipe.
+"""The commands of docs/how-to/deploy.md as they are typed there, with AWS's own `sam` and answers from a pipe.
 
 CloudFormation is the embedded emulator's. What it can't tell: whether AWS accepts the rights, alarms and CodeDeploy.
 """
@@ -156,7 +156,7 @@ def test_the_next_deployment_brings_a_new_default_and_keeps_what_is_set(project:
 
 
 def test_a_deployment_by_sam_alone_keeps_the_values_of_the_stack(project: Project) -> None:
-    """Which is why `make deploy` names every one, and what docs/deploy.md warns of."""
+    """Which is why `make deploy` names every one, and what docs/how-to/deploy.md warns of."""
     project.make_deploy()
     project.change_default("OpenAIModel", "gpt-7-next")
     project.change_default("RetentionDays", "31")

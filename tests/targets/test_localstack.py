@@ -1,4 +1,4 @@
-"""docker-compose.yml with LocalStack's own code, as docs/local.md describes it.
+"""docker-compose.yml with LocalStack's own code, as docs/how-to/local-stack.md describes it.
 
 LocalStack's image is not to be had everywhere, its code is: `localstack/Dockerfile` beside this file makes an image of
 it, with stand-ins for DynamoDB Local and for the init of functions' containers. The tests build on one another: the
@@ -21,8 +21,8 @@ import pytest
 
 import local.aws
 import local.deployer
-from jobchain.keys import KeyRepository
-from jobchain.model import utc_now
+from jobchain.aws.api_keys import KeyRepository
+from jobchain.domain import utc_now
 from local.aws import Clients, Credentials
 from local.deployer import STACK_NAME, Deployer, DeployError
 from tests.conformance.target import emulated_url

@@ -1,4 +1,4 @@
-"""The recipes for `awslocal` in docs/local.md, word for word, against the embedded emulator.
+"""The recipes for `awslocal` in docs/how-to/local-stack.md, word for word, against the embedded emulator.
 
 test_localstack.py follows them on LocalStack.
 """
@@ -36,7 +36,7 @@ class Stack(Protocol):
 
 def recipes() -> dict[str, str]:
     """Each recipe by the comment above it; those before the first comment come with all."""
-    section = (ROOT / "docs" / "local.md").read_text().partition("## With `awslocal`")[2]
+    section = (ROOT / "docs" / "how-to" / "local-stack.md").read_text().partition("## With `awslocal`")[2]
     first, *others = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)[0].split("\n\n")
     return {part.splitlines()[0]: f"{first}\n{part}" for part in others}
 

@@ -10,11 +10,11 @@ import pytest
 from aws_lambda_powertools import Logger
 from botocore.stub import Stubber
 
+from jobchain.aws.queue import JobQueue
+from jobchain.aws.repository import JobRepository
+from jobchain.domain import Claim, FinishedStep, JobError, Spending, Tier
+from jobchain.domain import Job as StoredJob
 from jobchain.errors import ClaimLost, Unavailable
-from jobchain.model import Claim, FinishedStep, JobError, Spending, Tier
-from jobchain.model import Job as StoredJob
-from jobchain.queue import JobQueue
-from jobchain.repository import JobRepository
 from jobchain_api.auth import Caller
 from jobchain_api.service import JobService
 from tests.conftest import TABLE, Items, Messages, make_service

@@ -6,9 +6,9 @@ import pytest
 from aws_lambda_powertools import Logger
 from pydantic import JsonValue
 
+from jobchain.aws.repository import JobRepository
 from jobchain.chains import CHAINS
-from jobchain.model import NOTHING_SPENT, Claim, FinishedStep, JobError, NewJob
-from jobchain.repository import JobRepository
+from jobchain.domain import NOTHING_SPENT, Claim, FinishedStep, JobError, NewJob
 from jobchain_api.service import JobService
 from tests.conftest import Items
 from tests.fakes import FakeClock

@@ -8,8 +8,8 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobchain.attributes import from_attribute, to_attribute
-from jobchain.model import Status
+from jobchain.aws.attributes import from_attribute, to_attribute
+from jobchain.domain import Status
 
 NUMBERS = st.integers(-(10**37), 10**37) | st.decimals(-(10**9), 10**9, places=6)
 VALUES = st.recursive(

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from jobchain.aws.api_keys import MAX_LENGTH, ApiKey, KeyRepository, hashed
+from jobchain.aws.quotas import Limits
 from jobchain.errors import Unauthorized, Unavailable
-from jobchain.keys import MAX_LENGTH, ApiKey, KeyRepository, hashed
-from jobchain.limits import Limits
 from jobchain_api.auth import ApiKeys, Caller, everybody
 from tests.conftest import TABLE
 from tests.fakes import FakeClock

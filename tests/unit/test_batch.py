@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aws_lambda_powertools import Logger
 
+from jobchain.aws.queue import JobQueue
+from jobchain.aws.repository import JobRepository
+from jobchain.domain import Tier
 from jobchain.errors import Unavailable
-from jobchain.model import Tier
-from jobchain.queue import JobQueue
-from jobchain.repository import JobRepository
 from jobchain_api.app import MAX_BODY_CHARACTERS
 from jobchain_api.auth import Caller
 from jobchain_api.schemas import MAX_BATCH

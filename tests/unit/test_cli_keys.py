@@ -11,8 +11,8 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from jobchain.keys import KeyRepository, hashed
-from jobchain.limits import NO_LIMITS, Limits
+from jobchain.aws.api_keys import KeyRepository, hashed
+from jobchain.aws.quotas import NO_LIMITS, Limits
 from jobchain_cli.__main__ import main
 from jobchain_cli.keys import NewKey, OptionError, limits_in_words, new_key, state_in_words, table
 from jobchain_cli.local_stack import LOCAL_STACK

@@ -10,11 +10,11 @@ import pytest
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from jobchain.aws.queue import JobQueue
+from jobchain.aws.repository import JobRepository
+from jobchain.domain import NewJob, Status
 from jobchain.errors import TransientModelError
 from jobchain.llm import ModelAnswer, ModelRequest
-from jobchain.model import NewJob, Status
-from jobchain.queue import JobQueue
-from jobchain.repository import JobRepository
 from jobchain_worker.consumer import Consumer
 from tests.conftest import TABLE, make_runner
 from tests.fakes import CHECKLIST, DIAGRAM, FakeClock, FakeContext, SchemaLLM, ScriptedLLM

@@ -11,9 +11,9 @@ import pytest
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from jobchain.model import NewJob, Status
-from jobchain.queue import JobQueue
-from jobchain.repository import JobRepository
+from jobchain.aws.queue import JobQueue
+from jobchain.aws.repository import JobRepository
+from jobchain.domain import NewJob, Status
 from jobchain_api.app import create_app
 from jobchain_api.auth import everybody
 from jobchain_api.service import JobService

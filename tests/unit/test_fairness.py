@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aws_lambda_powertools import Logger
 
+from jobchain.aws.queue import JobQueue
+from jobchain.aws.repository import DISPATCH_GRACE, JobRepository
+from jobchain.domain import NewJob
 from jobchain.errors import TransientModelError
-from jobchain.model import NewJob
-from jobchain.queue import JobQueue
-from jobchain.repository import DISPATCH_GRACE, JobRepository
 from jobchain_api.auth import Caller
 from jobchain_api.service import JobService
 from jobchain_sweeper.sweeper import Sweeper

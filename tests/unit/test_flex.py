@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 from aws_lambda_powertools import Logger
 
+from jobchain.aws.queue import JobQueue
+from jobchain.aws.repository import DISPATCH_GRACE, JobRepository
+from jobchain.domain import Status, Tier, Usage
 from jobchain.errors import TransientModelError
 from jobchain.llm import ModelAnswer
-from jobchain.model import Status, Tier, Usage
-from jobchain.queue import JobQueue
-from jobchain.repository import DISPATCH_GRACE, JobRepository
 from jobchain_sweeper.sweeper import Sweeper
 from tests.conftest import Items, Messages, make_runner, make_service
 from tests.fakes import CHECKLIST, DIAGRAM, SUMMARY, FakeClock, Script, ScriptedLLM

@@ -5,8 +5,8 @@ from datetime import date
 import pytest
 from aws_lambda_powertools import Logger
 
+from jobchain.aws.repository import JobRepository
 from jobchain.model_check import ModelCheck
-from jobchain.repository import JobRepository
 from jobchain_api.service import JobService
 from tests.fakes import FakeClock
 from tests.gateway import Api

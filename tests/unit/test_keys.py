@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from jobchain.aws.api_keys import MAX_LENGTH, PREFIX, KeyRepository, hashed
+from jobchain.aws.quotas import NO_LIMITS, Limits
+from jobchain.domain import isoformat
 from jobchain.errors import KeyNotFound, Unavailable
-from jobchain.keys import MAX_LENGTH, PREFIX, KeyRepository, hashed
-from jobchain.limits import NO_LIMITS, Limits
-from jobchain.model import isoformat
 from tests.conftest import TABLE
 from tests.fakes import FakeClock
 

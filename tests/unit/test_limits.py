@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from aws_lambda_powertools import Logger
 
-from jobchain.limits import Limits
-from jobchain.model import FinishedStep, JobError, Spending, Status, Usage
-from jobchain.repository import JobRepository
+from jobchain.aws.quotas import Limits
+from jobchain.aws.repository import JobRepository
+from jobchain.domain import FinishedStep, JobError, Spending, Status, Usage
 from jobchain_api.auth import Caller
 from jobchain_api.service import JobService
 from tests.conftest import Items

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from aws_lambda_powertools import Logger
 
-from jobchain.model import JobError, NewJob
-from jobchain.repository import JobRepository
+from jobchain.aws.repository import JobRepository
+from jobchain.domain import JobError, NewJob
 from jobchain_api.auth import Caller
 from jobchain_api.cursor import Cursors
 from jobchain_api.service import JobService
@@ -115,7 +115,7 @@ class TestFilters:
     def test_that_few_jobs_pass_end_a_page_early_and_lose_none(
         self, api: Api, jobs: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("jobchain.repository._MAX_SEEN", 12)
+        monkeypatch.setattr("jobchain.aws.repository._MAX_SEEN", 12)
 
         found = [*pages(api, "status=failed&limit=1")]
 

@@ -12,13 +12,13 @@ import pytest
 from aws_lambda_powertools import Logger
 from pydantic import JsonValue
 
+from jobchain.aws.queue import MAX_DELAY, JobQueue
+from jobchain.aws.repository import JobRepository
 from jobchain.chains import CHAINS
 from jobchain.chains.chain import Chain
+from jobchain.domain import Job, NewJob, Status
 from jobchain.errors import TransientModelError
 from jobchain.llm import ModelAnswer, ModelRequest
-from jobchain.model import Job, NewJob, Status
-from jobchain.queue import MAX_DELAY, JobQueue
-from jobchain.repository import JobRepository
 from jobchain_worker.runner import MAX_AT_ONCE
 from tests.conftest import Items, make_runner
 from tests.fakes import DIAGRAM, ITEMS, FakeClock, ScriptedLLM

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from aws_lambda_powertools import Logger
 
+from jobchain.aws.repository import JobRepository
 from jobchain.errors import TransientModelError, Unavailable, UnknownModel
 from jobchain.model_check import ModelCheck
-from jobchain.repository import JobRepository
 from jobchain_worker.model_checker import ModelChecker
 from tests.fakes import FakeClock
 

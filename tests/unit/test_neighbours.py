@@ -10,13 +10,13 @@ import pytest
 from aws_lambda_powertools import Logger
 from pydantic import AfterValidator, JsonValue
 
+from jobchain.aws.queue import JobQueue
+from jobchain.aws.repository import JobRepository
 from jobchain.chains import CHAINS
 from jobchain.chains.chain import Answer, Chain, LongText, Payload, Prompt, Step, fence
 from jobchain.chains.cutting import Bounds, cut
+from jobchain.domain import NewJob, Status
 from jobchain.llm import ModelAnswer, ModelRequest
-from jobchain.model import NewJob, Status
-from jobchain.queue import JobQueue
-from jobchain.repository import JobRepository
 from jobchain_worker.runner import Runner
 from tests.conftest import make_runner
 from tests.fakes import FakeClock, SchemaLLM

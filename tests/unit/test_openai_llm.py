@@ -16,9 +16,9 @@ import httpx2
 import pytest
 from pydantic import BaseModel
 
+from jobchain.domain import Tier, Usage
 from jobchain.errors import ModelError, PermanentModelError, TransientModelError, UnknownModel
 from jobchain.llm import ModelAnswer, ModelRequest
-from jobchain.model import Tier, Usage
 from jobchain_worker.dialects import Api
 from jobchain_worker.openai_llm import OpenAILLM, create_client, find_shutdown
 

@@ -10,7 +10,7 @@ import botocore.session
 import pytest
 from botocore.config import Config
 
-from jobchain.aws import SERVICES, aws_client, create_session
+from jobchain.aws.clients import SERVICES, aws_client, create_session
 from local import aws_models
 from local.package import not_compiled, package
 

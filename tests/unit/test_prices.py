@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from jobchain.model import Spending, Tier, Usage
+from jobchain.domain import Spending, Tier, Usage
 from jobchain.prices import Price, PriceList
 from local import offline_model
 from tests.conftest import ROOT

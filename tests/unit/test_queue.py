@@ -11,8 +11,8 @@ from botocore.config import Config
 from botocore.exceptions import EndpointConnectionError
 from botocore.stub import Stubber
 
+from jobchain.aws.queue import JobQueue, QueueDepth, read_message
 from jobchain.errors import MalformedMessage, Unavailable
-from jobchain.queue import JobQueue, QueueDepth, read_message
 from tests.conftest import Messages
 
 if TYPE_CHECKING:

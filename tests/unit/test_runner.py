@@ -12,12 +12,12 @@ import pytest
 from aws_lambda_powertools import Logger
 from pydantic import JsonValue
 
+from jobchain.aws.queue import MAX_DELAY, JobQueue
+from jobchain.aws.repository import DISPATCH_GRACE, JobRepository
 from jobchain.chains.chain import fence
+from jobchain.domain import Job, NewJob, Spending, Status, Usage
 from jobchain.errors import JobNotFound, PermanentModelError, SettingsError, TransientModelError, Unavailable
 from jobchain.llm import ModelAnswer, ModelRequest
-from jobchain.model import Job, NewJob, Spending, Status, Usage
-from jobchain.queue import MAX_DELAY, JobQueue
-from jobchain.repository import DISPATCH_GRACE, JobRepository
 from jobchain_worker.runner import MAX_MODEL_WAIT, MAX_TRIES
 from tests.conftest import CALL_TIME, Items, Messages, make_runner
 from tests.fakes import CHECKLIST, DIAGRAM, ITEMS, SUMMARY, FakeClock, Script, ScriptedLLM

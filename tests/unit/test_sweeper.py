@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 from aws_lambda_powertools import Logger
 
+from jobchain.aws.queue import JobQueue
+from jobchain.aws.repository import DISPATCH_GRACE, DUE_SHARDS, JobRepository
+from jobchain.domain import DueJob, NewJob, Status
 from jobchain.errors import Unavailable
-from jobchain.model import DueJob, NewJob, Status
-from jobchain.queue import JobQueue
-from jobchain.repository import DISPATCH_GRACE, DUE_SHARDS, JobRepository
 from jobchain_sweeper.sweeper import MAX_RESEND_GAP, MAX_STALLS, Sweep, Sweeper
 from tests.conftest import Items, Messages
 from tests.fakes import FakeClock

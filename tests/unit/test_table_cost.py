@@ -13,8 +13,8 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from benchmarks.capacity import Meter, Units, indexes
-from jobchain.queue import JobQueue
-from jobchain.repository import JobRepository
+from jobchain.aws.queue import JobQueue
+from jobchain.aws.repository import JobRepository
 from jobchain_worker.consumer import Consumer
 from tests.conftest import TABLE, make_runner, make_service
 from tests.fakes import FakeClock, FakeContext, SchemaLLM

@@ -17,7 +17,7 @@ from typing import Any, get_args
 import pytest
 
 from jobchain.connection import UnusableSetting, checked_model_url
-from jobchain.model import Spending, Usage
+from jobchain.domain import Spending, Usage
 from jobchain.model_check import WARN_DAYS, ModelCheck
 from jobchain_worker import runner
 from jobchain_worker.dialects import Api
@@ -570,7 +570,7 @@ class TestADeployment:
     def test_reserves_no_concurrency_which_a_new_account_does_not_have(self, template: Template) -> None:
         assert "ReservedConcurrentExecutions" not in json.dumps(template)
         workers = sum(template["Parameters"][name]["Default"] for name in ("WorkerConcurrency", "FlexConcurrency"))
-        # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html and docs/deploy.md
+        # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html and docs/how-to/deploy.md
         assert workers < 10
 
     @pytest.mark.parametrize(

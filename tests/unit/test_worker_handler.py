@@ -14,7 +14,7 @@ from typing import Any
 import boto3
 import pytest
 
-from jobchain.aws import create_session
+from jobchain.aws.clients import create_session
 from jobchain.errors import ModelSettingsError, SettingsError, TransientModelError
 from jobchain.settings import load_settings
 from jobchain_worker.consumer import Consumer

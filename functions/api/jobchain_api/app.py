@@ -16,8 +16,8 @@ from pydantic import BaseModel
 from pydantic_core import from_json
 
 from jobchain.chains import CHAINS
+from jobchain.domain import Job, Status
 from jobchain.errors import BodyTooLarge, InvalidRequest, JobchainError, MalformedBody, Unavailable
-from jobchain.model import Job, Status
 from jobchain.observability import Logger
 from jobchain_api import contract
 from jobchain_api.auth import Authenticate, Caller, refuse_foreign

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
+from jobchain.aws.api_keys import MAX_LENGTH, ApiKey, KeyRepository, hashed
+from jobchain.aws.quotas import NO_LIMITS, Limits
+from jobchain.domain import Clock
 from jobchain.errors import ForeignOrigin, Unauthorized
-from jobchain.keys import MAX_LENGTH, ApiKey, KeyRepository, hashed
-from jobchain.limits import NO_LIMITS, Limits
-from jobchain.model import Clock
 
 LOCAL_TENANT = "local"
 """The one tenant of a deployment without keys."""

@@ -12,12 +12,12 @@ from typing import Any, Literal
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 
-from jobchain.aws import aws_client, create_session
-from jobchain.keys import KeyRepository
-from jobchain.model import utc_now
+from jobchain.aws.api_keys import KeyRepository
+from jobchain.aws.clients import aws_client, create_session
+from jobchain.aws.queue import JobQueue
+from jobchain.aws.repository import JobRepository
+from jobchain.domain import utc_now
 from jobchain.observability import create_logger
-from jobchain.queue import JobQueue
-from jobchain.repository import JobRepository
 from jobchain.settings import load_settings
 from jobchain_api.app import create_app
 from jobchain_api.auth import ApiKeys, everybody

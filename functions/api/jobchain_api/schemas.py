@@ -22,7 +22,7 @@ from pydantic import (
 
 from jobchain.chains import CHAINS, DEFAULT_CHAIN
 from jobchain.chains.chain import CUT_SUFFIX, Chain, Sent, Text
-from jobchain.model import FinishedStep, Job, Spending, Status, Tier
+from jobchain.domain import FinishedStep, Job, Spending, Status, Tier
 from jobchain.model_check import ModelCheck
 from jobchain.text import INVISIBLE
 

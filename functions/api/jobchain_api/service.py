@@ -12,7 +12,11 @@ from uuid import UUID, uuid4, uuid5
 
 from pydantic import JsonValue, ValidationError
 
+from jobchain.aws.queue import JobQueue, QueueDepth, batches
+from jobchain.aws.repository import JobRepository, Outcome
+from jobchain.aws.usage import Day
 from jobchain.chains import CHAINS
+from jobchain.domain import EVENT_ID, Clock, Job, NewJob, Status, Tier
 from jobchain.errors import (
     BodyTooLarge,
     IdempotencyConflict,
@@ -23,11 +27,7 @@ from jobchain.errors import (
     LimitReached,
     Unavailable,
 )
-from jobchain.model import EVENT_ID, Clock, Job, NewJob, Status, Tier
 from jobchain.observability import Logger, describe
-from jobchain.queue import JobQueue, QueueDepth, batches
-from jobchain.repository import JobRepository, Outcome
-from jobchain.usage import Day
 from jobchain_api.auth import Caller
 from jobchain_api.cursor import Cursors
 from jobchain_api.schemas import BatchEntry, CreateJob, ModelView, explain

@@ -13,11 +13,11 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 
-from jobchain.aws import aws_client, create_session
-from jobchain.model import utc_now
+from jobchain.aws.clients import aws_client, create_session
+from jobchain.aws.queue import JobQueue
+from jobchain.aws.repository import JobRepository
+from jobchain.domain import utc_now
 from jobchain.observability import create_logger
-from jobchain.queue import JobQueue
-from jobchain.repository import JobRepository
 from jobchain.settings import load_settings
 from jobchain_sweeper.sweeper import Sweeper
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain, compress
 
+from jobchain.aws.queue import JobQueue, batches
+from jobchain.aws.repository import DISPATCH_GRACE, DUE_SHARDS, JobRepository
+from jobchain.domain import Clock, DueJob, JobError, Tier
 from jobchain.errors import Unavailable
-from jobchain.model import Clock, DueJob, JobError, Tier
 from jobchain.observability import Logger, describe
-from jobchain.queue import JobQueue, batches
-from jobchain.repository import DISPATCH_GRACE, DUE_SHARDS, JobRepository
 
 MAX_STALLS = 5
 """Claims in a row that got nowhere, after which a job fails: it takes its workers down."""

@@ -7,10 +7,10 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from jobchain.aws.queue import read_message
+from jobchain.domain import Clock
 from jobchain.errors import JobNotFound
-from jobchain.model import Clock
 from jobchain.observability import Logger, describe
-from jobchain.queue import read_message
 from jobchain_worker.runner import Runner
 
 

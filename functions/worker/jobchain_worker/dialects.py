@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from jobchain.domain import Usage
 from jobchain.errors import ModelError, PermanentModelError, TransientModelError
 from jobchain.llm import ModelAnswer, ModelRequest
-from jobchain.model import Usage
 
 Api = Literal["responses", "chat"]
 """Which of the two a server is asked by."""

@@ -16,16 +16,16 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 from botocore.session import Session
 
-from jobchain.aws import aws_client, create_session
+from jobchain.aws.clients import aws_client, create_session
+from jobchain.aws.queue import JobQueue
+from jobchain.aws.repository import JobRepository
 from jobchain.chains import CHAINS
 from jobchain.connection import UnusableSetting, checked_key, checked_model_url
+from jobchain.domain import Spending, utc_now
 from jobchain.errors import ModelSettingsError, SettingsError, TransientModelError, Unavailable
-from jobchain.model import Spending, utc_now
 from jobchain.model_check import ModelCheck
 from jobchain.observability import create_logger
 from jobchain.prices import PriceList
-from jobchain.queue import JobQueue
-from jobchain.repository import JobRepository
 from jobchain.settings import load_settings
 from jobchain_worker.consumer import Consumer
 from jobchain_worker.dialects import Api

@@ -4,11 +4,11 @@ from collections.abc import Awaitable, Callable
 from datetime import date
 from typing import Any
 
+from jobchain.aws.repository import JobRepository
+from jobchain.domain import Clock, isoformat
 from jobchain.errors import ModelError, Unavailable, UnknownModel
-from jobchain.model import Clock, isoformat
 from jobchain.model_check import WARN_DAYS, ModelCheck
 from jobchain.observability import Logger, describe
-from jobchain.repository import JobRepository
 
 EVENT = {"check": "model"}
 """The event that asks for a check; the template's schedule sends it."""

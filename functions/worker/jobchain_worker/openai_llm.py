@@ -14,9 +14,9 @@ import openai
 from pydantic import BaseModel, BeforeValidator, Field
 
 from jobchain.connection import is_loopback
+from jobchain.domain import Tier
 from jobchain.errors import ModelError, PermanentModelError, TransientModelError, UnknownModel
 from jobchain.llm import ModelAnswer, ModelRequest
-from jobchain.model import Tier
 from jobchain_worker.dialects import FILTERED, Api, Chat, Dialect, Responses
 
 T = TypeVar("T")

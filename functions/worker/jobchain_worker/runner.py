@@ -13,16 +13,16 @@ from typing import Any, ParamSpec, TypeVar
 
 from pydantic import JsonValue, ValidationError
 
+from jobchain.aws.queue import MAX_DELAY, JobQueue
+from jobchain.aws.repository import JobRepository
+from jobchain.aws.table import dump
 from jobchain.chains.chain import Chain, Cut, Given, Join, Payload, Step
 from jobchain.chains.cutting import cut
-from jobchain.dynamo import dump
+from jobchain.domain import NOTHING_SPENT, Claim, Clock, FinishedStep, JobError, Spending, Tier, isoformat
 from jobchain.errors import ClaimLost, NotYet, PermanentModelError, SettingsError, TransientModelError, Unavailable
 from jobchain.llm import LLM, ModelRequest
-from jobchain.model import NOTHING_SPENT, Claim, Clock, FinishedStep, JobError, Spending, Tier, isoformat
 from jobchain.observability import Logger, describe
 from jobchain.prices import PriceList
-from jobchain.queue import MAX_DELAY, JobQueue
-from jobchain.repository import JobRepository
 
 MAX_TRIES = 5
 """Tries of one step that may fail for the model's sake before the job fails."""

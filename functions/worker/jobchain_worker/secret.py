@@ -7,7 +7,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
 
-from jobchain.aws import aws_client
+from jobchain.aws.clients import aws_client
 from jobchain.errors import Unavailable
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
 
-from jobchain.model import NOTHING_SPENT, Job, JobError, Spending, Tier
+from jobchain.domain import NOTHING_SPENT, Job, JobError, Spending, Tier
 
 
 class JobchainError(Exception):

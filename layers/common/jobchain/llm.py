@@ -6,8 +6,8 @@ from typing import Protocol
 
 from pydantic import BaseModel
 
+from jobchain.domain import Tier, Usage
 from jobchain.errors import ModelError
-from jobchain.model import Tier, Usage
 
 # What a server adds for roles and marks: some ten tokens for each of a few messages.
 _OVERHEAD = 200

@@ -6,7 +6,7 @@ Models die: their makers name a day some months ahead, and from that day on ever
 from dataclasses import dataclass
 from datetime import date
 
-from jobchain.dynamo import Item, Table, key
+from jobchain.aws.table import Item, Table, key
 
 WARN_DAYS = 60
 """From how many days before its end on a model's users are warned."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from importlib.resources import files
 
-from jobchain.model import Spending, Tier, Usage
+from jobchain.domain import Spending, Tier, Usage
 
 # A provider answers with the snapshot's name, such as gpt-6-luna-2026-09-30, at the price of its family.
 _SNAPSHOT_DATE = re.compile(r"-\d{4}-\d{2}-\d{2}$")

@@ -11,10 +11,10 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from jobchain.dynamo import ConditionFailed, Item, Table, key
+from jobchain.aws.quotas import NO_LIMITS, Limits
+from jobchain.aws.table import ConditionFailed, Item, Table, key
+from jobchain.domain import Clock, isoformat
 from jobchain.errors import KeyNotFound
-from jobchain.limits import NO_LIMITS, Limits
-from jobchain.model import Clock, isoformat
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from jobchain.dynamo import Item, Table, epoch, key
-from jobchain.model import NOTHING_SPENT, Spending, Status, Usage
+from jobchain.aws.table import Item, Table, epoch, key
+from jobchain.domain import NOTHING_SPENT, Spending, Status, Usage
 
 _SHARDS = 16
 # A year's books, and a month to close them.

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
+from jobchain.domain import EVENT_ID, Tier
 from jobchain.errors import MalformedMessage, Unavailable
-from jobchain.model import EVENT_ID, Tier
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient

@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from jobchain.dynamo import Item, Table, epoch, key
+from jobchain.aws.table import Item, Table, epoch, key
+from jobchain.aws.usage import Day
 from jobchain.errors import LimitReached
-from jobchain.usage import Day
 
 _UNFINISHED_RETRY = timedelta(seconds=10)
 

@@ -16,20 +16,10 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from jobchain.dynamo import ConditionFailed, IfAbsent, Item, Table, dump, epoch, epoch_ms, key
-from jobchain.errors import (
-    ClaimLost,
-    JobchainError,
-    JobExists,
-    JobIsFinal,
-    JobIsNotFinal,
-    JobNotFound,
-    LimitReached,
-    NotYet,
-    Unavailable,
-)
-from jobchain.limits import Gate
-from jobchain.model import (
+from jobchain.aws.quotas import Gate
+from jobchain.aws.table import ConditionFailed, IfAbsent, Item, Table, dump, epoch, epoch_ms, key
+from jobchain.aws.usage import Booking, Day, read_day, spending_of, totals
+from jobchain.domain import (
     NOTHING_SPENT,
     Claim,
     Clock,
@@ -43,8 +33,18 @@ from jobchain.model import (
     Tier,
     isoformat,
 )
+from jobchain.errors import (
+    ClaimLost,
+    JobchainError,
+    JobExists,
+    JobIsFinal,
+    JobIsNotFinal,
+    JobNotFound,
+    LimitReached,
+    NotYet,
+    Unavailable,
+)
 from jobchain.model_check import ModelCheck, read_check, write_check
-from jobchain.usage import Booking, Day, read_day, spending_of, totals
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

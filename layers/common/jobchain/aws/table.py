@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from jobchain.attributes import from_attribute, to_attribute
+from jobchain.aws.attributes import from_attribute, to_attribute
 from jobchain.errors import Unavailable
 
 if TYPE_CHECKING:
