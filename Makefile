@@ -126,6 +126,12 @@ lint: setup ## lint, formatting and types
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 
+# Ready-made: pre-commit's own grep, with one hook for each term of docs/glossary.md.
+.PHONY: words
+words: setup ## fail where a text has another word for a term of docs/glossary.md
+	@.venv/bin/pre-commit run --config .words.yaml --all-files --color never > .cache/words.txt \
+		|| { grep -vE "(Passed|Skipped)$$|^- (hook id|exit code)" .cache/words.txt >&2; exit 1; }
+
 .PHONY: format
 format: setup ## format the code and fix what ruff can fix
 	.venv/bin/ruff check --fix-only --quiet
