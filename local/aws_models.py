@@ -10,18 +10,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import jobchain
 from jobchain.aws.clients import MODELS, SERVICES
 
 # Of no service: how calls are tried again, AWS's partitions, and the defaults of its SDKs.
 _COMMON = ("_retry.json", "partitions.json", "sdk-default-configuration.json")
 _OF_A_SERVICE = ("service-2.json", "endpoint-rule-set-1.json", "paginators-1.json")
+_FOLDER = MODELS.relative_to(Path(jobchain.__file__).parents[1])
 
 
 def write(packages: Path) -> Path:
-    """Writes the models of `SERVICES` beside the layer's `jobchain`, made of botocore's own; gives their folder."""
-    source, target = packages / "botocore" / "data", packages / "jobchain" / MODELS.name
+    """Writes the models of `SERVICES` where the layer's `jobchain` reads them, made of botocore's; gives the folder."""
+    source, target = packages / "botocore" / "data", packages / _FOLDER
     shutil.rmtree(target, ignore_errors=True)
-    target.mkdir()
+    target.mkdir(parents=True)
     for name in _COMMON:
         _save(target / name, _read(source / name))
     endpoints = _read(source / "endpoints.json")

@@ -20,6 +20,8 @@ LIMIT = 60.0  # seconds; half a second is usual
 _STANDS = ("CREATE_COMPLETE", "UPDATE_COMPLETE")
 # In these CloudFormation takes another update. UPDATE_FAILED is of one that was not rolled back.
 _UPDATABLE = (*_STANDS, "UPDATE_ROLLBACK_COMPLETE", "UPDATE_FAILED")
+# What CloudFormation says of an update to the template that the stack has.
+_NO_CHANGE = "No updates are to be performed."
 _MOST_PAUSE = 1.0  # seconds between two looks at a stack
 # LocalStack has this status from the first resource that it can't delete until it has tried all others. Seconds.
 _PASSING = "DELETE_FAILED"
@@ -161,6 +163,10 @@ class Deployer:
                 Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
             )
         except ClientError as error:
+            if error.response["Error"]["Message"] == _NO_CHANGE:
+                # After an update that failed and was rolled back, the deployed template may be this one.
+                self._deployed = template
+                return
             self._remove_unbegun(error)
             raise DeployError(error.response["Error"]["Message"]) from error
         status = self._wait()

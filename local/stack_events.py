@@ -45,8 +45,13 @@ def operations(events: Iterable[Mapping[str, Any]]) -> list[Operation]:
 
 
 def never_completed(history: list[Operation]) -> bool:
-    """Whether the stack's creation failed, and nothing has updated it since: then it holds nobody's data."""
-    return bool(history) and history[0].failed and all(operation.kind == "deletion" for operation in history[1:])
+    """Whether the stack's creation failed, and nothing has updated it since: then it holds no job.
+
+    A history that begins with something else is not the whole one, and says nothing of the creation.
+    """
+    if not history or history[0].kind != "creation":
+        return False
+    return history[0].failed and all(operation.kind == "deletion" for operation in history[1:])
 
 
 def _operation(kind: Kind, events: list[Mapping[str, Any]]) -> Operation:

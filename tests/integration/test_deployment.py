@@ -176,6 +176,21 @@ class TestAnUpdateThatFailed:
         assert outputs["TableName"] == table
         assert items(clients, table) == ["a job"]
 
+    def test_is_undone_by_the_template_from_before_it(
+        self, clients: Clients, template: Path, said: list[str], table: str
+    ) -> None:
+        break_(template)
+        with pytest.raises(DeployError):
+            deploy(clients, template, said)
+        template.write_text(TEMPLATE)
+
+        outputs = deploy(clients, template, said)
+
+        assert outputs["TableName"] == table
+        assert items(clients, table) == ["a job"]
+        assert deploy(clients, template, said, Greeting="good day") == outputs
+        assert "good day" in json.dumps([*functions(clients)])
+
     def test_is_left_alone_where_the_emulator_did_not_roll_it_back(
         self, clients: Clients, template: Path, said: list[str], table: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:

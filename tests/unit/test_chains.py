@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from hypothesis import given
@@ -181,6 +181,17 @@ def objects(answer: type[Answer]) -> list[dict[str, Any]]:
 
 
 class TestAnAnswer:
+    def test_is_built_with_the_answers_inside_it_so_that_no_thread_builds_one(self) -> None:
+        class Inner(Answer):
+            text: str
+
+        class Outer(Answer):
+            found: Annotated[list[Inner | None], "a note"]
+
+        Outer.model_rebuild()
+
+        assert Inner.__pydantic_complete__
+
     def test_has_its_white_space_folded(self) -> None:
         answer = SummaryAnswer.model_validate({"summary": " Passwords\n\tmust be  long. "})
 

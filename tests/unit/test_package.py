@@ -1,6 +1,8 @@
 """What `make build` does after `sam build`."""
 
 import importlib.util
+import runpy
+import shutil
 import sys
 from importlib.metadata import distribution
 from pathlib import Path
@@ -10,6 +12,7 @@ import botocore.session
 import pytest
 from botocore.config import Config
 
+import jobchain.aws.clients
 from jobchain.aws.clients import SERVICES, aws_client, create_session
 from local import aws_models
 from local.package import not_compiled, package
@@ -88,6 +91,16 @@ class TestTheModelsOfTheLayer:
         theirs = botocore.session.get_session().get_available_regions("dynamodb")
 
         assert create_session(models).get_available_regions("dynamodb") == theirs
+
+    def test_are_where_the_layer_reads_them(self, build: Path, models: Path) -> None:
+        layer = Path(jobchain.__file__).parent
+        shutil.copytree(layer, build / "CommonLayer" / "python" / "jobchain", dirs_exist_ok=True)
+        clients = Path(jobchain.aws.clients.__file__).relative_to(layer.parent)
+
+        in_the_build = runpy.run_path(str(build / "CommonLayer" / "python" / clients))
+
+        assert in_the_build["MODELS"] == models
+        assert in_the_build["create_session"]().get_available_services() == sorted(SERVICES)
 
     def test_are_small(self, models: Path) -> None:
         assert sum(path.stat().st_size for path in models.rglob("*.json")) < 300_000

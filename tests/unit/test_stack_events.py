@@ -107,5 +107,11 @@ class TestNeverCompleted:
     def test_does_not_hold_once_an_update_has_come_after_it(self) -> None:
         assert not never_completed([self.FAILED, Operation("update")])
 
+    def test_does_not_hold_where_the_creation_is_not_among_the_events(self) -> None:
+        events = listed((STACK, "CREATE_COMPLETE"), (STACK, "UPDATE_IN_PROGRESS"), ("Queue", "UPDATE_FAILED", "in use"))
+
+        assert operations(events) == [Operation("update", "Queue: in use")]
+        assert not never_completed(operations(events))
+
     def test_does_not_hold_where_nothing_is_known(self) -> None:
         assert not never_completed([])
