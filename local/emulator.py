@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -152,12 +153,19 @@ class Emulator:
     def wait(self) -> None:
         """Return once it answers. Raises EmulatorError if it ends first, or after `START_LIMIT`."""
         deadline = time.monotonic() + START_LIMIT
-        while not (is_healthy(self.port) and self.is_running()):
+        while not (self._answers() and self.is_running()):
             if not self.is_running():
                 raise EmulatorError(f"the emulator ended while starting:\n{self._last_output()}")
             if time.monotonic() > deadline:
                 raise EmulatorError(f"the emulator did not answer within {START_LIMIT:g} s:\n{self._last_output()}")
             time.sleep(0.01)
+
+    def _answers(self) -> bool:
+        """Whether it is this emulator that answers: another process may have taken the port before it could."""
+        challenge = secrets.token_urlsafe()
+        expected = guard.proof(self.credentials.secret_key, challenge)
+        answer = _answer("GET", self.port, guard.HEALTH, timeout=2, headers={guard.CHALLENGE: challenge})
+        return answer is not None and answer.headers.get(guard.PROOF) == expected
 
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
@@ -191,14 +199,22 @@ class Emulator:
 
 
 def _request(method: str, port: int, path: str, timeout: float, credentials: Credentials | None = None) -> int | None:
-    """The answer's status, None without an answer. `http.client` heeds no proxy setting."""
-    connection = http.client.HTTPConnection(HOST, port, timeout=timeout)
+    """The answer's status, None without an answer; signed with the credentials, if there are any."""
     request = AWSRequest(method, f"http://{HOST}:{port}{path}")
     if credentials:
         SigV4Auth(Signer(credentials.access_key, credentials.secret_key), "ministack", REGION).add_auth(request)
+    answer = _answer(method, port, path, timeout, dict(request.headers.items()))
+    return answer.status if answer else None
+
+
+def _answer(
+    method: str, port: int, path: str, timeout: float, headers: Mapping[str, str]
+) -> http.client.HTTPResponse | None:
+    """The answer without its body, None without an answer. `http.client` heeds no proxy setting."""
+    connection = http.client.HTTPConnection(HOST, port, timeout=timeout)
     try:
-        connection.request(method, path, headers=dict(request.headers.items()))
-        return connection.getresponse().status
+        connection.request(method, path, headers=headers)
+        return connection.getresponse()
     except (OSError, http.client.HTTPException):
         return None
     finally:

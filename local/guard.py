@@ -10,9 +10,11 @@ It imports nothing of this project: the emulator's process finds only the instal
 
 A page's origin is told by `Sec-Fetch-Site`, else by `Origin`. The Host is checked because a page can have its own name
 resolve to 127.0.0.1 (DNS rebinding), and so be of the same origin as this server. A signed request may have any Host:
-containers know this machine by other names, and the signature covers the header.
+containers know this machine by other names, and the signature covers the header. With an `Origin`, which only pages
+have, it needs a known Host too.
 """
 
+import hmac
 import json
 import os
 import re
@@ -35,6 +37,9 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 HOSTS_VARIABLE = "LOCAL_HOSTS"
 """The environment variable with more names of this machine, separated by commas."""
 HEALTH = "/_ministack/health"
+CHALLENGE = "x-jobchain-challenge"
+"""The header of a request for `HEALTH` whose answer has the `proof` of its value in the header `PROOF`."""
+PROOF = "x-jobchain-proof"
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 # The URL form in which the emulator serves a stage of API Gateway; every other form needs a signature.
@@ -135,9 +140,12 @@ class Guard:
             await _answer(send, 403, *_FOREIGN_ORIGIN)
         elif stage_path is not None or (request.path == HEALTH and request.method in _READING):
             if request.host in self._hosts:
-                await self._app(scope, receive, _without_cors(send))
+                await self._app(scope, receive, _with_proof(request, _without_cors(send)))
             else:
                 await _answer(send, 403, *_unknown_host(request))
+        elif "origin" in request.headers and request.host not in self._hosts:
+            # A page's, so not worth the memory for its body.
+            await _answer(send, 403, *_unknown_host(request))
         elif not request.authorization.startswith(_SIGNED):
             await _answer(send, *_access_denied(request, "the request is not signed"))
         elif (body := await _read(receive)) is not None:
@@ -212,6 +220,25 @@ def _without_cors(send: Send) -> Send:
         await send(message)
 
     return send_without
+
+
+def proof(secret_key: str, challenge: str) -> str:
+    """What only a process that has the stack's secret key can answer to a challenge."""
+    return hmac.new(secret_key.encode(), f"health {challenge}".encode(), "sha256").hexdigest()
+
+
+def _with_proof(request: Request, send: Send) -> Send:
+    challenge = request.headers.get(CHALLENGE)
+    if request.path != HEALTH or challenge is None:
+        return send
+
+    async def send_with(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            proven = proof(os.environ["AWS_SECRET_ACCESS_KEY"], challenge)
+            message = {**message, "headers": [*message["headers"], (PROOF.encode(), proven.encode())]}
+        await send(message)
+
+    return send_with
 
 
 def _problem(kind: str, title: str, detail: str) -> tuple[dict[str, str], bytes]:

@@ -8,9 +8,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
@@ -355,6 +357,28 @@ def test_an_emulator_on_a_port_that_is_taken_says_so(tmp_path: Path) -> None:
                 emulator.wait()
         finally:
             emulator.stop()
+
+
+def test_another_server_on_the_emulators_port_is_not_taken_for_it(tmp_path: Path) -> None:
+    class Healthy(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Nothing is logged."""
+
+    with ThreadingHTTPServer((HOST, 0), Healthy) as other:
+        threading.Thread(target=other.serve_forever, args=(0.05,), daemon=True).start()
+        emulator = Emulator(tmp_path, other.server_port)
+        emulator.launch()
+        try:
+            assert is_healthy(other.server_port)
+            with pytest.raises(EmulatorError, match="already in use"):
+                emulator.wait()
+        finally:
+            emulator.stop()
+            other.shutdown()
 
 
 @needs_proc

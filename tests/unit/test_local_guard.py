@@ -10,7 +10,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from local.guard import Guard, Message, Receive, Scope, Send
+from local.guard import CHALLENGE, PROOF, Guard, Message, Receive, Scope, Send, proof
 
 SECRET = "a-secret-key-that-nobody-guesses"
 HOST = "127.0.0.1:4566"
@@ -218,8 +218,23 @@ class TestEverythingElse:
         assert not knock("/", headers={**signed("/"), **headers}).let_through
         assert not knock("/", headers={**signed("/"), **headers, **NAVIGATION}).let_through
 
+    def test_stays_closed_to_a_page_of_a_name_that_leads_here(self) -> None:
+        rebound = {"host": "evil.example:4566", "origin": "http://evil.example:4566"}
+
+        answer = knock("/", "POST", {**signed("/", "POST", host=rebound["host"]), **rebound})
+
+        assert (answer.status, answer.let_through) == (403, False)
+        assert b"urn:jobchain:problem:unknown-host" in answer.body
+
 
 class TestHealth:
+    def test_proves_that_the_stack_of_the_secret_key_answers(self) -> None:
+        answer = knock("/_ministack/health", headers={CHALLENGE: "a challenge"})
+
+        assert answer.headers[PROOF] == proof(SECRET, "a challenge") != proof("guessed", "a challenge")
+        assert PROOF not in knock("/_ministack/health").headers
+        assert PROOF not in knock(f"{STAGE}/jobs", headers={CHALLENGE: "a challenge"}).headers
+
     def test_is_open_to_programs_on_this_machine(self) -> None:
         assert knock("/_ministack/health").let_through
 
