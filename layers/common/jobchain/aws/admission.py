@@ -66,9 +66,10 @@ class AdmissionStore:
         silent: Unavailable | None = None
         for chunk in _chunks(jobs, items, most=MAX_WRITES - len(counters)):
             # Once the table stores none of a chunk, the caller does not wait for it with every further chunk.
-            found = (
-                {new.event_id: silent for new in chunk} if silent else self._create_chunk(chunk, items, counters, now)
-            )
+            if silent:
+                outcomes |= dict.fromkeys((new.event_id for new in chunk), silent)
+                continue
+            found = self._create_chunk(chunk, items, counters, now)
             errors = [outcome for outcome in found.values() if isinstance(outcome, Unavailable)]
             silent = errors[0] if len(errors) == len(chunk) else None
             outcomes |= found
