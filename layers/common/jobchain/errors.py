@@ -135,7 +135,7 @@ class TransientModelError(ModelError):
 
 
 class PermanentModelError(ModelError):
-    """Trying again can't help. `type` is the `JobError.type` that the caller reads."""
+    """Trying again cannot help. `type` is the `JobError.type` that the caller reads."""
 
     def __init__(self, type_: str, message: str, spent: Spending = NOTHING_SPENT) -> None:
         super().__init__(message, spent)

@@ -14,7 +14,7 @@ S = TypeVar("S")
 def load_settings(cls: type[S], environment: Mapping[str, str]) -> S:
     """A `cls` whose fields come from the variables of the same name in capitals.
 
-    An empty variable counts as absent, as CloudFormation can't leave one out.
+    An empty variable counts as absent, as CloudFormation cannot leave one out.
     Raises SettingsError that names every variable that is missing or cannot be used.
     """
     values = {

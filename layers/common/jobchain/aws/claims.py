@@ -1,7 +1,10 @@
 """What a worker does with a job: claim it, store its steps, and end it or release it.
 
 A claim raises the job's claim number. Every later write of the worker has the condition that the number is still its
-own, so that a worker whose lease has expired is fenced off once another one has claimed the job.
+own, so that a worker whose lease has expired is fenced off once another one has claimed the job:
+
+    worker A   claim 1 ── calls the model ── lease expires ─────────────────── save_step: ClaimLost
+    worker B                                                claim 2 ── calls the model ── save_step ── finish
 """
 
 import json
@@ -38,7 +41,7 @@ _NOT_CANCELLED = " AND attribute_not_exists(cancel_requested)"
 
 
 class ClaimStore:
-    """Claims jobs and writes as the holder of a claim. Every method raises Unavailable where the table is silent."""
+    """Claims jobs and writes as a claim's holder. Every method raises Unavailable where the table does not answer."""
 
     def __init__(self, client: "DynamoDBClient", table: str, clock: Clock) -> None:
         self._table = Table(client, table)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class DueStore:
-    """Reads and changes the times at which jobs are due. Every method raises Unavailable where the table is silent."""
+    """Reads due jobs and changes when jobs are due. Every method raises Unavailable where the table does not answer."""
 
     def __init__(self, client: "DynamoDBClient", table: str, clock: Clock) -> None:
         self._table = Table(client, table)

@@ -30,7 +30,7 @@ MAX_WRITES = 99
 """The most writes of a transaction, besides the one of the daily usage."""
 
 MOVE_TRIES = 5
-"""How often a change is tried that other writers may precede."""
+"""How many times a change is tried while other writers change the same items first."""
 
 # Conditions on a job's status, and their values.
 PROCESSING: Item = {":processing": Status.PROCESSING}

@@ -39,7 +39,7 @@ _MAX_SEEN = 1000
 
 
 class JobStore:
-    """Reads and changes stored jobs for their callers. Every method raises Unavailable where the table is silent."""
+    """Reads and changes stored jobs for callers. Every method raises Unavailable where the table does not answer."""
 
     def __init__(self, client: "DynamoDBClient", table: str, clock: Clock) -> None:
         self._table = Table(client, table)
