@@ -23,7 +23,6 @@ from moto import mock_aws
 from samtranslator.yaml_helper import yaml_parse
 
 from jobchain.aws.queue import JobQueue
-from jobchain.aws.repository import JobRepository
 from jobchain.chains import CHAINS
 from jobchain.llm import LLM
 from jobchain.prices import PriceList
@@ -31,6 +30,7 @@ from jobchain_api.service import JobService
 from jobchain_worker.runner import Runner
 from tests import properties
 from tests.fakes import FakeClock
+from tests.stores import Stores
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -135,8 +135,8 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-def repository(dynamodb: "DynamoDBClient", clock: FakeClock) -> JobRepository:
-    return JobRepository(dynamodb, TABLE, clock)
+def stores(dynamodb: "DynamoDBClient", clock: FakeClock) -> Stores:
+    return Stores(dynamodb, TABLE, clock)
 
 
 @pytest.fixture
@@ -156,14 +156,18 @@ def logger(log: io.StringIO) -> Logger:
     return Logger(service=f"test-{uuid4()}", stream=log)
 
 
-def make_service(repository: JobRepository, queue: JobQueue, logger: Logger) -> JobService:
+def make_service(stores: Stores, queue: JobQueue, logger: Logger) -> JobService:
     """The service on top of these; the queue's dead letters are its own messages."""
     return JobService(
-        repository=repository,
+        admission=stores.admission,
+        jobs=stores.jobs,
+        due=stores.due,
+        usage=stores.usage,
+        model_checks=stores.model_checks,
         queue=queue,
         dead_letters=queue,
         retention=timedelta(days=30),
-        clock=repository._clock,
+        clock=stores.clock,
         logger=logger,
     )
 
@@ -171,7 +175,7 @@ def make_service(repository: JobRepository, queue: JobQueue, logger: Logger) -> 
 CALL_TIME = timedelta(seconds=75)
 
 
-def make_runner(repository: JobRepository, queue: JobQueue, llm: LLM, logger: Logger, **changes: Any) -> Runner:
+def make_runner(stores: Stores, queue: JobQueue, llm: LLM, logger: Logger, **changes: Any) -> Runner:
     """The worker's runner on top of these."""
     parts: dict[str, Any] = {
         "chains": CHAINS,
@@ -179,16 +183,16 @@ def make_runner(repository: JobRepository, queue: JobQueue, llm: LLM, logger: Lo
         "max_input_tokens": 8000,
         "call_time": CALL_TIME,
         "first_backoff": timedelta(seconds=10),
-        "clock": repository._clock,
+        "clock": stores.clock,
         "logger": logger,
         "meter": lambda *_: None,
     }
-    return Runner(repository=repository, queue=queue, llm=llm, **{**parts, **changes})
+    return Runner(claims=stores.claims, due=stores.due, queue=queue, llm=llm, **{**parts, **changes})
 
 
 @pytest.fixture
-def service(repository: JobRepository, queue: JobQueue, logger: Logger) -> JobService:
-    return make_service(repository, queue, logger)
+def service(stores: Stores, queue: JobQueue, logger: Logger) -> JobService:
+    return make_service(stores, queue, logger)
 
 
 @pytest.fixture
@@ -202,7 +206,7 @@ def messages(sqs: "SQSClient", queue_url: str) -> "Messages":
 
 
 class Items:
-    """Looks into the table, past the repository."""
+    """Looks into the table, past the stores."""
 
     def __init__(self, client: "DynamoDBClient") -> None:
         self._client = client

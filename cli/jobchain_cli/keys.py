@@ -7,8 +7,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from jobchain.aws.api_keys import ApiKey
-from jobchain.aws.quotas import Limits
-from jobchain.aws.repository import MAX_COUNTED
+from jobchain.limits import MAX_COUNTED, Limits
 
 MAX_NAME = 100
 """The most characters of a key's name."""

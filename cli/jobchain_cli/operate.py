@@ -9,7 +9,7 @@ from pathlib import Path
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from jobchain.aws.api_keys import KeyRepository
+from jobchain.aws.api_keys import ApiKeyStore
 from jobchain.connection import shown
 from jobchain.domain import utc_now
 from jobchain.errors import JobchainError
@@ -106,6 +106,6 @@ def revoke_key(key_id: str, stack_name: str | None) -> None:
     print("Every function refuses it within a minute.")
 
 
-def _keys_of(stack_name: str | None) -> KeyRepository:
+def _keys_of(stack_name: str | None) -> ApiKeyStore:
     stack = Stack.find(stack_name)
-    return KeyRepository(stack.client("dynamodb"), stack.table, utc_now)
+    return ApiKeyStore(stack.client("dynamodb"), stack.table, utc_now)

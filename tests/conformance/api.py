@@ -9,7 +9,8 @@ from uuid import uuid4
 
 import httpx2
 
-from jobchain.aws.repository import DISPATCH_GRACE, JobRepository
+from jobchain.aws.admission import AdmissionStore
+from jobchain.aws.items import DISPATCH_GRACE
 from jobchain.domain import NewJob, utc_now
 from tests.conformance.contract import Contract
 from tests.conformance.target import Target
@@ -70,10 +71,10 @@ class Api:
         parts = self.target.parts
         assert parts
         age = DISPATCH_GRACE + timedelta(minutes=1) if overdue else timedelta(0)
-        repository = JobRepository(parts.client("dynamodb"), parts.table, lambda: utc_now() - age)
+        admission = AdmissionStore(parts.client("dynamodb"), parts.table, lambda: utc_now() - age)
         event_id = str(uuid4())
         self.made[event_id] = None
-        repository.create(NewJob(event_id, self.target.tenant, CHAIN, {"guidelines": TEXT}, "conformance"), _RETENTION)
+        admission.create(NewJob(event_id, self.target.tenant, CHAIN, {"guidelines": TEXT}, "conformance"), _RETENTION)
         return event_id
 
     # --- looking at them ---------------------------------------------------------------------------

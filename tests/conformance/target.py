@@ -11,7 +11,7 @@ import boto3
 import httpx2
 from botocore.exceptions import BotoCoreError, ClientError
 
-from jobchain.aws.api_keys import KeyRepository, hashed
+from jobchain.aws.api_keys import ApiKeyStore, hashed
 from jobchain.domain import utc_now
 from jobchain_api.auth import LOCAL_TENANT
 from local.aws import REGION, Clients, Credentials
@@ -75,7 +75,7 @@ class Target:
             return LOCAL_TENANT
         assert self.parts
         assert self.key
-        found = KeyRepository(self.parts.client("dynamodb"), self.parts.table, utc_now).find(hashed(self.key))
+        found = ApiKeyStore(self.parts.client("dynamodb"), self.parts.table, utc_now).find(hashed(self.key))
         assert found, f"the table {self.parts.table} does not have the key: is it the table of {self.api_url}?"
         return found.tenant
 
@@ -109,7 +109,7 @@ def embedded() -> Iterator[Target]:
         faulty_model.running() as base_url,
         LocalStack.start(Settings(openai_base_url=base_url), parameters=_FAST) as stack,
     ):
-        keys = KeyRepository(stack.client("dynamodb"), stack.table, utc_now)
+        keys = ApiKeyStore(stack.client("dynamodb"), stack.table, utc_now)
         (key, _), (other_key, _) = keys.create("ours", "conformance"), keys.create("theirs", "conformance")
         yield Target(
             name="an embedded stack",

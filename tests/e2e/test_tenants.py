@@ -13,10 +13,10 @@ from uuid import uuid4
 import httpx2
 import pytest
 
-from jobchain.aws.api_keys import KeyRepository
-from jobchain.aws.quotas import Limits
-from jobchain.aws.repository import JobRepository
+from jobchain.aws.admission import AdmissionStore
+from jobchain.aws.api_keys import ApiKeyStore
 from jobchain.domain import NewJob, utc_now
+from jobchain.limits import Limits
 from local.stack import LocalStack
 from tests.conftest import ROOT
 from tests.e2e.conftest import FINAL, poll
@@ -39,7 +39,7 @@ Enter = Callable[..., httpx2.Client]
 @pytest.fixture(scope="module")
 def enter(keyed: LocalStack) -> Iterator[Enter]:
     """Makes a key, and gives a client that sends it; without a tenant one that sends none."""
-    keys = KeyRepository(keyed.client("dynamodb"), keyed.table, utc_now)
+    keys = ApiKeyStore(keyed.client("dynamodb"), keyed.table, utc_now)
     clients = []
 
     def enter(tenant: str | None = None, limits: Limits | None = None, *, operator: bool = False) -> httpx2.Client:
@@ -227,12 +227,12 @@ def test_ten_thousand_jobs_of_two_tenants_are_listed_once_each_while_new_ones_ar
     keyed: LocalStack, enter: Enter
 ) -> None:
     # given jobs that no worker is told of
-    repository = JobRepository(keyed.client("dynamodb"), keyed.table, utc_now)
+    admission = AdmissionStore(keyed.client("dynamodb"), keyed.table, utc_now)
     expected: dict[str, set[str]] = {}
     for tenant in ("east", "west"):
         jobs = [NewJob(str(uuid4()), tenant, "guideline_checklist", {}, "f") for _ in range(5000)]
         expected[tenant] = {new.event_id for new in jobs}
-        repository.create_many(jobs, timedelta(days=30))
+        admission.create_many(jobs, timedelta(days=30))
     http = {tenant: enter(tenant) for tenant in expected}
     arriving = []
 

@@ -7,7 +7,7 @@ import boto3
 import pytest
 from aws_lambda_powertools import Logger
 
-from jobchain.aws.repository import DISPATCH_GRACE
+from jobchain.aws.items import DISPATCH_GRACE
 from jobchain.domain import Status, Usage
 from jobchain.errors import PermanentModelError, TransientModelError
 from jobchain.llm import ModelAnswer
@@ -49,7 +49,7 @@ def cancelled_meanwhile(world: World) -> None:
     (event_id,) = world.markers
 
     async def cancel() -> None:
-        await asyncio.to_thread(world.repository.cancel, TENANT, event_id)
+        await asyncio.to_thread(world.stores.jobs.cancel, TENANT, event_id)
 
     world.model.meanwhile = cancel
     run_all(world)

@@ -130,7 +130,7 @@ class Jobs(RuleBasedStateMachine):
 
         async def cancel() -> None:
             with suppress(JobIsFinal, JobNotFound):
-                await asyncio.to_thread(self.world.repository.cancel, TENANT, message.event_id)
+                await asyncio.to_thread(self.world.stores.jobs.cancel, TENANT, message.event_id)
 
         self.world.model.meanwhile = cancel
         self.world.deliver(message)

@@ -16,7 +16,6 @@ from aws_lambda_powertools import Logger
 from botocore.config import Config
 
 from jobchain.aws.queue import JobQueue
-from jobchain.aws.repository import JobRepository
 from jobchain.domain import NewJob, utc_now
 from jobchain_sweeper.sweeper import Sweep, Sweeper
 from tests.fakes import FakeClock
@@ -44,6 +43,7 @@ from tests.faults.model_server import (
     Reply,
     too_many_requests,
 )
+from tests.stores import Stores
 
 SEED = 20261122
 
@@ -193,14 +193,12 @@ def test_a_backlog_of_ten_thousand_jobs_is_not_flooded_with_copies() -> None:
     clock.now = utc_now() + timedelta(days=1)  # ahead of the stack's own sweeper
     with faulty_stack() as world:
         pause_worker(world, paused=True)
-        repository, queue = connect(world, clock)
+        stores, queue = connect(world, clock)
         with ThreadPoolExecutor(4) as pool:
-            list(pool.map(lambda _: repository.create(new_job(), timedelta(days=30)), range(BACKLOG)))
+            list(pool.map(lambda _: stores.admission.create(new_job(), timedelta(days=30)), range(BACKLOG)))
 
         # when the sweeper runs each minute of an hour, as the function does
-        sweeper = Sweeper(
-            repository=repository, queue=queue, clock=clock, logger=quiet(), threads=16, page_size=25, most=1000
-        )
+        sweeper = Sweeper(due=stores.due, queue=queue, clock=clock, logger=quiet(), threads=16, page_size=25, most=1000)
         sent, slowest = sweep_each_minute(sweeper.sweep, clock, minutes=60)
         copies = world.queued()["waiting"]
 
@@ -213,7 +211,7 @@ def test_a_backlog_of_ten_thousand_jobs_is_not_flooded_with_copies() -> None:
     assert sum(sent) <= 3 * BACKLOG, "and one more each time that the wait has doubled"
 
 
-def connect(world: FaultyStack, clock: FakeClock) -> tuple[JobRepository, JobQueue]:
+def connect(world: FaultyStack, clock: FakeClock) -> tuple[Stores, JobQueue]:
     """The table and the queue of the stack, as the sweeper's function has them."""
     config = Config(proxies={}, max_pool_connections=20)
 
@@ -221,7 +219,7 @@ def connect(world: FaultyStack, clock: FakeClock) -> tuple[JobRepository, JobQue
         return world.stack.clients.session.client(service, endpoint_url=world.stack.endpoint_url, config=config)
 
     return (
-        JobRepository(client("dynamodb"), world.stack.table, clock),  # type: ignore[arg-type]
+        Stores(client("dynamodb"), world.stack.table, clock),  # type: ignore[arg-type]
         JobQueue(client("sqs"), world.stack.queue_url),  # type: ignore[arg-type]
     )
 

@@ -18,7 +18,6 @@ from aws_lambda_powertools import Logger
 from pydantic import JsonValue
 
 from jobchain.aws.queue import JobQueue
-from jobchain.aws.repository import JobRepository
 from jobchain.domain import Job, Tier, Usage
 from jobchain.errors import JobchainError, JobNotFound, Unavailable
 from jobchain.llm import ModelAnswer, ModelRequest
@@ -28,6 +27,7 @@ from jobchain_api.service import JobService
 from jobchain_sweeper.sweeper import Sweeper
 from tests.conftest import TABLE, make_runner
 from tests.fakes import FakeClock
+from tests.stores import Stores
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -39,11 +39,12 @@ CALL_TIME = timedelta(seconds=80)
 STEPS = {"SummaryAnswer": "summary", "ChecklistAnswer": "checklist", "DiagramAnswer": "diagram"}
 
 # The calls that can be the last that a process makes.
-_CALLS_OF_THE_TABLE = (
-    *("create_many", "mark_due", "cancel", "retry", "delete", "get"),
-    *("claim", "save_step", "finish", "fail", "end_cancelled", "release"),
-    *("due_jobs", "postpone", "fail_stalled"),
-)
+_CALLS_OF_THE_TABLE = {
+    "admission": ("create_many",),
+    "jobs": ("cancel", "retry", "delete", "get"),
+    "claims": ("claim", "save_step", "finish", "fail", "end_cancelled", "release"),
+    "due": ("mark_due", "due_jobs", "postpone", "fail_stalled"),
+}
 
 
 # Worlds may share a table, and then see each other's jobs.
@@ -181,12 +182,17 @@ class World:
         self.model = Model(self.death)
         self.markers: dict[str, str] = {}
         """The marker of each job that was accepted, by its id."""
-        self.repository = JobRepository(dynamodb, TABLE, self.clock)
-        mortal = JobRepository(dynamodb, TABLE, self.clock)
-        self.death.comes_to(mortal, _CALLS_OF_THE_TABLE)
+        self.stores = Stores(dynamodb, TABLE, self.clock)
+        mortal = Stores(dynamodb, TABLE, self.clock)
+        for store, calls in _CALLS_OF_THE_TABLE.items():
+            self.death.comes_to(getattr(mortal, store), calls)
         self.death.comes_to(self.queue, ("send", "send_batch"))
         self.service = JobService(
-            repository=mortal,
+            admission=mortal.admission,
+            jobs=mortal.jobs,
+            due=mortal.due,
+            usage=mortal.usage,
+            model_checks=mortal.model_checks,
             queue=self.queue,
             dead_letters=self.queue,
             retention=timedelta(days=30),
@@ -195,7 +201,7 @@ class World:
         )
         # One thread, as moto bears no more, and so that a death comes to the same job each time.
         self.sweeper = Sweeper(
-            repository=mortal, queue=self.queue, clock=self.clock, logger=logger, threads=1, page_size=5, most=1000
+            due=mortal.due, queue=self.queue, clock=self.clock, logger=logger, threads=1, page_size=5, most=1000
         )
         self.runner = make_runner(mortal, self.queue, self.model, logger, call_time=CALL_TIME)
         random.seed(0)
@@ -208,7 +214,7 @@ class World:
         return submission.job.event_id
 
     def job(self, event_id: str) -> Job:
-        return self.repository.get(TENANT, event_id)
+        return self.stores.jobs.get(TENANT, event_id)
 
     async def work(self, message: Message) -> None:
         """A worker takes a message; it stays in the queue where its consumer would report the record as failed."""

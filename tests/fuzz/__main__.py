@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx2
 
-from jobchain.aws.api_keys import KeyRepository
+from jobchain.aws.api_keys import ApiKeyStore
 from jobchain.domain import utc_now
 from local import signals
 from local.settings import Settings
@@ -74,7 +74,7 @@ def _fetch_document(stack: LocalStack) -> Path:
 
 def _write_keys(stack: LocalStack) -> Path:
     """A file with keys of two tenants, in the format of https://github.com/WebFuzzing/Commons."""
-    keys = KeyRepository(stack.client("dynamodb"), stack.table, utc_now)
+    keys = ApiKeyStore(stack.client("dynamodb"), stack.table, utc_now)
     users = {name: keys.create(name, "fuzz", operator=name == "one")[0] for name in ("one", "two")}
     headers = {name: [{"name": "Authorization", "value": f"Bearer {key}"}] for name, key in users.items()}
     file = REPORTS / "keys.json"

@@ -13,9 +13,9 @@ import httpx2
 import pytest
 from botocore.exceptions import ClientError
 
-from jobchain.aws.api_keys import KeyRepository
-from jobchain.aws.quotas import Limits
+from jobchain.aws.api_keys import ApiKeyStore
 from jobchain.domain import utc_now
+from jobchain.limits import Limits
 from local import emulator
 from local import stack as local_stack
 from local.settings import Settings
@@ -41,7 +41,7 @@ def stack(request: pytest.FixtureRequest) -> Iterator[LocalStack]:
 @pytest.fixture(scope="module")
 def http(stack: LocalStack) -> Iterator[httpx2.Client]:
     limits = Limits(jobs_per_minute=1000, unfinished_jobs=1000, tokens_per_day=10**9)
-    keys = KeyRepository(stack.client("dynamodb"), stack.table, utc_now)
+    keys = ApiKeyStore(stack.client("dynamodb"), stack.table, utc_now)
     secret, _ = keys.create("acme", "a test", limits, operator=True)
     headers = {"Authorization": f"Bearer {secret}"}
     with httpx2.Client(base_url=stack.api_url, headers=headers, timeout=60, trust_env=False) as client:

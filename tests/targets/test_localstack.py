@@ -21,7 +21,7 @@ import pytest
 
 import local.aws
 import local.deployer
-from jobchain.aws.api_keys import KeyRepository
+from jobchain.aws.api_keys import ApiKeyStore
 from jobchain.domain import utc_now
 from local.aws import Clients, Credentials
 from local.deployer import STACK_NAME, Deployer, DeployError
@@ -111,7 +111,7 @@ def stack(settings: dict[str, str]) -> Iterator[Up]:
         run(["docker", "compose", "up", "--build", "--wait"], settings)
         endpoint_url = f"http://127.0.0.1:{settings['LOCALSTACK_PORT']}"
         table = Up(settings, endpoint_url).outputs["TableName"]
-        keys = KeyRepository(Clients(endpoint_url).get("dynamodb"), table, utc_now)
+        keys = ApiKeyStore(Clients(endpoint_url).get("dynamodb"), table, utc_now)
         yield Up(settings, endpoint_url, keys.create("ours", "test")[0], keys.create("theirs", "test")[0])
     except BaseException:
         run(["docker", "compose", "logs", "--no-log-prefix", "--tail", "40"], settings)

@@ -10,8 +10,8 @@ import pytest
 from aws_lambda_powertools import Logger
 from botocore.stub import Stubber
 
+from jobchain.aws.due import DueStore
 from jobchain.aws.queue import JobQueue
-from jobchain.aws.repository import JobRepository
 from jobchain.domain import Claim, FinishedStep, JobError, Spending, Tier
 from jobchain.domain import Job as StoredJob
 from jobchain.errors import ClaimLost, Unavailable
@@ -20,6 +20,7 @@ from jobchain_api.service import JobService
 from tests.conftest import TABLE, Items, Messages, make_service
 from tests.fakes import FakeClock
 from tests.gateway import Api
+from tests.stores import Stores
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -261,13 +262,13 @@ class TestWhenTheQueueIsDown:
         assert int(items.meta(answer.body["event_id"])["due_at"]["N"]) == int(clock().timestamp())
 
     def test_a_job_that_a_worker_took_all_the_same_keeps_its_lease(
-        self, repository: JobRepository, api: Api, items: Items, clock: FakeClock
+        self, stores: Stores, api: Api, items: Items, clock: FakeClock
     ) -> None:
         event_id = api("POST", "/jobs", {"input_text": TEXT}).body["event_id"]
-        repository.claim(event_id, clock() + LEASE)
+        stores.claims.claim(event_id, clock() + LEASE)
         due_at = items.meta(event_id)["due_at"]
 
-        repository.mark_due(event_id, clock())
+        stores.due.mark_due(event_id, clock())
 
         assert items.meta(event_id)["due_at"] == due_at
 
@@ -305,12 +306,13 @@ def test_a_job_stays_accepted_where_neither_queue_nor_table_answers_after_it_was
         def send(self, event_id: str, tenant: str, delay: timedelta = timedelta(0), tier: Tier = Tier.STANDARD) -> None:
             raise Unavailable("the queue does not take the job")
 
-    class StoresAndFalls(JobRepository):
+    class NeverDue(DueStore):
         def mark_due(self, event_id: str, at: datetime) -> None:
             raise Unavailable("the table does not answer")
 
-    storing = StoresAndFalls(dynamodb, TABLE, clock)
-    api = Api(make_service(storing, Down(None, ""), logger), logger)  # type: ignore[arg-type]
+    stores = Stores(dynamodb, TABLE, clock)
+    stores.due = NeverDue(dynamodb, TABLE, clock)
+    api = Api(make_service(stores, Down(None, ""), logger), logger)  # type: ignore[arg-type]
 
     answer = api("POST", "/jobs", {"input_text": TEXT})
 
@@ -329,14 +331,12 @@ class TestReadingAJob:
         assert answer.body["result"] == {}
         assert answer.headers["Retry-After"] == "1"
 
-    def test_shows_which_step_is_running_and_which_failed(
-        self, api: Api, repository: JobRepository, clock: FakeClock
-    ) -> None:
+    def test_shows_which_step_is_running_and_which_failed(self, api: Api, stores: Stores, clock: FakeClock) -> None:
         event_id = api("POST", "/jobs", {"input_text": TEXT}).body["event_id"]
-        claim = repository.claim(event_id, clock() + LEASE)
+        claim = stores.claims.claim(event_id, clock() + LEASE)
         running = api("GET", f"/jobs/{event_id}")
 
-        repository.fail(claim, JobError("model_not_found", "knows no such model", "summary"))
+        stores.claims.fail(claim, JobError("model_not_found", "knows no such model", "summary"))
         failed = api("GET", f"/jobs/{event_id}")
 
         assert [step["status"] for step in running.body["steps"]] == ["processing", "pending", "pending"]
@@ -348,12 +348,12 @@ class TestReadingAJob:
         }
         assert "Retry-After" not in failed.headers
 
-    def test_that_has_not_changed_costs_no_body(self, api: Api, repository: JobRepository, clock: FakeClock) -> None:
+    def test_that_has_not_changed_costs_no_body(self, api: Api, stores: Stores, clock: FakeClock) -> None:
         event_id = api("POST", "/jobs", {"input_text": TEXT}).body["event_id"]
         etag = api("GET", f"/jobs/{event_id}").headers["ETag"]
 
         unchanged = api("GET", f"/jobs/{event_id}", headers={"If-None-Match": etag})
-        repository.claim(event_id, clock() + LEASE)
+        stores.claims.claim(event_id, clock() + LEASE)
         changed = api("GET", f"/jobs/{event_id}", headers={"If-None-Match": etag})
 
         assert (unchanged.status, unchanged.body, unchanged.headers["ETag"]) == (304, None, etag)
@@ -374,25 +374,25 @@ class TestReadingAJob:
 class Job:
     """A job, and the ways to bring it where a test wants it."""
 
-    def __init__(self, api: Api, repository: JobRepository, clock: FakeClock) -> None:
-        self._repository = repository
+    def __init__(self, api: Api, stores: Stores, clock: FakeClock) -> None:
+        self._stores = stores
         self._clock = clock
         self.event_id: str = api("POST", "/jobs", {"input_text": TEXT}).body["event_id"]
         self.path = f"/jobs/{self.event_id}"
 
     def processing(self) -> Claim:
-        return self._repository.claim(self.event_id, self._clock() + LEASE)
+        return self._stores.claims.claim(self.event_id, self._clock() + LEASE)
 
     def completed(self) -> None:
-        self._repository.finish(self.processing())
+        self._stores.claims.finish(self.processing())
 
     def failed(self) -> None:
-        self._repository.fail(self.processing(), JobError("model_not_found", "knows no such model", "summary"))
+        self._stores.claims.fail(self.processing(), JobError("model_not_found", "knows no such model", "summary"))
 
 
 @pytest.fixture
-def job(api: Api, repository: JobRepository, clock: FakeClock) -> Job:
-    return Job(api, repository, clock)
+def job(api: Api, stores: Stores, clock: FakeClock) -> Job:
+    return Job(api, stores, clock)
 
 
 class TestCancelling:
@@ -425,14 +425,14 @@ class TestCancelling:
         assert (answer.status, answer.body["type"]) == (409, "urn:jobchain:problem:job-is-final")
 
     def test_stops_a_worker_that_took_the_job_a_moment_before(
-        self, api: Api, job: Job, repository: JobRepository, clock: FakeClock
+        self, api: Api, job: Job, stores: Stores, clock: FakeClock
     ) -> None:
         claim = job.processing()
         clock.advance(LEASE + timedelta(seconds=1))
         api("POST", f"{job.path}/cancel")
 
         with pytest.raises(ClaimLost):
-            repository.finish(claim)
+            stores.claims.finish(claim)
 
 
 class TestRetrying:
@@ -448,11 +448,11 @@ class TestRetrying:
         assert len(items.due()) == 1
 
     def test_a_job_that_was_cancelled_while_it_ran_can_be_taken_up_again(
-        self, api: Api, job: Job, repository: JobRepository
+        self, api: Api, job: Job, stores: Stores
     ) -> None:
         claim = job.processing()
         api("POST", f"{job.path}/cancel")
-        repository.end_cancelled(claim)
+        stores.claims.end_cancelled(claim)
 
         api("POST", f"{job.path}/retry")
 
@@ -482,7 +482,7 @@ class TestRetrying:
         answer = api("POST", f"/jobs/{job.event_id}/retry")
 
         assert answer.status == 409
-        assert "create it anew" in answer.body["detail"]
+        assert "create a new job" in answer.body["detail"]
 
 
 class TestDeleting:
@@ -498,24 +498,24 @@ class TestDeleting:
         assert api("DELETE", path).status == 404
 
     def test_a_job_of_many_steps_leaves_nothing_behind_either(
-        self, api: Api, repository: JobRepository, clock: FakeClock, items: Items
+        self, api: Api, stores: Stores, clock: FakeClock, items: Items
     ) -> None:
         event_id = api("POST", "/jobs", {"input_text": TEXT}).body["event_id"]
-        claim = repository.claim(event_id, clock() + LEASE)
+        claim = stores.claims.claim(event_id, clock() + LEASE)
         for number in range(120):
-            repository.save_step(claim, number, FinishedStep(f"part{number}", "o", "m", "v", "s", "f", Spending()))
-        repository.finish(claim)
+            stores.claims.save_step(claim, number, FinishedStep(f"part{number}", "o", "m", "v", "s", "f", Spending()))
+        stores.claims.finish(claim)
 
         assert api("DELETE", f"/jobs/{event_id}").status == 204
         assert items.all() == []
 
     def test_twice_at_once_finds_nothing_the_second_time(
-        self, api: Api, job: Job, repository: JobRepository, monkeypatch: pytest.MonkeyPatch
+        self, api: Api, job: Job, stores: Stores, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         # given another delete that comes between the reading and the erasing
         job.failed()
-        read = repository.get
-        others = [lambda: repository.delete("local", job.event_id)]
+        read = stores.jobs.get
+        others = [lambda: stores.jobs.delete("local", job.event_id)]
 
         def read_and_be_late(tenant: str, event_id: str) -> StoredJob:
             found = read(tenant, event_id)
@@ -523,7 +523,7 @@ class TestDeleting:
                 others.pop()()
             return found
 
-        monkeypatch.setattr(repository, "get", read_and_be_late)
+        monkeypatch.setattr(stores.jobs, "get", read_and_be_late)
 
         assert api("DELETE", job.path).status == 404
 
@@ -557,10 +557,10 @@ class TestAReplay:
         assert messages.waiting() == [{"event_id": event_id}]
 
     def test_of_a_job_that_a_worker_has_taken_sends_nothing(
-        self, api: Api, repository: JobRepository, clock: FakeClock, messages: Messages
+        self, api: Api, stores: Stores, clock: FakeClock, messages: Messages
     ) -> None:
         event_id = api("POST", "/jobs", {"input_text": TEXT}, self.KEY).body["event_id"]
-        repository.claim(event_id, clock() + LEASE)
+        stores.claims.claim(event_id, clock() + LEASE)
         clock.advance(timedelta(seconds=11))
 
         api("POST", "/jobs", {"input_text": TEXT}, self.KEY)
@@ -597,16 +597,16 @@ def test_a_path_that_is_no_id_never_reaches_the_log(api: Api, log: io.StringIO) 
 
 
 def test_a_job_that_was_stored_unseen_is_accepted(
-    api: Api, repository: JobRepository, monkeypatch: pytest.MonkeyPatch, messages: Messages
+    api: Api, stores: Stores, monkeypatch: pytest.MonkeyPatch, messages: Messages
 ) -> None:
     # given a table that stores the job, and whose answer is lost each time
-    transact = repository._table.transact
+    transact = stores.admission._table.transact
 
     def stored_unseen(writes: Callable[[], list[Any]]) -> None:
         transact(writes)
         raise Unavailable("the table does not answer")
 
-    monkeypatch.setattr(repository._table, "transact", stored_unseen)
+    monkeypatch.setattr(stores.admission._table, "transact", stored_unseen)
 
     answer = api("POST", "/jobs", {"input_text": TEXT})
 
@@ -615,7 +615,7 @@ def test_a_job_that_was_stored_unseen_is_accepted(
 
 
 def test_a_job_that_another_request_has_stored_is_a_replay_where_the_answer_is_lost(
-    api: Api, repository: JobRepository, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    api: Api, stores: Stores, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     headers = {"Idempotency-Key": "key"}
     first = api("POST", "/jobs", {"input_text": TEXT}, headers)
@@ -624,7 +624,7 @@ def test_a_job_that_another_request_has_stored_is_a_replay_where_the_answer_is_l
     def unanswered(_writes: object) -> None:
         raise Unavailable("the table does not answer")
 
-    monkeypatch.setattr(repository._table, "transact", unanswered)
+    monkeypatch.setattr(stores.admission._table, "transact", unanswered)
 
     second = api("POST", "/jobs", {"input_text": TEXT}, headers)
     other = api("POST", "/jobs", {"input_text": "another text"}, headers)
@@ -634,13 +634,13 @@ def test_a_job_that_another_request_has_stored_is_a_replay_where_the_answer_is_l
 
 
 def test_what_ttl_left_of_an_older_job_is_not_the_new_ones(
-    api: Api, repository: JobRepository, clock: FakeClock, dynamodb: "DynamoDBClient"
+    api: Api, stores: Stores, clock: FakeClock, dynamodb: "DynamoDBClient"
 ) -> None:
     # given a key whose first job is erased, but for a step
     headers = {"Idempotency-Key": "weekly-report"}
     event_id = api("POST", "/jobs", {"input_text": TEXT}, headers).body["event_id"]
-    claim = repository.claim(event_id, clock() + LEASE)
-    repository.save_step(claim, 0, FinishedStep("summary", "old", "m", "v", "s", "f", Spending()))
+    claim = stores.claims.claim(event_id, clock() + LEASE)
+    stores.claims.save_step(claim, 0, FinishedStep("summary", "old", "m", "v", "s", "f", Spending()))
     for sk in ("META", "INPUT"):
         dynamodb.delete_item(TableName=TABLE, Key={"pk": {"S": f"JOB#{event_id}"}, "sk": {"S": sk}})
     clock.advance(timedelta(days=40))
@@ -650,29 +650,29 @@ def test_what_ttl_left_of_an_older_job_is_not_the_new_ones(
 
     # then its job starts with nothing
     assert api("GET", f"/jobs/{event_id}").body["result"] == {}
-    assert repository.claim(event_id, clock() + LEASE).steps == ()
+    assert stores.claims.claim(event_id, clock() + LEASE).steps == ()
 
 
 def test_what_ttl_left_of_an_older_job_makes_way_for_the_new_ones_steps(
-    api: Api, repository: JobRepository, clock: FakeClock, dynamodb: "DynamoDBClient"
+    api: Api, stores: Stores, clock: FakeClock, dynamodb: "DynamoDBClient"
 ) -> None:
     # given a key whose first job is erased, but for a step
     headers = {"Idempotency-Key": "weekly-report"}
     event_id = api("POST", "/jobs", {"input_text": TEXT}, headers).body["event_id"]
-    claim = repository.claim(event_id, clock() + LEASE)
-    repository.save_step(claim, 0, FinishedStep("summary", "old", "m", "v", "s", "f", Spending(calls=1)))
+    claim = stores.claims.claim(event_id, clock() + LEASE)
+    stores.claims.save_step(claim, 0, FinishedStep("summary", "old", "m", "v", "s", "f", Spending(calls=1)))
     for sk in ("META", "INPUT"):
         dynamodb.delete_item(TableName=TABLE, Key={"pk": {"S": f"JOB#{event_id}"}, "sk": {"S": sk}})
     clock.advance(timedelta(days=40))
     api("POST", "/jobs", {"input_text": TEXT}, headers)
 
     # when the new job's own step is stored, twice, as if the first answer were lost
-    claim = repository.claim(event_id, clock() + LEASE)
+    claim = stores.claims.claim(event_id, clock() + LEASE)
     for output in ("new", "newer"):
-        repository.save_step(claim, 0, FinishedStep("summary", output, "m", "v", "s", "f", Spending(calls=1)))
+        stores.claims.save_step(claim, 0, FinishedStep("summary", output, "m", "v", "s", "f", Spending(calls=1)))
 
     # then it is there, and on the books once
-    job = repository.get("local", event_id)
+    job = stores.jobs.get("local", event_id)
     assert [step.output for step in job.steps] == ["new"]
     assert job.spending.calls == 1
 

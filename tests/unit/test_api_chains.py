@@ -6,13 +6,13 @@ import pytest
 from aws_lambda_powertools import Logger
 from pydantic import JsonValue
 
-from jobchain.aws.repository import JobRepository
 from jobchain.chains import CHAINS
 from jobchain.domain import NOTHING_SPENT, Claim, FinishedStep, JobError, NewJob
 from jobchain_api.service import JobService
 from tests.conftest import Items
 from tests.fakes import FakeClock
 from tests.gateway import Answer, Api
+from tests.stores import Stores
 
 NOW = "2026-11-22T10:00:00.000Z"
 COMPARE = {"job_name": "compare_guidelines", "payload": {"first": "A must be kept.", "second": "B must be kept."}}
@@ -33,9 +33,9 @@ def api(service: JobService, logger: Logger) -> Api:
 class Job:
     """A job whose steps a test stores itself."""
 
-    def __init__(self, api: Api, repository: JobRepository, clock: FakeClock) -> None:
+    def __init__(self, api: Api, stores: Stores, clock: FakeClock) -> None:
         self._api = api
-        self._repository = repository
+        self._stores = stores
         self._clock = clock
         self.event_id = ""
 
@@ -44,13 +44,13 @@ class Job:
         return self.claim()
 
     def claim(self) -> Claim:
-        return self._repository.claim(self.event_id, self._clock() + timedelta(minutes=5))
+        return self._stores.claims.claim(self.event_id, self._clock() + timedelta(minutes=5))
 
     def store(self, claim: Claim, **outputs: JsonValue) -> None:
         for position, (name, output) in enumerate(outputs.items()):
             asked = not name.endswith(".parts")
             step = FinishedStep(name, output, "m" * asked, "v" * asked, NOW, NOW, NOTHING_SPENT)
-            self._repository.save_step(claim, position, step)
+            self._stores.claims.save_step(claim, position, step)
 
     def read(self) -> Answer:
         return self._api("GET", f"/jobs/{self.event_id}")
@@ -61,8 +61,8 @@ class Job:
 
 
 @pytest.fixture
-def job(api: Api, repository: JobRepository, clock: FakeClock) -> Job:
-    return Job(api, repository, clock)
+def job(api: Api, stores: Stores, clock: FakeClock) -> Job:
+    return Job(api, stores, clock)
 
 
 class TestTheListOfChains:
@@ -129,27 +129,27 @@ class TestTheStepsOfAJob:
 
         assert job.steps == [("first", "processing"), ("second", "completed"), ("comparison", "pending")]
 
-    def test_tell_which_of_them_failed(self, job: Job, repository: JobRepository) -> None:
+    def test_tell_which_of_them_failed(self, job: Job, stores: Stores) -> None:
         claim = job.create(COMPARE)
-        repository.fail(claim, JobError("model_failed", "it failed", "second"))
+        stores.claims.fail(claim, JobError("model_failed", "it failed", "second"))
 
         assert job.steps == [("first", "pending"), ("second", "failed"), ("comparison", "pending")]
 
-    def test_that_work_in_parts_show_each_part_but_not_the_cut(self, job: Job, repository: JobRepository) -> None:
+    def test_that_work_in_parts_show_each_part_but_not_the_cut(self, job: Job, stores: Stores) -> None:
         claim = job.create({"input_text": "Lock the door."})
         outputs: dict[str, JsonValue] = {"summary.parts": [[0, 5], [5, 14]], "summary.part01": "x"}
         job.store(claim, **outputs)
         running = job.steps
 
-        repository.fail(claim, JobError("model_failed", "it failed", "summary.part02"))
+        stores.claims.fail(claim, JobError("model_failed", "it failed", "summary.part02"))
 
         rest = [("checklist", "pending"), ("diagram", "pending")]
         assert running == [("summary.part01", "completed"), ("summary", "processing"), *rest]
         assert job.steps == [("summary.part01", "completed"), ("summary", "failed"), *rest]
 
-    def test_that_asked_no_model_name_none(self, job: Job, repository: JobRepository) -> None:
+    def test_that_asked_no_model_name_none(self, job: Job, stores: Stores) -> None:
         claim = job.create({"input_text": "Lock the door."})
-        repository.save_step(claim, 0, FinishedStep("checklist", [ITEM], "", "", NOW, NOW, NOTHING_SPENT))
+        stores.claims.save_step(claim, 0, FinishedStep("checklist", [ITEM], "", "", NOW, NOW, NOTHING_SPENT))
 
         (step,) = (step for step in job.read().body["steps"] if step["name"] == "checklist")
         assert (step["model"], step["prompt_version"], step["cost_usd"]) == (None, None, 0)
@@ -167,9 +167,9 @@ class TestTheResultOfAJob:
             "checklist_items": [ITEM],
         }
 
-    def test_of_a_chain_that_is_gone_is_what_is_stored(self, job: Job, api: Api, repository: JobRepository) -> None:
+    def test_of_a_chain_that_is_gone_is_what_is_stored(self, job: Job, api: Api, stores: Stores) -> None:
         job.event_id = "0b6c2f4e-0000-4000-8000-000000000001"
-        repository.create(NewJob(job.event_id, "local", "retired", {}, "f"), timedelta(days=30))
+        stores.admission.create(NewJob(job.event_id, "local", "retired", {}, "f"), timedelta(days=30))
         job.store(job.claim(), outline="Short.")
 
         assert job.read().body["result"] == {"outline": "Short."}

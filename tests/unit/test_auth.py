@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jobchain.aws.api_keys import MAX_LENGTH, ApiKey, KeyRepository, hashed
-from jobchain.aws.quotas import Limits
+from jobchain.aws.api_keys import MAX_LENGTH, ApiKey, ApiKeyStore, hashed
 from jobchain.errors import Unauthorized, Unavailable
+from jobchain.limits import Limits
 from jobchain_api.auth import ApiKeys, Caller, everybody
 from tests.conftest import TABLE
 from tests.fakes import FakeClock
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 LIMITS = Limits(jobs_per_minute=3)
 
 
-class Keys(KeyRepository):
+class Keys(ApiKeyStore):
     """Notes each look-up."""
 
     def __init__(self, client: "DynamoDBClient", clock: FakeClock) -> None:

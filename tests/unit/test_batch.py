@@ -8,7 +8,6 @@ import pytest
 from aws_lambda_powertools import Logger
 
 from jobchain.aws.queue import JobQueue
-from jobchain.aws.repository import JobRepository
 from jobchain.domain import Tier
 from jobchain.errors import Unavailable
 from jobchain_api.app import MAX_BODY_CHARACTERS
@@ -18,6 +17,7 @@ from jobchain_api.service import JobService
 from tests.conftest import Items, Messages, make_service
 from tests.fakes import FakeClock
 from tests.gateway import Api
+from tests.stores import Stores
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -195,10 +195,10 @@ class TestWhenTheQueueIsDown:
         due = [int(item["due_at"]["N"]) for item in items.due()]
         assert due == [int(clock().timestamp())] * 25
 
-    def test_it_is_not_asked_again_for_each_ten(self, repository: JobRepository, logger: Logger) -> None:
+    def test_it_is_not_asked_again_for_each_ten(self, stores: Stores, logger: Logger) -> None:
         queue = DeadQueue()
 
-        post(Api(make_service(repository, queue, logger), logger), *(entry(number) for number in range(25)))
+        post(Api(make_service(stores, queue, logger), logger), *(entry(number) for number in range(25)))
 
         assert queue.asked == 1
 
@@ -226,7 +226,7 @@ def test_a_table_that_is_down_refuses_each_entry_and_leaves_nothing(
 
 
 def test_a_table_that_falls_silent_is_not_waited_for_part_after_part(
-    repository: JobRepository, queue: JobQueue, logger: Logger, monkeypatch: pytest.MonkeyPatch
+    stores: Stores, queue: JobQueue, logger: Logger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
 
@@ -234,9 +234,9 @@ def test_a_table_that_falls_silent_is_not_waited_for_part_after_part(
         asked.append(1)
         raise Unavailable("the table does not answer")
 
-    monkeypatch.setattr(repository._table, "transact", silent)
+    monkeypatch.setattr(stores.admission._table, "transact", silent)
 
-    results = post(Api(make_service(repository, queue, logger), logger), *(entry(number) for number in range(100)))
+    results = post(Api(make_service(stores, queue, logger), logger), *(entry(number) for number in range(100)))
 
     assert {result["status"] for result in results} == {503}
     assert len(asked) == 1

@@ -11,8 +11,8 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from jobchain.aws.api_keys import KeyRepository, hashed
-from jobchain.aws.quotas import NO_LIMITS, Limits
+from jobchain.aws.api_keys import ApiKeyStore, hashed
+from jobchain.limits import NO_LIMITS, Limits
 from jobchain_cli.__main__ import main
 from jobchain_cli.keys import NewKey, OptionError, limits_in_words, new_key, state_in_words, table
 from jobchain_cli.local_stack import LOCAL_STACK
@@ -35,8 +35,8 @@ Operate = Callable[..., Said]
 
 
 @pytest.fixture
-def keys(dynamodb: "DynamoDBClient", clock: FakeClock) -> KeyRepository:
-    return KeyRepository(dynamodb, TABLE, clock)
+def keys(dynamodb: "DynamoDBClient", clock: FakeClock) -> ApiKeyStore:
+    return ApiKeyStore(dynamodb, TABLE, clock)
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def test_limits_read_as_words() -> None:
     assert limits_in_words(Limits(cost_usd_per_day=Decimal("1E+2"))) == "100 USD a day"
 
 
-def test_a_state_reads_as_words(keys: KeyRepository, clock: FakeClock) -> None:
+def test_a_state_reads_as_words(keys: ApiKeyStore, clock: FakeClock) -> None:
     _, lasting = keys.create("acme", "lasting")
     _, short = keys.create("acme", "short", valid_for=timedelta(days=1))
     revoked = keys.revoke(keys.create("acme", "gone", valid_for=timedelta(days=1))[1].key_id)
@@ -154,7 +154,7 @@ def test_a_state_reads_as_words(keys: KeyRepository, clock: FakeClock) -> None:
     ]
 
 
-def test_a_tables_columns_are_aligned(keys: KeyRepository, clock: FakeClock) -> None:
+def test_a_tables_columns_are_aligned(keys: ApiKeyStore, clock: FakeClock) -> None:
     keys.create("a-long-tenant", "x", Limits(jobs_per_minute=2), operator=True)
     keys.create("b", "a long name")
 
@@ -168,7 +168,7 @@ def test_a_tables_columns_are_aligned(keys: KeyRepository, clock: FakeClock) -> 
 
 
 class TestCreate:
-    def test_prints_the_key_alone_and_the_rest_on_standard_error(self, on_table: Operate, keys: KeyRepository) -> None:
+    def test_prints_the_key_alone_and_the_rest_on_standard_error(self, on_table: Operate, keys: ApiKeyStore) -> None:
         said = on_table("keys", "create", "--tenant", "acme", "--name", "Ana's laptop", "--jobs-per-minute", "10")
 
         stored = keys.find(hashed(said.out.removesuffix("\n")))
@@ -207,7 +207,7 @@ class TestCreate:
 
 
 class TestList:
-    def test_is_a_table_without_the_keys(self, on_table: Operate, keys: KeyRepository) -> None:
+    def test_is_a_table_without_the_keys(self, on_table: Operate, keys: ApiKeyStore) -> None:
         secret, made = keys.create("acme", "laptop")
         keys.create("other", "server")
 
@@ -218,7 +218,7 @@ class TestList:
         assert secret not in said.out
         assert hashed(secret) not in said.out
 
-    def test_may_be_of_one_tenant(self, on_table: Operate, keys: KeyRepository) -> None:
+    def test_may_be_of_one_tenant(self, on_table: Operate, keys: ApiKeyStore) -> None:
         keys.create("acme", "laptop")
         keys.create("other", "server")
 
@@ -240,7 +240,7 @@ class TestList:
 
 
 class TestRevoke:
-    def test_says_that_it_takes_a_minute(self, on_table: Operate, keys: KeyRepository) -> None:
+    def test_says_that_it_takes_a_minute(self, on_table: Operate, keys: ApiKeyStore) -> None:
         secret, made = keys.create("acme", "laptop")
 
         said = on_table("keys", "revoke", made.key_id)
@@ -257,7 +257,7 @@ class TestRevoke:
         assert (said.code, said.out) == (1, "")
         assert "no key of this id" in said.err
 
-    def test_does_not_repeat_a_key_that_was_given_for_its_id(self, on_table: Operate, keys: KeyRepository) -> None:
+    def test_does_not_repeat_a_key_that_was_given_for_its_id(self, on_table: Operate, keys: ApiKeyStore) -> None:
         secret, _ = keys.create("acme", "laptop")
 
         said = on_table("keys", "revoke", secret)
@@ -293,7 +293,7 @@ def described(outputs: dict[str, str]) -> dict[str, Any]:
 
 
 class TestAStackOnAws:
-    def test_is_found_by_its_outputs(self, operate: Operate, cloudformation: Stubber, keys: KeyRepository) -> None:
+    def test_is_found_by_its_outputs(self, operate: Operate, cloudformation: Stubber, keys: ApiKeyStore) -> None:
         outputs = {"TableName": TABLE, "QueueUrl": "q", "DeadLetterUrl": "d", "SweeperName": "s", "ApiUrl": "a"}
         cloudformation.add_response("describe_stacks", described(outputs), {"StackName": "prod"})
 

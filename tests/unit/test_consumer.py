@@ -11,13 +11,13 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from jobchain.aws.queue import JobQueue
-from jobchain.aws.repository import JobRepository
 from jobchain.domain import NewJob, Status
 from jobchain.errors import TransientModelError
 from jobchain.llm import ModelAnswer, ModelRequest
 from jobchain_worker.consumer import Consumer
 from tests.conftest import TABLE, make_runner
 from tests.fakes import CHECKLIST, DIAGRAM, FakeClock, FakeContext, SchemaLLM, ScriptedLLM
+from tests.stores import Stores
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -33,13 +33,13 @@ class Worker:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        repository: JobRepository,
+        stores: Stores,
         queue: JobQueue,
         clock: FakeClock,
         logger: Logger,
     ) -> None:
         self._loop = loop
-        self.repository = repository
+        self.stores = stores
         self._queue = queue
         self._clock = clock
         self._logger = logger
@@ -51,31 +51,31 @@ class Worker:
         ids = [f"0b6c2f4e-0000-4000-8000-{number:012}" for number in range(1, count + 1)]
         for event_id in ids:
             new = NewJob(event_id, "local", "guideline_checklist", {"guidelines": text}, fingerprint="f")
-            self.repository.create(new, retention=timedelta(days=30))
+            self.stores.admission.create(new, retention=timedelta(days=30))
         return ids
 
     def consume(self, bodies: list[str]) -> list[str]:
         """The ids of the messages that SQS has to bring again; a message's id is `m` and its place."""
-        runner = make_runner(self.repository, self._queue, self.llm, self._logger, clock=self._clock)
+        runner = make_runner(self.stores, self._queue, self.llm, self._logger, clock=self._clock)
         records = [{"messageId": f"m{n}", "eventSource": "aws:sqs", "body": body} for n, body in enumerate(bodies)]
         consumer = Consumer(runner, self._loop, self._clock, self._logger)
         response = consumer.consume({"Records": records}, cast(LambdaContext, self.context))
         return [failure["itemIdentifier"] for failure in response["batchItemFailures"]]
 
     def statuses(self, ids: list[str]) -> set[Status]:
-        return {self.repository.get("local", event_id).status for event_id in ids}
+        return {self.stores.jobs.get("local", event_id).status for event_id in ids}
 
 
 @pytest.fixture
 def worker(
     event_loop: asyncio.AbstractEventLoop,
-    repository: JobRepository,
+    stores: Stores,
     queue: JobQueue,
     clock: FakeClock,
     logger: Logger,
 ) -> Worker:
     logger.setLevel("DEBUG")
-    return Worker(event_loop, repository, queue, clock, logger)
+    return Worker(event_loop, stores, queue, clock, logger)
 
 
 def body(event_id: str) -> str:
@@ -124,7 +124,7 @@ class TestABatch:
 
         worker.llm = llm = OneSlow()
         new = NewJob(OTHER, "local", "guideline_checklist", {"guidelines": "Be slow."}, fingerprint="f")
-        worker.repository.create(new, retention=timedelta(days=30))
+        worker.stores.admission.create(new, retention=timedelta(days=30))
 
         assert worker.consume([body(event_id) for event_id in [OTHER, *ids]]) == []
         assert llm.seen is Status.PROCESSING
@@ -161,9 +161,9 @@ class TestABatch:
     @pytest.mark.parametrize("deleted", [False, True])
     def test_acknowledges_the_message_of_a_job_that_its_caller_has_ended(self, worker: Worker, deleted: bool) -> None:
         (event_id,) = worker.create(1)
-        worker.repository.cancel("local", event_id)
+        worker.stores.jobs.cancel("local", event_id)
         if deleted:
-            worker.repository.delete("local", event_id)
+            worker.stores.jobs.delete("local", event_id)
 
         assert worker.consume([body(event_id)]) == []
         assert worker.llm.requests == []
@@ -180,19 +180,19 @@ class TestABatch:
     ) -> None:
         # given a job that was deleted, and is created with the same id right after the claim has not found it
         (event_id,) = worker.create(1)
-        worker.repository.cancel("local", event_id)
-        worker.repository.delete("local", event_id)
-        table = worker.repository._table
-        change = table.change
+        worker.stores.jobs.cancel("local", event_id)
+        worker.stores.jobs.delete("local", event_id)
+        table = worker.stores.claims._table
+        write = table.write
 
         def created_after(*arguments: Any, **options: Any) -> Any:
             try:
-                return change(*arguments, **options)
+                return write(*arguments, **options)
             finally:
                 monkeypatch.undo()
                 worker.create(1)
 
-        monkeypatch.setattr(table, "change", created_after)
+        monkeypatch.setattr(table, "write", created_after)
 
         # then its message comes back, and the job is run
         assert worker.consume([body(event_id)]) == ["m0"]
@@ -217,7 +217,7 @@ class TestABatch:
         worker.llm = Stumbling()
         good = worker.create(1)
         new = NewJob(OTHER, "local", "guideline_checklist", {"guidelines": "stumble"}, fingerprint="f")
-        worker.repository.create(new, retention=timedelta(days=30))
+        worker.stores.admission.create(new, retention=timedelta(days=30))
 
         assert worker.consume([body(good[0]), body(OTHER)]) == ["m1"]
         assert worker.statuses(good) == {Status.COMPLETED}

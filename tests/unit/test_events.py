@@ -12,7 +12,6 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from jobchain.aws.queue import JobQueue
-from jobchain.aws.repository import JobRepository
 from jobchain.domain import NewJob, Status
 from jobchain_api.app import create_app
 from jobchain_api.auth import everybody
@@ -21,6 +20,7 @@ from jobchain_worker.consumer import Consumer
 from jobchain_worker.model_checker import EVENT as MODEL_CHECK
 from tests.conftest import ROOT, Messages, make_runner
 from tests.fakes import FakeClock, FakeContext, SchemaLLM
+from tests.stores import Stores
 
 EVENTS = ROOT / "events"
 CONTEXT = cast(LambdaContext, FakeContext())
@@ -34,9 +34,9 @@ def load(name: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def job(repository: JobRepository) -> None:
+def job(stores: Stores) -> None:
     new = NewJob(EVENT_ID, "local", "guideline_checklist", {"guidelines": "Be careful."}, fingerprint="f")
-    repository.create(new, retention=timedelta(days=30))
+    stores.admission.create(new, retention=timedelta(days=30))
 
 
 class TestTheApi:
@@ -84,17 +84,17 @@ class Api:
 @pytest.mark.usefixtures("job")
 def test_the_worker_runs_the_job_of_its_sample(
     event_loop: asyncio.AbstractEventLoop,
-    repository: JobRepository,
+    stores: Stores,
     queue: JobQueue,
     clock: FakeClock,
     logger: Logger,
 ) -> None:
-    runner = make_runner(repository, queue, SchemaLLM(), logger)
+    runner = make_runner(stores, queue, SchemaLLM(), logger)
 
     response = Consumer(runner, event_loop, clock, logger).consume(load("sqs_job.json"), CONTEXT)
 
     assert response == {"batchItemFailures": []}
-    assert repository.get("local", EVENT_ID).status is Status.COMPLETED
+    assert stores.jobs.get("local", EVENT_ID).status is Status.COMPLETED
 
 
 def test_the_workers_schedule_sends_its_sample(template: dict[str, Any]) -> None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aws_lambda_powertools import Logger
 
+from jobchain.aws.items import DISPATCH_GRACE
 from jobchain.aws.queue import JobQueue
-from jobchain.aws.repository import DISPATCH_GRACE, JobRepository
 from jobchain.domain import NewJob
 from jobchain.errors import TransientModelError
 from jobchain_api.auth import Caller
@@ -17,6 +17,7 @@ from jobchain_sweeper.sweeper import Sweeper
 from tests.conftest import make_runner
 from tests.fakes import FakeClock, ScriptedLLM
 from tests.gateway import Api
+from tests.stores import Stores
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -71,13 +72,13 @@ def test_a_job_that_is_retried(api: Api, groups: list[str | None]) -> None:
 
 
 def test_jobs_that_the_sweeper_sends(
-    repository: JobRepository, queue: JobQueue, clock: FakeClock, logger: Logger, groups: list[str | None]
+    stores: Stores, queue: JobQueue, clock: FakeClock, logger: Logger, groups: list[str | None]
 ) -> None:
     for number, tenant in enumerate(("acme", "other")):
         new = NewJob(f"0b6c2f4e-0000-4000-8000-{number:012}", tenant, "guideline_checklist", {}, "f")
-        repository.create(new, timedelta(days=30))
+        stores.admission.create(new, timedelta(days=30))
     clock.advance(DISPATCH_GRACE)
-    sweeper = Sweeper(repository=repository, queue=queue, clock=clock, logger=logger, threads=1, page_size=10, most=100)
+    sweeper = Sweeper(due=stores.due, queue=queue, clock=clock, logger=logger, threads=1, page_size=10, most=100)
 
     sweeper.sweep(clock() + timedelta(minutes=1))
 
@@ -88,7 +89,7 @@ def test_jobs_that_the_sweeper_sends(
 @pytest.mark.parametrize("put_off_before", [False, True])
 def test_a_job_that_the_worker_puts_off(
     api: Api,
-    repository: JobRepository,
+    stores: Stores,
     queue: JobQueue,
     clock: FakeClock,
     logger: Logger,
@@ -96,7 +97,7 @@ def test_a_job_that_the_worker_puts_off(
     put_off_before: bool,
 ) -> None:
     event_id = api("POST", "/jobs", BODY).body["event_id"]
-    runner = make_runner(repository, queue, ScriptedLLM([TransientModelError("busy")]), logger)
+    runner = make_runner(stores, queue, ScriptedLLM([TransientModelError("busy")]), logger)
     for _ in range(1 + put_off_before):
         asyncio.get_event_loop().run_until_complete(runner.run(event_id, clock() + timedelta(minutes=5)))
 

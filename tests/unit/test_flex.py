@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from aws_lambda_powertools import Logger
 
+from jobchain.aws.items import DISPATCH_GRACE
 from jobchain.aws.queue import JobQueue
-from jobchain.aws.repository import DISPATCH_GRACE, JobRepository
 from jobchain.domain import Status, Tier, Usage
 from jobchain.errors import TransientModelError
 from jobchain.llm import ModelAnswer
@@ -19,6 +19,7 @@ from jobchain_sweeper.sweeper import Sweeper
 from tests.conftest import Items, Messages, make_runner, make_service
 from tests.fakes import CHECKLIST, DIAGRAM, SUMMARY, FakeClock, Script, ScriptedLLM
 from tests.gateway import Api
+from tests.stores import Stores
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -46,8 +47,8 @@ def queue(sqs: "SQSClient", queue_url: str, flex_url: str) -> JobQueue:
 
 
 @pytest.fixture
-def api(repository: JobRepository, queue: JobQueue, logger: Logger) -> Api:
-    return Api(make_service(repository, queue, logger), logger)
+def api(stores: Stores, queue: JobQueue, logger: Logger) -> Api:
+    return Api(make_service(stores, queue, logger), logger)
 
 
 @pytest.fixture
@@ -59,9 +60,9 @@ Run = Callable[..., None]
 
 
 @pytest.fixture
-def run(repository: JobRepository, queue: JobQueue, llm: ScriptedLLM, clock: FakeClock, logger: Logger) -> Run:
+def run(stores: Stores, queue: JobQueue, llm: ScriptedLLM, clock: FakeClock, logger: Logger) -> Run:
     """One delivery of a job's message, with these answers of the model."""
-    runner = make_runner(repository, queue, llm, logger)
+    runner = make_runner(stores, queue, llm, logger)
 
     def run(event_id: str, *script: Script) -> None:
         llm.script = list(script)
@@ -102,7 +103,7 @@ class TestItsQueue:
         self,
         api: Api,
         run: Run,
-        repository: JobRepository,
+        stores: Stores,
         queue: JobQueue,
         clock: FakeClock,
         logger: Logger,
@@ -118,44 +119,40 @@ class TestItsQueue:
         assert flex_messages.count() == 3
 
         clock.advance(DISPATCH_GRACE)
-        sweeper = Sweeper(
-            repository=repository, queue=queue, clock=clock, logger=logger, threads=1, page_size=10, most=100
-        )
+        sweeper = Sweeper(due=stores.due, queue=queue, clock=clock, logger=logger, threads=1, page_size=10, most=100)
         assert sweeper.sweep(clock() + timedelta(minutes=1)).sent == 1
         assert (flex_messages.count(), messages.count()) == (4, 0)
 
 
 class TestItsCalls:
-    def test_ask_for_flex_and_cost_half(self, api: Api, run: Run, repository: JobRepository, llm: ScriptedLLM) -> None:
+    def test_ask_for_flex_and_cost_half(self, api: Api, run: Run, stores: Stores, llm: ScriptedLLM) -> None:
         event_id = create(api)
 
         run(event_id, *(served(answer, Tier.FLEX) for answer in (SUMMARY, CHECKLIST, DIAGRAM)))
 
-        job = repository.get("local", event_id)
+        job = stores.jobs.get("local", event_id)
         assert job.status is Status.COMPLETED
         assert {request.tier for request in llm.requests} == {Tier.FLEX}
         # 100 tokens at $0.10 and 20 at $0.50 a million, halved, three times
         assert job.spending.cost_usd == Decimal("0.00003")
 
-    def test_cost_what_they_were_served_as(self, api: Api, run: Run, repository: JobRepository) -> None:
+    def test_cost_what_they_were_served_as(self, api: Api, run: Run, stores: Stores) -> None:
         event_id = create(api)
 
         run(event_id, *(served(answer, Tier.STANDARD) for answer in (SUMMARY, CHECKLIST, DIAGRAM)))
 
-        assert repository.get("local", event_id).spending.cost_usd == Decimal("0.00006")
+        assert stores.jobs.get("local", event_id).spending.cost_usd == Decimal("0.00006")
 
-    def test_may_be_refused_more_often_than_others(
-        self, api: Api, run: Run, repository: JobRepository, clock: FakeClock
-    ) -> None:
+    def test_may_be_refused_more_often_than_others(self, api: Api, run: Run, stores: Stores, clock: FakeClock) -> None:
         event_id = create(api, flex_seconds=12 * 3600)
         for _ in range(12):
             run(event_id, BUSY)
             clock.advance(timedelta(minutes=55))
 
-        assert repository.get("local", event_id).status is Status.PENDING
+        assert stores.jobs.get("local", event_id).status is Status.PENDING
 
     def test_become_standard_ones_when_the_callers_time_is_over(
-        self, api: Api, run: Run, repository: JobRepository, clock: FakeClock, llm: ScriptedLLM, items: Items
+        self, api: Api, run: Run, stores: Stores, clock: FakeClock, llm: ScriptedLLM, items: Items
     ) -> None:
         # given a job whose caller waits ten minutes for flex
         event_id = create(api, flex_seconds=600)
@@ -171,7 +168,7 @@ class TestItsCalls:
         run(event_id, *(served(answer, Tier.STANDARD) for answer in (SUMMARY, CHECKLIST, DIAGRAM)))
 
         # then it is done as any other job
-        assert repository.get("local", event_id).status is Status.COMPLETED
+        assert stores.jobs.get("local", event_id).status is Status.COMPLETED
         assert [request.tier for request in llm.requests[-3:]] == [Tier.STANDARD] * 3
 
     def test_are_flex_ones_again_after_a_retry(self, api: Api, run: Run, clock: FakeClock, llm: ScriptedLLM) -> None:
@@ -184,12 +181,12 @@ class TestItsCalls:
 
         assert [request.tier for request in llm.requests] == [Tier.FLEX]
 
-    def test_that_fail_for_good_fail_the_job_at_once(self, api: Api, run: Run, repository: JobRepository) -> None:
+    def test_that_fail_for_good_fail_the_job_at_once(self, api: Api, run: Run, stores: Stores) -> None:
         event_id = create(api)
 
         run(event_id, *[served({}, Tier.FLEX)] * 3)
 
-        assert repository.get("local", event_id).status is Status.FAILED
+        assert stores.jobs.get("local", event_id).status is Status.FAILED
 
 
 @pytest.mark.parametrize(

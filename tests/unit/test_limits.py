@@ -10,14 +10,16 @@ from typing import Any
 import pytest
 from aws_lambda_powertools import Logger
 
-from jobchain.aws.quotas import Limits
-from jobchain.aws.repository import JobRepository
+from jobchain.aws import quotas
+from jobchain.aws.table import Table
 from jobchain.domain import FinishedStep, JobError, Spending, Status, Usage
+from jobchain.limits import Limits
 from jobchain_api.auth import Caller
 from jobchain_api.service import JobService
 from tests.conftest import Items
 from tests.fakes import FakeClock
 from tests.gateway import Answer, Api
+from tests.stores import Stores
 
 LEASE = timedelta(minutes=5)
 BODY = {"input_text": "Be careful."}
@@ -94,13 +96,13 @@ class TestJobsAMinute:
 
 class TestJobsUnfinishedAtOnce:
     def test_are_let_in_up_to_the_limit_and_again_when_one_ends(
-        self, with_limits: As, repository: JobRepository, clock: FakeClock
+        self, with_limits: As, stores: Stores, clock: FakeClock
     ) -> None:
         api = with_limits(unfinished_jobs=2)
         first, second = (api("POST", "/jobs", BODY).body["event_id"] for _ in range(2))
         assert_refused(api("POST", "/jobs", BODY), "unfinished_jobs", 10)
 
-        repository.finish(repository.claim(first, clock() + LEASE))
+        stores.claims.finish(stores.claims.claim(first, clock() + LEASE))
         assert api("POST", "/jobs", BODY).status == 201
         assert_refused(api("POST", "/jobs", BODY), "unfinished_jobs", 10)
 
@@ -127,16 +129,16 @@ class TestJobsUnfinishedAtOnce:
         assert api("GET", f"/jobs/{event_id}").body["status"] == "cancelled"
 
     def test_are_counted_anew_only_when_they_are_in_the_way(
-        self, with_limits: As, repository: JobRepository, monkeypatch: pytest.MonkeyPatch
+        self, with_limits: As, stores: Stores, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         counted = []
-        count = repository.unfinished
+        count = quotas.count_unfinished
 
-        def counting(tenant: str, most: int) -> Counter[Status]:
+        def counting(table: Table, tenant: str, most: int) -> Counter[Status]:
             counted.append(most)
-            return count(tenant, most)
+            return count(table, tenant, most)
 
-        monkeypatch.setattr(repository, "unfinished", counting)
+        monkeypatch.setattr(quotas, "count_unfinished", counting)
         api = with_limits(unfinished_jobs=10)
 
         for _ in range(10):
@@ -149,34 +151,34 @@ class TestJobsUnfinishedAtOnce:
 
 
 def test_a_count_that_is_out_of_date_lets_nobody_past_the_limit(
-    with_limits: As, repository: JobRepository, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    with_limits: As, stores: Stores, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # given a full house, of which one leaves
     api = with_limits(unfinished_jobs=2)
     first, _ = (api("POST", "/jobs", BODY).body["event_id"] for _ in range(2))
-    repository.finish(repository.claim(first, clock() + LEASE))
-    count = repository.unfinished
+    stores.claims.finish(stores.claims.claim(first, clock() + LEASE))
+    count = quotas.count_unfinished
 
     # when somebody takes the free place while another one counts
-    def slow(tenant: str, most: int) -> Counter[Status]:
-        counted = count(tenant, most)
-        monkeypatch.setattr(repository, "unfinished", count)
+    def slow(table: Table, tenant: str, most: int) -> Counter[Status]:
+        counted = count(table, tenant, most)
+        monkeypatch.setattr(quotas, "count_unfinished", count)
         assert api("POST", "/jobs", BODY).status == 201
         return counted
 
-    monkeypatch.setattr(repository, "unfinished", slow)
+    monkeypatch.setattr(quotas, "count_unfinished", slow)
 
     # then that one comes too late
     assert api("POST", "/jobs", BODY).status == 429
-    assert count("acme", 10).total() == 2
+    assert stores.jobs.unfinished("acme", 10).total() == 2
 
 
 class TestTheBudgetOfADay:
     @pytest.fixture
-    def spend(self, repository: JobRepository, clock: FakeClock) -> Callable[[Api, Spending], None]:
+    def spend(self, stores: Stores, clock: FakeClock) -> Callable[[Api, Spending], None]:
         def spend(api: Api, spent: Spending) -> None:
             event_id = api("POST", "/jobs", BODY).body["event_id"]
-            repository.fail(repository.claim(event_id, clock() + LEASE), JobError("model_refused", "no"), spent)
+            stores.claims.fail(stores.claims.claim(event_id, clock() + LEASE), JobError("model_refused", "no"), spent)
 
         return spend
 
@@ -242,17 +244,17 @@ def test_both_limits_of_jobs_hold_together(with_limits: As, clock: FakeClock) ->
 
 
 class TestTheBooks:
-    def test_of_a_day_are_those_of_its_jobs(self, with_limits: As, repository: JobRepository, clock: FakeClock) -> None:
+    def test_of_a_day_are_those_of_its_jobs(self, with_limits: As, stores: Stores, clock: FakeClock) -> None:
         api = with_limits()
         spent = Spending(Usage(10, 1, 5, 2), Decimal("0.001"), calls=1)
         ids = [api("POST", "/jobs", BODY).body["event_id"] for _ in range(5)]
         # one completes, one fails, one is put off and then cancelled; two wait
-        claims = [repository.claim(event_id, clock() + LEASE) for event_id in ids[:3]]
+        claims = [stores.claims.claim(event_id, clock() + LEASE) for event_id in ids[:3]]
         for claim in claims[:2]:
-            repository.save_step(claim, 0, FinishedStep("summary", "s", "m", "v", "t", "t", spent))
-        repository.finish(claims[0])
-        repository.fail(claims[1], JobError("model_refused", "no"), spent)
-        repository.release(claims[2], timedelta(0), {}, spent)
+            stores.claims.save_step(claim, 0, FinishedStep("summary", "s", "m", "v", "t", "t", spent))
+        stores.claims.finish(claims[0])
+        stores.claims.fail(claims[1], JobError("model_refused", "no"), spent)
+        stores.claims.release(claims[2], timedelta(0), {}, spent)
         api("POST", f"/jobs/{ids[2]}/cancel")
 
         stats = api("GET", "/stats").body
@@ -279,31 +281,31 @@ class TestTheBooks:
         assert stats["jobs"]["pending"] == 1
 
     def test_do_not_know_what_a_model_without_a_price_costs(
-        self, with_limits: As, repository: JobRepository, clock: FakeClock
+        self, with_limits: As, stores: Stores, clock: FakeClock
     ) -> None:
         api = with_limits()
         event_id = api("POST", "/jobs", BODY).body["event_id"]
         unpriced = Spending(Usage(10, 0, 5, 0), unpriced_calls=1)
-        repository.fail(repository.claim(event_id, clock() + LEASE), JobError("model_refused", "no"), unpriced)
+        stores.claims.fail(stores.claims.claim(event_id, clock() + LEASE), JobError("model_refused", "no"), unpriced)
 
         assert api("GET", "/stats").body["today"]["cost_usd"] is None
 
     def test_count_a_step_once_however_often_it_is_stored(
-        self, with_limits: As, repository: JobRepository, clock: FakeClock
+        self, with_limits: As, stores: Stores, clock: FakeClock
     ) -> None:
         api = with_limits()
-        claim = repository.claim(api("POST", "/jobs", BODY).body["event_id"], clock() + LEASE)
+        claim = stores.claims.claim(api("POST", "/jobs", BODY).body["event_id"], clock() + LEASE)
         step = FinishedStep("summary", "s", "m", "v", "t", "t", Spending(Usage(10, 0, 5, 0)))
 
-        repository.save_step(claim, 0, step)
-        repository.save_step(claim, 0, replace(step, output="again"))
+        stores.claims.save_step(claim, 0, step)
+        stores.claims.save_step(claim, 0, replace(step, output="again"))
 
         assert api("GET", "/stats").body["today"]["usage"]["input_tokens"] == 10
 
-    def test_do_not_say_more_than_so_many_are_unfinished(self, with_limits: As, repository: JobRepository) -> None:
+    def test_do_not_say_more_than_so_many_are_unfinished(self, with_limits: As, stores: Stores) -> None:
         batch(with_limits(), 12)
 
-        assert repository.unfinished("acme", most=10).total() == 10
+        assert stores.jobs.unfinished("acme", most=10).total() == 10
 
     def test_show_an_operator_the_queues(self, service: JobService, logger: Logger) -> None:
         operator = Api(service, logger, lambda _: Caller("ops", operator=True))

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from aws_lambda_powertools import Logger
 
-from jobchain.aws.repository import JobRepository
 from jobchain.domain import JobError, NewJob
 from jobchain_api.auth import Caller
 from jobchain_api.cursor import Cursors
 from jobchain_api.service import JobService
 from tests.fakes import FakeClock
 from tests.gateway import Answer, Api
+from tests.stores import Stores
 
 LEASE = timedelta(minutes=5)
 RETENTION = timedelta(days=30)
@@ -29,14 +29,14 @@ def api(service: JobService, logger: Logger) -> Api:
 
 
 @pytest.fixture
-def create(repository: JobRepository, clock: FakeClock) -> Create:
+def create(stores: Stores, clock: FakeClock) -> Create:
     """Stores a job, a millisecond after the last one; gives its id."""
     numbers = iter(range(10_000))
 
     def create(tenant: str = "local", job_name: str = "guideline_checklist") -> str:
         clock.advance(timedelta(milliseconds=1))
         event_id = f"0b6c2f4e-0000-4000-8000-{next(numbers):012}"
-        repository.create(NewJob(event_id, tenant, job_name, {}, "f"), RETENTION)
+        stores.admission.create(NewJob(event_id, tenant, job_name, {}, "f"), RETENTION)
         return event_id
 
     return create
@@ -93,13 +93,13 @@ def test_nobodys_jobs_are_an_empty_list(api: Api) -> None:
 
 class TestFilters:
     @pytest.fixture
-    def jobs(self, create: Create, repository: JobRepository, clock: FakeClock) -> dict[str, list[str]]:
+    def jobs(self, create: Create, stores: Stores, clock: FakeClock) -> dict[str, list[str]]:
         """Jobs by status, many pending ones between two failed ones."""
         failed = [create()]
         pending = [create() for _ in range(40)]
         failed.append(create())
         for event_id in failed:
-            repository.fail(repository.claim(event_id, clock() + LEASE), JobError("model_refused", "no"))
+            stores.claims.fail(stores.claims.claim(event_id, clock() + LEASE), JobError("model_refused", "no"))
         other = [create(job_name="other")]
         return {"failed": failed[::-1], "pending": (pending + other)[::-1], "other": other}
 
@@ -115,7 +115,7 @@ class TestFilters:
     def test_that_few_jobs_pass_end_a_page_early_and_lose_none(
         self, api: Api, jobs: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("jobchain.aws.repository._MAX_SEEN", 12)
+        monkeypatch.setattr("jobchain.aws.jobs._MAX_SEEN", 12)
 
         found = [*pages(api, "status=failed&limit=1")]
 
@@ -174,21 +174,22 @@ class TestCursors:
         assert_refused(other("GET", f"/jobs?cursor={cursor}"), "cursor")
 
     def test_hold_in_every_process(
-        self, api: Api, cursor: str, repository: JobRepository, service: JobService, logger: Logger
+        self, api: Api, cursor: str, stores: Stores, service: JobService, logger: Logger
     ) -> None:
         fresh = Api(service.__class__(**_parts(service)), logger)
 
         assert fresh("GET", f"/jobs?cursor={cursor}").status == 200
-        assert repository.cursor_secret() == repository.cursor_secret()
+        assert stores.jobs.cursor_secret() == stores.jobs.cursor_secret()
 
-    def test_show_nothing_of_the_secret(self, cursor: str, repository: JobRepository) -> None:
+    def test_show_nothing_of_the_secret(self, cursor: str, stores: Stores) -> None:
         content = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
 
-        assert repository.cursor_secret() not in content
+        assert stores.jobs.cursor_secret() not in content
 
 
 def _parts(service: JobService) -> dict[str, Any]:
-    names = ("repository", "queue", "dead_letters", "retention", "clock", "logger")
+    stores = ("admission", "jobs", "due", "usage", "model_checks")
+    names = (*stores, "queue", "dead_letters", "retention", "clock", "logger")
     return {name: getattr(service, f"_{name}") for name in names}
 
 

@@ -13,7 +13,6 @@ from aws_lambda_powertools import Logger
 from pydantic import JsonValue
 
 from jobchain.aws.queue import MAX_DELAY, JobQueue
-from jobchain.aws.repository import JobRepository
 from jobchain.chains import CHAINS
 from jobchain.chains.chain import Chain
 from jobchain.domain import Job, NewJob, Status
@@ -22,6 +21,7 @@ from jobchain.llm import ModelAnswer, ModelRequest
 from jobchain_worker.runner import MAX_AT_ONCE
 from tests.conftest import Items, make_runner
 from tests.fakes import DIAGRAM, ITEMS, FakeClock, ScriptedLLM
+from tests.stores import Stores
 
 LIMIT = 100
 INVOCATION = timedelta(minutes=5)
@@ -58,17 +58,17 @@ class ReadingLLM(ScriptedLLM):
 class Stage:
     """A table, a queue, a clock, a model, and one job at a time."""
 
-    def __init__(self, repository: JobRepository, queue: JobQueue, clock: FakeClock, logger: Logger) -> None:
-        self.repository = repository
+    def __init__(self, stores: Stores, queue: JobQueue, clock: FakeClock, logger: Logger) -> None:
+        self.stores = stores
         self.clock = clock
         self.llm = ReadingLLM()
         self.chains = dict(CHAINS)
-        self.runner = make_runner(repository, queue, self.llm, logger, max_input_tokens=LIMIT, chains=self.chains)
+        self.runner = make_runner(stores, queue, self.llm, logger, max_input_tokens=LIMIT, chains=self.chains)
         self.event_id = "0b6c2f4e-0000-4000-8000-000000000001"
 
     def create(self, text: str = TEXT, name: str = "guideline_checklist", **payload: JsonValue) -> None:
         new = NewJob(self.event_id, "local", name, payload or {"guidelines": text}, fingerprint="f")
-        self.repository.create(new, retention=timedelta(days=30))
+        self.stores.admission.create(new, retention=timedelta(days=30))
 
     def run(self) -> Job:
         """One delivery of the job's message."""
@@ -77,7 +77,7 @@ class Stage:
 
     @property
     def job(self) -> Job:
-        return self.repository.get("local", self.event_id)
+        return self.stores.jobs.get("local", self.event_id)
 
     @property
     def outputs(self) -> dict[str, Any]:
@@ -85,8 +85,8 @@ class Stage:
 
 
 @pytest.fixture
-def stage(repository: JobRepository, queue: JobQueue, clock: FakeClock, logger: Logger) -> Stage:
-    return Stage(repository, queue, clock, logger)
+def stage(stores: Stores, queue: JobQueue, clock: FakeClock, logger: Logger) -> Stage:
+    return Stage(stores, queue, clock, logger)
 
 
 def test_a_long_text_goes_through_in_parts_and_becomes_one_result(stage: Stage) -> None:

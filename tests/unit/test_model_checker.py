@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from aws_lambda_powertools import Logger
 
-from jobchain.aws.repository import JobRepository
 from jobchain.errors import TransientModelError, Unavailable, UnknownModel
 from jobchain.model_check import ModelCheck
 from jobchain_worker.model_checker import ModelChecker
 from tests.fakes import FakeClock
+from tests.stores import Stores
 
 CHECKED_AT = "2026-11-22T10:00:00.000Z"
 
@@ -21,15 +21,15 @@ CHECKED_AT = "2026-11-22T10:00:00.000Z"
 class World:
     """A checker whose model ends on `end`, or of whom the server says nothing but an error."""
 
-    def __init__(self, repository: JobRepository, clock: FakeClock, logger: Logger, log: io.StringIO) -> None:
-        self.repository = repository
+    def __init__(self, stores: Stores, clock: FakeClock, logger: Logger, log: io.StringIO) -> None:
+        self.stores = stores
         self.end: date | Exception | None = None
         self.counted: list[tuple[bool, int | None]] = []
         self._log = log
         self._checker = ModelChecker(
             model="gpt-6-luna",
             find_shutdown=self._find,
-            repository=repository,
+            checks=stores.model_checks,
             clock=clock,
             logger=logger,
             meter=lambda check, left: self.counted.append((check.known, left)),
@@ -50,8 +50,8 @@ class World:
 
 
 @pytest.fixture
-def world(repository: JobRepository, clock: FakeClock, logger: Logger, log: io.StringIO) -> World:
-    return World(repository, clock, logger, log)
+def world(stores: Stores, clock: FakeClock, logger: Logger, log: io.StringIO) -> World:
+    return World(stores, clock, logger, log)
 
 
 def test_a_model_without_an_end_is_known_and_has_no_count_of_days(world: World) -> None:
@@ -60,7 +60,7 @@ def test_a_model_without_an_end_is_known_and_has_no_count_of_days(world: World) 
     assert answer == {"model": "gpt-6-luna", "checked": True, "known": True, "days_left": None}
     assert world.counted == [(True, None)]
     assert world.logged == [("INFO", "the model is there")]
-    assert world.repository.model_check() == ModelCheck("gpt-6-luna", True, None, CHECKED_AT)
+    assert world.stores.model_checks.last() == ModelCheck("gpt-6-luna", True, None, CHECKED_AT)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_model_with_an_end_is_warned_of_sixty_days_ahead(world: World, end: da
     assert answer["days_left"] == left
     assert world.counted == [(True, left)]
     assert [line for line, _ in world.logged] == [level]
-    assert world.repository.model_check() == ModelCheck("gpt-6-luna", True, end, CHECKED_AT)
+    assert world.stores.model_checks.last() == ModelCheck("gpt-6-luna", True, end, CHECKED_AT)
 
 
 def test_an_unknown_model_is_an_error_and_stored_as_such(world: World) -> None:
@@ -91,13 +91,13 @@ def test_an_unknown_model_is_an_error_and_stored_as_such(world: World) -> None:
     assert answer == {"model": "gpt-6-luna", "checked": True, "known": False, "days_left": None}
     assert world.counted == [(False, None)]
     assert world.logged == [("ERROR", "the model's server does not know the model")]
-    assert world.repository.model_check() == ModelCheck("gpt-6-luna", False, None, CHECKED_AT)
+    assert world.stores.model_checks.last() == ModelCheck("gpt-6-luna", False, None, CHECKED_AT)
 
 
 def test_a_server_that_does_not_tell_leaves_the_last_check_as_it_was(world: World) -> None:
     world.end = date(2028, 1, 1)
     world.check()
-    before = world.repository.model_check()
+    before = world.stores.model_checks.last()
 
     world.end = TransientModelError("the model's server can't be reached")
     answer = world.check()
@@ -105,7 +105,7 @@ def test_a_server_that_does_not_tell_leaves_the_last_check_as_it_was(world: Worl
     assert answer == {"model": "gpt-6-luna", "checked": False}
     assert len(world.counted) == 1
     assert world.logged[-1] == ("WARNING", "the model was not checked")
-    assert world.repository.model_check() == before
+    assert world.stores.model_checks.last() == before
 
 
 def test_a_model_that_is_known_again_has_no_end_left_over(world: World, clock: FakeClock) -> None:
@@ -116,14 +116,14 @@ def test_a_model_that_is_known_again_has_no_end_left_over(world: World, clock: F
     world.end = None
     world.check()
 
-    assert world.repository.model_check() == ModelCheck("gpt-6-luna", True, None, "2026-11-23T10:00:00.000Z")
+    assert world.stores.model_checks.last() == ModelCheck("gpt-6-luna", True, None, "2026-11-23T10:00:00.000Z")
 
 
 def test_what_can_not_be_stored_is_counted_all_the_same(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     def down(*_: object) -> None:
         raise Unavailable("the table does not answer")
 
-    monkeypatch.setattr(world.repository, "save_model_check", down)
+    monkeypatch.setattr(world.stores.model_checks, "save", down)
 
     answer = world.check()
 
@@ -131,5 +131,5 @@ def test_what_can_not_be_stored_is_counted_all_the_same(world: World, monkeypatc
     assert world.logged[-1] == ("WARNING", "the check of the model is not stored")
 
 
-def test_before_the_first_check_nothing_is_known(repository: JobRepository) -> None:
-    assert repository.model_check() is None
+def test_before_the_first_check_nothing_is_known(stores: Stores) -> None:
+    assert stores.model_checks.last() is None

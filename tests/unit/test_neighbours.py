@@ -11,7 +11,6 @@ from aws_lambda_powertools import Logger
 from pydantic import AfterValidator, JsonValue
 
 from jobchain.aws.queue import JobQueue
-from jobchain.aws.repository import JobRepository
 from jobchain.chains import CHAINS
 from jobchain.chains.chain import Answer, Chain, LongText, Payload, Prompt, Step, fence
 from jobchain.chains.cutting import Bounds, cut
@@ -20,6 +19,7 @@ from jobchain.llm import ModelAnswer, ModelRequest
 from jobchain_worker.runner import Runner
 from tests.conftest import make_runner
 from tests.fakes import FakeClock, SchemaLLM
+from tests.stores import Stores
 
 SLOW = "0b6c2f4e-0000-4000-8000-000000000001"
 NEIGHBOUR = "0b6c2f4e-0000-4000-8000-000000000002"
@@ -46,14 +46,14 @@ class EchoingLLM(SchemaLLM):
 class Stage:
     """The slow job and its neighbour, and a chain that goes on at one place only when the neighbour has ended."""
 
-    def __init__(self, repository: JobRepository, queue: JobQueue, clock: FakeClock, logger: Logger) -> None:
-        self.repository = repository
+    def __init__(self, stores: Stores, queue: JobQueue, clock: FakeClock, logger: Logger) -> None:
+        self.stores = stores
         self.clock = clock
         self.is_over = threading.Event()
         self.waited: list[bool] = []
         self.chains = dict(CHAINS)
         self.runner: Runner = make_runner(
-            repository, queue, EchoingLLM(), logger, max_input_tokens=LIMIT, chains=self.chains
+            stores, queue, EchoingLLM(), logger, max_input_tokens=LIMIT, chains=self.chains
         )
 
     def wait(self) -> None:
@@ -97,7 +97,7 @@ class Stage:
 
     def create(self, event_id: str, job_name: str, payload: dict[str, JsonValue]) -> None:
         new = NewJob(event_id, "local", job_name, payload, fingerprint="f")
-        self.repository.create(new, retention=timedelta(days=30))
+        self.stores.admission.create(new, retention=timedelta(days=30))
 
     async def run_both(self) -> None:
         deadline = self.clock() + INVOCATION
@@ -110,8 +110,8 @@ class Stage:
 
 
 @pytest.fixture
-def stage(repository: JobRepository, queue: JobQueue, clock: FakeClock, logger: Logger) -> Stage:
-    return Stage(repository, queue, clock, logger)
+def stage(stores: Stores, queue: JobQueue, clock: FakeClock, logger: Logger) -> Stage:
+    return Stage(stores, queue, clock, logger)
 
 
 @pytest.mark.parametrize(
@@ -145,5 +145,5 @@ def test_a_neighbour_ends_while_a_text_is_worked_on(
 
     # then
     assert stage.waited == [True], "the neighbour ended first"
-    jobs = [stage.repository.get("local", event_id) for event_id in (SLOW, NEIGHBOUR)]
+    jobs = [stage.stores.jobs.get("local", event_id) for event_id in (SLOW, NEIGHBOUR)]
     assert [job.status for job in jobs] == [Status.COMPLETED] * 2

@@ -12,8 +12,8 @@ import pytest
 from aws_lambda_powertools import Logger
 from pydantic import JsonValue
 
+from jobchain.aws.items import DISPATCH_GRACE
 from jobchain.aws.queue import MAX_DELAY, JobQueue
-from jobchain.aws.repository import DISPATCH_GRACE, JobRepository
 from jobchain.chains.chain import fence
 from jobchain.domain import Job, NewJob, Spending, Status, Usage
 from jobchain.errors import JobNotFound, PermanentModelError, SettingsError, TransientModelError, Unavailable
@@ -21,6 +21,7 @@ from jobchain.llm import ModelAnswer, ModelRequest
 from jobchain_worker.runner import MAX_MODEL_WAIT, MAX_TRIES
 from tests.conftest import CALL_TIME, Items, Messages, make_runner
 from tests.fakes import CHECKLIST, DIAGRAM, ITEMS, SUMMARY, FakeClock, Script, ScriptedLLM
+from tests.stores import Stores
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -32,13 +33,13 @@ INVOCATION = timedelta(minutes=5)
 class Stage:
     """A table, a queue, a clock and a model, and one pending job."""
 
-    def __init__(self, repository: JobRepository, queue: JobQueue, clock: FakeClock, logger: Logger) -> None:
-        self.repository = repository
+    def __init__(self, stores: Stores, queue: JobQueue, clock: FakeClock, logger: Logger) -> None:
+        self.stores = stores
         self.clock = clock
         self.llm = ScriptedLLM(clock=clock)
-        self.runner = make_runner(repository, queue, self.llm, logger)
+        self.runner = make_runner(stores, queue, self.llm, logger)
         self.event_id = "0b6c2f4e-0000-4000-8000-000000000001"
-        self.repository.create(
+        self.stores.admission.create(
             NewJob(self.event_id, "local", "guideline_checklist", {"guidelines": TEXT}, fingerprint="f"),
             retention=timedelta(days=30),
         )
@@ -51,12 +52,12 @@ class Stage:
 
     @property
     def job(self) -> Job:
-        return self.repository.get("local", self.event_id)
+        return self.stores.jobs.get("local", self.event_id)
 
 
 @pytest.fixture
-def stage(repository: JobRepository, queue: JobQueue, clock: FakeClock, logger: Logger) -> Stage:
-    return Stage(repository, queue, clock, logger)
+def stage(stores: Stores, queue: JobQueue, clock: FakeClock, logger: Logger) -> Stage:
+    return Stage(stores, queue, clock, logger)
 
 
 def test_a_job_ends_with_a_summary_a_checklist_and_a_diagram(stage: Stage, items: Items) -> None:
@@ -109,7 +110,7 @@ def test_a_second_delivery_of_a_finished_job_asks_nothing(stage: Stage) -> None:
 
 
 def test_a_second_delivery_of_a_running_job_leaves_it_alone(stage: Stage) -> None:
-    stage.repository.claim(stage.event_id, stage.clock() + INVOCATION)
+    stage.stores.claims.claim(stage.event_id, stage.clock() + INVOCATION)
 
     job = stage.run()
 
@@ -133,7 +134,7 @@ def test_a_worker_that_lost_its_claim_writes_nothing_more(stage: Stage) -> None:
     class Overtaken(ScriptedLLM):
         async def ask(self, request: ModelRequest) -> ModelAnswer:
             stage.clock.advance(INVOCATION + timedelta(seconds=1))
-            stage.repository.claim(stage.event_id, stage.clock() + INVOCATION)
+            stage.stores.claims.claim(stage.event_id, stage.clock() + INVOCATION)
             return await super().ask(request)
 
     stage.runner._llm = Overtaken([SUMMARY])
@@ -308,7 +309,7 @@ class TestTime:
 
 class TestCancelling:
     def test_a_running_job_stops_before_its_next_step(self, stage: Stage, items: Items) -> None:
-        stage.llm.meanwhile = lambda: stage.repository.cancel("local", stage.event_id)
+        stage.llm.meanwhile = lambda: stage.stores.jobs.cancel("local", stage.event_id)
 
         job = stage.run(SUMMARY)
 
@@ -317,7 +318,7 @@ class TestCancelling:
         assert items.due() == []
 
     def test_a_job_that_would_be_put_off_ends_instead(self, stage: Stage, messages: Messages) -> None:
-        stage.llm.meanwhile = lambda: stage.repository.cancel("local", stage.event_id)
+        stage.llm.meanwhile = lambda: stage.stores.jobs.cancel("local", stage.event_id)
 
         job = stage.run(TransientModelError("503", spent=Spending(Usage(1, 0, 1, 0))))
 
@@ -372,7 +373,7 @@ def test_a_step_that_is_paid_for_is_stored_as_soon_as_the_table_answers(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # given a table that fails when the first step is to be stored
-    save_step = stage.repository.save_step
+    save_step = stage.stores.claims.save_step
     outages = [Unavailable("the table does not answer")]
 
     def flaky(*args: Any) -> bool:
@@ -380,7 +381,7 @@ def test_a_step_that_is_paid_for_is_stored_as_soon_as_the_table_answers(
             raise outages.pop()
         return save_step(*args)
 
-    monkeypatch.setattr(stage.repository, "save_step", flaky)
+    monkeypatch.setattr(stage.stores.claims, "save_step", flaky)
 
     # when the job runs
     job = stage.run(SUMMARY, CHECKLIST, DIAGRAM)
@@ -405,7 +406,7 @@ class TestABudget:
 
     @pytest.fixture
     def stage_with(
-        self, repository: JobRepository, queue: JobQueue, clock: FakeClock, logger: Logger, stage: Stage
+        self, stores: Stores, queue: JobQueue, clock: FakeClock, logger: Logger, stage: Stage
     ) -> Callable[[str], Stage]:
         def with_budget(budget: str) -> Stage:
             stage.event_id = "0b6c2f4e-0000-4000-8000-000000000002"
@@ -417,7 +418,7 @@ class TestABudget:
                 fingerprint="f",
                 max_cost_usd=Decimal(budget),
             )
-            repository.create(new, retention=timedelta(days=30))
+            stores.admission.create(new, retention=timedelta(days=30))
             return stage
 
         return with_budget
@@ -476,7 +477,7 @@ class TestABudget:
         assert job.spending.calls == 0
 
     def test_is_not_passed_by_steps_that_run_at_the_same_time(
-        self, repository: JobRepository, queue: JobQueue, clock: FakeClock, logger: Logger
+        self, stores: Stores, queue: JobQueue, clock: FakeClock, logger: Logger
     ) -> None:
         class Greedy(ScriptedLLM):
             """Uses all the room that an answer may have, and is cut off by it."""
@@ -490,11 +491,11 @@ class TestABudget:
         budget = Decimal("0.01")
         payload: JsonValue = {"first": TEXT, "second": "Backups must be tested."}
         new = NewJob("0b6c2f4e-0000-4000-8000-000000000003", "local", "compare_guidelines", payload, "f")
-        repository.create(replace(new, max_cost_usd=budget), retention=timedelta(days=30))
+        stores.admission.create(replace(new, max_cost_usd=budget), retention=timedelta(days=30))
 
-        asyncio.run(make_runner(repository, queue, Greedy(), logger).run(new.event_id, clock() + INVOCATION))
+        asyncio.run(make_runner(stores, queue, Greedy(), logger).run(new.event_id, clock() + INVOCATION))
 
-        job = repository.get("local", new.event_id)
+        job = stores.jobs.get("local", new.event_id)
         assert job.status is Status.FAILED
         assert Decimal("0.005") < job.spending.known_cost_usd <= budget
 
@@ -529,11 +530,9 @@ class TestTheCountOfCalls:
         assert (job.steps[0].spending.calls, job.steps[0].spending.retries) == (2, 2)
 
 
-def test_each_step_that_is_taken_is_metered(
-    repository: JobRepository, queue: JobQueue, clock: FakeClock, logger: Logger
-) -> None:
+def test_each_step_that_is_taken_is_metered(stores: Stores, queue: JobQueue, clock: FakeClock, logger: Logger) -> None:
     metered: list[tuple[str, str, Spending]] = []
-    stage = Stage(repository, queue, clock, logger)
+    stage = Stage(stores, queue, clock, logger)
     stage.runner._meter = lambda *counted: metered.append(counted)
 
     job = stage.run(SUMMARY, CHECKLIST, DIAGRAM)

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import pytest
 from aws_lambda_powertools import Logger
 
+from jobchain.aws.items import DISPATCH_GRACE, DUE_SHARDS
 from jobchain.aws.queue import JobQueue
-from jobchain.aws.repository import DISPATCH_GRACE, DUE_SHARDS, JobRepository
 from jobchain.domain import DueJob, NewJob, Status
 from jobchain.errors import Unavailable
 from jobchain_sweeper.sweeper import MAX_RESEND_GAP, MAX_STALLS, Sweep, Sweeper
 from tests.conftest import Items, Messages
 from tests.fakes import FakeClock
+from tests.stores import Stores
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -28,24 +29,22 @@ Run = Callable[[], Sweep]
 
 
 @pytest.fixture
-def create(repository: JobRepository) -> Create:
+def create(stores: Stores) -> Create:
     """Stores a job whose message is lost; gives its id."""
     numbers = iter(range(10_000))
 
     def create() -> str:
         event_id = f"0b6c2f4e-0000-4000-8000-{next(numbers):012}"
-        repository.create(NewJob(event_id, "local", "guideline_checklist", {}, "f"), timedelta(days=30))
+        stores.admission.create(NewJob(event_id, "local", "guideline_checklist", {}, "f"), timedelta(days=30))
         return event_id
 
     return create
 
 
 @pytest.fixture
-def sweeper(repository: JobRepository, queue: JobQueue, clock: FakeClock, logger: Logger) -> Sweeper:
+def sweeper(stores: Stores, queue: JobQueue, clock: FakeClock, logger: Logger) -> Sweeper:
     # One thread, as moto bears no more.
-    return Sweeper(
-        repository=repository, queue=queue, clock=clock, logger=logger, threads=1, page_size=PAGE_SIZE, most=1000
-    )
+    return Sweeper(due=stores.due, queue=queue, clock=clock, logger=logger, threads=1, page_size=PAGE_SIZE, most=1000)
 
 
 @pytest.fixture
@@ -72,21 +71,21 @@ def test_a_job_that_is_not_due_is_left_alone(create: Create, sweep: Run, clock: 
 
 
 def test_a_job_whose_worker_died_is_sent_when_its_lease_has_ended(
-    create: Create, sweep: Run, repository: JobRepository, clock: FakeClock
+    create: Create, sweep: Run, stores: Stores, clock: FakeClock
 ) -> None:
     event_id = create()
-    repository.claim(event_id, clock() + LEASE)
+    stores.claims.claim(event_id, clock() + LEASE)
 
     clock.advance(LEASE)
     assert sweep() == Sweep()
     clock.advance(SECOND)
     assert sweep() == Sweep(sent=1)
-    assert repository.claim(event_id, clock() + LEASE).number == 2
+    assert stores.claims.claim(event_id, clock() + LEASE).number == 2
 
 
-def test_a_final_job_is_never_sent(create: Create, sweep: Run, repository: JobRepository, clock: FakeClock) -> None:
+def test_a_final_job_is_never_sent(create: Create, sweep: Run, stores: Stores, clock: FakeClock) -> None:
     event_id = create()
-    repository.finish(repository.claim(event_id, clock() + LEASE))
+    stores.claims.finish(stores.claims.claim(event_id, clock() + LEASE))
     clock.advance(timedelta(days=1))
 
     assert sweep() == Sweep()
@@ -120,12 +119,12 @@ def test_a_queue_that_is_down_for_hours_does_not_stop_the_sweeper(
 
 
 def test_a_sweep_sends_a_bounded_number(
-    create: Create, repository: JobRepository, queue: JobQueue, clock: FakeClock, logger: Logger
+    create: Create, stores: Stores, queue: JobQueue, clock: FakeClock, logger: Logger
 ) -> None:
     for _ in range(30):
         create()
     clock.advance(DISPATCH_GRACE)
-    sweeper = Sweeper(repository=repository, queue=queue, clock=clock, logger=logger, threads=1, page_size=1, most=10)
+    sweeper = Sweeper(due=stores.due, queue=queue, clock=clock, logger=logger, threads=1, page_size=1, most=10)
 
     sweeps = [sweeper.sweep(clock() + timedelta(minutes=1)) for _ in range(4)]
 
@@ -135,15 +134,15 @@ def test_a_sweep_sends_a_bounded_number(
 
 
 def test_two_sweepers_do_not_both_send(
-    create: Create, sweep: Run, repository: JobRepository, clock: FakeClock, messages: Messages
+    create: Create, sweep: Run, stores: Stores, clock: FakeClock, messages: Messages
 ) -> None:
     # given two sweepers that have both read the same due job
     create()
     clock.advance(DISPATCH_GRACE)
-    (due,) = (job for shard in range(8) for job in repository.due_jobs(shard, 10))
+    (due,) = (job for shard in range(8) for job in stores.due.due_jobs(shard, 10))
 
     # when both put it off
-    outcomes = [repository.postpone(due, LEASE), repository.postpone(due, LEASE)]
+    outcomes = [stores.due.postpone(due, LEASE), stores.due.postpone(due, LEASE)]
 
     # then only one of them may send it
     assert outcomes == [True, False]
@@ -170,15 +169,15 @@ def test_a_sweep_that_runs_out_of_time_says_so(create: Create, sweeper: Sweeper,
 
 
 def test_a_job_that_takes_its_workers_down_fails_in_the_end(
-    create: Create, sweep: Run, repository: JobRepository, clock: FakeClock, items: Items
+    create: Create, sweep: Run, stores: Stores, clock: FakeClock, items: Items
 ) -> None:
     event_id = create()
     for _ in range(MAX_STALLS):
-        repository.claim(event_id, clock() + LEASE)
+        stores.claims.claim(event_id, clock() + LEASE)
         clock.advance(LEASE + SECOND)
 
     assert sweep() == Sweep(failed=1)
-    job = repository.get("local", event_id)
+    job = stores.jobs.get("local", event_id)
     assert job.status is Status.FAILED
     assert job.error is not None
     assert job.error.type == "worker_lost"
@@ -189,7 +188,7 @@ def test_a_job_that_takes_its_workers_down_fails_in_the_end(
 def test_what_the_queue_does_not_take_is_due_at_once_again(
     create: Create,
     sweep: Run,
-    repository: JobRepository,
+    stores: Stores,
     clock: FakeClock,
     sqs: "SQSClient",
     queue_url: str,
@@ -197,7 +196,7 @@ def test_what_the_queue_does_not_take_is_due_at_once_again(
 ) -> None:
     event_id = create()
     if had_a_worker:
-        repository.claim(event_id, clock() + LEASE)
+        stores.claims.claim(event_id, clock() + LEASE)
     clock.advance(LEASE + SECOND)
     sqs.delete_queue(QueueUrl=queue_url)
 
@@ -208,39 +207,39 @@ def test_what_the_queue_does_not_take_is_due_at_once_again(
 
 
 def test_one_job_that_the_table_does_not_answer_for_harms_no_other(
-    create: Create, sweep: Run, repository: JobRepository, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    create: Create, sweep: Run, stores: Stores, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unlucky, _ = create(), create()
     clock.advance(DISPATCH_GRACE)
-    postpone = repository.postpone
+    postpone = stores.due.postpone
 
     def flaky(due: DueJob, by: timedelta) -> bool:
         if due.event_id == unlucky:
             raise Unavailable("throttled")
         return postpone(due, by)
 
-    monkeypatch.setattr(repository, "postpone", flaky)
+    monkeypatch.setattr(stores.due, "postpone", flaky)
 
     assert sweep().sent == 1
 
 
 def test_a_shard_that_can_not_be_read_is_left_for_the_next_sweep(
-    create: Create, sweep: Run, repository: JobRepository, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    create: Create, sweep: Run, stores: Stores, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     create()
     clock.advance(DISPATCH_GRACE)
-    (due,) = (shard for shard in range(DUE_SHARDS) if repository.due_jobs(shard, 1))
+    (due,) = (shard for shard in range(DUE_SHARDS) if stores.due.due_jobs(shard, 1))
     other = (due + 1) % DUE_SHARDS
-    due_jobs = repository.due_jobs
-    monkeypatch.setattr(repository, "due_jobs", lambda shard, limit: _fail_for({other}, shard, due_jobs(shard, limit)))
+    due_jobs = stores.due.due_jobs
+    monkeypatch.setattr(stores.due, "due_jobs", lambda shard, limit: _fail_for({other}, shard, due_jobs(shard, limit)))
 
     assert sweep() == Sweep(sent=1, unfinished=True)
 
 
 def test_a_sweep_that_can_read_nothing_fails(
-    create: Create, sweep: Run, repository: JobRepository, monkeypatch: pytest.MonkeyPatch
+    create: Create, sweep: Run, stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(repository, "due_jobs", lambda shard, limit: _fail_for({*range(DUE_SHARDS)}, shard, []))
+    monkeypatch.setattr(stores.due, "due_jobs", lambda shard, limit: _fail_for({*range(DUE_SHARDS)}, shard, []))
 
     with pytest.raises(Unavailable):
         sweep()

@@ -14,11 +14,11 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from benchmarks.capacity import Meter, Units, indexes
 from jobchain.aws.queue import JobQueue
-from jobchain.aws.repository import JobRepository
 from jobchain_worker.consumer import Consumer
 from tests.conftest import TABLE, make_runner, make_service
 from tests.fakes import FakeClock, FakeContext, SchemaLLM
 from tests.gateway import Api
+from tests.stores import Stores
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -47,10 +47,10 @@ def run_job(
 ) -> Callable[[str], Cost]:
     """Posts a text, runs its job and reads it, through everything but HTTP."""
     meter = Meter(dynamodb, boto3.client("dynamodb"), TABLE, indexes(template["Resources"]["JobTable"]["Properties"]))
-    repository = JobRepository(dynamodb, TABLE, clock)
-    api = Api(make_service(repository, queue, logger), logger)
+    stores = Stores(dynamodb, TABLE, clock)
+    api = Api(make_service(stores, queue, logger), logger)
     # Texts are not cut, so that a large one takes the same steps as a small one.
-    runner = make_runner(repository, queue, SchemaLLM(), logger, max_input_tokens=1_000_000)
+    runner = make_runner(stores, queue, SchemaLLM(), logger, max_input_tokens=1_000_000)
     consumer = Consumer(runner, event_loop, clock, logger)
 
     def run(text: str) -> Cost:

@@ -181,7 +181,7 @@ class TestTheQueue:
 
 
 class TestTheTable:
-    def test_has_the_keys_and_the_indexes_that_the_repository_asks_for(self, template: Template) -> None:
+    def test_has_the_keys_and_the_indexes_that_the_stores_ask_for(self, template: Template) -> None:
         table = properties(template, "JobTable")
         keys = {"table": keys_of(table)}
         keys |= {index["IndexName"]: keys_of(index) for index in table["GlobalSecondaryIndexes"]}

@@ -200,7 +200,7 @@ class TestTheLookAtTheModel:
         answer = handler.lambda_handler(event, FakeContext())
 
         assert answer == {"model": offline_model.MODEL, "checked": True, "known": True, "days_left": None}
-        assert handler.repository.model_check().model == offline_model.MODEL
+        assert handler.model_checks.last().model == offline_model.MODEL
         assert '"ModelUnknown":[0.0]' in capsys.readouterr().out
 
     def test_leaves_the_event_loop_of_the_batches_as_it_is(
@@ -221,7 +221,7 @@ class TestTheLookAtTheModel:
         answer = handler.lambda_handler({"Records": [record]}, FakeContext())
 
         assert answer == {"batchItemFailures": [{"itemIdentifier": "m-1"}]}
-        assert handler.repository.model_check() is None
+        assert handler.model_checks.last() is None
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
-from jobchain.aws.api_keys import MAX_LENGTH, ApiKey, KeyRepository, hashed
-from jobchain.aws.quotas import NO_LIMITS, Limits
+from jobchain.aws.api_keys import MAX_LENGTH, ApiKey, ApiKeyStore, hashed
 from jobchain.domain import Clock
 from jobchain.errors import ForeignOrigin, Unauthorized
+from jobchain.limits import NO_LIMITS, Limits
 
 LOCAL_TENANT = "local"
 """The one tenant of a deployment without keys."""
@@ -64,7 +64,7 @@ def refuse_foreign(caller: Caller, method: str, headers: Mapping[str, str]) -> N
 class ApiKeys:
     """Lets in who sends a key that is stored and holds."""
 
-    def __init__(self, keys: KeyRepository, clock: Clock) -> None:
+    def __init__(self, keys: ApiKeyStore, clock: Clock) -> None:
         self._keys = keys
         self._clock = clock
         # A key that is not stored is never remembered: it may be made the next moment.

@@ -12,10 +12,14 @@ from typing import Any, Literal
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 
-from jobchain.aws.api_keys import KeyRepository
+from jobchain.aws.admission import AdmissionStore
+from jobchain.aws.api_keys import ApiKeyStore
 from jobchain.aws.clients import aws_client, create_session
+from jobchain.aws.due import DueStore
+from jobchain.aws.jobs import JobStore
+from jobchain.aws.model_checks import ModelCheckStore
 from jobchain.aws.queue import JobQueue
-from jobchain.aws.repository import JobRepository
+from jobchain.aws.usage import UsageStore
 from jobchain.domain import utc_now
 from jobchain.observability import create_logger
 from jobchain.settings import load_settings
@@ -52,7 +56,11 @@ dynamodb = aws_client(session, "dynamodb", _AWS)
 sqs = aws_client(session, "sqs", _AWS)
 app = create_app(
     JobService(
-        repository=JobRepository(dynamodb, settings.table_name, utc_now),
+        admission=AdmissionStore(dynamodb, settings.table_name, utc_now),
+        jobs=JobStore(dynamodb, settings.table_name, utc_now),
+        due=DueStore(dynamodb, settings.table_name, utc_now),
+        usage=UsageStore(dynamodb, settings.table_name, utc_now),
+        model_checks=ModelCheckStore(dynamodb, settings.table_name),
         queue=JobQueue(sqs, settings.queue_url, settings.flex_queue_url),
         dead_letters=JobQueue(sqs, settings.dead_letter_url),
         retention=timedelta(days=settings.retention_days),
@@ -61,7 +69,7 @@ app = create_app(
     ),
     everybody
     if settings.auth_mode == "none"
-    else ApiKeys(KeyRepository(dynamodb, settings.table_name, utc_now), utc_now),
+    else ApiKeys(ApiKeyStore(dynamodb, settings.table_name, utc_now), utc_now),
     logger,
 )
 started()

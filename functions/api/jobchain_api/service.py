@@ -12,11 +12,14 @@ from uuid import UUID, uuid4, uuid5
 
 from pydantic import JsonValue, ValidationError
 
+from jobchain.aws.admission import AdmissionStore, Outcome
+from jobchain.aws.due import DueStore
+from jobchain.aws.jobs import JobStore
+from jobchain.aws.model_checks import ModelCheckStore
 from jobchain.aws.queue import JobQueue, QueueDepth, batches
-from jobchain.aws.repository import JobRepository, Outcome
-from jobchain.aws.usage import Day
+from jobchain.aws.usage import UsageStore
 from jobchain.chains import CHAINS
-from jobchain.domain import EVENT_ID, Clock, Job, NewJob, Status, Tier
+from jobchain.domain import EVENT_ID, Clock, DailyUsage, Job, NewJob, Status, Tier
 from jobchain.errors import (
     BodyTooLarge,
     IdempotencyConflict,
@@ -59,7 +62,7 @@ class Stats:
     """How a tenant's jobs stand. `queue` and `dead_letters` concern all tenants: None for callers that may not know."""
 
     unfinished: dict[Status, int]
-    today: Day
+    today: DailyUsage
     queue: QueueDepth | None
     dead_letters: QueueDepth | None
 
@@ -70,14 +73,22 @@ class JobService:
     def __init__(
         self,
         *,
-        repository: JobRepository,
+        admission: AdmissionStore,
+        jobs: JobStore,
+        due: DueStore,
+        usage: UsageStore,
+        model_checks: ModelCheckStore,
         queue: JobQueue,
         dead_letters: JobQueue,
         retention: timedelta,
         clock: Clock,
         logger: Logger,
     ) -> None:
-        self._repository = repository
+        self._admission = admission
+        self._jobs = jobs
+        self._due = due
+        self._usage = usage
+        self._model_checks = model_checks
         self._queue = queue
         self._dead_letters = dead_letters
         self._retention = retention
@@ -141,24 +152,22 @@ class JobService:
         return submissions
 
     def _store(self, caller: Caller, jobs: Sequence[NewJob]) -> list[Outcome]:
-        now = self._clock()
         outcomes: list[Outcome]
         try:
-            self._check_day(caller, now)
-            gates = caller.limits.gates(caller.tenant, now)
-            outcomes = self._repository.create_many(jobs, self._retention, gates)
+            self._check_day(caller)
+            outcomes = self._admission.create_many(jobs, self._retention, caller.limits)
         except LimitReached as refusal:
             outcomes = [refusal] * len(jobs)
         # No limit keeps a replay out.
         refused = [isinstance(outcome, LimitReached) for outcome in outcomes]
         keyed = [new.event_id for new in compress(jobs, refused) if UUID(new.event_id).version == _KEYED_VERSION]
-        stored = self._repository.find_many(keyed) if keyed else {}
+        stored = self._admission.find_many(keyed) if keyed else {}
         return [stored.get(new.event_id, outcome) for new, outcome in zip(jobs, outcomes, strict=True)]
 
-    def _check_day(self, caller: Caller, now: datetime) -> None:
+    def _check_day(self, caller: Caller) -> None:
         """Raises LimitReached where the caller's budget of the day is used up; reads nothing where there is none."""
-        if caller.limits.of_the_day:
-            caller.limits.check_day(self._repository.today(caller.tenant), now)
+        if caller.limits.has_daily_budget:
+            caller.limits.check_daily_usage(self._usage.today(caller.tenant), self._clock())
 
     def _may_be_unsent(self, job: Job) -> bool:
         """Whether no worker has taken the job, though its first message is no longer on its way."""
@@ -196,7 +205,7 @@ class JobService:
         self._logger.warning("jobs accepted, not sent yet", jobs=len(refused))
         try:
             for event_id in refused:
-                self._repository.mark_due(event_id, self._clock())
+                self._due.mark_due(event_id, self._clock())
         except Unavailable as error:
             # They were stored as due a little later, so this costs time, not the jobs.
             self._logger.warning("jobs not marked due", extra=describe(error))
@@ -205,27 +214,26 @@ class JobService:
 
     def get(self, caller: Caller, event_id: str) -> Job:
         """The caller's job. Raises JobNotFound, Unavailable."""
-        return self._repository.get(caller.tenant, _checked(event_id))
+        return self._jobs.get(caller.tenant, _checked(event_id))
 
     def cancel(self, caller: Caller, event_id: str) -> Job:
         """The job, which ends at once or before its next step. Raises JobNotFound, JobIsFinal, Unavailable."""
-        return self._repository.cancel(caller.tenant, _checked(event_id))
+        return self._jobs.cancel(caller.tenant, _checked(event_id))
 
     def retry(self, caller: Caller, event_id: str) -> Job:
         """The job, pending again with its steps.
 
         Raises JobNotFound, JobIsNotFinal, JobIsFinal, LimitReached, Unavailable.
         """
-        now = self._clock()
         _checked(event_id)
-        self._check_day(caller, now)
-        job = self._repository.retry(caller.tenant, event_id, caller.limits.gates(caller.tenant, now))
+        self._check_day(caller)
+        job = self._jobs.retry(caller.tenant, event_id, caller.limits)
         self._dispatch([job])
         return job
 
     def delete(self, caller: Caller, event_id: str) -> None:
         """Erases a job that has ended. Raises JobNotFound, JobIsNotFinal, Unavailable."""
-        self._repository.delete(caller.tenant, _checked(event_id))
+        self._jobs.delete(caller.tenant, _checked(event_id))
 
     # --- all of a tenant's jobs --------------------------------------------------------------------
 
@@ -238,31 +246,31 @@ class JobService:
         """
         scope = caller.tenant, status or "", job_name or ""
         before = self._cursors.read(cursor, *scope) if cursor is not None else None
-        jobs, position = self._repository.recent(caller.tenant, limit, before, status, job_name)
+        jobs, position = self._jobs.recent(caller.tenant, limit, before, status, job_name)
         return jobs, self._cursors.write(position, *scope) if position else None
 
     @cached_property
     def _cursors(self) -> Cursors:
-        return Cursors(self._repository.cursor_secret())
+        return Cursors(self._jobs.cursor_secret())
 
     def stats(self, caller: Caller) -> Stats:
         """How the caller's jobs stand. Raises Unavailable."""
         return Stats(
-            unfinished=dict(self._repository.unfinished(caller.tenant)),
-            today=self._repository.today(caller.tenant),
+            unfinished=dict(self._jobs.unfinished(caller.tenant)),
+            today=self._usage.today(caller.tenant),
             queue=self._queue.depth() if caller.operator else None,
             dead_letters=self._dead_letters.depth() if caller.operator else None,
         )
 
     def model(self) -> ModelView | None:
         """What the last look at the model's server found, None where nobody has looked yet. Raises Unavailable."""
-        check = self._repository.model_check()
+        check = self._model_checks.last()
         return ModelView.of(check, self._clock().date()) if check else None
 
     def outages(self) -> dict[str, str]:
         """What does not answer now, by name: empty where all is well."""
         found = {}
-        for name, ask in (("table", self._repository.ping), ("queue", self._queue.depth)):
+        for name, ask in (("table", self._jobs.ping), ("queue", self._queue.depth)):
             try:
                 ask()
             except Unavailable as error:

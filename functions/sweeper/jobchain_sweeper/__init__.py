@@ -1,1 +1,1 @@
-"""The sweeper function: sends again what nobody looked at in time."""
+"""The sweeper function: sends the message of each due job again."""

@@ -14,8 +14,8 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 
 from jobchain.aws.clients import aws_client, create_session
+from jobchain.aws.due import DueStore
 from jobchain.aws.queue import JobQueue
-from jobchain.aws.repository import JobRepository
 from jobchain.domain import utc_now
 from jobchain.observability import create_logger
 from jobchain.settings import load_settings
@@ -31,7 +31,7 @@ class SweeperSettings:
     flex_queue_url: str
 
 
-# What a sweep leaves of its invocation for the page that it has begun.
+# The part of its invocation that a sweep reserves for the page that it has begun.
 _RESERVE = timedelta(seconds=15)
 _THREADS = 16
 _AWS = Config(
@@ -46,7 +46,7 @@ logger = create_logger()
 metrics = Metrics()
 session = create_session()
 sweeper = Sweeper(
-    repository=JobRepository(aws_client(session, "dynamodb", _AWS), settings.table_name, utc_now),
+    due=DueStore(aws_client(session, "dynamodb", _AWS), settings.table_name, utc_now),
     queue=JobQueue(aws_client(session, "sqs", _AWS), settings.queue_url, settings.flex_queue_url),
     clock=utc_now,
     logger=logger,
@@ -59,7 +59,7 @@ started()
 
 @metrics.log_metrics
 def lambda_handler(_event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """One sweep, by the schedule or by hand. Answers what it did."""
+    """Runs the sweeper once, by the schedule or by hand. Answers with what it did."""
     logger.append_keys(request_id=context.aws_request_id)
     deadline = utc_now() + timedelta(milliseconds=context.get_remaining_time_in_millis()) - _RESERVE
     done = asdict(sweeper.sweep(deadline))

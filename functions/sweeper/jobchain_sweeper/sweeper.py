@@ -1,4 +1,4 @@
-"""Looks after jobs whose time has come: messages that were lost, workers that died."""
+"""Checks due jobs: those whose messages were lost, and those whose workers crashed."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain, compress
 
+from jobchain.aws.due import DueStore
+from jobchain.aws.items import DISPATCH_GRACE, DUE_SHARDS
 from jobchain.aws.queue import JobQueue, batches
-from jobchain.aws.repository import DISPATCH_GRACE, DUE_SHARDS, JobRepository
 from jobchain.domain import Clock, DueJob, JobError, Tier
 from jobchain.errors import Unavailable
 from jobchain.observability import Logger, describe
 
 MAX_STALLS = 5
-"""Claims in a row that got nowhere, after which a job fails: it takes its workers down."""
+"""Claims in a row that stored no step, after which a job fails: it probably crashes its workers."""
 
 MAX_RESEND_GAP = timedelta(hours=6)
 """The longest between two messages for the same job."""
@@ -21,7 +22,7 @@ MAX_RESEND_GAP = timedelta(hours=6)
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """What one run did: jobs sent again, jobs failed for good, and whether it stopped before all due jobs were seen."""
+    """What one run did: jobs sent again, jobs failed, and whether it stopped before all due jobs were checked."""
 
     sent: int = 0
     failed: int = 0
@@ -29,12 +30,12 @@ class Sweep:
 
 
 class Sweeper:
-    """Sends due jobs to the workers again."""
+    """Sends the messages of due jobs again."""
 
     def __init__(
         self,
         *,
-        repository: JobRepository,
+        due: DueStore,
         queue: JobQueue,
         clock: Clock,
         logger: Logger,
@@ -42,8 +43,8 @@ class Sweeper:
         page_size: int,
         most: int,
     ) -> None:
-        """`threads` jobs are put off at a time, `page_size` of each shard are read at once, `most` sent in a sweep."""
-        self._repository = repository
+        """Postpones `threads` jobs at a time, reads `page_size` of each shard at once, sends about `most` a sweep."""
+        self._due = due
         self._queue = queue
         self._clock = clock
         self._logger = logger
@@ -52,10 +53,10 @@ class Sweeper:
         self._most = most
 
     def sweep(self, deadline: datetime) -> Sweep:
-        """Looks at the due jobs, the oldest of each shard first, until all are seen or it is `deadline`.
+        """Checks the due jobs, the oldest of each shard first, until all are checked or `deadline` is reached.
 
-        It stops after about `most` messages: what is due beyond that is due in the next sweep too.
-        Raises Unavailable where no shard at all can be read.
+        It stops after about `most` messages: the other due jobs are due in the next sweep too.
+        Raises Unavailable where no shard can be read.
         """
         sent = failed = 0
         shards = list(range(DUE_SHARDS))
@@ -69,53 +70,53 @@ class Sweeper:
                 due = list(chain.from_iterable(page for page in pages.values() if page))
                 failed += sum(pool.map(self._fail, (job for job in due if job.stalls >= MAX_STALLS)))
                 waiting = [job for job in due if job.stalls < MAX_STALLS]
-                # Put off first, then sent: of two sweepers only one sends a job, and twice as much later each time,
-                # so that a backlog does not fill up with copies.
-                ours = list(compress(waiting, pool.map(self._put_off, waiting)))
-                taken = sum(pool.map(self._send, _batches_of_a_tier(ours)))
-                sent += taken
-                if taken < len(ours):
-                    break  # the queue refuses; what it refused is due again, and must not be read again at once
+                # Postponed first, then sent: of two sweepers only one sends a job. The delay doubles each time, so
+                # that a backlog does not fill up with copies.
+                postponed = list(compress(waiting, pool.map(self._postpone, waiting)))
+                accepted = sum(pool.map(self._send, _batches_of_a_tier(postponed)))
+                sent += accepted
+                if accepted < len(postponed):
+                    break  # the queue refuses jobs: they are due again, and must not be read again at once
                 shards = [shard for shard, page in pages.items() if page and len(page) == self._page_size]
         return Sweep(sent, failed, unfinished=bool(shards or unread))
 
     def _read(self, shard: int) -> list[DueJob] | None:
         try:
-            return self._repository.due_jobs(shard, self._page_size)
+            return self._due.due_jobs(shard, self._page_size)
         except Unavailable as error:
-            self._logger.warning("shard left for the next sweep", shard=shard, extra=describe(error))
+            self._logger.warning("shard not read, left for the next sweep", shard=shard, extra=describe(error))
             return None
 
     def _fail(self, job: DueJob) -> bool:
-        message = f"{job.stalls} workers in a row ended without a word while they had the job"
-        return self._excused(job, lambda: self._repository.fail_stalled(job, JobError("worker_lost", message)))
+        message = f"{job.stalls} workers in a row crashed while they ran the job"
+        return self._excused(job, lambda: self._due.fail_stalled(job, JobError("worker_lost", message)))
 
-    def _put_off(self, job: DueJob) -> bool:
-        # Six doublings are past the longest gap, and a few hundred past what a timedelta can bear.
+    def _postpone(self, job: DueJob) -> bool:
+        # Seven doublings exceed the longest gap; a few hundred would exceed what a timedelta can hold.
         wait = min(DISPATCH_GRACE * 2 ** min(job.dispatches, 7), MAX_RESEND_GAP)
-        return self._excused(job, lambda: self._repository.postpone(job, wait))
+        return self._excused(job, lambda: self._due.postpone(job, wait))
 
     def _mark_due(self, job: DueJob) -> bool:
         def change() -> bool:
-            self._repository.mark_due(job.event_id, self._clock())
+            self._due.mark_due(job.event_id, self._clock())
             return True
 
         return self._excused(job, change)
 
     def _excused(self, job: DueJob, change: Callable[[], bool]) -> bool:
-        """What `change` gives; where the table does not answer for this job, it is left for the next sweep."""
+        """The result of `change`; where the table does not answer for this job, it is left for the next sweep."""
         try:
             return change()
         except Unavailable as error:
-            self._logger.warning("left for the next sweep", event_id=job.event_id, extra=describe(error))
+            self._logger.warning("job left for the next sweep", event_id=job.event_id, extra=describe(error))
             return False
 
     def _send(self, jobs: Sequence[DueJob]) -> int:
-        """Sends a batch; whatever the queue does not take falls due at once again. Gives how many it took."""
+        """Sends a batch; the jobs that the queue refuses are due again at once. Gives how many it accepted."""
         refused = self._queue.send_batch([(job.event_id, job.tenant) for job in jobs], jobs[0].tier)
         for job in jobs:
             if job.event_id in refused:
-                self._logger.warning("not sent", event_id=job.event_id)
+                self._logger.warning("message not sent", event_id=job.event_id)
                 self._mark_due(job)
         return len(jobs) - len(refused)
 

@@ -9,16 +9,18 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 from botocore.session import Session
 
+from jobchain.aws.claims import ClaimStore
 from jobchain.aws.clients import aws_client, create_session
+from jobchain.aws.due import DueStore
+from jobchain.aws.model_checks import ModelCheckStore
 from jobchain.aws.queue import JobQueue
-from jobchain.aws.repository import JobRepository
 from jobchain.chains import CHAINS
 from jobchain.connection import UnusableSetting, checked_key, checked_model_url
 from jobchain.domain import Spending, utc_now
@@ -33,6 +35,9 @@ from jobchain_worker.model_checker import EVENT, ModelChecker
 from jobchain_worker.openai_llm import OpenAILLM, create_client, find_shutdown
 from jobchain_worker.runner import Runner
 from jobchain_worker.secret import Secret
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
 
 # Said here, because the SDK takes an empty OPENAI_BASE_URL, by which the template leaves it out, for an address.
 OPENAI_URL = "https://api.openai.com/v1"
@@ -156,7 +161,7 @@ def count_model(check: ModelCheck, days_left: int | None) -> None:
     metrics.flush_metrics()
 
 
-def create_model_checker(settings: WorkerSettings, session: Session, repository: JobRepository) -> ModelChecker:
+def create_model_checker(settings: WorkerSettings, session: Session, checks: ModelCheckStore) -> ModelChecker:
     """The checker with all that it stands on."""
 
     async def find() -> date | None:
@@ -168,19 +173,20 @@ def create_model_checker(settings: WorkerSettings, session: Session, repository:
     return ModelChecker(
         model=settings.openai_model,
         find_shutdown=find,
-        repository=repository,
+        checks=checks,
         clock=utc_now,
         logger=logger,
         meter=count_model,
     )
 
 
-def create_consumer(settings: WorkerSettings, session: Session, repository: JobRepository) -> Consumer:
+def create_consumer(settings: WorkerSettings, session: Session, dynamodb: "DynamoDBClient") -> Consumer:
     """The consumer with all that it stands on."""
     timeout = timedelta(seconds=settings.model_timeout_seconds)
     client = create_client(model_url(settings), api_key_reader(settings, session), timeout)
     runner = Runner(
-        repository=repository,
+        claims=ClaimStore(dynamodb, settings.table_name, utc_now),
+        due=DueStore(dynamodb, settings.table_name, utc_now),
         queue=JobQueue(aws_client(session, "sqs", AWS), settings.queue_url, settings.flex_queue_url),
         llm=OpenAILLM(client, settings.openai_model, timeout, MAX_OUTPUT_TOKENS, settings.openai_api),
         chains=CHAINS,
@@ -200,9 +206,10 @@ def create_consumer(settings: WorkerSettings, session: Session, repository: JobR
 logger = create_logger()
 settings = load_settings(WorkerSettings, os.environ)
 session = create_session()
-repository = JobRepository(aws_client(session, "dynamodb", AWS), settings.table_name, utc_now)
-consumer = create_consumer(settings, session, repository)
-model_checker = create_model_checker(settings, session, repository)
+dynamodb = aws_client(session, "dynamodb", AWS)
+model_checks = ModelCheckStore(dynamodb, settings.table_name)
+consumer = create_consumer(settings, session, dynamodb)
+model_checker = create_model_checker(settings, session, model_checks)
 started()
 
 

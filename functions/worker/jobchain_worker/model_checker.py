@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from datetime import date
 from typing import Any
 
-from jobchain.aws.repository import JobRepository
+from jobchain.aws.model_checks import ModelCheckStore
 from jobchain.domain import Clock, isoformat
 from jobchain.errors import ModelError, Unavailable, UnknownModel
 from jobchain.model_check import WARN_DAYS, ModelCheck
@@ -25,7 +25,7 @@ class ModelChecker:
         *,
         model: str,
         find_shutdown: Callable[[], Awaitable[date | None]],
-        repository: JobRepository,
+        checks: ModelCheckStore,
         clock: Clock,
         logger: Logger,
         meter: Meter,
@@ -33,7 +33,7 @@ class ModelChecker:
         """`find_shutdown` gives the model's last day; it raises UnknownModel, and ModelError where it can't tell."""
         self._model = model
         self._find_shutdown = find_shutdown
-        self._repository = repository
+        self._checks = checks
         self._clock = clock
         self._logger = logger
         self._meter = meter
@@ -50,7 +50,7 @@ class ModelChecker:
         self._meter(found, left)
         self._tell(found, left)
         try:
-            self._repository.save_model_check(found)
+            self._checks.save(found)
         except Unavailable as error:
             self._logger.warning("the check of the model is not stored", extra=describe(error))
         return {"model": found.model, "checked": True, "known": found.known, "days_left": left}

@@ -13,16 +13,17 @@ from typing import Any, ParamSpec, TypeVar
 
 from pydantic import JsonValue, ValidationError
 
+from jobchain.aws.claims import ClaimStore
+from jobchain.aws.due import DueStore
 from jobchain.aws.queue import MAX_DELAY, JobQueue
-from jobchain.aws.repository import JobRepository
-from jobchain.aws.table import dump
 from jobchain.chains.chain import Chain, Cut, Given, Join, Payload, Step
 from jobchain.chains.cutting import cut
 from jobchain.domain import NOTHING_SPENT, Claim, Clock, FinishedStep, JobError, Spending, Tier, isoformat
-from jobchain.errors import ClaimLost, NotYet, PermanentModelError, SettingsError, TransientModelError, Unavailable
+from jobchain.errors import ClaimLost, JobNotReady, PermanentModelError, SettingsError, TransientModelError, Unavailable
 from jobchain.llm import LLM, ModelRequest
 from jobchain.observability import Logger, describe
 from jobchain.prices import PriceList
+from jobchain.text import dump
 
 MAX_TRIES = 5
 """Tries of one step that may fail for the model's sake before the job fails."""
@@ -128,7 +129,8 @@ class Runner:
     def __init__(
         self,
         *,
-        repository: JobRepository,
+        claims: ClaimStore,
+        due: DueStore,
         queue: JobQueue,
         llm: LLM,
         chains: Mapping[str, Chain],
@@ -145,7 +147,8 @@ class Runner:
         `first_backoff` is about how long a job waits after the first failed try of a step. A text of more than
         `max_input_tokens` is worked on in parts.
         """
-        self._repository = repository
+        self._claims = claims
+        self._due = due
         self._queue = queue
         self._llm = llm
         self._chains = chains
@@ -169,12 +172,12 @@ class Runner:
         if self._clock() + self._call_time > deadline:
             raise SettingsError("an invocation is too short for a model call: raise WorkerTimeoutSeconds")
         try:
-            claim = await asyncio.to_thread(self._repository.claim, event_id, deadline)
+            claim = await asyncio.to_thread(self._claims.claim, event_id, deadline)
             self._logger.thread_safe_append_keys(tenant=claim.tenant, claim=claim.number)
             await self._run_claimed(claim, deadline)
         except ClaimLost as lost:
             self._logger.info("left alone", reason=str(lost))
-        except NotYet as early:
+        except JobNotReady as early:
             self._logger.info("too early", reason=str(early))
             await self._send(event_id, early.tenant, early.tier, early.wait)
 
@@ -193,7 +196,7 @@ class Runner:
         run = _Run(claim, chain, payload, deadline, outputs, claim.spending, claim.cancel_requested)
         while ready := await self._with_text(run, self._ready, run):
             if run.cancelled:
-                await asyncio.to_thread(self._repository.end_cancelled, claim)
+                await asyncio.to_thread(self._claims.end_cancelled, claim)
                 self._logger.info("job cancelled")
                 return
             # Each is stored when it ends, and none is given up for another's sake: what is in flight is paid for.
@@ -208,7 +211,7 @@ class Runner:
             if stopped := [end for end in ends if isinstance(end, _Stopped)]:
                 await self._stop(claim, stopped)
                 return
-        await asyncio.to_thread(self._repository.finish, claim)
+        await asyncio.to_thread(self._claims.finish, claim)
         self._logger.info("job completed")
 
     def _ready(self, run: _Run) -> list[tuple[int, Step | Cut | Join]]:
@@ -373,7 +376,7 @@ class Runner:
         """Stores a step, for as long as the lease lasts: it is paid for. False where the job is cancelled."""
         while True:
             try:
-                return await asyncio.to_thread(self._repository.save_step, claim, position, step)
+                return await asyncio.to_thread(self._claims.save_step, claim, position, step)
             except Unavailable as error:
                 if self._clock() + _STORE_PAUSE > deadline:
                     raise
@@ -393,7 +396,7 @@ class Runner:
 
     async def _hand_on(self, claim: Claim, tries: Mapping[str, int], delay: timedelta, spent: Spending) -> None:
         """Gives the job back, and has a worker take it up again after `delay`."""
-        if not await asyncio.to_thread(self._repository.release, claim, delay, tries, spent):
+        if not await asyncio.to_thread(self._claims.release, claim, delay, tries, spent):
             self._logger.info("job cancelled")
             return
         await self._send(claim.event_id, claim.tenant, claim.tier, delay)
@@ -405,7 +408,7 @@ class Runner:
             await asyncio.to_thread(self._queue.send, event_id, tenant, delay, tier)
         except Unavailable as error:
             self._logger.warning("job put off, not sent", extra=describe(error))
-            await asyncio.to_thread(self._repository.mark_due, event_id, self._clock() + delay)
+            await asyncio.to_thread(self._due.mark_due, event_id, self._clock() + delay)
 
     def _backoff(self, tries: int) -> timedelta:
         """How long to wait after a step's failed try, give or take a fifth, so that jobs don't all come back at once.
@@ -416,7 +419,7 @@ class Runner:
         return wait * random.uniform(0.8, 1.2)  # noqa: S311  # no secret
 
     async def _fail(self, claim: Claim, error: JobError, spent: Spending = NOTHING_SPENT) -> None:
-        await asyncio.to_thread(self._repository.fail, claim, error, spent)
+        await asyncio.to_thread(self._claims.fail, claim, error, spent)
         self._logger.warning("job failed", type=error.type, reason=error.message)
 
 

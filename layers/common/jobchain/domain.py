@@ -1,5 +1,6 @@
 """The nouns of the system: a job, its steps, what they used and why they failed."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -9,10 +10,10 @@ from enum import StrEnum
 from pydantic import JsonValue
 
 Clock = Callable[[], datetime]
-"""Tells the time: an aware datetime in UTC."""
+"""Returns the current time: an aware datetime in UTC."""
 
 EVENT_ID = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
-"""What the id of a job looks like: a UUID, in lower case."""
+"""The form of a job's id: a UUID, in lower case."""
 
 
 def utc_now() -> datetime:
@@ -26,7 +27,7 @@ def isoformat(moment: datetime) -> str:
 
 
 class Status(StrEnum):
-    """Where a job stands."""
+    """The status of a job."""
 
     PENDING = "pending"
     PROCESSING = "processing"
@@ -73,8 +74,8 @@ class Spending:
     """What model calls used and cost.
 
     `unpriced_calls` counts the calls to models whose price is not known; with any of those the cost
-    in US dollars is not known either, which is not the same as nothing. `calls` counts all of them, those too that
-    failed, and `retries` those among them that repeated an earlier one.
+    in US dollars is not known either, which is not the same as zero. `calls` counts all calls, failed ones too, and
+    `retries` those among them that repeated an earlier one.
     """
 
     usage: Usage = field(default_factory=Usage)
@@ -104,6 +105,16 @@ class Spending:
 
 
 NOTHING_SPENT = Spending()
+
+
+@dataclass(frozen=True, slots=True)
+class DailyUsage:
+    """A tenant's jobs and their usage on one day (UTC): how many were created, how many ended how, what they used."""
+
+    date: str
+    created: int = 0
+    ended: Counter[Status] = field(default_factory=Counter)
+    spending: Spending = NOTHING_SPENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +184,8 @@ class NewJob:
 class Claim:
     """One worker's hold on a job: what it needs to run it, and the number that fences its writes.
 
-    `flex_until` is when a job of the tier flex goes on as a standard one, None for any other. `cancel_requested` is
-    how that stood when the claim was made.
+    `flex_until` is when a job of the tier flex goes on as a standard one, None for any other. `cancel_requested`
+    tells whether the caller had asked to cancel the job when the claim was made.
     """
 
     event_id: str
@@ -194,10 +205,10 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class DueJob:
-    """An unfinished job at which somebody must look again, as the index `due` shows it.
+    """An unfinished job that the sweeper must check, as the index `due` shows it.
 
-    `due_at` is in seconds since 1970. `dispatches` counts the messages sent for it since it last moved, `stalls` the
-    claims since it last got anywhere.
+    `due_at` is in seconds since 1970. `dispatches` counts the messages sent for it since a worker last claimed or
+    released it, `stalls` the claims since its last stored step.
     """
 
     event_id: str

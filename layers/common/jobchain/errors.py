@@ -1,4 +1,8 @@
-"""What can go wrong, one type for each way that a caller or a worker answers it."""
+"""What can go wrong, one type for each way that a caller or a worker answers it.
+
+The groups are by reader: the operator who configures a deployment, the API and its callers, the worker and the sweeper
+that call the table and the queue, and the worker that calls the model.
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -11,11 +15,18 @@ class JobchainError(Exception):
     """Base of every error that this project raises on purpose. Its text never holds a caller's text."""
 
 
+# --- for the operator --------------------------------------------------------------------------
+
+
 class SettingsError(JobchainError):
-    """The environment lacks settings, or holds some that can't be used; the message names them all."""
+    """Settings are missing or cannot be used; the message names all of them."""
 
 
-# --- for callers ------------------------------------------------------------------------------
+class KeyNotFound(JobchainError):
+    """There is no such API key."""
+
+
+# --- for callers of the API --------------------------------------------------------------------
 
 
 class MalformedBody(JobchainError):
@@ -35,7 +46,7 @@ class InvalidRequest(JobchainError):
 
 
 class Unauthorized(JobchainError):
-    """The request has no API key, or none that lets it in."""
+    """The request has no API key, or an invalid one."""
 
 
 class ForeignOrigin(JobchainError):
@@ -43,7 +54,7 @@ class ForeignOrigin(JobchainError):
 
 
 class LimitReached(JobchainError):
-    """A limit of the caller's key keeps the job out; `retry_after` is when it may be let in."""
+    """A limit of the caller's key refuses the job; after `retry_after` the job may be admitted."""
 
     def __init__(self, limit: str, value: int | Decimal, retry_after: timedelta) -> None:
         super().__init__(f"the key's limit {limit} ({value}) is reached: try again later, or ask for a higher one")
@@ -51,24 +62,20 @@ class LimitReached(JobchainError):
         self.retry_after = retry_after
 
 
-class KeyNotFound(JobchainError):
-    """There is no such API key."""
-
-
 class JobNotFound(JobchainError):
     """The caller has no such job."""
 
 
 class JobIsFinal(JobchainError):
-    """The job has ended, so that it can't be cancelled."""
+    """The job is final in a status that does not allow the request: it cannot be cancelled, or not be retried."""
 
 
 class JobIsNotFinal(JobchainError):
-    """The job has not ended, or has completed, so that it can't be retried or deleted."""
+    """The job is not final, so that it cannot be retried or deleted."""
 
 
 class IdempotencyConflict(JobchainError):
-    """The idempotency key stands for another request already."""
+    """The idempotency key was used for another request already."""
 
 
 class JobExists(JobchainError):
@@ -80,36 +87,39 @@ class JobExists(JobchainError):
         self.fingerprint = fingerprint
 
 
-# --- the services we stand on -----------------------------------------------------------------
+# --- the table and the queue, for all functions -----------------------------------------------
 
 
 class Unavailable(JobchainError):
     """The table or the queue does not answer, or refuses for now. Trying again later may help."""
 
 
+# --- for the worker ---------------------------------------------------------------------------
+
+
 class ClaimLost(JobchainError):
-    """Another worker holds the job, or it is final: this worker may write nothing more."""
+    """Another worker holds the job, or it is final: this worker is fenced off and may write nothing more."""
 
 
-class NotYet(JobchainError):
-    """The job is put off: nobody may claim it before `wait` is over."""
+class JobNotReady(JobchainError):
+    """The job waits for a later try: no worker may claim it before `wait` is over."""
 
     def __init__(self, tenant: str, tier: Tier, wait: timedelta) -> None:
-        super().__init__(f"the job is put off for {wait.total_seconds():.1f} s")
+        super().__init__(f"the job is not ready for {wait.total_seconds():.1f} s")
         self.tenant = tenant
         self.tier = tier
         self.wait = wait
 
 
 class MalformedMessage(JobchainError):
-    """A message of the queue is not one of ours."""
+    """A message of the queue holds no event_id."""
 
 
-# --- the model --------------------------------------------------------------------------------
+# --- calls to the model, for the worker -------------------------------------------------------
 
 
 class ModelError(JobchainError):
-    """A model call that gave no usable answer; `spent` is what it cost all the same."""
+    """A model call that gave no usable answer; `spent` is what it cost nevertheless."""
 
     def __init__(self, message: str, spent: Spending = NOTHING_SPENT) -> None:
         super().__init__(message)
@@ -117,7 +127,7 @@ class ModelError(JobchainError):
 
 
 class TransientModelError(ModelError):
-    """Trying again later may help; `retry_after` is how long the server asks us to wait."""
+    """Trying again later may help; `retry_after` is how long the provider asks to wait."""
 
     def __init__(self, message: str, retry_after: timedelta | None = None, spent: Spending = NOTHING_SPENT) -> None:
         super().__init__(message, spent)
@@ -125,7 +135,7 @@ class TransientModelError(ModelError):
 
 
 class PermanentModelError(ModelError):
-    """Trying again can't help. `type` is the `JobError.type` that the caller reads."""
+    """Trying again cannot help. `type` is the `JobError.type` that the caller reads."""
 
     def __init__(self, type_: str, message: str, spent: Spending = NOTHING_SPENT) -> None:
         super().__init__(message, spent)
@@ -137,9 +147,9 @@ class PermanentModelError(ModelError):
 
 
 class ModelSettingsError(PermanentModelError):
-    """The model can't be asked with what is set for it: names the setting and the fix, and never holds a key.
+    """The settings do not allow a call to the model. The message names the setting and the fix, and never holds a key.
 
-    No call was made. Waiting does not mend it, as it would an outage.
+    No call was made. Unlike an outage, it does not pass by waiting.
     """
 
     def __init__(self, message: str) -> None:
@@ -147,7 +157,7 @@ class ModelSettingsError(PermanentModelError):
 
 
 class UnknownModel(PermanentModelError):
-    """The model's server does not know the model; `names` are those of the models that it has."""
+    """The provider does not know the model; `names` are those of the models that it has."""
 
     def __init__(self, model: str, names: Sequence[str]) -> None:
         super().__init__("model_not_found", f"the model's server knows no model {model}")

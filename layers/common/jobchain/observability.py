@@ -1,4 +1,4 @@
-"""Logs: one JSON object a line, with the ids of what it is about, and never a caller's text."""
+"""Logs: one JSON object a line, with the ids that it concerns, and never a caller's text."""
 
 import logging
 import traceback
@@ -13,7 +13,7 @@ __all__ = ["Logger", "create_logger", "describe"]
 def create_logger() -> Logger:
     """The process's logger; the service's name and the level come from the environment.
 
-    Libraries are kept to warnings, whatever the level: botocore's debug lines hold texts and keys.
+    Libraries log warnings and errors only, at any level: botocore's debug lines hold texts and keys.
     """
     logging.getLogger().setLevel(logging.WARNING)
     return Logger(utc=True)
@@ -22,7 +22,7 @@ def create_logger() -> Logger:
 def describe(error: BaseException) -> dict[str, object]:
     """`error` for a log line: its type and where it came from.
 
-    Its message stays out, as that of a library may quote the value that it stumbled over.
+    Its message is left out, as that of a library may quote the value that caused it.
     """
     frames = traceback.extract_tb(error.__traceback__)
     cause = error.__cause__ if isinstance(error.__cause__, ClientError) else error

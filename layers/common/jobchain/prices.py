@@ -1,4 +1,4 @@
-"""What model calls cost, by the dated price list beside this module."""
+"""The cost of model calls, by the dated price list beside this module."""
 
 import json
 import re
@@ -27,7 +27,7 @@ class PriceList:
     """Prices by the model's name."""
 
     def __init__(self, prices: Mapping[str, Price], flex_factor: Decimal = Decimal(1)) -> None:
-        """`flex_factor` is what part of the standard price a flex call costs."""
+        """A flex call costs `flex_factor` times the standard price."""
         self._prices = prices
         self._flex_factor = flex_factor
 
@@ -49,7 +49,7 @@ class PriceList:
         return self._price(model) is not None
 
     def spending(self, model: str, usage: Usage | None, tier: Tier = Tier.STANDARD) -> Spending:
-        """What one call to `model` cost; unpriced, never free, where the model or the usage is not known."""
+        """The cost of one call to `model`; unpriced, never free, where the model or the usage is not known."""
         price = self._price(model)
         if usage is None or price is None:
             return Spending(usage or Usage(), unpriced_calls=1, calls=1)
@@ -63,8 +63,8 @@ class PriceList:
     def affordable_output(self, model: str, request_bytes: int, budget: Decimal) -> int | None:
         """The most tokens that an answer may have for a call to cost no more than `budget`, in US dollars.
 
-        A token is at least one byte, so that a request of so many bytes can't cost more than as many tokens. None where
-        the model's price is not known.
+        A token is at least one byte, so that a request cannot have more tokens than bytes. None where the model's price
+        is not known.
         """
         price = self._price(model)
         if price is None:

@@ -1,5 +1,6 @@
-"""What counts as a text. Only the standard library is imported."""
+"""What counts as a text, and how a value is written as one. Only the standard library is imported."""
 
+import json
 import re
 
 # White space and controls, and what Unicode calls "default ignorable" (DerivedCoreProperties.txt) of the basic plane.
@@ -15,3 +16,8 @@ _VISIBLE = re.compile(f"[^{INVISIBLE}]")
 def is_blank(text: str) -> bool:
     """Whether a reader sees nothing of the text: it has only white space, controls and zero-width characters."""
     return _VISIBLE.search(text) is None
+
+
+def dump(value: object) -> str:
+    """Compact JSON, in which other scripts are not escaped: six times smaller."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -1,7 +1,8 @@
-"""API keys: who may come in, as whom, and how much.
+"""API keys: which tenant a request belongs to, and its limits.
 
-A key is shown once, and stored as its SHA-256 hash. It has 256 random bits: nothing is gained by guessing it, nor by
-timing a look-up, which sees the hash alone. A slow hash, as passwords need, would cost every request and guard nothing.
+A key is shown once, and stored as its SHA-256 hash. It has 256 random bits, so that neither guessing a key nor timing a
+look-up, which sees the hash alone, helps an attacker. Passwords need a slow hash; here it would cost every request time
+and protect nothing.
 """
 
 import hashlib
@@ -11,19 +12,21 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from jobchain.aws.quotas import NO_LIMITS, Limits
-from jobchain.aws.table import ConditionFailed, Item, Table, key
+from jobchain.aws.attributes import Item
+from jobchain.aws.table import ConditionFailed, Table
+from jobchain.aws.writes import key, put_new, update
 from jobchain.domain import Clock, isoformat
 from jobchain.errors import KeyNotFound
+from jobchain.limits import NO_LIMITS, Limits
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 PREFIX = "jc_"
-"""What every key begins with, by which scanners for leaked secrets can know one."""
+"""The prefix of every key, by which scanners for leaked secrets can recognize one."""
 
 MAX_LENGTH = 128
-"""The most characters that are taken for a key."""
+"""The most characters that a key may have."""
 
 _RANDOM_BYTES = 32
 _ID_LENGTH = 12
@@ -34,7 +37,7 @@ _LIST = "KEYS"
 class ApiKey:
     """What is stored of a key. Times are texts of `isoformat`.
 
-    `key_id` names it in public. An `operator` may see what concerns all tenants, such as the queues' depth.
+    `key_id` names it in public. An `operator` may see what concerns all tenants, such as the depth of the queues.
     """
 
     key_id: str
@@ -51,8 +54,8 @@ class ApiKey:
         return self.valid_until is not None and self.valid_until <= isoformat(now)
 
 
-class KeyRepository:
-    """Makes, finds and revokes keys. Every method raises Unavailable where the table does not answer."""
+class ApiKeyStore:
+    """Creates, finds and revokes keys. Every method raises Unavailable where the table does not answer."""
 
     def __init__(self, client: "DynamoDBClient", table: str, clock: Clock) -> None:
         self._table = Table(client, table)
@@ -81,7 +84,7 @@ class KeyRepository:
             valid_until=isoformat(now + valid_for) if valid_for is not None else None,
         )
         listed = {**key(_LIST, f"{tenant}#{api_key.created_at}#{api_key.key_id}"), "digest": digest}
-        writes = [self._table.put_new({**_key(digest), **_item(api_key)}), self._table.put_new(listed)]
+        writes = [put_new({**_key(digest), **_item(api_key)}), put_new(listed)]
         self._table.transact(lambda: writes)
         return secret, api_key
 
@@ -97,7 +100,7 @@ class KeyRepository:
         return [api_key for api_key in found if api_key]
 
     def revoke(self, key_id: str) -> ApiKey:
-        """Revokes a key for good; functions that know it let it in for up to a minute more. Raises KeyNotFound."""
+        """Revokes a key permanently; functions that have cached it accept it for up to a minute. Raises KeyNotFound."""
         digests = (item["digest"] for item in self._table.query(_LIST, "!", "~"))
         digest = next((digest for digest in digests if digest[:_ID_LENGTH] == key_id), None)
         found = self.find(digest) if digest else None
@@ -107,7 +110,7 @@ class KeyRepository:
             return found
         now = {"revoked_at": isoformat(self._clock())}
         with suppress(ConditionFailed):
-            self._table.change(_key(digest), "attribute_not_exists(revoked_at)", {}, now)
+            self._table.write(update(_key(digest), "attribute_not_exists(revoked_at)", {}, now))
         return self.find(digest) or found
 
 

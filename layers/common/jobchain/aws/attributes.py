@@ -1,11 +1,14 @@
 """Python's values as DynamoDB's attribute values, and back: those that the table holds, without sets and binaries.
 
-boto3 has the same, behind an import of all of boto3.
+boto3 has the same, but importing it imports all of boto3.
 """
 
 from collections.abc import Mapping
 from decimal import Clamped, Context, Decimal, Inexact, Overflow, Rounded, Underflow
 from typing import Any
+
+Item = dict[str, Any]
+"""An item of the table, or a part of one, as Python's values."""
 
 # A number has up to 38 digits, from 1E-130 to 9.99E+125; one that would be stored as another one is refused:
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html
@@ -45,3 +48,13 @@ def from_attribute(attribute: Mapping[str, Any]) -> Any:
         case "L":
             return [from_attribute(entry) for entry in value]
     raise TypeError(f"the table holds no {kind}")
+
+
+def to_item(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Python values as DynamoDB's."""
+    return {name: to_attribute(value) for name, value in values.items()}
+
+
+def from_item(item: Mapping[str, Any]) -> Item:
+    """DynamoDB's values as Python's."""
+    return {name: from_attribute(value) for name, value in item.items()}

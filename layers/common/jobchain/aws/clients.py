@@ -1,4 +1,4 @@
-"""Clients of AWS's services. They are botocore's: boto3 adds nothing to a client but what importing it takes."""
+"""Clients of AWS's services. They are botocore's: boto3 adds nothing to a client but the time of its import."""
 
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,13 @@ MODELS = Path(__file__).with_name("aws_models")
 SERVICES = ("dynamodb", "secretsmanager", "sqs")
 """The services that functions call."""
 
-# An eighth of what a call costs goes into these: every call's parameters are checked again by the service itself, as
-# tests have them checked here; the long user agent is put together anew for each call.
+# Together an eighth of a call's time. The service itself checks the parameters of every call, and the tests check them
+# here. The long user agent would be composed again for each call.
 _LEAN = Config(parameter_validation=False, user_agent="jobchain")
 
 
 def create_session(models: Path = MODELS) -> Session:
-    """A session that reads the services' models from `models`, where they are, else from botocore's own files.
+    """A session that reads the services' models from `models` where it exists, else from botocore's own files.
 
     Those hold 400 services with their manuals; a client's start looks through all of them.
     """

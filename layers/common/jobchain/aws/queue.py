@@ -1,4 +1,4 @@
-"""The queue of jobs. Messages carry an id and nothing else: what a job is stands in the table."""
+"""The queue of jobs. A message holds a job's id and nothing else: the job is stored in the table."""
 
 import json
 import math
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs.type_defs import SendMessageBatchRequestEntryTypeDef
 
 MAX_DELAY = timedelta(minutes=15)
-"""The longest that SQS holds a message back:
+"""The longest that SQS delays a message:
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html"""
 
 
@@ -38,8 +38,8 @@ def batches(jobs: Sequence[T]) -> Iterator[Sequence[T]]:
 class _Message(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
-    # What can't be a job's id is malformed, and ends among the dead letters. For one that can, a missing job is no
-    # fault.
+    # A text that cannot be a job's id is malformed, and its message becomes a dead letter. A job that does not exist
+    # is no error.
     event_id: Annotated[str, StringConstraints(pattern=EVENT_ID)]
 
 
@@ -48,7 +48,7 @@ def read_message(body: str) -> str:
     try:
         return _Message.model_validate_json(body).event_id
     except ValidationError as error:
-        raise MalformedMessage(f"not a job's message ({error.error_count()} faults)") from None
+        raise MalformedMessage(f"not a job's message ({error.error_count()} errors)") from None
 
 
 def _body(event_id: str) -> str:
@@ -57,7 +57,7 @@ def _body(event_id: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class QueueDepth:
-    """About how many messages wait in a queue, are with a worker, and are held back until later."""
+    """About how many messages wait in a queue, are with a worker, and are delayed."""
 
     waiting: int
     in_flight: int
@@ -65,16 +65,16 @@ class QueueDepth:
 
 
 class JobQueue:
-    """Sends jobs to the workers: those of the tier flex, which take long, to a queue of their own."""
+    """Sends jobs to the workers: those of the tier flex, which take long, through a queue of their own."""
 
     def __init__(self, client: "SQSClient", url: str, flex_url: str | None = None) -> None:
         self._client = client
         self._urls = {Tier.STANDARD: url, Tier.FLEX: flex_url or url}
 
     def send(self, event_id: str, tenant: str, delay: timedelta = timedelta(0), tier: Tier = Tier.STANDARD) -> None:
-        """Has a worker look at the job after `delay`, at most `MAX_DELAY`. Raises Unavailable.
+        """Sends the job's message to a worker after `delay`, at most `MAX_DELAY`. Raises Unavailable.
 
-        The message group is the tenant, by which SQS serves tenants fairly:
+        The message group is the tenant, so that SQS serves tenants fairly:
         https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-fair-queues.html
         """
         try:
@@ -89,7 +89,7 @@ class JobQueue:
             raise Unavailable("the queue does not take the job") from error
 
     def send_batch(self, jobs: Sequence[tuple[str, str]], tier: Tier = Tier.STANDARD) -> list[str]:
-        """Has workers look at up to `MAX_BATCH` jobs, (event_id, tenant) each. Gives the ids that were not sent."""
+        """Sends the messages of up to `MAX_BATCH` jobs, (event_id, tenant) each. Gives the ids that were not sent."""
         entries: list[SendMessageBatchRequestEntryTypeDef] = [
             {"Id": str(number), "MessageBody": _body(event_id), "MessageGroupId": tenant}
             for number, (event_id, tenant) in enumerate(jobs)
@@ -101,7 +101,7 @@ class JobQueue:
         return [jobs[int(failed["Id"])][0] for failed in answer.get("Failed", [])]
 
     def depth(self) -> QueueDepth:
-        """How full the queues are in all. Raises Unavailable where one does not answer."""
+        """The sums over the queues. Raises Unavailable where one does not answer."""
         names: list[QueueAttributeNameType] = [
             "ApproximateNumberOfMessages",
             "ApproximateNumberOfMessagesNotVisible",

@@ -1,63 +1,26 @@
-"""How much a tenant may do, and how that is held to when jobs come in."""
+"""How a key's limits on jobs are checked: by counters in the transaction that admits the jobs."""
 
+from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
-from typing import Any
 
-from jobchain.aws.table import Item, Table, epoch, key
-from jobchain.aws.usage import Day
+from jobchain.aws.attributes import Item
+from jobchain.aws.table import ConditionFailed, Table
+from jobchain.aws.writes import Write, epoch, key, update
+from jobchain.domain import Status
 from jobchain.errors import LimitReached
+from jobchain.limits import MAX_COUNTED, Limits
 
 _UNFINISHED_RETRY = timedelta(seconds=10)
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """The limits of a key; None is without limit. Days and minutes are those of UTC."""
+class QuotaCounter:
+    """Counts the jobs that are admitted under one limit, in the transaction that stores them.
 
-    jobs_per_minute: int | None = None
-    unfinished_jobs: int | None = None
-    tokens_per_day: int | None = None
-    cost_usd_per_day: Decimal | None = None
-
-    @property
-    def of_the_day(self) -> bool:
-        """Whether any of them is held against the day's books."""
-        return self.tokens_per_day is not None or self.cost_usd_per_day is not None
-
-    def check_day(self, day: Day, now: datetime) -> None:
-        """Raises LimitReached where the day's budget is used up."""
-        midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
-        tokens = day.spending.usage.input_tokens + day.spending.usage.output_tokens
-        if self.tokens_per_day is not None and tokens >= self.tokens_per_day:
-            raise LimitReached("tokens_per_day", self.tokens_per_day, midnight - now)
-        if self.cost_usd_per_day is not None and day.spending.known_cost_usd >= self.cost_usd_per_day:
-            raise LimitReached("cost_usd_per_day", self.cost_usd_per_day, midnight - now)
-
-    def gates(self, tenant: str, now: datetime) -> "list[Gate]":
-        """What the transaction of a new job has to pass."""
-        gates = []
-        if self.jobs_per_minute is not None:
-            minute = now.astimezone(UTC).replace(second=0, microsecond=0)
-            sk = f"MINUTE#{minute:%Y-%m-%dT%H:%M}"
-            wait = minute + timedelta(minutes=1) - now
-            gates.append(Gate("jobs_per_minute", self.jobs_per_minute, key(f"TENANT#{tenant}", sk), wait, now))
-        if self.unfinished_jobs is not None:
-            where = key(f"TENANT#{tenant}", "UNFINISHED")
-            gates.append(Gate("unfinished_jobs", self.unfinished_jobs, where, _UNFINISHED_RETRY, now, recounted=True))
-        return gates
-
-
-NO_LIMITS = Limits()
-
-
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """A number of jobs that may pass, counted in the transaction that stores them.
-
-    One that is `recounted` only ever grows: it is an upper bound, to be counted anew when it is in the way. So the
-    end of a job need not be counted, and yet jobs that come at the same moment can't pass the limit together.
+    One that is `recounted` only grows: it is an upper bound, and the jobs are counted again when it refuses one. So
+    the end of a job need not be counted, and jobs that arrive at the same moment still cannot pass the limit together.
     """
 
     limit: str
@@ -67,13 +30,60 @@ class Gate:
     now: datetime
     recounted: bool = False
 
-    def write(self, table: Table, count: int) -> Any:
-        """Lets `count` jobs pass, not more than `most`, or fails."""
+    def admit(self, jobs: int) -> Write:
+        """Counts that many jobs. Its condition fails where the remaining quota is smaller."""
         kept = {"expires_at": epoch(self.now + timedelta(days=400 if self.recounted else 1))}
-        condition = "attribute_not_exists(taken) OR taken <= :room"
-        update = table.update(self.key, condition, {":room": self.most - count}, kept, added={"taken": count})
-        return {"Update": update}
+        condition = "attribute_not_exists(taken) OR taken <= :most"
+        return update(self.key, condition, {":most": self.most - jobs}, kept, added={"taken": jobs})
 
     def refusal(self) -> LimitReached:
-        """The error of a job that can't pass."""
+        """The error of a job that exceeds the quota."""
         return LimitReached(self.limit, self.most, self.retry_after)
+
+
+def quota_counters(limits: Limits, tenant: str, now: datetime) -> list[QuotaCounter]:
+    """The counters that a new job of the tenant has to pass at `now`."""
+    counters = []
+    if limits.jobs_per_minute is not None:
+        minute = now.astimezone(UTC).replace(second=0, microsecond=0)
+        where = key(f"TENANT#{tenant}", f"MINUTE#{minute:%Y-%m-%dT%H:%M}")
+        wait = minute + timedelta(minutes=1) - now
+        counters.append(QuotaCounter("jobs_per_minute", limits.jobs_per_minute, where, wait, now))
+    if limits.unfinished_jobs is not None:
+        where = key(f"TENANT#{tenant}", "UNFINISHED")
+        counters.append(
+            QuotaCounter("unfinished_jobs", limits.unfinished_jobs, where, _UNFINISHED_RETRY, now, recounted=True)
+        )
+    return counters
+
+
+def remaining_quota(table: Table, tenant: str, counter: QuotaCounter, found: Item | None) -> int:
+    """How many more jobs a counter admits. `found` is its item where it has refused some, None where it has not."""
+    if found is None:
+        return counter.most
+    if not counter.recounted:
+        return max(0, counter.most - int(found["taken"]))
+    used = count_unfinished(table, tenant, counter.most).total()
+    # By its token: the number alone can be the same again after others have recounted it and admitted jobs.
+    with suppress(ConditionFailed):
+        table.write(update(counter.key, "#token = :seen", {":seen": found["token"]}, {"taken": used}))
+    return max(0, counter.most - used)
+
+
+def count_unfinished(table: Table, tenant: str, most: int = MAX_COUNTED) -> Counter[Status]:
+    """How many of the tenant's jobs are pending and processing, as of a moment ago; not over `most` in all."""
+    # Of thousands, only the numbers are returned: those that pass the filter, and all.
+    counts = Counter[Status]()
+    pages = table.count_index(
+        "unfinished",
+        "tenant = :tenant",
+        {":tenant": tenant, ":processing": Status.PROCESSING},
+        most,
+        FilterExpression="#status = :processing",
+        ExpressionAttributeNames={"#status": "status"},
+    )
+    for processing, seen in pages:
+        counts += Counter({Status.PROCESSING: processing, Status.PENDING: seen - processing})
+        if counts.total() >= most:
+            break
+    return counts

@@ -1,64 +1,59 @@
-"""The books of a tenant: what its jobs came to and what they used, day by day (UTC).
+"""A tenant's daily usage: its jobs by how they ended, and their usage records, by day (UTC).
 
-A day is several items that are added up when it is read. Each booking goes to one of them at random, in the transaction
-that it belongs to: so the books are right to the token, and two transactions seldom meet.
+A day is several items that are summed when it is read. Each usage record is added to one of them at random, in the
+transaction that it belongs to: so daily usage is exact to the token, and transactions seldom conflict.
 """
 
 import random
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING
 
-from jobchain.aws.table import Item, Table, epoch, key
-from jobchain.domain import NOTHING_SPENT, Spending, Status, Usage
+from jobchain.aws.attributes import Item
+from jobchain.aws.items import spending_of, totals
+from jobchain.aws.table import ConditionFailed, Table, TransactionCanceled
+from jobchain.aws.writes import Write, add, epoch, key
+from jobchain.domain import NOTHING_SPENT, Clock, DailyUsage, Spending, Status
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
 
 _SHARDS = 16
-# A year's books, and a month to close them.
+# The usage of a year, and a month to evaluate it.
 _KEPT = timedelta(days=400)
 
 _CREATED = "jobs_created"
 
 
-@dataclass(frozen=True, slots=True)
-class Day:
-    """What a tenant's jobs came to on one day: how many were created, and how many ended how; what they used."""
+class UsageStore:
+    """Reads daily usage. Every method raises Unavailable where the table does not answer."""
 
-    date: str
-    created: int = 0
-    ended: Counter[Status] = field(default_factory=Counter)
-    spending: Spending = NOTHING_SPENT
+    def __init__(self, client: "DynamoDBClient", table: str, clock: Clock) -> None:
+        self._table = Table(client, table)
+        self._clock = clock
 
-
-def totals(spending: Spending) -> Item:
-    """`spending` as attributes that add up."""
-    return {
-        **asdict(spending.usage),
-        "cost_usd": spending.known_cost_usd,
-        "unpriced_calls": spending.unpriced_calls,
-        "calls": spending.calls,
-        "retries": spending.retries,
-    }
-
-
-def spending_of(item: Item) -> Spending:
-    """What `totals` has added up in an item."""
-    usage = Usage(**{name: int(item.get(name, 0)) for name in asdict(Usage())})
-    counts = (int(item.get(name, 0)) for name in ("unpriced_calls", "calls", "retries"))
-    return Spending(usage, item.get("cost_usd", Decimal(0)), *counts)
+    def today(self, tenant: str) -> DailyUsage:
+        """The tenant's usage of this day (UTC) so far."""
+        now = self._clock()
+        created, ended, spending = 0, Counter[Status](), Spending()
+        for item in self._table.query(f"TENANT#{tenant}", f"{_prefix(now)}#", f"{_prefix(now)}$"):
+            created += int(item.get(_CREATED, 0))
+            ended.update({status: int(item[f"jobs_{status}"]) for status in Status if f"jobs_{status}" in item})
+            spending += spending_of(item)
+        return DailyUsage(f"{now:%Y-%m-%d}", created, ended, spending)
 
 
 @dataclass(frozen=True, slots=True)
-class Booking:
-    """What one transaction adds to its tenant's day."""
+class UsageRecord:
+    """What one transaction adds to its tenant's daily usage."""
 
     created: int = 0
     ended: Status | None = None
     spent: Spending = NOTHING_SPENT
 
-    def write(self, table: Table, tenant: str, now: datetime) -> list[Any]:
-        """The transaction's part that books it; nothing where there is nothing to book."""
+    def writes(self, tenant: str, now: datetime) -> list[Write]:
+        """The transaction's writes that add it; none where it is empty."""
         added: Item = {}
         if self.created:
             added[_CREATED] = self.created
@@ -70,17 +65,18 @@ class Booking:
             return []
         shard = random.randrange(_SHARDS)  # noqa: S311  # no secret
         item = key(f"TENANT#{tenant}", f"{_prefix(now)}#{shard:02}")
-        return [{"Update": table.add(item, added, {"expires_at": epoch(now + _KEPT)})}]
+        return [add(item, added, {"expires_at": epoch(now + _KEPT)})]
 
 
-def read_day(table: Table, tenant: str, now: datetime) -> Day:
-    """The tenant's books of the day of `now` so far. Raises Unavailable."""
-    created, ended, spending = 0, Counter[Status](), Spending()
-    for item in table.query(f"TENANT#{tenant}", f"{_prefix(now)}#", f"{_prefix(now)}$"):
-        created += int(item.get(_CREATED, 0))
-        ended.update({status: int(item[f"jobs_{status}"]) for status in Status if f"jobs_{status}" in item})
-        spending += spending_of(item)
-    return Day(f"{now:%Y-%m-%d}", created, ended, spending)
+def write_with_usage(table: Table, update: Write, record: UsageRecord, tenant: str, now: datetime) -> None:
+    """Makes an update together with its usage record. Raises ConditionFailed where the update's condition fails."""
+    if record == UsageRecord():
+        table.write(update)
+        return
+    try:
+        table.transact(lambda: [update, *record.writes(tenant, now)])
+    except TransactionCanceled as canceled:
+        raise ConditionFailed(canceled.found(update)) from canceled
 
 
 def _prefix(now: datetime) -> str:
