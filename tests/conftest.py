@@ -28,6 +28,7 @@ from jobchain.chains import CHAINS
 from jobchain.llm import LLM
 from jobchain.prices import PriceList
 from jobchain_api.service import JobService
+from jobchain_worker.retry_policy import RetryPolicy
 from jobchain_worker.runner import Runner
 from tests import properties
 from tests.fakes import FakeClock
@@ -178,12 +179,12 @@ def make_runner(repository: JobRepository, queue: JobQueue, llm: LLM, logger: Lo
         "prices": PriceList.load(),
         "max_input_tokens": 8000,
         "call_time": CALL_TIME,
-        "first_backoff": timedelta(seconds=10),
+        "retry_policy": RetryPolicy(first_backoff=timedelta(seconds=10)),
         "clock": repository._clock,
         "logger": logger,
         "meter": lambda *_: None,
     }
-    return Runner(repository=repository, queue=queue, llm=llm, **{**parts, **changes})
+    return Runner(claims=repository, due=repository, queue=queue, llm=llm, **{**parts, **changes})
 
 
 @pytest.fixture

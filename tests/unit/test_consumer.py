@@ -298,7 +298,7 @@ class TestTheLog:
         worker.consume([body(worker.create(1)[0])])
 
         (line,) = lines(log)
-        assert (line["message"], line["reason"]) == ("step put off", "the model's server answered 503")
+        assert (line["message"], line["reason"]) == ("step deferred", "the model's server answered 503")
 
     @pytest.mark.parametrize(
         "llm",

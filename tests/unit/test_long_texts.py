@@ -63,8 +63,16 @@ class Stage:
         self.clock = clock
         self.llm = ReadingLLM()
         self.chains = dict(CHAINS)
-        self.runner = make_runner(repository, queue, self.llm, logger, max_input_tokens=LIMIT, chains=self.chains)
+        self._queue = queue
+        self._logger = logger
+        self.limit_is(LIMIT)
         self.event_id = "0b6c2f4e-0000-4000-8000-000000000001"
+
+    def limit_is(self, tokens: int) -> None:
+        """A worker whose calls may have at most this many tokens of input."""
+        self.runner = make_runner(
+            self.repository, self._queue, self.llm, self._logger, max_input_tokens=tokens, chains=self.chains
+        )
 
     def create(self, text: str = TEXT, name: str = "guideline_checklist", **payload: JsonValue) -> None:
         new = NewJob(self.event_id, "local", name, payload or {"guidelines": text}, fingerprint="f")
@@ -220,7 +228,7 @@ class TestAWorkerThatDies:
         with pytest.raises(RuntimeError):
             stage.run()
         stage.clock.advance(INVOCATION + timedelta(seconds=1))
-        stage.runner._max_input_tokens = 100_000
+        stage.limit_is(100_000)
 
         assert stage.run().status is Status.COMPLETED
         assert stage.outputs["summary"] == " ".join(f"Rule {number} must be kept." for number in (1, 2, 3))

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from jobchain.domain import Tier, Usage
 from jobchain.errors import ModelError, PermanentModelError, TransientModelError, UnknownModel
-from jobchain.llm import ModelAnswer, ModelRequest
+from jobchain.llm import AnswerText, ModelAnswer, ModelRequest
 from jobchain_worker.dialects import Api
 from jobchain_worker.openai_llm import OpenAILLM, create_client, find_shutdown
 
@@ -329,7 +329,7 @@ class TestWhatIsSent:
 
 class TestAnAnswer:
     def test_is_the_text_with_the_model_that_wrote_it_and_its_tokens(self, server: Server) -> None:
-        assert server.ask() == ModelAnswer(
+        assert server.ask() == AnswerText(
             model="gpt-6-luna-2026-09-30",
             usage=Usage(input_tokens=812, cached_tokens=64, output_tokens=140, reasoning_tokens=32),
             text='{"summary": "x", "details": []}',
