@@ -48,7 +48,7 @@ class RetryPolicy:
     @property
     def cap(self) -> timedelta:
         """The longest backoff, without jitter."""
-        return self.first_backoff * self.factor ** (self.max_tries - 1)
+        return self._backoff(self.max_tries)
 
     def is_last(self, tries: int) -> bool:
         """Whether a standard call is not tried again after `tries` failed tries."""
@@ -75,4 +75,5 @@ class RetryPolicy:
 
     def _backoff(self, tries: int) -> timedelta:
         # The exponent is capped, and not the product: no timedelta holds the power of a large number of tries.
-        return self.first_backoff * self.factor ** (min(tries, self.max_tries) - 1)
+        growth: int = self.factor ** (min(tries, self.max_tries) - 1)
+        return self.first_backoff * growth

@@ -12,13 +12,13 @@ from jobchain.chains.chain import (
     LongText,
     MergeStep,
     Outputs,
-    Payload,
     Prompt,
     SplitStep,
     Step,
     StepContext,
     fence,
 )
+from jobchain.chains.fields import Payload
 from jobchain.chains.step_keys import PartsKey, SplitKey, StepKey, read_key
 
 PlannedStep = Step | SplitStep | MergeStep
