@@ -156,7 +156,7 @@ def _answer(step: str, marker: str) -> JsonValue:
     answers: dict[str, JsonValue] = {
         "summary": {"summary": f"{marker} must be done."},
         "checklist": {"items": [_item(marker)]},
-        "diagram": {"nodes": [{"id": "a", "label": f"Do {marker}"}], "edges": []},
+        "diagram": {"nodes": [{"id": "a", "label": f"Do {marker}", "kind": "step"}], "edges": []},
     }
     return answers[step]
 

@@ -1,6 +1,7 @@
 """The types of which payloads and answers are made: texts, lines, names, lists, and the bases of both."""
 
-from typing import Annotated, Any
+from collections.abc import Iterator
+from typing import Annotated, Any, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, model_validator
 
@@ -108,3 +109,22 @@ class Answer(BaseModel):
 
     # Built when a worker first needs it: the API function loads every chain, and reads no answer.
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
+
+    @classmethod
+    def __pydantic_on_complete__(cls) -> None:
+        """Build the answers inside this one too.
+
+        Pydantic would build each of them when it is first dumped. A worker does that in threads, and builds are not
+        thread-safe.
+        """
+        for field in cls.model_fields.values():
+            for answer in _answers_in(field.annotation):
+                answer.model_rebuild()
+
+
+def _answers_in(annotation: Any) -> Iterator[type[Answer]]:
+    """The answers that a field's type names, such as that of a list's entries."""
+    if isinstance(annotation, type) and issubclass(annotation, Answer):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _answers_in(argument)
