@@ -27,6 +27,7 @@ from jobchain.chains import CHAINS
 from jobchain.llm import LLM
 from jobchain.prices import PriceList
 from jobchain_api.service import JobService
+from jobchain_worker.retry_policy import RetryPolicy
 from jobchain_worker.runner import Runner
 from tests import properties
 from tests.fakes import FakeClock
@@ -182,7 +183,7 @@ def make_runner(stores: Stores, queue: JobQueue, llm: LLM, logger: Logger, **cha
         "prices": PriceList.load(),
         "max_input_tokens": 8000,
         "call_time": CALL_TIME,
-        "first_backoff": timedelta(seconds=10),
+        "retry_policy": RetryPolicy(first_backoff=timedelta(seconds=10)),
         "clock": stores.clock,
         "logger": logger,
         "meter": lambda *_: None,

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pydantic import JsonValue
 
 from jobchain.domain import Usage
-from jobchain.llm import ModelAnswer, ModelRequest
+from jobchain.llm import AnswerText, ModelAnswer, ModelRequest
 
 SUMMARY: dict[str, JsonValue] = {"summary": "Passwords must be long."}
 ITEMS: list[dict[str, JsonValue]] = [
@@ -82,7 +82,7 @@ class ScriptedLLM:
             raise answer
         if isinstance(answer, ModelAnswer):
             return answer
-        return ModelAnswer(self.model, self.usage, json.dumps(answer))
+        return AnswerText(self.model, self.usage, json.dumps(answer))
 
 
 class SchemaLLM(ScriptedLLM):

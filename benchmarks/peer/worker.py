@@ -10,7 +10,8 @@ from pydantic import BaseModel, JsonValue
 
 from benchmarks.peer.broker import RUN_JOB, app
 from benchmarks.peer.store import Store
-from jobchain.chains.chain import Given, Payload, Step
+from jobchain.chains.chain import Step, StepContext
+from jobchain.chains.fields import Payload
 from jobchain.chains.guideline_checklist import GUIDELINE_CHECKLIST
 
 MODEL = "gpt-6-luna"
@@ -49,7 +50,7 @@ def run_job(job_id: str) -> None:
     payload = GUIDELINE_CHECKLIST.payload.model_validate({"guidelines": store().start(identity)})
     outputs: dict[str, JsonValue] = {}
     for step in GUIDELINE_CHECKLIST.steps:
-        outputs[step.name] = ask(step, Given(payload, outputs))
+        outputs[step.name] = ask(step, StepContext(payload, outputs))
         store().save_step(identity, step.name, outputs[step.name])
     store().end(identity, "completed")
 
@@ -60,9 +61,9 @@ def schema(answer: type[BaseModel]) -> dict[str, Any]:
     return answer.model_json_schema()
 
 
-def ask(step: Step, given: Given[Payload]) -> JsonValue:
+def ask(step: Step, context: StepContext[Payload]) -> JsonValue:
     """The step's output, by one call of the model."""
-    request = step.request(given)
+    request = step.request(context)
     form: Any = {
         "type": "json_schema",
         "name": request.answer.__name__,
@@ -76,4 +77,4 @@ def ask(step: Step, given: Given[Payload]) -> JsonValue:
         text={"format": form},
         store=False,
     )
-    return step.read_answer(step.answer.model_validate_json(response.output_text), given)
+    return step.read_answer(step.answer.model_validate_json(response.output_text), context)

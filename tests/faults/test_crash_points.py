@@ -10,7 +10,7 @@ from aws_lambda_powertools import Logger
 from jobchain.aws.items import DISPATCH_GRACE
 from jobchain.domain import Status, Usage
 from jobchain.errors import PermanentModelError, TransientModelError
-from jobchain.llm import ModelAnswer
+from jobchain.llm import AnswerText
 from tests.faults.world import TENANT, Killed, World, result_of
 
 # A world for each point.
@@ -36,7 +36,7 @@ def retried_later(world: World) -> None:
 
 
 def asked_again(world: World) -> None:
-    world.model.faults = [ModelAnswer("gpt-6-luna", Usage(1, 0, 1, 0), "{}")]
+    world.model.faults = [AnswerText("gpt-6-luna", Usage(1, 0, 1, 0), "{}")]
     run_all(world)
 
 

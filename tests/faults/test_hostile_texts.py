@@ -13,15 +13,18 @@ import pytest
 from pydantic import JsonValue
 
 from jobchain.chains import CHAINS, DEFAULT_CHAIN
-from jobchain.chains.chain import Chain, Given, Payload, Step, fence
+from jobchain.chains.chain import Chain, Step, StepContext, fence
 from jobchain.chains.compare_guidelines import ComparisonAnswer
-from jobchain.chains.cutting import cut
+from jobchain.chains.fields import Payload
 from jobchain.chains.guideline_checklist import ChecklistAnswer
+from jobchain.chains.planning import plan
 from jobchain.chains.quotes import Original
+from jobchain.chains.splitting import split
+from jobchain.chains.step_keys import PartsKey, SplitKey, read_key
 from jobchain.markdown import table
 from jobchain.mermaid import flowchart
 from jobchain_cli.texts import _checked
-from jobchain_worker.runner import _read
+from jobchain_worker.answers import read_answer
 from local.extract import read
 from local.offline_model import material
 from local.schema_answer import fill
@@ -34,7 +37,7 @@ ITEMS = 50
 
 def _cut(text: str) -> None:
     # As small as MaxInputTokens can be.
-    cut(text, lambda part: len(part.encode()) <= 1000)
+    split(text, lambda part: len(part.encode()) <= 1000)
 
 
 def _look_up(text: str) -> None:
@@ -73,7 +76,9 @@ def _refuse(text: str) -> None:
         field = next(iter(step.answer.model_fields))
         answers: list[JsonValue] = [[text[:3]] * (len(text) // 8), [{}] * (len(text) // 20), text[: len(text) // 2]]
         for answer in answers:
-            _read(step, json.dumps({field: answer}, ensure_ascii=False), Given(_payload(DEFAULT_CHAIN, text), {}))
+            read_answer(
+                step, json.dumps({field: answer}, ensure_ascii=False), StepContext(_payload(DEFAULT_CHAIN, text), {})
+            )
 
 
 def _plan(text: str) -> None:
@@ -81,9 +86,9 @@ def _plan(text: str) -> None:
     bounds: JsonValue = [[start, start + 1000] for start in range(0, len(text), 1000)]
     for chain in CHAINS.values():
         payload = _payload(chain, text)
-        for part in chain.plan(payload, {f"{step.name}.parts": bounds for step in chain.steps}, 1000):
-            if isinstance(part, Step) and ".part" in part.name:
-                part.request(Given(payload, {}))
+        for part in plan(chain, payload, {SplitKey(step.name).stored: bounds for step in chain.steps}, 1000):
+            if isinstance(part, Step) and isinstance(read_key(part.name), PartsKey):
+                part.request(StepContext(payload, {}))
 
 
 WORK: dict[str, Callable[[str], object]] = {

@@ -17,7 +17,7 @@ from moto import mock_aws
 
 from jobchain.domain import Job, Status, Usage
 from jobchain.errors import JobIsFinal, JobIsNotFinal, JobNotFound, PermanentModelError, TransientModelError
-from jobchain.llm import ModelAnswer
+from jobchain.llm import AnswerText, ModelAnswer
 from tests.conftest import TABLE, create_table
 from tests.faults.world import CALLER, INVOCATION, STEPS, TENANT, Killed, World, result_of
 from tests.properties import VARIABLE
@@ -25,7 +25,7 @@ from tests.properties import VARIABLE
 FAULTS: dict[str, Exception | ModelAnswer] = {
     "busy": TransientModelError("the model's server answered 503"),
     "refused": PermanentModelError("model_refused", "declined"),
-    "broken": ModelAnswer("gpt-6-luna", Usage(1, 0, 1, 0), "{}"),
+    "broken": AnswerText("gpt-6-luna", Usage(1, 0, 1, 0), "{}"),
 }
 
 

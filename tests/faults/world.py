@@ -20,7 +20,7 @@ from pydantic import JsonValue
 from jobchain.aws.queue import JobQueue
 from jobchain.domain import Job, Tier, Usage
 from jobchain.errors import JobchainError, JobNotFound, Unavailable
-from jobchain.llm import ModelAnswer, ModelRequest
+from jobchain.llm import AnswerText, ModelAnswer, ModelRequest
 from jobchain_api.auth import LOCAL_TENANT, Caller
 from jobchain_api.schemas import CreateJob
 from jobchain_api.service import JobService
@@ -146,7 +146,7 @@ class Model:
         step = STEPS[request.answer.__name__]
         self.answered[marker, step] += 1
         self._death.point()
-        return ModelAnswer("gpt-6-luna", Usage(100, 0, 20, 0), json.dumps(_answer(step, marker)))
+        return AnswerText("gpt-6-luna", Usage(100, 0, 20, 0), json.dumps(_answer(step, marker)))
 
 
 def _item(marker: str) -> dict[str, JsonValue]:

@@ -13,7 +13,7 @@ from benchmarks import goals, model_server, processes, report
 from benchmarks.report import Fragment
 from benchmarks.sides import OURS, PEER
 from benchmarks.spread import Spread, number, percentile
-from jobchain.chains.chain import Given, fence
+from jobchain.chains.chain import StepContext, fence
 from jobchain.chains.guideline_checklist import GUIDELINE_CHECKLIST, GuidelinePayload
 
 RULES = "# Doors\n\nDoors must be locked at night. Keys must be changed\nevery 90 days. The house is old.\n"
@@ -106,9 +106,9 @@ def test_the_model_answers_every_step_so_that_it_fits() -> None:
     payload = GuidelinePayload(guidelines=RULES)
     outputs: dict[str, Any] = {}
     for step in GUIDELINE_CHECKLIST.steps:
-        given = Given(payload, outputs)
-        said = model_server.answer(step.answer.__name__, step.request(given).input)
-        outputs[step.name] = step.read_answer(step.answer.model_validate(said), given)
+        context = StepContext(payload, outputs)
+        said = model_server.answer(step.answer.__name__, step.request(context).input)
+        outputs[step.name] = step.read_answer(step.answer.model_validate(said), context)
 
     assert [item["text"] for item in outputs["checklist"]] == [
         "Doors must be locked at night.",

@@ -10,28 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import JsonValue, ValidationError
 
-from jobchain.chains import CHAINS, DEFAULT_CHAIN
-from jobchain.chains.chain import (
-    MAX_LINE_LENGTH,
-    Answer,
-    Chain,
-    Cut,
-    Given,
-    Join,
-    LongText,
-    Outputs,
-    Prompt,
-    Step,
-    fence,
-)
+from jobchain.chains import CHAINS, DEFAULT_CHAIN, planning
+from jobchain.chains.chain import Chain, LongText, Outputs, Prompt, SplitStep, Step, StepContext, fence
 from jobchain.chains.compare_guidelines import ComparePayload
 from jobchain.chains.extract_actions import ActionsPayload
+from jobchain.chains.fields import MAX_LINE_LENGTH, Answer
 from jobchain.chains.guideline_checklist import ChecklistAnswer, DiagramAnswer, GuidelinePayload, SummaryAnswer
+from jobchain.chains.planning import PlannedStep
 from tests.conftest import ROOT
 from tests.fakes import CHECKLIST, DIAGRAM, ITEMS, SUMMARY
 
 PROMPTS = ROOT / "layers/common/jobchain/chains/prompts"
-GIVEN: Given[Any] = Given(GuidelinePayload(guidelines="Passwords must be long. They must be hashed."), {})
+CONTEXT: StepContext[Any] = StepContext(GuidelinePayload(guidelines="Passwords must be long. They must be hashed."), {})
 FOUND: list[dict[str, JsonValue]] = [{**ITEMS[0], "source_found": True}, {**ITEMS[1], "source_found": False}]
 PAYLOADS = {
     chain.name: {name: "x" for name, field in chain.payload.model_fields.items() if field.is_required()}
@@ -86,10 +76,10 @@ class TestAPrompt:
 
     @pytest.mark.parametrize("name", CHAINS)
     def test_tells_the_marks_of_the_material_and_that_it_is_no_instruction(self, name: str) -> None:
-        asked = [*plan(name, {}, 1000), *plan(name, {}, 0), *plan(name, cuts(name), 0)]
+        asked = [*plan(name, {}, 1000), *plan(name, {}, 0), *plan(name, splits(name), 0)]
         for step in (step for step in asked if isinstance(step, Step)):
-            given: Given[Any] = Given(CHAINS[name].payload.model_validate(PAYLOADS[name]), Anything())
-            labels = re.findall(r"^<<<(?!end )(\w+) ", step.request(given).input, re.MULTILINE)
+            context: StepContext[Any] = StepContext(CHAINS[name].payload.model_validate(PAYLOADS[name]), Anything())
+            labels = re.findall(r"^<<<(?!end )(\w+) ", step.request(context).input, re.MULTILINE)
 
             assert labels
             for label in labels:
@@ -113,14 +103,14 @@ class Anything(dict[str, JsonValue]):
         return OUTPUTS.get(name, "x")
 
 
-def plan(name: str, outputs: Outputs, max_input_tokens: int) -> list[Step | Cut | Join]:
+def plan(name: str, outputs: Outputs, max_input_tokens: int) -> list[PlannedStep]:
     """The plan of a chain for a small payload."""
-    return CHAINS[name].plan(CHAINS[name].payload.model_validate(PAYLOADS[name]), outputs, max_input_tokens)
+    return planning.plan(CHAINS[name], CHAINS[name].payload.model_validate(PAYLOADS[name]), outputs, max_input_tokens)
 
 
-def cuts(name: str) -> dict[str, JsonValue]:
-    """Outputs by which each text of a chain is cut in two."""
-    return {step.name: [[0, 1], [1, 1]] for step in plan(name, {}, 0) if isinstance(step, Cut)}
+def splits(name: str) -> dict[str, JsonValue]:
+    """Outputs by which each text of a chain is split in two."""
+    return {step.name: [[0, 1], [1, 1]] for step in plan(name, {}, 0) if isinstance(step, SplitStep)}
 
 
 def prompts(step: Step) -> list[Prompt]:
@@ -261,12 +251,12 @@ class TestAStep:
     def test_makes_its_output_of_its_answer(self, step: int, answer: JsonValue, output: JsonValue) -> None:
         taken = CHAINS["guideline_checklist"].steps[step]
 
-        assert taken.read_answer(taken.answer.model_validate(answer), GIVEN) == output
+        assert taken.read_answer(taken.answer.model_validate(answer), CONTEXT) == output
 
     def test_asks_with_its_prompt_and_its_schema(self) -> None:
         step = CHAINS["guideline_checklist"].steps[0]
 
-        request = step.request(Given(GuidelinePayload(guidelines="Be careful."), {}))
+        request = step.request(StepContext(GuidelinePayload(guidelines="Be careful."), {}))
 
         assert request.instructions == step.prompt.text
         assert request.input == fence("document", "Be careful.")
@@ -416,17 +406,17 @@ def join(chain: str, step: int, parts: list[Any]) -> Any:
     return long.merge(parts)
 
 
-def names(found: list[Step | Cut | Join]) -> list[str]:
+def names(found: list[PlannedStep]) -> list[str]:
     return [step.name for step in found]
 
 
 class TestActions:
     STEP = CHAINS["extract_actions"].steps[0]
-    GIVEN: Given[Any] = Given(ActionsPayload(text="Ann calls Bob by Friday."), {})
+    CONTEXT: StepContext[Any] = StepContext(ActionsPayload(text="Ann calls Bob by Friday."), {})
 
     def read(self, **action: JsonValue) -> Any:
         entry = {"source": "Ann calls Bob by Friday.", "action": "Call Bob.", "owner": None, "due": None, **action}
-        read: Any = self.STEP.read_answer(self.STEP.answer.model_validate({"actions": [entry]}), self.GIVEN)
+        read: Any = self.STEP.read_answer(self.STEP.answer.model_validate({"actions": [entry]}), self.CONTEXT)
         return read[0]
 
     def test_have_an_owner_and_a_date_that_the_text_names(self) -> None:
@@ -442,7 +432,7 @@ class TestActions:
     def test_may_be_none(self) -> None:
         none = self.STEP.answer.model_validate({"actions": []})
 
-        output = self.STEP.read_answer(none, self.GIVEN)
+        output = self.STEP.read_answer(none, self.CONTEXT)
 
         assert CHAINS["extract_actions"].result({"actions": output}) == {
             "actions": [],
@@ -455,7 +445,7 @@ class TestAComparison:
         step = CHAINS["compare_guidelines"].steps[2]
         payload = ComparePayload(first="x", second="y", first_name="A|B", second_name="<b>")
         answer: dict[str, Any] = {"both": [], "only_first": [], "only_second": [], "contradictions": [], **changes}
-        return step.read_answer(step.answer.model_validate(answer), Given(payload, {}))
+        return step.read_answer(step.answer.model_validate(answer), StepContext(payload, {}))
 
     def test_is_a_table_in_which_what_differs_comes_first(self) -> None:
         contradiction = {"first": "Twelve.", "second": "Eight.", "explanation": "Twelve or eight"}

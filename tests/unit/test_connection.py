@@ -82,7 +82,7 @@ class TestAUrl:
             ("https://h/v1”", "a curly quotation mark (U+201D)"),
             ("https://h/v1\u200b", "an invisible character (U+200B)"),
             ("https://h\n/v1", "a line break"),
-            ('"https://h/v1"', "it stands in quotation marks"),
+            ('"https://h/v1"', "it has quotation marks around it"),
             ("https://h/v1?api-version=1", "it has a query or a fragment"),
             (
                 "https://h/v1/chat/completions",

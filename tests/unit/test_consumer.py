@@ -91,7 +91,7 @@ class TestABatch:
 
     def test_runs_its_jobs_at_the_same_time(self, worker: Worker) -> None:
         class Meeting(SchemaLLM):
-            """Answers nobody before all have asked."""
+            """Answers no call before all calls are made."""
 
             barrier = asyncio.Barrier(5)
 
@@ -298,7 +298,7 @@ class TestTheLog:
         worker.consume([body(worker.create(1)[0])])
 
         (line,) = lines(log)
-        assert (line["message"], line["reason"]) == ("step put off", "the model's server answered 503")
+        assert (line["message"], line["reason"]) == ("step deferred", "the model's server answered 503")
 
     @pytest.mark.parametrize(
         "llm",

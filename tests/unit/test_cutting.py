@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobchain.chains.cutting import cut
+from jobchain.chains.splitting import split
 from tests.hostile import hostile_texts
 
 HOSTILE = hostile_texts()
@@ -25,12 +25,12 @@ def within(most: int) -> Callable[[str], bool]:
 
 
 def parts(text: str, most: int) -> list[str]:
-    return [text[start:end] for start, end in cut(text, within(most))]
+    return [text[start:end] for start, end in split(text, within(most))]
 
 
 @given(TEXTS, st.integers(1, 100))
 def test_the_parts_are_the_whole_text_and_each_fits_or_is_one_character(text: str, most: int) -> None:
-    bounds = cut(text, within(most))
+    bounds = split(text, within(most))
 
     assert (bounds[0][0], bounds[-1][1]) == (0, len(text))
     assert all(first[1] == second[0] for first, second in pairwise(bounds))
@@ -46,7 +46,7 @@ def test_no_two_neighbours_would_fit_in_one_part(text: str, most: int) -> None:
 
 @given(TEXTS)
 def test_a_text_that_fits_is_one_part(text: str) -> None:
-    assert cut(text, lambda _: True) == [(0, len(text))]
+    assert split(text, lambda _: True) == [(0, len(text))]
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_no_text_is_measured_over_and_over(text: str, most: int) -> None:
         return len(part.encode()) <= most
 
     # when
-    cut(text, fits)
+    split(text, fits)
 
     # then: once for each kind of seam, once for each halving, and a few times to put the pieces together
     assert measured <= 40 * len(text)

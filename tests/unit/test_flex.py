@@ -14,7 +14,7 @@ from jobchain.aws.items import DISPATCH_GRACE
 from jobchain.aws.queue import JobQueue
 from jobchain.domain import Status, Tier, Usage
 from jobchain.errors import TransientModelError
-from jobchain.llm import ModelAnswer
+from jobchain.llm import AnswerText, ModelAnswer
 from jobchain_sweeper.sweeper import Sweeper
 from tests.conftest import Items, Messages, make_runner, make_service
 from tests.fakes import CHECKLIST, DIAGRAM, SUMMARY, FakeClock, Script, ScriptedLLM
@@ -80,7 +80,7 @@ def create(api: Api, **more: object) -> str:
 
 
 def served(answer: object, tier: Tier) -> ModelAnswer:
-    return ModelAnswer("gpt-6-luna", Usage(100, 0, 20, 0), json.dumps(answer), tier=tier)
+    return AnswerText("gpt-6-luna", Usage(100, 0, 20, 0), json.dumps(answer), tier=tier)
 
 
 class TestItsQueue:

@@ -63,8 +63,16 @@ class Stage:
         self.clock = clock
         self.llm = ReadingLLM()
         self.chains = dict(CHAINS)
-        self.runner = make_runner(stores, queue, self.llm, logger, max_input_tokens=LIMIT, chains=self.chains)
+        self._queue = queue
+        self._logger = logger
+        self.limit_is(LIMIT)
         self.event_id = "0b6c2f4e-0000-4000-8000-000000000001"
+
+    def limit_is(self, tokens: int) -> None:
+        """A worker whose calls may have at most this many tokens of input."""
+        self.runner = make_runner(
+            self.stores, self._queue, self.llm, self._logger, max_input_tokens=tokens, chains=self.chains
+        )
 
     def create(self, text: str = TEXT, name: str = "guideline_checklist", **payload: JsonValue) -> None:
         new = NewJob(self.event_id, "local", name, payload or {"guidelines": text}, fingerprint="f")
@@ -181,29 +189,29 @@ def test_a_short_text_is_not_even_counted(stage: Stage) -> None:
 
 class TestAWorkerThatDies:
     def test_leaves_its_finished_parts_to_the_next_one(self, stage: Stage) -> None:
-        # given a worker that dies while it asks for the second part
+        # given a worker that crashes during the call for the second part
         stage.create()
-        stage.llm.faults = {"Rule 2": RuntimeError("the worker dies")}
+        stage.llm.faults = {"Rule 2": RuntimeError("the worker crashes")}
         with pytest.raises(RuntimeError):
             stage.run()
         assert {"summary.parts", "summary.part01", "summary.part03"} <= stage.outputs.keys()
         stage.clock.advance(INVOCATION + timedelta(seconds=1))
         asked = len(stage.llm.requests)
 
-        # when another one takes the job up
+        # when another worker claims the job
         job = stage.run()
 
-        # then it asks for what is missing alone
+        # then it calls the model for what is missing only
         assert job.status is Status.COMPLETED
         assert [step.name for step in job.steps].count("summary.part01") == 1
         first, *later = stage.llm.requests[asked:]
         assert "Rule 2" in first.input
-        bought = stage.llm.requests[0]
-        assert not any((again.instructions, again.input) == (bought.instructions, bought.input) for again in later)
+        answered = stage.llm.requests[0]
+        assert not any((again.instructions, again.input) == (answered.instructions, answered.input) for again in later)
 
     def test_leaves_its_cut_to_the_next_one_whatever_the_model_counts_then(self, stage: Stage) -> None:
         stage.create()
-        stage.llm.faults = {"Rule 2": RuntimeError("the worker dies")}
+        stage.llm.faults = {"Rule 2": RuntimeError("the worker crashes")}
         with pytest.raises(RuntimeError):
             stage.run()
         bounds = stage.outputs["summary.parts"]
@@ -216,11 +224,11 @@ class TestAWorkerThatDies:
 
     def test_leaves_its_cut_to_one_with_another_limit_too(self, stage: Stage) -> None:
         stage.create()
-        stage.llm.faults = {"Rule 2": RuntimeError("the worker dies")}
+        stage.llm.faults = {"Rule 2": RuntimeError("the worker crashes")}
         with pytest.raises(RuntimeError):
             stage.run()
         stage.clock.advance(INVOCATION + timedelta(seconds=1))
-        stage.runner._max_input_tokens = 100_000
+        stage.limit_is(100_000)
 
         assert stage.run().status is Status.COMPLETED
         assert stage.outputs["summary"] == " ".join(f"Rule {number} must be kept." for number in (1, 2, 3))

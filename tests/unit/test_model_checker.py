@@ -59,7 +59,7 @@ def test_a_model_without_an_end_is_known_and_has_no_count_of_days(world: World) 
 
     assert answer == {"model": "gpt-6-luna", "checked": True, "known": True, "days_left": None}
     assert world.counted == [(True, None)]
-    assert world.logged == [("INFO", "the model is there")]
+    assert world.logged == [("INFO", "the model is available")]
     assert world.stores.model_checks.last() == ModelCheck("gpt-6-luna", True, None, CHECKED_AT)
 
 
@@ -128,7 +128,7 @@ def test_what_can_not_be_stored_is_counted_all_the_same(world: World, monkeypatc
     answer = world.check()
 
     assert answer["checked"] is True
-    assert world.logged[-1] == ("WARNING", "the check of the model is not stored")
+    assert world.logged[-1] == ("WARNING", "the check of the model was not stored")
 
 
 def test_before_the_first_check_nothing_is_known(stores: Stores) -> None:

@@ -12,10 +12,11 @@ from pydantic import AfterValidator, JsonValue
 
 from jobchain.aws.queue import JobQueue
 from jobchain.chains import CHAINS
-from jobchain.chains.chain import Answer, Chain, LongText, Payload, Prompt, Step, fence
-from jobchain.chains.cutting import Bounds, cut
+from jobchain.chains.chain import Chain, LongText, Prompt, Step, fence
+from jobchain.chains.fields import Answer, Payload
+from jobchain.chains.splitting import Bounds, split
 from jobchain.domain import NewJob, Status
-from jobchain.llm import ModelAnswer, ModelRequest
+from jobchain.llm import AnswerText, ModelAnswer, ModelRequest
 from jobchain_worker.runner import Runner
 from tests.conftest import make_runner
 from tests.fakes import FakeClock, SchemaLLM
@@ -39,7 +40,7 @@ class EchoingLLM(SchemaLLM):
 
     async def ask(self, request: ModelRequest) -> ModelAnswer:
         if request.answer is SlowAnswer:
-            return ModelAnswer(self.model, self.usage, '{"text": "x"}')
+            return AnswerText(self.model, self.usage, '{"text": "x"}')
         return await super().ask(request)
 
 
@@ -84,8 +85,8 @@ class Stage:
             name="step",
             prompt=Prompt("extract_actions/actions.md"),
             answer=SlowAnswer,
-            write_input=at("write_input", lambda given: fence("document", given.payload.text)),
-            read_answer=at("read_answer", lambda answer, given: answer.text),
+            write_input=at("write_input", lambda context: fence("document", context.payload.text)),
+            read_answer=at("read_answer", lambda answer, context: answer.text),
             long=LongText(
                 text=at("text", lambda payload: payload.text),
                 label="document",
@@ -121,7 +122,7 @@ def stage(stores: Stores, queue: JobQueue, clock: FakeClock, logger: Logger) -> 
         ("text", "A short text."),
         ("write_input", "A short text."),
         ("read_answer", "A short text."),
-        ("cut", "A long text. " * 20),
+        ("split", "A long text. " * 20),
         ("merge", "A long text. " * 20),
     ],
 )
@@ -130,13 +131,13 @@ def test_a_neighbour_ends_while_a_text_is_worked_on(
 ) -> None:
     # given
     stage.chains["slow"] = stage.slow(where)
-    if where == "cut":
+    if where == "split":
 
-        def waiting_cut(text: str, fits: Callable[[str], bool]) -> list[Bounds]:
+        def waiting_split(text: str, fits: Callable[[str], bool]) -> list[Bounds]:
             stage.wait()
-            return cut(text, fits)
+            return split(text, fits)
 
-        monkeypatch.setattr("jobchain_worker.runner.cut", waiting_cut)
+        monkeypatch.setattr("jobchain_worker.step_executor.split", waiting_split)
     stage.create(SLOW, "slow", {"text": text})
     stage.create(NEIGHBOUR, "guideline_checklist", {"guidelines": "Rules must be kept."})
 

@@ -12,7 +12,7 @@ import openai  # noqa: TID251 - the real client proves that the stand-in speaks 
 import pytest
 from pydantic import BaseModel, Field
 
-from jobchain.chains.chain import Given
+from jobchain.chains.chain import StepContext
 from jobchain.chains.compare_guidelines import COMPARE_GUIDELINES
 from jobchain.chains.extract_actions import EXTRACT_ACTIONS
 from jobchain.chains.guideline_checklist import GUIDELINE_CHECKLIST
@@ -718,9 +718,9 @@ def test_the_real_chain_makes_a_useful_checklist_of_whole_sentences_of_a_real_do
 
     # when
     for step in GUIDELINE_CHECKLIST.steps:
-        request = step.request(Given(payload, outputs))
+        request = step.request(StepContext(payload, outputs))
         found = answer(request.answer.model_json_schema(), request.input)
-        outputs[step.name] = step.read_answer(request.answer.model_validate(found), Given(payload, outputs))
+        outputs[step.name] = step.read_answer(request.answer.model_validate(found), StepContext(payload, outputs))
 
     # then
     letters = key("".join(block.text for block in read(text)))

@@ -18,12 +18,12 @@ from pydantic import BaseModel
 
 from jobchain.domain import Tier, Usage
 from jobchain.errors import ModelError, PermanentModelError, TransientModelError, UnknownModel
-from jobchain.llm import ModelAnswer, ModelRequest
+from jobchain.llm import AnswerText, FailedAnswer, ModelAnswer, ModelRequest, UnusableAnswer
 from jobchain_worker.dialects import Api
 from jobchain_worker.openai_llm import OpenAILLM, create_client, find_shutdown
 
 KEY = "sk-made-up-0001"
-MARK = "a text that nobody else may read"
+MARK = "a text that no one else may read"
 WORDS = f"provider's own words about {MARK} and {KEY}"
 TIMEOUT = timedelta(seconds=30)
 TINY = timedelta(milliseconds=20)
@@ -155,6 +155,16 @@ class Server:
     def ask(self, limit: timedelta = TIMEOUT, api_key: Callable[[], Awaitable[str]] = key) -> ModelAnswer:
         return asyncio.run(self.ask_async(limit, api_key))
 
+    def answer_text(self) -> AnswerText:
+        answer = self.ask()
+        assert isinstance(answer, AnswerText)
+        return answer
+
+    def unusable(self) -> UnusableAnswer:
+        answer = self.ask()
+        assert isinstance(answer, UnusableAnswer)
+        return answer
+
     def transient(self) -> TransientModelError:
         error = self._error()
         assert isinstance(error, TransientModelError)
@@ -165,15 +175,16 @@ class Server:
         assert isinstance(error, PermanentModelError)
         return error
 
-    def _error(self) -> ModelError | None:
+    def _error(self) -> ModelError:
         """The error that `ask` raises, or that came with an answer that is paid for, after a look at what it tells."""
         try:
             answer = self.ask()
         except ModelError as error:
             tells_nothing(error)
             return error
+        assert isinstance(answer, FailedAnswer)
         assert answer.usage is not None
-        assert answer.usage.output_tokens, "what was paid for is told"
+        assert answer.usage.output_tokens, "the billed usage is reported"
         return answer.error
 
 
@@ -265,7 +276,7 @@ class TestWhatIsSent:
         answers = asyncio.run(ask_twice())
 
         # then it is told the limit by the other name, and refuses once
-        assert all(answer.text for answer in answers)
+        assert all(isinstance(answer, AnswerText) for answer in answers)
         bodies = [json.loads(request.content) for request in server.requests]
         limits = [(body.get("max_tokens"), body.get("max_completion_tokens")) for body in bodies]
         assert limits == [(500, None), (None, 500), (None, 500)]
@@ -329,7 +340,7 @@ class TestWhatIsSent:
 
 class TestAnAnswer:
     def test_is_the_text_with_the_model_that_wrote_it_and_its_tokens(self, server: Server) -> None:
-        assert server.ask() == ModelAnswer(
+        assert server.ask() == AnswerText(
             model="gpt-6-luna-2026-09-30",
             usage=Usage(input_tokens=812, cached_tokens=64, output_tokens=140, reasoning_tokens=32),
             text='{"summary": "x", "details": []}',
@@ -345,35 +356,35 @@ class TestAnAnswer:
         }
         server.says(200, reply(output=[thought, message(text("{}"))]))
 
-        assert server.ask().text == "{}"
+        assert server.answer_text().text == "{}"
 
     @by_responses
     def test_may_come_in_parts(self, server: Server) -> None:
         server.says(200, reply(output=[message(text('{"a"'), text(": 1}"))]))
 
-        assert server.ask().text == '{"a": 1}'
+        assert server.answer_text().text == '{"a": 1}'
 
     @by_chat
     def test_may_come_after_reasoning_that_is_no_part_of_it(self, server: Server) -> None:
         server.says(200, completion(choices=[choice("{}", reasoning="hm", reasoning_content="hm")]))
 
-        assert server.ask().text == "{}"
+        assert server.answer_text().text == "{}"
 
     @by_chat
     @pytest.mark.parametrize("reason", [None, "stop", "tool_calls", "eos"])
     def test_ends_for_any_reason_but_those_that_spoil_it(self, server: Server, reason: str | None) -> None:
         server.says(200, completion(choices=[choice("{}", reason)]))
 
-        assert server.ask().text == "{}"
+        assert server.answer_text().text == "{}"
 
     @by_chat
     @pytest.mark.parametrize("choices", [[], [choice(None)], [choice("")], [choice(" \n")], [{"message": {}}]])
     def test_without_a_word_is_a_complaint_and_its_tokens_count(self, server: Server, choices: Any) -> None:
         server.says(200, completion(choices=choices))
 
-        answer = server.ask()
+        answer = server.unusable()
 
-        assert (answer.text, answer.complaint) == (None, "it was empty")
+        assert answer.complaint == "it was empty"
         assert answer.usage is not None
         assert answer.usage.output_tokens == 140
 
@@ -382,9 +393,9 @@ class TestAnAnswer:
     def test_without_text_is_a_complaint_and_its_tokens_count(self, server: Server, output: Any) -> None:
         server.says(200, reply(output=output))
 
-        answer = server.ask()
+        answer = server.unusable()
 
-        assert (answer.text, answer.complaint) == (None, "it was empty")
+        assert answer.complaint == "it was empty"
         assert answer.usage is not None
         assert answer.usage.output_tokens == 140
 
@@ -397,9 +408,9 @@ class TestAnAnswer:
         }
         server.says(200, cut[server.api])
 
-        answer = server.ask()
+        answer = server.unusable()
 
-        assert (answer.text, answer.complaint) == (None, "it was cut off: be shorter")
+        assert answer.complaint == "it was cut off: be shorter"
         assert answer.usage is not None
         assert answer.usage.output_tokens == 140
 
@@ -407,16 +418,15 @@ class TestAnAnswer:
     def test_without_usage_is_taken_all_the_same(self, server: Server, change: Callable[[Any], Any]) -> None:
         server.says(200, change(server.whole()))
 
-        answer = server.ask()
+        answer = server.answer_text()
 
-        assert answer.text is not None
-        assert answer.usage is None, "not told is not nothing"
+        assert answer.usage is None, "not reported is not zero"
 
     @pytest.mark.parametrize("name", ["error", "incomplete_details", "tools", "id", "object", "created"])
     def test_without_what_we_can_spare_is_taken(self, server: Server, name: str) -> None:
         server.says(200, without(server.whole(), name))
 
-        assert server.ask().text is not None
+        assert server.answer_text().text
 
     @pytest.mark.parametrize(
         "details",

@@ -1,4 +1,4 @@
-"""Whether a quote stands in a text."""
+"""Whether a text contains a quote."""
 
 import html
 

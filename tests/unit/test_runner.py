@@ -17,8 +17,8 @@ from jobchain.aws.queue import MAX_DELAY, JobQueue
 from jobchain.chains.chain import fence
 from jobchain.domain import Job, NewJob, Spending, Status, Usage
 from jobchain.errors import JobNotFound, PermanentModelError, SettingsError, TransientModelError, Unavailable
-from jobchain.llm import ModelAnswer, ModelRequest
-from jobchain_worker.runner import MAX_MODEL_WAIT, MAX_TRIES
+from jobchain.llm import AnswerText, FailedAnswer, ModelAnswer, ModelRequest, UnusableAnswer
+from jobchain_worker.retry_policy import RetryPolicy
 from tests.conftest import CALL_TIME, Items, Messages, make_runner
 from tests.fakes import CHECKLIST, DIAGRAM, ITEMS, SUMMARY, FakeClock, Script, ScriptedLLM
 from tests.stores import Stores
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 TEXT = "Passwords must be long. They must be stored hashed."
 INVOCATION = timedelta(minutes=5)
+POLICY = RetryPolicy(first_backoff=timedelta(seconds=10))
 
 
 class Stage:
@@ -91,7 +92,7 @@ def test_tokens_and_cost_are_counted_for_each_step_and_the_job(stage: Stage) -> 
 
 
 def test_the_cost_of_a_model_without_a_known_price_is_unknown_not_zero(stage: Stage) -> None:
-    unknown = ModelAnswer("some-model", Usage(100, 0, 20, 0), json.dumps(SUMMARY))
+    unknown = AnswerText("some-model", Usage(100, 0, 20, 0), json.dumps(SUMMARY))
 
     job = stage.run(unknown, CHECKLIST, DIAGRAM)
 
@@ -120,7 +121,7 @@ def test_a_second_delivery_of_a_running_job_leaves_it_alone(stage: Stage) -> Non
 
 def test_a_job_whose_worker_died_goes_on_after_its_last_stored_step(stage: Stage) -> None:
     with pytest.raises(RuntimeError):
-        stage.run(SUMMARY, CHECKLIST, RuntimeError("the worker dies"))
+        stage.run(SUMMARY, CHECKLIST, RuntimeError("the worker crashes"))
     stage.clock.advance(INVOCATION + timedelta(seconds=1))
 
     job = stage.run(DIAGRAM)
@@ -130,15 +131,15 @@ def test_a_job_whose_worker_died_goes_on_after_its_last_stored_step(stage: Stage
     assert len(stage.llm.requests) == 4, "three, and the one that was in flight"
 
 
-def test_a_worker_that_lost_its_claim_writes_nothing_more(stage: Stage) -> None:
+def test_a_worker_that_lost_its_claim_writes_nothing_more(stage: Stage, queue: JobQueue, logger: Logger) -> None:
     class Overtaken(ScriptedLLM):
         async def ask(self, request: ModelRequest) -> ModelAnswer:
             stage.clock.advance(INVOCATION + timedelta(seconds=1))
             stage.stores.claims.claim(stage.event_id, stage.clock() + INVOCATION)
             return await super().ask(request)
 
-    stage.runner._llm = Overtaken([SUMMARY])
-    asyncio.run(stage.runner.run(stage.event_id, stage.clock() + INVOCATION))
+    runner = make_runner(stage.stores, queue, Overtaken([SUMMARY]), logger)
+    asyncio.run(runner.run(stage.event_id, stage.clock() + INVOCATION))
 
     assert stage.job.steps == ()
     assert stage.job.status is Status.PROCESSING
@@ -169,7 +170,7 @@ class TestTransientErrors:
         assert due_at == int((stage.clock() + timedelta(seconds=130) + DISPATCH_GRACE).timestamp())
 
     def test_fail_the_job_after_so_many_tries_of_one_step(self, stage: Stage) -> None:
-        for _ in range(MAX_TRIES - 1):
+        for _ in range(POLICY.max_tries - 1):
             assert stage.run(TransientModelError("the model's server answered 503")).status is Status.PENDING
             stage.clock.advance(MAX_DELAY)
 
@@ -181,7 +182,7 @@ class TestTransientErrors:
         assert "503, 5 times in a row" in job.error.message
 
     def test_are_counted_for_each_step_on_its_own(self, stage: Stage) -> None:
-        for _ in range(MAX_TRIES - 1):
+        for _ in range(POLICY.max_tries - 1):
             stage.run(TransientModelError("503"))
             stage.clock.advance(MAX_DELAY)
 
@@ -212,13 +213,13 @@ class TestPermanentErrors:
             "knows no such model",
             "checklist",
         )
-        assert [step.name for step in job.steps] == ["summary"], "what was bought stays"
+        assert [step.name for step in job.steps] == ["summary"], "a completed step stays"
         assert items.due() == []
 
 
 class TestWhatIsPaidFor:
     def test_an_answer_that_is_a_refusal_counts(self, stage: Stage) -> None:
-        refusal = ModelAnswer(
+        refusal = FailedAnswer(
             "gpt-6-luna", Usage(100, 0, 20, 0), error=PermanentModelError("model_refused", "declined")
         )
 
@@ -228,7 +229,7 @@ class TestWhatIsPaidFor:
         assert job.spending.usage == Usage(200, 10, 40, 5)
 
     def test_an_answer_without_usage_costs_an_unknown_amount(self, stage: Stage) -> None:
-        job = stage.run(ModelAnswer("gpt-6-luna", None, json.dumps(SUMMARY)), CHECKLIST, DIAGRAM)
+        job = stage.run(AnswerText("gpt-6-luna", None, json.dumps(SUMMARY)), CHECKLIST, DIAGRAM)
 
         assert job.steps[0].spending.cost_usd is None
 
@@ -251,8 +252,8 @@ class TestAnswersThatDoNotFit:
             [],
             "no object",
             {"summary": "x" * 100_001},
-            ModelAnswer("gpt-6-luna", Usage(1, 0, 1, 0), text=None, complaint="it was cut off"),
-            ModelAnswer("gpt-6-luna", Usage(1, 0, 1, 0), text="{"),
+            UnusableAnswer("gpt-6-luna", Usage(1, 0, 1, 0), complaint="it was cut off"),
+            AnswerText("gpt-6-luna", Usage(1, 0, 1, 0), text="{"),
         ],
     )
     def test_fail_the_job_after_three_in_a_row_and_count(self, stage: Stage, answer: Script) -> None:
@@ -262,7 +263,7 @@ class TestAnswersThatDoNotFit:
         assert job.error is not None
         assert (job.error.type, job.error.step) == ("unusable_answer", "summary")
         assert job.steps == ()
-        assert job.spending != Spending(), "what the broken answers cost is on the books"
+        assert job.spending != Spending(), "the broken answers are in the usage records"
 
 
 class TestTime:
@@ -291,7 +292,7 @@ class TestTime:
 
     def test_a_model_too_slow_to_be_asked_again_is_not_paid_for_ever(self, stage: Stage) -> None:
         stage.llm.takes = INVOCATION - CALL_TIME + timedelta(seconds=1)
-        for _ in range(MAX_TRIES - 1):
+        for _ in range(POLICY.max_tries - 1):
             assert stage.run({"summary": ""}).status is Status.PENDING
 
         job = stage.run({"summary": ""})
@@ -314,7 +315,7 @@ class TestCancelling:
         job = stage.run(SUMMARY)
 
         assert job.status is Status.CANCELLED
-        assert [step.name for step in job.steps] == ["summary"], "what was bought stays"
+        assert [step.name for step in job.steps] == ["summary"], "a completed step stays"
         assert items.due() == []
 
     def test_a_job_that_would_be_put_off_ends_instead(self, stage: Stage, messages: Messages) -> None:
@@ -349,7 +350,7 @@ class TestPuttingOff:
         assert len(items.due()) == 1
 
     def test_for_longer_than_a_job_is_kept_fails_it(self, stage: Stage) -> None:
-        job = stage.run(TransientModelError("429", retry_after=MAX_MODEL_WAIT + timedelta(seconds=1)))
+        job = stage.run(TransientModelError("429", retry_after=POLICY.max_wait + timedelta(seconds=1)))
 
         assert job.status is Status.FAILED
         assert job.error is not None
@@ -360,7 +361,7 @@ class TestPuttingOff:
 
     def test_five_tries_outlast_an_outage_of_ten_minutes(self, stage: Stage, items: Items) -> None:
         started = stage.clock()
-        for _ in range(MAX_TRIES - 1):
+        for _ in range(POLICY.max_tries - 1):
             stage.run(TransientModelError("503"))
             not_before = int(items.meta(stage.event_id)["not_before"]["N"]) / 1000
             stage.clock.now = datetime.fromtimestamp(not_before, UTC)
@@ -386,7 +387,7 @@ def test_a_step_that_is_paid_for_is_stored_as_soon_as_the_table_answers(
     # when the job runs
     job = stage.run(SUMMARY, CHECKLIST, DIAGRAM)
 
-    # then nothing was bought twice
+    # then no step was called twice
     assert job.status is Status.COMPLETED
     assert len(stage.llm.requests) == 3
 
@@ -428,12 +429,12 @@ class TestABudget:
 
         assert stage.run(SUMMARY, CHECKLIST, DIAGRAM).status is Status.COMPLETED
         rooms = [request.max_output_tokens for request in stage.llm.requests]
-        # $0.01 buys 20,000 tokens at $0.50 a million; what is read and what was spent leaves less
+        # $0.01 pays for 20,000 tokens at $0.50 a million, less the input and what was spent
         assert all(room and 15_000 < room < 20_000 for room in rooms)
 
     def test_fails_the_job_before_the_call_that_could_pass_it(self, stage_with: Callable[[str], Stage]) -> None:
         stage = stage_with("0.0005")
-        dear = ModelAnswer("gpt-6-luna", Usage(1000, 0, 600, 0), json.dumps(SUMMARY))  # $0.0004
+        dear = AnswerText("gpt-6-luna", Usage(1000, 0, 600, 0), json.dumps(SUMMARY))  # $0.0004
 
         job = stage.run(dear)
 
@@ -441,7 +442,7 @@ class TestABudget:
         assert job.error is not None
         assert (job.error.type, job.error.step) == ("budget_exceeded", "checklist")
         assert "0.0004" in job.error.message
-        assert [step.name for step in job.steps] == ["summary"], "what was bought stays"
+        assert [step.name for step in job.steps] == ["summary"], "a completed step stays"
         assert len(stage.llm.requests) == 1
 
     def test_that_is_too_small_for_any_call_buys_nothing(self, stage_with: Callable[[str], Stage]) -> None:
@@ -455,7 +456,7 @@ class TestABudget:
         self, stage_with: Callable[[str], Stage]
     ) -> None:
         stage = stage_with("0.0008")
-        broken = ModelAnswer("gpt-6-luna", Usage(1000, 0, 400, 0), "{}")  # $0.0003
+        broken = AnswerText("gpt-6-luna", Usage(1000, 0, 400, 0), "{}")  # $0.0003
         stage.run(broken, TransientModelError("503"))
         stage.clock.advance(MAX_DELAY)
 
@@ -486,7 +487,7 @@ class TestABudget:
                 await asyncio.sleep(0)
                 assert request.max_output_tokens
                 usage = Usage(request.size, 0, request.max_output_tokens, 0)
-                return ModelAnswer("gpt-6-luna", usage, complaint="it was cut off: be shorter")
+                return UnusableAnswer("gpt-6-luna", usage, complaint="it was cut off: be shorter")
 
         budget = Decimal("0.01")
         payload: JsonValue = {"first": TEXT, "second": "Backups must be tested."}
@@ -503,7 +504,7 @@ class TestABudget:
 def test_an_output_that_the_table_could_not_keep_is_asked_for_again_and_shorter(stage: Stage) -> None:
     # As many characters as an answer may have, of four bytes each and of three.
     monster, huge = (
-        ModelAnswer("gpt-6-luna", Usage(1, 0, 1, 0), json.dumps({"summary": letter * 99_000}, ensure_ascii=False))
+        AnswerText("gpt-6-luna", Usage(1, 0, 1, 0), json.dumps({"summary": letter * 99_000}, ensure_ascii=False))
         for letter in ("\N{PILE OF POO}", "\N{CJK UNIFIED IDEOGRAPH-4E00}")
     )
 

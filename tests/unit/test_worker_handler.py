@@ -127,7 +127,7 @@ class TestTheModule:
         # CloudFormation can't leave a variable out, and the SDK would take the empty one for an address.
         monkeypatch.setenv("OPENAI_BASE_URL", "")
 
-        llm = import_anew(monkeypatch).consumer._runner._llm
+        llm = import_anew(monkeypatch).consumer._runner._executor._llm
 
         assert str(llm._client.base_url) == "https://api.openai.com/v1/"
 
@@ -137,7 +137,7 @@ class TestTheModule:
     ) -> None:
         monkeypatch.setenv("OPENAI_API", api)
 
-        assert isinstance(import_anew(monkeypatch).consumer._runner._llm._dialect, dialect)
+        assert isinstance(import_anew(monkeypatch).consumer._runner._executor._llm._dialect, dialect)
 
     def test_refuses_another_api(self, monkeypatch: pytest.MonkeyPatch, handler: ModuleType) -> None:
         monkeypatch.setenv("OPENAI_API", "assistants")

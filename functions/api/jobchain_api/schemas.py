@@ -21,7 +21,9 @@ from pydantic import (
 )
 
 from jobchain.chains import CHAINS, DEFAULT_CHAIN
-from jobchain.chains.chain import CUT_SUFFIX, Chain, Sent, Text
+from jobchain.chains.chain import Chain
+from jobchain.chains.fields import Sent, Text
+from jobchain.chains.step_keys import SplitKey, read_key
 from jobchain.domain import FinishedStep, Job, Spending, Status, Tier
 from jobchain.model_check import ModelCheck
 from jobchain.text import INVISIBLE
@@ -469,7 +471,7 @@ def _steps(job: Job) -> list[StepView]:
     steps = CHAINS[job.job_name].steps if job.job_name in CHAINS else ()
     done = {step.name for step in job.steps}
     to_come = [step for step in steps if step.name not in done]
-    failed = _whole(job.error.step or "") if job.error else ""
+    failed = read_key(job.error.step or "").step if job.error else ""
     # What has to be done next shares the job's fate; what comes after it waits.
     current = [step.name for step in to_come if step.name == failed] or [
         step.name for step in to_come if done.issuperset(step.needs)
@@ -477,15 +479,10 @@ def _steps(job: Job) -> list[StepView]:
     if job.status in (Status.FAILED, Status.CANCELLED):
         current = current[:1]
     waiting = Status.PENDING if job.status is Status.COMPLETED else job.status
-    views = [_finished(step) for step in job.steps if not step.name.endswith(CUT_SUFFIX)]
+    views = [_finished(step) for step in job.steps if not isinstance(read_key(step.name), SplitKey)]
     views += [StepView(name=step.name, status=waiting if step.name in current else Status.PENDING) for step in to_come]
     places = {step.name: place for place, step in enumerate(steps)}
-    return sorted(views, key=lambda view: places.get(_whole(view.name), -1))
-
-
-def _whole(name: str) -> str:
-    """The step of the chain that a stored step belongs to: itself, or the one whose text is worked on in parts."""
-    return name.partition(".")[0]
+    return sorted(views, key=lambda view: places.get(read_key(view.name).step, -1))
 
 
 def _finished(step: FinishedStep) -> StepView:

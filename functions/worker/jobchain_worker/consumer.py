@@ -1,4 +1,4 @@
-"""Takes batches of messages from the queue and runs their jobs at the same time."""
+"""Receives batches of messages, and runs their jobs at the same time."""
 
 import asyncio
 from collections.abc import Mapping
@@ -15,17 +15,17 @@ from jobchain_worker.runner import Runner
 
 
 class Consumer:
-    """Runs a batch of messages; a fault of one harms no other."""
+    """Runs a batch of messages. The failure of one does not affect the others."""
 
     def __init__(self, runner: Runner, loop: asyncio.AbstractEventLoop, clock: Clock, logger: Logger) -> None:
-        """All batches run on `loop`, as the connections that they leave behind belong to it."""
+        """All batches run on `loop`, as the open connections belong to it."""
         self._runner = runner
         self._loop = loop
         self._clock = clock
         self._logger = logger
 
     def consume(self, event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
-        """Runs the event's records; the answer names those that SQS has to bring again.
+        """Runs the event's records; the response names those that SQS has to deliver again.
 
         https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html
         """
@@ -40,18 +40,18 @@ class Consumer:
         return [record["messageId"] for record, well in zip(records, done, strict=True) if not well]
 
     async def _run(self, record: dict[str, Any], deadline: datetime) -> bool:
-        """Runs a record's job in a task of its own, which keeps its keys of the log to itself."""
+        """Runs a record's job, in a task of its own with its own log keys. False where it failed."""
         self._logger.thread_safe_append_keys(message_id=record["messageId"])
         try:
             event_id = read_message(record["body"])
             self._logger.thread_safe_append_keys(event_id=event_id)
             await self._runner.run(event_id, deadline)
         except JobNotFound:
-            # Deleted, or erased by its expiry, while the message was on its way: nothing is left to run. Were this
-            # wrong, the job would still be in the index `due`, from which the sweeper sends it again.
+            # The job was deleted, or expired, after its message was sent: there is nothing to run. If this were wrong,
+            # the job would still be in the index `due`, and the sweeper would send it again.
             self._logger.warning("job not found, message acknowledged")
-        except Exception as error:  # noqa: BLE001  # whatever it is, it harms no other record
-            # Once it has come back often enough, SQS puts it with the dead letters.
+        except Exception as error:  # noqa: BLE001  # no error may affect another record
+            # After five deliveries SQS moves it to the dead letters.
             self._logger.error("record failed", extra=describe(error))
             return False
         return True

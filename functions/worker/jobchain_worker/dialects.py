@@ -1,7 +1,7 @@
-"""The two forms in which an OpenAI-compatible server is asked: its Responses API and its Chat Completions API.
+"""The two APIs of OpenAI-compatible servers: Responses and Chat Completions.
 
-Each turns a request into the body of a call, and what came back into an answer. What a server sends is checked here, as
-the SDK hands it on as it is.
+Each dialect turns a request into the body of a call, and a response into an answer. It validates responses, as the SDK
+does not.
 """
 
 from functools import cache
@@ -11,43 +11,43 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from jobchain.domain import Usage
 from jobchain.errors import ModelError, PermanentModelError, TransientModelError
-from jobchain.llm import ModelAnswer, ModelRequest
+from jobchain.llm import AnswerText, FailedAnswer, ModelAnswer, ModelRequest, UnusableAnswer
 
 Api = Literal["responses", "chat"]
-"""Which of the two a server is asked by."""
+"""The name of an API, as the setting OPENAI_API holds it."""
 
 FILTERED = ("content_filtered", "the provider's content filter stopped the text or the answer")
 _REFUSED = ("model_refused", "the model declined to work on this text")
 _CUT_OFF = "it was cut off: be shorter"
 _EMPTY = "it was empty"
 
-# Codes of a response that failed, after which another try may go well.
+# Codes of a failed response after which another try may succeed.
 _TRANSIENT_CODES = frozenset({"server_error", "rate_limit_exceeded"})
 
-# Some servers send a null for what they do not count.
+# Some servers send null for a count that they do not keep.
 _Count = Annotated[int, BeforeValidator(lambda count: count or 0), Field(ge=0, le=10**9)]
 
 
 class Dialect(Protocol):
-    """One form of asking, at `path`."""
+    """One API, at `path`."""
 
     path: str
 
     def body(self, model: str, request: ModelRequest, max_tokens: int) -> dict[str, Any]:
-        """What is sent for `request`, whose answer has at most `max_tokens`."""
+        """The body of the call for `request`; the answer may have at most `max_tokens`."""
         ...
 
     def avoid(self, parameter: str | None) -> bool:
-        """Does without a parameter that the server refuses from now on; False where that can't be."""
+        """Leaves out a parameter that the server refused from now on; False where the API needs it."""
         ...
 
     def read(self, response: object) -> ModelAnswer:
-        """The answer in a response. Raises TransientModelError where there is none that anybody paid for."""
+        """The answer in a response. Raises TransientModelError for a response without an answer or usage."""
         ...
 
 
 class _Part(BaseModel):
-    """Base of what is read of an answer: built when it is first read, and of one of the two APIs only."""
+    """Base of the parts of a response. Its schema is built when first used, as a worker uses one of the two APIs."""
 
     model_config = ConfigDict(defer_build=True)
 
@@ -93,12 +93,12 @@ class _Fault(_Part):
     reason: str | None = None
 
 
-class _PaidResponse(_Part):
+class _BilledResponse(_Part):
     model: str = Field(max_length=200)
     usage: _ResponseUsage | None = None
 
 
-class _Response(_PaidResponse):
+class _Response(_BilledResponse):
     status: str
     output: list[_Item]
     error: _Fault | None = None
@@ -106,7 +106,7 @@ class _Response(_PaidResponse):
 
 
 class Responses:
-    """https://platform.openai.com/docs/api-reference/responses: OpenAI's own, and Azure's."""
+    """https://platform.openai.com/docs/api-reference/responses: OpenAI and Azure have it."""
 
     path = "/responses"
 
@@ -121,7 +121,7 @@ class Responses:
             "store": False,
         }
 
-    def avoid(self, parameter: str | None) -> bool:  # noqa: ARG002  # every server knows them all
+    def avoid(self, parameter: str | None) -> bool:  # noqa: ARG002  # every server has all of them
         """See `Dialect`."""
         return False
 
@@ -130,18 +130,18 @@ class Responses:
         try:
             reply = _Response.model_validate(response)
         except ValidationError:
-            return _broken(_PaidResponse, response)
+            return _broken(_BilledResponse, response)
         model, usage = reply.model, reply.usage.counted() if reply.usage else None
         parts = [part for item in reply.output if item.type == "message" for part in item.content or []]
         if reply.status == "failed":
-            return ModelAnswer(model, usage, error=_failure(reply))
+            return FailedAnswer(model, usage, _failure(reply))
         if reply.status == "incomplete":
             if reply.incomplete_details and reply.incomplete_details.reason == "content_filter":
-                return ModelAnswer(model, usage, error=PermanentModelError(*FILTERED))
-            return ModelAnswer(model, usage, complaint=_CUT_OFF)
+                return FailedAnswer(model, usage, PermanentModelError(*FILTERED))
+            return UnusableAnswer(model, usage, _CUT_OFF)
         if any(part.type == "refusal" for part in parts):
-            return ModelAnswer(model, usage, error=PermanentModelError(*_REFUSED))
-        return _said(model, usage, "".join(part.text for part in parts if part.type == "output_text"))
+            return FailedAnswer(model, usage, PermanentModelError(*_REFUSED))
+        return _text_answer(model, usage, "".join(part.text for part in parts if part.type == "output_text"))
 
 
 def _failure(reply: _Response) -> ModelError:
@@ -187,30 +187,30 @@ class _Choice(_Part):
     finish_reason: str | None = None
 
 
-class _PaidCompletion(_Part):
+class _BilledCompletion(_Part):
     model: str = Field(max_length=200)
     usage: _ChatUsage | None = None
 
 
-class _Completion(_PaidCompletion):
+class _Completion(_BilledCompletion):
     choices: list[_Choice]
 
 
 class Chat:
-    """https://platform.openai.com/docs/api-reference/chat: what every compatible server has."""
+    """https://platform.openai.com/docs/api-reference/chat: every compatible server has it."""
 
     path = "/chat/completions"
 
     def __init__(self) -> None:
-        # Ollama takes `max_completion_tokens` and pays no heed to it, OpenAI's newer models refuse `max_tokens`. So
-        # the one that is never ignored comes first: an answer without a limit has no price that can be kept.
+        # Ollama ignores `max_completion_tokens`, and OpenAI's newer models refuse `max_tokens`. So the one that no
+        # server ignores comes first: without a limit of the answer, no budget can be kept.
         self._limit = "max_tokens"
 
     def body(self, model: str, request: ModelRequest, max_tokens: int) -> dict[str, Any]:
         """See `Dialect`. `store` is left out, as not every server knows it."""
         return {
             "model": model,
-            # Newer models of OpenAI's call the role "developer", and take this one for it.
+            # OpenAI's newer models call the role "developer", and accept this name for it.
             "messages": [
                 {"role": "system", "content": request.instructions},
                 {"role": "user", "content": request.input},
@@ -231,18 +231,18 @@ class Chat:
         try:
             reply = _Completion.model_validate(response)
         except ValidationError:
-            return _broken(_PaidCompletion, response)
+            return _broken(_BilledCompletion, response)
         model, usage = reply.model, reply.usage.counted() if reply.usage else None
         if not reply.choices:
-            return ModelAnswer(model, usage, complaint=_EMPTY)
+            return UnusableAnswer(model, usage, _EMPTY)
         choice = reply.choices[0]
         if choice.finish_reason == "content_filter":
-            return ModelAnswer(model, usage, error=PermanentModelError(*FILTERED))
+            return FailedAnswer(model, usage, PermanentModelError(*FILTERED))
         if choice.message.refusal:
-            return ModelAnswer(model, usage, error=PermanentModelError(*_REFUSED))
+            return FailedAnswer(model, usage, PermanentModelError(*_REFUSED))
         if choice.finish_reason == "length":
-            return ModelAnswer(model, usage, complaint=_CUT_OFF)
-        return _said(model, usage, choice.message.content or "")
+            return UnusableAnswer(model, usage, _CUT_OFF)
+        return _text_answer(model, usage, choice.message.content or "")
 
 
 # --- both ------------------------------------------------------------------------------------------
@@ -253,18 +253,18 @@ def _schema(answer: type[BaseModel]) -> dict[str, Any]:
     return {"name": answer.__name__, "schema": answer.model_json_schema(), "strict": True}
 
 
-def _said(model: str, usage: Usage | None, text: str) -> ModelAnswer:
-    return ModelAnswer(model, usage, text) if text.strip() else ModelAnswer(model, usage, complaint=_EMPTY)
+def _text_answer(model: str, usage: Usage | None, text: str) -> ModelAnswer:
+    return AnswerText(model, usage, text) if text.strip() else UnusableAnswer(model, usage, _EMPTY)
 
 
-def _broken(paid: type[_PaidResponse] | type[_PaidCompletion], response: object) -> ModelAnswer:
-    """What stands for a response of another form: its tokens count all the same, where it tells them."""
+def _broken(billed: type[_BilledResponse] | type[_BilledCompletion], response: object) -> ModelAnswer:
+    """The answer in a response of another form. Its usage counts where it reports any."""
     error = TransientModelError("the model's server did not answer in the form of the API that OPENAI_API names")
     try:
-        found = paid.model_validate(response)
+        found = billed.model_validate(response)
     except ValidationError:
         raise error from None
     usage = found.usage.counted() if found.usage else Usage()
     if usage == Usage():
         raise error
-    return ModelAnswer(found.model, usage, error=error)
+    return FailedAnswer(found.model, usage, error)

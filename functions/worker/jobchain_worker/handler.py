@@ -33,24 +33,25 @@ from jobchain_worker.consumer import Consumer
 from jobchain_worker.dialects import Api
 from jobchain_worker.model_checker import EVENT, ModelChecker
 from jobchain_worker.openai_llm import OpenAILLM, create_client, find_shutdown
+from jobchain_worker.retry_policy import RetryPolicy
 from jobchain_worker.runner import Runner
 from jobchain_worker.secret import Secret
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-# Said here, because the SDK takes an empty OPENAI_BASE_URL, by which the template leaves it out, for an address.
+# Set here, as the SDK reads OPENAI_BASE_URL itself, and the template sets it to an empty text for the default.
 OPENAI_URL = "https://api.openai.com/v1"
-# Room for the summary of a text of 100,000 characters with what a reasoning model thinks before it writes.
+# Room for the summary of a text of 100,000 characters and the reasoning tokens before it.
 MAX_OUTPUT_TOKENS = 16_384
-# What a call leaves of its invocation for the writes that follow it.
+# Left of the invocation after a call, for the writes that follow it.
 WRITE_RESERVE = timedelta(seconds=5)
 # How long a rotated key may go unnoticed.
 KEY_MAX_AGE_SECONDS = 300
-# Enough to read the key, and to ask for the model and the list of all; the shortest invocation has 30 seconds.
+# Enough to read the key and to request the model and the list of models; the shortest invocation has 30 seconds.
 CHECK_TIMEOUT = timedelta(seconds=15)
-# Each of up to ten jobs calls the table or the queue once at a time, while another of its steps may read the model's
-# key. So all that a batch asks for is in flight at once; of calls to the model the SDK's client lets 1,000 be.
+# Each of up to ten jobs makes one call to the table or the queue at a time, while another of its steps may read the
+# model's key. So no call of a batch waits for a thread. The SDK's client allows 1,000 calls to the model at once.
 THREADS = 20
 AWS = Config(
     connect_timeout=2,
@@ -63,7 +64,7 @@ AWS = Config(
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """What the worker function reads from its environment."""
+    """The worker function's settings, from its environment."""
 
     table_name: str
     queue_url: str
@@ -79,7 +80,7 @@ class WorkerSettings:
 
 
 def api_key_reader(settings: WorkerSettings, session: Session) -> Callable[[], Awaitable[str]]:
-    """Reads the model's key: from the environment where it is there, else from Secrets Manager.
+    """Reads the model's API key: from the environment where it is set, else from Secrets Manager.
 
     Raises SettingsError where neither is named, or the environment holds none. The reader raises TransientModelError
     where the secret can't be read, and ModelSettingsError where it holds no key.
@@ -91,7 +92,7 @@ def api_key_reader(settings: WorkerSettings, session: Session) -> Callable[[], A
         raise SettingsError("set OPENAI_API_KEY, or OPENAI_SECRET_NAME to the name of the secret that holds it")
     name = settings.openai_secret_name
     secret = Secret(session, name, AWS, KEY_MAX_AGE_SECONDS)
-    # The jobs of a batch ask all at once, and one of them is enough to fetch it.
+    # All jobs of a batch need the key at once, and one request fetches it for them.
     one_at_a_time = asyncio.Lock()
 
     async def read() -> str:
@@ -103,7 +104,7 @@ def api_key_reader(settings: WorkerSettings, session: Session) -> Callable[[], A
         try:
             return checked_key(f"the secret {name}", key)
         except UnusableSetting as error:
-            # Read again by the next job: as soon as it is mended, jobs run.
+            # The next job reads it again: once the secret is corrected, jobs run.
             secret.forget()
             raise ModelSettingsError(str(error)) from None
 
@@ -115,44 +116,44 @@ async def _given(key: str) -> str:
 
 
 def model_url(settings: WorkerSettings) -> str:
-    """Where the model is asked. Raises SettingsError."""
+    """The base URL of the model's server. Raises SettingsError."""
     if not settings.openai_base_url:
         return OPENAI_URL
     return _checked(checked_model_url, "OPENAI_BASE_URL", settings.openai_base_url)
 
 
 def _checked(check: Callable[[str, str], str], name: str, value: str) -> str:
-    """What a check of `jobchain.connection` gives. Raises SettingsError."""
+    """The value that a check of `jobchain.connection` returns. Raises SettingsError."""
     try:
         return check(name, value)
     except UnusableSetting as error:
         raise SettingsError(str(error)) from None
 
 
-def count_spending(chain: str, model: str, spent: Spending) -> None:
-    """Counts what a step spent, by chain and model, as CloudWatch metrics.
+def count_spending(chain: str, model: str, spending: Spending) -> None:
+    """Counts what a step cost, by chain and model, as CloudWatch metrics.
 
-    Of its own for each step, as those of other jobs are taken at the same time.
+    Each step has its own metrics object, as steps of other jobs complete at the same time.
     """
     metrics = EphemeralMetrics()
     metrics.add_dimension(name="chain", value=chain)
     metrics.add_dimension(name="model", value=model)
-    for name, count in asdict(spent.usage).items():
+    for name, count in asdict(spending.usage).items():
         metrics.add_metric(name="".join(map(str.title, name.split("_"))), unit=MetricUnit.Count, value=count)
-    metrics.add_metric(name="Calls", unit=MetricUnit.Count, value=spent.calls)
-    metrics.add_metric(name="Retries", unit=MetricUnit.Count, value=spent.retries)
-    if spent.cost_usd is not None:
-        metrics.add_metric(name="CostUSD", unit=MetricUnit.NoUnit, value=float(spent.cost_usd))
+    metrics.add_metric(name="Calls", unit=MetricUnit.Count, value=spending.calls)
+    metrics.add_metric(name="Retries", unit=MetricUnit.Count, value=spending.retries)
+    if spending.cost_usd is not None:
+        metrics.add_metric(name="CostUSD", unit=MetricUnit.NoUnit, value=float(spending.cost_usd))
     metrics.flush_metrics()
-    if spent.cost_usd is not None:
-        # Of everything together too: an alarm can't add up what it does not know the names of.
+    if spending.cost_usd is not None:
+        # The total of all chains and models too: an alarm can't sum over dimensions whose values it does not know.
         total = EphemeralMetrics(service="all")
-        total.add_metric(name="CostUSD", unit=MetricUnit.NoUnit, value=float(spent.cost_usd))
+        total.add_metric(name="CostUSD", unit=MetricUnit.NoUnit, value=float(spending.cost_usd))
         total.flush_metrics()
 
 
 def count_model(check: ModelCheck, days_left: int | None) -> None:
-    """Counts a look at the model as CloudWatch metrics: whether it is unknown, and the days that it has left."""
+    """Counts a check of the model as CloudWatch metrics: whether it is unknown, and the days that it has left."""
     metrics = EphemeralMetrics()
     metrics.add_dimension(name="model", value=check.model)
     metrics.add_metric(name="ModelUnknown", unit=MetricUnit.Count, value=int(not check.known))
@@ -162,10 +163,10 @@ def count_model(check: ModelCheck, days_left: int | None) -> None:
 
 
 def create_model_checker(settings: WorkerSettings, session: Session, checks: ModelCheckStore) -> ModelChecker:
-    """The checker with all that it stands on."""
+    """The checker with its dependencies."""
 
     async def find() -> date | None:
-        # A client of its own: each check has its own event loop, and connections belong to theirs.
+        # A client for each check: each check has its own event loop, and connections belong to one loop.
         key = api_key_reader(settings, session)
         async with create_client(model_url(settings), key, CHECK_TIMEOUT) as client:
             return await find_shutdown(client, settings.openai_model, CHECK_TIMEOUT)
@@ -181,7 +182,7 @@ def create_model_checker(settings: WorkerSettings, session: Session, checks: Mod
 
 
 def create_consumer(settings: WorkerSettings, session: Session, dynamodb: "DynamoDBClient") -> Consumer:
-    """The consumer with all that it stands on."""
+    """The consumer with its dependencies."""
     timeout = timedelta(seconds=settings.model_timeout_seconds)
     client = create_client(model_url(settings), api_key_reader(settings, session), timeout)
     runner = Runner(
@@ -191,9 +192,9 @@ def create_consumer(settings: WorkerSettings, session: Session, dynamodb: "Dynam
         llm=OpenAILLM(client, settings.openai_model, timeout, MAX_OUTPUT_TOKENS, settings.openai_api),
         chains=CHAINS,
         prices=PriceList.load(),
+        retry_policy=RetryPolicy(first_backoff=timedelta(seconds=settings.first_backoff_seconds)),
         max_input_tokens=settings.max_input_tokens,
         call_time=timeout + WRITE_RESERVE,
-        first_backoff=timedelta(seconds=settings.first_backoff_seconds),
         clock=utc_now,
         logger=logger,
         meter=count_spending,
@@ -214,10 +215,10 @@ started()
 
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Runs one batch of the queue's messages, or looks after the model where the schedule asks for it."""
+    """Runs one batch of the queue's messages, or checks the model when the schedule asks for it."""
     if event == EVENT:
         logger.append_keys(request_id=context.aws_request_id)
-        # The loop on which batches run stays as it is.
+        # A loop of its own: the loop on which batches run stays as it is.
         with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
             return runner.run(model_checker.check())
     return consumer.consume(event, context)

@@ -1,4 +1,4 @@
-"""Looks whether the model is still there, and for how long: by a schedule, or by hand."""
+"""Checks whether the model still exists, and until when: by a schedule, or by hand."""
 
 from collections.abc import Awaitable, Callable
 from datetime import date
@@ -18,7 +18,7 @@ Meter = Callable[[ModelCheck, int | None], None]
 
 
 class ModelChecker:
-    """Asks the server about one model, and keeps what it says for `GET /health`."""
+    """Asks the server about one model, and stores the result for `GET /health`."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class ModelChecker:
         logger: Logger,
         meter: Meter,
     ) -> None:
-        """`find_shutdown` gives the model's last day; it raises UnknownModel, and ModelError where it can't tell."""
+        """`find_shutdown` returns the model's last day. It raises UnknownModel, and ModelError where it can't tell."""
         self._model = model
         self._find_shutdown = find_shutdown
         self._checks = checks
@@ -39,11 +39,11 @@ class ModelChecker:
         self._meter = meter
 
     async def check(self) -> dict[str, Any]:
-        """Checks the model; the answer says what was found, or that nothing could be."""
+        """Checks the model; returns what was found, or that the check failed."""
         try:
             found = await self._ask()
         except ModelError as error:
-            # The next check comes soon enough, and until then the last one stands.
+            # The result of the last check is kept until the next one.
             self._logger.warning("the model was not checked", model=self._model, reason=str(error))
             return {"model": self._model, "checked": False}
         left = found.days_left(self._clock().date())
@@ -52,7 +52,7 @@ class ModelChecker:
         try:
             self._checks.save(found)
         except Unavailable as error:
-            self._logger.warning("the check of the model is not stored", extra=describe(error))
+            self._logger.warning("the check of the model was not stored", extra=describe(error))
         return {"model": found.model, "checked": True, "known": found.known, "days_left": left}
 
     async def _ask(self) -> ModelCheck:
@@ -69,4 +69,4 @@ class ModelChecker:
         elif left is not None and left <= WARN_DAYS:
             self._logger.warning("the model will be shut down: choose another", extra=facts)
         else:
-            self._logger.info("the model is there", extra=facts)
+            self._logger.info("the model is available", extra=facts)

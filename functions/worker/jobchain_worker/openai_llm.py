@@ -1,4 +1,4 @@
-"""The adapter to OpenAI and what is compatible with it. The only file that knows `openai`."""
+"""The adapter to OpenAI and compatible servers. The only file that imports `openai`."""
 
 import asyncio
 import json
@@ -24,9 +24,9 @@ T = TypeVar("T")
 CONNECT_TIMEOUT = timedelta(seconds=5)
 
 COUNT_TIMEOUT = timedelta(seconds=5)
-"""How long a count of tokens is waited for: a job can do without one."""
+"""The timeout of a token count, which a job does not need."""
 
-# What a caller reads for a status that asking again can't mend.
+# The error of a job for a status that another try can't change.
 _PERMANENT = {
     400: ("model_request_refused", "the model's server does not accept the request"),
     401: ("model_unauthorized", "the model's server does not accept the API key"),
@@ -41,7 +41,7 @@ class _Counted(BaseModel):
 
 
 def _day(value: object) -> object:
-    """The day of a time, for what else is in it does not matter."""
+    """The day of a time."""
     return value[:10] if isinstance(value, str) else value
 
 
@@ -57,9 +57,9 @@ class _Models(BaseModel):
 def create_client(
     base_url: str | None, api_key: Callable[[], Awaitable[str]], timeout: timedelta, http_client: Any = None
 ) -> openai.AsyncOpenAI:
-    """A client whose calls end within `timeout` and are not retried: waiting is the queue's part.
+    """A client whose calls end within `timeout`. It retries none: retries go through the queue.
 
-    On its way to this very machine it needs no proxy and no certificates, whatever the environment says of them.
+    For a server on this machine it ignores the proxies and certificates of the environment.
     """
     if http_client is None and base_url and is_loopback(base_url):
         http_client = openai.DefaultAsyncHttpxClient(trust_env=False)
@@ -73,7 +73,7 @@ def create_client(
 
 
 class OpenAILLM:
-    """Asks one model of an OpenAI-compatible server."""
+    """Calls one model of an OpenAI-compatible server."""
 
     def __init__(
         self,
@@ -92,11 +92,11 @@ class OpenAILLM:
 
     @property
     def model(self) -> str:
-        """The model's name, as it is asked for."""
+        """The model's name, as calls name it."""
         return self._model
 
     async def count_tokens(self, text: str) -> int | None:
-        """See `jobchain.llm.LLM`. Servers other than OpenAI's own often have no such endpoint."""
+        """See `jobchain.llm.LLM`. Many servers other than OpenAI have no such endpoint."""
         if self._api == "chat":
             return None
         try:
@@ -108,41 +108,41 @@ class OpenAILLM:
 
     async def ask(self, request: ModelRequest) -> ModelAnswer:
         """See `jobchain.llm.LLM`."""
-        # The client's own timeout starts anew with every byte that trickles in.
+        # The client's own timeout starts again with every byte received.
         response = await _within(self._timeout, self._send(request))
-        # A server may serve a flex call as another one, and price it so.
+        # A server may serve and bill a flex call as a standard one.
         served_flex = isinstance(response, dict) and response.get("service_tier") == Tier.FLEX
         return replace(self._dialect.read(response), tier=Tier.FLEX if served_flex else Tier.STANDARD)
 
     async def _send(self, request: ModelRequest) -> object:
         most = min(self._max_output_tokens, request.max_output_tokens or sys.maxsize)
-        # Not said of a standard call: many servers know no tiers.
+        # Left out of a standard call: many servers have no tiers.
         tier = {"service_tier": "flex"} if request.tier is Tier.FLEX else {}
         path = self._dialect.path
         try:
             return await self._post(path, {**self._dialect.body(self._model, request, most), **tier})
         except openai.BadRequestError as error:
-            # What was refused costs nothing.
+            # A refused call is not billed.
             if not self._dialect.avoid(error.param):
                 raise
         return await self._post(path, {**self._dialect.body(self._model, request, most), **tier})
 
     async def _post(self, path: str, body: dict[str, Any]) -> object:
-        """What the server answers, as JSON.
+        """The server's response, as JSON.
 
-        The SDK's own method for each call would load, and fill, models of all that a server may say: that takes longer
-        than all else that a worker does. What is needed of an answer is checked by `dialects`.
+        The SDK's own method for each call would build models of everything that a server may send, which takes longer
+        than the rest of a worker's work. `dialects` validates the parts of a response that are used.
         """
         answer = await self._client.post(path, cast_to=object, body=body)
-        # What a server does not call JSON comes as text.
+        # The SDK returns text where the server does not declare JSON.
         return json.loads(answer) if isinstance(answer, str) else answer
 
 
 async def find_shutdown(client: openai.AsyncOpenAI, model: str, limit: timedelta) -> date | None:
     """The day on which the server will shut `model` down, None where it names none.
 
-    Raises UnknownModel where the server knows no such model, and TransientModelError or PermanentModelError where it
-    does not tell.
+    Raises UnknownModel where the server has no such model, and TransientModelError or PermanentModelError where it
+    does not answer the question.
     """
     return await _within(limit, _find_shutdown(client, model))
 
@@ -151,7 +151,7 @@ async def _find_shutdown(client: openai.AsyncOpenAI, model: str) -> date | None:
     try:
         return _Model.model_validate(await client.models.retrieve(model), from_attributes=True).shutdown_date
     except openai.NotFoundError:
-        # Some servers, such as llama.cpp's, have the list alone.
+        # Some servers, such as llama.cpp's, have only the list.
         page = await _list(client)
     listed = {entry.id: entry for entry in _Models.model_validate(page, from_attributes=True).data}
     if model not in listed:
@@ -161,14 +161,14 @@ async def _find_shutdown(client: openai.AsyncOpenAI, model: str) -> date | None:
 
 async def _list(client: openai.AsyncOpenAI) -> object:
     try:
-        # `models.list()` stumbles over a page that is not JSON.
+        # `models.list()` fails on a page that is not JSON.
         return await client.get("/models", cast_to=object)
     except openai.NotFoundError:
         raise PermanentModelError("model_failed", "the model's server does not tell which models it has") from None
 
 
 async def _within(limit: timedelta, call: Awaitable[T]) -> T:
-    """What `call` gives within the time. Raises TransientModelError, PermanentModelError."""
+    """The result of `call`, if it ends within `limit`. Raises TransientModelError, PermanentModelError."""
     try:
         async with asyncio.timeout(limit.total_seconds()):
             return await call
@@ -181,7 +181,7 @@ async def _within(limit: timedelta, call: Awaitable[T]) -> T:
 
 
 def _classified(error: openai.APIError) -> ModelError:
-    """Our error for one of the SDK's, without the provider's words, which may quote the text or the key."""
+    """The error for one of the SDK's, without the provider's message, which may quote the text or the key."""
     if not isinstance(error, openai.APIStatusError):
         return TransientModelError("the model's server can't be reached")
     if error.code == "insufficient_quota":
@@ -195,7 +195,7 @@ def _classified(error: openai.APIError) -> ModelError:
     return PermanentModelError(type_, f"{message} (it answered {status})")
 
 
-# Seconds or milliseconds: more is nonsense, and more than a timedelta can bear.
+# Seconds or milliseconds: a longer wait is an error of the server, and overflows a timedelta.
 _LONGEST_WAIT = 1e9
 
 
@@ -204,9 +204,9 @@ def _number(value: str) -> float | None:
 
 
 def _retry_after(headers: Mapping[str, str]) -> timedelta | None:
-    """How long the server asks us to wait, by seconds or a date; None where it does not say.
+    """How long the server asks to wait, as seconds or a date; None where it does not ask.
 
-    OpenAI's own header, in milliseconds, is the more exact one. https://www.rfc-editor.org/rfc/rfc9110#field.retry-after
+    OpenAI's own header, in milliseconds, is more exact. https://www.rfc-editor.org/rfc/rfc9110#field.retry-after
     """
     if milliseconds := _number(headers.get("retry-after-ms", "")):
         return timedelta(milliseconds=milliseconds)

@@ -1,4 +1,4 @@
-"""A secret of Secrets Manager, as text, kept for a while."""
+"""A secret of Secrets Manager, as text, cached for a while."""
 
 import time
 from typing import Any
@@ -12,21 +12,21 @@ from jobchain.errors import Unavailable
 
 
 class Secret:
-    """One secret. Its client is made when it is first read: a function whose key is in its environment has none."""
+    """One secret. The client is made for the first read: a function whose key is in its environment has none."""
 
     def __init__(self, session: Session, name: str, config: Config, max_age_seconds: float) -> None:
-        """What was read is taken for current for `max_age_seconds`."""
+        """A secret that was read is cached for `max_age_seconds`."""
         self._session = session
         self._name = name
         self._config = config
         self._max_age = max_age_seconds
         self._client: Any = None
         self._text = ""
-        self._good_until = float("-inf")
+        self._cached_until = float("-inf")
 
     def read(self) -> str:
-        """The secret's text; empty where it holds none. Raises Unavailable where it can't be read."""
-        if time.monotonic() < self._good_until:
+        """The secret's text; empty where it has none. Raises Unavailable where it can't be read."""
+        if time.monotonic() < self._cached_until:
             return self._text
         try:
             self._client = self._client or aws_client(self._session, "secretsmanager", self._config)
@@ -34,9 +34,9 @@ class Secret:
         except (BotoCoreError, ClientError) as error:
             raise Unavailable("the secret can't be read") from error
         self._text = answer.get("SecretString", "")
-        self._good_until = time.monotonic() + self._max_age
+        self._cached_until = time.monotonic() + self._max_age
         return self._text
 
     def forget(self) -> None:
-        """Have the next `read` ask again: what was read is of no use."""
-        self._good_until = float("-inf")
+        """Makes the next `read` fetch the secret again, as the cached text is unusable."""
+        self._cached_until = float("-inf")

@@ -1,7 +1,7 @@
-"""Whether a connection can be made with what is set: URLs, keys, proxies, certificate files.
+"""Checks the settings of a connection: URLs, keys, proxies, certificate files.
 
-The worker, the local stack and the command line check the same settings, each before it connects: a setting that can't
-work looks like an outage from there on. Only the standard library is imported, and little of it.
+The worker, the local stack and the command line check the same settings, each before it connects: afterwards, a wrong
+setting would look like an outage. Imports only the standard library, and little of it.
 """
 
 import os
@@ -14,7 +14,7 @@ from urllib.parse import SplitResult, urlsplit
 
 _LONGEST_SHOWN = 120
 
-# Paths of single calls: a base URL ends before them.
+# Paths of single calls, which are not a part of a base URL.
 _CALLS = ("/chat/completions", "/completions", "/responses", "/models", "/embeddings")
 
 _SCHEMES = ("http", "https")
@@ -28,22 +28,22 @@ _CURLY = "\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u201f\u00ab\u00bb"
 _INVISIBLE = "\u00ad\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\ufeff"
 _SPACES = " \t\u00a0\u2007\u202f\u3000"
 
-# As botocore and httpx2 read them; of each the first that is set is the one that counts.
+# As botocore and httpx2 read them; each uses the first one that is set.
 _HTTP = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 _AWS = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
 
 
 class UnusableSetting(ValueError):
-    """A setting that no connection can be made with: names it, what is wrong, and the fix. It never holds a key."""
+    """A setting with which no connection can be made: names it, what is wrong, and the fix. It never contains a key."""
 
 
 # --- keys ------------------------------------------------------------------------------------------------------------
 
 
 def checked_key(name: str, key: str) -> str:
-    """The API key that the setting `name` holds, trimmed. Raises UnusableSetting if no header can carry it.
+    """The API key in the setting `name`, trimmed. Raises UnusableSetting if it can't be sent in a header.
 
-    The error tells the kind and the place of a wrong character, and nothing of the key.
+    The error names the kind and the position of a wrong character, and no part of the key.
     """
     key = key.strip()
     if not key:
@@ -84,7 +84,7 @@ def _named(character: str) -> str:
 
 
 def checked_url(name: str, url: str, example: str = "https://example.com/v1") -> str:
-    """The URL that the setting `name` holds, trimmed: http or https, a host, no query. Raises UnusableSetting."""
+    """The URL in the setting `name`, trimmed: http or https, a host, no query. Raises UnusableSetting."""
     url = url.strip()
 
     def refuse(why: str, fix: str = f"set it to a URL such as {example}") -> UnusableSetting:
@@ -93,7 +93,7 @@ def checked_url(name: str, url: str, example: str = "https://example.com/v1") ->
     if found := _odd_character(url):
         raise refuse(f"it holds {found}")
     if not url or url[0] in _QUOTES or url[-1] in _QUOTES:
-        raise refuse("it stands in quotation marks" if url else "it is empty")
+        raise refuse("it has quotation marks around it" if url else "it is empty")
     if "://" not in url and not url.startswith(("http:", "https:")):
         scheme = "http" if is_private(f"http://{url}") else "https"
         raise refuse("it has no scheme", f"set it to {shown(f'{scheme}://{url}', quoted=False)}")
@@ -110,7 +110,7 @@ def checked_url(name: str, url: str, example: str = "https://example.com/v1") ->
 
 
 def checked_model_url(name: str, url: str) -> str:
-    """The base URL of a model's server, trimmed; calls are put behind it. Raises UnusableSetting."""
+    """The base URL of a model's server, trimmed; the paths of calls are appended to it. Raises UnusableSetting."""
     url = checked_url(name, url, "https://models.example.com/v1")
     base = url.rstrip("/")
     for call in _CALLS:
@@ -123,7 +123,7 @@ def checked_model_url(name: str, url: str) -> str:
 
 
 def shown(url: str, *, quoted: bool = True) -> str:
-    """A URL as a message shows it: in ASCII, cut, and without credentials and query."""
+    """A URL as a message shows it: in ASCII, shortened, and without credentials and query."""
     url = re.split(r"[?#]", url, maxsplit=1)[0] + ("?…" if "?" in url else "")
     scheme, slashes, rest = url.partition("//")
     if not slashes:
@@ -132,12 +132,12 @@ def shown(url: str, *, quoted: bool = True) -> str:
         rest = f"***@{rest.rpartition('@')[2]}"
     text = f"{scheme}{slashes}{rest}"
     escaped = "".join(c if c.isprintable() and (c.isascii() or c == "…") else ascii(c)[1:-1] for c in text)
-    cut = escaped if len(escaped) <= _LONGEST_SHOWN else f"{escaped[:_LONGEST_SHOWN]}…"
-    return f"'{cut}'" if quoted else cut
+    short = escaped if len(escaped) <= _LONGEST_SHOWN else f"{escaped[:_LONGEST_SHOWN]}…"
+    return f"'{short}'" if quoted else short
 
 
 def is_loopback(url: str) -> bool:
-    """Whether a URL leads to this machine itself, so that no proxy and no certificate is needed."""
+    """Whether a URL leads to this machine, so that no proxy and no certificate is needed."""
     host = _host(url)
     if host == "localhost" or host.endswith(".localhost"):
         return True
@@ -149,7 +149,7 @@ def is_loopback(url: str) -> bool:
 
 
 def is_private(url: str) -> bool:
-    """Whether a URL leads to this machine, or to an address or a name that only a private network has."""
+    """Whether a URL leads to this machine, or to an address or a name of a private network."""
     host = _host(url)
     try:
         return not ip_address(host).is_global
@@ -173,13 +173,13 @@ def _split(url: str) -> SplitResult | None:
     return parts
 
 
-# --- what surrounds a process ----------------------------------------------------------------------------------------
+# --- the environment of a process -------------------------------------------------------------------------------------
 
 
 def check_http_environment(environment: Mapping[str, str]) -> None:
-    """Checks what httpx2 takes from the environment for each of its clients. Raises UnusableSetting.
+    """Checks what httpx2 reads from the environment for each of its clients. Raises UnusableSetting.
 
-    These are all proxies, whichever of them a request would use, and the certificates, for plain http too.
+    It reads all proxies, whichever of them a request would use, and the certificates, even for plain http.
     """
     for variable, proxy in _proxies(environment, ("http", "https", "all")):
         _check_proxy(variable, proxy, socks=True)
@@ -187,14 +187,14 @@ def check_http_environment(environment: Mapping[str, str]) -> None:
 
 
 def check_aws_environment(environment: Mapping[str, str]) -> None:
-    """Checks what botocore takes from the environment for calls to AWS. Raises UnusableSetting."""
+    """Checks what botocore reads from the environment for calls to AWS. Raises UnusableSetting."""
     for variable, proxy in _proxies(environment, ("https",)):
         _check_proxy(variable, proxy, socks=False)
     _check_certificates(environment, _AWS)
 
 
 def _proxies(environment: Mapping[str, str], kinds: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    """The variables that name a proxy. That in small letters wins, and turns the proxy off where it is empty."""
+    """The variables that name a proxy. The lowercase one takes precedence, and an empty one turns the proxy off."""
     if "*" in [host.strip() for host in (environment.get("no_proxy") or environment.get("NO_PROXY") or "").split(",")]:
         return
     for kind in kinds:
@@ -244,7 +244,7 @@ def _folder_fault(value: str) -> str | None:
 
 
 def _file_fault(value: str, *, or_folder: bool) -> str | None:
-    # Only where the variable is set does a start pay for this.
+    # Imported only where the variable is set: it makes a start slower.
     import ssl  # noqa: PLC0415
 
     if Path(value).is_dir():

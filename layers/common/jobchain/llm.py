@@ -1,4 +1,4 @@
-"""The port to the language model: the one thing that costs money and that no emulator stands in for."""
+"""The port to the language model: the one service that costs money and that no emulator replaces."""
 
 import json
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ _OVERHEAD = 200
 
 @dataclass(frozen=True, slots=True)
 class ModelRequest:
-    """One question to a model: what to do, the material to do it with, and the shape of the answer.
+    """One request to a model: the instructions, the material, and the schema of the answer.
 
-    The answer may have no more tokens than `max_output_tokens`, where that is less than what the adapter allows.
+    The answer has at most `max_output_tokens` tokens, where that is less than the adapter's own limit.
     """
 
     instructions: str
@@ -28,30 +28,50 @@ class ModelRequest:
 
     @property
     def size(self) -> int:
-        """The bytes of all that the model reads, its answer's schema included."""
+        """The bytes of everything that the model reads, the answer's schema included."""
         schema = json.dumps(self.answer.model_json_schema())
         return sum(len(text.encode()) for text in (self.instructions, self.input, schema)) + _OVERHEAD
 
 
 @dataclass(frozen=True, slots=True)
-class ModelAnswer:
-    """What came back, and is paid for: a text that is not yet checked against the schema, or what stands for one.
-
-    `tier` is how the call was served, and is priced. `usage` is None where the server does not tell it. Without a
-    `text` there is either a `complaint`, in words that the model can act on when it is asked again, or an `error`,
-    which ends the matter.
-    """
+class AnswerText:
+    """The text of an answer, not yet checked against the schema."""
 
     model: str
     usage: Usage | None
-    text: str | None = None
-    complaint: str = ""
-    error: ModelError | None = None
+    text: str
     tier: Tier = Tier.STANDARD
 
 
+@dataclass(frozen=True, slots=True)
+class UnusableAnswer:
+    """An answer without a usable text. `complaint` says why, in words that the model gets with the next call."""
+
+    model: str
+    usage: Usage | None
+    complaint: str
+    tier: Tier = Tier.STANDARD
+
+
+@dataclass(frozen=True, slots=True)
+class FailedAnswer:
+    """A billed answer that ends the step's call: `error` says why."""
+
+    model: str
+    usage: Usage | None
+    error: ModelError
+    tier: Tier = Tier.STANDARD
+
+
+ModelAnswer = AnswerText | UnusableAnswer | FailedAnswer
+"""The model's answer to a call, which is billed. `model` is the model that answered.
+
+`usage` is None where the server does not report it. `tier` is the tier that the call was served and priced as.
+"""
+
+
 class LLM(Protocol):
-    """Asks a language model, whose name is `model`."""
+    """Calls the language model named `model`."""
 
     @property
     def model(self) -> str: ...
@@ -64,5 +84,5 @@ class LLM(Protocol):
         ...
 
     async def count_tokens(self, text: str) -> int | None:
-        """How many tokens of input the model makes of `text`, by its own count; None where it does not tell."""
+        """The input tokens of `text`, by the model's own count; None where the server does not count them."""
         ...

@@ -1,4 +1,4 @@
-"""Writes Markdown tables from texts, so that no text can break a table, or be anything but a text in it.
+"""Writes Markdown tables from texts, so that no text can break a table, or become markup in it.
 
 The grammar: https://github.github.com/gfm/#tables-extension-
 """
@@ -7,16 +7,16 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-# The ASCII punctuation that means nothing in a table's cell. No colon: it makes links of addresses.
+# The ASCII punctuation without a meaning in a table's cell. No colon: it turns addresses into links.
 _PLAIN = frozenset(" .,;'\"?%=/+-()")
-# What an address may begin with, without a colon: https://github.github.com/gfm/#autolinks-extension-
+# The start of an address without a colon: https://github.github.com/gfm/#autolinks-extension-
 _WWW = re.compile(r"(www)\.", re.IGNORECASE)
-# Joiners that scripts and emoji need; the other characters of their kind only hide or turn around what is written.
+# Joiners that scripts and emoji need; the other characters of their category only hide or reorder text.
 _JOINERS = frozenset("\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}")
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table with a line for each row; the header's texts are escaped too."""
+    """A table with one line for each row. All texts are escaped, the header's too."""
     lines = [_line(header), "|" + " --- |" * len(header), *map(_line, rows)]
     return "\n".join(lines) + "\n"
 

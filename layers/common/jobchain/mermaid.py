@@ -1,13 +1,13 @@
-"""Writes Mermaid text from nodes and edges, so that no model's answer can break a diagram.
+"""Writes Mermaid diagrams from nodes and edges, so that no model's answer can break a diagram.
 
 The grammar: https://mermaid.js.org/syntax/flowchart.html
 
-A diagram shows each label with its white space folded, and cut where it is too long. Four things differ. What can't be
-drawn is U+FFFD: control characters, lone surrogates, noncharacters, annotation marks, tags outside of a flag. A byte
-order mark is left out, and so is a label without a visible character. A word joiner keeps "ﬂ°" and "¶ß" apart, which
-Mermaid uses for itself.
+A diagram shows each label with its white space folded, and shortened where it is too long. Four more things change.
+Characters that can't be drawn become U+FFFD: control characters, lone surrogates, noncharacters, annotation marks,
+tags outside of a flag. A byte order mark is left out. So is a label without a visible character. A word joiner
+separates "ﬂ°" and "¶ß", which Mermaid uses itself.
 
-This holds for labels as HTML, which are Mermaid's default. With `htmlLabels: false` Mermaid 11 and 12 decode only the
+This is true for labels as HTML, which are Mermaid's default. With `htmlLabels: false` Mermaid 11 and 12 decode only the
 codes of &, < and >, and show the others as codes.
 """
 
@@ -16,33 +16,33 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
-# The ASCII punctuation that is left as it is inside a quoted label. No colon: after the word "style" on the same line
-# Mermaid takes what follows it for CSS. No asterisk: older versions take it for Markdown.
+# The ASCII punctuation that is not escaped inside a quoted label. No colon: after the word "style" on the same line
+# Mermaid reads what follows it as CSS. No asterisk: older versions read it as Markdown.
 _PLAIN = frozenset(" .,;!?-+/=()'")
 _NAMED = {'"': "#quot;", "&": "#amp;", "<": "#lt;", ">": "#gt;"}
-# Mermaid draws no more than 50,000 characters: a node's label and an edge's label, before they are escaped.
+# Mermaid draws at most 50,000 characters. The longest labels of a node and of an edge, before they are escaped.
 _LONGEST_NODE = 80
 _LONGEST_EDGE = 30
-# What begins and ends an entity code in Mermaid's own workings: wherever both are together, it reads one.
+# Mermaid's internal marks of the start and the end of an entity code: where both are next to each other, it reads one.
 _INNER_MARK = re.compile("ﬂ(?=°)|¶(?=ß)")
 _WORD_JOINER = "\u2060"
-# What older versions take for a Markdown list, which they do not draw.
+# What older versions read as a Markdown list, which they do not draw.
 _LIST_MARKER = re.compile(r"^(\d*)([-+*.)])")
-# What older versions take for a link, which they do not draw either.
+# What older versions read as a link, which they do not draw either.
 _WEB_ADDRESS = re.compile(r"(www)\.", re.IGNORECASE)
-# What Mermaid takes for a statement wherever it stands, so that the whole line is lost without an error.
+# Mermaid reads this as a statement anywhere in a line, and drops the whole line without an error.
 _DIRECTION = re.compile(r"direction (?=TB|BT|RL|LR|TD)")
-# Tags can't be seen. They spell the code of a region after a black flag, and may hide a text elsewhere.
+# Tags are invisible. They spell the code of a region after a black flag, and may hide a text elsewhere.
 _TAGS = re.compile("(\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]{3,6}\U000e007f)|[\U000e0000-\U000e007f]")
-_BYTE_ORDER_MARK = "\ufeff"  # white space for JavaScript, which trims labels
+_BYTE_ORDER_MARK = "\ufeff"  # white space in JavaScript, which trims labels
 _REPLACEMENT = "\ufffd"
 _ZERO_WIDTH_JOINER = "\u200d"
-# Emoji and Persian need them, and whoever reads the Mermaid text should see those.
+# Emoji and Persian need them, and a reader of the Mermaid text should see both as they are.
 _JOINERS = frozenset("\u200c\u200d\u2060")
 _FEW_DIGITS = 10_000
 
 Shape = Literal["topic", "step", "decision"]
-# What encloses a label: round ends, a box, a diamond.
+# The brackets of a label: round ends, a box, a diamond.
 _BRACKETS: Mapping[Shape, tuple[str, str]] = {"topic": ("([", "])"), "step": ("[", "]"), "decision": ("{", "}")}
 
 
@@ -54,8 +54,8 @@ def flowchart(
     """A top-down flowchart.
 
     `nodes` are (id, label), `edges` are (from id, to id, label; empty for none). Ids may be any text: the
-    diagram gets ids of its own. Of nodes that share an id, edges mean the first. An edge to or from a node that
-    is not there is left out. A node's label is cut after 80 characters, an edge's after 30. `shapes` are the shapes by
+    diagram has its own ids. Where nodes share an id, edges refer to the first. An edge to or from an unknown node
+    is left out. A node's label is shortened to 80 characters, an edge's to 30. `shapes` are the shapes by
     node id; a node without one is a step.
     """
     ids: dict[str, str] = {}
@@ -73,8 +73,8 @@ def flowchart(
 
 
 def _escape(label: str, longest: int) -> str:
-    """`label` cut to `longest` characters, with entity codes for what Mermaid or HTML could read as markup."""
-    known = _TAGS.sub(lambda tag: tag[1] or _REPLACEMENT, _cut(label, longest))
+    """`label` shortened to `longest` characters, with entity codes for what Mermaid or HTML could read as markup."""
+    known = _TAGS.sub(lambda tag: tag[1] or _REPLACEMENT, _shortened(label, longest))
     short = "".join(c if _can_be_drawn(c) else _REPLACEMENT for c in known)
     if not any(map(_is_visible, short)):
         return " "
@@ -85,10 +85,10 @@ def _escape(label: str, longest: int) -> str:
     return _LIST_MARKER.sub(lambda marker: marker[1] + _entity(marker[2]), escaped)
 
 
-def _cut(label: str, longest: int) -> str:
-    """`label` with its white space folded, and at most `longest` characters, the ellipsis of a cut included.
+def _shortened(label: str, longest: int) -> str:
+    """`label` with its white space folded, and at most `longest` characters, the ellipsis included.
 
-    It is cut after a word if that keeps half of the room, else between two characters as a reader sees them.
+    It ends after a word if that keeps half of `longest`, else between two characters as a reader sees them.
     """
     folded = " ".join(label.replace(_BYTE_ORDER_MARK, "").split())
     if len(folded) <= longest:
@@ -101,7 +101,7 @@ def _cut(label: str, longest: int) -> str:
 
 
 def _continues(text: str, place: int) -> bool:
-    """Whether the character at `place` is drawn as one with that before it, as an accent is, or a part of an emoji."""
+    """Whether the character at `place` is drawn together with the one before it: an accent, or a part of an emoji."""
     before, here = text[place - 1], text[place]
     if _is_flag_letter(before) and _is_flag_letter(here):
         start = place
@@ -111,7 +111,7 @@ def _continues(text: str, place: int) -> bool:
     return (
         _ZERO_WIDTH_JOINER in (before, here)
         or unicodedata.category(here).startswith("M")
-        or "\U0001f3fb" <= here <= "\U0001f3ff"  # the colours of skin
+        or "\U0001f3fb" <= here <= "\U0001f3ff"  # skin tones
         or "\U000e0020" <= here <= "\U000e007f"  # tags, as in a flag of Wales
     )
 
@@ -121,22 +121,22 @@ def _is_flag_letter(character: str) -> bool:
 
 
 def _can_be_drawn(character: str) -> bool:
-    """Whether HTML and XML can hold the character, and it means something in a plain text."""
+    """Whether HTML and XML allow the character, and it has a meaning in plain text."""
     if unicodedata.category(character) in ("Cc", "Cs") or "\ufff9" <= character <= "\ufffb":
         return False
     return ord(character) & 0xFFFE != 0xFFFE and not 0xFDD0 <= ord(character) <= 0xFDEF
 
 
 def _is_visible(character: str) -> bool:
-    """Whether the character is drawn where it is alone. Mermaid has no place for an edge's label of no width."""
+    """Whether the character is drawn on its own. Mermaid can't place an edge's label of no width."""
     return character != " " and not unicodedata.category(character).startswith(("Cf", "M"))
 
 
 def _is_plain(character: str) -> bool:
     if character.isascii():
         return character.isalnum() or character in _PLAIN
-    # A reader of the text should see what is invisible or changes the order of what is after it. Codes of more digits
-    # would make the worst diagram longer than what Mermaid draws.
+    # A reader of the Mermaid text should see characters that are invisible or reorder text. Codes of more digits
+    # would make the longest diagram longer than Mermaid draws.
     return character in _JOINERS or unicodedata.category(character) != "Cf" or ord(character) >= _FEW_DIGITS
 
 

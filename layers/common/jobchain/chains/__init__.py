@@ -15,4 +15,4 @@ CHAINS: dict[str, Chain] = {
 }
 
 DEFAULT_CHAIN = GUIDELINE_CHECKLIST
-"""What the short form of a request, `{"input_text": …}`, stands for."""
+"""The chain of the short form of a request, `{"input_text": …}`."""

@@ -1,26 +1,12 @@
-"""Two guidelines become a comparison: what both ask for, what only one does, and where they contradict each other."""
+"""Compares two guidelines: what both ask for, what only one asks for, and where they contradict each other."""
 
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, JsonValue, StringConstraints
 
-from jobchain.chains.chain import (
-    Answer,
-    Chain,
-    Given,
-    Line,
-    LongText,
-    Payload,
-    Prompt,
-    Step,
-    Text,
-    entries,
-    fence,
-    joined,
-    not_blank,
-    without_nul,
-)
+from jobchain.chains.chain import Chain, LongText, Prompt, Step, StepContext, fence, merge_lists
+from jobchain.chains.fields import Answer, Line, Payload, Text, entries, not_blank, without_nul
 from jobchain.markdown import table
 from jobchain.mermaid import flowchart
 
@@ -34,7 +20,7 @@ Name = Annotated[
     AfterValidator(without_nul),
     AfterValidator(not_blank),
 ]
-"""What a caller calls a text."""
+"""A caller's name for a text."""
 
 
 class ComparePayload(Payload):
@@ -53,7 +39,7 @@ class ObligationsAnswer(Answer):
 
 
 class Contradiction(Answer):
-    """Two obligations that nobody can keep at the same time."""
+    """Two obligations that can't both be kept."""
 
     first: Line = Field(description="The obligation of the first list.")
     second: Line = Field(description="The obligation of the second list.")
@@ -69,20 +55,20 @@ class ComparisonAnswer(Answer):
     contradictions: Annotated[list[Contradiction], entries(0, _MOST)]
 
 
-def _join_obligations(parts: list[list[str]]) -> JsonValue:
-    return joined(parts, str)[:_MOST]
+def _merge_obligations(parts: list[list[str]]) -> JsonValue:
+    return merge_lists(parts, str)[:_MOST]
 
 
-def _list_of(step: str, given: Given[ComparePayload]) -> str:
-    return fence(step, "\n".join(f"- {obligation}" for obligation in given.outputs[step]))
+def _list_of(step: str, context: StepContext[ComparePayload]) -> str:
+    return fence(step, "\n".join(f"- {obligation}" for obligation in context.outputs[step]))
 
 
-def _both_lists(given: Given[ComparePayload]) -> str:
-    return f"{_list_of('first', given)}\n\n{_list_of('second', given)}"
+def _both_lists(context: StepContext[ComparePayload]) -> str:
+    return f"{_list_of('first', context)}\n\n{_list_of('second', context)}"
 
 
-def _read_comparison(answer: ComparisonAnswer, given: Given[ComparePayload]) -> JsonValue:
-    payload = given.payload
+def _read_comparison(answer: ComparisonAnswer, context: StepContext[ComparePayload]) -> JsonValue:
+    payload = context.payload
     return {
         "comparison": answer.model_dump(),
         "table": table(("", payload.first_name, payload.second_name), _rows(answer)),
@@ -91,7 +77,7 @@ def _read_comparison(answer: ComparisonAnswer, given: Given[ComparePayload]) -> 
 
 
 def _rows(answer: ComparisonAnswer) -> Iterator[tuple[str, str, str]]:
-    """What differs comes first."""
+    """One row for each obligation; differences come first."""
     yield from ((found.explanation, found.first, found.second) for found in answer.contradictions)
     yield from ((obligation, "✓", "–") for obligation in answer.only_first)
     yield from ((obligation, "–", "✓") for obligation in answer.only_second)
@@ -99,7 +85,7 @@ def _rows(answer: ComparisonAnswer) -> Iterator[tuple[str, str, str]]:
 
 
 def _diagram(answer: ComparisonAnswer, payload: ComparePayload) -> str:
-    """The two texts, and arrows from them to what they ask for."""
+    """The two texts, with arrows to what each asks for."""
     nodes = [("first", payload.first_name), ("second", payload.second_name)]
     edges: list[tuple[str, str, str]] = []
 
@@ -124,13 +110,13 @@ def _obligations(name: str, text: Callable[[Any], str]) -> Step:
         name=name,
         prompt=Prompt("compare_guidelines/obligations.md"),
         answer=ObligationsAnswer,
-        write_input=lambda given: fence("document", text(given.payload)),
-        read_answer=lambda answer, _given: list(answer.obligations),
+        write_input=lambda context: fence("document", text(context.payload)),
+        read_answer=lambda answer, _context: list(answer.obligations),
         long=LongText(
             text=text,
             label="document",
             prompt=Prompt("compare_guidelines/obligations_part.md"),
-            merge=_join_obligations,
+            merge=_merge_obligations,
         ),
     )
 

@@ -1,23 +1,11 @@
-"""A text, such as the minutes of a meeting, becomes a list of what is to be done, by whom and by when."""
+"""Turns a text, such as the minutes of a meeting, into a list of actions: what is to be done, by whom and by when."""
 
 from typing import Annotated, Any
 
 from pydantic import Field, JsonValue
 
-from jobchain.chains.chain import (
-    Answer,
-    Chain,
-    Given,
-    Line,
-    LongText,
-    Payload,
-    Prompt,
-    Step,
-    Text,
-    entries,
-    fence,
-    joined,
-)
+from jobchain.chains.chain import Chain, LongText, Prompt, Step, StepContext, fence, merge_lists
+from jobchain.chains.fields import Answer, Line, Payload, Text, entries
 from jobchain.chains.quotes import original
 from jobchain.markdown import table
 
@@ -45,8 +33,8 @@ class ActionsAnswer(Answer):
     actions: Annotated[list[Action], entries(0, _MOST_ACTIONS)] = Field(description="In the document's order.")
 
 
-def _read_actions(answer: ActionsAnswer, given: Given[ActionsPayload]) -> JsonValue:
-    text = original(given.payload.text)
+def _read_actions(answer: ActionsAnswer, context: StepContext[ActionsPayload]) -> JsonValue:
+    text = original(context.payload.text)
 
     def if_there(name: str | None) -> str | None:
         return name if name and text.has_words_of(name) else None
@@ -62,8 +50,8 @@ def _read_actions(answer: ActionsAnswer, given: Given[ActionsPayload]) -> JsonVa
     ]
 
 
-def _join_actions(parts: list[list[dict[str, Any]]]) -> JsonValue:
-    return joined(parts, lambda action: f"{action['action']} {action['owner']} {action['due']}")[:_MOST_ACTIONS]
+def _merge_actions(parts: list[list[dict[str, Any]]]) -> JsonValue:
+    return merge_lists(parts, lambda action: f"{action['action']} {action['owner']} {action['due']}")[:_MOST_ACTIONS]
 
 
 def _show_actions(actions: list[dict[str, Any]]) -> dict[str, JsonValue]:
@@ -80,14 +68,14 @@ EXTRACT_ACTIONS = Chain(
             name="actions",
             prompt=Prompt("extract_actions/actions.md"),
             answer=ActionsAnswer,
-            write_input=lambda given: fence("document", given.payload.text),
+            write_input=lambda context: fence("document", context.payload.text),
             read_answer=_read_actions,
             show=_show_actions,
             long=LongText(
                 text=lambda payload: payload.text,
                 label="document",
                 prompt=Prompt("extract_actions/actions_part.md"),
-                merge=_join_actions,
+                merge=_merge_actions,
             ),
         ),
     ),

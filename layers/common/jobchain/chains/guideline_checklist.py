@@ -1,25 +1,11 @@
-"""A guideline becomes a summary, a checklist with its sources, and a diagram of the checklist."""
+"""Turns a guideline into a summary, a checklist with its sources, and a diagram of the checklist."""
 
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue
 
-from jobchain.chains.chain import (
-    Answer,
-    Chain,
-    Filled,
-    Given,
-    Line,
-    LongText,
-    Name,
-    Payload,
-    Prompt,
-    Step,
-    Text,
-    entries,
-    fence,
-    joined,
-)
+from jobchain.chains.chain import Chain, LongText, Prompt, Step, StepContext, fence, merge_lists
+from jobchain.chains.fields import Answer, Filled, Line, Name, Payload, Text, entries
 from jobchain.chains.quotes import original
 from jobchain.mermaid import flowchart
 
@@ -85,32 +71,32 @@ class DiagramAnswer(Answer):
     edges: Annotated[list[DiagramEdge], entries(0, 100)]
 
 
-def _document(given: Given[GuidelinePayload]) -> str:
-    return fence("document", given.payload.guidelines)
+def _document(context: StepContext[GuidelinePayload]) -> str:
+    return fence("document", context.payload.guidelines)
 
 
-def _document_and_summary(given: Given[GuidelinePayload]) -> str:
-    return f"{_document(given)}\n\n{fence('summary', given.outputs['summary'])}"
+def _document_and_summary(context: StepContext[GuidelinePayload]) -> str:
+    return f"{_document(context)}\n\n{fence('summary', context.outputs['summary'])}"
 
 
-def _checklist(given: Given[GuidelinePayload]) -> str:
+def _checklist(context: StepContext[GuidelinePayload]) -> str:
     """The items under their categories, in the order in which these first appear."""
     groups: dict[str, list[str]] = {}
-    for item in given.outputs["checklist"]:
+    for item in context.outputs["checklist"]:
         groups.setdefault(item["category"], []).append(f"- {item['text']}")
-    if not groups:  # A text that asks for nothing still says something.
-        return fence("checklist", f"- {given.outputs['summary']}")
+    if not groups:  # The text asks for nothing: the diagram shows its summary.
+        return fence("checklist", f"- {context.outputs['summary']}")
     return fence("checklist", "\n\n".join("\n".join([f"## {name}", *items]) for name, items in groups.items()))
 
 
-def _read_checklist(answer: ChecklistAnswer | ChecklistPartAnswer, given: Given[GuidelinePayload]) -> JsonValue:
-    text = original(given.payload.guidelines)
+def _read_checklist(answer: ChecklistAnswer | ChecklistPartAnswer, context: StepContext[GuidelinePayload]) -> JsonValue:
+    text = original(context.payload.guidelines)
     return [item.model_dump() | {"source_found": text.holds(item.source)} for item in answer.items]
 
 
-def _join_checklists(parts: list[list[dict[str, Any]]]) -> JsonValue:
-    """The items of all parts in order; of too many, those that are asked for most strictly."""
-    items = joined(parts, lambda item: item["text"])
+def _merge_checklists(parts: list[list[dict[str, Any]]]) -> JsonValue:
+    """The items of all parts in order; of more than `_MOST_ITEMS`, the strictest ones."""
+    items = merge_lists(parts, lambda item: item["text"])
     strictest = sorted(range(len(items)), key=lambda place: _STRENGTH[items[place]["priority"]])[:_MOST_ITEMS]
     return [items[place] for place in sorted(strictest)]
 
@@ -119,7 +105,7 @@ def _show_checklist(items: list[dict[str, Any]]) -> dict[str, JsonValue]:
     return {"checklist": [item["text"] for item in items], "checklist_items": [*items]}
 
 
-def _read_diagram(answer: DiagramAnswer, _given: Given[GuidelinePayload]) -> JsonValue:
+def _read_diagram(answer: DiagramAnswer, _context: StepContext[GuidelinePayload]) -> JsonValue:
     return flowchart(
         [(node.id, node.label) for node in answer.nodes],
         [(edge.source, edge.target, edge.label) for edge in answer.edges],
@@ -137,7 +123,7 @@ GUIDELINE_CHECKLIST = Chain(
             prompt=Prompt("guideline_checklist/summary.md"),
             answer=SummaryAnswer,
             write_input=_document,
-            read_answer=lambda answer, _given: answer.summary,
+            read_answer=lambda answer, _context: answer.summary,
             long=LongText(
                 text=lambda payload: payload.guidelines,
                 label="document",
@@ -157,7 +143,7 @@ GUIDELINE_CHECKLIST = Chain(
                 text=lambda payload: payload.guidelines,
                 label="document",
                 prompt=Prompt("guideline_checklist/checklist_part.md"),
-                merge=_join_checklists,
+                merge=_merge_checklists,
                 answer=ChecklistPartAnswer,
             ),
         ),

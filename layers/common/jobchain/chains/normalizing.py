@@ -1,8 +1,8 @@
-"""Normalizes texts, in time that grows with their length, whatever they hold.
+"""Normalizes texts, in time linear in their length, whatever their content.
 
 `unicodedata.normalize` sorts the combining marks of each letter by insertion, in one call that no other thread can
-interrupt: 87,000 marks in a row take half a minute. So they are kept from standing in long rows, as Unicode's own
-Stream-Safe Text Format does: https://www.unicode.org/reports/tr15/#Stream_Safe_Text_Format
+interrupt: 87,000 marks in a row take half a minute. So long rows of marks are broken up, as in Unicode's own
+Stream-Safe Text Format: https://www.unicode.org/reports/tr15/#Stream_Safe_Text_Format
 """
 
 import unicodedata
@@ -13,7 +13,7 @@ MOST_MARKS = 30
 """Marks that may follow each other: Unicode's own number, well above what any language needs."""
 
 BREAK = "\N{COMBINING GRAPHEME JOINER}"
-"""What stands between more marks than that. It can't be seen, and no mark is sorted or composed across it."""
+"""What a longer row of marks is broken up with. It is invisible, and no mark is sorted or composed across it."""
 
 
 def nfkc(text: str) -> str:
@@ -34,6 +34,6 @@ def _stream_safe(text: str) -> Iterator[str]:
 
 @lru_cache(maxsize=5_000)
 def _marks(character: str) -> tuple[int, int, bool]:
-    """How many marks it begins and ends with when it is decomposed, and whether it is nothing but marks."""
+    """How many marks the decomposed character begins and ends with, and whether it consists of marks only."""
     marks = "".join("m" if unicodedata.combining(c) else " " for c in unicodedata.normalize("NFKD", character))
     return len(marks) - len(marks.lstrip("m")), len(marks) - len(marks.rstrip("m")), " " not in marks

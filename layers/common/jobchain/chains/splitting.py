@@ -1,11 +1,11 @@
-"""Cuts a long text where it has seams: before headings, between paragraphs, between lines, sentences and words."""
+"""Splits a long text at its seams: before headings, between paragraphs, between lines, sentences and words."""
 
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 
-# From the best seam to the worst; a text without any of them is cut anywhere.
+# From the best seam to the worst; a text without any of them is split anywhere.
 _SEAMS = (
     re.compile(r"^(?=#{1,2}[ \t])", re.MULTILINE),
     re.compile(r"^(?=#{3,6}[ \t])", re.MULTILINE),
@@ -16,19 +16,19 @@ _SEAMS = (
 )
 
 Bounds = tuple[int, int]
-"""Where a part begins, and where it ends: the first character that is not its own."""
+"""Where a part begins, and the first character after its end."""
 
 
-def cut(text: str, fits: Callable[[str], bool]) -> list[Bounds]:
-    """The fewest parts, as far as its seams allow, of which each `fits`; together they are the whole text.
+def split(text: str, fits: Callable[[str], bool]) -> list[Bounds]:
+    """The fewest parts that the seams allow, each of which `fits`; together they are the whole text.
 
-    A part never fits worse for being shorter, and a single character always fits.
+    A shorter part never fits worse than a longer one, and a single character always fits.
     """
     return _packed(text, list(_pieces(text, (0, len(text)), fits, seam=0)), fits)
 
 
 def _pieces(text: str, bounds: Bounds, fits: Callable[[str], bool], seam: int) -> Iterator[Bounds]:
-    """Parts of a part that fit, cut at this seam or worse ones."""
+    """Parts of a part that fit, split at this seam or at worse ones."""
     start, end = bounds
     if fits(text[start:end]) or end - start <= 1:
         yield bounds
@@ -39,12 +39,12 @@ def _pieces(text: str, bounds: Bounds, fits: Callable[[str], bool], seam: int) -
     else:
         places = [start, (start + end) // 2, end]
     for piece in pairwise(places):
-        # Halving goes on until it fits.
+        # Halving continues until each piece fits.
         yield from _pieces(text, piece, fits, min(seam + 1, len(_SEAMS)))
 
 
 def _packed(text: str, pieces: list[Bounds], fits: Callable[[str], bool]) -> list[Bounds]:
-    """Neighbours put together as long as they fit."""
+    """Neighbours joined as long as they fit."""
     packed: list[Bounds] = []
     first = 0
     while first < len(pieces):
@@ -55,10 +55,10 @@ def _packed(text: str, pieces: list[Bounds], fits: Callable[[str], bool]) -> lis
 
 
 def _last_fitting(text: str, pieces: list[Bounds], first: int, fits: Callable[[str], bool]) -> int:
-    """The last of the pieces that still fits when all from `first` to it are put together.
+    """The last of the pieces that still fits when all from `first` to it are joined.
 
-    It looks ahead in ever longer steps: piece by piece would be each word of a text, and half of all that is left
-    would be most of the text, once for each part.
+    The search doubles its steps. One piece at a time would check each word of a text; halving what is left would check
+    most of the text, once for each part.
     """
     start, ahead = pieces[first][0], 1
     while first + ahead < len(pieces) and fits(text[start : pieces[first + ahead][1]]):

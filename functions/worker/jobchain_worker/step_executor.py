@@ -1,0 +1,233 @@
+"""Executes one step of a job: the request, the calls of the model, the answer, and the budget."""
+
+import random
+from dataclasses import asdict, replace
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any, assert_never
+
+from pydantic import JsonValue
+
+from jobchain.chains.chain import MergeStep, SplitStep, Step, StepContext
+from jobchain.chains.planning import PlannedStep
+from jobchain.chains.splitting import split
+from jobchain.chains.step_keys import TriesKey
+from jobchain.domain import NOTHING_SPENT, Clock, JobError, Spending, Tier
+from jobchain.errors import PermanentModelError, TransientModelError
+from jobchain.llm import LLM, AnswerText, FailedAnswer, ModelAnswer, ModelRequest, UnusableAnswer
+from jobchain.observability import Logger
+from jobchain.prices import PriceList
+from jobchain_worker.answers import Complaint, Output, read_answer
+from jobchain_worker.job_run import JobRun, StepCompleted, StepDeferred, StepFailed, StepOutcome
+from jobchain_worker.retry_policy import MAX_JITTER, MIN_JITTER, GiveUp, RetryPolicy, TryAgain
+
+MAX_COMPLAINTS = 2
+"""How often the model is called again in a row, with a complaint, for an answer that does not fit."""
+
+MIN_OUTPUT_TOKENS = 200
+"""The least room for an answer: the model is not called where a job's budget leaves less."""
+
+# A part may have more tokens for each byte than the whole text has, and it is sent with a prompt and a fence.
+_PART_MARGIN = 0.8
+
+_UNPRICED = "max_cost_usd can't be kept, as the price of the model {} is unknown: leave it out"
+
+
+class _OutOfTime(Exception):
+    """Another call could outlast this invocation."""
+
+    def __init__(self, spending: Spending) -> None:
+        super().__init__("out of time")
+        self.spending = spending
+
+
+class StepExecutor:
+    """Executes steps; any number of them at the same time. It stores nothing."""
+
+    def __init__(
+        self,
+        *,
+        llm: LLM,
+        prices: PriceList,
+        retry_policy: RetryPolicy,
+        max_input_tokens: int,
+        call_time: timedelta,
+        clock: Clock,
+        logger: Logger,
+    ) -> None:
+        """See `jobchain_worker.runner.Runner`."""
+        self._llm = llm
+        self._prices = prices
+        self._retry_policy = retry_policy
+        self._max_input_tokens = max_input_tokens
+        self._call_time = call_time
+        self._clock = clock
+        self._logger = logger
+
+    async def execute(self, run: JobRun, step: PlannedStep, share: Decimal | None) -> StepOutcome:
+        """How the step ended. It may cost `share` dollars at most, None for any amount."""
+        match step:
+            case SplitStep():
+                return _computed(await self._split(run, step.text))
+            case MergeStep():
+                # A copy, as other steps add their outputs meanwhile.
+                return _computed(await run.texts.run(step.output, dict(run.outputs)))
+            case Step():
+                return await self._execute_call(run, step, share)
+            case _:
+                assert_never(step)
+
+    async def _split(self, run: JobRun, text: str) -> JsonValue:
+        """Where the parts of a text begin and end. Each fits in one call, by the model's own count of tokens."""
+        tokens = await self._llm.count_tokens(text)
+        if tokens is not None and tokens <= self._max_input_tokens:
+            return [[0, len(text)]]
+        return await run.texts.run(_bounds, text, tokens, self._max_input_tokens)
+
+    async def _execute_call(self, run: JobRun, step: Step, share: Decimal | None) -> StepOutcome:
+        flex_left = run.flex_left(self._clock())
+        try:
+            completed = await self._ask(run, step, share)
+        except _OutOfTime as late:
+            return self._out_of_time(run, step, late.spending)
+        except PermanentModelError as error:
+            return StepFailed(error.as_job_error(step.name), error.spent)
+        except TransientModelError as error:
+            return self._defer_flex(run, step, error, flex_left) if flex_left else self._defer(run, step, error)
+        self._logger.info("step completed", model=completed.model, **asdict(completed.spending.usage))
+        return completed
+
+    def _out_of_time(self, run: JobRun, step: Step, spending: Spending) -> StepFailed | StepDeferred:
+        """Only a billed try counts: it bounds how often a slow model is paid for nothing."""
+        key = TriesKey(step.name, Tier.STANDARD)
+        tries = run.tries(key) + 1
+        if spending.paid and self._retry_policy.is_last(tries):
+            return StepFailed(JobError("model_unavailable", "the model is too slow", step.name), spending)
+        self._logger.info("out of time, requeued")
+        return StepDeferred({key: tries} if spending.paid else {}, timedelta(0), spending)
+
+    def _defer(self, run: JobRun, step: Step, error: TransientModelError) -> StepFailed | StepDeferred:
+        key = TriesKey(step.name, Tier.STANDARD)
+        tries = run.tries(key) + 1
+        match self._retry_policy.after(tries, error.retry_after, _jitter()):
+            case GiveUp(reason):
+                return StepFailed(JobError("model_unavailable", f"{error}, {reason}", step.name), error.spent)
+            case TryAgain(delay):
+                seconds = delay.total_seconds()
+                self._logger.warning("step deferred", reason=str(error), tries=tries, seconds=seconds)
+                return StepDeferred({key: tries}, delay, error.spent)
+            case decision:
+                assert_never(decision)
+
+    def _defer_flex(self, run: JobRun, step: Step, error: TransientModelError, left: timedelta) -> StepDeferred:
+        key = TriesKey(step.name, Tier.FLEX)
+        tries = run.tries(key) + 1
+        delay = self._retry_policy.after_flex(tries, error.retry_after, _jitter(), left).delay
+        self._logger.warning("flex call deferred", reason=str(error), tries=tries)
+        return StepDeferred({key: tries}, delay, error.spent)
+
+    async def _ask(self, run: JobRun, step: Step, share: Decimal | None) -> StepCompleted:
+        """Calls the model until an answer fits, each time with a complaint about the last answer.
+
+        Raises _OutOfTime, PermanentModelError, TransientModelError; each knows what the calls cost.
+        """
+        # A copy, as other steps add their outputs meanwhile.
+        context = StepContext(run.payload, dict(run.outputs))
+        # Pydantic builds the schema when it is first used, and two threads must not do that at the same time.
+        step.answer.model_rebuild()
+        request = await run.texts.run(step.request, context)
+        is_retry = run.is_retry(step.name)
+        asked = request
+        spending = NOTHING_SPENT
+        for _ in range(1 + MAX_COMPLAINTS):
+            asked = self._next_request(run, asked, share, spending)
+            answer, billed = await self._call(run, asked, spending, is_retry=is_retry)
+            is_retry = True
+            spending += billed
+            read = await _read(run, step, answer, context, spending)
+            if isinstance(read, Output):
+                return StepCompleted(read.value, answer.model, step.prompt_version, spending)
+            self._logger.warning("answer does not fit", model=answer.model)
+            asked = _with_complaint(request, read)
+        message = f"the model's answers did not fit the step, {1 + MAX_COMPLAINTS} times in a row"
+        raise PermanentModelError("unusable_answer", message, spending)
+
+    def _next_request(self, run: JobRun, request: ModelRequest, share: Decimal | None, spent: Spending) -> ModelRequest:
+        """The request with its tier, and with a limit of its answer that keeps to the budget.
+
+        Raises _OutOfTime, PermanentModelError.
+        """
+        now = self._clock()
+        if now + self._call_time > run.deadline:
+            raise _OutOfTime(spent)
+        tier = Tier.FLEX if run.flex_left(now) else Tier.STANDARD
+        return self._affordable(run, replace(request, tier=tier), share, spent)
+
+    def _affordable(self, run: JobRun, request: ModelRequest, share: Decimal | None, spent: Spending) -> ModelRequest:
+        """The request, with no more room for its answer than the step's share of the budget pays for.
+
+        Raises PermanentModelError.
+        """
+        if share is None:
+            return request
+        most = self._prices.affordable_output(self._llm.model, request.size, share - spent.known_cost_usd)
+        if most is None or run.spending.unpriced_calls:
+            raise PermanentModelError("budget_unknown", _UNPRICED.format(self._llm.model), spent)
+        if most < MIN_OUTPUT_TOKENS:
+            known, budget = run.spending.known_cost_usd.normalize(), run.claim.max_cost_usd
+            message = f"the next call could cost more than max_cost_usd ({budget:f}) allows: {known:f} is spent"
+            raise PermanentModelError("budget_exceeded", message, spent)
+        return replace(request, max_output_tokens=most)
+
+    async def _call(
+        self, run: JobRun, request: ModelRequest, spent: Spending, *, is_retry: bool
+    ) -> tuple[ModelAnswer, Spending]:
+        """The model's answer, and what this call cost. The errors of `LLM.ask` get what all calls of the step cost."""
+        retries = int(is_retry)
+        try:
+            answer = await self._llm.ask(request)
+        except (PermanentModelError, TransientModelError) as error:
+            error.spent += spent + Spending(calls=1, retries=retries)
+            raise
+        billed = self._prices.spending(answer.model, answer.usage, answer.tier) + Spending(retries=retries)
+        run.spending += billed
+        return answer, billed
+
+
+async def _read(
+    run: JobRun, step: Step, answer: ModelAnswer, context: StepContext[Any], spent: Spending
+) -> Output | Complaint:
+    """What becomes of an answer. Raises the error of a FailedAnswer."""
+    match answer:
+        case AnswerText():
+            return await run.texts.run(read_answer, step, answer.text, context)
+        case UnusableAnswer():
+            return Complaint(answer.complaint)
+        case FailedAnswer():
+            answer.error.spent += spent
+            raise answer.error
+        case _:
+            assert_never(answer)
+
+
+def _computed(output: JsonValue) -> StepCompleted:
+    """The outcome of a step without a model call."""
+    return StepCompleted(output, model="", prompt_version="", spending=NOTHING_SPENT)
+
+
+def _bounds(text: str, tokens: int | None, max_input_tokens: int) -> JsonValue:
+    """Where the parts of a text begin and end; `tokens` is None where the model's server does not count them."""
+    # A token is at least one byte.
+    most = max_input_tokens
+    if tokens is not None:
+        # Tokens are assumed to be spread evenly over the text.
+        most = int(max_input_tokens * _PART_MARGIN * len(text.encode()) / tokens)
+    return [list(bounds) for bounds in split(text, lambda part: len(part.encode()) <= most)]
+
+
+def _with_complaint(request: ModelRequest, complaint: Complaint) -> ModelRequest:
+    return replace(request, input=f"{request.input}\n\nYour last answer could not be used: {complaint.text}")
+
+
+def _jitter() -> float:
+    return random.uniform(MIN_JITTER, MAX_JITTER)  # noqa: S311  # no secret

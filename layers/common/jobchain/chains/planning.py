@@ -1,0 +1,121 @@
+"""Plans a job: which steps a chain comes to for one payload, the parts of long texts included."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from pydantic import JsonValue
+
+from jobchain.chains.chain import (
+    Chain,
+    LongText,
+    MergeStep,
+    Outputs,
+    Prompt,
+    SplitStep,
+    Step,
+    StepContext,
+    fence,
+)
+from jobchain.chains.fields import Payload
+from jobchain.chains.step_keys import PartsKey, SplitKey, StepKey, read_key
+
+PlannedStep = Step | SplitStep | MergeStep
+"""A step of a plan: a model call, or code."""
+
+
+def plan(chain: Chain, payload: Payload, outputs: Outputs, max_input_tokens: int) -> list[PlannedStep]:
+    """All steps of a job, completed or not, in order.
+
+    A step whose text has more than `max_input_tokens` is preceded by the steps for its parts, as far as `outputs` tell
+    which these are: the plan grows while the job runs, and no step ever changes its place.
+    """
+    return [planned for step in chain.steps for planned in _planned(step, payload, outputs, max_input_tokens)]
+
+
+def _planned(step: Step, payload: Payload, outputs: Outputs, max_input_tokens: int) -> Sequence[PlannedStep]:
+    if step.name in outputs:
+        return [*_completed_parts(step, outputs), step]
+    if step.long is None:
+        return [step]
+    split = SplitStep(SplitKey(step.name).stored, step.long.text(payload))
+    if split.name not in outputs:
+        # A token is at least one byte: a text of no more bytes needs no count of its tokens.
+        if len(split.text.encode()) <= max_input_tokens:
+            return [step]
+        return [split, replace(step, needs=(*step.needs, split.name))]
+    bounds: Any = outputs[split.name]
+    if len(bounds) == 1:
+        return [split, step]
+    keys = [PartsKey(step.name, number, number) for number in range(1, len(bounds) + 1)]
+    parts = [_part(step, step.long, key, split.text[start:end]) for key, (start, end) in zip(keys, bounds, strict=True)]
+    if isinstance(step.long.merge, Prompt):
+        return [split, *parts, *_merges(step, step.long.merge, keys, outputs, max_input_tokens)]
+    return [split, *parts, MergeStep(step.name, _names(keys), step.long.merge)]
+
+
+def _completed_parts(step: Step, outputs: Outputs) -> list[Step]:
+    """The steps that a completed step was preceded by: they stay in the plan, so that later steps keep their places."""
+    keys = map(read_key, outputs)
+    return [replace(step, name=key.stored) for key in keys if key.step == step.name and not isinstance(key, StepKey)]
+
+
+def _names(keys: Sequence[PartsKey]) -> tuple[str, ...]:
+    return tuple(key.stored for key in keys)
+
+
+def _part(step: Step, long: LongText, key: PartsKey, text: str) -> Step:
+    """The step that works on one part of a text."""
+    return replace(
+        step,
+        name=key.stored,
+        prompt=long.prompt,
+        answer=long.answer or step.answer,
+        write_input=lambda _: fence(long.label, text),
+        long=None,
+    )
+
+
+def _merges(
+    step: Step, prompt: Prompt, keys: Sequence[PartsKey], outputs: Outputs, max_input_tokens: int
+) -> list[Step]:
+    """The steps that merge the parts' outputs. Where all are too long for one call, neighbours are merged first."""
+    groups = [keys]
+    if all(name in outputs for name in _names(keys)):
+        groups = _groups(keys, outputs, max_input_tokens)
+    if len(groups) == 1:
+        return [_merge(step, prompt, StepKey(step.name), keys)]
+    # The key tells which parts an output was made of, so that one name never means two things.
+    spans = [PartsKey(step.name, group[0].first, group[-1].last) for group in groups]
+    between = [_merge(step, prompt, span, group) for span, group in zip(spans, groups, strict=True) if len(group) > 1]
+    return [*between, *_merges(step, prompt, spans, outputs, max_input_tokens)]
+
+
+def _groups(keys: Sequence[PartsKey], outputs: Outputs, max_input_tokens: int) -> list[Sequence[PartsKey]]:
+    """Neighbours whose outputs fit in one call, by their bytes. Each group but the last has two or more."""
+    groups: list[list[PartsKey]] = []
+    free = 0
+    for key in keys:
+        size = len(_as_text(outputs[key.stored]).encode())
+        if groups and (len(groups[-1]) == 1 or size <= free):
+            groups[-1].append(key)
+            free -= size
+        else:
+            groups.append([key])
+            free = max_input_tokens - size
+    return [*groups]
+
+
+def _merge(step: Step, prompt: Prompt, key: StepKey | PartsKey, parts: Sequence[PartsKey]) -> Step:
+    """The step that makes one output, under `key`, of the outputs of `parts`."""
+    names = _names(parts)
+
+    def write_input(context: StepContext[Any]) -> str:
+        return "\n\n".join(fence("part", _as_text(context.outputs[name])) for name in names)
+
+    return replace(step, name=key.stored, prompt=prompt, needs=names, write_input=write_input, long=None)
+
+
+def _as_text(output: JsonValue) -> str:
+    return output if isinstance(output, str) else json.dumps(output, ensure_ascii=False, indent=1)
