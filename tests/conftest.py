@@ -24,7 +24,7 @@ from samtranslator.yaml_helper import yaml_parse
 
 from jobchain.aws.queue import JobQueue
 from jobchain.aws.repository import JobRepository
-from jobchain.chains import CHAINS
+from jobchain.chains import CHAINS, DEFAULT_CHAIN
 from jobchain.llm import LLM
 from jobchain.prices import PriceList
 from jobchain_api.service import JobService
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 ROOT = Path(__file__).parent.parent
+OPENAPI = ROOT / "functions" / "api" / "jobchain_api" / "openapi.json"
 TABLE = "jobs"
 
 settings.register_profile("jobchain", properties.profile(os.environ))
@@ -159,7 +160,13 @@ def logger(log: io.StringIO) -> Logger:
 def make_service(repository: JobRepository, queue: JobQueue, logger: Logger) -> JobService:
     """The service on top of these; the queue's dead letters are its own messages."""
     return JobService(
-        repository=repository,
+        chains=CHAINS,
+        default_chain=DEFAULT_CHAIN,
+        admission=repository,
+        jobs=repository,
+        due=repository,
+        usage=repository,
+        model_checks=repository,
         queue=queue,
         dead_letters=queue,
         retention=timedelta(days=30),

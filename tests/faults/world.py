@@ -19,11 +19,12 @@ from pydantic import JsonValue
 
 from jobchain.aws.queue import JobQueue
 from jobchain.aws.repository import JobRepository
+from jobchain.chains import CHAINS, DEFAULT_CHAIN
 from jobchain.domain import Job, Tier, Usage
 from jobchain.errors import JobchainError, JobNotFound, Unavailable
 from jobchain.llm import ModelAnswer, ModelRequest
 from jobchain_api.auth import LOCAL_TENANT, Caller
-from jobchain_api.schemas import CreateJob
+from jobchain_api.requests import CreateJob
 from jobchain_api.service import JobService
 from jobchain_sweeper.sweeper import Sweeper
 from tests.conftest import TABLE, make_runner
@@ -186,7 +187,13 @@ class World:
         self.death.comes_to(mortal, _CALLS_OF_THE_TABLE)
         self.death.comes_to(self.queue, ("send", "send_batch"))
         self.service = JobService(
-            repository=mortal,
+            chains=CHAINS,
+            default_chain=DEFAULT_CHAIN,
+            admission=mortal,
+            jobs=mortal,
+            due=mortal,
+            usage=mortal,
+            model_checks=mortal,
             queue=self.queue,
             dead_letters=self.queue,
             retention=timedelta(days=30),
