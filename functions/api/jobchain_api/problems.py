@@ -51,7 +51,7 @@ KINDS: dict[type[JobchainError], Kind] = {
     MalformedBody: Kind(HTTPStatus.BAD_REQUEST, "malformed-body", "The body is not JSON"),
     Unauthorized: Kind(HTTPStatus.UNAUTHORIZED, "unauthorized", "A valid API key is required"),
     ForeignOrigin: Kind(HTTPStatus.FORBIDDEN, "foreign-origin", "The request comes from a page of another origin"),
-    JobNotFound: Kind(HTTPStatus.NOT_FOUND, "job-not-found", "Job not found"),
+    JobNotFound: Kind(HTTPStatus.NOT_FOUND, "job-not-found", "There is no such job"),
     JobIsFinal: Kind(HTTPStatus.CONFLICT, "job-is-final", "The job is final"),
     JobIsNotFinal: Kind(HTTPStatus.CONFLICT, "job-is-not-final", "The job is not final"),
     BodyTooLarge: _TOO_LARGE,
@@ -65,7 +65,7 @@ KINDS: dict[type[JobchainError], Kind] = {
 }
 """The kind of problem for each error that a caller can get."""
 
-PATH_NOT_FOUND = Kind(HTTPStatus.NOT_FOUND, "path-not-found", "Path not found")
+PATH_NOT_FOUND = Kind(HTTPStatus.NOT_FOUND, "path-not-found", "There is no such path")
 METHOD_NOT_ALLOWED = Kind(HTTPStatus.METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed")
 UNSUPPORTED_CONTENT_TYPE = Kind(
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported-content-type", "Unsupported content type"
