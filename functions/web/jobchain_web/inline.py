@@ -79,9 +79,9 @@ def _hashed(text: str, name: str, hashes: list[str]) -> str:
 def bundle(module: Path) -> str:
     """A module and all modules that it imports, directly or not, as one module. Raises InlineError.
 
-    Each module becomes a function that is called once, in the order of the imports, and returns its exports. Supported
-    are `import { a, b as c } from "./x.js";`, `import * as x from "./x.js";` and `import("./x.js")`, and `export` before a
-    `const`, a `class` or a function.
+    Each module becomes a function that is called once, in the order of the imports, and returns its exports.
+    `import { a, b as c } from "./x.js";`, `import * as x from "./x.js";` and `import("./x.js")` are supported, and
+    `export` before a `const`, a `class` or a function.
     """
     modules = _Modules(module.parent)
     modules.add(module.stem)

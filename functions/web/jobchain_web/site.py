@@ -36,8 +36,8 @@ _PAGE_POLICIES = {
     "/redoc": {
         # ReDoc's search runs in a worker that it makes from its own source.
         "worker-src": "blob:",
-        # It fills style elements by script, which is allowed, but must add them first: these are the hashes of the empty
-        # one and of its scroll bars. For a new version, a browser's console names the missing hash.
+        # It fills style elements by script, which is allowed, but must add them first: these are the hashes of the
+        # empty one and of its scroll bars. For a new version, a browser's console names the missing hash.
         "style-src": "'self' 'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=' "
         "'sha256-QMIg+bpjm3JdElJ388KYke01izlUW0UoNOeKjpMxdgc='",
     },
