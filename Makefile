@@ -147,14 +147,16 @@ lint-template: setup .venv-sam/.ready .venv-checkov/.ready ## look through templ
 		&& grep -q '^Passed checks: [1-9]' .cache/checkov.txt || { cat .cache/checkov.txt >&2; exit 1; }
 	@echo "template.yaml is clean."
 
+OPENAPI := functions/api/jobchain_api/openapi.json
+
 .PHONY: openapi
-openapi: setup ## write docs/reference/openapi.json from the code
-	@.venv/bin/python -m local openapi > docs/reference/openapi.json
+openapi: setup ## write the OpenAPI document of the API from its code
+	@.venv/bin/python -m local openapi > $(OPENAPI)
 
 .PHONY: openapi-check
-openapi-check: setup ## fail if docs/reference/openapi.json is not what the code says
-	@.venv/bin/python -m local openapi | diff -u docs/reference/openapi.json - \
-		|| { echo "openapi-check: docs/reference/openapi.json is not what the code says: run 'make openapi'" >&2; exit 1; }
+openapi-check: setup ## fail if the OpenAPI document differs from the code of the API
+	@.venv/bin/python -m local openapi | diff -u $(OPENAPI) - \
+		|| { echo "openapi-check: $(OPENAPI) differs from the code: run 'make openapi'" >&2; exit 1; }
 
 # --- AWS ---------------------------------------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ from moto import mock_aws
 from samtranslator.yaml_helper import yaml_parse
 
 from jobchain.aws.queue import JobQueue
-from jobchain.chains import CHAINS
+from jobchain.chains import CHAINS, DEFAULT_CHAIN
 from jobchain.llm import LLM
 from jobchain.prices import PriceList
 from jobchain_api.service import JobService
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 ROOT = Path(__file__).parent.parent
+OPENAPI = ROOT / "functions" / "api" / "jobchain_api" / "openapi.json"
 TABLE = "jobs"
 
 settings.register_profile("jobchain", properties.profile(os.environ))
@@ -160,6 +161,8 @@ def logger(log: io.StringIO) -> Logger:
 def make_service(stores: Stores, queue: JobQueue, logger: Logger) -> JobService:
     """The service on top of these; the queue's dead letters are its own messages."""
     return JobService(
+        chains=CHAINS,
+        default_chain=DEFAULT_CHAIN,
         admission=stores.admission,
         jobs=stores.jobs,
         due=stores.due,

@@ -8,8 +8,9 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from aws_lambda_powertools import Logger
 
+from jobchain.chains import CHAINS
 from jobchain_api.app import create_app
-from jobchain_api.auth import Authenticate, everybody
+from jobchain_api.auth import Authenticate, no_authentication
 from jobchain_api.service import JobService
 from tests.fakes import FakeContext
 
@@ -26,8 +27,8 @@ class Answer:
 class Api:
     """The app, and callers of it."""
 
-    def __init__(self, service: JobService, logger: Logger, authenticate: Authenticate = everybody) -> None:
-        self._app = create_app(service, authenticate, logger)
+    def __init__(self, service: JobService, logger: Logger, authenticate: Authenticate = no_authentication) -> None:
+        self._app = create_app(service, authenticate, logger, CHAINS)
 
     def __call__(self, method: str, url: str, body: object = None, headers: Mapping[str, str] | None = None) -> Answer:
         """The answer to a request; a body is sent as JSON, unless the headers say otherwise."""

@@ -60,7 +60,7 @@ def finish(http: httpx2.Client, create: Callable[..., str]) -> Callable[..., str
 
 
 def chip(page: Page, status: str) -> None:
-    """Waits until the job on the page stands so."""
+    """Waits until the job on the page has this status."""
     expect(page.locator(".headline .chip")).to_have_text(status, timeout=30_000)
 
 
@@ -355,28 +355,28 @@ class TestTheList:
 
 class TestTheKey:
     def test_is_asked_for_sent_and_kept_by_the_tab_alone(self, visit: Visit) -> None:
-        def let_in(route: Route) -> None:
+        def authenticate(route: Route) -> None:
             if route.request.headers.get("authorization") == "Bearer jc_right":
                 route.continue_()
             else:
-                problem = {"title": "An API key is needed", "detail": "the API key is not known", "status": 401}
+                problem = {"title": "A valid API key is required", "detail": "invalid API key", "status": 401}
                 route.fulfill(status=401, json=problem)
 
         for path in ("**/stats", "**/jobs?*", "**/chains"):
-            visit.page.route(path, let_in)
+            visit.page.route(path, authenticate)
         page = visit.open()
-        expect(page.get_by_role("heading", name="An API key is needed")).to_be_visible()
+        expect(page.get_by_role("heading", name="An API key is required")).to_be_visible()
 
         page.get_by_label("API key").fill("jc_wrong")
         page.keyboard.press("Enter")
-        expect(page.get_by_role("heading", name="does not open")).to_be_visible()
+        expect(page.get_by_role("heading", name="Invalid API key")).to_be_visible()
         page.get_by_label("API key").fill("jc_right")
-        page.get_by_role("button", name="Come in").click()
+        page.get_by_role("button", name="Sign in").click()
 
         expect(page.locator(".numbers")).to_be_visible()
         assert "jc_right" not in page.evaluate("JSON.stringify(localStorage) + document.cookie + location.href")
         page.get_by_role("button", name="Forget the key").click()
-        expect(page.get_by_role("heading", name="An API key is needed")).to_be_visible()
+        expect(page.get_by_role("heading", name="An API key is required")).to_be_visible()
         assert page.evaluate("sessionStorage.length") == 0
         visit.expect_faults("401")
 

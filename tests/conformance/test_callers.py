@@ -2,7 +2,6 @@
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -10,15 +9,15 @@ import httpx2
 import pytest
 
 from tests.conformance.api import CHAIN, TEXT, Api, expect_problem
+from tests.conftest import OPENAPI
 
 JSON = {"Content-Type": "application/json"}
 OPEN = ("/health", "/openapi.json")
-CONTRACT = Path(__file__).parent.parent.parent / "docs" / "reference" / "openapi.json"
 
 
 def routes() -> list[tuple[str, str]]:
     """Every method and path of the contract."""
-    paths = json.loads(CONTRACT.read_text(encoding="utf-8"))["paths"]
+    paths = json.loads(OPENAPI.read_text(encoding="utf-8"))["paths"]
     return [(method.upper(), path) for path, methods in paths.items() for method in methods]
 
 
@@ -184,7 +183,7 @@ class TestTheSystem:
         assert any(unchanged() for _ in range(10))
 
     def test_serves_the_contract_of_this_checkout(self, document: dict[str, Any]) -> None:
-        assert document == json.loads(CONTRACT.read_text(encoding="utf-8"))
+        assert document == json.loads(OPENAPI.read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("path", ["/queue", "/docs", "/redoc"])

@@ -18,7 +18,7 @@ from jobchain.aws.api_keys import ApiKeyStore
 from jobchain.domain import NewJob, utc_now
 from jobchain.limits import Limits
 from local.stack import LocalStack
-from tests.conftest import ROOT
+from tests.conftest import OPENAPI
 from tests.e2e.conftest import FINAL, poll
 
 PUBLIC = {"/health", "/openapi.json"}
@@ -81,7 +81,7 @@ def bob(enter: Enter) -> httpx2.Client:
 
 def routes() -> list[tuple[str, str]]:
     """Every method and path of the contract."""
-    document = json.loads((ROOT / "docs" / "reference" / "openapi.json").read_text())
+    document = json.loads(OPENAPI.read_text())
     return [(method.upper(), path) for path, methods in document["paths"].items() for method in methods]
 
 

@@ -18,11 +18,12 @@ from aws_lambda_powertools import Logger
 from pydantic import JsonValue
 
 from jobchain.aws.queue import JobQueue
+from jobchain.chains import CHAINS, DEFAULT_CHAIN
 from jobchain.domain import Job, Tier, Usage
 from jobchain.errors import JobchainError, JobNotFound, Unavailable
 from jobchain.llm import AnswerText, ModelAnswer, ModelRequest
 from jobchain_api.auth import LOCAL_TENANT, Caller
-from jobchain_api.schemas import CreateJob
+from jobchain_api.requests import CreateJob
 from jobchain_api.service import JobService
 from jobchain_sweeper.sweeper import Sweeper
 from tests.conftest import TABLE, make_runner
@@ -188,6 +189,8 @@ class World:
             self.death.comes_to(getattr(mortal, store), calls)
         self.death.comes_to(self.queue, ("send", "send_batch"))
         self.service = JobService(
+            chains=CHAINS,
+            default_chain=DEFAULT_CHAIN,
             admission=mortal.admission,
             jobs=mortal.jobs,
             due=mortal.due,

@@ -546,7 +546,7 @@ class TestAReplay:
     def test_of_a_job_that_was_never_sent_sends_it(
         self, api: Api, clock: FakeClock, sqs: "SQSClient", queue_url: str, messages: Messages
     ) -> None:
-        # given a process that died between storing the job and sending it
+        # given a process that crashed between storing the job and sending its message
         event_id = api("POST", "/jobs", {"input_text": TEXT}, self.KEY).body["event_id"]
         sqs.purge_queue(QueueUrl=queue_url)
 
@@ -671,7 +671,7 @@ def test_what_ttl_left_of_an_older_job_makes_way_for_the_new_ones_steps(
     for output in ("new", "newer"):
         stores.claims.save_step(claim, 0, FinishedStep("summary", output, "m", "v", "s", "f", Spending(calls=1)))
 
-    # then it is there, and on the books once
+    # then it is stored, and in the usage records once
     job = stores.jobs.get("local", event_id)
     assert [step.output for step in job.steps] == ["new"]
     assert job.spending.calls == 1
@@ -725,4 +725,4 @@ def test_what_is_too_many_is_counted_and_not_looked_at(
 def test_a_few_unknown_fields_are_each_named(api: Api) -> None:
     answer = api("POST", "/jobs", {"input_text": "x", **{f"more_{n}": 1 for n in range(20)}})
 
-    assert answer.body["errors"] == {f"more_{n}": "is no field of ours: remove it" for n in range(20)}
+    assert answer.body["errors"] == {f"more_{n}": "unknown field: remove it" for n in range(20)}

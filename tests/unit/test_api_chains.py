@@ -90,7 +90,7 @@ class TestTheListOfChains:
         ("extract_actions", {}, {"payload.text": "is missing: give it"}),
         ("extract_actions", {"text": "\0"}, {"payload.text": "holds a NUL character: remove it"}),
         ("extract_actions", {"text": 7}, {"payload.text": "must be a string"}),
-        ("extract_actions", {"text": "x", "guidelines": "x"}, {"payload.guidelines": "is no field of ours: remove it"}),
+        ("extract_actions", {"text": "x", "guidelines": "x"}, {"payload.guidelines": "unknown field: remove it"}),
         ("compare_guidelines", {"first": "x"}, {"payload.second": "is missing: give it"}),
         ("compare_guidelines", {"first": "x", "second": " "}, {"payload.second": None}),
         ("compare_guidelines", {"first": "x" * 100_001, "second": "y"}, {"payload.first": None}),

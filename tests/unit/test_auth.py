@@ -8,7 +8,7 @@ import pytest
 from jobchain.aws.api_keys import MAX_LENGTH, ApiKey, ApiKeyStore, hashed
 from jobchain.errors import Unauthorized, Unavailable
 from jobchain.limits import Limits
-from jobchain_api.auth import ApiKeys, Caller, everybody
+from jobchain_api.auth import ApiKeys, Caller, no_authentication
 from tests.conftest import TABLE
 from tests.fakes import FakeClock
 
@@ -189,5 +189,5 @@ def test_a_table_that_does_not_answer_is_no_refusal(
         authenticate(f"Bearer {secret}")
 
 
-def test_without_keys_everybody_is_one_tenant() -> None:
-    assert everybody("") == everybody("Bearer jc_any") == Caller("local", operator=True, anonymous=True)
+def test_without_keys_every_caller_is_the_one_tenant() -> None:
+    assert no_authentication("") == no_authentication("Bearer jc_any") == Caller("local", operator=True, anonymous=True)

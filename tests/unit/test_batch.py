@@ -12,7 +12,7 @@ from jobchain.domain import Tier
 from jobchain.errors import Unavailable
 from jobchain_api.app import MAX_BODY_CHARACTERS
 from jobchain_api.auth import Caller
-from jobchain_api.schemas import MAX_BATCH
+from jobchain_api.requests import MAX_BATCH
 from jobchain_api.service import JobService
 from tests.conftest import Items, Messages, make_service
 from tests.fakes import FakeClock

@@ -27,7 +27,7 @@ from jobchain_client import (
     Unreachable,
     WaitTimeout,
 )
-from tests.conftest import ROOT
+from tests.conftest import OPENAPI
 from tests.jobs import job_of, raw_job, raw_step
 
 URL = "https://api.test/v1"
@@ -304,8 +304,8 @@ def test_a_batch_with_another_number_of_answers_is_none_of_this_api(api: Api) ->
 
 
 def problems_of_the_contract() -> dict[str, dict[str, Any]]:
-    """Each problem that docs/reference/openapi.json gives as an example, by the end of its type."""
-    document = json.loads((ROOT / "docs" / "reference" / "openapi.json").read_text())
+    """Each problem that the OpenAPI document gives as an example, by the end of its type."""
+    document = json.loads(OPENAPI.read_text())
     return {
         name: example["value"]
         for operations in document["paths"].values()

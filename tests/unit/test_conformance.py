@@ -18,9 +18,9 @@ from local.emulator import free_port
 from tests.conformance import faulty_model
 from tests.conformance.contract import Contract
 from tests.conformance.target import NoTargetError, Parts, Target, emulated_url, find
-from tests.conftest import ROOT
+from tests.conftest import OPENAPI, ROOT
 
-KEY = "jc_a-key-that-nobody-may-read"
+KEY = "jc_a-key-that-no-one-may-read"
 OK, REFUSED = (200, '{"status": "ok"}'), (401, '{"type": "urn:jobchain:problem:unauthorized"}')
 
 Answers = Callable[[str, str | None], tuple[int, str]]
@@ -137,7 +137,7 @@ def test_a_suite_that_fails_gives_no_key_away(tmp_path: Path) -> None:
     assert KEY not in run.stdout + run.stderr
 
 
-DOCUMENT: dict[str, Any] = json.loads((ROOT / "docs" / "reference" / "openapi.json").read_text(encoding="utf-8"))
+DOCUMENT: dict[str, Any] = json.loads(OPENAPI.read_text(encoding="utf-8"))
 MADE = {"event_id": "0b6c2f4e-7d1a-4b53-9a0f-3f1c5b8e2d47", "status": "pending", "created_at": "2026-11-22T10:00:00Z"}
 
 

@@ -12,9 +12,10 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from jobchain.aws.queue import JobQueue
+from jobchain.chains import CHAINS
 from jobchain.domain import NewJob, Status
 from jobchain_api.app import create_app
-from jobchain_api.auth import everybody
+from jobchain_api.auth import no_authentication
 from jobchain_api.service import JobService
 from jobchain_worker.consumer import Consumer
 from jobchain_worker.model_checker import EVENT as MODEL_CHECK
@@ -73,7 +74,7 @@ class Api:
     """The routes, as the function calls them."""
 
     def __init__(self, service: JobService, logger: Logger) -> None:
-        self._app = create_app(service, everybody, logger)
+        self._app = create_app(service, no_authentication, logger, CHAINS)
 
     def answer(self, event: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         """The status and the body that answer `event`."""

@@ -4,15 +4,16 @@ import base64
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from itertools import chain
-from typing import Any
 
 import pytest
 from aws_lambda_powertools import Logger
 
+from jobchain.aws.queue import JobQueue
 from jobchain.domain import JobError, NewJob
 from jobchain_api.auth import Caller
 from jobchain_api.cursor import Cursors
 from jobchain_api.service import JobService
+from tests.conftest import make_service
 from tests.fakes import FakeClock
 from tests.gateway import Answer, Api
 from tests.stores import Stores
@@ -174,9 +175,9 @@ class TestCursors:
         assert_refused(other("GET", f"/jobs?cursor={cursor}"), "cursor")
 
     def test_hold_in_every_process(
-        self, api: Api, cursor: str, stores: Stores, service: JobService, logger: Logger
+        self, api: Api, cursor: str, stores: Stores, queue: JobQueue, logger: Logger
     ) -> None:
-        fresh = Api(service.__class__(**_parts(service)), logger)
+        fresh = Api(make_service(stores, queue, logger), logger)
 
         assert fresh("GET", f"/jobs?cursor={cursor}").status == 200
         assert stores.jobs.cursor_secret() == stores.jobs.cursor_secret()
@@ -185,12 +186,6 @@ class TestCursors:
         content = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
 
         assert stores.jobs.cursor_secret() not in content
-
-
-def _parts(service: JobService) -> dict[str, Any]:
-    stores = ("admission", "jobs", "due", "usage", "model_checks")
-    names = (*stores, "queue", "dead_letters", "retention", "clock", "logger")
-    return {name: getattr(service, f"_{name}") for name in names}
 
 
 def test_a_list_that_has_not_changed_costs_no_body(api: Api, create: Create) -> None:

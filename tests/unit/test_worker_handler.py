@@ -275,10 +275,12 @@ print(json.dumps([len(runs), gc.isenabled(), gc.get_freeze_count() > 10_000]))""
 def test_the_api_has_built_at_its_start_what_a_post_needs_and_no_other_view(template: dict[str, Any]) -> None:
     program = """\
 import jobchain_api.handler, json
-from jobchain_api import schemas
-models = [one for one in vars(schemas).values() if isinstance(one, type) and hasattr(one, "__pydantic_complete__")]
-ours = [one for one in models if one.__module__ == schemas.__name__]
-print(json.dumps([one.__name__ for one in ours if one.__pydantic_complete__]))"""
+from jobchain_api import requests, system_views, views
+def models(module):
+    found = (one for one in vars(module).values() if hasattr(one, "__pydantic_complete__"))
+    return [one for one in found if one.__module__ == module.__name__]
+built = [one for module in (requests, views, system_views) for one in models(module) if one.__pydantic_complete__]
+print(json.dumps([one.__name__ for one in built]))"""
 
     assert printed_by(program, environment(template, "ApiFunction")) == ["CreateJob", "JobCreated"]
 

@@ -1,1 +1,1 @@
-"""The api function: takes jobs in and tells how they stand."""
+"""The api function: creates jobs and shows them to their callers."""

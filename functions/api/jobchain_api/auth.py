@@ -1,4 +1,4 @@
-"""Who a request comes from."""
+"""Authentication: the caller of a request."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -12,9 +12,9 @@ from jobchain.errors import ForeignOrigin, Unauthorized
 from jobchain.limits import NO_LIMITS, Limits
 
 LOCAL_TENANT = "local"
-"""The one tenant of a deployment without keys."""
+"""The only tenant of a deployment without API keys."""
 
-# A key that was revoked is refused everywhere within a minute, the time of a request included.
+# Every environment refuses a revoked key within a minute, including the time of a request.
 _KNOWN_FOR_SECONDS = 50
 _MAX_KNOWN = 1000
 
@@ -26,7 +26,7 @@ _BEARER = re.compile(rf"bearer +([\x21-\x7e]{{1,{MAX_LENGTH}}})", re.IGNORECASE 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The tenant that a request comes from, and what it may do. `anonymous`: no key has told who it is."""
+    """The tenant of a request, and what it may do. `anonymous`: the deployment authenticates without keys."""
 
     tenant: str
     limits: Limits = NO_LIMITS
@@ -35,20 +35,21 @@ class Caller:
 
 
 Authenticate = Callable[[str], Caller]
-"""Tells the caller by a request's header `Authorization`. Raises Unauthorized, Unavailable."""
+"""Gives the caller for a request's header `Authorization`. Raises Unauthorized, Unavailable."""
 
 
-def everybody(_authorization: str) -> Caller:
-    """Lets everybody in, as the one tenant that there is."""
+def no_authentication(_authorization: str) -> Caller:
+    """Authenticates every request as the only tenant."""
     return Caller(LOCAL_TENANT, operator=True, anonymous=True)
 
 
 def refuse_foreign(caller: Caller, method: str, headers: Mapping[str, str]) -> None:
-    """Refuse what a browser sends for a page of another origin to a deployment without keys. Raises ForeignOrigin.
+    """Refuses a change that a browser sends for a page of another origin. Raises ForeignOrigin.
 
-    Without a key, being able to reach the API is all that a caller needs, and a page can have the browser of somebody
-    who can. Reading is let through: the answers have no CORS headers, so such a page can't see them. Programs send
-    neither header. `headers` are found by names in any case. https://pkg.go.dev/net/http#CrossOriginProtection
+    Only a deployment without keys needs this: there a request is authenticated by reaching the API, and a foreign page
+    can use a browser that reaches it. Reads are accepted: the answers have no CORS headers, so that the page can't read
+    them. Programs send neither header. The names of `headers` are case-insensitive.
+    https://pkg.go.dev/net/http#CrossOriginProtection
     """
     if not caller.anonymous or method in _READING:
         return
@@ -56,22 +57,22 @@ def refuse_foreign(caller: Caller, method: str, headers: Mapping[str, str]) -> N
     own = site in _SAME_SITE if site else origin.partition("://")[2].lower() == headers.get("Host", "").lower()
     if (site or origin) and not own:
         raise ForeignOrigin(
-            "a deployment without API keys takes changes from pages of its own origin and from programs only: send "
+            "a deployment without API keys accepts changes only from pages of its own origin and from programs: send "
             "neither Origin nor Sec-Fetch-Site, or deploy it with AuthMode api_key"
         )
 
 
 class ApiKeys:
-    """Lets in who sends a key that is stored and holds."""
+    """Authenticates requests by API keys that are stored, not revoked and not expired."""
 
     def __init__(self, keys: ApiKeyStore, clock: Clock) -> None:
         self._keys = keys
         self._clock = clock
-        # A key that is not stored is never remembered: it may be made the next moment.
+        # An unknown key is not cached: it may be created the next moment.
         self._known = lru_cache(_MAX_KNOWN)(self._find)
 
     def __call__(self, authorization: str) -> Caller:
-        """The caller whose key the header holds. Raises Unauthorized, Unavailable."""
+        """The caller whose key is in the header. Raises Unauthorized, Unavailable."""
         sent = _BEARER.fullmatch(authorization.strip())
         if sent is None:
             raise Unauthorized("send an API key, in the header `Authorization: Bearer <key>`")
@@ -86,7 +87,7 @@ class ApiKeys:
     def _find(self, digest: str, _period: int) -> ApiKey:
         api_key = self._keys.find(digest)
         if api_key is None:
-            raise Unauthorized("the API key is not known: see that all of it is sent, as it was shown")
+            raise Unauthorized("invalid API key: send all of it, as it was shown when it was created")
         return api_key
 
 

@@ -1,4 +1,4 @@
-"""Cursors: where the next page of a list begins, signed, so that none can be made up or used with another list."""
+"""Cursors: where the next page of a list begins, signed, so that none can be forged or used with another list."""
 
 import base64
 import binascii
@@ -11,13 +11,13 @@ _SIGNATURE_BYTES = 16
 
 
 class Cursors:
-    """Writes and reads cursors with the deployment's own secret."""
+    """Writes and reads cursors with the deployment's secret."""
 
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
 
     def write(self, position: str, *scope: str) -> str:
-        """A cursor for the list that `scope` names: its tenant and its filters."""
+        """A cursor of the list whose `scope` is its tenant and its filters."""
         return base64.urlsafe_b64encode(self._sign(position, scope) + position.encode()).decode().rstrip("=")
 
     def read(self, cursor: str, *scope: str) -> str:
@@ -28,7 +28,7 @@ class Cursors:
         except (binascii.Error, ValueError):
             signature, position = b"", ""
         if not hmac.compare_digest(signature, self._sign(position, scope)):
-            why = "is not one that this list gave: send next_cursor with the same filters, or none to start anew"
+            why = "is not a cursor of this list: send next_cursor with the same filters, or none for the first page"
             raise InvalidRequest({"cursor": why})
         return position
 

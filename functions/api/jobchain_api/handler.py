@@ -20,11 +20,12 @@ from jobchain.aws.jobs import JobStore
 from jobchain.aws.model_checks import ModelCheckStore
 from jobchain.aws.queue import JobQueue
 from jobchain.aws.usage import UsageStore
+from jobchain.chains import CHAINS, DEFAULT_CHAIN
 from jobchain.domain import utc_now
 from jobchain.observability import create_logger
 from jobchain.settings import load_settings
 from jobchain_api.app import create_app
-from jobchain_api.auth import ApiKeys, everybody
+from jobchain_api.auth import ApiKeys, no_authentication
 from jobchain_api.service import JobService
 
 
@@ -40,8 +41,8 @@ class ApiSettings:
     retention_days: int
 
 
-# A request that the table or the queue does not answer has to end in a 503 before the function's timeout: the longest
-# one makes five calls of two tries each, with up to a second between them.
+# If the table or the queue does not answer, a request must end in a 503 before the function's timeout: the longest
+# request makes five calls of two tries each, with up to a second between them.
 _AWS = Config(
     connect_timeout=1,
     read_timeout=1.5,
@@ -54,24 +55,26 @@ logger = create_logger()
 session = create_session()
 dynamodb = aws_client(session, "dynamodb", _AWS)
 sqs = aws_client(session, "sqs", _AWS)
-app = create_app(
-    JobService(
-        admission=AdmissionStore(dynamodb, settings.table_name, utc_now),
-        jobs=JobStore(dynamodb, settings.table_name, utc_now),
-        due=DueStore(dynamodb, settings.table_name, utc_now),
-        usage=UsageStore(dynamodb, settings.table_name, utc_now),
-        model_checks=ModelCheckStore(dynamodb, settings.table_name),
-        queue=JobQueue(sqs, settings.queue_url, settings.flex_queue_url),
-        dead_letters=JobQueue(sqs, settings.dead_letter_url),
-        retention=timedelta(days=settings.retention_days),
-        clock=utc_now,
-        logger=logger,
-    ),
-    everybody
-    if settings.auth_mode == "none"
-    else ApiKeys(ApiKeyStore(dynamodb, settings.table_name, utc_now), utc_now),
-    logger,
+service = JobService(
+    chains=CHAINS,
+    default_chain=DEFAULT_CHAIN,
+    admission=AdmissionStore(dynamodb, settings.table_name, utc_now),
+    jobs=JobStore(dynamodb, settings.table_name, utc_now),
+    due=DueStore(dynamodb, settings.table_name, utc_now),
+    usage=UsageStore(dynamodb, settings.table_name, utc_now),
+    model_checks=ModelCheckStore(dynamodb, settings.table_name),
+    queue=JobQueue(sqs, settings.queue_url, settings.flex_queue_url),
+    dead_letters=JobQueue(sqs, settings.dead_letter_url),
+    retention=timedelta(days=settings.retention_days),
+    clock=utc_now,
+    logger=logger,
 )
+authenticate = (
+    no_authentication
+    if settings.auth_mode == "none"
+    else ApiKeys(ApiKeyStore(dynamodb, settings.table_name, utc_now), utc_now)
+)
+app = create_app(service, authenticate, logger, CHAINS)
 started()
 
 

@@ -1,4 +1,4 @@
-"""Errors as callers see them: RFC 9457 problems. This is the one place that turns an error into HTTP."""
+"""Errors as callers get them: RFC 9457 problems. No other module turns an error into HTTP."""
 
 import json
 import math
@@ -29,7 +29,8 @@ from jobchain.errors import (
     Unavailable,
 )
 from jobchain.observability import Logger, describe
-from jobchain_api.schemas import explain
+from jobchain_api.errors import PayloadTooLarge
+from jobchain_api.validation import explain
 
 CONTENT_TYPE = "application/problem+json"
 UNAVAILABLE_RETRY_SECONDS = 5
@@ -37,37 +38,44 @@ UNAVAILABLE_RETRY_SECONDS = 5
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of problem: its status, the end of its type, and its title."""
+    """A kind of problem: its status, the last part of its type, and its title."""
 
     status: HTTPStatus
     name: str
     title: str
 
 
+_TOO_LARGE = Kind(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large", "The body is too large")
+
 KINDS: dict[type[JobchainError], Kind] = {
     MalformedBody: Kind(HTTPStatus.BAD_REQUEST, "malformed-body", "The body is not JSON"),
-    Unauthorized: Kind(HTTPStatus.UNAUTHORIZED, "unauthorized", "An API key is needed"),
+    Unauthorized: Kind(HTTPStatus.UNAUTHORIZED, "unauthorized", "A valid API key is required"),
     ForeignOrigin: Kind(HTTPStatus.FORBIDDEN, "foreign-origin", "The request comes from a page of another origin"),
     JobNotFound: Kind(HTTPStatus.NOT_FOUND, "job-not-found", "There is no such job"),
-    JobIsFinal: Kind(HTTPStatus.CONFLICT, "job-is-final", "The job has ended"),
-    JobIsNotFinal: Kind(HTTPStatus.CONFLICT, "job-is-not-final", "The job has not ended"),
-    BodyTooLarge: Kind(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large", "The body is too large"),
-    InvalidRequest: Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", "The request does not fit"),
-    IdempotencyConflict: Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "idempotency-conflict", "The idempotency key is taken"),
+    JobIsFinal: Kind(HTTPStatus.CONFLICT, "job-is-final", "The job is final"),
+    JobIsNotFinal: Kind(HTTPStatus.CONFLICT, "job-is-not-final", "The job is not final"),
+    BodyTooLarge: _TOO_LARGE,
+    PayloadTooLarge: _TOO_LARGE,
+    InvalidRequest: Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", "The request is invalid"),
+    IdempotencyConflict: Kind(
+        HTTPStatus.UNPROCESSABLE_ENTITY, "idempotency-conflict", "The idempotency key was used for another job"
+    ),
     LimitReached: Kind(HTTPStatus.TOO_MANY_REQUESTS, "limit-reached", "A limit is reached"),
     Unavailable: Kind(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", "Try again in a moment"),
 }
-"""What the caller reads for each of our errors."""
+"""The kind of problem for each error that a caller can get."""
 
 PATH_NOT_FOUND = Kind(HTTPStatus.NOT_FOUND, "path-not-found", "There is no such path")
 METHOD_NOT_ALLOWED = Kind(HTTPStatus.METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed")
-OTHER_CONTENT_TYPE = Kind(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported-content-type", "Unsupported content type")
+UNSUPPORTED_CONTENT_TYPE = Kind(
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported-content-type", "Unsupported content type"
+)
 SEND_JSON = "send the body as JSON, with the header `Content-Type: application/json`"
 INTERNAL_ERROR = Kind(HTTPStatus.INTERNAL_SERVER_ERROR, "internal-error", "Internal error")
 
 
 def problem(kind: Kind, detail: str, request_id: str, **more: JsonValue) -> dict[str, JsonValue]:
-    """The body of a problem; `more` are its members of its own."""
+    """The body of a problem; `more` are its extension members."""
     return {
         "type": f"urn:jobchain:problem:{kind.name}",
         "title": kind.title,
@@ -79,7 +87,7 @@ def problem(kind: Kind, detail: str, request_id: str, **more: JsonValue) -> dict
 
 
 def problem_of(error: JobchainError, request_id: str) -> dict[str, JsonValue]:
-    """The body of the problem that one of our errors is; `errors` says where: why, `limit` which one is reached."""
+    """The body of the problem of an error. It has `errors` for an InvalidRequest, and `limit` for a LimitReached."""
     more: dict[str, JsonValue] = {}
     if isinstance(error, InvalidRequest):
         more["errors"] = dict(error.errors)
@@ -89,7 +97,7 @@ def problem_of(error: JobchainError, request_id: str) -> dict[str, JsonValue]:
 
 
 def method_not_allowed(app: APIGatewayRestResolver, allowed: str) -> Callable[..., Response[str]]:
-    """A route's handler that refuses the methods that the path does not have."""
+    """The handler of a route that refuses the methods that its path does not have."""
 
     def refuse(event_id: str = "") -> Response[str]:  # noqa: ARG001  # some of the paths have one
         return _answer(app, METHOD_NOT_ALLOWED, f"this path answers to {allowed}", {"Allow": allowed})
@@ -98,26 +106,26 @@ def method_not_allowed(app: APIGatewayRestResolver, allowed: str) -> Callable[..
 
 
 def register_problems(app: APIGatewayRestResolver, logger: Logger) -> None:
-    """Has `app` answer every error with a problem."""
+    """Makes `app` answer every error with a problem."""
 
-    def ours(error: JobchainError) -> Response[str]:
+    def project_error(error: JobchainError) -> Response[str]:
         if isinstance(error, Unavailable):
-            # A conflict is its own cause; all others come from a client's error.
+            # A conflict has no other cause; all others come from an AWS client's error.
             logger.warning("unavailable", extra=describe(error.__cause__ or error))
         body = problem_of(error, app.current_event.request_context.request_id)
         return Response(KINDS[type(error)].status.value, CONTENT_TYPE, json.dumps(body), headers=_headers(error))
 
-    app.exception_handler(JobchainError)(ours)
+    app.exception_handler(JobchainError)(project_error)
 
     @app.exception_handler(RequestValidationError)
-    def frameworks(error: RequestValidationError) -> Response[str]:
-        return ours(InvalidRequest(explain(error.errors())))
+    def invalid_request(error: RequestValidationError) -> Response[str]:
+        return project_error(InvalidRequest(explain(error.errors())))
 
     @app.exception_handler(RequestUnsupportedContentType)
-    def other_content_type(_error: RequestUnsupportedContentType) -> Response[str]:
+    def unsupported_content_type(_error: RequestUnsupportedContentType) -> Response[str]:
         sent = app.current_event.headers.get("Content-Type")
         fault = "the Content-Type is not JSON's" if sent else "there is no Content-Type"
-        return _answer(app, OTHER_CONTENT_TYPE, f"{fault}: {SEND_JSON}")
+        return _answer(app, UNSUPPORTED_CONTENT_TYPE, f"{fault}: {SEND_JSON}")
 
     @app.exception_handler(NotFoundError)
     def no_such_path(_error: NotFoundError) -> Response[str]:
@@ -126,7 +134,7 @@ def register_problems(app: APIGatewayRestResolver, logger: Logger) -> None:
     @app.exception_handler(Exception)
     def unexpected(error: Exception) -> Response[str]:
         logger.error("unexpected error", extra=describe(error))
-        return _answer(app, INTERNAL_ERROR, "this is our fault: report the request_id")
+        return _answer(app, INTERNAL_ERROR, "the server failed: report the request_id")
 
 
 def _answer(

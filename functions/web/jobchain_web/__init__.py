@@ -1,1 +1,1 @@
-"""The web function: serves the pages for people, and whatever they load, from files of its own."""
+"""The web function: serves the pages and what they load from its own files."""

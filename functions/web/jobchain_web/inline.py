@@ -1,8 +1,8 @@
-"""Puts what a page loads into the page itself.
+"""Inlines into a page the files that it loads.
 
-A browser asks for all of a page's files at the same time, and each of such requests needs an environment of the web
-function of its own: a first visit would start one for every file. So the files stay apart as source, and are one
-document as they are served.
+A browser requests all files of a page at the same time, and each concurrent request needs its own environment of the
+web function: a first visit would start one for every file. Therefore the files are separate as source, and are served
+as one document.
 """
 
 import base64
@@ -21,27 +21,27 @@ _ICON = re.compile(r'(?<=")assets/([^"]+\.svg)(?=")')
 _IMPORT = re.compile(r'^import (?:\{([^}]*)\}|\* as (\w+)) from "\./([\w-]+)\.js";$', re.MULTILINE)
 _LATER = re.compile(r'\bimport\("\./([\w-]+)\.js"\)')
 _EXPORT = re.compile(r"^export (?=(?:const|class|function|async function) (\w+))", re.MULTILINE)
-_NOT_UNDERSTOOD = re.compile(r"^\s*(?:import|export)\b.*|\bimport\b\s*[({].*", re.MULTILINE)
-# What would end a script or a style before its end.
+_NOT_SUPPORTED = re.compile(r"^\s*(?:import|export)\b.*|\bimport\b\s*[({].*", re.MULTILINE)
+# What would end a script or a style early.
 _BREAKS_OUT = re.compile(r"</(?:script|style)|<!--", re.IGNORECASE)
 
 
 class InlineError(ValueError):
-    """A page's file can't be put into the page; says which and why."""
+    """A file can't be inlined; the message says which and why."""
 
 
 @dataclass(frozen=True, slots=True)
 class InlinedPage:
-    """A page with its files in it, and by directive the sources of the Content-Security-Policy that let them run."""
+    """A page with its files inlined, and the sources of the Content-Security-Policy that allow them, by directive."""
 
     text: str
     sources: Mapping[str, str]
 
 
 def inlined(page: Path) -> InlinedPage:
-    """The page with its stylesheets, scripts, modules and SVG images in it. Raises InlineError.
+    """The page with its stylesheets, scripts, modules and SVG images inlined. Raises InlineError.
 
-    It names them by paths below `assets/`, which is the page's own folder. A script with `defer` stays a file.
+    The page names them by paths below `assets/`, which is its own folder. A script with `defer` is not inlined.
     """
     hashes: dict[str, list[str]] = {"script-src": [], "style-src": []}
     text = _STYLESHEET.sub(partial(_style, page.parent, hashes["style-src"]), page.read_text(encoding="utf-8"))
@@ -54,7 +54,7 @@ def inlined(page: Path) -> InlinedPage:
 def _style(folder: Path, hashes: list[str], tag: re.Match[str]) -> str:
     text = (folder / tag[1]).read_text(encoding="utf-8")
     if "url(" in text or "@import" in text:
-        raise InlineError(f"{tag[1]} names another file: in a page its relative path would be another one")
+        raise InlineError(f"{tag[1]} names another file, whose relative path would differ in a page")
     return f"<style>{_hashed(text, tag[1], hashes)}</style>"
 
 
@@ -69,19 +69,19 @@ def _image(folder: Path, name: re.Match[str]) -> str:
 
 
 def _hashed(text: str, name: str, hashes: list[str]) -> str:
-    """The text; its hash, as a policy names it, is added to `hashes`."""
+    """The text, after its hash is added to `hashes` in the form of a policy."""
     if breaks_out := _BREAKS_OUT.search(text):
-        raise InlineError(f"{name} holds {breaks_out[0]!r}, which no script or style in a page may")
+        raise InlineError(f"{name} holds {breaks_out[0]!r}, which an inlined script or style must not")
     hashes.append(f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'")
     return text
 
 
 def bundle(module: Path) -> str:
-    """A module and all that it imports, directly or not, as the text of one module. Raises InlineError.
+    """A module and all modules that it imports, directly or not, as one module. Raises InlineError.
 
-    Each becomes a function that is called once, in the order of the imports, and gives its exports. Understood are
-    `import { a, b as c } from "./x.js";`, `import * as x from "./x.js";` and `import("./x.js")`, and `export` before a
-    `const`, a `class` or a function.
+    Each module becomes a function that is called once, in the order of the imports, and returns its exports.
+    `import { a, b as c } from "./x.js";`, `import * as x from "./x.js";` and `import("./x.js")` are supported, and
+    `export` before a `const`, a `class` or a function.
     """
     modules = _Modules(module.parent)
     modules.add(module.stem)
@@ -90,14 +90,14 @@ def bundle(module: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Modules:
-    """The modules of a folder as far as they are needed, by name, each after those that it imports."""
+    """The needed modules of a folder by name, each after those that it imports."""
 
     folder: Path
     texts: dict[str, str] = field(default_factory=dict)
     _open: list[str] = field(default_factory=list)
 
     def add(self, name: str) -> None:
-        """Adds a module and what it imports, once."""
+        """Adds a module and its imports, each once."""
         if name in self._open:
             raise InlineError(f"{name}.js imports itself: {' → '.join([*self._open, name])}")
         if name in self.texts:
@@ -113,8 +113,8 @@ class _Modules:
 def _as_function(name: str, text: str) -> str:
     exports = ", ".join(_EXPORT.findall(text))
     body = _EXPORT.sub("", _LATER.sub(lambda match: f"Promise.resolve({_variable(match[1])})", _IMPORT.sub(_use, text)))
-    if unknown := _NOT_UNDERSTOOD.search(body):
-        raise InlineError(f"{name}.js: {unknown[0].strip()!r} is not understood: see `bundle`")
+    if unknown := _NOT_SUPPORTED.search(body):
+        raise InlineError(f"{name}.js: {unknown[0].strip()!r} is not supported: see `bundle`")
     return f"const {_variable(name)} = (() => {{\n{body}\nreturn {{ {exports} }};\n}})();"
 
 

@@ -1,4 +1,4 @@
-"""A static server behind API Gateway: a table of files that is made once, and nothing beyond it."""
+"""A static server behind API Gateway: it serves a table of files that is built once, and nothing else."""
 
 import hashlib
 import json
@@ -31,20 +31,20 @@ _POLICY = {
     "form-action": "'none'",
     "frame-ancestors": "'none'",
 }
-# What a page needs instead.
+# What a page needs in place of that.
 _PAGE_POLICIES = {
     "/redoc": {
-        # ReDoc's search runs in a worker that it makes out of its own text.
+        # ReDoc's search runs in a worker that it makes from its own source.
         "worker-src": "blob:",
-        # It fills style elements by script, which is allowed, but has to add them first: these are the empty one, and
-        # the one of its scroll bars. For a new version, a browser's console names the hash that is missing.
+        # It fills style elements by script, which is allowed, but must add them first: these are the hashes of the
+        # empty one and of its scroll bars. For a new version, a browser's console names the missing hash.
         "style-src": "'self' 'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=' "
         "'sha256-QMIg+bpjm3JdElJ388KYke01izlUW0UoNOeKjpMxdgc='",
     },
     # Its one frame is the page below.
     "/queue": {"frame-src": "'self'"},
-    # Draws what a model has written, in a frame of the dashboard: without an origin, a network, or images. Only here
-    # may a style stand inline, as Mermaid writes its drawings so.
+    # Draws a model's output in a frame of the dashboard: without an origin, a network, or images. Inline styles are
+    # allowed here only, because Mermaid's drawings have them.
     "/queue-diagram": {
         "style-src": "'self' 'unsafe-inline'",
         "img-src": "'none'",
@@ -58,14 +58,14 @@ _PAGE_POLICIES = {
 # Pages that load many small files.
 _INLINED = {"/queue"}
 
-_ASK_AGAIN = "no-cache"
-_FOR_EVER = "public, max-age=31536000, immutable"
+_REVALIDATE = "no-cache"
+_IMMUTABLE = "public, max-age=31536000, immutable"
 
 Response = dict[str, Any]
 
 
 class _File:
-    """One file of the site, read when it is first asked for."""
+    """One file of the site, read at its first request."""
 
     def __init__(
         self, path: Path, content_type: str, cache_control: str, policy: Mapping[str, str] | None = None
@@ -86,7 +86,7 @@ class _File:
 
     @cached_property
     def headers(self) -> Mapping[str, str]:
-        """All but what the gateway adds; a 304 has the same."""
+        """The headers, without those that the gateway adds; a 304 has the same ones."""
         return {
             "Content-Type": self._content_type,
             "ETag": f'"{hashlib.sha256(self.text.encode()).hexdigest()[:32]}"',
@@ -99,7 +99,7 @@ class _File:
 
 
 class _InlinedPage(_File):
-    """A page with what it loads in it, whose policy names each script and style by its hash."""
+    """A page with its scripts and styles inlined; its policy names each by its hash."""
 
     @cached_property
     def _page(self) -> InlinedPage:
@@ -115,18 +115,18 @@ class _InlinedPage(_File):
 
 
 class Site:
-    """The files of a folder: `name.html` is the page `/name`, all else of a known type is below `/assets/`."""
+    """The files of a folder: `name.html` is the page `/name`, any other file of a known type is below `/assets/`."""
 
     def __init__(self, folder: Path) -> None:
         self._files = {**dict(_pages(folder)), **dict(_assets(folder))}
 
     @property
     def paths(self) -> list[str]:
-        """All that there is."""
+        """The path of every file."""
         return sorted(self._files)
 
     def answer(self, event: Mapping[str, Any]) -> Response:
-        """Answers one request; both have the form of API Gateway's proxy integration."""
+        """The response to one request, both in the format of API Gateway's proxy integration."""
         path, method = _path(event), event["httpMethod"]
         if (file := self._files.get(path)) is None:
             detail = "no file has this path"
@@ -134,7 +134,7 @@ class Site:
         if method not in _METHODS:
             return _method_not_allowed(event)
         if event["path"].endswith("/"):
-            # From here a page's links, which are relative, would lead one folder too deep.
+            # Below this path the relative links of a page would lead one folder too deep.
             return _response(HTTPStatus.PERMANENT_REDIRECT, {"Location": f"../{path.rpartition('/')[2]}"})
         if _has(event, file.headers["ETag"]):
             return _response(HTTPStatus.NOT_MODIFIED, file.headers)
@@ -145,29 +145,29 @@ def _pages(folder: Path) -> Iterator[tuple[str, _File]]:
     for file in folder.glob("*.html"):
         path = f"/{file.stem}"
         kind = _InlinedPage if path in _INLINED else _File
-        yield path, kind(file, _PAGE_TYPE, _ASK_AGAIN, _PAGE_POLICIES.get(path))
+        yield path, kind(file, _PAGE_TYPE, _REVALIDATE, _PAGE_POLICIES.get(path))
 
 
 def _assets(folder: Path) -> Iterator[tuple[str, _File]]:
     for file in folder.rglob("*"):
         if content_type := _ASSET_TYPES.get(file.suffix):
             name = file.relative_to(folder)
-            # The folder of what is vendored bears its version, so that it never changes.
-            cache_control = _FOR_EVER if name.parts[0] == "vendor" else _ASK_AGAIN
+            # The folder of a vendored package has its version in its name: its files never change.
+            cache_control = _IMMUTABLE if name.parts[0] == "vendor" else _REVALIDATE
             yield f"/assets/{name.as_posix()}", _File(file, content_type, cache_control)
 
 
 def _path(event: Mapping[str, Any]) -> str:
-    """The path without what the API's URL begins with.
+    """The path without the prefix of the API's URL.
 
-    `event["path"]` begins with a custom domain's base path, the route that has matched does not.
+    `event["path"]` begins with a custom domain's base path, the matched route does not.
     """
     rest = (event["pathParameters"] or {}).get("proxy", "")
     return str(event["resource"]).replace("{proxy+}", rest)
 
 
 def _has(event: Mapping[str, Any], etag: str) -> bool:
-    """Whether the caller has this very version."""
+    """Whether the caller has the current version."""
     headers = event["headers"] or {}
     known: str = next((value for name, value in headers.items() if name.lower() == "if-none-match"), "")
     return known.strip() == "*" or etag in known

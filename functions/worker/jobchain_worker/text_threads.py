@@ -27,7 +27,7 @@ class JobThread:
         """
         async with self._free:
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._pool, partial(work, *args, **kwargs))
+            return await loop.run_in_executor(self._pool, _without_stop_iteration(partial(work, *args, **kwargs)))
 
 
 class TextThreads:
@@ -39,3 +39,15 @@ class TextThreads:
     def for_job(self) -> JobThread:
         """The thread of one job."""
         return JobThread(self._pool)
+
+
+def _without_stop_iteration(work: Callable[[], R]) -> Callable[[], R]:
+    """The same work, but a StopIteration becomes a RuntimeError: no future takes the first, so the job would hang."""
+
+    def run() -> R:
+        try:
+            return work()
+        except StopIteration as stop:
+            raise RuntimeError("a chain's function raised StopIteration") from stop
+
+    return run

@@ -1,4 +1,4 @@
-// Swagger UI's dark colours want a class.
+// Swagger UI's dark colours need a class.
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const follow = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
 dark.addEventListener("change", follow);

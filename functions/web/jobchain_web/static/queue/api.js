@@ -1,10 +1,10 @@
-/** The HTTP API: conditional requests, problems, and the key, which only this tab keeps. */
+/** The HTTP API: conditional requests, problems, and the API key, which is kept in this tab only. */
 
 import { recall, remember } from "./memory.js";
 
 const TIMEOUT = 30_000; // ms; the gateway gives up sooner
 
-/** The last answer of each path, so that an unchanged one costs no body. */
+/** The last answer of each path: an unchanged one is not sent again. */
 const known = new Map();
 let apiKey = recall("sessionStorage", "key") ?? "";
 
@@ -18,7 +18,7 @@ export class Problem extends Error {
 
 export const hasKey = () => apiKey !== "";
 
-/** Without a key it is forgotten. */
+/** Stores the API key; an empty one removes it. */
 export function useKey(key) {
   apiKey = key;
   known.clear();
@@ -26,7 +26,7 @@ export function useKey(key) {
 }
 
 /**
- * Reads `path`; what has not changed is not sent again.
+ * Reads `path`; an unchanged answer is not sent again.
  * @returns {Promise<{data: any, changed: boolean, retryAfter: number}>} `retryAfter` in milliseconds
  */
 export async function get(path, signal) {
@@ -40,7 +40,7 @@ export async function get(path, signal) {
   return { data, changed: true, retryAfter };
 }
 
-/** Makes a change; gives the answer's body. */
+/** Sends a change; returns the answer's body. */
 export async function call(method, path, body, headers) {
   const type = body && { "Content-Type": "application/json" };
   body &&= JSON.stringify(body).replace(/\ufffd/g, "\\ufffd");

@@ -15,19 +15,22 @@ const part = (id) => document.getElementById(id);
 const main = part("main");
 
 let view;
-/** What is wrong; null where nothing is, undefined where that is not known yet. */
+/** The problem of the last poll; null after a successful one, undefined before the first. */
 let trouble;
+/** When the next poll starts, in milliseconds since 1970. */
+let retryAt = 0;
 
-const poller = new Poller((problem) => {
+const poller = new Poller((problem, next) => {
+  retryAt = next;
   if (trouble?.passes && !problem) say("Connected again");
   trouble = problem;
   render();
 });
 
-/** What views may ask for. */
+/** What views can call. */
 const page = { render, look, say, ask, go: (hash) => (location.hash === hash ? route() : (location.hash = hash)) };
 
-const nowhere = { title: "Not found", look: () => Promise.reject(new Problem(404)) };
+const unknownPage = { title: "Not found", look: () => Promise.reject(new Problem(404)) };
 
 function route() {
   const [path, query] = location.hash.slice(1).split("?");
@@ -36,7 +39,7 @@ function route() {
   if (!section) view = before instanceof ListView ? before : new ListView(page);
   else if (section === "new" && !id) view = new NewView(page);
   else if (section === "jobs" && /^[\w-]{1,64}$/.test(id)) view = new JobView(page, id);
-  else view = nowhere;
+  else view = unknownPage;
   view.filter?.(new URLSearchParams(query));
   trouble = undefined;
   look();
@@ -45,7 +48,7 @@ function route() {
   scrollTo(0, 0);
 }
 
-/** Shows what there is, and asks for what is new. */
+/** Renders the current data, and polls for new data. */
 function look() {
   render();
   poller.start((signal) => view.look(signal));
@@ -56,8 +59,8 @@ function render() {
   let state = h.span({ class: "dot" }, stopped ? "stopped" : "loading");
   if (trouble === null) state = h.span({ class: "dot good" }, "live");
   if (trouble?.passes) state = h.span({ class: "dot bad" }, "reconnecting");
-  const again = trouble && h.p({ class: "banner", key: "trouble" }, trouble.message, " It is asked again by itself.");
-  morph(main, stopped ? hindrance() : [again, view.render?.()]);
+  const banner = trouble && h.p({ class: "banner", key: "trouble" }, trouble.message, ` Retrying automatically in ${secondsLeft()} s.`);
+  morph(main, stopped ? problemPage() : [banner, view.render?.()]);
   morph(part("connection"), [state]);
   morph(part("tools"), [hasKey() && h.button({ class: "quiet", key: "key", onclick: () => enter("") }, "Forget the key"), theme()]);
   const here = location.hash.split("?")[0] || "#/";
@@ -66,8 +69,10 @@ function render() {
   if (!stopped) view.drawn?.(main);
 }
 
-/** What is shown in a view's place. */
-function hindrance() {
+const secondsLeft = () => Math.max(1, Math.ceil((retryAt - Date.now()) / 1_000));
+
+/** Shown in place of a view. */
+function problemPage() {
   const { status, title, message } = trouble;
   if (status === 401) return [h.h1({ class: "unseen" }, "Jobchain"), keyForm(message)];
   const text = status === 404 ? "It may have been deleted, belong to another key, or be mistyped." : message;
@@ -80,10 +85,10 @@ function keyForm(message) {
     event.preventDefault();
     enter(new FormData(event.target).get("key").trim());
   };
-  return h.form({ class: "face", onsubmit: submit, key: "key" }, h.h2(hasKey() ? "This key does not open it" : "An API key is needed"), hasKey() && h.p(message),
+  return h.form({ class: "face", onsubmit: submit, key: "key" }, h.h2(hasKey() ? "Invalid API key" : "An API key is required"), hasKey() && h.p(message),
     h.label("API key ", h.input({ type: "password", name: "key", required: true, autocomplete: "off", pattern: "[ -~]+" })),
-    h.button({ class: "primary" }, "Come in"),
-    h.p({ class: "muted" }, "Only this tab keeps it."));
+    h.button({ class: "primary" }, "Sign in"),
+    h.p({ class: "muted" }, "The key is kept in this tab only."));
 }
 
 function enter(key) {
@@ -111,7 +116,7 @@ function say(text) {
   silence = setTimeout(() => say(""), 5_000);
 }
 
-/** Asks, and gives whether it is so; without `yes` there is only something to read. */
+/** Shows a dialog; resolves to whether `yes` was chosen. Without `yes` it only shows the text. */
 function ask(title, text, yes) {
   const dialog = part("dialog");
   dialog.returnValue = "";

@@ -1,15 +1,15 @@
-/** Two small charts of the listed jobs that have ended: how many, and how long they took. */
+/** Two small charts of the listed jobs that are final: their number, and their duration. */
 
 import { h } from "./dom.js";
 import { age, clock, count, duration, isFinal } from "./format.js";
 
-const SIZES = [1, 5, 15, 60, 300, 900, 3600, 21_600, 86_400]; // seconds that a bar stands for
+const SIZES = [1, 5, 15, 60, 300, 900, 3600, 21_600, 86_400]; // seconds per bar
 const MOST_BARS = 40;
 
 const times = (jobs) => jobs.filter((job) => job.status === "completed").map(age).sort((one, other) => one - other);
 const middle = (sorted) => sorted[Math.floor((sorted.length - 1) / 2)] ?? null;
 
-/** What there is to draw; null where too little has ended. */
+/** The data of the charts; null for fewer than two final jobs. */
 export function measure(listed) {
   const jobs = listed.filter((job) => isFinal(job) && job.finished_at);
   if (jobs.length < 2) return null;
@@ -31,7 +31,7 @@ export function measure(listed) {
   };
 }
 
-/** The figures, in words; `draw` adds the drawings. */
+/** The figures with their captions; `draw` adds the charts. */
 export function figures(found) {
   const figure = (id, title, text) =>
     h.figure(h.figcaption(h.strong(title), " ", h.span({ class: "muted" }, text)),
@@ -40,7 +40,7 @@ export function figures(found) {
     figure("throughput", "Jobs ended", found.ended), figure("latency", "From creation to completion", found.took));
 }
 
-/** Draws `found` where it is not drawn yet, at this size and in these colours. */
+/** Draws `found`, unless it is drawn already in this size and these colours. */
 export function draw(found) {
   if (!found) return;
   const paths = uPlot.paths.bars({ size: [0.8, 24], align: 1 });
@@ -52,7 +52,7 @@ export function draw(found) {
 
 function chart(id, found, format, series) {
   const host = document.getElementById(id);
-  // As the canvas needs them.
+  // The canvas needs computed colours.
   const colour = (name) => {
     host.style.color = name && `var(${name})`;
     return getComputedStyle(host).color;

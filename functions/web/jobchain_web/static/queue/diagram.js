@@ -1,4 +1,4 @@
-// The page in the frame: it draws what its parent sends, and tells the size. It has no origin, so no module can load.
+// The page in the frame: it draws the text that its parent sends, and returns the size. It has no origin: no module can load.
 (() => {
   const { origin } = new URL(location.href);
   const answer = (message) => parent.postMessage(message, origin);
@@ -6,7 +6,7 @@
   const config = (dark) => ({
     startOnLoad: false,
     securityLevel: "strict",
-    // What no text may change, beyond what Mermaid keeps to itself.
+    // What a diagram's text can't change, in addition to Mermaid's own list.
     secure: [
       ...["secure", "securityLevel", "startOnLoad", "maxTextSize", "maxEdges", "suppressErrorRendering"],
       ...["themeCSS", "dompurifyConfig"],
@@ -15,8 +15,8 @@
     theme: dark ? "dark" : "neutral",
     darkMode: dark,
     fontFamily: "system-ui, sans-serif",
-    // Labels as HTML, which is Mermaid's default: in others it shows entity codes as they are, and a label that holds
-    // a quote can't be written without one. Of HTML itself no more than what sets words apart is let through.
+    // Labels as HTML, Mermaid's default: in other labels it does not decode entities, and a label with a quote needs
+    // one. Of HTML only tags that mark words are allowed.
     htmlLabels: true,
     dompurifyConfig: { ALLOWED_TAGS: ["p", "br", "b", "i", "em", "strong"], ALLOWED_ATTR: [] },
     flowchart: { useMaxWidth: true },
@@ -30,7 +30,7 @@
       mermaid.initialize(config(dark));
       const { svg } = await mermaid.render(`drawing-${number}`, text);
       if (number !== last) return;
-      // As HTML, which Mermaid writes: in XML its <br> would be an error.
+      // Parsed as HTML, as Mermaid writes it: in XML its <br> would be an error.
       const drawing = new DOMParser().parseFromString(svg, "text/html").querySelector("svg");
       document.documentElement.style.colorScheme = dark ? "dark" : "light";
       document.getElementById("diagram").replaceChildren(drawing);

@@ -1,15 +1,15 @@
-/** Where a diagram is shown: Mermaid runs in a frame without an origin, and sees the diagram's text and nothing else. */
+/** Shows diagrams: Mermaid runs in a frame without an origin, and gets only the diagram's text. */
 
 import { h } from "./dom.js";
 import { scroll } from "./format.js";
 
-const PATIENCE = 20_000; // milliseconds, for Mermaid is large
+const PATIENCE = 20_000; // milliseconds; Mermaid is large
 
 const frames = new WeakMap();
 
 addEventListener("message", ({ source, data }) => frames.get(source)?.(data));
 
-/** Draws the text of `place` in its colours, or fits the drawing into it. */
+/** Draws the text of `place` in its colours, or fits the existing drawing into it. */
 export function draw(place) {
   place.fit ??= open(place);
   place.fit();

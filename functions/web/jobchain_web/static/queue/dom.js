@@ -1,13 +1,13 @@
-/** Declarative pages in two functions: `h` makes elements, `morph` makes what is there look like them. */
+/** Declarative pages in two functions: `h` makes elements, `morph` updates the page to match them. */
 
 const HANDLERS = ["onclick", "onchange", "oninput", "onsubmit"];
 
 const SHORT = { key: "data-key", keep: "data-keep", label: "aria-label" };
 
 /**
- * `h.p({ class: "x" }, "text")` makes an element; the properties may be left out. Functions become handlers, `style`
- * holds properties, all else are attributes; true stands for an empty one, false and null for none. Children that are
- * texts stay texts, whatever they hold.
+ * `h.p({ class: "x" }, "text")` makes an element; the properties are optional. Functions become handlers, `style`
+ * holds style properties, all others become attributes: true is an empty one, false and null are none. A text child is
+ * never read as HTML.
  */
 export const h = new Proxy({}, { get: (_, tag) => (...content) => element(tag, content) });
 
@@ -25,17 +25,17 @@ function element(tag, content) {
 
 const solid = (children) => children.flat(Infinity).filter((child) => child !== false && child != null);
 
-/** A text that somebody else wrote: it has its own direction, and can't break the layout. */
+/** A text from a caller or a model: it has its own direction, and can't break the layout. */
 export const foreign = (text, tag = "bdi", kind = "") => h[tag]({ dir: "auto", class: `foreign ${kind}` }, String(text));
 
 /**
- * Changes the children of `parent` as little as it takes to look like `children`, so that focus, scrolling and open
- * details stay. `key` names a child among its siblings; one with `keep` is left as it is once it is there.
+ * Changes the children of `parent` to match `children` with as few changes as possible, so that focus, scrolling and
+ * open details stay. `key` identifies a child among its siblings; an existing child with `keep` is not changed.
  */
 export function morph(parent, children) {
   const wanted = solid(children);
   const keys = new Set(wanted.map((next) => next.dataset?.key));
-  // First, as what is moved past them would lose its focus.
+  // Removed first: an element that is moved past them would lose its focus.
   for (const child of [...parent.children]) if (!keys.has(child.dataset.key)) child.remove();
   let at = parent.firstChild;
   for (const next of wanted) {
@@ -65,11 +65,11 @@ function update(old, next) {
   }
   if ("keep" in old.dataset) return;
   for (const { name, value } of next.attributes) {
-    // The policy forbids style attributes, not the properties below.
+    // The policy forbids style attributes, but not the style properties below.
     if (name !== "style" && old.getAttribute(name) !== value) old.setAttribute(name, value);
   }
   for (const { name } of [...old.attributes]) {
-    // What a person has opened stays open.
+    // An opened element stays open.
     if (!next.hasAttribute(name) && name !== "open") old.removeAttribute(name);
   }
   if (old.style.cssText !== next.style.cssText) old.style.cssText = next.style.cssText;

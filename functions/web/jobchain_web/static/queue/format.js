@@ -1,4 +1,4 @@
-/** Numbers, times and names, as people read them. */
+/** Numbers, times and names, formatted for people. */
 
 import { foreign, h } from "./dom.js";
 
@@ -16,7 +16,7 @@ export const shortId = (id) => id.slice(0, 8);
 /** `guideline_checklist` as "Guideline checklist". */
 export const words = (name) => String(name).replaceAll("_", " ").replace(/^./u, (first) => first.toUpperCase());
 
-/** A cost in US dollars: 0 is that of a free model, null that of a model whose price is unknown. */
+/** A cost in US dollars: 0 for a free model, null for a model of unknown price. */
 export function dollars(cost) {
   if (cost == null) return h.span({ class: "muted", title: "prices.json has no price for this model" }, "unknown price");
   const digits = cost > 0 && cost < 0.1 ? { maximumSignificantDigits: 2 } : {};
@@ -43,14 +43,14 @@ export function ago(iso) {
   return h.time({ datetime: iso, title: iso }, text);
 }
 
-/** Where a job or step stands. */
+/** The status of a job or step. */
 export const chip = (status) => foreign(status, "span", `chip ${status}`);
 
 /** Labels with their values. @param {[string, any][]} pairs */
 export const facts = (pairs, kind = "") =>
   h.dl({ class: `facts ${kind}` }, pairs.map(([name, value]) => h.div(h.dt(name), h.dd(value))));
 
-/** What stands where nothing is. */
+/** A notice in place of missing content. */
 export const face = (title, text, ...more) =>
   h.section({ class: "face" }, h.h2(title), h.p({ dir: "auto" }, text), more);
 
@@ -58,7 +58,7 @@ export const skeleton = (kind) => h.div({ class: `skeleton ${kind}`, "aria-hidde
 
 export const link = (hash, text, kind = "") => h.a({ class: `button ${kind}`, href: hash }, text);
 
-/** What may be wider than the page, for the keyboard too. */
+/** Content that can be wider than the page; it scrolls with the keyboard too. */
 export const scroll = (label, ...content) =>
   h.div({ class: "scroll", tabindex: "0", role: "region", label: label }, content);
 

@@ -32,7 +32,7 @@ export class JobView {
     const job = this.#job;
     if (!job) return [h.h1(this.title), skeleton("rows")];
     const found = sections(job);
-    const nothing = isFinal(job) ? "No step has finished." : "Results come step by step.";
+    const nothing = isFinal(job) ? "No step has completed." : "Each step adds to the result.";
     return [
       h.div({ class: "headline" }, h.h1(foreign(words(job.job_name))), chip(job.status), this.#buttons(job)),
       this.#problem && h.p({ class: "banner", role: "alert" }, this.#problem.message),
@@ -67,12 +67,12 @@ export class JobView {
     });
     this.#busy = false;
     this.#job = job ?? this.#job;
-    if (path === "/cancel" && job && !isFinal(job)) this.page.say("It stops before its next step");
+    if (path === "/cancel" && job && !isFinal(job)) this.page.say("The job is cancelled before its next step");
     if (job || this.#problem) this.page.look();
   }
 
   async #delete() {
-    if (!(await this.page.ask("Delete this job?", "The job and all that it stored are erased for good.", "Delete"))) return;
+    if (!(await this.page.ask("Delete this job?", "The job and all that it stored are deleted permanently.", "Delete"))) return;
     await this.#change("DELETE", "");
     if (this.#problem) return;
     remember("localStorage", `ticks:${this.id}`, "");

@@ -1,4 +1,4 @@
-/** `#/`: the numbers, the charts, and the list of jobs, newest first. */
+/** `#/`: the job counts and daily usage, the charts, and the list of jobs, newest first. */
 
 import { get } from "./api.js";
 import * as charts from "./charts.js";
@@ -8,7 +8,7 @@ import { FINAL, STATUSES, age, ago, chip, count, dollars, duration, face, facts,
 const LIVE = 50;
 const FILTERS = ["status", "job_name"];
 
-/** Its place in the list. */
+/** The position of a job in the list. */
 const place = (job) => `${job.created_at}#${job.event_id}`;
 
 export class ListView {
@@ -24,7 +24,7 @@ export class ListView {
     this.page = page;
   }
 
-  /** @param {URLSearchParams} query what the page's address asks for */
+  /** @param {URLSearchParams} query the query of the page's address */
   filter(query) {
     this.filters = new URLSearchParams([...query].filter(([name, value]) => value && FILTERS.includes(name)));
     this.#jobs = this.#measured = null;
@@ -43,11 +43,11 @@ export class ListView {
     return { busy, changed: stats.changed || list.changed, retryAfter: Math.max(stats.retryAfter, list.retryAfter) };
   }
 
-  /** The newest page is the truth about the time that it spans; what is older stays as it was read. */
+  /** Replaces the jobs of the newest page's time span; older jobs stay as they were read. */
   #merge(jobs, cursor) {
     const known = this.#jobs ?? [];
     const older = cursor && jobs.length ? known.filter((job) => place(job) < place(jobs.at(-1))) : [];
-    // With nothing in common there may be others in between.
+    // If no job is in both, there may be unread jobs in between.
     const kept = older.length < known.length ? older : [];
     this.#set([...jobs, ...kept], kept.length ? this.#cursor : cursor);
   }
@@ -111,9 +111,9 @@ export class ListView {
       h.button({ onclick: () => this.#more(), disabled: this.#loading }, "More"),
       this.#jobs.length > LIVE && h.p({ class: "muted small" }, `The newest ${LIVE} are live.`));
     if (this.#jobs.length) return [table(this.#jobs), more];
-    if (this.#cursor) return [face("None so far", "No new job passes the filters."), more];
-    if (this.filters.size) return face("No such jobs", "No job passes the filters.", link("#/", "Show all"));
-    return face("No jobs yet", "Send a text, and see what becomes of it, step by step.", link("#/new", "New job", "primary"));
+    if (this.#cursor) return [face("None so far", "No recent job matches the filters."), more];
+    if (this.filters.size) return face("No such jobs", "No job matches the filters.", link("#/", "Show all"));
+    return face("No jobs yet", "Create a job from a text, and follow it step by step.", link("#/new", "New job", "primary"));
   }
 }
 

@@ -1,4 +1,4 @@
-/** What the browser keeps, where it lets us: some forbid it, and the page works without. */
+/** The browser's storage. Some browsers forbid it; the page works without it. */
 
 const kept = (store, act) => {
   try {

@@ -1,11 +1,11 @@
-/** `#/new`: a form made of a chain's payload schema. */
+/** `#/new`: a form, made from a chain's payload schema. */
 
 import { call, get } from "./api.js";
 import { foreign, h } from "./dom.js";
 import { count, skeleton, words } from "./format.js";
 
 const MOST_BYTES = 256 * 1024;
-const SHORT = 500; // characters; what may be longer gets an area of its own
+const SHORT = 500; // characters; a longer field gets a text area
 
 const length = (text) => [...text.trim()].length;
 
@@ -53,7 +53,7 @@ export class NewView {
     event.preventDefault();
     const { job_name, tier, max_cost_usd: limit, ...payload } = Object.fromEntries([...new FormData(event.target)].filter(([, value]) => value));
     const body = { job_name, payload, ...(tier && { tier }), ...(limit && { max_cost_usd: Number(limit) }) };
-    // The same until something changes, so that a repeat after a lost answer makes no second job.
+    // The key stays the same until the form changes: a repeated request after a lost answer creates no second job.
     this.#key ||= `web-${crypto.getRandomValues(new Uint32Array(4)).join("-")}`;
     this.#sending = true;
     this.page.render();

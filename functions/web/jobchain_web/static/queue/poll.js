@@ -1,8 +1,8 @@
-/** One loop that looks again and again: never twice at once, seldom when nothing moves. */
+/** One polling loop: one poll at a time, and fewer polls while nothing changes. */
 
 import { Problem } from "./api.js";
 
-// Milliseconds between two looks.
+// Milliseconds between two polls.
 const BUSY = { first: 1_000, most: 5_000, growth: 1.02 };
 const IDLE = { first: 3_000, most: 15_000, growth: 1.1 };
 const FAILING = { first: 1_000, most: 30_000, growth: 2 };
@@ -10,7 +10,7 @@ const HIDDEN = 30_000;
 
 const pause = ({ first, most, growth }, times) => Math.min(first * growth ** times, most);
 
-/** @typedef {{busy: boolean, changed: boolean, retryAfter: number}} Seen `busy`: something is still to come */
+/** @typedef {{busy: boolean, changed: boolean, retryAfter: number}} Seen `busy`: a job is unfinished */
 
 export class Poller {
   #controller = new AbortController();
@@ -19,7 +19,7 @@ export class Poller {
   #lookedAt = 0;
   #notBefore = 0;
 
-  /** @param {(problem: ?Problem) => void} report told after each look */
+  /** @param {(problem: ?Problem, next: number) => void} report called after each poll; `next` is the time of the next one */
   constructor(report) {
     this.report = report;
     const back = () => document.hidden || this.poke();
@@ -28,7 +28,7 @@ export class Poller {
     for (const [event, react] of Object.entries({ online: back, pointerdown: active, keydown: active })) addEventListener(event, react);
   }
 
-  /** Looks from now on; what came before is broken off. @param {(signal: AbortSignal) => Promise<Seen>} look */
+  /** Polls from now on, and aborts the loop before. @param {(signal: AbortSignal) => Promise<Seen>} look */
   start(look) {
     this.#controller.abort();
     this.#wake();
@@ -37,7 +37,7 @@ export class Poller {
     this.#run(look, this.#controller.signal);
   }
 
-  /** Looks at once, unless the API has asked to wait. */
+  /** Polls at once, unless the API has asked to wait. */
   poke() {
     this.#quiet = 0;
     this.#wake();
@@ -53,10 +53,11 @@ export class Poller {
       failures = problem ? failures + 1 : 0;
       this.#quiet = seen.changed ? 0 : this.#quiet + 1;
       this.#notBefore = Date.now() + seen.retryAfter;
-      this.report(problem);
+      const pace = problem ? pause(FAILING, failures - 1) : pause(seen.busy ? BUSY : IDLE, this.#quiet);
+      const wait = Math.max(pace, seen.retryAfter, document.hidden ? HIDDEN : 0);
+      this.report(problem, Date.now() + wait);
       if (problem && !problem.passes) return;
-      const wait = problem ? pause(FAILING, failures - 1) : pause(seen.busy ? BUSY : IDLE, this.#quiet);
-      await this.#sleep(Math.max(wait, seen.retryAfter, document.hidden ? HIDDEN : 0), signal);
+      await this.#sleep(wait, signal);
       if (signal.aborted) return;
     }
   }

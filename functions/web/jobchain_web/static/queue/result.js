@@ -1,14 +1,14 @@
-/** A job's result: known parts as what they are, unknown ones as texts and lists. */
+/** A job's result: known parts in their own form, unknown ones as texts and lists. */
 
 import { foreign, h } from "./dom.js";
 import { panel, scroll, words } from "./format.js";
 import { recall, remember } from "./memory.js";
 
 const FIRST = ["summary", "checklist", "actions", "comparison"];
-/** What says the same as another part. */
+/** Parts that repeat another part in another form. */
 const TWINS = { checklist_items: "checklist", actions_markdown: "actions", table: "comparison" };
 
-/** What there is to show, in order. */
+/** The parts to show, in order. */
 export function parts(result) {
   const rank = (name) => (name === "diagram" ? 9 : FIRST.indexOf(name) + 1 || 8);
   return Object.entries(result ?? {}).filter(([name]) => !(TWINS[name] in result)).sort(([one], [other]) => rank(one) - rank(other));
@@ -57,7 +57,7 @@ function checklist(texts, items, id) {
   return [h.div({ class: "checklist" }, texts.map(item)), h.p({ class: "muted small" }, "Ticks stay in this browser.")];
 }
 
-/** What is known of a checklist's item. */
+/** The details of a checklist's item. */
 function about(item) {
   if (!isRecord(item)) return null;
   const tags = [item.priority, item.category].filter(Boolean).map((tag) => foreign(tag, "span", tag === "must" ? "tag must" : "tag"));

@@ -1,6 +1,6 @@
-// Before the first paint, so that nothing flashes.
+// Runs before the first paint: a late change of colours would flash.
 try {
   document.documentElement.dataset.theme = localStorage.getItem("theme") || "auto";
 } catch {
-  // It stays as the page has it.
+  // The page's default stays.
 }

@@ -1,0 +1,100 @@
+"""Makes jobs of requests: checks the payload against its chain, and gives each job its id and fingerprint."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import timedelta
+from uuid import UUID, uuid4, uuid5
+
+from pydantic import JsonValue, ValidationError
+
+from jobchain.chains.chain import Chain
+from jobchain.domain import NewJob
+from jobchain.errors import InvalidRequest
+from jobchain_api.errors import PayloadTooLarge
+from jobchain_api.requests import BatchEntry, CreateJob
+from jobchain_api.validation import explain
+
+MAX_PAYLOAD_BYTES = 256 * 1024
+
+# The namespace of the ids that are derived from idempotency keys.
+_KEY_NAMESPACE = UUID("8f1a4f5e-6d0c-4c5b-9a55-6f6f62636861")
+_KEYED_VERSION = 5
+
+
+class JobFactory:
+    """Makes jobs of `chains`. `input_text` is the one field of the payload of `default_chain`."""
+
+    def __init__(self, chains: Mapping[str, Chain], default_chain: Chain) -> None:
+        self._chains = chains
+        self._default_chain = default_chain
+        (self._text_field,) = default_chain.payload.model_fields
+
+    def job(self, tenant: str, request: CreateJob, idempotency_key: str | None) -> NewJob:
+        """The job that a request asks for. Raises InvalidRequest, PayloadTooLarge."""
+        return self._new_job(tenant, request, _event_id(tenant, idempotency_key))
+
+    def job_of_entry(
+        self, tenant: str, entry: JsonValue, batch_key: str | None, place: int
+    ) -> NewJob | InvalidRequest | PayloadTooLarge:
+        """The job that the entry at `place` of a batch asks for, or why it is refused.
+
+        The id of an entry without a key of its own is derived from the batch's key and its place.
+        """
+        try:
+            request = BatchEntry.model_validate(entry)
+            own = request.idempotency_key
+            event_id = _event_id(tenant, own) if own is not None else _event_id(tenant, batch_key, str(place))
+            return self._new_job(tenant, request, event_id)
+        except ValidationError as error:
+            return InvalidRequest(explain(error.errors(include_input=False)))
+        except (InvalidRequest, PayloadTooLarge) as error:
+            return error
+
+    def _new_job(self, tenant: str, request: CreateJob, event_id: str) -> NewJob:
+        chain = self._chain(request)
+        sent = {self._text_field: request.input_text} if request.payload is None else request.payload
+        try:
+            payload = chain.payload.model_validate(sent).model_dump(mode="json")
+        except ValidationError as error:
+            raise InvalidRequest(explain(error.errors(include_input=False), "payload")) from None
+        size = len(json.dumps(payload, ensure_ascii=False).encode())
+        if size > MAX_PAYLOAD_BYTES:
+            raise PayloadTooLarge(size, MAX_PAYLOAD_BYTES)
+        return NewJob(
+            event_id=event_id,
+            tenant=tenant,
+            job_name=chain.name,
+            payload=payload,
+            fingerprint=_fingerprint(chain.name, payload, request),
+            metadata=request.metadata,
+            max_cost_usd=request.max_cost_usd,
+            tier=request.tier,
+            flex_for=timedelta(seconds=request.flex_seconds),
+        )
+
+    def _chain(self, request: CreateJob) -> Chain:
+        if request.job_name is None:
+            return self._default_chain
+        chain = self._chains.get(request.job_name)
+        if chain is None:
+            raise InvalidRequest({"job_name": f"unknown chain: use one of {', '.join(self._chains)}"})
+        return chain
+
+
+def is_keyed(event_id: str) -> bool:
+    """Whether the id is derived from an idempotency key."""
+    return UUID(event_id).version == _KEYED_VERSION
+
+
+def _event_id(tenant: str, idempotency_key: str | None, *place: str) -> str:
+    """A random id, or the one that is derived from the key, and from a place in a batch if one is given."""
+    if idempotency_key is None:
+        return str(uuid4())
+    return str(uuid5(_KEY_NAMESPACE, "\0".join((tenant, idempotency_key, *place))))
+
+
+def _fingerprint(job_name: str, payload: JsonValue, request: CreateJob) -> str:
+    options = request.model_dump(mode="json", include={"max_cost_usd", "tier", "flex_seconds"}, exclude_defaults=True)
+    canonical = json.dumps([job_name, payload, request.metadata, options], sort_keys=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()

@@ -1,0 +1,123 @@
+"""The bodies that callers send."""
+
+import re
+from decimal import ROUND_DOWN, Decimal
+from typing import Annotated
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SkipValidation,
+    StringConstraints,
+    WithJsonSchema,
+    model_validator,
+)
+
+from jobchain.chains.fields import Sent, Text
+from jobchain.domain import Tier
+
+MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+MetadataValue = Annotated[str, StringConstraints(max_length=512)]
+MAX_METADATA = 16
+MAX_FLEX_SECONDS = 12 * 3600
+MAX_BATCH = 100
+
+IDEMPOTENCY_KEY = r"^[\x21-\x7e]{1,255}$"
+"""The pattern of an idempotency key."""
+
+
+def checked_key(idempotency_key: str) -> str:
+    """`idempotency_key`, or ValueError if it does not match the pattern."""
+    if not re.fullmatch(IDEMPOTENCY_KEY, idempotency_key):
+        raise ValueError("must be 1 to 255 visible ASCII characters: use a UUID, for example")
+    return idempotency_key
+
+
+def _few(metadata: object) -> object:
+    # Before the entries are validated: an error for each of 400,000 entries takes seconds.
+    if isinstance(metadata, dict) and len(metadata) > MAX_METADATA:
+        raise ValueError(f"has {len(metadata)} entries: give at most {MAX_METADATA}")
+    return metadata
+
+
+def _amount(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("must be a number of US dollars, such as 0.01")  # pydantic wants this one
+    return value
+
+
+def _in_millionths(amount: Decimal) -> Decimal:
+    return amount.quantize(Decimal("0.000001"), ROUND_DOWN).normalize()
+
+
+Dollars = Annotated[
+    Decimal,
+    Field(ge=Decimal("0.000001"), le=10_000),
+    BeforeValidator(_amount),
+    AfterValidator(_in_millionths),
+    WithJsonSchema({"type": "number", "minimum": 0.000001, "maximum": 10_000}),
+]
+
+
+class CreateJob(Sent):
+    """A request for a job: either `job_name` with its `payload`, or `input_text` for the default chain."""
+
+    job_name: str | None = Field(default=None, description="The chain to run.")
+    payload: dict[str, SkipValidation[JsonValue]] | None = Field(
+        default=None, description="The chain's payload; `GET /chains` has its schema."
+    )
+    input_text: Text | None = Field(default=None, description="A guideline, for the chain `guideline_checklist`.")
+    metadata: Annotated[dict[MetadataKey, MetadataValue], BeforeValidator(_few)] = Field(
+        default={}, max_length=MAX_METADATA, description="The caller's own notes, returned with the job."
+    )
+
+    max_cost_usd: Dollars | None = Field(
+        default=None, description="The job fails before a model call that could make it cost more, in US dollars."
+    )
+
+    tier: Tier = Field(
+        default=Tier.STANDARD,
+        description="`flex` costs half, and may wait until the model has capacity.",
+    )
+    flex_seconds: int = Field(
+        default=3600,
+        ge=60,
+        le=MAX_FLEX_SECONDS,
+        description="After this time a job of the tier `flex` continues as a standard one.",
+    )
+
+    @model_validator(mode="after")
+    def _one_form(self) -> "CreateJob":
+        named = self.job_name is not None or self.payload is not None
+        if named and self.input_text is not None:
+            raise ValueError("give either input_text, or job_name and payload, not both")
+        if not named and self.input_text is None:
+            raise ValueError("give input_text, or job_name and payload")
+        if named and (self.job_name is None or self.payload is None):
+            raise ValueError("job_name and payload go together: give both")
+        return self
+
+
+class BatchEntry(CreateJob):
+    """A request for one of many jobs."""
+
+    model_config = ConfigDict(defer_build=True)
+
+    idempotency_key: Annotated[str, AfterValidator(checked_key)] | None = Field(
+        default=None, description="Like the header `Idempotency-Key` of `POST /jobs`, for this job alone."
+    )
+
+
+class CreateJobs(Sent):
+    """A request for many jobs. Each entry is accepted or refused by itself."""
+
+    model_config = ConfigDict(defer_build=True)
+
+    jobs: list[SkipValidation[JsonValue]] = Field(
+        min_length=1,
+        max_length=MAX_BATCH,
+        description="Each like the body of `POST /jobs`, optionally with an `idempotency_key` of its own.",
+    )

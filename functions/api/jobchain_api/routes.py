@@ -1,0 +1,189 @@
+"""The routes. They turn HTTP into calls of the service, and its results into views; `problems` answers its errors."""
+
+import hashlib
+from collections.abc import Mapping
+from functools import cache
+from http import HTTPStatus
+from importlib.resources import files
+from typing import Annotated
+
+from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response, content_types
+from aws_lambda_powertools.event_handler.openapi.params import Body, Header, Query
+from pydantic import BaseModel
+
+from jobchain.chains.chain import Chain
+from jobchain.domain import Job, Status
+from jobchain.errors import InvalidRequest, JobchainError, Unavailable
+from jobchain.observability import Logger
+from jobchain_api.auth import Caller
+from jobchain_api.problems import problem_of
+from jobchain_api.requests import IDEMPOTENCY_KEY, CreateJob, CreateJobs, checked_key
+from jobchain_api.service import JobService, Submission
+from jobchain_api.system_views import ChainList, ChainView, HealthView, ModelView, StatsView
+from jobchain_api.views import BatchAccepted, BatchView, JobCreated, JobList, ProblemView, job_view, listed_job
+
+POLL_SECONDS = 1
+"""How long a caller should wait before it reads an unfinished job again."""
+
+MAX_PAGE = 100
+DEFAULT_PAGE = 20
+
+ALLOWED_METHODS = {
+    "/jobs": ("GET", "POST"),
+    "/jobs/batch": ("POST",),
+    "/jobs/<event_id>": ("GET", "DELETE"),
+    "/jobs/<event_id>/cancel": ("POST",),
+    "/jobs/<event_id>/retry": ("POST",),
+    "/chains": ("GET",),
+    "/stats": ("GET",),
+    "/health": ("GET",),
+    "/openapi.json": ("GET",),
+}
+PUBLIC_PATHS = ("/health", "/openapi.json")
+"""The paths that require no authentication."""
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        description="Makes the request safe to repeat: 1 to 255 visible ASCII characters, such as a UUID.",
+        json_schema_extra={"pattern": IDEMPOTENCY_KEY},
+    ),
+]
+
+
+def add_routes(app: APIGatewayRestResolver, service: JobService, logger: Logger, chains: Mapping[str, Chain]) -> None:
+    """Adds every route to `app`, whose context has the `caller` of the request."""
+    _add_routes_of_jobs(app, service, logger)
+    _add_routes_of_one_job(app, service, logger, chains)
+    _add_routes_of_the_deployment(app, service, chains)
+
+
+def _add_routes_of_jobs(app: APIGatewayRestResolver, service: JobService, logger: Logger) -> None:
+    @app.post("/jobs")
+    def create_job(request: Annotated[CreateJob, Body()], idempotency_key: IdempotencyKey = None) -> Response[str]:
+        submission = service.submit(_caller(app), request, _checked_header(idempotency_key))
+        job = submission.job
+        logger.append_keys(event_id=job.event_id)
+        # Relative: only the caller knows the prefix of its URL, such as a stage or a custom domain's base path.
+        parent = "" if app.current_event.path.endswith("/") else "jobs/"
+        headers = {"Location": f"{parent}{job.event_id}", "Retry-After": str(POLL_SECONDS)}
+        status = HTTPStatus.CREATED
+        if submission.replayed:
+            status = HTTPStatus.OK
+            headers["Idempotent-Replayed"] = "true"
+        created = JobCreated(event_id=job.event_id, status=job.status, created_at=job.created_at)
+        return _json(status, created, headers)
+
+    @app.post("/jobs/batch")
+    def create_jobs(request: Annotated[CreateJobs, Body()], idempotency_key: IdempotencyKey = None) -> Response[str]:
+        outcomes = service.submit_batch(_caller(app), request.jobs, _checked_header(idempotency_key))
+        request_id = app.current_event.request_context.request_id
+        results = [_result(outcome, request_id) for outcome in outcomes]
+        logger.append_keys(jobs=len(results), refused=sum(isinstance(result, ProblemView) for result in results))
+        body = BatchView(results=results).model_dump_json(exclude_unset=True)
+        return Response(HTTPStatus.OK.value, content_types.APPLICATION_JSON, body)
+
+    @app.get("/jobs")
+    def list_jobs(
+        status: Annotated[Status | None, Query(description="Filter by status.")] = None,
+        job_name: Annotated[str | None, Query(max_length=64, description="Filter by chain.")] = None,
+        limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="The most jobs of a page.")] = DEFAULT_PAGE,
+        cursor: Annotated[str | None, Query(max_length=512, description="`next_cursor` of the last page.")] = None,
+    ) -> Response[str]:
+        jobs, next_cursor = service.list(_caller(app), limit, cursor, status, job_name)
+        return _current(app, JobList(jobs=[listed_job(job) for job in jobs], next_cursor=next_cursor))
+
+
+def _add_routes_of_one_job(
+    app: APIGatewayRestResolver, service: JobService, logger: Logger, chains: Mapping[str, Chain]
+) -> None:
+    @app.get("/jobs/<event_id>")
+    def get_job(event_id: str) -> Response[str]:
+        job = service.get(_caller(app), event_id)
+        logger.append_keys(event_id=event_id)
+        headers = {} if job.status.final else {"Retry-After": str(POLL_SECONDS)}
+        return _current(app, job_view(job, chains), headers)
+
+    @app.post("/jobs/<event_id>/cancel")
+    def cancel_job(event_id: str) -> Response[str]:
+        return _changed(service.cancel(_caller(app), event_id))
+
+    @app.post("/jobs/<event_id>/retry")
+    def retry_job(event_id: str) -> Response[str]:
+        return _changed(service.retry(_caller(app), event_id))
+
+    @app.delete("/jobs/<event_id>")
+    def delete_job(event_id: str) -> Response[str]:
+        service.delete(_caller(app), event_id)
+        logger.append_keys(event_id=event_id)
+        return Response(HTTPStatus.NO_CONTENT.value, body="")
+
+    def _changed(job: Job) -> Response[str]:
+        logger.append_keys(event_id=job.event_id)
+        return _json(HTTPStatus.OK, job_view(job, chains))
+
+
+def _add_routes_of_the_deployment(
+    app: APIGatewayRestResolver, service: JobService, chains: Mapping[str, Chain]
+) -> None:
+    @app.get("/chains")
+    def list_chains() -> Response[str]:
+        return _current(app, ChainList(chains=[ChainView.of(chain) for chain in chains.values()]))
+
+    @app.get("/stats")
+    def get_stats() -> Response[str]:
+        return _current(app, StatsView.of(service.stats(_caller(app))))
+
+    @app.get("/health")
+    def health() -> Response[str]:
+        if outages := service.outages():
+            raise Unavailable("; ".join(outages))
+        model = service.model_status()
+        return _json(HTTPStatus.OK, HealthView(model=ModelView.of(model) if model else None))
+
+    @app.get("/openapi.json")
+    def openapi() -> Response[str]:
+        return _current_text(app, openapi_document(), {"Cache-Control": "no-cache"})
+
+
+@cache
+def openapi_document() -> str:
+    """The OpenAPI document of these routes, as `make openapi` wrote it."""
+    return files("jobchain_api").joinpath("openapi.json").read_text(encoding="utf-8")
+
+
+def _caller(app: APIGatewayRestResolver) -> Caller:
+    caller: Caller = app.context["caller"]
+    return caller
+
+
+def _checked_header(idempotency_key: str | None) -> str | None:
+    try:
+        return None if idempotency_key is None else checked_key(idempotency_key)
+    except ValueError as error:
+        raise InvalidRequest({"Idempotency-Key": str(error)}) from None
+
+
+def _result(outcome: Submission | JobchainError, request_id: str) -> BatchAccepted | ProblemView:
+    if isinstance(outcome, JobchainError):
+        return ProblemView.model_validate(problem_of(outcome, request_id))
+    job = outcome.job
+    return BatchAccepted(event_id=job.event_id, status=job.status, created_at=job.created_at, replayed=outcome.replayed)
+
+
+def _current(app: APIGatewayRestResolver, view: BaseModel, headers: Mapping[str, str] | None = None) -> Response[str]:
+    return _current_text(app, view.model_dump_json(), headers or {})
+
+
+def _current_text(app: APIGatewayRestResolver, body: str, headers: Mapping[str, str]) -> Response[str]:
+    """A 200 with an `ETag`, or a 304 if the caller has this body already."""
+    etag = f'"{hashlib.sha256(body.encode()).hexdigest()[:32]}"'
+    known = app.current_event.headers.get("If-None-Match", "")
+    if etag in known or known.strip() == "*":
+        return Response(HTTPStatus.NOT_MODIFIED.value, body="", headers={**headers, "ETag": etag})
+    return Response(HTTPStatus.OK.value, content_types.APPLICATION_JSON, body, headers={**headers, "ETag": etag})
+
+
+def _json(status: HTTPStatus, view: BaseModel, headers: dict[str, str] | None = None) -> Response[str]:
+    return Response(status.value, content_types.APPLICATION_JSON, view.model_dump_json(), headers=headers)

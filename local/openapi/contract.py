@@ -1,0 +1,293 @@
+"""What the OpenAPI document says of each route in addition to the route's code: plain data that names views."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from jobchain.errors import (
+    BodyTooLarge,
+    ForeignOrigin,
+    IdempotencyConflict,
+    InvalidRequest,
+    JobchainError,
+    JobIsFinal,
+    JobIsNotFinal,
+    JobNotFound,
+    LimitReached,
+    MalformedBody,
+    Unauthorized,
+    Unavailable,
+)
+from jobchain_api.problems import (
+    CONTENT_TYPE,
+    INTERNAL_ERROR,
+    KINDS,
+    SEND_JSON,
+    UNSUPPORTED_CONTENT_TYPE,
+    Kind,
+    problem,
+)
+from jobchain_api.system_views import ChainList, HealthView, StatsView
+from jobchain_api.views import BatchView, JobCreated, JobList, JobView, ProblemView
+from local.openapi.examples import (
+    CHAIN,
+    CREATED,
+    DETAILS,
+    HEALTH,
+    JOB,
+    LISTED,
+    MEMBERS,
+    PENDING,
+    REQUEST_ID,
+    STATS,
+)
+
+_LOCATION = {"description": "The job's URL, relative to this one.", "schema": {"type": "string"}}
+_RETRY_AFTER = {"description": "Seconds to wait before the next request.", "schema": {"type": "integer", "minimum": 0}}
+_ETAG = {"description": "Identifies this answer: send it as `If-None-Match`.", "schema": {"type": "string"}}
+_REPLAYED = {"description": "An earlier request created this job.", "schema": {"const": "true"}}
+_HEADERS_OF_PROBLEMS = {
+    HTTPStatus.UNAUTHORIZED: {
+        "WWW-Authenticate": {"description": "How to authenticate.", "schema": {"type": "string"}}
+    },
+    HTTPStatus.TOO_MANY_REQUESTS: {"Retry-After": _RETRY_AFTER},
+    HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": _RETRY_AFTER},
+}
+
+
+def _answer(
+    description: str,
+    model: Any,
+    example: Any,
+    headers: Mapping[str, Any] | None = None,
+    links: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    content = {"application/json": {"model": model, "examples": {"example": {"value": example}}}}
+    answer: dict[str, Any] = {"description": description, "headers": dict(headers or {}), "content": content}
+    return {**answer, "links": dict(links)} if links else answer
+
+
+def _links_of(event_id: str) -> dict[str, Any]:
+    """The requests that can follow, for the job whose id is at the JSON pointer `event_id` of an answer."""
+    next_steps = {
+        "read": ("getJob", "Read the job."),
+        "cancel": ("cancelJob", "Cancel the job."),
+        "retry": ("retryJob", "Run the job again, if it has failed or was cancelled."),
+        "erase": ("deleteJob", "Delete the job, if it is final."),
+    }
+    parameters = {"event_id": f"$response.body#{event_id}"}
+    return {
+        name: {"operationId": operation, "parameters": parameters, "description": description}
+        for name, (operation, description) in next_steps.items()
+    }
+
+
+def _problems(*errors: type[JobchainError], guarded: bool = True) -> dict[int, Any]:
+    """Every problem that a route can answer with, by status; `guarded`: the route requires authentication."""
+    always = (Unauthorized, Unavailable) if guarded else (Unavailable,)
+    examples: dict[HTTPStatus, dict[str, Any]] = {}
+    for error in (*errors, *always):
+        body = problem(KINDS[error], DETAILS[error], REQUEST_ID, **MEMBERS.get(error, {}))
+        examples.setdefault(KINDS[error].status, {})[KINDS[error].name] = {"value": body}
+    others: dict[Kind, str] = {INTERNAL_ERROR: "the server failed: report the request_id"}
+    if MalformedBody in errors:
+        others[UNSUPPORTED_CONTENT_TYPE] = f"there is no Content-Type: {SEND_JSON}"
+    for kind, detail in others.items():
+        examples[kind.status] = {kind.name: {"value": problem(kind, detail, REQUEST_ID)}}
+    return {
+        status.value: {
+            "description": "; ".join(f"`{name}`" for name in found),
+            "headers": _HEADERS_OF_PROBLEMS.get(status, {}),
+            "content": {CONTENT_TYPE: {"model": ProblemView, "examples": found}},
+        }
+        for status, found in examples.items()
+    }
+
+
+_LINKS = _links_of("/event_id")
+_NEXT_PAGE = {
+    "nextPage": {
+        "operationId": "listJobs",
+        "parameters": {"cursor": "$response.body#/next_cursor"},
+        "description": "The next page of the list: send the same filters with it.",
+    }
+}
+_IF_CHANGED = {
+    "readIfChanged": {
+        "operationId": "getJob",
+        "parameters": {"event_id": "$response.body#/event_id", "If-None-Match": "$response.header.ETag"},
+        "description": "Read the job again if it has changed.",
+    }
+}
+IF_NONE_MATCH = {
+    "name": "If-None-Match",
+    "in": "header",
+    "required": False,
+    "description": "The `ETag` of an earlier answer: if it is still current, the answer is a 304 without a body.",
+    "schema": {"type": "string"},
+}
+_NOT_MODIFIED = {304: {"description": "The earlier answer is still current.", "headers": {"ETag": _ETAG}}}
+_BODY = (MalformedBody, BodyTooLarge, InvalidRequest)
+
+_CREATE_JOB: dict[str, Any] = {
+    "summary": "Create a job",
+    "description": "Stores the job and sends it to a worker. A request with an `Idempotency-Key` is safe to repeat.",
+    "operation_id": "createJob",
+    "tags": ["jobs"],
+    "responses": {
+        201: _answer(
+            "The job is accepted.", JobCreated, CREATED, {"Location": _LOCATION, "Retry-After": _RETRY_AFTER}, _LINKS
+        ),
+        200: _answer(
+            "An earlier request with this `Idempotency-Key` created the job.",
+            JobCreated,
+            CREATED,
+            {"Location": _LOCATION, "Retry-After": _RETRY_AFTER, "Idempotent-Replayed": _REPLAYED},
+            _LINKS,
+        ),
+        **_problems(ForeignOrigin, *_BODY, IdempotencyConflict, LimitReached),
+    },
+}
+_CREATE_JOBS: dict[str, Any] = {
+    "summary": "Create up to 100 jobs",
+    "description": "Each entry is accepted or refused on its own: the results are in the order of the entries.",
+    "operation_id": "createJobs",
+    "tags": ["jobs"],
+    "responses": {
+        200: _answer(
+            "The result of each entry.",
+            BatchView,
+            {
+                "results": [
+                    {**CREATED, "replayed": False},
+                    problem(
+                        KINDS[InvalidRequest],
+                        DETAILS[InvalidRequest],
+                        REQUEST_ID,
+                        errors={"input_text": "must be a string"},
+                    ),
+                ]
+            },
+            links=_links_of("/results/0/event_id"),
+        ),
+        **_problems(ForeignOrigin, *_BODY),
+    },
+}
+_LIST_JOBS: dict[str, Any] = {
+    "summary": "List jobs",
+    "description": "The newest first. A page may hold fewer jobs than `limit`; the last one has no `next_cursor`.",
+    "operation_id": "listJobs",
+    "tags": ["jobs"],
+    "responses": {
+        200: _answer(
+            "A page of jobs.",
+            JobList,
+            {"jobs": [LISTED], "next_cursor": None},
+            {"ETag": _ETAG},
+            {**_NEXT_PAGE, **_links_of("/jobs/0/event_id")},
+        ),
+        **_NOT_MODIFIED,
+        **_problems(InvalidRequest),
+    },
+}
+_GET_JOB: dict[str, Any] = {
+    "summary": "Read a job",
+    "description": "Its status, each step, and the result so far.",
+    "operation_id": "getJob",
+    "tags": ["jobs"],
+    "responses": {
+        200: _answer("The job.", JobView, JOB, {"ETag": _ETAG, "Retry-After": _RETRY_AFTER}, {**_IF_CHANGED, **_LINKS}),
+        **_NOT_MODIFIED,
+        **_problems(JobNotFound),
+    },
+}
+_CANCEL_JOB: dict[str, Any] = {
+    "summary": "Cancel a job",
+    "description": "The job is cancelled at once, or before its next step if a worker is running it.",
+    "operation_id": "cancelJob",
+    "tags": ["jobs"],
+    "responses": {
+        200: _answer("The job.", JobView, {**PENDING, "status": "cancelled"}, links=_LINKS),
+        **_problems(ForeignOrigin, JobNotFound, JobIsFinal),
+    },
+}
+_RETRY_JOB: dict[str, Any] = {
+    "summary": "Run a failed or cancelled job again",
+    "description": "The job continues after its last completed step.",
+    "operation_id": "retryJob",
+    "tags": ["jobs"],
+    "responses": {
+        200: _answer("The job.", JobView, PENDING, links=_LINKS),
+        **_problems(ForeignOrigin, JobNotFound, JobIsFinal, JobIsNotFinal, LimitReached),
+    },
+}
+_DELETE_JOB: dict[str, Any] = {
+    "summary": "Delete a job",
+    "description": "Deletes a final job and all that it stored.",
+    "operation_id": "deleteJob",
+    "tags": ["jobs"],
+    "responses": {204: {"description": "The job is deleted."}, **_problems(ForeignOrigin, JobNotFound, JobIsNotFinal)},
+}
+_LIST_CHAINS: dict[str, Any] = {
+    "summary": "List the chains",
+    "description": "The values of `job_name`, with the JSON Schema of each chain's payload.",
+    "operation_id": "listChains",
+    "tags": ["system"],
+    "responses": {
+        200: _answer("The chains.", ChainList, {"chains": [CHAIN]}, {"ETag": _ETAG}),
+        **_NOT_MODIFIED,
+        **_problems(),
+    },
+}
+_GET_STATS: dict[str, Any] = {
+    "summary": "Read job counts and daily usage",
+    "description": "The caller's jobs; for operators also the depth of the queues, which all tenants share.",
+    "operation_id": "getStats",
+    "tags": ["system"],
+    "responses": {
+        200: _answer("The statistics.", StatsView, STATS, {"ETag": _ETAG}),
+        **_NOT_MODIFIED,
+        **_problems(),
+    },
+}
+_GET_HEALTH: dict[str, Any] = {
+    "summary": "Read the health of the deployment",
+    "description": "Requires no authentication. `model` is the result of the worker's last check of the model.",
+    "operation_id": "getHealth",
+    "tags": ["system"],
+    "responses": {
+        200: _answer("The table and the queue answer.", HealthView, HEALTH),
+        **_problems(guarded=False),
+    },
+}
+
+
+_GET_CONTRACT: dict[str, Any] = {
+    "summary": "Read this document",
+    "description": "Requires no authentication. `/docs` and `/redoc` show it as pages.",
+    "operation_id": "getContract",
+    "tags": ["system"],
+    "responses": {
+        200: {
+            "description": "OpenAPI 3.1.",
+            "headers": {"ETag": _ETAG},
+            "content": {"application/json": {"schema": {"type": "object"}}},
+        },
+        **_NOT_MODIFIED,
+    },
+}
+
+OPERATIONS: dict[tuple[str, str], dict[str, Any]] = {
+    ("POST", "/jobs"): _CREATE_JOB,
+    ("POST", "/jobs/batch"): _CREATE_JOBS,
+    ("GET", "/jobs"): _LIST_JOBS,
+    ("GET", "/jobs/<event_id>"): _GET_JOB,
+    ("POST", "/jobs/<event_id>/cancel"): _CANCEL_JOB,
+    ("POST", "/jobs/<event_id>/retry"): _RETRY_JOB,
+    ("DELETE", "/jobs/<event_id>"): _DELETE_JOB,
+    ("GET", "/chains"): _LIST_CHAINS,
+    ("GET", "/stats"): _GET_STATS,
+    ("GET", "/health"): _GET_HEALTH,
+    ("GET", "/openapi.json"): _GET_CONTRACT,
+}
+"""What is said of each route, as options of the framework's decorators."""

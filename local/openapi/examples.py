@@ -1,0 +1,127 @@
+"""The examples of the OpenAPI document: bodies, and the detail of each problem."""
+
+from typing import Any
+
+from jobchain.errors import (
+    BodyTooLarge,
+    ForeignOrigin,
+    IdempotencyConflict,
+    InvalidRequest,
+    JobchainError,
+    JobIsFinal,
+    JobIsNotFinal,
+    JobNotFound,
+    LimitReached,
+    MalformedBody,
+    Unauthorized,
+    Unavailable,
+)
+
+EVENT_ID = "0b6c2f4e-7d1a-4b53-9a0f-3f1c5b8e2d47"
+REQUEST_ID = "7f0a1c52-93d4-4a6e-8f0b-2f6f1d0c9e11"
+
+USAGE: dict[str, Any] = {"input_tokens": 812, "cached_tokens": 0, "output_tokens": 140, "reasoning_tokens": 0}
+CREATED: dict[str, Any] = {"event_id": EVENT_ID, "status": "pending", "created_at": "2026-11-22T10:00:00.000Z"}
+LISTED: dict[str, Any] = {
+    "event_id": EVENT_ID,
+    "job_name": "guideline_checklist",
+    "status": "completed",
+    "attempts": 1,
+    "created_at": "2026-11-22T10:00:00.000Z",
+    "started_at": "2026-11-22T10:00:00.210Z",
+    "finished_at": "2026-11-22T10:00:04.870Z",
+    "updated_at": "2026-11-22T10:00:04.870Z",
+    "usage": USAGE,
+    "calls": 1,
+    "retries": 0,
+    "cost_usd": 0.0001512,
+    "max_cost_usd": None,
+    "tier": "standard",
+    "error": None,
+}
+STEP: dict[str, Any] = {
+    "name": "summary",
+    "status": "completed",
+    "model": "gpt-6-luna",
+    "prompt_version": "5d0c7a91be23",
+    "started_at": "2026-11-22T10:00:00.230Z",
+    "finished_at": "2026-11-22T10:00:01.940Z",
+    "usage": USAGE,
+    "calls": 1,
+    "retries": 0,
+    "cost_usd": 0.0001512,
+}
+JOB: dict[str, Any] = {
+    **LISTED,
+    "steps": [STEP],
+    "result": {
+        "summary": "Passwords must be long, and stored hashed.",
+        "checklist": ["Ask for at least 12 characters."],
+        "checklist_items": [
+            {
+                "text": "Ask for at least 12 characters.",
+                "category": "Length",
+                "priority": "must",
+                "source": "Passwords must have at least 12 characters.",
+                "source_found": True,
+            }
+        ],
+        "diagram": 'flowchart TD\n    n1["Ask for at least 12 characters"]\n',
+    },
+    "metadata": {"source": "handbook"},
+}
+PENDING: dict[str, Any] = {
+    **JOB,
+    **dict.fromkeys(("started_at", "finished_at", "cost_usd")),
+    "status": "pending",
+    "attempts": 0,
+    "steps": [{**dict.fromkeys(STEP), "name": "summary", "status": "pending"}],
+    "result": {},
+    "usage": dict.fromkeys(USAGE, 0),
+    "calls": 0,
+    "retries": 0,
+    "cost_usd": 0,
+    "updated_at": CREATED["created_at"],
+}
+CHAIN: dict[str, Any] = {
+    "name": "guideline_checklist",
+    "description": "Summarizes a guideline, makes a checklist of it and a diagram of that.",
+    "steps": [
+        {"name": "summary", "needs": []},
+        {"name": "checklist", "needs": ["summary"]},
+        {"name": "diagram", "needs": ["checklist"]},
+    ],
+    "payload_schema": {"type": "object", "properties": {"guidelines": {"type": "string"}}, "required": ["guidelines"]},
+}
+STATS: dict[str, Any] = {
+    "jobs": {"pending": 3, "processing": 1, "completed": 40, "failed": 1, "cancelled": 0},
+    "today": {"date": "2026-11-22", "created": 45, "usage": USAGE, "calls": 131, "retries": 2, "cost_usd": 0.0061},
+    "queue": {"waiting": 2, "in_flight": 1, "delayed": 1, "dead_letters": 0},
+}
+
+HEALTH: dict[str, Any] = {
+    "status": "ok",
+    "table": "ok",
+    "queue": "ok",
+    "model": {"name": "gpt-6-luna", "known": True, "shutdown_date": "2028-03-01", "days_left": 465},
+}
+DETAILS: dict[type[JobchainError], str] = {
+    MalformedBody: "expected value at line 1 column 2",
+    Unauthorized: "send an API key, in the header `Authorization: Bearer <key>`",
+    ForeignOrigin: "a deployment without API keys accepts changes only from pages of its own origin and from programs",
+    JobNotFound: f"there is no job {EVENT_ID}",
+    JobIsFinal: f"job {EVENT_ID} is completed already",
+    JobIsNotFinal: f"job {EVENT_ID} is processing: cancel it first",
+    BodyTooLarge: "the payload is 262200 bytes of UTF-8: the most is 262144",
+    InvalidRequest: "input_text: must be a string",
+    IdempotencyConflict: "the idempotency key was used for another job before: use a new key",
+    LimitReached: "the key's limit jobs_per_minute (60) is reached: try again later, or ask for a higher one",
+    Unavailable: "the table does not answer",
+}
+"""An example of the detail of each error's problem."""
+
+MEMBERS: dict[type[JobchainError], Any] = {
+    InvalidRequest: {"errors": {"input_text": "must be a string"}},
+    LimitReached: {"limit": "jobs_per_minute"},
+}
+"""The extension members of a problem, for the errors that have some."""
