@@ -36,7 +36,7 @@ COPY functions functions
 RUN SAM_CLI_TELEMETRY=0 /sam/bin/sam build --parameter-overrides \
       "Architecture=$(case "$(uname -m)" in aarch64 | arm64) echo arm64 ;; *) echo x86_64 ;; esac)"
 COPY local/__init__.py local/package.py local/aws_models.py local/
-RUN PYTHONPATH=/app/.aws-sam/build/CommonLayer/python python -m local.package .aws-sam/build python
+RUN PYTHONPATH=/app/.aws-sam/build/CommonLayer/python python -m local.finish_build .aws-sam/build python
 
 # --- What deploys to LocalStack --------------------------------------------------------------------------------------
 

@@ -142,7 +142,7 @@ format: setup ## format the code and fix what ruff can fix
 .PHONY: lint-template
 lint-template: setup .venv-sam/.ready .venv-checkov/.ready ## look through template.yaml with cfn-lint and checkov
 	@.venv-sam/bin/cfn-lint template.yaml
-	@.venv/bin/python -m local.translated > .cache/template.json
+	@.venv/bin/python -m local template > .cache/template.json
 	@.venv-checkov/bin/checkov --config-file .checkov.yaml --file .cache/template.json > .cache/checkov.txt 2>&1 \
 		&& grep -q '^Passed checks: [1-9]' .cache/checkov.txt || { cat .cache/checkov.txt >&2; exit 1; }
 	@echo "template.yaml is clean."
@@ -173,17 +173,17 @@ build: setup .venv-sam/.ready ## build what `sam deploy` uploads, into .aws-sam 
 	@folder="$$($(find-runtime))"; test -n "$$folder" || { echo "build: the functions run on Python 3.13, and no $(RUNTIME)" \
 		"is on the PATH or in pyenv: install one, or name it: make build PYTHON313=/path/to/$(RUNTIME)" >&2; exit 1; }; \
 	PATH="$$folder:$$PATH" .venv-sam/bin/sam build $(if $(ARCHITECTURE),--parameter-overrides Architecture=$(ARCHITECTURE)) \
-	&& .venv/bin/python -m local.package .aws-sam/build "$$folder/$(RUNTIME)"
+	&& .venv/bin/python -m local.finish_build .aws-sam/build "$$folder/$(RUNTIME)"
 
 # Of the two environments of samconfig.toml.
 ENV ?= default
 
 .PHONY: deploy
 deploy: setup .venv-sam/.ready ## check the account and the model, build, and deploy (ENV=prod: as samconfig.toml's prod)
-	@.venv/bin/python -m jobchain_cli.deploy_check "$(ENV)"
-	@architecture="$$(.venv/bin/python -m jobchain_cli.deploy_check "$(ENV)" --architecture)" && \
+	@.venv/bin/python -m local.deploy_check "$(ENV)"
+	@architecture="$$(.venv/bin/python -m local.deploy_check "$(ENV)" --architecture)" && \
 		$(MAKE) --no-print-directory build ARCHITECTURE="$$architecture"
-	@.venv/bin/python -m jobchain_cli.deploy_check "$(ENV)" --parameters > .cache/parameters.yaml
+	@.venv/bin/python -m local.deploy_check "$(ENV)" --parameters > .cache/parameters.yaml
 	@.venv-sam/bin/sam deploy --config-env "$(ENV)" --parameter-overrides file://.cache/parameters.yaml
 
 # --- Docker ----------------------------------------------------------------------------------------------------------
@@ -278,10 +278,9 @@ LOCALSTACK_DAY := 2026-02-27T00:00:00Z
 define compile-all
 $(call compile,uv,requirements/uv.txt) && \
 $(call compile,sam,requirements/sam.txt) && \
-$(call compile,checkov,requirements/checkov.txt) && \
+$(call compile,scanners,requirements/scanners.txt) && \
 $(call compile,localstack,requirements/localstack.txt,--exclude-newer $(LOCALSTACK_DAY),--python-version 3.13 --python-platform linux) && \
-$(call compile,dev,requirements/dev.txt,pyproject.toml) && \
-$(call compile,stack,requirements/stack.txt,pyproject.toml --constraints requirements/dev.txt) && \
+$(call compile,dev,requirements/dev.txt,pyproject.toml --all-extras) && \
 $(call compile,awslocal,requirements/awslocal.txt) && \
 $(call compile,peer,requirements/peer.txt,--constraints requirements/dev.txt) && \
 $(call compile,layer,layers/common/requirements.txt,--constraints requirements/dev.txt) && \
@@ -290,7 +289,7 @@ $(call compile,worker,functions/worker/requirements.txt,--constraints requiremen
 $(call compile,sweeper,functions/sweeper/requirements.txt,--constraints requirements/dev.txt) && \
 $(call compile,web,functions/web/requirements.txt,--constraints requirements/dev.txt)
 endef
-LOCKED := $(addprefix requirements/,uv.txt sam.txt checkov.txt localstack.txt awslocal.txt peer.txt dev.txt stack.txt) \
+LOCKED := $(addprefix requirements/,uv.txt sam.txt scanners.txt localstack.txt awslocal.txt peer.txt dev.txt) \
 	layers/common/requirements.txt functions/api/requirements.txt functions/worker/requirements.txt \
 	functions/sweeper/requirements.txt functions/web/requirements.txt
 

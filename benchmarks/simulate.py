@@ -16,8 +16,8 @@ from benchmarks.simulation import arrivals, limits
 from benchmarks.simulation.arrivals import DAY
 from benchmarks.simulation.cost import MODEL, SERVICES, Bill, bill, fixed
 from benchmarks.simulation.emulated import CALL_SECONDS, Comparison, compare
+from benchmarks.simulation.events import Outcome, Setup, simulate
 from benchmarks.simulation.inputs import Inputs
-from benchmarks.simulation.model import Outcome, Setup, simulate
 
 MILLION = 1_000_000
 BURST = 100_000

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jobchain import errors
 from jobchain.connection import (
     UnusableSetting,
     check_http_environment,
@@ -15,17 +14,13 @@ from jobchain.connection import (
     checked_url,
     is_loopback,
 )
-from jobchain_cli.env_file import read_env_file
-from local.errors import LocalError
+from local.env_file import read_env_file
+from local.errors import SettingsError
 
 AUTH_MODES = ("none", "api_key")
 APIS = ("responses", "chat")
 _HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 BIND_HOSTS = ("127.0.0.1", "0.0.0.0")  # noqa: S104 - see Settings
-
-
-class SettingsError(LocalError):
-    """A setting can't be used; says which, and what it can be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +103,7 @@ class Settings:
 
         Raises SettingsError.
         """
-        try:
-            file = read_env_file(folder / ".env")
-        except errors.SettingsError as error:
-            raise SettingsError(str(error)) from error
-        return cls.of({**file, **os.environ})
+        return cls.of({**read_env_file(folder / ".env"), **os.environ})
 
     def check_environment(self, environment: Mapping[str, str]) -> None:
         """Checks proxies and certificate files, which no model on this machine needs. Raises SettingsError."""

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from benchmarks.simulation.arrivals import DAY
+from benchmarks.simulation.events import Outcome
 from benchmarks.simulation.inputs import Inputs
-from benchmarks.simulation.model import Outcome
 
 SERVICES = ("Lambda", "DynamoDB", "API Gateway", "SQS", "CloudWatch", "X-Ray", "Secrets Manager", "the model")
 MODEL = SERVICES[-1]

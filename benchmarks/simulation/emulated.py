@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx2
 
-from benchmarks.simulation.model import Outcome, Setup, simulate
+from benchmarks.simulation.events import Outcome, Setup, simulate
 from local.settings import Settings
 from local.stack import LocalStack
 from tests.faults.model_server import ModelServer

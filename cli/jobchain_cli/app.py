@@ -292,12 +292,6 @@ def sweep(stack: Stack = None) -> None:
     _operate().sweep(stack)
 
 
-@app.command(rich_help_panel="For operators")
-def preflight(stack: Stack = None) -> None:
-    """Look whether the model is there, and for how long: that of `.env`, or of a stack on AWS."""
-    raise typer.Exit(_operate().preflight(stack))
-
-
 @keys.command("create")
 def create_key(
     tenant: Annotated[str, typer.Option(metavar="TENANT", help="Who the key is of.")],

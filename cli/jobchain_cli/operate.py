@@ -1,24 +1,19 @@
 """What an operator does with a stack, through its table and its queues: keys, dead letters, sweeps."""
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from jobchain.aws.api_keys import KeyRepository
-from jobchain.connection import shown
 from jobchain.domain import utc_now
 from jobchain.errors import JobchainError
 from jobchain_cli import keys
-from jobchain_cli.errors import Code, CommandError
+from jobchain_cli.errors import CommandError
 from jobchain_cli.local_stack import NoStackError
 from jobchain_cli.redrive import RedriveError, redrive
-from jobchain_cli.slow import told_when_slow
-from jobchain_cli.stack import Stack, check_aws
+from jobchain_cli.stack import Stack
 
 
 @contextmanager
@@ -48,32 +43,6 @@ def sweep(stack_name: str | None) -> None:
         if "FunctionError" in answer:
             raise RedriveError("the sweep failed: see the sweeper's log")
         print(answer["Payload"].read().decode())
-
-
-def preflight(stack_name: str | None) -> Code:
-    """Print whether the model of a stack, else that of `.env`, is there, and for how long."""
-    try:
-        # It brings the model's SDK along, half a second that the other commands need not wait for.
-        from jobchain_cli import preflight as model
-        from jobchain_cli.env_file import read_env_file
-    except ModuleNotFoundError as error:
-        raise CommandError("this asks with the worker's own code: run `make preflight` in the project") from error
-    with told():
-        if stack_name:
-            check_aws()
-            target = model.target_of_stack(boto3.Session(), stack_name, os.environ)
-        else:
-            target = model.target_of({**read_env_file(Path(".env")), **os.environ})
-        model.check(target, os.environ)
-        with told_when_slow(f"the model's server at {shown(target.base_url)}"):
-            report = model.preflight(target, utc_now().date())
-    for fact in report.facts:
-        print(fact)
-    for warning in report.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
-    for failure in report.failures:
-        print(f"error: {failure}", file=sys.stderr)
-    return Code.ERROR if report.failures else Code.DONE
 
 
 def create_key(new: dict[str, str | bool | None], stack_name: str | None) -> None:

@@ -24,7 +24,7 @@ from jobchain_client.flows import (
     checked_url,
     last,
 )
-from jobchain_client.model import Chain, Created, Job, Stats, Submission, new_key
+from jobchain_client.resources import Chain, Created, Job, Stats, Submission, new_key
 from jobchain_client.transport import LIMITS, no_answer, pool_timeout, trusts_environment
 
 T = TypeVar("T")

@@ -23,7 +23,7 @@ from jobchain_client.errors import (
     error_of,
     unreachable,
 )
-from jobchain_client.model import BadArgument, Chain, Created, Job, Stats, Submission
+from jobchain_client.resources import BadArgument, Chain, Created, Job, Stats, Submission
 
 MAX_BATCH = 100
 """The most jobs of one request: docs/reference/http-api.md."""

@@ -7,7 +7,7 @@ import httpx2
 
 from jobchain.connection import UnusableSetting, check_http_environment, is_loopback
 from jobchain_client.flows import NoAnswer
-from jobchain_client.model import BadArgument
+from jobchain_client.resources import BadArgument
 
 LIMITS = httpx2.Limits(max_connections=10)
 """Few connections, which many tasks share in turn."""

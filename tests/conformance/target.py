@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from jobchain.aws.api_keys import KeyRepository, hashed
 from jobchain.domain import utc_now
 from jobchain_api.auth import LOCAL_TENANT
-from local.aws import REGION, Clients, Credentials
+from local.emulator_clients import REGION, Clients, Credentials
 from local.settings import Settings
 from local.stack import LocalStack
 from tests.conformance import faulty_model

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from local.aws import Credentials
+from local.emulator_clients import Credentials
 from local.stack import LocalStack
 from tests.conftest import ROOT
 from tests.targets.conftest import api, result, run, submit

@@ -840,7 +840,7 @@ def shell(command: str, home: Path) -> subprocess.CompletedProcess[str]:
         ("SSL_CERT_FILE=/no.pem $JOBCHAIN watch job-1 --url https://jobchain.test", 2, "SSL_CERT_FILE is '/no.pem'"),
         ("SSL_CERT_FILE=/no.pem $JOBCHAIN submit https://jobchain.test/a.md", 1, "SSL_CERT_FILE is '/no.pem'"),
         ("AWS_CA_BUNDLE=/no.pem $JOBCHAIN sweep --stack x", 1, "AWS_CA_BUNDLE is '/no.pem'"),
-        ("HTTPS_PROXY=socks5://h:9 $JOBCHAIN preflight --stack x", 1, "the proxy HTTPS_PROXY is 'socks5://h:9'"),
+        ("HTTPS_PROXY=socks5://h:9 $JOBCHAIN sweep --stack x", 1, "the proxy HTTPS_PROXY is 'socks5://h:9'"),
     ],
 )
 def test_what_can_not_work_is_told_in_one_line_and_nothing_is_sent(

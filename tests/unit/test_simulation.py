@@ -9,8 +9,8 @@ import pytest
 
 from benchmarks.simulation import arrivals, limits
 from benchmarks.simulation.cost import MODEL, SERVICES, bill, fixed
+from benchmarks.simulation.events import MAX_TRIES, Outcome, Setup, simulate
 from benchmarks.simulation.inputs import Inputs
-from benchmarks.simulation.model import MAX_TRIES, Outcome, Setup, simulate
 
 # Nothing but calls of one second: what is left can be counted on fingers.
 BARE = Setup(
