@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+import psutil
+
 from benchmarks.peer import services
 from benchmarks.report import ROOT, Fragment
 
@@ -17,9 +19,9 @@ _PEERS = ("celery", "fastapi", "uvicorn", "psycopg", "openai")
 def fragment() -> Fragment:
     """What a reader needs to tell whether two runs can be compared."""
     busy = os.getloadavg()[0]
-    gigabytes = round(int(_first("/proc/meminfo", "MemTotal").split()[0]) / 2**20)
+    gigabytes = round(psutil.virtual_memory().total / 2**30)
     body = f"""\
-- {os.cpu_count()} cores of {_first("/proc/cpuinfo", "model name")}, {gigabytes} GB of memory
+- {os.cpu_count()} cores of {_processor()}, {gigabytes} GB of memory
 - {_os()}, Python {platform.python_version()}; the load was {busy:.1f} when this began, on {datetime.now(UTC):%Y-%m-%d}
 - ours: {", ".join(f"{name} {version(name)}" for name in _OURS)}
 - the usual way: {", ".join(_peers())}
@@ -35,9 +37,10 @@ runs the same chain: the same texts, prompts, schemas, checks and library.
     return Fragment("Machine and method", body)
 
 
-def _first(path: str, name: str) -> str:
-    lines = Path(path).read_text(encoding="utf-8").splitlines()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), "unknown")
+def _processor() -> str:
+    """Its name. psutil has none, and `platform.processor()` is empty on Debian."""
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
 def _os() -> str:
