@@ -8,11 +8,11 @@ from dataclasses import astuple
 from pathlib import Path
 
 from benchmarks import client, model_server, ours
-from benchmarks.model_server import ModelServer
 from benchmarks.baseline import services
+from benchmarks.model_server import ModelServer
 from benchmarks.plots import Chart, draw
 from benchmarks.report import Fragment
-from benchmarks.sides import OURS, BASELINE, Side, Terms
+from benchmarks.sides import BASELINE, OURS, Side, Terms
 from benchmarks.spread import Spread, number, percentile
 from jobchain.markdown import table
 
@@ -184,8 +184,8 @@ def _throughput(rates: Mapping[float, Measures], capacity: float, terms: Terms) 
     body = f"""\
 Jobs per second from the first POST to the end of the last job, by the time that each of a job's three calls of the
 model takes. Ours: {terms.workers} worker functions of ten jobs each, with the gateway's own limits raised; the
-template's default is 5, and on AWS it can be raised to 1000. The baseline: Celery's prefork with its default, a process a
-core, each of which waits for one call at a time. All processes are running when the clock starts, and callers, model,
+template's default is 5, and on AWS it can be raised to 1000. The baseline: Celery's prefork with its default, a process
+a core, each of which waits for one call at a time. All processes are running when the clock starts, and callers, model,
 emulator, database and broker share the machine with them: where the model is fast, the processor is what limits
 both. Each job made exactly three calls, counted by the model. Alone, the model server answers {number(capacity)}
 calls a second.
@@ -201,8 +201,8 @@ def _cpu(cpu: Measures, page: Path) -> Fragment:
     body = f"""\
 Milliseconds of processor time, of a job from its POST to its end, and of the lists by which its end is seen, with the
 model at 0 ms: ours of the functions'
-processes, the baseline's of web and worker processes. Emulator, database and broker are left out on both sides. Ours does
-more for it: claims, leases, books and metrics, and a signed HTTP request for each look at the table.
+processes, the baseline's of web and worker processes. Emulator, database and broker are left out on both sides. Ours
+does more for it: claims, leases, usage records and metrics, and a signed HTTP request for each call of the table.
 
 {_by_side(milliseconds, "ms per job")}"""
     return Fragment(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.report import Fragment
-from benchmarks.sides import OURS, BASELINE
+from benchmarks.sides import BASELINE, OURS
 from benchmarks.spread import Spread, number
 from jobchain.markdown import table
 

@@ -30,9 +30,9 @@ def fragment() -> Fragment:
   page as it is
 
 Each number is the median of the rounds, with the least and the most of them; one without a range was measured once.
-A section may be of an earlier run than the others; what stands above is of the last one. In each round one side is
-started, measured and stopped, then the other; callers and model are the same for both. The baseline (`benchmarks/baseline`)
-runs the same chain: the same texts, prompts, schemas, checks and library.
+A section may be of an earlier run than the others; the list above is of the last one. In each round one side is
+started, measured and stopped, then the other; callers and model are the same for both. The baseline
+(`benchmarks/baseline`) runs the same chain: the same texts, prompts, schemas, checks and library.
 """
     return Fragment("Machine and method", body)
 

@@ -73,7 +73,7 @@ class Baseline:
 
 @contextmanager
 def start(base_url: str, *, working: bool = True) -> Iterator[Baseline]:
-    """The whole baseline, asking the model at `base_url`; without its worker if it is not `working`. Raises BaselineError."""
+    """The whole baseline, with the model at `base_url`; without its worker if not `working`. Raises BaselineError."""
     with backing(base_url) as services, services.web() as (url, web), ExitStack() as cleanup:
         wait_for_http(f"{url}/openapi.json")
         pids = (web, cleanup.enter_context(services.worker())) if working else (web,)

@@ -5,7 +5,6 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jobchain_cli import target
+from jobchain_cli.choices import Form, Status, Tier
 from jobchain_cli.errors import Code, CommandError
 
 if TYPE_CHECKING:
@@ -30,31 +30,6 @@ app = typer.Typer(
 )
 keys = typer.Typer(no_args_is_help=True, help="Make, list and revoke API keys, with an operator's access to the stack.")
 app.add_typer(keys, name="keys", rich_help_panel="For operators")
-
-
-class Status(StrEnum):
-    """What a list can be narrowed to."""
-
-    PENDING = "pending"
-    PROCESSING = "processing"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-
-class Tier(StrEnum):
-    """How soon, and how cheaply, the model answers."""
-
-    STANDARD = "standard"
-    FLEX = "flex"
-
-
-class Form(StrEnum):
-    """What a job is printed as."""
-
-    TEXT = "text"
-    MARKDOWN = "markdown"
-    JSON = "json"
 
 
 Url = Annotated[
@@ -339,7 +314,7 @@ def _operate() -> ModuleType:
         from jobchain_cli import operate
     except ModuleNotFoundError as error:
         raise CommandError(
-            f"an operator's commands need more libraries ({error.name}): install jobchain[operator]"
+            f"an operator's commands need the package {error.name}: install jobchain[operator]"
         ) from error
     return operate
 

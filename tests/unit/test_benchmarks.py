@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks import goals, model_server, processes, report
 from benchmarks.report import Fragment
-from benchmarks.sides import OURS, BASELINE
+from benchmarks.sides import BASELINE, OURS
 from benchmarks.spread import Spread, number, percentile
 from jobchain.chains.chain import Given, fence
 from jobchain.chains.guideline_checklist import GUIDELINE_CHECKLIST, GuidelinePayload
