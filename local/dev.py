@@ -192,7 +192,7 @@ def welcome(api_url: str, endpoint_url: str, model: str, needs_key: bool) -> str
             f"Model     {model}",
             *(["Keys      on: make one in another terminal, as below"] if needs_key else []),
             "",
-            *(["  KEY=$(make key TENANT=me)"] if needs_key else []),
+            *(["  KEY=$(.venv/bin/jobchain keys create --tenant me)"] if needs_key else []),
             f"  curl -s {api_url}/jobs {key}-H 'Content-Type: application/json' -d '{body}'",
             "",
             "Changed code and a changed template.yaml are taken over.",

@@ -29,23 +29,33 @@ class Watched:
 
 
 def watch(
-    target: Target, jobs: Sequence[Watched], limit_seconds: float | None, console: "Console | None"
+    target: Target,
+    jobs: Sequence[Watched],
+    limit_seconds: float | None,
+    console: "Console | None",
+    *,
+    poll: float | None = None,
 ) -> list[Job | JobchainError]:
-    """Each job once it has ended, or why that is not known, in order; progress goes to the console, if there is one."""
+    """Each job once it is final, or why that is not known, in order; progress goes to the console, if there is one.
+
+    `poll` is the seconds between two requests for a job; None takes the client's.
+    """
     board = Board(jobs)
     try:
         with _live(board, console):
-            return asyncio.run(_watch_all(target, board, limit_seconds))
+            return asyncio.run(_watch_all(target, board, limit_seconds, poll))
     except BadArgument as error:
         raise CommandError(str(error), Code.USAGE) from error
 
 
-async def _watch_all(target: Target, board: "Board", limit_seconds: float | None) -> list[Job | JobchainError]:
+async def _watch_all(
+    target: Target, board: "Board", limit_seconds: float | None, poll: float | None
+) -> list[Job | JobchainError]:
     async with AsyncJobchain(target.url, target.api_key, retry_seconds=RETRY_SECONDS) as client:
 
         async def watch_one(place: int) -> Job | JobchainError:
             try:
-                async for job in client.watch(board.jobs[place].event_id, limit_seconds):
+                async for job in client.watch(board.jobs[place].event_id, limit_seconds, poll=poll):
                     board.show(place, job)
             except JobchainError as error:
                 return error

@@ -131,13 +131,18 @@ def job_lines(job: Job) -> Iterator[str]:
     yield f"Job {in_one_line(job.event_id)} ({in_one_line(job.job_name)}): {in_one_line(job.status)}"
     moments = {"created": job.created_at, "started": job.started_at, "finished": job.finished_at}
     yield "  " + ", ".join(f"{name} {at:%Y-%m-%d %H:%M:%S}" for name, at in moments.items() if at) + " UTC"
-    for step in job.steps:
-        took = "" if step.seconds is None else f" in {step.seconds:.1f} s"
-        yield f"  {in_one_line(step.name)}: {in_one_line(step.status)}{took}"
+    yield from step_lines(job)
     for name, value in job.metadata.items():
         yield f"  {in_one_line(name)} = {in_one_line(value)}"
     if job.error:
         yield failure(job)
+
+
+def step_lines(job: Job) -> Iterator[str]:
+    """The steps of a job: the status of each, and how long it took."""
+    for step in job.steps:
+        took = "" if step.seconds is None else f" in {step.seconds:.1f} s"
+        yield f"  {in_one_line(step.name)}: {in_one_line(step.status)}{took}"
 
 
 def list_lines(jobs: Iterable[Job]) -> Iterator[str]:
