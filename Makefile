@@ -187,7 +187,7 @@ deploy-local: setup ## deploy the build to a running emulator (ENDPOINT_URL=http
 	@.venv/bin/python -m local deploy $(call option,ENDPOINT_URL,endpoint-url)
 
 .PHONY: test-targets
-test-targets: setup .venv-sam/.ready .venv-awslocal/.ready ## test SAM, the images and compose; needs Docker
+test-targets: setup .venv-sam/.ready ## test SAM, the images and compose; needs Docker
 	@$(MAKE) --no-print-directory build ARCHITECTURE=$(THIS_ARCHITECTURE)
 	.venv/bin/pytest -m targets -s -v --timeout 600 tests/targets
 
@@ -230,7 +230,7 @@ $(UV): requirements/uv.txt
 	@touch $@
 
 .PHONY: sam
-sam: .venv-sam/.ready ## install AWS's `sam` in .venv-sam/bin
+sam: .venv-sam/.ready ## install AWS's `sam` and `aws`, and `awslocal`, in .venv-sam/bin
 	@:
 
 # Environments of their own: `.venv-sam` from requirements/sam.txt, and so on.
@@ -262,7 +262,6 @@ $(call compile,sam,requirements/sam.txt) && \
 $(call compile,scanners,requirements/scanners.txt) && \
 $(call compile,localstack,requirements/localstack.txt,--exclude-newer $(LOCALSTACK_DAY),--python-version 3.13 --python-platform linux) && \
 $(call compile,dev,requirements/dev.txt,pyproject.toml --all-extras) && \
-$(call compile,awslocal,requirements/awslocal.txt) && \
 $(call compile,baseline,requirements/baseline.txt,--constraints requirements/dev.txt) && \
 $(call compile,layer,layers/common/requirements.txt,--constraints requirements/dev.txt) && \
 $(call compile,api,functions/api/requirements.txt,--constraints requirements/dev.txt) && \
@@ -270,7 +269,7 @@ $(call compile,worker,functions/worker/requirements.txt,--constraints requiremen
 $(call compile,sweeper,functions/sweeper/requirements.txt,--constraints requirements/dev.txt) && \
 $(call compile,web,functions/web/requirements.txt,--constraints requirements/dev.txt)
 endef
-LOCKED := $(addprefix requirements/,uv.txt sam.txt scanners.txt localstack.txt awslocal.txt baseline.txt dev.txt) \
+LOCKED := $(addprefix requirements/,uv.txt sam.txt scanners.txt localstack.txt baseline.txt dev.txt) \
 	layers/common/requirements.txt functions/api/requirements.txt functions/worker/requirements.txt \
 	functions/sweeper/requirements.txt functions/web/requirements.txt
 

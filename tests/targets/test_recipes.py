@@ -16,7 +16,7 @@ from local.stack import LocalStack
 from tests.conftest import ROOT
 from tests.targets.conftest import api, result, run, submit
 
-TOOLS = ROOT / ".venv-awslocal" / "bin"
+TOOLS = ROOT / ".venv-sam" / "bin"
 
 
 class Stack(Protocol):
