@@ -254,8 +254,8 @@ compile = $(CURDIR)/$(UV) pip compile --quiet $(or $(4),--universal --python-ver
 # LocalStack's last version without a token does not start with newer packages than those of its day.
 LOCALSTACK_DAY := 2026-02-27T00:00:00Z
 
-# dev.txt has the command line's dependencies too: [project] names them. The functions' files follow it, so that what is
-# tested is what is deployed.
+# dev.txt has the command line's dependencies too: [project] names them. The layer's and the worker's files follow it, so
+# that what is tested is what is deployed. The other functions need the layer alone: their files are empty.
 define compile-all
 $(call compile,uv,requirements/uv.txt) && \
 $(call compile,sam,requirements/sam.txt) && \
@@ -264,14 +264,10 @@ $(call compile,localstack,requirements/localstack.txt,--exclude-newer $(LOCALSTA
 $(call compile,dev,requirements/dev.txt,pyproject.toml --all-extras) && \
 $(call compile,baseline,requirements/baseline.txt,--constraints requirements/dev.txt) && \
 $(call compile,layer,layers/common/requirements.txt,--constraints requirements/dev.txt) && \
-$(call compile,api,functions/api/requirements.txt,--constraints requirements/dev.txt) && \
-$(call compile,worker,functions/worker/requirements.txt,--constraints requirements/dev.txt) && \
-$(call compile,sweeper,functions/sweeper/requirements.txt,--constraints requirements/dev.txt) && \
-$(call compile,web,functions/web/requirements.txt,--constraints requirements/dev.txt)
+$(call compile,worker,functions/worker/requirements.txt,--constraints requirements/dev.txt)
 endef
 LOCKED := $(addprefix requirements/,uv.txt sam.txt scanners.txt localstack.txt baseline.txt dev.txt) \
-	layers/common/requirements.txt functions/api/requirements.txt functions/worker/requirements.txt \
-	functions/sweeper/requirements.txt functions/web/requirements.txt
+	layers/common/requirements.txt functions/worker/requirements.txt
 
 .PHONY: lock
 lock: $(UV) ## write the requirements files from pyproject.toml (UPGRADE=1: with the newest versions)
