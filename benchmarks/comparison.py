@@ -1,4 +1,4 @@
-"""What is measured of both sides, in turns: ours, the baseline, ours, the baseline, each started anew, and alone."""
+"""What is measured of both sides, in turns: ours, the baseline, ours, the baseline, each started again, and alone."""
 
 import platform
 import time
@@ -32,7 +32,7 @@ WARM_UP: Mapping[str, int] = {OURS: ours.AT_ONCE, BASELINE: 2 * services.CORES}
 IDLE_SECONDS = 3.0
 
 POSTS: Mapping[int, int] = {1: 100, 8: 240, 32: 320}
-"""How many requests so many clients send together."""
+"""Requests that all clients send together, by their number."""
 STARTS_AT_ONCE = 4
 PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
@@ -89,8 +89,8 @@ def latency(terms: Terms) -> dict[str, Fragment]:
         for name in terms.sides
     ]
     body = f"""\
-Milliseconds from sending a POST until its 201 is read, by callers that each send the next one at once. Nobody runs the
-jobs meanwhile, so that this is the way in alone. Ours is behind the emulator, which is no AWS: its gateway, its hop to
+Milliseconds from sending a POST until its 201 is read, by callers that each send the next one at once. No worker runs
+the jobs meanwhile, so that this is the way in alone. Ours is behind the emulator, which is no AWS: its gateway, its hop to
 the function and its table cost most of this time, and it is one Python process for all callers; what API Gateway,
 Lambda and DynamoDB take, only a measure on AWS can tell. The baseline's table is Postgres with `fsync` as it comes.
 
@@ -156,7 +156,7 @@ def _first_post_of_peer(backing: services.Backing) -> float:
 
 
 def _idle_memory(side: Side, model: ModelServer) -> float:
-    """Megabytes that a side holds once it has run a job, and is left alone."""
+    """Megabytes that a side holds once it has run a job, and is idle."""
     client.run_jobs(side.url, model, range(1))
     time.sleep(IDLE_SECONDS)
     return side.memory() / 1e6
@@ -215,7 +215,7 @@ def _memory(memory: Measures, page: Path) -> Fragment:
 Megabytes (proportional set size) after one job, {IDLE_SECONDS:g} seconds later: ours of one api and one worker
 function's process, the baseline's of {services.CORES} web processes, Celery and its {services.CORES} workers, and the
 processes that watch over them. With all workers running ours
-holds what the section Load shows; on AWS nothing of ours is held while nothing is to be done.
+holds what the section Load shows; on AWS an idle Jobchain holds no memory.
 
 {_by_side(memory, "MB")}"""
     return Fragment(

@@ -5,7 +5,7 @@ parameter, as YAML for `sam deploy --parameter-overrides file://…`: CloudForma
 parameter that a deployment leaves out, so a template's new default would never arrive.
 https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_Parameter.html
 
-Looks whether there are credentials, a region and the model's key, and asks the model's server about the model.
+Checks that there are credentials, a region and the model's key, and that the model's server has the model.
 """
 
 import json
@@ -74,7 +74,7 @@ def deployment(root: Path, environment: str) -> Deployment:
     defaults = {name: str(parameter.get("Default", "")) for name, parameter in template["Parameters"].items()}
     overrides = dict(_overrides(settings.get("parameter_overrides", [])))
     if unknown := overrides.keys() - defaults.keys():
-        # SAM leaves these out without a word.
+        # SAM ignores these silently.
         raise DeployCheckError(f"samconfig.toml sets {', '.join(sorted(unknown))}: the template has no such parameter")
     pinned = tuple(name for name, value in overrides.items() if value == defaults[name])
     return Deployment(settings, {**defaults, **overrides}, pinned)

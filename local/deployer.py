@@ -78,7 +78,7 @@ class Deployer:
         """The same where another process may have deployed before, wholly or in part.
 
         A stack that is there is updated, so that its table and jobs stay; after a failed update, too. It is removed
-        only if its creation failed, as nobody can have a job in it then. Raises DeployError, which says what to
+        only if its creation failed, as it can hold no job then. Raises DeployError, which says what to
         type, for a stack that can neither be updated nor be removed without a loss.
         """
         template = self._expand(parameters)

@@ -20,7 +20,7 @@ def package(build: Path, python: str) -> None:
     can't be compiled, and RuntimeError where not all are compiled for `python`.
     """
     botocore_data.write(build / _LAYER)
-    # Unchecked: nobody changes a source in a package, and so no start looks at its sources.
+    # Unchecked: the sources of a build do not change, so no start compares them.
     compile_all = ("-m", "compileall", "-q", "-f", "-j", "0", "--invalidation-mode", "unchecked-hash")
     subprocess.run([python, *compile_all, str(build)], check=True)
     if stale := not_compiled(build, python):

@@ -93,7 +93,7 @@ def _content(folders: Sequence[Path]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for folder in folders:
         if not folder.is_dir():
-            raise BuildError(f"{folder} is missing: build anew with `make build`")
+            raise BuildError(f"{folder} is missing: build again with `make build`")
         for path in sorted(folder.rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:
                 found.setdefault(path.relative_to(folder).as_posix(), path)

@@ -69,7 +69,7 @@ def _hint(error: str) -> str:
     if _NO_IMAGE not in error:
         return ""
     return (
-        "\nLocalStack fetches the image that functions run in anew each time that it starts, even if it is there: "
+        "\nLocalStack downloads the image that functions run in at each start, even if it has it: "
         "is there a network? `docker compose logs localstack` tells more."
     )
 

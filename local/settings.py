@@ -27,7 +27,7 @@ BIND_HOSTS = ("127.0.0.1", "0.0.0.0")  # noqa: S104 - see Settings
 class Settings:
     """An empty value means unset. Without a key and a base URL the offline model answers.
 
-    `auth_mode` is the template's parameter `AuthMode`; unset, whoever reaches the local stack may come in.
+    `auth_mode` is the template's parameter `AuthMode`; unset, the local stack requires no authentication.
     `openai_api` is its parameter `OpenAIApi`. `bind_host` is where the emulator listens: beyond this machine only in a
     container, whose engine publishes the port on the host's 127.0.0.1. `hosts` are the names, besides localhost and
     127.0.0.1, that the API may be called by.

@@ -73,7 +73,7 @@ class LocalStack:
 
     @property
     def sweeper(self) -> str:
-        """The name of the function that looks after due jobs; empty where the template has none."""
+        """The name of the sweeper function; empty where the template has none."""
         return self._deployment.outputs.get("SweeperName", "")
 
     def client(self, service: str) -> Any:
@@ -144,7 +144,7 @@ class LocalStack:
 
 
 def _ask(url: str) -> None:
-    """GETs a URL of the stack. What is wrong with it, whoever asks next is told: here nobody waits for the answer."""
+    """GETs a URL of the stack. Errors are ignored: the next caller sees them."""
     parts = urlsplit(url)
     # http.client heeds no proxy setting.
     connection = http.client.HTTPConnection(parts.netloc, timeout=_WARM_UP_LIMIT)

@@ -45,7 +45,7 @@ def operations(events: Iterable[Mapping[str, Any]]) -> list[Operation]:
 
 
 def never_completed(history: list[Operation]) -> bool:
-    """Whether the stack's creation failed, and nothing has updated it since: then it holds nobody's data."""
+    """Whether the stack's creation failed, and nothing has updated it since: then it holds no data."""
     return bool(history) and history[0].failed and all(operation.kind == "deletion" for operation in history[1:])
 
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, StringConstraints
 from benchmarks.baseline import broker
 from benchmarks.baseline.store import Store
 
-# Of FastAPI's 40 threads so many talk to the database at a time.
+# How many of FastAPI's 40 threads use the database at a time.
 CONNECTIONS = 10
 
 

@@ -29,14 +29,14 @@ class Measured:
     latencies: list[float]
     makespan: float
     processor: float  # of all processes together
-    free: float  # of each processor, the share that nobody else took meanwhile
+    free: float  # of each processor, the share that no other program took meanwhile
 
     def latency(self, quantile: float) -> float:
         return sorted(self.latencies)[int(quantile * (len(self.latencies) - 1))]
 
 
 class Check:
-    """A stack with so many workers, and a model that takes `CALL_SECONDS` for each call."""
+    """A stack with `workers`, and a model that takes `CALL_SECONDS` for each call."""
 
     def __init__(self, stack: LocalStack, http: httpx2.Client, workers: int) -> None:
         self._stack = stack

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class Status(StrEnum):
-    """What a list can be narrowed to."""
+    """A status that a list is filtered by."""
 
     PENDING = "pending"
     PROCESSING = "processing"

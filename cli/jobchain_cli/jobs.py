@@ -100,7 +100,7 @@ def _watch(target: Target, jobs: Sequence[Watched], limit_seconds: float | None)
         return watching.watch(target, jobs, limit_seconds, watching.terminal())
     except KeyboardInterrupt:
         ids = " ".join(in_one_line(job.event_id) for job in jobs)
-        print(f"jobchain: stopped watching; what was submitted goes on: jobchain watch {ids}", file=sys.stderr)
+        print(f"jobchain: stopped watching; the jobs continue: jobchain watch {ids}", file=sys.stderr)
         raise
 
 
@@ -146,7 +146,7 @@ def _result(source: str, job: Job, form: Form, *, titled: bool) -> Iterator[str]
         if titled:
             yield f"=== {in_one_line(source)} ==="
         else:
-            # Nothing stands above it.
+            # The first line is blank.
             next(lines, None)
         yield from lines
     if titled:

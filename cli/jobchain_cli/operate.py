@@ -1,4 +1,4 @@
-"""What an operator does with a stack, through its table and its queues: keys, dead letters, sweeps."""
+"""Operator commands, through a stack's table and queues: keys, redrive, sweep."""
 
 import sys
 from collections.abc import Iterator
@@ -27,12 +27,12 @@ def told() -> Iterator[None]:
         raise CommandError(" ".join(str(said).split())) from error
 
 
-def put_back(stack_name: str | None) -> None:
-    """Put the dead letters back into the queue."""
+def redrive_letters(stack_name: str | None) -> None:
+    """Move the dead letters back to the queue."""
     with told():
         stack = Stack.find(stack_name)
         moved = redrive(stack.client("sqs"), stack.dead_letter_url, stack.queue_url)
-    print(f"{moved} dead letters are back in the queue.")
+    print(f"{moved} dead letters were moved back to the queue.")
 
 
 def sweep(stack_name: str | None) -> None:
@@ -46,13 +46,13 @@ def sweep(stack_name: str | None) -> None:
 
 
 def create_key(new: dict[str, str | bool | None], stack_name: str | None) -> None:
-    """Make a key of options as they were typed. It alone goes to standard output."""
+    """Create a key of options as they were typed. Standard output gets the key alone."""
     with told():
         wanted = keys.new_key(**new)  # type: ignore[arg-type]  # the command's options are its parameters
         secret, api_key = _keys_of(stack_name).create(
             wanted.tenant, wanted.name, wanted.limits, operator=wanted.operator, valid_for=wanted.valid_for
         )
-    # First, so that the key can be revoked if nobody takes it from standard output.
+    # First, so that the key can be revoked if nothing reads standard output.
     print(*keys.described(api_key), sep="\n", file=sys.stderr, flush=True)
     print(secret)
 
@@ -68,11 +68,11 @@ def list_keys(tenant: str | None, stack_name: str | None) -> None:
 
 
 def revoke_key(key_id: str, stack_name: str | None) -> None:
-    """Revoke a key for good."""
+    """Revoke a key permanently."""
     with told():
         api_key = _keys_of(stack_name).revoke(keys.checked_key_id(key_id))
-    print(f"Key {api_key.key_id} of tenant {api_key.tenant} is revoked since {api_key.revoked_at}.")
-    print("Every function refuses it within a minute.")
+    print(f"Key {api_key.key_id} of tenant {api_key.tenant} was revoked at {api_key.revoked_at}.")
+    print("Every function rejects it within a minute.")
 
 
 def _keys_of(stack_name: str | None) -> KeyRepository:

@@ -1,4 +1,4 @@
-"""Jobs on their way: all are watched at once, each on its line of the terminal."""
+"""Watches jobs, all at once, and shows each on a line of the terminal."""
 
 import asyncio
 import sys
@@ -22,7 +22,7 @@ _MARKS = {"completed": "✓", "failed": "✗", "cancelled": "–", "processing":
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """A job, and what it was made of."""
+    """A job, and the name of its text."""
 
     source: str
     event_id: str
@@ -84,14 +84,14 @@ def _live(board: "Board", console: "Console | None") -> AbstractContextManager[A
 
 @dataclass(slots=True)
 class Board:
-    """How all jobs stand. One has a line for each step, many have one each."""
+    """The state of all jobs: one job has a line for each step, several have one line each."""
 
     jobs: Sequence[Watched]
     states: dict[int, Job] = field(default_factory=dict)
     _since: dict[int, float] = field(default_factory=dict)
 
     def show(self, place: int, job: Job) -> None:
-        """From now on a job stands so."""
+        """Stores the new state of a job."""
         self.states[place] = job
         self._since[place] = time.monotonic()
 

@@ -110,7 +110,7 @@ def test_several_files_are_watched_at_once(up: LocalStack, jobchain: Run) -> Non
     ]
 
 
-def test_a_job_is_submitted_watched_shown_and_erased(up: LocalStack, jobchain: Run) -> None:
+def test_a_job_is_submitted_watched_shown_and_deleted(up: LocalStack, jobchain: Run) -> None:
     submitted = [jobchain("submit", "a.md", "--no-watch", "--idempotency-key", f"k-{up.table}") for _ in range(2)]
     event_id = submitted[0].stdout.strip()
     assert submitted[1].stdout == submitted[0].stdout
@@ -122,7 +122,7 @@ def test_a_job_is_submitted_watched_shown_and_erased(up: LocalStack, jobchain: R
     assert f"Job {event_id} (guideline_checklist): completed" in jobchain("show", event_id).stdout
     cancelled = jobchain("cancel", event_id)
     assert (cancelled.returncode, "job-is-final" in cancelled.stderr) == (1, True)
-    assert jobchain("delete", event_id, "--yes").stdout == f"{event_id} is erased.\n"
+    assert jobchain("delete", event_id, "--yes").stdout == f"{event_id} is deleted.\n"
     gone = jobchain("show", event_id)
     assert (gone.returncode, "job-not-found, request " in gone.stderr) == (1, True)
 

@@ -122,7 +122,7 @@ class TestAPackage:
         (root / BUILD / "F/both.py").unlink()
         (root / BUILD / "F").rmdir()
 
-        with pytest.raises(BuildError, match="F is missing: build anew with `make build`"):
+        with pytest.raises(BuildError, match="F is missing: build again with `make build`"):
             put(root, Bucket())
 
 
