@@ -90,8 +90,8 @@ def latency(terms: Terms) -> dict[str, Fragment]:
     ]
     body = f"""\
 Milliseconds from sending a POST until its 201 is read, by callers that each send the next one at once. No worker runs
-the jobs meanwhile, so that this is the way in alone. Ours is behind the emulator, which is no AWS: its gateway, its hop to
-the function and its table cost most of this time, and it is one Python process for all callers; what API Gateway,
+the jobs meanwhile, so this measures admission alone. Ours is behind the emulator, which is not AWS: its gateway, its
+hop to the function and its table cost most of this time, and it is one Python process for all callers; what API Gateway,
 Lambda and DynamoDB take, only a measure on AWS can tell. The baseline's table is Postgres with `fsync` as it comes.
 
 {table(header, rows)}"""

@@ -569,7 +569,7 @@ def test_jobs_are_cancelled_and_retried_each_by_itself(run: Run, api: FakeApi) -
         "job-1 is cancelled.\njob-1 will be cancelled before its next step.\n",
         "jobchain: b: job b is completed already (job-is-final)\n",
     )
-    assert run("retry", "a") == (0, "job-1 runs again.\n", "")
+    assert run("retry", "a") == (0, "job-1 is pending again.\n", "")
     assert json.loads(run("retry", "a", "--json").out)["status"] == "pending"
 
 
