@@ -5,17 +5,17 @@ ENV PYTHONUNBUFFERED=1 PYTHONUTF8=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE
 WORKDIR /app
 RUN useradd --create-home --uid 10001 jobchain
 
-# --- The libraries of the local stack, with their hashes -------------------------------------------------------------
+# --- The libraries of the local stack and the tests, with their hashes -----------------------------------------------
 
 FROM base AS libraries
-COPY requirements/stack.txt .
-RUN python -m venv /venv && /venv/bin/pip install --quiet --require-hashes --no-deps --only-binary :all: -r stack.txt
+COPY requirements/dev.txt requirements/
+RUN python -m venv .venv && .venv/bin/pip install --quiet --require-hashes --no-deps --only-binary :all: -r requirements/dev.txt
 
 # --- The embedded stack, and the offline model -----------------------------------------------------------------------
 
 FROM base AS stack
-COPY --from=libraries /venv /venv
-ENV PATH=/venv/bin:$PATH PYTHONPATH=/app:/app/cli:/app/layers/common
+COPY --from=libraries /app/.venv .venv
+ENV PATH=/app/.venv/bin:$PATH PYTHONPATH=/app:/app/cli:/app/layers/common
 COPY template.yaml ./
 COPY layers layers
 COPY functions functions
@@ -35,8 +35,8 @@ COPY layers layers
 COPY functions functions
 RUN SAM_CLI_TELEMETRY=0 /sam/bin/sam build --parameter-overrides \
       "Architecture=$(case "$(uname -m)" in aarch64 | arm64) echo arm64 ;; *) echo x86_64 ;; esac)"
-COPY local/__init__.py local/package.py local/aws_models.py local/
-RUN PYTHONPATH=/app/.aws-sam/build/CommonLayer/python python -m local.package .aws-sam/build python
+COPY local/__init__.py local/finish_build.py local/botocore_data.py local/
+RUN PYTHONPATH=/app/.aws-sam/build/CommonLayer/python python -m local.finish_build .aws-sam/build python
 
 # --- What deploys to LocalStack --------------------------------------------------------------------------------------
 
@@ -47,8 +47,7 @@ CMD ["python", "-m", "local", "deploy", "--build", ".aws-sam/build"]
 # --- The tests -------------------------------------------------------------------------------------------------------
 
 FROM base AS tests
-COPY requirements/dev.txt requirements/
-RUN python -m venv .venv && .venv/bin/pip install --quiet --require-hashes --no-deps --only-binary :all: -r requirements/dev.txt
+COPY --from=libraries /app/.venv .venv
 RUN apt-get -qq update && apt-get -qq install --yes --no-install-recommends make && rm -rf /var/lib/apt/lists/*
 COPY --chown=jobchain . .
 RUN .venv/bin/pip install --quiet --no-deps --no-build-isolation --editable . && chown jobchain .

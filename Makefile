@@ -24,7 +24,7 @@ dev: setup ## run the stack on this machine until Ctrl-C
 	@.venv/bin/python -m local dev
 
 .PHONY: logs
-logs: setup ## show what the functions of `make dev` log
+logs: setup ## follow the logs of the functions of `make dev`
 	@.venv/bin/python -m local logs
 
 .PHONY: aws-env
@@ -35,36 +35,9 @@ aws-env: setup ## point AWS's tools at the stack of `make dev`: eval "$(make -s 
 # so that no quote or space in it is the shell's.
 option = $${$(1):+--$(2)="$$$(1)"}
 
-.PHONY: sweep
-sweep: setup ## look after due jobs at once (STACK=name: on AWS, else of `make dev`)
-	@.venv/bin/python -m jobchain_cli sweep $(call option,STACK,stack)
-
-.PHONY: redrive
-redrive: setup ## put dead letters back into the queue (STACK=name: on AWS, else of `make dev`)
-	@.venv/bin/python -m jobchain_cli redrive $(call option,STACK,stack)
-
 .PHONY: preflight
-preflight: setup ## look whether the model is there, and for how long (STACK=name: that of a stack on AWS, else of .env)
-	@.venv/bin/python -m jobchain_cli preflight $(call option,STACK,stack)
-
-# NAME counts only where it stands in the command: some systems set it in every shell.
-.PHONY: key
-key: setup ## make an API key: TENANT=me, and what docs/how-to/api-keys.md names (STACK=name: on AWS, else of `make dev`)
-	@test -n "$$TENANT" || { echo "key: say whose it is: make key TENANT=me; docs/how-to/api-keys.md names the limits" >&2; exit 1; }
-	@.venv/bin/python -m jobchain_cli keys create $(call option,TENANT,tenant) \
-		$(if $(filter command,$(origin NAME)),$(call option,NAME,name)) $(if $(filter 1,$(OPERATOR)),--operator) \
-		$(call option,VALID_DAYS,valid-days) $(call option,JOBS_PER_MINUTE,jobs-per-minute) \
-		$(call option,UNFINISHED_JOBS,unfinished-jobs) $(call option,TOKENS_PER_DAY,tokens-per-day) \
-		$(call option,COST_USD_PER_DAY,cost-usd-per-day) $(call option,STACK,stack)
-
-.PHONY: keys
-keys: setup ## list the API keys (TENANT=me: only theirs; STACK=name: on AWS, else of `make dev`)
-	@.venv/bin/python -m jobchain_cli keys list $(call option,TENANT,tenant) $(call option,STACK,stack)
-
-.PHONY: revoke
-revoke: setup ## revoke an API key: KEY_ID=… (STACK=name: on AWS, else of `make dev`)
-	@test -n "$$KEY_ID" || { echo "revoke: say which: make revoke KEY_ID=…; make keys lists them" >&2; exit 1; }
-	@.venv/bin/python -m jobchain_cli keys revoke $(call option,STACK,stack) -- "$$KEY_ID"
+preflight: setup ## check the model: whether its server has it, and until when (STACK=name: that of a stack on AWS, else of .env)
+	@.venv/bin/python -m local preflight $(call option,STACK,stack)
 
 .PHONY: test
 test: setup ## run every test but the long ones; coverage goes to the terminal and to .local/coverage
@@ -73,7 +46,7 @@ test: setup ## run every test but the long ones; coverage goes to the terminal a
 		--cov-report=xml:.local/coverage/coverage.xml
 
 .PHONY: pictures
-pictures: setup ## take the pictures of docs/pictures anew; needs a Chromium
+pictures: setup ## take the pictures of docs/pictures again; needs a Chromium
 	@.venv/bin/python -m tests.browser.pictures
 
 .PHONY: properties
@@ -82,43 +55,43 @@ properties: setup ## draw new examples for every property test (EXAMPLES=3000 of
 		--maxprocesses 4 --dist worksteal
 
 .PHONY: faults
-faults: setup properties ## break everything there is, the long tests too (16 minutes; LONG=1: what `make test` has not run); numbers go to .local/faults.json
+faults: setup properties ## run the fault-injection suite (16 minutes; LONG=1: what `make test` has not run); numbers go to .local/faults.json
 	@rm -f .local/faults.json
 	PROPERTY_EXAMPLES=$${EXAMPLES:-3000} .venv/bin/pytest tests/faults $(if $(filter 1,$(LONG)),-m "faults or deeper") --timeout 120 --durations 10
 
-# These count only where they stand in the command: whatever a shell has set must not name a stack to make jobs in.
+# These count only where the command sets them: a variable of the shell must not name a stack to create jobs in.
 # The keys go through the environment, where no list of processes shows them.
 given = $(if $(filter command,$(origin $(1))),$(2))
 
 .PHONY: conformance
-conformance: setup ## hold a stack to what each must do: one of its own, or URL=…, STACK=name, ENDPOINT=… (docs/how-to/local-stack.md)
+conformance: setup ## run the conformance suite on a stack of its own, or URL=…, STACK=name, ENDPOINT=… (docs/how-to/local-stack.md)
 	@$(call given,KEY,JOBCHAIN_API_KEY="$$KEY") $(call given,OTHER_KEY,JOBCHAIN_OTHER_API_KEY="$$OTHER_KEY") \
 		.venv/bin/pytest tests/conformance --timeout 900 --no-fold-skipped $(call given,URL,--url="$$URL") \
 		$(call given,STACK,--stack="$$STACK") $(call given,ENDPOINT,--endpoint="$$ENDPOINT") \
 		$(if $(filter 1,$(MODEL_FAULTS)),--model-faults) $(if $(filter 1,$(ALONE)),--alone)
 
 .PHONY: fuzz
-fuzz: setup ## hold the running API to its own contract (4 minutes; SEED=7: other requests); reports go to .local/fuzz
+fuzz: setup ## fuzz the running API by its own contract (4 minutes; SEED=7: other requests); reports go to .local/fuzz
 	@.venv/bin/python -m tests.fuzz
 
 # Both draw diagrams in a Chromium where there is one, and say so where there is none.
 .PHONY: evals
-evals: setup ## measure the chains' results into docs/explanation/evals.md (CHAIN=name, DOCUMENTS=folder, OUT=file)
+evals: setup ## measure the chains' results, in docs/explanation/evals.md (CHAIN=name, DOCUMENTS=folder, OUT=file)
 	@.venv/bin/python -m evals report $(call option,CHAIN,chain) $(call option,DOCUMENTS,documents) $(call option,OUT,out)
 
 .PHONY: mermaid-check
-mermaid-check: setup ## draw the diagrams of 100 jobs over nasty texts as the dashboard does, and read what is drawn
+mermaid-check: setup ## draw the diagrams of 100 jobs over difficult texts as the dashboard does, and check them
 	@.venv/bin/python -m evals mermaid
 
-# All but the quick run needs the peer's libraries, and the sections `start` and `first-post` what `make build` makes.
+# All but the quick run needs the baseline's libraries, and the sections `start` and `first-post` what `make build` makes.
 .PHONY: bench
-bench: setup $(if $(filter 1,$(QUICK)),,.venv-peer/.ready) ## measure Jobchain beside the usual way into docs/explanation/benchmarks.md (QUICK=1, ONLY=section, JOBS=1000, ROUNDS=1)
+bench: setup $(if $(filter 1,$(QUICK)),,.venv-baseline/.ready) ## compare Jobchain with a baseline, in docs/explanation/benchmarks.md (QUICK=1, ONLY=section, JOBS=1000, ROUNDS=1)
 	@$(if $(or $(filter 1,$(QUICK)),$(if $(filter start first-post,$(ONLY)),,$(ONLY))),:,$(MAKE) --no-print-directory build ARCHITECTURE=$(THIS_ARCHITECTURE))
 	@.venv/bin/python -m benchmarks $(if $(filter 1,$(QUICK)),--quick) $${ONLY:+--only $$ONLY} $(call option,JOBS,jobs) \
 		$(call option,ROUNDS,rounds)
 
 .PHONY: check
-check: lint lock-check openapi-check ## everything that needs no test run: lint, lock-check and openapi-check
+check: lint imports words lock-check openapi-check ## everything that needs no test run
 
 .PHONY: lint
 lint: setup ## lint, formatting and types
@@ -126,9 +99,13 @@ lint: setup ## lint, formatting and types
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 
+.PHONY: imports
+imports: setup ## check what imports what: pyproject.toml, [tool.importlinter]
+	@.venv/bin/lint-imports --no-logo --cache-dir .cache/import-linter > .cache/imports.txt || { cat .cache/imports.txt >&2; exit 1; }
+
 # Ready-made: pre-commit's own grep, with one hook for each term of docs/glossary.md.
 .PHONY: words
-words: setup ## fail where a text has another word for a term of docs/glossary.md
+words: setup ## check the vocabulary: docs/glossary.md
 	@.venv/bin/pre-commit run --config .words.yaml --all-files --color never > .cache/words.txt \
 		|| { grep -vE "(Passed|Skipped)$$|^- (hook id|exit code)" .cache/words.txt >&2; exit 1; }
 
@@ -140,12 +117,16 @@ format: setup ## format the code and fix what ruff can fix
 # checkov reads neither SAM nor YAML merges, so it gets what CloudFormation gets. It takes a file that it can't read for
 # a clean one, hence the look at what has passed.
 .PHONY: lint-template
-lint-template: setup .venv-sam/.ready .venv-checkov/.ready ## look through template.yaml with cfn-lint and checkov
+lint-template: setup .venv-sam/.ready .venv-scanners/.ready ## check template.yaml with cfn-lint and checkov
 	@.venv-sam/bin/cfn-lint template.yaml
-	@.venv/bin/python -m local.translated > .cache/template.json
-	@.venv-checkov/bin/checkov --config-file .checkov.yaml --file .cache/template.json > .cache/checkov.txt 2>&1 \
+	@.venv/bin/python -m local template > .cache/template.json
+	@.venv-scanners/bin/checkov --config-file .checkov.yaml --file .cache/template.json > .cache/checkov.txt 2>&1 \
 		&& grep -q '^Passed checks: [1-9]' .cache/checkov.txt || { cat .cache/checkov.txt >&2; exit 1; }
 	@echo "template.yaml is clean."
+
+.PHONY: audit
+audit: .venv-scanners/.ready ## look up known vulnerabilities of what is deployed
+	@.ci/audit
 
 OPENAPI := functions/api/jobchain_api/openapi.json
 
@@ -175,17 +156,17 @@ build: setup .venv-sam/.ready ## build what `sam deploy` uploads, into .aws-sam 
 	@folder="$$($(find-runtime))"; test -n "$$folder" || { echo "build: the functions run on Python 3.13, and no $(RUNTIME)" \
 		"is on the PATH or in pyenv: install one, or name it: make build PYTHON313=/path/to/$(RUNTIME)" >&2; exit 1; }; \
 	PATH="$$folder:$$PATH" .venv-sam/bin/sam build $(if $(ARCHITECTURE),--parameter-overrides Architecture=$(ARCHITECTURE)) \
-	&& .venv/bin/python -m local.package .aws-sam/build "$$folder/$(RUNTIME)"
+	&& .venv/bin/python -m local.finish_build .aws-sam/build "$$folder/$(RUNTIME)"
 
 # Of the two environments of samconfig.toml.
 ENV ?= default
 
 .PHONY: deploy
 deploy: setup .venv-sam/.ready ## check the account and the model, build, and deploy (ENV=prod: as samconfig.toml's prod)
-	@.venv/bin/python -m jobchain_cli.deploy_check "$(ENV)"
-	@architecture="$$(.venv/bin/python -m jobchain_cli.deploy_check "$(ENV)" --architecture)" && \
+	@.venv/bin/python -m local.deploy_check "$(ENV)"
+	@architecture="$$(.venv/bin/python -m local.deploy_check "$(ENV)" --architecture)" && \
 		$(MAKE) --no-print-directory build ARCHITECTURE="$$architecture"
-	@.venv/bin/python -m jobchain_cli.deploy_check "$(ENV)" --parameters > .cache/parameters.yaml
+	@.venv/bin/python -m local.deploy_check "$(ENV)" --parameters > .cache/parameters.yaml
 	@.venv-sam/bin/sam deploy --config-env "$(ENV)" --parameter-overrides file://.cache/parameters.yaml
 
 # --- Docker ----------------------------------------------------------------------------------------------------------
@@ -204,11 +185,11 @@ sam-invoke: setup .venv-sam/.ready ## run a built function: FUNCTION=WorkerFunct
 	@.venv/bin/python -m local sam-invoke "$$FUNCTION" --event "$$EVENT"
 
 .PHONY: deploy-local
-deploy-local: setup ## deploy what `make build` made to an emulator that runs (ENDPOINT_URL=http://127.0.0.1:4566)
+deploy-local: setup ## deploy the build to a running emulator (ENDPOINT_URL=http://127.0.0.1:4566)
 	@.venv/bin/python -m local deploy $(call option,ENDPOINT_URL,endpoint-url)
 
 .PHONY: test-targets
-test-targets: setup .venv-sam/.ready .venv-awslocal/.ready ## run SAM, the images and compose for real; needs Docker
+test-targets: setup .venv-sam/.ready ## test SAM, the images and compose; needs Docker
 	@$(MAKE) --no-print-directory build ARCHITECTURE=$(THIS_ARCHITECTURE)
 	.venv/bin/pytest -m targets -s -v --timeout 600 tests/targets
 
@@ -251,7 +232,7 @@ $(UV): requirements/uv.txt
 	@touch $@
 
 .PHONY: sam
-sam: .venv-sam/.ready ## install AWS's `sam` in .venv-sam/bin
+sam: .venv-sam/.ready ## install AWS's `sam` and `aws`, and `awslocal`, in .venv-sam/bin
 	@:
 
 # Environments of their own: `.venv-sam` from requirements/sam.txt, and so on.
@@ -262,7 +243,7 @@ sam: .venv-sam/.ready ## install AWS's `sam` in .venv-sam/bin
 	@touch $@
 
 .PHONY: clean
-clean: ## remove everything that the commands above have made, but for the property tests' examples that failed
+clean: ## remove what these commands made, except the failing examples of property tests
 	rm -rf .venv .venv-* .cache .local .aws-sam
 
 # --- Locked versions -------------------------------------------------------------------------------------------------
@@ -275,26 +256,20 @@ compile = $(CURDIR)/$(UV) pip compile --quiet $(or $(4),--universal --python-ver
 # LocalStack's last version without a token does not start with newer packages than those of its day.
 LOCALSTACK_DAY := 2026-02-27T00:00:00Z
 
-# dev.txt has the command line's dependencies too: [project] names them. The functions' files follow it, so that what is
-# tested is what is deployed.
+# dev.txt has the command line's dependencies too: [project] names them. The layer's and the worker's files follow it, so
+# that what is tested is what is deployed. The other functions need the layer alone: their files are empty.
 define compile-all
 $(call compile,uv,requirements/uv.txt) && \
 $(call compile,sam,requirements/sam.txt) && \
-$(call compile,checkov,requirements/checkov.txt) && \
+$(call compile,scanners,requirements/scanners.txt) && \
 $(call compile,localstack,requirements/localstack.txt,--exclude-newer $(LOCALSTACK_DAY),--python-version 3.13 --python-platform linux) && \
-$(call compile,dev,requirements/dev.txt,pyproject.toml) && \
-$(call compile,stack,requirements/stack.txt,pyproject.toml --constraints requirements/dev.txt) && \
-$(call compile,awslocal,requirements/awslocal.txt) && \
-$(call compile,peer,requirements/peer.txt,--constraints requirements/dev.txt) && \
+$(call compile,dev,requirements/dev.txt,pyproject.toml --all-extras) && \
+$(call compile,baseline,requirements/baseline.txt,--constraints requirements/dev.txt) && \
 $(call compile,layer,layers/common/requirements.txt,--constraints requirements/dev.txt) && \
-$(call compile,api,functions/api/requirements.txt,--constraints requirements/dev.txt) && \
-$(call compile,worker,functions/worker/requirements.txt,--constraints requirements/dev.txt) && \
-$(call compile,sweeper,functions/sweeper/requirements.txt,--constraints requirements/dev.txt) && \
-$(call compile,web,functions/web/requirements.txt,--constraints requirements/dev.txt)
+$(call compile,worker,functions/worker/requirements.txt,--constraints requirements/dev.txt)
 endef
-LOCKED := $(addprefix requirements/,uv.txt sam.txt checkov.txt localstack.txt awslocal.txt peer.txt dev.txt stack.txt) \
-	layers/common/requirements.txt functions/api/requirements.txt functions/worker/requirements.txt \
-	functions/sweeper/requirements.txt functions/web/requirements.txt
+LOCKED := $(addprefix requirements/,uv.txt sam.txt scanners.txt localstack.txt baseline.txt dev.txt) \
+	layers/common/requirements.txt functions/worker/requirements.txt
 
 .PHONY: lock
 lock: $(UV) ## write the requirements files from pyproject.toml (UPGRADE=1: with the newest versions)
@@ -302,7 +277,7 @@ lock: $(UV) ## write the requirements files from pyproject.toml (UPGRADE=1: with
 
 # The same, in a copy: nothing may change.
 .PHONY: lock-check
-lock-check: $(UV) ## fail if a requirements file is not what `make lock` would write
+lock-check: $(UV) ## check that the requirements files are current
 	@rm -rf .cache/lock && mkdir -p .cache/lock
 	@tar -cf - pyproject.toml $(LOCKED) | tar -xf - -C .cache/lock
 	@(cd .cache/lock && $(compile-all)) \
@@ -322,7 +297,7 @@ LEFT_OUT := s|^//. sourceMappingURL=[^ ]+$$||; s|/\*. sourceMappingURL=[^ ]+\*/$
 	s|https://cdn\.redoc\.ly/redoc/logo-mini\.svg|data:,|
 
 # $(call vendor,PACKAGE,FOLDER,FILES,WHERE): files of an npm package. The folder bears the version, so that browsers may
-# keep what is in it for ever.
+# cache its files without a limit.
 define vendor
 from=.cache/vendor/node_modules/$(1) && \
 to=$(4)/$(1)-$$(node -p "require('./$$from/package.json').version") && \

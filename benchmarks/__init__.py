@@ -1,4 +1,4 @@
-"""Jobchain beside the usual way of doing the same, measured in one run on one machine: `make bench`.
+"""Jobchain beside a baseline, measured in one run on one machine: `make bench`.
 
 A section of `docs/explanation/benchmarks.md` is a file `.local/bench/<nn>-<name>.json`, a `benchmarks.report.Fragment`;
 whoever writes one has a section. `python -m benchmarks.report` makes the page of those that are there, in the order of

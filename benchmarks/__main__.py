@@ -25,7 +25,6 @@ SECTIONS: dict[str, Callable[[Terms], dict[str, Fragment]]] = {
 PROGRAMS = {
     "start": "benchmarks.cold_start",
     "cpu": "benchmarks.handler_cpu",
-    "dashboards": "benchmarks.dashboards",
     "simulation": "benchmarks.simulate",
 }
 """What is measured after that, of our side alone: programs that keep their fragments themselves."""

@@ -52,7 +52,7 @@ class Index:
     holds: frozenset[str] | None
 
     def entry(self, item: Attributes | None) -> Attributes | None:
-        """What stands in the index for an item; None where it does not stand there."""
+        """The index's entry of an item; None where the index has none."""
         if item is None or not self.keys <= item.keys():
             return None
         if self.holds is None:

@@ -165,7 +165,7 @@ def warm_up(url: str, model: ModelServer, count: int) -> None:
 
 
 def _wait_for_calls(model: ModelServer, number: int) -> None:
-    """Until the model has answered so many calls in all. Raises BenchmarkError when it gets none any more."""
+    """Waits until the model has answered this many calls in all. Raises BenchmarkError when it gets none any more."""
     answered, since = -1, time.monotonic()
     while (now := model.answered()) < number:
         if now != answered:

@@ -18,8 +18,8 @@ from statistics import median
 from typing import Any
 
 from benchmarks.report import Fragment
-from local import sam
-from local.package import not_compiled
+from local import sam_template
+from local.finish_build import not_compiled
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / ".aws-sam" / "build"
@@ -77,7 +77,7 @@ def check_build(python: str) -> None:
 
 def programs() -> dict[str, tuple[str, Mapping[str, str]]]:
     """What is measured: a program and its environment, by its name."""
-    template = sam.read(BUILD / "template.yaml")
+    template = sam_template.read(BUILD / "template.yaml")
     shared = template["Globals"]["Function"]["Environment"]["Variables"]
     found: dict[str, tuple[str, Mapping[str, str]]] = {
         BASELINE: (_MEASURED.format(path=[str(LAYER)], start=_CLIENTS), _PLATFORM)

@@ -1,4 +1,4 @@
-"""What is measured of both sides, in turns: ours, the peer, ours, the peer, each started anew, and alone."""
+"""What is measured of both sides, in turns: ours, the baseline, ours, the baseline, each started again, and alone."""
 
 import platform
 import time
@@ -8,11 +8,11 @@ from dataclasses import astuple
 from pathlib import Path
 
 from benchmarks import client, model_server, ours
+from benchmarks.baseline import services
 from benchmarks.model_server import ModelServer
-from benchmarks.peer import services
 from benchmarks.plots import Chart, draw
 from benchmarks.report import Fragment
-from benchmarks.sides import OURS, PEER, Side, Terms
+from benchmarks.sides import BASELINE, OURS, Side, Terms
 from benchmarks.spread import Spread, number, percentile
 from jobchain.markdown import table
 
@@ -25,14 +25,14 @@ DELAYS = (0.0, 0.1, 0.5, 2.0)
 # Runs of 3 to 40 seconds. Posting, the first wave and the last are in the rate: more jobs would raise it.
 JOBS: Mapping[str, Mapping[float, int]] = {
     OURS: {0.0: 200, 0.1: 200, 0.5: 300, 2.0: 300},
-    PEER: {0.0: 200, 0.1: 60, 0.5: 16, 2.0: 6},
+    BASELINE: {0.0: 200, 0.1: 60, 0.5: 16, 2.0: 6},
 }
 QUICK_JOBS = 4
-WARM_UP: Mapping[str, int] = {OURS: ours.AT_ONCE, PEER: 2 * services.CORES}
+WARM_UP: Mapping[str, int] = {OURS: ours.AT_ONCE, BASELINE: 2 * services.CORES}
 IDLE_SECONDS = 3.0
 
 POSTS: Mapping[int, int] = {1: 100, 8: 240, 32: 320}
-"""How many requests so many clients send together."""
+"""Requests that all clients send together, by their number."""
 STARTS_AT_ONCE = 4
 PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
@@ -89,10 +89,10 @@ def latency(terms: Terms) -> dict[str, Fragment]:
         for name in terms.sides
     ]
     body = f"""\
-Milliseconds from sending a POST until its 201 is read, by callers that each send the next one at once. Nobody runs the
-jobs meanwhile, so that this is the way in alone. Ours is behind the emulator, which is no AWS: its gateway, its hop to
-the function and its table cost most of this time, and it is one Python process for all callers; what API Gateway,
-Lambda and DynamoDB take, only a measure on AWS can tell. The peer's table is Postgres with `fsync` as it comes.
+Milliseconds from sending a POST until its 201 is read, by callers that each send the next one at once. No worker runs
+the jobs meanwhile, so this measures admission alone. Ours is behind the emulator, which is not AWS: its gateway, its
+hop to the function and its table cost most of this time, and it is one Python process for all callers; what API
+Gateway, Lambda and DynamoDB take, only a measure on AWS can tell. The baseline's table is Postgres with `fsync` as it comes.
 
 {table(header, rows)}"""
     values = {name: [_point(measured["p95"][one][name]) for one in loads] for name in terms.sides}
@@ -108,7 +108,7 @@ def _warm_up_callers(side: Side, clients: int) -> None:
 
 def first_post(terms: Terms) -> dict[str, Fragment]:
     """How long the first POST of a fresh process takes."""
-    handler, gateway, web = "Jobchain, the handler", "Jobchain, behind the emulator", PEER
+    handler, gateway, web = "Jobchain, the handler", "Jobchain, behind the emulator", BASELINE
     measured: Measures = defaultdict(list)
     fresh = 1 if terms.quick else FIRST_POSTS
     code = ours.SOURCE if terms.quick else ours.Code.built()
@@ -138,7 +138,7 @@ sides, and so are tables, queues, database and broker.
     chart = Chart(
         "First POST of a fresh process", "", "seconds", [*measured], {"": [_point(v) for v in measured.values()]}
     )
-    data = {OURS: measured[handler], PEER: measured[web]}
+    data = {OURS: measured[handler], BASELINE: measured[web]}
     return {"50-first-post": Fragment("First POST", body, draw(chart, "first-post", terms.page), data)}
 
 
@@ -156,7 +156,7 @@ def _first_post_of_peer(backing: services.Backing) -> float:
 
 
 def _idle_memory(side: Side, model: ModelServer) -> float:
-    """Megabytes that a side holds once it has run a job, and is left alone."""
+    """Megabytes that a side holds once it has run a job, and is idle."""
     client.run_jobs(side.url, model, range(1))
     time.sleep(IDLE_SECONDS)
     return side.memory() / 1e6
@@ -184,8 +184,8 @@ def _throughput(rates: Mapping[float, Measures], capacity: float, terms: Terms) 
     body = f"""\
 Jobs per second from the first POST to the end of the last job, by the time that each of a job's three calls of the
 model takes. Ours: {terms.workers} worker functions of ten jobs each, with the gateway's own limits raised; the
-template's default is 5, and on AWS it can be raised to 1000. The peer: Celery's prefork with its default, a process a
-core, each of which waits for one call at a time. All processes are running when the clock starts, and callers, model,
+template's default is 5, and on AWS it can be raised to 1000. The baseline: Celery's prefork with its default, a process
+a core, each of which waits for one call at a time. All processes are running when the clock starts, and callers, model,
 emulator, database and broker share the machine with them: where the model is fast, the processor is what limits
 both. Each job made exactly three calls, counted by the model. Alone, the model server answers {number(capacity)}
 calls a second.
@@ -201,8 +201,8 @@ def _cpu(cpu: Measures, page: Path) -> Fragment:
     body = f"""\
 Milliseconds of processor time, of a job from its POST to its end, and of the lists by which its end is seen, with the
 model at 0 ms: ours of the functions'
-processes, the peer's of web and worker processes. Emulator, database and broker are left out on both sides. Ours does
-more for it: claims, leases, books and metrics, and a signed HTTP request for each look at the table.
+processes, the baseline's of web and worker processes. Emulator, database and broker are left out on both sides. Ours
+does more for it: claims, leases, usage records and metrics, and a signed HTTP request for each call of the table.
 
 {_by_side(milliseconds, "ms per job")}"""
     return Fragment(
@@ -213,9 +213,9 @@ more for it: claims, leases, books and metrics, and a signed HTTP request for ea
 def _memory(memory: Measures, page: Path) -> Fragment:
     body = f"""\
 Megabytes (proportional set size) after one job, {IDLE_SECONDS:g} seconds later: ours of one api and one worker
-function's process, the peer's of {services.CORES} web processes, Celery and its {services.CORES} workers, and the
+function's process, the baseline's of {services.CORES} web processes, Celery and its {services.CORES} workers, and the
 processes that watch over them. With all workers running ours
-holds what the section Load shows; on AWS nothing of ours is held while nothing is to be done.
+holds what the section Load shows; on AWS an idle Jobchain holds no memory.
 
 {_by_side(memory, "MB")}"""
     return Fragment(
@@ -228,10 +228,10 @@ def _by_side(measures: Measures, unit: str) -> str:
 
 
 def _ratio(measures: Measures) -> str:
-    """How many times the peer's median ours is; nothing where the peer was not measured."""
-    if not measures.get(PEER):
+    """How many times the baseline's median ours is; nothing where the baseline was not measured."""
+    if not measures.get(BASELINE):
         return ""
-    return f"{number(Spread.of(measures[OURS]).median / Spread.of(measures[PEER]).median)} ×"
+    return f"{number(Spread.of(measures[OURS]).median / Spread.of(measures[BASELINE]).median)} ×"
 
 
 def _bars(title: str, unit: str, measures: Measures) -> Chart:

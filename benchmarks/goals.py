@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.report import Fragment
-from benchmarks.sides import OURS, PEER
+from benchmarks.sides import BASELINE, OURS
 from benchmarks.spread import Spread, number
 from jobchain.markdown import table
 
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A share of the peer's median: `met` tells whether it is far enough, `find` has both sides' measures."""
+    """A share of the baseline's median: `met` tells whether it is far enough, `find` has both sides' measures."""
 
     name: str
     fragment: str
@@ -33,7 +33,7 @@ GOALS = (
 def summary(fragments: Mapping[str, Fragment]) -> Fragment | None:
     """The goals whose measures are there; None if none is."""
     rows = [row for goal in GOALS if (row := _row(goal, fragments))]
-    header = ("", f"{OURS}, median", f"{PEER}, median", "ours is", "goal", "")
+    header = ("", f"{OURS}, median", f"{BASELINE}, median", "ours is", "goal", "")
     return Fragment("Goals", table(header, rows)) if rows else None
 
 
@@ -41,8 +41,8 @@ def _row(goal: Goal, fragments: Mapping[str, Fragment]) -> list[str] | None:
     if goal.fragment not in fragments:
         return None
     measures = goal.find(fragments[goal.fragment].data)
-    if not measures.get(PEER):
+    if not measures.get(BASELINE):
         return None
-    ours, peer = (Spread.of(measures[side]).median for side in (OURS, PEER))
-    verdict = "reached" if goal.met(ours / peer) else "missed"
-    return [goal.name, number(ours), number(peer), f"{number(ours / peer)} ×", goal.wanted, verdict]
+    ours, baseline = (Spread.of(measures[side]).median for side in (OURS, BASELINE))
+    verdict = "reached" if goal.met(ours / baseline) else "missed"
+    return [goal.name, number(ours), number(baseline), f"{number(ours / baseline)} ×", goal.wanted, verdict]

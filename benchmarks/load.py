@@ -18,7 +18,7 @@ from jobchain.markdown import table
 
 DELAY = 0.1  # seconds that a call of the model takes
 WINDOW = 2 * ours.AT_ONCE
-"""Jobs that are unfinished at a time: so many that the queue is never empty."""
+"""Jobs that are unfinished at a time: enough that the queue is never empty."""
 MILLISECOND = 0.001
 """What ends are told to: of a short load, two may have the same."""
 PARTS = 10

@@ -7,48 +7,51 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks.peer import services
+import psutil
+
+from benchmarks.baseline import services
 from benchmarks.report import ROOT, Fragment
 
 _OURS = ("openai", "botocore", "aws-lambda-powertools", "pydantic", "ministack")
-_PEERS = ("celery", "fastapi", "uvicorn", "psycopg", "openai")
+_BASELINES = ("celery", "fastapi", "uvicorn", "psycopg", "openai")
 
 
 def fragment() -> Fragment:
     """What a reader needs to tell whether two runs can be compared."""
     busy = os.getloadavg()[0]
-    gigabytes = round(int(_first("/proc/meminfo", "MemTotal").split()[0]) / 2**20)
+    gigabytes = round(psutil.virtual_memory().total / 2**30)
     body = f"""\
-- {os.cpu_count()} cores of {_first("/proc/cpuinfo", "model name")}, {gigabytes} GB of memory
+- {os.cpu_count()} cores of {_processor()}, {gigabytes} GB of memory
 - {_os()}, Python {platform.python_version()}; the load was {busy:.1f} when this began, on {datetime.now(UTC):%Y-%m-%d}
 - ours: {", ".join(f"{name} {version(name)}" for name in _OURS)}
-- the usual way: {", ".join(_peers())}
+- baseline: {", ".join(_baseline())}
 - `make bench` runs all of this in one go; `make bench ONLY=jobs` one section, `make bench JOBS=1000` a shorter load,
   `make bench ROUNDS=1` one round in place of three, `make bench QUICK=1` a trial of our side alone, which leaves this
   page as it is
 
 Each number is the median of the rounds, with the least and the most of them; one without a range was measured once.
-A section may be of an earlier run than the others; what stands above is of the last one. In each round one side is
-started, measured and stopped, then the other; callers and model are the same for both. The peer (`benchmarks/peer`)
-runs the same chain: the same texts, prompts, schemas, checks and library.
+A section may be of an earlier run than the others; the list above is of the last one. In each round one side is
+started, measured and stopped, then the other; callers and model are the same for both. The baseline
+(`benchmarks/baseline`) runs the same chain: the same texts, prompts, schemas, checks and library.
 """
     return Fragment("Machine and method", body)
 
 
-def _first(path: str, name: str) -> str:
-    lines = Path(path).read_text(encoding="utf-8").splitlines()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), "unknown")
+def _processor() -> str:
+    """Its name. psutil has none, and `platform.processor()` is empty on Debian."""
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
 def _os() -> str:
     return platform.freedesktop_os_release().get("PRETTY_NAME", platform.system())
 
 
-def _peers() -> list[str]:
-    """The peer's versions: of its libraries by the file that locks them, of its services by themselves."""
-    locked = (ROOT / "requirements" / "peer.txt").read_text(encoding="utf-8").splitlines()
+def _baseline() -> list[str]:
+    """The baseline's versions: of its libraries by the file that locks them, of its services by themselves."""
+    locked = (ROOT / "requirements" / "baseline.txt").read_text(encoding="utf-8").splitlines()
     exact = dict(line.split(";")[0].rstrip(" \\").split("==") for line in locked if "==" in line and line[0].isalpha())
-    found = [f"{name} {exact[name]}" for name in _PEERS]
+    found = [f"{name} {exact[name]}" for name in _BASELINES]
     for program in services.programs():
         said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
         found.append(" ".join(said.split()[:3]))

@@ -167,7 +167,7 @@ def running(delay: float = 0) -> Iterator[ModelServer]:
 
 
 def ask_many(model: ModelServer, calls: int, connections: int) -> int:
-    """Asks so many times, next to no work for the asker, and gives the number: what it measures is the server."""
+    """Sends this many requests at next to no cost of its own, and returns the number: it measures the server."""
     request = {"input": "Doors must be locked. " * 40, "text": {"format": {"name": "ChecklistAnswer"}}}
     body = json.dumps(request).encode()
     message = b"POST /v1/responses HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(body) + body

@@ -1,4 +1,4 @@
-"""Draws charts with matplotlib, which lives in `.venv-peer`: `python -m benchmarks.plots` reads one as JSON.
+"""Draws charts with matplotlib, which lives in `.venv-baseline`: `python -m benchmarks.plots` reads one as JSON.
 
 `draw` runs that from any other environment.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-PYTHON = ROOT / ".venv-peer" / "bin" / "python"
+PYTHON = ROOT / ".venv-baseline" / "bin" / "python"
 
 _COLORS = ("#0b6e4f", "#c1666b", "#4a6fa5", "#8d8741")
 
@@ -36,7 +36,7 @@ class Chart:
 def draw(chart: Chart, name: str, page: Path) -> tuple[str, ...]:
     """Draws `<name>.svg` in the folder beside `page` that bears its name; gives its path from there.
 
-    Without `.venv-peer`, as in a quick run, nothing is drawn.
+    Without `.venv-baseline`, as in a quick run, nothing is drawn.
     """
     if not PYTHON.exists():
         return ()
@@ -48,7 +48,7 @@ def draw(chart: Chart, name: str, page: Path) -> tuple[str, ...]:
 
 
 def _draw(chart: Mapping[str, Any]) -> None:
-    import matplotlib as mpl  # noqa: PLC0415  # only in `.venv-peer`
+    import matplotlib as mpl  # noqa: PLC0415  # only in `.venv-baseline`
     from matplotlib import pyplot  # noqa: PLC0415
 
     # The same chart is the same file, and its text stays text.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from benchmarks import ours
-from benchmarks.peer import services
+from benchmarks.baseline import services
 
 
 class Side(Protocol):
@@ -29,13 +29,13 @@ class Side(Protocol):
 
 
 class Start(Protocol):
-    """Starts a side that asks the model at `base_url`; without `working` it accepts jobs, and nobody runs them."""
+    """Starts a side that asks the model at `base_url`; without `working` it accepts jobs and runs none."""
 
     def __call__(self, base_url: str, *, working: bool = True) -> AbstractContextManager[Side]: ...
 
 
 OURS = "Jobchain"
-PEER = "usual way"
+BASELINE = "baseline"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Terms:
 
     @property
     def sides(self) -> list[str]:
-        return [OURS] if self.quick else [OURS, PEER]
+        return [OURS] if self.quick else [OURS, BASELINE]
 
     @property
     def workers(self) -> int:

@@ -16,8 +16,8 @@ from benchmarks.simulation import arrivals, limits
 from benchmarks.simulation.arrivals import DAY
 from benchmarks.simulation.cost import MODEL, SERVICES, Bill, bill, fixed
 from benchmarks.simulation.emulated import CALL_SECONDS, Comparison, compare
+from benchmarks.simulation.events import Outcome, Setup, simulate
 from benchmarks.simulation.inputs import Inputs
-from benchmarks.simulation.model import Outcome, Setup, simulate
 
 MILLION = 1_000_000
 BURST = 100_000
@@ -74,7 +74,7 @@ class Simulator:
         )
 
     def share(self, memory: float) -> float:
-        """What an environment of so many MB has of a processor; Python uses one at most."""
+        """The share of a processor that an environment with this memory has; Python uses one at most."""
         return min(1.0, memory / self.inputs["function.full_cpu_memory"])
 
     def run(self, setup: Setup, times: Iterable[float], memory: float | None = None) -> Case:
@@ -332,7 +332,7 @@ def report(simulator: Simulator, comparisons: list[Comparison]) -> str:
         " times.",
         "### Batches",
         "A million jobs a day, two hours of it. *Waiting* is what a worker that waits for the model costs, of all that"
-        " AWS is paid. A poller takes what is there at once, so batches fill up only where jobs wait: with as many"
+        " AWS is paid. A poller takes all waiting messages, so batches fill up only where jobs wait: with as many"
         " workers as it likes AWS runs nearly every job alone. A limit on workers that is little above the need, or a"
         " window in which pollers gather, makes the batches.",
         batches(simulator),

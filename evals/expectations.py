@@ -44,7 +44,7 @@ def _case(chain: str, path: Path) -> Case:
     except (ValueError, KeyError, TypeError) as error:
         raise CaseError(f"{path}: not a case ({type(error).__name__}: {error}): see README.md in {FOLDER}") from error
     if unknown := set(case.expect) - set(_CHECKS):
-        raise CaseError(f"{path}: nobody knows how to expect {', '.join(sorted(unknown))}: see README.md in {FOLDER}")
+        raise CaseError(f"{path}: unknown expectation: {', '.join(sorted(unknown))}: see README.md in {FOLDER}")
     return case
 
 

@@ -16,7 +16,7 @@ OBLIGING = (
 MIN_WORD = 3
 """A word of fewer letters does not count, unless it is a number."""
 STEM = 6
-"""Of a word without its ending, so many letters count, so that "encrypted" and "encryption" are the same."""
+"""Only this many letters of a word without its ending count, so that "encrypted" and "encryption" are the same."""
 MIN_SHARED = 0.5
 """The share of a sentence's words that an item must have to cover it."""
 MIN_OWN = 1 / 3
@@ -37,7 +37,7 @@ _EMPTY = frozenset(_IN_EVERY_TEXT.split())
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """So many of so many."""
+    """A count out of a total."""
 
     part: int = 0
     whole: int = 0

@@ -166,7 +166,7 @@ def page(runs: Sequence[Run], case_runs: Sequence[CaseRun], mermaid: str, today:
     parts = [
         "# Evaluations\n",
         f"Written by `make evals` on {today.isoformat()}, after {len(runs)} jobs over documents and {len(case_runs)}"
-        f" over cases. Answered by {' and '.join(f'`{model}`' for model in models) or 'nobody'}.\n",
+        f" over cases. Answered by {' and '.join(f'`{model}`' for model in models) or 'no model'}.\n",
         *([_OFFLINE] if offline_model.MODEL in models else []),
     ]
     for chain in SUBJECTS:

@@ -27,7 +27,7 @@ class Document:
 class Item:
     """An entry of a result, and which of the job's documents it speaks for.
 
-    `quote_found` tells whether the quote that it came with stands in the document; None where the chain gives none.
+    `quote_found` tells whether the document has the quote that it came with; None where the chain gives none.
     """
 
     text: str
@@ -37,7 +37,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """How to run a chain over neighbouring documents, so many at a time, and how to read its result."""
+    """How to run a chain over neighbouring documents, a few at a time, and how to read its result."""
 
     documents: int
     payload: Callable[[Sequence[Document]], dict[str, Any]]

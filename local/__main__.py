@@ -3,13 +3,14 @@
 import argparse
 import os
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from local import signals
 from local.errors import LocalError
 
-# The embedded stack's imports take half a second, in which Ctrl-C must not print a traceback either: they come
-# in `_run`, once `main` listens to signals.
+# Each command imports what it needs. The imports take half a second, and Ctrl-C must not print a traceback meanwhile:
+# `main` listens to signals first.
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -50,56 +51,104 @@ def _parser() -> argparse.ArgumentParser:
     sam_invoke = commands.add_parser("sam-invoke", help="run a function once by `sam local invoke`")
     sam_invoke.add_argument("function", help="its name in template.yaml, such as WorkerFunction")
     sam_invoke.add_argument("--event", type=Path, required=True, help="a file, such as events/sqs_job.json")
+    preflight = commands.add_parser("preflight", help="check the model: whether its server has it, and until when")
+    preflight.add_argument("--stack", help="the CloudFormation stack whose model it is (default: that of `.env`)")
+    commands.add_parser("template", help="print template.yaml after SAM's transform, for tools that read no SAM")
     commands.add_parser("openapi", help="print the HTTP contract, as /openapi.json answers it")
     return parser
 
 
 def _run(options: argparse.Namespace) -> int:
-    from local import demo, dev  # noqa: PLC0415 - see above
-
-    root = Path.cwd()
     try:
-        match options.command:
-            case "demo":
-                demo.run(root, options.file or demo.EXAMPLE, sys.stdout, keep=os.environ.get("KEEP") == "1")
-            case "dev":
-                dev.run(root, options.port, _say)
-            case "logs":
-                dev.follow_logs(root, _say)
-            case "aws-env":
-                _say(dev.shell_variables(root))
-            case "deploy":
-                from local import deployment  # noqa: PLC0415 - see above
-                from local.aws import Credentials  # noqa: PLC0415
-                from local.settings import Settings  # noqa: PLC0415
-
-                endpoint = options.endpoint_url
-                target = deployment.Target(
-                    endpoint,
-                    options.public_url or endpoint,
-                    options.model_url,
-                    Credentials.for_endpoint(endpoint),
-                )
-                deployment.run(root, options.build, target, Settings.load(root), _say)
-            case "sam-api" | "sam-invoke":
-                from local import sam_local  # noqa: PLC0415 - see above
-
-                if options.command == "sam-api":
-                    sam_local.start_api(root, options.port, _say)
-                else:
-                    sam_local.invoke(root, options.function, options.event, _say)
-            case "openapi":
-                from local import openapi  # noqa: PLC0415 - the others need no web framework
-
-                sys.stdout.write(openapi.document())
+        status: int | None = _COMMANDS[options.command](options)
     except LocalError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    return 0
+    return status or 0
+
+
+def _demo(options: argparse.Namespace) -> None:
+    from local import demo
+
+    demo.run(Path.cwd(), options.file or demo.EXAMPLE, sys.stdout, keep=os.environ.get("KEEP") == "1")
+
+
+def _dev(options: argparse.Namespace) -> None:
+    from local import dev
+
+    dev.run(Path.cwd(), options.port, _say)
+
+
+def _logs(_: argparse.Namespace) -> None:
+    from local import dev
+
+    dev.follow_logs(Path.cwd(), _say)
+
+
+def _aws_env(_: argparse.Namespace) -> None:
+    from local import dev
+
+    _say(dev.shell_variables(Path.cwd()))
+
+
+def _deploy(options: argparse.Namespace) -> None:
+    from local import running_emulator
+    from local.emulator_clients import Credentials
+    from local.settings import Settings
+
+    endpoint = options.endpoint_url
+    target = running_emulator.Target(
+        endpoint, options.public_url or endpoint, options.model_url, Credentials.for_endpoint(endpoint)
+    )
+    running_emulator.run(Path.cwd(), options.build, target, Settings.load(Path.cwd()), _say)
+
+
+def _sam_api(options: argparse.Namespace) -> None:
+    from local import sam_local
+
+    sam_local.start_api(Path.cwd(), options.port, _say)
+
+
+def _sam_invoke(options: argparse.Namespace) -> None:
+    from local import sam_local
+
+    sam_local.invoke(Path.cwd(), options.function, options.event, _say)
+
+
+def _preflight(options: argparse.Namespace) -> int:
+    from local import preflight
+
+    return preflight.run(Path.cwd(), options.stack)
+
+
+def _template(_: argparse.Namespace) -> None:
+    from local import stack
+
+    sys.stdout.write(stack.translated())
+
+
+def _openapi(_: argparse.Namespace) -> None:
+    from local import openapi
+
+    sys.stdout.write(openapi.document())
 
 
 def _say(text: str) -> None:
     print(text, flush=True)
+
+
+_COMMANDS: Mapping[str, Callable[[argparse.Namespace], int | None]] = {
+    "demo": _demo,
+    "dev": _dev,
+    "logs": _logs,
+    "aws-env": _aws_env,
+    "deploy": _deploy,
+    "sam-api": _sam_api,
+    "sam-invoke": _sam_invoke,
+    "preflight": _preflight,
+    "template": _template,
+    "openapi": _openapi,
+}
 
 
 if __name__ == "__main__":

@@ -6,9 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
-from jobchain_cli import texts
-from jobchain_cli.words import failure, printable, problem_line, result_lines, source_lines
-from jobchain_client import FINAL, Job, Jobchain, JobchainError, JobHandle, Step
+from jobchain_cli import texts, watching
+from jobchain_cli.target import Target
+from jobchain_cli.watching import Watched
+from jobchain_cli.words import failure, problem_line, result_lines, source_lines, step_lines
+from jobchain_client import Job, Jobchain, JobchainError
 from local.errors import LocalError
 from local.settings import Settings
 from local.signals import Stopped
@@ -46,12 +48,11 @@ def run(root: Path, file: Path, out: TextIO, *, keep: bool) -> None:
         out.write(f"{line}\n")
         out.flush()
 
-    # No key is needed: the stack is the demo's own, on this machine, and `make key` would not find it.
+    # No key is needed: the stack is the demo's own, on this machine, and `jobchain keys` would not find it.
     settings = replace(Settings.load(root), auth_mode="")
     with LocalStack.start(settings, say=say) as stack:
         say(f"Posting {_short(file)} to it ...")
-        with Jobchain(stack.api_url) as api:
-            job = show_job(api, text, out)
+        job = show_job(Target(stack.api_url, None), text, str(_short(file)), out)
         say("\n".join(["", *_explained(settings), *(() if keep else _next())]))
         if keep:
             with contextlib.suppress(Stopped):
@@ -88,67 +89,22 @@ def _next() -> tuple[str, ...]:
     )
 
 
-def show_job(api: Jobchain, text: str, out: TextIO) -> Job:
-    """Submit the text, show each step as it goes, then print the result. Returns the job. Raises JobError."""
+def show_job(target: Target, text: str, source: str, out: TextIO) -> Job:
+    """Submit the text, show its steps on the way, then print the result. Returns the job. Raises JobError."""
     try:
-        handle = api.submit(text)
-        out.write(f"Job {handle.event_id}\n")
-        job = _follow(handle, Progress(out))
+        with Jobchain(target.url) as api:
+            event_id = api.submit(text).event_id
     except JobchainError as error:
         raise JobError(problem_line(error)) from error
+    out.write(f"Job {event_id}\n")
+    out.flush()
+    console = watching.terminal()
+    (job,) = watching.watch(target, [Watched(source, event_id)], LIMIT, console, poll=POLL_SECONDS)
+    if isinstance(job, JobchainError):
+        raise JobError(problem_line(job))
     if job.status != "completed":
         raise JobError(failure(job))
-    out.write("".join(f"{line}\n" for line in (*result_lines(job.result), "", *source_lines(job))))
+    # The terminal shows the steps already.
+    steps = () if console else step_lines(job)
+    out.write("".join(f"{line}\n" for line in (*steps, *result_lines(job.result), "", *source_lines(job))))
     return job
-
-
-def _follow(handle: JobHandle, progress: "Progress") -> Job:
-    """The job once it has ended. Not `watch`: its steps' seconds are to be seen going by."""
-    deadline = time.monotonic() + LIMIT
-    job = handle.get()
-    while not job.final:
-        progress.show(job)
-        if time.monotonic() > deadline:
-            raise JobError(f"the job is still {job.status} after {LIMIT:g} s")
-        time.sleep(POLL_SECONDS)
-        job = handle.get(job)
-    progress.show(job)
-    return job
-
-
-class Progress:
-    """A line when a step starts and one when it ends; on a terminal the second takes the first one's place."""
-
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
-        self._terminal = out.isatty()
-        self._started: dict[str, float] = {}
-        self._ended: set[str] = set()
-
-    def show(self, job: Job) -> None:
-        """Print what has changed since the last call."""
-        for step in job.steps:
-            name, status = printable(step.name), step.status
-            if name in self._ended:
-                continue
-            if status in FINAL:
-                self._ended.add(name)
-                self._write(f"  {name}: {status} in {_seconds(step, self._started.get(name)):.1f} s", "\n")
-            elif status == "processing":
-                if name not in self._started:
-                    self._started[name] = time.monotonic()
-                    self._write(f"  {name}: started", "" if self._terminal else "\n")
-                elif self._terminal:
-                    self._write(f"  {name}: {time.monotonic() - self._started[name]:.1f} s", "")
-
-    def _write(self, text: str, end: str) -> None:
-        start = "\r\x1b[K" if self._terminal else ""
-        self._out.write(f"{start}{text}{end}")
-        self._out.flush()
-
-
-def _seconds(step: Step, seen: float | None) -> float:
-    """How long a finished step took by its own times, else since it was first seen."""
-    if step.seconds is not None:
-        return step.seconds
-    return time.monotonic() - seen if seen else 0.0

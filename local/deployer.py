@@ -9,8 +9,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from local import gaps, sam
-from local.aws import Clients
+from local import gaps, sam_template
+from local.emulator_clients import Clients
 from local.errors import LocalError
 from local.stack_events import Operation, never_completed, operations
 
@@ -55,7 +55,7 @@ class Deployer:
         template: Path,
         *,
         reload: bool = False,
-        code: Callable[[sam.Template], None] | None = None,
+        code: Callable[[sam_template.Template], None] | None = None,
         limit: float = LIMIT,
     ) -> None:
         """With `reload` the functions look for changed source before each call.
@@ -65,9 +65,9 @@ class Deployer:
         """
         self._clients = clients
         self._path = template
-        self._code = code or (lambda template: sam.run_from_source(template, self._path.parent, reload=reload))
+        self._code = code or (lambda template: sam_template.run_from_source(template, self._path.parent, reload=reload))
         self._limit = limit
-        self._deployed: sam.Template | None = None
+        self._deployed: sam_template.Template | None = None
 
     def deploy(self, parameters: Mapping[str, str]) -> Deployment:
         """Deploy the template as it is now; items and messages that are there stay.
@@ -80,7 +80,7 @@ class Deployer:
         """The same where another process may have deployed before, wholly or in part.
 
         A stack that is there is updated, so that its table and jobs stay; after a failed update, too. It is removed
-        only if its creation failed, as nobody can have a job in it then. Raises DeployError, which says what to
+        only if its creation failed, as it can hold no job then. Raises DeployError, which says what to
         type, for a stack that can neither be updated nor be removed without a loss.
         """
         template = self._expand(parameters)
@@ -92,7 +92,7 @@ class Deployer:
         except DeployError as error:
             raise DeployError(f"{error}\n{self._advice(updates)}") from error
 
-    def _found(self, say: Callable[[str], None]) -> sam.Template | None:
+    def _found(self, say: Callable[[str], None]) -> sam_template.Template | None:
         """What is deployed already: None for nothing. Raises DeployError where nothing can be deployed over it."""
         status = self._settled_status(say)
         if status is None:
@@ -126,7 +126,7 @@ class Deployer:
             return f"It was not rolled back, and the emulator can't update the stack after that. {_KEPT} {START_AFRESH}"
         return f"{_KEPT} Correct the cause, and deploy again."
 
-    def _deploy(self, template: sam.Template) -> Deployment:
+    def _deploy(self, template: sam_template.Template) -> Deployment:
         if self._deployed is None:
             self._apply("create_stack", template)
         elif template != self._deployed:
@@ -138,23 +138,23 @@ class Deployer:
             close(self._clients, template, ids)
         return Deployment(self._outputs(), self._api_url(template, ids))
 
-    def _expand(self, parameters: Mapping[str, str]) -> sam.Template:
-        template = sam.read(self._path)
-        sam.set_parameters(template, parameters)
-        template = sam.translate(template, self._clients.session)
+    def _expand(self, parameters: Mapping[str, str]) -> sam_template.Template:
+        template = sam_template.read(self._path)
+        sam_template.set_parameters(template, parameters)
+        template = sam_template.translate(template, self._clients.session)
         self._code(template)
         for close in gaps.IN_TEMPLATE:
             close(template)
         return template
 
-    def _upload(self, template: sam.Template) -> str:
+    def _upload(self, template: sam_template.Template) -> str:
         """Where CloudFormation finds the template: in the call itself it takes 51,200 bytes at most."""
         s3 = self._clients.get("s3")
         s3.create_bucket(Bucket=_BUCKET)
         s3.put_object(Bucket=_BUCKET, Key="template.json", Body=json.dumps(template).encode())
         return f"{self._clients.endpoint_url}/{_BUCKET}/template.json"
 
-    def _apply(self, operation: str, template: sam.Template) -> None:
+    def _apply(self, operation: str, template: sam_template.Template) -> None:
         cloudformation = self._clients.get("cloudformation")
         try:
             getattr(cloudformation, operation)(
@@ -221,7 +221,7 @@ class Deployer:
             cause = self._last_operation().cause
             raise DeployError(f"the stack {STACK_NAME} can't be removed, it is {status}: {cause}\n{START_AFRESH}")
 
-    def _standing_template(self) -> sam.Template:
+    def _standing_template(self) -> sam_template.Template:
         body = self._clients.get("cloudformation").get_template(StackName=STACK_NAME)["TemplateBody"]
         return dict(json.loads(body) if isinstance(body, str) else body)
 
@@ -244,8 +244,8 @@ class Deployer:
             resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in resources["StackResources"]
         }
 
-    def _api_url(self, template: sam.Template, ids: Mapping[str, str]) -> str:
-        for name, stage in sam.of_type(template, "AWS::ApiGateway::Stage").items():
+    def _api_url(self, template: sam_template.Template, ids: Mapping[str, str]) -> str:
+        for name, stage in sam_template.of_type(template, "AWS::ApiGateway::Stage").items():
             api = ids[stage["Properties"]["RestApiId"]["Ref"]]
             return f"{self._clients.endpoint_url}/_aws/execute-api/{api}/{ids[name]}"
         return ""
@@ -256,5 +256,5 @@ def _is_not_rolled_back(status: str | None, last: Operation) -> bool:
     return last.failed and status in _STANDS
 
 
-def _apis(template: sam.Template) -> dict[str, Any]:
-    return {name: api["Properties"] for name, api in sam.of_type(template, "AWS::ApiGateway::RestApi").items()}
+def _apis(template: sam_template.Template) -> dict[str, Any]:
+    return {name: api["Properties"] for name, api in sam_template.of_type(template, "AWS::ApiGateway::RestApi").items()}

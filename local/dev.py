@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from local.aws import Clients, Credentials
 from local.deployer import DeployError
 from local.emulator import free_port, is_healthy
+from local.emulator_clients import Clients, Credentials
 from local.errors import LocalError
 from local.logs import LogFollower, tracebacks
 from local.private import write_private
-from local.sam import TemplateError
+from local.sam_template import TemplateError
 from local.settings import Settings
 from local.stack import LocalStack
 
@@ -104,7 +104,7 @@ def _warnings(settings: Settings) -> Sequence[str]:
     """What to mind of the model that a real server has; nothing of the offline model."""
     if settings.offline:
         return ()
-    from jobchain_cli import preflight  # noqa: PLC0415 - it brings the model's SDK along
+    from local import preflight  # noqa: PLC0415 - it brings the model's SDK along
 
     names = {
         "OPENAI_API_KEY": settings.openai_api_key,
@@ -192,7 +192,7 @@ def welcome(api_url: str, endpoint_url: str, model: str, needs_key: bool) -> str
             f"Model     {model}",
             *(["Keys      on: make one in another terminal, as below"] if needs_key else []),
             "",
-            *(["  KEY=$(make key TENANT=me)"] if needs_key else []),
+            *(["  KEY=$(.venv/bin/jobchain keys create --tenant me)"] if needs_key else []),
             f"  curl -s {api_url}/jobs {key}-H 'Content-Type: application/json' -d '{body}'",
             "",
             "Changed code and a changed template.yaml are taken over.",

@@ -18,7 +18,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as Signer
 
 from local import guard
-from local.aws import REGION, Credentials
+from local.emulator_clients import REGION, Credentials
 from local.errors import LocalError
 
 HOST = "127.0.0.1"

@@ -2,4 +2,8 @@
 
 
 class LocalError(Exception):
-    """An error whose message tells the user all that there is to know: it is shown without a traceback."""
+    """An error whose message tells the user what was wrong and what to do: it is shown without a traceback."""
+
+
+class SettingsError(LocalError):
+    """A setting is malformed or missing; says which, and what it can be."""

@@ -9,8 +9,8 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from local.aws import Clients
-from local.sam import Template, of_type
+from local.emulator_clients import Clients
+from local.sam_template import Template, of_type
 
 API_ID = "jobchain"
 

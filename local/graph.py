@@ -18,7 +18,7 @@ MAX_COLUMNS = 4  # of categories side by side; more are too wide to be read
 
 _STARTS = re.compile(r"(?P<word>If|When|Unless)\s(?P<condition>[^,;:]+),\s(?:then\s)?(?P<rest>.+)", re.DOTALL)
 _ENDS = re.compile(r"(?P<rest>.+?),?\s(?P<word>if|when|unless)\s(?P<condition>[^,;:]{1,60}?)[.!]?", re.DOTALL)
-_FEWEST_WORDS = 3  # of what stands before a condition
+_FEWEST_WORDS = 3  # of the text before a condition
 _OTHERWISE = re.compile(r"[,;.]\s(?:otherwise|if not|else),?\s", re.IGNORECASE)
 # "only if", "even when", "asks if": what follows such a word is no condition of the whole item.
 _NO_CONDITION = re.compile(
@@ -69,7 +69,7 @@ def rule(item: str) -> Rule:
 
 
 def _is_whole(action: str) -> bool:
-    """Whether what stands before a condition obliges without it."""
+    """Whether the text before a condition is an obligation without it."""
     return len(action.split()) >= _FEWEST_WORDS and strength(action) > 0 and not _NO_CONDITION.search(action)
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local.aws import Clients
 from local.deployer import STACK_NAME
+from local.emulator_clients import Clients
 
 # An invocation's lines get their time before they are stored, so that later ones may be stored first.
 _OVERLAP = 5_000  # milliseconds

@@ -3,7 +3,7 @@
     python -m local.offline_model --port 0
 
 It answers `POST /v1/responses` and `/v1/chat/completions`, `POST /v1/responses/input_tokens`, and `GET /v1/models` and
-`/v1/models/{id}`, and names itself so that nobody takes it for a GPT.
+`/v1/models/{id}`, and names itself so that no one takes it for a GPT.
 Tokens are an estimate: one for every four bytes of UTF-8, rounded up; a limit on them is not looked at.
 Requests are not logged.
 """

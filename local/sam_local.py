@@ -15,13 +15,13 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local import sam
-from local.aws import Clients, Credentials
+from local import sam_template
 from local.deployer import STACK_NAME
 from local.dev import StackFile, credentials_of
 from local.emulator import HOST, free_port
+from local.emulator_clients import Clients, Credentials
 from local.errors import LocalError
-from local.packages import BUILD, check_build, machine_architecture
+from local.function_zips import BUILD, check_build, machine_architecture
 from local.private import write_private
 from local.relay import relay
 from local.settings import Settings
@@ -185,7 +185,7 @@ class _Reach:
 
 def _template(root: Path) -> Path:
     """The built template with the variables in it that SAM is to hand on, beside the built one: folders hold."""
-    template = sam.read(root / BUILD / "template.yaml")
+    template = sam_template.read(root / BUILD / "template.yaml")
     shared = template["Globals"]["Function"]["Environment"]["Variables"]
     shared |= dict.fromkeys(_ADDED, "")
     return _write_private(root / BUILD / "local.json", template)

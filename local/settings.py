@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jobchain import errors
 from jobchain.connection import (
     UnusableSetting,
     check_http_environment,
@@ -15,8 +14,8 @@ from jobchain.connection import (
     checked_url,
     is_loopback,
 )
-from jobchain_cli.env_file import read_env_file
-from local.errors import LocalError
+from local.env_file import read_env_file
+from local.errors import SettingsError
 
 AUTH_MODES = ("none", "api_key")
 APIS = ("responses", "chat")
@@ -24,15 +23,11 @@ _HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 BIND_HOSTS = ("127.0.0.1", "0.0.0.0")  # noqa: S104 - see Settings
 
 
-class SettingsError(LocalError):
-    """A setting can't be used; says which, and what it can be."""
-
-
 @dataclass(frozen=True, slots=True)
 class Settings:
     """An empty value means unset. Without a key and a base URL the offline model answers.
 
-    `auth_mode` is the template's parameter `AuthMode`; unset, whoever reaches the local stack may come in.
+    `auth_mode` is the template's parameter `AuthMode`; unset, the local stack requires no authentication.
     `openai_api` is its parameter `OpenAIApi`. `bind_host` is where the emulator listens: beyond this machine only in a
     container, whose engine publishes the port on the host's 127.0.0.1. `hosts` are the names, besides localhost and
     127.0.0.1, that the API may be called by.
@@ -108,11 +103,7 @@ class Settings:
 
         Raises SettingsError.
         """
-        try:
-            file = read_env_file(folder / ".env")
-        except errors.SettingsError as error:
-            raise SettingsError(str(error)) from error
-        return cls.of({**file, **os.environ})
+        return cls.of({**read_env_file(folder / ".env"), **os.environ})
 
     def check_environment(self, environment: Mapping[str, str]) -> None:
         """Checks proxies and certificate files, which no model on this machine needs. Raises SettingsError."""

@@ -18,7 +18,7 @@ Handler = Callable[[Any, Any], Any]
 class SourceHandler:
     """A Lambda handler that imports the real one from source roots at its first call.
 
-    With `reload` it looks at the roots before each call, and imports their modules anew if a file changed.
+    With `reload` it looks at the roots before each call, and imports their modules again if a file changed.
     Installed libraries stay as they are.
     """
 

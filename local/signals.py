@@ -7,8 +7,8 @@ from typing import NoReturn
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class Stopped(BaseException):
-    """A signal asked to stop. Not an Exception, so that no handler of errors swallows it."""
+class Stopped(KeyboardInterrupt):
+    """A signal asked to stop. No handler of errors catches it, and asyncio lets it through."""
 
     def __init__(self, number: int) -> None:
         self.number = number

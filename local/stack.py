@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -12,10 +13,10 @@ from threading import Thread
 from typing import Any
 from urllib.parse import urlsplit
 
-from local import offline_model, sam
-from local.aws import Clients, Credentials
+from local import offline_model, sam_template
 from local.deployer import Deployer, Deployment
 from local.emulator import Emulator, free_port
+from local.emulator_clients import Clients, Credentials
 from local.settings import Settings
 
 TEMPLATE = Path(__file__).resolve().parent.parent / "template.yaml"
@@ -72,7 +73,7 @@ class LocalStack:
 
     @property
     def sweeper(self) -> str:
-        """The name of the function that looks after due jobs; empty where the template has none."""
+        """The name of the sweeper function; empty where the template has none."""
         return self._deployment.outputs.get("SweeperName", "")
 
     def client(self, service: str) -> Any:
@@ -143,7 +144,7 @@ class LocalStack:
 
 
 def _ask(url: str) -> None:
-    """GETs a URL of the stack. What is wrong with it, whoever asks next is told: here nobody waits for the answer."""
+    """GETs a URL of the stack. Errors are ignored: the next caller sees them."""
     parts = urlsplit(url)
     # http.client heeds no proxy setting.
     connection = http.client.HTTPConnection(parts.netloc, timeout=_WARM_UP_LIMIT)
@@ -160,6 +161,13 @@ def _environment(settings: Settings) -> dict[str, str]:
     return environment
 
 
+def translated() -> str:
+    """The template after SAM's transform, as JSON."""
+    # The translator calls nothing: it asks the session for its region alone.
+    template = sam_template.translate(sam_template.read(TEMPLATE), Clients("http://127.0.0.1").session)
+    return json.dumps(template, indent=2)
+
+
 def offered(settings: Settings, base_url: str, template: Path) -> dict[str, str]:
     """Local values for those of the parameters that the template declares."""
     values = {
@@ -169,5 +177,5 @@ def offered(settings: Settings, base_url: str, template: Path) -> dict[str, str]
         "WorkerConcurrency": WORKER_CONCURRENCY,
         "AuthMode": settings.auth_mode or "none",
     }
-    declared = sam.read(template).get("Parameters") or {}
+    declared = sam_template.read(template).get("Parameters") or {}
     return {name: value for name, value in values.items() if value and name in declared}

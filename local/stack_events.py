@@ -45,7 +45,7 @@ def operations(events: Iterable[Mapping[str, Any]]) -> list[Operation]:
 
 
 def never_completed(history: list[Operation]) -> bool:
-    """Whether the stack's creation failed, and nothing has updated it since: then it holds no job.
+    """Whether the stack's creation failed, and nothing has updated it since: then it holds no data.
 
     A history that begins with something else is not the whole one, and says nothing of the creation.
     """

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from benchmarks.simulation.arrivals import DAY
+from benchmarks.simulation.events import Outcome
 from benchmarks.simulation.inputs import Inputs
-from benchmarks.simulation.model import Outcome
 
 SERVICES = ("Lambda", "DynamoDB", "API Gateway", "SQS", "CloudWatch", "X-Ray", "Secrets Manager", "the model")
 MODEL = SERVICES[-1]
@@ -84,7 +84,7 @@ def bill(outcome: Outcome, inputs: Inputs, *, memory_mb: float, batched_posts: i
 
 
 def fixed(inputs: Inputs, chains: int = 1) -> Bill:
-    """What a stack costs in a month in which nobody uses it; `chains` are those that have run in it."""
+    """What a stack costs in a month without jobs; `chains` are those that have run in it."""
     price = {name.removeprefix("price."): number.value for name, number in inputs.numbers.items() if "price." in name}
     polls = _QUEUES * inputs["limit.pollers_first"] * DAY / inputs["limit.poll_seconds"] * _MONTH_DAYS
     sweeps = _SWEEPS_A_DAY * _MONTH_DAYS

@@ -1,27 +1,24 @@
-"""The embedded stack, measured as the simulation sees it. Linux only: processor time comes from /proc."""
+"""The embedded stack, measured as the simulation sees it. Linux only: see `benchmarks.processes`."""
 
 import os
 import statistics
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
-from typing import Any
 
 import httpx2
+import psutil
 
-from benchmarks.simulation.model import Outcome, Setup, simulate
+from benchmarks import model_server, processes
+from benchmarks.simulation.events import Outcome, Setup, simulate
 from local.settings import Settings
 from local.stack import LocalStack
-from tests.faults.model_server import ModelServer
 
 CALL_SECONDS = 0.5
 STEPS = 3
 _BATCH = 100
 _PATIENCE = 300.0
 PROCESSORS = os.cpu_count() or 1
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +29,14 @@ class Measured:
     latencies: list[float]
     makespan: float
     processor: float  # of all processes together
-    free: float  # of each processor, the share that nobody else took meanwhile
+    free: float  # of each processor, the share that no other program took meanwhile
 
     def latency(self, quantile: float) -> float:
         return sorted(self.latencies)[int(quantile * (len(self.latencies) - 1))]
 
 
 class Check:
-    """A stack with so many workers, and a model that takes `CALL_SECONDS` for each call."""
+    """A stack with `workers`, and a model that takes `CALL_SECONDS` for each call."""
 
     def __init__(self, stack: LocalStack, http: httpx2.Client, workers: int) -> None:
         self._stack = stack
@@ -69,7 +66,7 @@ class Check:
         deadline = time.monotonic() + _PATIENCE
         while sum(self._http.get("/stats").raise_for_status().json()["jobs"][s] for s in ("pending", "processing")):
             if time.monotonic() > deadline:
-                raise TimeoutError(f"the embedded stack has not ended its jobs within {_PATIENCE:g} s")
+                raise TimeoutError(f"the embedded stack has not completed its jobs within {_PATIENCE:g} s")
             time.sleep(0.5)
 
     def _times(self, event_id: str) -> tuple[float, float]:
@@ -97,7 +94,7 @@ def compare(workers: int, jobs: int) -> Comparison:
     processors, both from other runs than the one it is compared with; and from this one, what other programs took.
     """
     with (
-        ModelServer(latency=CALL_SECONDS) as model,
+        model_server.running(CALL_SECONDS) as model,
         LocalStack.start(
             Settings(openai_base_url=model.base_url), parameters={"WorkerConcurrency": str(workers)}
         ) as stack,
@@ -136,21 +133,10 @@ def _seconds(moment: str) -> float:
 
 def _busy_seconds() -> float:
     """What all programs of this machine have used: user, nice, system, interrupts."""
-    fields = Path("/proc/stat").read_text().splitlines()[0].split()[1:]
-    return sum(int(fields[place]) for place in (0, 1, 2, 5, 6)) / _TICKS
+    times = psutil.cpu_times()
+    return times.user + times.nice + times.system + times.irq + times.softirq
 
 
 def processor_seconds() -> float:
     """What this process and all that it has started have used, those included that ended and were waited for."""
-    parents: dict[int, int] = {}
-    used: dict[int, float] = {}
-    for entry in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            fields: list[Any] = (entry / "stat").read_text().rpartition(")")[2].split()
-            parents[int(entry.name)] = int(fields[1])
-            used[int(entry.name)] = sum(map(int, fields[11:15])) / _TICKS
-    family = new = {os.getpid()}
-    while new:
-        new = {pid for pid, parent in parents.items() if parent in new}
-        family = family | new
-    return sum(used.get(pid, 0.0) for pid in family)
+    return processes.cpu_seconds_of_tree(os.getpid())

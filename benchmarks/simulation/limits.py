@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass
 
 from benchmarks.simulation.arrivals import DAY
+from benchmarks.simulation.events import Outcome
 from benchmarks.simulation.inputs import Inputs
-from benchmarks.simulation.model import Outcome
 
 TIERS = (1, 2, 3, 4, 5)
 
@@ -65,7 +65,7 @@ def of_the_stack(
         Limit("a new table", inputs["limit.table_writes"] / job_writes(inputs), "it grows by itself, or warm it up"),
         Limit("a table's quota", inputs["limit.table_writes_quota"] / job_writes(inputs), "ask AWS for more"),
         Limit(
-            "one tenant's books, in one partition",
+            "one tenant's daily usage, in one partition",
             inputs["limit.partition_writes"] / inputs["table.tenant_writes"],
             "more tenants; DynamoDB may split the partition",
         ),
@@ -87,5 +87,5 @@ def of_the_model(inputs: Inputs, tier: int, tokens_per_call: float) -> float:
 
 
 def workers_for(per_second: float, full: Outcome) -> int:
-    """The fewest workers that get through so many jobs in a second, each with full batches as in `full`."""
+    """The fewest workers that complete `per_second` jobs a second, each with full batches as in `full`."""
     return max(2, math.ceil(per_second * full.billed / full.received))

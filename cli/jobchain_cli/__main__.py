@@ -58,7 +58,10 @@ def _drop(out: TextIO) -> None:
 
 def _run(arguments: Sequence[str] | None) -> int:
     # Not above: Ctrl-C must not print a traceback meanwhile either.
-    from jobchain_cli.app import app
+    try:
+        from jobchain_cli.app import app
+    except ModuleNotFoundError as error:
+        raise CommandError(f"the command needs the package {error.name}: install jobchain[cli]") from error
 
     try:
         app(args=arguments, prog_name="jobchain")

@@ -5,7 +5,6 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jobchain_cli import target
+from jobchain_cli.choices import Form, Status, Tier
 from jobchain_cli.errors import Code, CommandError
 
 if TYPE_CHECKING:
@@ -28,33 +28,10 @@ app = typer.Typer(
     help="GPT chains as background jobs: submit texts, watch jobs, read results.",
     epilog="Exit codes: 0 done, 1 error, 2 usage, 3 a job failed, 4 cancelled, 5 timeout, 130 Ctrl-C.",
 )
-keys = typer.Typer(no_args_is_help=True, help="Make, list and revoke API keys, with an operator's access to the stack.")
+keys = typer.Typer(
+    no_args_is_help=True, help="Create, list and revoke API keys, with an operator's access to the stack."
+)
 app.add_typer(keys, name="keys", rich_help_panel="For operators")
-
-
-class Status(StrEnum):
-    """What a list can be narrowed to."""
-
-    PENDING = "pending"
-    PROCESSING = "processing"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-
-class Tier(StrEnum):
-    """How soon, and how cheaply, the model answers."""
-
-    STANDARD = "standard"
-    FLEX = "flex"
-
-
-class Form(StrEnum):
-    """What a job is printed as."""
-
-    TEXT = "text"
-    MARKDOWN = "markdown"
-    JSON = "json"
 
 
 Url = Annotated[
@@ -66,7 +43,7 @@ EventIds = Annotated[list[str], typer.Argument(metavar="EVENT_ID...", help="The 
 AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON for each job.")]
 AsMarkdown = Annotated[bool, typer.Option("--markdown", help="Results as Markdown.")]
 AsText = Annotated[bool, typer.Option("--text", help="Results as text (the default).")]
-Timeout = Annotated[float | None, typer.Option(metavar="SECONDS", min=0, help="Stop watching then; the job goes on.")]
+Timeout = Annotated[float | None, typer.Option(metavar="SECONDS", min=0, help="Stop watching then; the job continues.")]
 Stack = Annotated[str | None, typer.Option(metavar="NAME", help="The CloudFormation stack; else that of `make dev`.")]
 Tenant = Annotated[str | None, typer.Option(metavar="TENANT", help="Only this tenant's.")]
 
@@ -106,21 +83,21 @@ def submit(
     as_markdown: AsMarkdown = False,
     as_text: AsText = False,
     metadata: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="A note of yours on the job; repeat it for more.")
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Metadata of the job; repeat it for more.")
     ] = None,
-    max_cost: Annotated[float | None, typer.Option(metavar="USD", help="What a job may cost at most.")] = None,
+    max_cost: Annotated[float | None, typer.Option(metavar="USD", help="The budget of a job.")] = None,
     tier: Annotated[Tier | None, typer.Option(help="`flex` is cheaper and slower.")] = None,
     flex_seconds: Annotated[
-        int | None, typer.Option(metavar="SECONDS", help="After so long without an answer it goes on as standard.")
+        int | None, typer.Option(metavar="SECONDS", help="How long to try flex before the step continues as standard.")
     ] = None,
     idempotency_key: Annotated[
-        str | None, typer.Option(metavar="KEY", help="The same key is the same job; of several, KEY-1, KEY-2, …")
+        str | None, typer.Option(metavar="KEY", help="The same key is the same job; several jobs get KEY-1, KEY-2, …")
     ] = None,
     timeout: Timeout = None,
     url: Url = None,
     api_key: ApiKey = None,
 ) -> None:
-    """Make a job of each text, watch them, and print their results."""
+    """Submit each text as a job, watch the jobs, and print their results."""
     form = _form(as_json, as_markdown, as_text)
     notes = _metadata(metadata or [])
     content = _payload(payload, chain, sources or [])
@@ -150,7 +127,7 @@ def watch(
     url: Url = None,
     api_key: ApiKey = None,
 ) -> None:
-    """Wait until jobs have ended, and print their results."""
+    """Wait until jobs are final, and print their results."""
     form = _form(as_json, as_markdown, as_text)
     found = _target(url, api_key)
 
@@ -168,7 +145,7 @@ def show(
     url: Url = None,
     api_key: ApiKey = None,
 ) -> None:
-    """Print a job as it is now, with what has finished of its result."""
+    """Print a job as it is now, with the outputs of its completed steps."""
     form = _form(as_json, as_markdown, as_text)
     with _client(url, api_key) as client:
         job = client.get(event_id)
@@ -180,7 +157,7 @@ def show(
 
 @app.command("list")
 def list_jobs(
-    status: Annotated[Status | None, typer.Option(help="Only jobs that stand so.")] = None,
+    status: Annotated[Status | None, typer.Option(help="Only jobs with this status.")] = None,
     chain: Annotated[str | None, typer.Option(metavar="NAME", help="Only jobs of this chain.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="The most jobs.")] = 20,
     as_json: AsJson = False,
@@ -198,35 +175,38 @@ def list_jobs(
 
 @app.command()
 def cancel(event_ids: EventIds, as_json: AsJson = False, url: Url = None, api_key: ApiKey = None) -> None:
-    """Stop jobs: at once if no worker has them, else before their next step."""
+    """Cancel jobs: at once where no worker has claimed them, else before their next step."""
     with _client(url, api_key) as client:
-        _each(event_ids, lambda event_id: _moved(client.cancel(event_id), "is asked to stop", as_json))
+        _each(
+            event_ids,
+            lambda event_id: _moved(client.cancel(event_id), "will be cancelled before its next step", as_json),
+        )
 
 
 @app.command()
 def retry(event_ids: EventIds, as_json: AsJson = False, url: Url = None, api_key: ApiKey = None) -> None:
-    """Run failed or cancelled jobs again, keeping their finished steps."""
+    """Retry failed or cancelled jobs; their completed steps stay."""
     with _client(url, api_key) as client:
-        _each(event_ids, lambda event_id: _moved(client.retry(event_id), "runs again", as_json))
+        _each(event_ids, lambda event_id: _moved(client.retry(event_id), "is pending again", as_json))
 
 
 @app.command()
 def delete(
     event_ids: EventIds,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     url: Url = None,
     api_key: ApiKey = None,
 ) -> None:
-    """Erase jobs that have ended, and all that they stored."""
+    """Delete final jobs, with all that they stored."""
     if not yes:
         if not sys.stdin.isatty():
-            raise typer.BadParameter("erasing is for good: without a terminal to ask on, say --yes")
-        typer.confirm(f"Erase {len(event_ids)} for good?", abort=True, err=True)
+            raise typer.BadParameter("a deleted job cannot be restored: without a terminal to confirm on, give --yes")
+        typer.confirm(f"Delete {len(event_ids)} permanently?", abort=True, err=True)
     with _client(url, api_key) as client:
 
         def erase(event_id: str) -> None:
             client.delete(event_id)
-            _print(f"{event_id} is erased.")
+            _print(f"{event_id} is deleted.")
 
         _each(event_ids, erase)
 
@@ -236,7 +216,7 @@ def delete(
 
 @app.command()
 def stats(as_json: AsJson = False, url: Url = None, api_key: ApiKey = None) -> None:
-    """Print how your jobs stand, and today's tokens and cost."""
+    """Print the job counts by status, and today's tokens and cost."""
     with _client(url, api_key) as client:
         numbers = client.stats()
 
@@ -247,7 +227,7 @@ def stats(as_json: AsJson = False, url: Url = None, api_key: ApiKey = None) -> N
 
 @app.command()
 def chains(as_json: AsJson = False, url: Url = None, api_key: ApiKey = None) -> None:
-    """List the chains, their steps, and what their payloads hold."""
+    """List the chains, their steps, and the fields of their payloads."""
     with _client(url, api_key) as client:
         found = client.chains()
 
@@ -261,7 +241,7 @@ def login(
     url: Annotated[str, typer.Argument(metavar="URL", help="The API, such as https://example.com/v1.")],
     api_key: ApiKey = None,
 ) -> None:
-    """Keep an API and your key for it, for the commands of this user. The key is asked for, or read from a pipe."""
+    """Store an API's URL and your key, for the commands of this user. The key is prompted for, or read from a pipe."""
     if api_key is None:
         if sys.stdin.isatty():
             api_key = typer.prompt("API key (none: Enter)", default="", hide_input=True, show_default=False, err=True)
@@ -274,7 +254,7 @@ def login(
         target.write_config(file, url, api_key or None)
     except OSError as error:
         raise CommandError(f"{file}: {error.strerror}") from error
-    print(f"Kept in {file}.")
+    print(f"Stored in {file}.")
 
 
 # --- for operators ---------------------------------------------------------------------------------------------------
@@ -282,37 +262,31 @@ def login(
 
 @app.command(rich_help_panel="For operators")
 def redrive(stack: Stack = None) -> None:
-    """Put dead letters back into the queue."""
-    _operate().put_back(stack)
+    """Move the dead letters back to the queue."""
+    _operate().redrive_letters(stack)
 
 
 @app.command(rich_help_panel="For operators")
 def sweep(stack: Stack = None) -> None:
-    """Look after due jobs at once."""
+    """Run the sweeper now: it sends the message of each due job again."""
     _operate().sweep(stack)
-
-
-@app.command(rich_help_panel="For operators")
-def preflight(stack: Stack = None) -> None:
-    """Look whether the model is there, and for how long: that of `.env`, or of a stack on AWS."""
-    raise typer.Exit(_operate().preflight(stack))
 
 
 @keys.command("create")
 def create_key(
-    tenant: Annotated[str, typer.Option(metavar="TENANT", help="Who the key is of.")],
-    name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="What to call the key (default: the tenant).")
-    ] = None,
-    operator: Annotated[bool, typer.Option("--operator", help="Let it see how deep the queues are.")] = False,
-    valid_days: Annotated[str | None, typer.Option(metavar="D", help="When it expires (default: never).")] = None,
+    tenant: Annotated[str, typer.Option(metavar="TENANT", help="Whom the key belongs to.")],
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="A name for the key (default: the tenant).")] = None,
+    operator: Annotated[
+        bool, typer.Option("--operator", help="An operator's key: it sees the depth of the queues.")
+    ] = False,
+    valid_days: Annotated[str | None, typer.Option(metavar="D", help="Days until it expires (default: never).")] = None,
     jobs_per_minute: Annotated[str | None, typer.Option(metavar="N", help="A limit (default of each: none).")] = None,
     unfinished_jobs: Annotated[str | None, typer.Option(metavar="N", help="A limit.")] = None,
     tokens_per_day: Annotated[str | None, typer.Option(metavar="N", help="A limit.")] = None,
     cost_usd_per_day: Annotated[str | None, typer.Option(metavar="X", help="A limit.")] = None,
     stack: Stack = None,
 ) -> None:
-    """Make a key. It alone goes to standard output."""
+    """Create a key. Standard output gets the key alone."""
     wanted = {
         "tenant": tenant,
         "name": name,
@@ -336,7 +310,7 @@ def list_keys(tenant: Tenant = None, stack: Stack = None) -> None:
 def revoke_key(
     key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="As `keys list` shows it.")], stack: Stack = None
 ) -> None:
-    """Revoke a key for good."""
+    """Revoke a key permanently."""
     _operate().revoke_key(key_id, stack)
 
 
@@ -345,7 +319,7 @@ def _operate() -> ModuleType:
         from jobchain_cli import operate
     except ModuleNotFoundError as error:
         raise CommandError(
-            f"an operator's commands need more libraries ({error.name}): install jobchain[operator]"
+            f"an operator's commands need the package {error.name}: install jobchain[operator]"
         ) from error
     return operate
 

@@ -3,9 +3,10 @@
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jobchain_cli import watching
+from jobchain_cli.choices import Form
 from jobchain_cli.errors import Code
 from jobchain_cli.target import Target
 from jobchain_cli.watching import Watched
@@ -20,9 +21,6 @@ from jobchain_cli.words import (
     source_lines,
 )
 from jobchain_client import Job, JobchainError, JobHandle, Submission, WaitTimeout
-
-if TYPE_CHECKING:
-    from jobchain_cli.app import Form
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +53,7 @@ def submit(
     target: Target,
     entries: Sequence[Entry],
     common: Common,
-    form: "Form",
+    form: Form,
     *,
     watch: bool,
     limit_seconds: float | None,
@@ -81,17 +79,17 @@ def submit(
     return _print_states([entry.source for entry in entries], states, form)
 
 
-def follow(target: Target, event_ids: Sequence[str], form: "Form", limit_seconds: float | None) -> Code:
+def follow(target: Target, event_ids: Sequence[str], form: Form, limit_seconds: float | None) -> Code:
     """Watch jobs to their ends, and print their results."""
     states = _watch(target, [Watched(event_id, event_id) for event_id in event_ids], limit_seconds)
     return _print_states(event_ids, states, form)
 
 
-def show(job: Job, form: "Form") -> None:
+def show(job: Job, form: Form) -> None:
     """Print a job as it is."""
-    if form == "json":
+    if form is Form.JSON:
         print(json_line(job.raw))
-    elif form == "markdown":
+    elif form is Form.MARKDOWN:
         _write(markdown_lines(job.result, job.event_id))
     else:
         _write((*job_lines(job), *result_lines(job.result), "", *source_lines(job)))
@@ -102,17 +100,17 @@ def _watch(target: Target, jobs: Sequence[Watched], limit_seconds: float | None)
         return watching.watch(target, jobs, limit_seconds, watching.terminal())
     except KeyboardInterrupt:
         ids = " ".join(in_one_line(job.event_id) for job in jobs)
-        print(f"jobchain: stopped watching; what was submitted goes on: jobchain watch {ids}", file=sys.stderr)
+        print(f"jobchain: stopped watching; the jobs continue: jobchain watch {ids}", file=sys.stderr)
         raise
 
 
-def _print_ids(entries: Sequence[Entry], outcomes: Sequence[JobHandle | JobchainError], form: "Form") -> Code:
+def _print_ids(entries: Sequence[Entry], outcomes: Sequence[JobHandle | JobchainError], form: Form) -> Code:
     code = Code.DONE
     for entry, outcome in zip(entries, outcomes, strict=True):
         if isinstance(outcome, JobchainError):
             code = Code.ERROR
             _tell_problem(entry.source, outcome, form)
-        elif form == "json":
+        elif form is Form.JSON:
             made = {"event_id": outcome.event_id, "replayed": outcome.replayed}
             print(json_line({"source": entry.source, **made}))
         else:
@@ -120,13 +118,13 @@ def _print_ids(entries: Sequence[Entry], outcomes: Sequence[JobHandle | Jobchain
     return code
 
 
-def _print_states(sources: Sequence[str], states: Sequence[Job | JobchainError], form: "Form") -> Code:
+def _print_states(sources: Sequence[str], states: Sequence[Job | JobchainError], form: Form) -> Code:
     many = len(sources) > 1
     for source, state in zip(sources, states, strict=True):
         if isinstance(state, JobchainError):
             _tell_problem(source, state, form)
             continue
-        if form == "json":
+        if form is Form.JSON:
             print(json_line({"source": source, **state.raw}))
         elif state.status == "completed":
             _write(_result(source, state, form, titled=many))
@@ -140,23 +138,23 @@ def _print_states(sources: Sequence[str], states: Sequence[Job | JobchainError],
     return _code(states)
 
 
-def _result(source: str, job: Job, form: "Form", *, titled: bool) -> Iterator[str]:
-    if form == "markdown":
+def _result(source: str, job: Job, form: Form, *, titled: bool) -> Iterator[str]:
+    if form is Form.MARKDOWN:
         yield from markdown_lines(job.result, "Standard input" if source == "-" else source)
     else:
         lines = result_lines(job.result)
         if titled:
             yield f"=== {in_one_line(source)} ==="
         else:
-            # Nothing stands above it.
+            # The first line is blank.
             next(lines, None)
         yield from lines
     if titled:
         yield ""
 
 
-def _tell_problem(source: str, error: JobchainError, form: "Form") -> None:
-    if form == "json":
+def _tell_problem(source: str, error: JobchainError, form: Form) -> None:
+    if form is Form.JSON:
         problem = error.problem
         known = {"type": problem.type, "status": problem.status, "detail": problem.detail, **problem.raw}
         print(json_line({"source": source, "problem": known}))

@@ -1,4 +1,4 @@
-"""Nothing keeps a person waiting without a word."""
+"""Says what a command waits for, when it waits for more than a moment."""
 
 import sys
 from collections.abc import Iterator

@@ -67,7 +67,7 @@ def find(url: str | None, api_key: str | None, environment: Mapping[str, str], c
             key_name, key = f"api_key of {config_file}", config.get("api_key")
         return _checked(f"url of {config_file}", config["url"], key_name, key)
     raise CommandError(
-        "no API to talk to: start one here with `make dev`, or name one with --url, JOBCHAIN_URL or `jobchain login`"
+        "no API is set: start one here with `make dev`, or name one with --url, JOBCHAIN_URL or `jobchain login`"
     )
 
 
@@ -119,15 +119,15 @@ def read_config(file: Path) -> dict[str, str]:
     except UnicodeDecodeError as error:
         raise CommandError(f"{file} is not UTF-8: save it as UTF-8, or run `jobchain login` again") from error
     except (ValueError, RecursionError) as error:
-        raise CommandError(f"{file} is not TOML: {error}. Mend it, or run `jobchain login` again") from error
+        raise CommandError(f"{file} is not TOML: {error}. Correct it, or run `jobchain login` again") from error
     for name, value in content.items():
         if name not in ("url", "api_key") or not isinstance(value, str):
-            raise CommandError(f"{file}: {name} is nothing to set: it takes url and api_key, each a string")
+            raise CommandError(f"{file}: {name} unknown setting, or not a string (supported: url and api_key)")
     return content
 
 
 def write_config(file: Path, url: str, api_key: str | None) -> None:
-    """Keep a URL and a key in a file that nobody else may read. Raises OSError."""
+    """Store a URL and a key in a file that only its user can read. Raises OSError."""
     file.parent.mkdir(parents=True, exist_ok=True)
     # A string of JSON is one of TOML.
     lines = [f"{name} = {json.dumps(value)}" for name, value in (("url", url), ("api_key", api_key)) if value]

@@ -1,4 +1,4 @@
-"""Jobs on their way: all are watched at once, each on its line of the terminal."""
+"""Watches jobs, all at once, and shows each on a line of the terminal."""
 
 import asyncio
 import sys
@@ -22,30 +22,40 @@ _MARKS = {"completed": "✓", "failed": "✗", "cancelled": "–", "processing":
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """A job, and what it was made of."""
+    """A job, and the name of its text."""
 
     source: str
     event_id: str
 
 
 def watch(
-    target: Target, jobs: Sequence[Watched], limit_seconds: float | None, console: "Console | None"
+    target: Target,
+    jobs: Sequence[Watched],
+    limit_seconds: float | None,
+    console: "Console | None",
+    *,
+    poll: float | None = None,
 ) -> list[Job | JobchainError]:
-    """Each job once it has ended, or why that is not known, in order; progress goes to the console, if there is one."""
+    """Each job once it is final, or why that is not known, in order; progress goes to the console, if there is one.
+
+    `poll` is the seconds between two requests for a job; None takes the client's.
+    """
     board = Board(jobs)
     try:
         with _live(board, console):
-            return asyncio.run(_watch_all(target, board, limit_seconds))
+            return asyncio.run(_watch_all(target, board, limit_seconds, poll))
     except BadArgument as error:
         raise CommandError(str(error), Code.USAGE) from error
 
 
-async def _watch_all(target: Target, board: "Board", limit_seconds: float | None) -> list[Job | JobchainError]:
+async def _watch_all(
+    target: Target, board: "Board", limit_seconds: float | None, poll: float | None
+) -> list[Job | JobchainError]:
     async with AsyncJobchain(target.url, target.api_key, retry_seconds=RETRY_SECONDS) as client:
 
         async def watch_one(place: int) -> Job | JobchainError:
             try:
-                async for job in client.watch(board.jobs[place].event_id, limit_seconds):
+                async for job in client.watch(board.jobs[place].event_id, limit_seconds, poll=poll):
                     board.show(place, job)
             except JobchainError as error:
                 return error
@@ -74,14 +84,14 @@ def _live(board: "Board", console: "Console | None") -> AbstractContextManager[A
 
 @dataclass(slots=True)
 class Board:
-    """How all jobs stand. One has a line for each step, many have one each."""
+    """The state of all jobs: one job has a line for each step, several have one line each."""
 
     jobs: Sequence[Watched]
     states: dict[int, Job] = field(default_factory=dict)
     _since: dict[int, float] = field(default_factory=dict)
 
     def show(self, place: int, job: Job) -> None:
-        """From now on a job stands so."""
+        """Stores the new state of a job."""
         self.states[place] = job
         self._since[place] = time.monotonic()
 

@@ -1,4 +1,4 @@
-"""Jobs and problems as a person reads them. Nothing that a server, a caller or a model wrote commands a terminal."""
+"""Jobs and problems as a person reads them. Nothing that a server, a caller or a model wrote controls a terminal."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -91,7 +91,7 @@ def _lines(name: str, value: Any, mark: str) -> Iterator[str]:
 def _item(value: Any, main: str = "") -> str:
     """An item of a list, in one line; of an object its main value, else its first, and the others with their names."""
     if isinstance(value, dict):
-        # What is so as it should be, and what repeats another, is not worth the room.
+        # What is so as it should be, and what repeats another, is left out.
         texts = {key: _item(part) for key, part in value.items() if part is not None and part is not True}
         first = texts.get(main) or next(iter(texts.values()), "")
         more = [f"{_title(key).lower()}: {text}" for key, text in texts.items() if text not in ("", first)]
@@ -105,8 +105,8 @@ def _item(value: Any, main: str = "") -> str:
 
 
 def source_lines(job: Job) -> Iterator[str]:
-    """Who answered, and what it took."""
-    models = ", ".join(sorted({in_one_line(step.model) for step in job.steps if step.model})) or "nobody"
+    """Which models answered, their tokens, and the cost."""
+    models = ", ".join(sorted({in_one_line(step.model) for step in job.steps if step.model})) or "no model"
     usage = job.usage
     yield f"Answered by {models}: {usage.input_tokens} tokens in, {usage.output_tokens} out, {price(job.cost_usd)}."
 
@@ -131,13 +131,18 @@ def job_lines(job: Job) -> Iterator[str]:
     yield f"Job {in_one_line(job.event_id)} ({in_one_line(job.job_name)}): {in_one_line(job.status)}"
     moments = {"created": job.created_at, "started": job.started_at, "finished": job.finished_at}
     yield "  " + ", ".join(f"{name} {at:%Y-%m-%d %H:%M:%S}" for name, at in moments.items() if at) + " UTC"
-    for step in job.steps:
-        took = "" if step.seconds is None else f" in {step.seconds:.1f} s"
-        yield f"  {in_one_line(step.name)}: {in_one_line(step.status)}{took}"
+    yield from step_lines(job)
     for name, value in job.metadata.items():
         yield f"  {in_one_line(name)} = {in_one_line(value)}"
     if job.error:
         yield failure(job)
+
+
+def step_lines(job: Job) -> Iterator[str]:
+    """The steps of a job: the status of each, and how long it took."""
+    for step in job.steps:
+        took = "" if step.seconds is None else f" in {step.seconds:.1f} s"
+        yield f"  {in_one_line(step.name)}: {in_one_line(step.status)}{took}"
 
 
 def list_lines(jobs: Iterable[Job]) -> Iterator[str]:

@@ -17,7 +17,7 @@ from jobchain_client.errors import (
     Unreachable,
     WaitTimeout,
 )
-from jobchain_client.model import FINAL, BadArgument, Chain, Failure, Job, Stats, Step, Submission, Usage
+from jobchain_client.resources import FINAL, BadArgument, Chain, Failure, Job, Stats, Step, Submission, Usage
 from jobchain_client.synchronous import Jobchain, JobHandle
 
 __all__ = [

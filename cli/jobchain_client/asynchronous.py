@@ -24,8 +24,8 @@ from jobchain_client.flows import (
     checked_url,
     last,
 )
-from jobchain_client.model import Chain, Created, Job, Stats, Submission, new_key
-from jobchain_client.transport import LIMITS, no_answer, pool_timeout, trusts_environment
+from jobchain_client.resources import Chain, Created, Job, Stats, Submission, new_key
+from jobchain_client.transport import LIMITS, headers, no_answer, pool_timeout, trusts_environment
 
 T = TypeVar("T")
 
@@ -51,7 +51,7 @@ class AsyncJobchain:
         self._flows = Flows(checked_key(api_key), timeout, retry_seconds, clock)
         self._url = checked_url(url)
         trust_env = transport is None and trusts_environment(self._url)
-        self._http = httpx2.AsyncClient(transport=transport, trust_env=trust_env, limits=LIMITS)
+        self._http = httpx2.AsyncClient(transport=transport, trust_env=trust_env, limits=LIMITS, headers=headers())
         self._sleep = sleep
 
     async def submit(

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from jobchain_client.model import Job
+from jobchain_client.resources import Job
 
 _URN = "urn:jobchain:problem:"
 

@@ -1,7 +1,7 @@
 """What the clients do, without doing it: generators that yield what is to be sent and waited for.
 
 A client sends each `Ask`, sleeps each `Pause`, hands each `Emit` to its caller, and sends the outcome back in. So
-the logic stands here once, for both kinds of client, and a test needs neither a network nor time.
+the logic is here once, for both kinds of client, and a test needs neither a network nor time.
 """
 
 import json
@@ -23,7 +23,7 @@ from jobchain_client.errors import (
     error_of,
     unreachable,
 )
-from jobchain_client.model import BadArgument, Chain, Created, Job, Stats, Submission
+from jobchain_client.resources import BadArgument, Chain, Created, Job, Stats, Submission
 
 MAX_BATCH = 100
 """The most jobs of one request: docs/reference/http-api.md."""
@@ -35,7 +35,7 @@ MAX_PAGE = 100
 """The most jobs of one page of a list: docs/reference/http-api.md."""
 
 _RETRIED = frozenset({429, 502, 503, 504})
-# After these nobody knows whether the request was carried out.
+# After these it is unknown whether the request was carried out.
 _UNCERTAIN = frozenset({502, 503, 504})
 _FIRST_PAUSE, _LAST_PAUSE = 0.5, 8.0  # seconds between tries, doubled each time
 _FIRST_POLL, _LAST_POLL = 0.5, 10.0  # seconds between looks at a job that does not change
@@ -74,7 +74,7 @@ class NoAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Sleep for so many seconds."""
+    """Sleep for this many seconds."""
 
     seconds: float
 

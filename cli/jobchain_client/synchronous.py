@@ -23,8 +23,8 @@ from jobchain_client.flows import (
     checked_url,
     last,
 )
-from jobchain_client.model import Chain, Created, Job, Stats, Submission, new_key
-from jobchain_client.transport import LIMITS, no_answer, pool_timeout, trusts_environment
+from jobchain_client.resources import Chain, Created, Job, Stats, Submission, new_key
+from jobchain_client.transport import LIMITS, headers, no_answer, pool_timeout, trusts_environment
 
 T = TypeVar("T")
 
@@ -57,7 +57,7 @@ class Jobchain:
         self._flows = Flows(checked_key(api_key), timeout, retry_seconds, clock)
         self._url = checked_url(url)
         trust_env = transport is None and trusts_environment(self._url)
-        self._http = httpx2.Client(transport=transport, trust_env=trust_env, limits=LIMITS)
+        self._http = httpx2.Client(transport=transport, trust_env=trust_env, limits=LIMITS, headers=headers())
         self._sleep = sleep
 
     def submit(
@@ -80,7 +80,7 @@ class Jobchain:
         """Make many jobs, up to 100 with each request. Gives a handle or the error of each, in order.
 
         An entry that is refused harms no other. Raises JobchainError if the first request fails as a whole; if a later
-        one does, its error stands in the place of each of the entries that are left.
+        one does, its error takes the place of each of the remaining entries.
         """
         outcomes = self._run(self._flows.submit_many(submissions))
         return [self._handle(outcome) if isinstance(outcome, Created) else outcome for outcome in outcomes]
@@ -94,10 +94,10 @@ class Jobchain:
         return self._run(self._flows.get(event_id, known))
 
     def watch(self, event_id: str, timeout: float | None = None, *, poll: float | None = None) -> Iterator[Job]:
-        """The job, each time that it has changed, until it has ended.
+        """The job, each time that it has changed, until it is final.
 
-        It is looked at after as many seconds as the API asks for, more and more while nothing changes, up to 10; with
-        `poll` every so many seconds. Raises WaitTimeout if it has not ended after `timeout` seconds; None: never.
+        `poll` is the seconds between two requests; without it the API says when to ask again, and the pauses grow to 10
+        seconds while nothing changes. Raises WaitTimeout if it is not final after `timeout` seconds; None: never.
         """
         return self._stream(self._flows.watch(event_id, timeout, poll))
 

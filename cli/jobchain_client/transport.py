@@ -1,16 +1,25 @@
 """What both clients do about HTTP."""
 
 import os
+from importlib.metadata import PackageNotFoundError, version
 from urllib.parse import urlsplit
 
 import httpx2
 
 from jobchain.connection import UnusableSetting, check_http_environment, is_loopback
 from jobchain_client.flows import NoAnswer
-from jobchain_client.model import BadArgument
+from jobchain_client.resources import BadArgument
 
 LIMITS = httpx2.Limits(max_connections=10)
 """Few connections, which many tasks share in turn."""
+
+
+def headers() -> dict[str, str]:
+    """What every request names: the program and, where it is installed as a package, its version."""
+    try:
+        return {"User-Agent": f"jobchain/{version('jobchain')}"}
+    except PackageNotFoundError:
+        return {"User-Agent": "jobchain"}
 
 
 def pool_timeout(seconds: float) -> httpx2.Timeout:

@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from jobchain.aws.api_keys import ApiKeyStore, hashed
 from jobchain.domain import utc_now
 from jobchain_api.auth import LOCAL_TENANT
-from local.aws import REGION, Clients, Credentials
+from local.emulator_clients import REGION, Clients, Credentials
 from local.settings import Settings
 from local.stack import LocalStack
 from tests.conformance import faulty_model
@@ -195,7 +195,8 @@ def _asks_for_keys(url: str, key: str | None) -> bool:
                 return False
             if key is None:
                 raise NoTargetError(
-                    f"{url} asks for a key: give it as JOBCHAIN_API_KEY; `make key TENANT=conformance` makes one"
+                    f"{url} asks for a key: give it as JOBCHAIN_API_KEY; "
+                    "`.venv/bin/jobchain keys create --tenant conformance` creates one"
                 )
             answer = http.get(f"{url}/jobs", params={"limit": 1}, headers={"Authorization": f"Bearer {key}"})
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:

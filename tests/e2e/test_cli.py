@@ -110,7 +110,7 @@ def test_several_files_are_watched_at_once(up: LocalStack, jobchain: Run) -> Non
     ]
 
 
-def test_a_job_is_submitted_watched_shown_and_erased(up: LocalStack, jobchain: Run) -> None:
+def test_a_job_is_submitted_watched_shown_and_deleted(up: LocalStack, jobchain: Run) -> None:
     submitted = [jobchain("submit", "a.md", "--no-watch", "--idempotency-key", f"k-{up.table}") for _ in range(2)]
     event_id = submitted[0].stdout.strip()
     assert submitted[1].stdout == submitted[0].stdout
@@ -122,7 +122,7 @@ def test_a_job_is_submitted_watched_shown_and_erased(up: LocalStack, jobchain: R
     assert f"Job {event_id} (guideline_checklist): completed" in jobchain("show", event_id).stdout
     cancelled = jobchain("cancel", event_id)
     assert (cancelled.returncode, "job-is-final" in cancelled.stderr) == (1, True)
-    assert jobchain("delete", event_id, "--yes").stdout == f"{event_id} is erased.\n"
+    assert jobchain("delete", event_id, "--yes").stdout == f"{event_id} is deleted.\n"
     gone = jobchain("show", event_id)
     assert (gone.returncode, "job-not-found, request " in gone.stderr) == (1, True)
 
@@ -138,7 +138,7 @@ def test_a_cancelled_job_ends_a_watch_and_runs_again(idle: Callable[[], None], j
     # then a watch says so, until it runs again
     assert cancelled.stdout == f"{event_id} is cancelled.\n", cancelled.stderr
     assert jobchain("watch", event_id).returncode == 4
-    assert jobchain("retry", event_id).stdout == f"{event_id} runs again.\n"
+    assert jobchain("retry", event_id).stdout == f"{event_id} is pending again.\n"
     idle()
     assert jobchain("watch", event_id).returncode == 0
 

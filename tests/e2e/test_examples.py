@@ -76,5 +76,5 @@ def test_the_command_line(stack: LocalStack, tmp_path: Path) -> None:
     assert printed.startswith("Summary\n")
     assert (tmp_path / "checklist.md").read_text().startswith("# notes.md\n")
     assert '{"source": "policy.md", ' in printed
-    assert " is erased.\n" in printed
+    assert " is deleted.\n" in printed
     assert "Today (" in printed

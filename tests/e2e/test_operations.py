@@ -120,7 +120,7 @@ def test_the_commands_find_the_local_stack(stack: LocalStack, tmp_path: Path) ->
     swept, redriven = operate(tmp_path, "sweep"), operate(tmp_path, "redrive")
 
     assert (swept.returncode, json.loads(swept.stdout)["unfinished"]) == (0, False)
-    assert (redriven.returncode, redriven.stdout) == (0, "0 dead letters are back in the queue.\n")
+    assert (redriven.returncode, redriven.stdout) == (0, "0 dead letters were moved back to the queue.\n")
 
 
 def test_without_a_stack_they_say_how_to_get_one(tmp_path: Path) -> None:

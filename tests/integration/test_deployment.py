@@ -9,12 +9,12 @@ import httpx2
 import pytest
 
 import local.deployer
-from local import deployment
-from local.aws import Clients
+from local import running_emulator
 from local.deployer import STACK_NAME, Deployer, DeployError
-from local.deployment import EndpointError, Target
 from local.emulator import Emulator, free_port
-from local.packages import BUILD, BuildError
+from local.emulator_clients import Clients
+from local.function_zips import BUILD, BuildError
+from local.running_emulator import EndpointError, Target
 from local.settings import Settings
 from tests.integration.test_local_stack import TEMPLATE
 
@@ -259,17 +259,17 @@ def test_a_project_that_is_not_built_is_told_so(tmp_path: Path, said: list[str])
     target = Target("http://127.0.0.1:1", "http://127.0.0.1:1", "")
 
     with pytest.raises(BuildError, match="nothing is built in"):
-        deployment.run(tmp_path, None, target, Settings(), said.append)
+        running_emulator.run(tmp_path, None, target, Settings(), said.append)
 
 
 def test_an_emulator_that_does_not_answer_is_named(
     tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deployment, "_ANSWERS_WITHIN", 0)
+    monkeypatch.setattr(running_emulator, "_ANSWERS_WITHIN", 0)
     url = f"http://127.0.0.1:{free_port()}"
 
     with pytest.raises(EndpointError, match=f"no emulator answers at {url}: is it up"):
-        deployment.run(tmp_path, tmp_path / BUILD, Target(url, url, ""), Settings(), said.append)
+        running_emulator.run(tmp_path, tmp_path / BUILD, Target(url, url, ""), Settings(), said.append)
 
 
 def test_a_build_runs_from_packages_that_hold_the_layer(
@@ -285,7 +285,7 @@ def test_a_build_runs_from_packages_that_hold_the_layer(
     (build / "template.yaml").write_text(TEMPLATE.replace("Parameters:\n", declared))
     target = Target(clients.endpoint_url, "http://localhost:1", "http://model/v1", clients.credentials)
 
-    url = deployment.run(tmp_path, build, target, Settings(openai_api_key="sk-made-up"), said.append)
+    url = running_emulator.run(tmp_path, build, target, Settings(openai_api_key="sk-made-up"), said.append)
 
     assert url == "http://localhost:1/_aws/execute-api/jobchain/v1"
     assert said[0] == "Deploying the stack jobchain …"
@@ -296,8 +296,10 @@ def test_a_build_runs_from_packages_that_hold_the_layer(
 
 
 def test_a_function_that_localstack_finds_no_image_for_has_a_hint() -> None:
-    assert "is there a network?" in deployment._hint("… failed (now CREATE_FAILED): Fn: Error while creating lambda: ")
-    assert deployment._hint("… failed (now CREATE_FAILED): Queue: too long") == ""
+    assert "is there a network?" in running_emulator._hint(
+        "… failed (now CREATE_FAILED): Fn: Error while creating lambda: "
+    )
+    assert running_emulator._hint("… failed (now CREATE_FAILED): Queue: too long") == ""
 
 
 def break_(template: Path) -> None:

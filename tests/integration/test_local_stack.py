@@ -23,7 +23,7 @@ from jobchain_client import Jobchain
 from local.deployer import DeployError
 from local.emulator import HOST, Emulator, EmulatorError, free_port, is_healthy
 from local.logs import LogFollower
-from local.sam import TemplateError
+from local.sam_template import TemplateError
 from local.settings import Settings
 from local.stack import LocalStack
 

@@ -1,13 +1,16 @@
-"""What `pipx install .` and `uv tool install .` get: the built package, not the checkout."""
+"""What `pip install jobchain`, `jobchain[cli]` and `jobchain[operator]` get: the built package, not the checkout."""
 
 import os
 import subprocess
 import sys
 import zipfile
 from email import message_from_bytes
+from email.message import Message
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from tests.conftest import ROOT
 
@@ -21,39 +24,146 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
+def metadata_of(wheel: Path) -> Message:
+    with zipfile.ZipFile(wheel) as archive:
+        (info,) = (name for name in archive.namelist() if name.endswith("/METADATA"))
+        return message_from_bytes(archive.read(info))
+
+
+def needed(lines: list[str], extras: set[str]) -> set[Requirement]:
+    """The requirements that hold here, with these extras."""
+    found = {Requirement(line) for line in lines}
+    return {one for one in found if not one.marker or any(one.marker.evaluate({"extra": e}) for e in extras | {""})}
+
+
+class Environment:
+    """The wheel with what it requires, taken from the packages installed here, and nothing else."""
+
+    def __init__(self, wheel: Path, folder: Path, extras: set[str]) -> None:
+        self._folder = folder
+        self.packages: set[str] = set()
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(folder)
+        self._add(metadata_of(wheel).get_all("Requires-Dist", []), extras)
+
+    def _add(self, lines: list[str], extras: set[str]) -> None:
+        for requirement in needed(lines, extras):
+            name = requirement.name.lower()
+            if name not in self.packages:
+                self.packages.add(name)
+                self._link(name)
+                self._add(distribution(name).requires or [], requirement.extras)
+
+    def _link(self, name: str) -> None:
+        installed = distribution(name)
+        for top in {file.parts[0] for file in installed.files or ()} - {"..", "__pycache__"}:
+            link = self._folder / top
+            if not link.exists():
+                link.symlink_to(Path(str(installed.locate_file(top))))
+
+    def run(self, code: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """Runs a program that finds this environment and the standard library only."""
+        program = f"import sys; sys.path.insert(0, {str(self._folder)!r}); {code}"
+        return subprocess.run(
+            [sys.executable, "-I", "-S", "-c", program, *arguments],
+            cwd=self._folder,
+            env={**os.environ, "XDG_CONFIG_HOME": str(self._folder)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def command(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        return self.run("from jobchain_cli.__main__ import main; sys.exit(main())", *arguments)
+
+
+@pytest.fixture(scope="module")
+def environments(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Environment]:
+    wanted: dict[str, set[str]] = {"client": set(), "cli": {"cli"}, "operator": {"operator"}}
+    return {name: Environment(wheel, tmp_path_factory.mktemp(name), extras) for name, extras in wanted.items()}
+
+
 def test_it_holds_the_command_line_the_client_and_what_they_import(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-        (info,) = (name for name in names if name.endswith("/METADATA"))
-        metadata = message_from_bytes(archive.read(info))
-        entry_points = archive.read(info.replace("METADATA", "entry_points.txt")).decode()
+        (entry_points,) = (archive.read(name).decode() for name in names if name.endswith("/entry_points.txt"))
 
     packages = {name.partition("/")[0] for name in names if ".dist-info" not in name}
     assert packages == {"jobchain", "jobchain_cli", "jobchain_client"}
     assert {"jobchain_client/py.typed", "jobchain/prices.json"} <= names
     assert "jobchain = jobchain_cli.__main__:main" in entry_points
-    needed = {line.partition(">")[0] for line in metadata.get_all("Requires-Dist", []) if "extra" not in line}
-    assert needed == {"httpx2", "rich", "typer"}
-    assert metadata.get_all("Provides-Extra") == ["operator"]
 
 
-@pytest.mark.parametrize("command", [["--help"], ["keys", "list"], ["list"]])
-def test_it_runs_without_the_checkout(wheel: Path, tmp_path: Path, command: list[str]) -> None:
-    code = """if True:
-        import sys
-        sys.path.insert(0, sys.argv.pop(1))
-        from jobchain_cli import __main__
-        print(__main__.__file__)
-        __main__.main()
-    """
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(wheel), *command],
-        cwd=tmp_path,
-        env={**os.environ, "XDG_CONFIG_HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=True,
+@pytest.mark.parametrize(
+    ("extra", "packages"),
+    [
+        ("", {"httpx2"}),
+        ("cli", {"httpx2", "rich", "typer"}),
+        ("operator", {"httpx2", "rich", "typer", "boto3", "pydantic"}),
+    ],
+)
+def test_each_extra_requires_what_its_readers_use(wheel: Path, extra: str, packages: set[str]) -> None:
+    metadata = metadata_of(wheel)
+
+    assert {one.name for one in needed(metadata.get_all("Requires-Dist", []), {extra})} == packages
+    assert metadata.get_all("Provides-Extra") == ["cli", "operator"]
+
+
+def test_the_client_runs_with_its_one_library(environments: dict[str, Environment]) -> None:
+    client = environments["client"]
+
+    done = client.run(
+        "import jobchain_client as c; "
+        "api = c.Jobchain('http://127.0.0.1:9', retry_seconds=0); "
+        "print(api._http.headers['User-Agent'], c.__file__); api.stats()"
     )
 
-    assert done.stdout.startswith(str(wheel))
-    assert "Usage: jobchain" in done.stdout or "make dev" in done.stderr
+    assert "httpx2" in client.packages
+    assert not client.packages & {"typer", "rich", "boto3", "pydantic"}
+    assert done.stdout.startswith("jobchain/0")
+    assert str(client._folder) in done.stdout
+    assert "Unreachable" in done.stderr.splitlines()[-1]
+
+
+def test_the_command_without_its_extra_says_what_to_install(environments: dict[str, Environment]) -> None:
+    done = environments["client"].command("list")
+
+    assert done.returncode == 1
+    assert done.stderr == "jobchain: the command needs the package typer: install jobchain[cli]\n"
+
+
+@pytest.mark.parametrize("command", [["--help"], ["keys", "--help"], ["--version"]])
+@pytest.mark.parametrize("name", ["cli", "operator"])
+def test_the_command_runs_without_the_checkout(
+    environments: dict[str, Environment], name: str, command: list[str]
+) -> None:
+    done = environments[name].command(*command)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Usage: jobchain" in done.stdout or done.stdout.startswith("jobchain 0")
+
+
+def test_the_command_asks_for_an_api(environments: dict[str, Environment]) -> None:
+    done = environments["cli"].command("list")
+
+    assert done.returncode == 1
+    assert "no API to talk to" in done.stderr
+
+
+def test_an_operators_command_without_its_extra_says_what_to_install(environments: dict[str, Environment]) -> None:
+    done = environments["cli"].command("keys", "list")
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("jobchain: an operator's commands need the package boto")
+    assert done.stderr.endswith(": install jobchain[operator]\n")
+
+
+@pytest.mark.parametrize("command", [["keys", "list"], ["sweep"], ["redrive"]])
+def test_an_operators_commands_run_without_the_checkout(
+    environments: dict[str, Environment], command: list[str]
+) -> None:
+    done = environments["operator"].command(*command)
+
+    assert done.returncode == 1
+    assert done.stderr == "jobchain: no local stack is up: run `make dev`, or name one on AWS with --stack\n"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from local.packages import check_build, machine_architecture
+from local.function_zips import check_build, machine_architecture
 from tests.conftest import ROOT
 from tests.targets.conftest import BUILD, SAM, run, say
 from tests.unit.test_template import CHOICES, FUNCTIONS, ours, properties

@@ -16,7 +16,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.targets.conftest import environment
 
-AWS = ROOT / ".venv-awslocal" / "bin" / "aws"
+AWS = ROOT / ".venv-sam" / "bin" / "aws"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # What sets up the CLI itself, and asks on a terminal.
 SET_UP = ("configure", "sso")

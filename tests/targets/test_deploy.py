@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from local import emulator
-from local.aws import Clients, Credentials
 from local.emulator import Emulator, free_port
+from local.emulator_clients import Clients, Credentials
 from tests.conftest import ROOT
 from tests.targets.conftest import run
 

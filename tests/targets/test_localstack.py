@@ -19,12 +19,12 @@ from typing import Any
 import httpx2
 import pytest
 
-import local.aws
 import local.deployer
+import local.emulator_clients
 from jobchain.aws.api_keys import ApiKeyStore
 from jobchain.domain import utc_now
-from local.aws import Clients, Credentials
 from local.deployer import STACK_NAME, Deployer, DeployError
+from local.emulator_clients import Clients, Credentials
 from tests.conformance.target import emulated_url
 from tests.conftest import ROOT
 from tests.e2e.conftest import poll
@@ -229,7 +229,7 @@ class TestDeployments:
 
     @pytest.fixture
     def clients(self, stack: Up, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clients]:
-        monkeypatch.setattr(local.aws, "ACCESS_KEY", "111111111111")
+        monkeypatch.setattr(local.emulator_clients, "ACCESS_KEY", "111111111111")
         monkeypatch.setattr(local.deployer, "_BUCKET", "templates-of-another-account")
         clients = Clients(stack.endpoint_url)
         yield clients

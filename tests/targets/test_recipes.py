@@ -11,12 +11,12 @@ from typing import Any, Protocol
 
 import pytest
 
-from local.aws import Credentials
+from local.emulator_clients import Credentials
 from local.stack import LocalStack
 from tests.conftest import ROOT
 from tests.targets.conftest import api, result, run, submit
 
-TOOLS = ROOT / ".venv-awslocal" / "bin"
+TOOLS = ROOT / ".venv-sam" / "bin"
 
 
 class Stack(Protocol):

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from local.aws import Clients
 from local.dev import credentials_of
+from local.emulator_clients import Clients
 from tests.conftest import ROOT
 from tests.e2e.conftest import poll
 from tests.targets.conftest import START_LIMIT, answers, api, port, python, result, run, running, say, submit

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks import goals, model_server, processes, report
 from benchmarks.report import Fragment
-from benchmarks.sides import OURS, PEER
+from benchmarks.sides import BASELINE, OURS
 from benchmarks.spread import Spread, number, percentile
 from jobchain.chains.chain import StepContext, fence
 from jobchain.chains.guideline_checklist import GUIDELINE_CHECKLIST, GuidelinePayload
@@ -52,8 +52,8 @@ def test_the_page_has_each_fragment_in_the_order_of_names(tmp_path: Path) -> Non
 
 def test_the_page_says_which_goals_are_missed() -> None:
     fragments = {
-        "20-throughput": Fragment("", "", data={"0.5": {OURS: [24.0, 26.0, 25.0], PEER: [1.0, 1.25, 1.5]}}),
-        "40-cpu": Fragment("", "", data={OURS: [50.0], PEER: [25.0]}),
+        "20-throughput": Fragment("", "", data={"0.5": {OURS: [24.0, 26.0, 25.0], BASELINE: [1.0, 1.25, 1.5]}}),
+        "40-cpu": Fragment("", "", data={OURS: [50.0], BASELINE: [25.0]}),
     }
 
     summary = goals.summary(fragments)

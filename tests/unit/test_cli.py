@@ -45,7 +45,7 @@ Run = Callable[..., Said]
 
 
 class FakeApi:
-    """Answers each path with what it was told to, the last answer for ever, and keeps what it was asked."""
+    """Answers each path with what it was told to, the last answer again and again, and keeps the requests."""
 
     def __init__(self) -> None:
         self.answers: dict[str, list[tuple[int, bytes, dict[str, str]]]] = {}
@@ -409,7 +409,7 @@ def test_ctrl_c_says_how_to_go_on(run: Run, api: FakeApi, file: str, monkeypatch
     said = run("submit", file)
 
     assert (said.code, said.out) == (Code.INTERRUPTED, "")
-    assert said.err.endswith("what was submitted goes on: jobchain watch job-1\n")
+    assert said.err.endswith("the jobs continue: jobchain watch job-1\n")
 
 
 # --- what others wrote -----------------------------------------------------------------------------------------------
@@ -566,19 +566,19 @@ def test_jobs_are_cancelled_and_retried_each_by_itself(run: Run, api: FakeApi) -
 
     assert run("cancel", "a", "b", "c") == (
         1,
-        "job-1 is cancelled.\njob-1 is asked to stop.\n",
+        "job-1 is cancelled.\njob-1 will be cancelled before its next step.\n",
         "jobchain: b: job b is completed already (job-is-final)\n",
     )
-    assert run("retry", "a") == (0, "job-1 runs again.\n", "")
+    assert run("retry", "a") == (0, "job-1 is pending again.\n", "")
     assert json.loads(run("retry", "a", "--json").out)["status"] == "pending"
 
 
-def test_nothing_is_erased_without_a_yes(run: Run, api: FakeApi) -> None:
+def test_nothing_is_deleted_without_a_yes(run: Run, api: FakeApi) -> None:
     api.says("DELETE /jobs/a", b"", 204)
 
     assert run("delete", "a").code == Code.USAGE
     assert api.requests == []
-    assert run("delete", "a", "--yes") == (0, "a is erased.\n", "")
+    assert run("delete", "a", "--yes") == (0, "a is deleted.\n", "")
 
 
 def test_numbers_and_chains_are_printed(run: Run, api: FakeApi) -> None:
@@ -714,7 +714,7 @@ def test_login_keeps_a_url_and_a_key_where_nobody_else_reads_them(
     said = offline("login", url)
 
     file = home / "config" / "jobchain" / "config.toml"
-    assert (said.code, said.out) == (0, f"Kept in {file}.\n")
+    assert (said.code, said.out) == (0, f"Stored in {file}.\n")
     assert target.read_config(file) == {"url": url, "api_key": "jc_secret"}
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert offline("stats").code == 0
@@ -840,7 +840,7 @@ def shell(command: str, home: Path) -> subprocess.CompletedProcess[str]:
         ("SSL_CERT_FILE=/no.pem $JOBCHAIN watch job-1 --url https://jobchain.test", 2, "SSL_CERT_FILE is '/no.pem'"),
         ("SSL_CERT_FILE=/no.pem $JOBCHAIN submit https://jobchain.test/a.md", 1, "SSL_CERT_FILE is '/no.pem'"),
         ("AWS_CA_BUNDLE=/no.pem $JOBCHAIN sweep --stack x", 1, "AWS_CA_BUNDLE is '/no.pem'"),
-        ("HTTPS_PROXY=socks5://h:9 $JOBCHAIN preflight --stack x", 1, "the proxy HTTPS_PROXY is 'socks5://h:9'"),
+        ("HTTPS_PROXY=socks5://h:9 $JOBCHAIN sweep --stack x", 1, "the proxy HTTPS_PROXY is 'socks5://h:9'"),
     ],
 )
 def test_what_can_not_work_is_told_in_one_line_and_nothing_is_sent(

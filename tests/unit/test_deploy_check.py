@@ -8,9 +8,9 @@ from typing import Any
 import boto3
 import pytest
 
-from jobchain_cli import deploy_check
-from jobchain_cli.deploy_check import DeployError, check_account, check_model, deployment
-from jobchain_cli.preflight import Report, Target
+from local import deploy_check
+from local.deploy_check import DeployCheckError, check_account, check_model, deployment
+from local.preflight import Report, Target
 from tests.conftest import ROOT
 
 PARAMETERS = {"OpenAISecretName": "jobchain/key", "OpenAIModel": "gpt-6-luna", "OpenAIBaseUrl": ""}
@@ -67,7 +67,7 @@ class TestTheDeployment:
     def test_refuses_an_override_that_it_can_not_read(self, tmp_path: Path, written: str, said: str) -> None:
         write_project(tmp_path, written)
 
-        with pytest.raises(DeployError, match=said):
+        with pytest.raises(DeployCheckError, match=said):
             deployment(tmp_path, "default")
 
     def test_reads_what_a_guided_deployment_has_written(self, tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ class TestTheDeployment:
 
     @pytest.mark.parametrize("name", ["staging", "version"])
     def test_of_an_environment_that_is_not_there_names_those_that_are(self, name: str) -> None:
-        with pytest.raises(DeployError, match=rf"no environment {name}: use one of default, prod"):
+        with pytest.raises(DeployCheckError, match=rf"no environment {name}: use one of default, prod"):
             deployment(ROOT, name)
 
 
@@ -100,7 +100,7 @@ class TestTheAccount:
         monkeypatch.delenv("AWS_DEFAULT_REGION")
         monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
 
-        with pytest.raises(DeployError, match="no region is set: export AWS_DEFAULT_REGION="):
+        with pytest.raises(DeployCheckError, match="no region is set: export AWS_DEFAULT_REGION="):
             check_account(boto3.Session())
 
     def test_without_credentials_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,21 +109,21 @@ class TestTheAccount:
         for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
             monkeypatch.setenv(name, "/dev/null")
 
-        with pytest.raises(DeployError, match=r"Unable to locate credentials.*aws configure"):
+        with pytest.raises(DeployCheckError, match=r"Unable to locate credentials.*aws configure"):
             check_account(boto3.Session(region_name="eu-central-1"))
 
 
 class TestTheModel:
     def test_without_a_secret_is_refused_with_the_command_that_makes_it(self, aws: None) -> None:
         with pytest.raises(
-            DeployError, match="aws secretsmanager create-secret --region us-east-1 --name jobchain/key"
+            DeployCheckError, match="aws secretsmanager create-secret --region us-east-1 --name jobchain/key"
         ):
             check_model(boto3.Session(), PARAMETERS)
 
     def test_with_an_empty_secret_is_refused(self, aws: None) -> None:
         boto3.client("secretsmanager").create_secret(Name="jobchain/key", SecretString=" \n")
 
-        with pytest.raises(DeployError, match=r"^the secret jobchain/key holds no API key"):
+        with pytest.raises(DeployCheckError, match=r"^the secret jobchain/key holds no API key"):
             check_model(boto3.Session(), PARAMETERS)
 
     @pytest.mark.parametrize(

@@ -13,5 +13,5 @@ def test_without_keys_the_welcome_names_none() -> None:
 def test_with_keys_the_welcome_says_how_to_make_one_and_sends_it() -> None:
     text = welcome(f"{URL}/api", URL, "OpenAI", needs_key=True)
 
-    assert "KEY=$(make key TENANT=me)" in text
+    assert "KEY=$(.venv/bin/jobchain keys create --tenant me)" in text
     assert f'curl -s {URL}/api/jobs -H "Authorization: Bearer $KEY" -H ' in text

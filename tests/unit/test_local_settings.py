@@ -3,9 +3,10 @@ from typing import Any, ClassVar
 
 import pytest
 
-from local.aws import Credentials
 from local.emulator import child_environment
-from local.settings import APIS, Settings, SettingsError
+from local.emulator_clients import Credentials
+from local.errors import SettingsError
+from local.settings import APIS, Settings
 
 
 def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from jobchain.errors import SettingsError
-from jobchain_cli.preflight import DEFAULT_MODEL, OPENAI_URL, Report, Target, preflight, target_of, target_of_stack
 from local import dev, offline_model
+from local.errors import SettingsError
+from local.preflight import DEFAULT_MODEL, OPENAI_URL, Report, Target, preflight, target_of, target_of_stack
 from local.settings import Settings
 
 TODAY = date(2026, 11, 22)
@@ -179,7 +179,7 @@ class TestTheTargetOfAStack:
 def run(folder: Path, monkeypatch: pytest.MonkeyPatch, **settings: str) -> subprocess.CompletedProcess[str]:
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    command = [sys.executable, "-m", "jobchain_cli", "preflight"]
+    command = [sys.executable, "-m", "local", "preflight"]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=30, check=False)
 
 

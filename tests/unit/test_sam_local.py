@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from local import sam_local
-from local.aws import Credentials
 from local.emulator import free_port
-from local.packages import BUILD
+from local.emulator_clients import Credentials
+from local.function_zips import BUILD
 from local.sam_local import SamError, _published_credentials, _publisher, _Reach, _template
 from tests.conftest import ROOT
 

@@ -21,8 +21,8 @@ from jobchain.domain import Spending, Usage
 from jobchain.model_check import WARN_DAYS, ModelCheck
 from jobchain_worker import runner
 from jobchain_worker.dialects import Api
-from local import sam
-from local.aws import Clients
+from local import sam_template
+from local.emulator_clients import Clients
 from tests.conftest import ROOT
 
 Template = dict[str, Any]
@@ -103,7 +103,7 @@ def parameters_in(value: Any, template: Template) -> set[str]:
 
 def translated(template: Template) -> Template:
     """What SAM makes of it."""
-    return sam.translate(copy.deepcopy(template), Clients("http://127.0.0.1").session)
+    return sam_template.translate(copy.deepcopy(template), Clients("http://127.0.0.1").session)
 
 
 def ours(template: Template, function: str) -> set[str]:

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from local import sam
-from local.aws import Clients
+from local import sam_template
+from local.emulator_clients import Clients
 from local.errors import LocalError
 
 BUILD = Path(".aws-sam/build")
@@ -55,21 +55,21 @@ def check_build(root: Path, architecture: str | None = None) -> None:
         raise BuildError(f"what is built in .aws-sam is for {', '.join(sorted(found))}, not {architecture}: {again}")
 
 
-class Packages:
+class FunctionZips:
     """The packages of one build, and where an emulator finds them."""
 
     def __init__(self, clients: Clients, build: Path) -> None:
         self._clients = clients
         self._build = build
 
-    def put(self, template: sam.Template) -> None:
+    def put(self, template: sam_template.Template) -> None:
         """Give each function of the translated template its package, and take the layers out. Raises BuildError."""
-        for name, (own, *layers) in sam.local_code(template).items():
+        for name, (own, *layers) in sam_template.local_code(template).items():
             content = _content([self._build / own, *(self._build / layer / "python" for layer in layers)])
             properties = template["Resources"][name]["Properties"]
             properties["Code"] = self._upload(_digest(content), content)
             properties.pop("Layers", None)
-        for layer in sam.of_type(template, "AWS::Lambda::LayerVersion"):
+        for layer in sam_template.of_type(template, "AWS::Lambda::LayerVersion"):
             del template["Resources"][layer]
 
     def _upload(self, digest: str, content: Mapping[str, Path]) -> dict[str, str]:
@@ -93,7 +93,7 @@ def _content(folders: Sequence[Path]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for folder in folders:
         if not folder.is_dir():
-            raise BuildError(f"{folder} is missing: build anew with `make build`")
+            raise BuildError(f"{folder} is missing: build again with `make build`")
         for path in sorted(folder.rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:
                 found.setdefault(path.relative_to(folder).as_posix(), path)

@@ -1,12 +1,19 @@
-"""Whether the model that a deployment asks is there, for how long, and at a price that is known."""
+"""Checks the model of a deployment: whether its server has it, until when, and whether its price is known."""
 
 import asyncio
+import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+from jobchain import errors
 from jobchain.connection import (
     UnusableSetting,
     check_http_environment,
@@ -14,11 +21,17 @@ from jobchain.connection import (
     checked_model_url,
     is_loopback,
     is_private,
+    shown,
 )
-from jobchain.errors import ModelError, SettingsError, UnknownModel
+from jobchain.domain import utc_now
+from jobchain.errors import ModelError, UnknownModel
 from jobchain.model_check import WARN_DAYS
 from jobchain.prices import PriceList
+from jobchain_cli.slow import told_when_slow
+from jobchain_cli.stack import check_aws
 from jobchain_worker.openai_llm import create_client, find_shutdown
+from local.env_file import read_env_file
+from local.errors import LocalError, SettingsError
 
 OPENAI_URL = "https://api.openai.com/v1"
 
@@ -42,11 +55,40 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was found: how the model stands, what to mind, and what keeps jobs from running."""
+    """Facts about the model, warnings, and failures, with which no job can run."""
 
     facts: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     failures: tuple[str, ...] = ()
+
+
+class PreflightError(LocalError):
+    """The check could not run; says why."""
+
+
+def run(root: Path, stack_name: str | None) -> int:
+    """Prints the report on the model of a stack, else of `.env` in `root`; 0 if jobs can run with it.
+
+    Raises SettingsError, PreflightError.
+    """
+    try:
+        if stack_name:
+            check_aws()
+            target = target_of_stack(boto3.Session(), stack_name, os.environ)
+        else:
+            target = target_of({**read_env_file(root / ".env"), **os.environ})
+    except (errors.SettingsError, ClientError, BotoCoreError) as error:
+        raise PreflightError(" ".join(str(error).split())) from error
+    check(target, os.environ)
+    with told_when_slow(f"the model's server at {shown(target.base_url)}"):
+        report = preflight(target, utc_now().date())
+    for fact in report.facts:
+        print(fact)
+    for warning in report.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    for failure in report.failures:
+        print(f"error: {failure}", file=sys.stderr)
+    return 1 if report.failures else 0
 
 
 def target_of(settings: Mapping[str, str | None]) -> Target:

@@ -1,4 +1,4 @@
-"""The Celery side: `celery --app benchmarks.peer.worker worker`, with its defaults: a process for each core."""
+"""The Celery side: `celery --app benchmarks.baseline.worker worker`, with its defaults: a process for each core."""
 
 from functools import cache
 from typing import Any
@@ -8,8 +8,8 @@ import openai
 from celery import Task
 from pydantic import BaseModel, JsonValue
 
-from benchmarks.peer.broker import RUN_JOB, app
-from benchmarks.peer.store import Store
+from benchmarks.baseline.broker import RUN_JOB, app
+from benchmarks.baseline.store import Store
 from jobchain.chains.chain import Step, StepContext
 from jobchain.chains.fields import Payload
 from jobchain.chains.guideline_checklist import GUIDELINE_CHECKLIST

@@ -1,4 +1,4 @@
-"""Packages of what `sam build` made, and what is said where there is no build, or an old one."""
+"""FunctionZips of what `sam build` made, and what is said where there is no build, or an old one."""
 
 import io
 import os
@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from local import packages, sam
-from local.aws import Clients
-from local.packages import BuildError, Packages, check_build, machine_architecture
+from local import sam_template
+from local.emulator_clients import Clients
+from local.function_zips import BUILD, BuildError, FunctionZips, check_build, machine_architecture
 
 TEMPLATE: dict[str, Any] = {
     "Resources": {
@@ -51,7 +51,7 @@ def root(tmp_path: Path) -> Path:
     write(tmp_path / "template.yaml", "Resources: {}")
     write(tmp_path / "functions/f/own.py", "own")
     write(tmp_path / "layers/l/shared.py", "shared")
-    build = tmp_path / packages.BUILD
+    build = tmp_path / BUILD
     write(build / "F/own.py", "own")
     write(build / "F/both.py", "the function's")
     write(build / "L/python/shared.py", "shared")
@@ -66,11 +66,11 @@ def write(path: Path, text: str) -> None:
     path.write_text(text)
 
 
-def put(root: Path, bucket: Bucket) -> sam.Template:
-    template: sam.Template = {
+def put(root: Path, bucket: Bucket) -> sam_template.Template:
+    template: sam_template.Template = {
         "Resources": {name: {**r, "Properties": {**r["Properties"]}} for name, r in TEMPLATE["Resources"].items()}
     }
-    Packages(FakeClients(bucket), root / packages.BUILD).put(template)
+    FunctionZips(FakeClients(bucket), root / BUILD).put(template)
     return template
 
 
@@ -102,14 +102,14 @@ class TestAPackage:
     def test_of_other_content_is_another(self, root: Path) -> None:
         bucket = Bucket()
         put(root, bucket)
-        write(root / packages.BUILD / "F/own.py", "changed")
+        write(root / BUILD / "F/own.py", "changed")
 
         put(root, bucket)
 
         assert len(bucket.objects) == 2
 
     def test_can_be_read_by_the_user_that_functions_run_as(self, root: Path) -> None:
-        (root / packages.BUILD / "F/own.py").chmod(0o600)
+        (root / BUILD / "F/own.py").chmod(0o600)
         bucket = Bucket()
         put(root, bucket)
 
@@ -118,11 +118,11 @@ class TestAPackage:
         assert entry.external_attr >> 16 == 0o644
 
     def test_names_the_folder_that_the_build_lacks(self, root: Path) -> None:
-        (root / packages.BUILD / "F/own.py").unlink()
-        (root / packages.BUILD / "F/both.py").unlink()
-        (root / packages.BUILD / "F").rmdir()
+        (root / BUILD / "F/own.py").unlink()
+        (root / BUILD / "F/both.py").unlink()
+        (root / BUILD / "F").rmdir()
 
-        with pytest.raises(BuildError, match="F is missing: build anew with `make build`"):
+        with pytest.raises(BuildError, match="F is missing: build again with `make build`"):
             put(root, Bucket())
 
 
@@ -136,7 +136,7 @@ class TestABuild:
 
     @pytest.mark.parametrize("source", ["template.yaml", "functions/f/own.py", "layers/l/shared.py"])
     def test_that_is_older_than_a_source_is_refused(self, root: Path, source: str) -> None:
-        later = (root / packages.BUILD / "template.yaml").stat().st_mtime + 1
+        later = (root / BUILD / "template.yaml").stat().st_mtime + 1
         os.utime(root / source, (later, later))
 
         with pytest.raises(BuildError, match=f"{source} is newer than what is built in .aws-sam: run `make build`"):

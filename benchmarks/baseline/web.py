@@ -1,4 +1,4 @@
-"""The HTTP side: `uvicorn benchmarks.peer.web:app`."""
+"""The HTTP side: `uvicorn benchmarks.baseline.web:app`."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,10 +10,10 @@ from uuid import UUID
 from fastapi import FastAPI, HTTPException, Request
 from pydantic import BaseModel, StringConstraints
 
-from benchmarks.peer import broker
-from benchmarks.peer.store import Store
+from benchmarks.baseline import broker
+from benchmarks.baseline.store import Store
 
-# Of FastAPI's 40 threads so many talk to the database at a time.
+# How many of FastAPI's 40 threads use the database at a time.
 CONNECTIONS = 10
 
 

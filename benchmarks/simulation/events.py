@@ -40,7 +40,7 @@ class Setup:
     cold_start: float = 1.5
     idle_seconds: float = 600
     processor_share: float = 0.58  # of one processor, for each environment
-    shared_processors: int = 0  # so many, each of them to that share, for all environments together: one machine
+    shared_processors: int = 0  # processors, each to that share, that all environments share: one machine
     cpu_seconds: float = 0.045  # of a job
     write_seconds: float = 0.010
     steps: int = 3

@@ -1,13 +1,13 @@
 """The last step of `make build`: what `sam build` has put together starts faster after it.
 
-`python -m local.package FOLDER PYTHON` takes the folder of the build, and the Python that the functions run on.
+`python -m local.finish_build FOLDER PYTHON` takes the folder of the build, and the Python that the functions run on.
 """
 
 import subprocess
 import sys
 from pathlib import Path
 
-from local import aws_models
+from local import botocore_data
 
 _LAYER = Path("CommonLayer", "python")
 
@@ -19,8 +19,8 @@ def package(build: Path, python: str) -> None:
     with those of another version, every start compiles everything. Raises subprocess.CalledProcessError for a file that
     can't be compiled, and RuntimeError where not all are compiled for `python`.
     """
-    aws_models.write(build / _LAYER)
-    # Unchecked: nobody changes a source in a package, and so no start looks at its sources.
+    botocore_data.write(build / _LAYER)
+    # Unchecked: the sources of a build do not change, so no start compares them.
     compile_all = ("-m", "compileall", "-q", "-f", "-j", "0", "--invalidation-mode", "unchecked-hash")
     subprocess.run([python, *compile_all, str(build)], check=True)
     if stale := not_compiled(build, python):

@@ -1,11 +1,11 @@
-"""`python -m jobchain_cli.deploy_check ENVIRONMENT`: what would fail a deployment, before it is built for minutes.
+"""`python -m local.deploy_check ENVIRONMENT`: what would fail a deployment, before it is built for minutes.
 
 With `--architecture` it only prints what has to be built. With `--parameters` it only prints the value of every
 parameter, as YAML for `sam deploy --parameter-overrides file://…`: CloudFormation keeps a stack's value of each
 parameter that a deployment leaves out, so a template's new default would never arrive.
 https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_Parameter.html
 
-Looks whether there are credentials, a region and the model's key, and asks the model's server about the model.
+Checks that there are credentials, a region and the model's key, and that the model's server has the model.
 """
 
 import json
@@ -23,13 +23,14 @@ import boto3
 import yaml
 from botocore.exceptions import BotoCoreError, ClientError
 
+from jobchain import errors
 from jobchain.domain import utc_now
-from jobchain.errors import SettingsError
-from jobchain_cli.preflight import OPENAI_URL, Report, Target, check, preflight, secret_of
 from jobchain_cli.slow import told_when_slow
 from jobchain_cli.stack import check_aws
+from local.errors import LocalError, SettingsError
+from local.preflight import OPENAI_URL, Report, Target, check, preflight, secret_of
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parent.parent
 
 PINNED = (
     "samconfig.toml sets {} to the template's defaults, as `sam deploy --guided` does. "
@@ -43,8 +44,8 @@ _Loader = type("_Loader", (yaml.SafeLoader,), {})
 _Loader.add_multi_constructor("!", lambda *_: None)  # type: ignore[attr-defined]
 
 
-class DeployError(Exception):
-    """It can't be deployed like this; says why, and what to do."""
+class DeployCheckError(LocalError):
+    """A deployment would fail; says why, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,35 +59,35 @@ class Deployment:
 
 
 def deployment(root: Path, environment: str) -> Deployment:
-    """What `sam deploy` finds in samconfig.toml and template.yaml. Raises DeployError."""
+    """What `sam deploy` finds in samconfig.toml and template.yaml. Raises DeployCheckError."""
     config = tomllib.loads((root / "samconfig.toml").read_text())
     if environment not in config or environment == "version":
         known = ", ".join(name for name in config if name != "version")
-        raise DeployError(f"samconfig.toml has no environment {environment}: use one of {known}")
+        raise DeployCheckError(f"samconfig.toml has no environment {environment}: use one of {known}")
     parts = (config[environment].get(part, {}).get("parameters", {}) for part in ("global", "deploy"))
     settings = {name: value for part in parts for name, value in part.items()}
     if "stack_name" not in settings:
-        raise DeployError(
+        raise DeployCheckError(
             f"samconfig.toml names no stack_name for {environment}: add it below [{environment}.global.parameters]"
         )
     template = yaml.load((root / "template.yaml").read_text(), _Loader)  # noqa: S506  # a SafeLoader
     defaults = {name: str(parameter.get("Default", "")) for name, parameter in template["Parameters"].items()}
     overrides = dict(_overrides(settings.get("parameter_overrides", [])))
     if unknown := overrides.keys() - defaults.keys():
-        # SAM leaves these out without a word.
-        raise DeployError(f"samconfig.toml sets {', '.join(sorted(unknown))}: the template has no such parameter")
+        # SAM ignores these silently.
+        raise DeployCheckError(f"samconfig.toml sets {', '.join(sorted(unknown))}: the template has no such parameter")
     pinned = tuple(name for name, value in overrides.items() if value == defaults[name])
     return Deployment(settings, {**defaults, **overrides}, pinned)
 
 
 def _overrides(written: object) -> Iterator[tuple[str, str]]:
-    """Names and values of `parameter_overrides`, which may be a text, a list or a table. Raises DeployError."""
+    """Names and values of `parameter_overrides`, which may be a text, a list or a table. Raises DeployCheckError."""
     match written:
         case str():
             # `sam deploy --guided` writes them as one text, with each value in quotes.
             for override in shlex.split(written):
                 if not (found := re.fullmatch(r"([A-Za-z0-9]+)=(.*)", override, re.DOTALL)):
-                    raise DeployError(_UNREADABLE.format(override))
+                    raise DeployCheckError(_UNREADABLE.format(override))
                 yield found[1], found[2]
         case list():
             for part in written:
@@ -96,17 +97,17 @@ def _overrides(written: object) -> Iterator[tuple[str, str]]:
                 # TOML's own true and false are CloudFormation's words.
                 yield name, str(value).lower() if isinstance(value, bool) else str(value)
         case _:
-            raise DeployError(_UNREADABLE.format(written))
+            raise DeployCheckError(_UNREADABLE.format(written))
 
 
 def check_account(session: Any) -> str:
-    """Which account and region a boto3 session leads to. Raises DeployError."""
+    """Which account and region a boto3 session leads to. Raises DeployCheckError."""
     if not session.region_name:
-        raise DeployError("no region is set: export AWS_DEFAULT_REGION=eu-central-1, say, or run `aws configure`")
+        raise DeployCheckError("no region is set: export AWS_DEFAULT_REGION=eu-central-1, say, or run `aws configure`")
     try:
         caller = session.client("sts").get_caller_identity()
     except (BotoCoreError, ClientError) as error:
-        raise DeployError(
+        raise DeployCheckError(
             f"AWS takes no credentials from here ({' '.join(str(error).split())}): "
             "run `aws configure` or `aws sso login`, or set AWS_PROFILE"
         ) from error
@@ -114,24 +115,24 @@ def check_account(session: Any) -> str:
 
 
 def check_model(session: Any, parameters: Mapping[str, str]) -> Report:
-    """Whether the model can be asked with the key that the stack will have. Raises DeployError."""
+    """Whether the model can be asked with the key that the stack will have. Raises DeployCheckError."""
     name = parameters["OpenAISecretName"]
     try:
         key = secret_of(session, name)
     except session.client("secretsmanager").exceptions.ResourceNotFoundException as error:
-        raise DeployError(
+        raise DeployCheckError(
             f"there is no secret {name} in {session.region_name}, which holds the model's key. Make it: "
             f"aws secretsmanager create-secret --region {session.region_name} --name {name} --secret-string file://key.txt"
         ) from error
     except SettingsError as error:
-        raise DeployError(str(error)) from error
+        raise DeployCheckError(str(error)) from error
     except (BotoCoreError, ClientError) as error:
-        raise DeployError(f"the secret {name} can't be read: {' '.join(str(error).split())}") from error
+        raise DeployCheckError(f"the secret {name} can't be read: {' '.join(str(error).split())}") from error
     target = Target(parameters["OpenAIModel"], parameters["OpenAIBaseUrl"] or OPENAI_URL, key)
     try:
         check(target, os.environ, "OpenAIBaseUrl")
     except SettingsError as error:
-        raise DeployError(str(error)) from error
+        raise DeployCheckError(str(error)) from error
     return preflight(target, utc_now().date())
 
 
@@ -153,7 +154,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"Stack {found.settings['stack_name']}. {check_account(session)}")
         with told_when_slow("the model's server"):
             report = check_model(session, found.parameters)
-    except (DeployError, SettingsError, BotoCoreError) as error:
+    except (LocalError, errors.SettingsError, BotoCoreError) as error:
         print(f"deploy: {error}", file=sys.stderr)
         return 1
     print(*report.facts, sep="\n")

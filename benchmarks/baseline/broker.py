@@ -9,6 +9,6 @@ from celery import Celery
 
 RUN_JOB = "run_job"
 
-app = Celery("peer", broker=os.environ["REDIS_URL"])
+app = Celery("baseline", broker=os.environ["REDIS_URL"])
 # The row tells how a job stands; a second copy in Redis would cost each job more.
 app.conf.task_ignore_result = True

@@ -12,7 +12,7 @@ class BadArgument(ValueError):
 
 
 def new_key() -> str:
-    """An idempotency key that nobody has used."""
+    """A new, random idempotency key."""
     return str(uuid4())
 
 

@@ -1,4 +1,4 @@
-"""Starts the peer: Postgres and Redis from Debian's packages, and its own processes from `.venv-peer`."""
+"""Starts the baseline: Postgres and Redis from Debian's packages, and its own processes from `.venv-baseline`."""
 
 import os
 import pwd
@@ -19,18 +19,18 @@ from benchmarks.report import ROOT
 from local.emulator import HOST, free_port
 from local.errors import LocalError
 
-BIN = ROOT / ".venv-peer" / "bin"
+BIN = ROOT / ".venv-baseline" / "bin"
 CORES = os.cpu_count() or 1
 LIMIT = 60.0  # seconds; two are usual
 
 
-class PeerError(LocalError):
-    """The peer can't be started; says why."""
+class BaselineError(LocalError):
+    """The baseline can't be started; says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Backing:
-    """The database and the broker, and what the peer's processes see of them."""
+    """The database and the broker, and what the baseline's processes see of them."""
 
     environment: Mapping[str, str]
     redis_cli: Sequence[str]
@@ -39,7 +39,7 @@ class Backing:
     def web(self, *, workers: int = CORES) -> Iterator[tuple[str, int]]:
         """The HTTP side; gives its URL, and the process. It may not listen yet."""
         port = free_port()
-        command = ["uvicorn", "benchmarks.peer.web:app", "--port", str(port), "--log-level", "warning"]
+        command = ["uvicorn", "benchmarks.baseline.web:app", "--port", str(port), "--log-level", "warning"]
         # One process alone is not watched by another.
         command += ["--workers", str(workers)] if workers > 1 else []
         with _process(command, self.environment) as process:
@@ -48,19 +48,19 @@ class Backing:
     @contextmanager
     def worker(self) -> Iterator[int]:
         """Celery, once it takes tasks; gives the process."""
-        with _process(["celery", "--app", "benchmarks.peer.worker", "worker"], self.environment) as process:
+        with _process(["celery", "--app", "benchmarks.baseline.worker", "worker"], self.environment) as process:
             # Asking Celery itself (`inspect ping`) takes seconds; Redis knows who waits for a task.
             wait(lambda: "cmd=brpop" in _said([*self.redis_cli, "client", "list"]), "Celery's worker")
             yield process.pid
 
 
 @dataclass(frozen=True, slots=True)
-class Peer:
-    """The peer as a side of the comparison."""
+class Baseline:
+    """The baseline as a side of the comparison."""
 
     url: str
     pids: tuple[int, ...]
-    name: str = "the usual way"
+    name: str = "the baseline"
 
     def cpu_seconds(self) -> float:
         """Of web and worker processes, so far."""
@@ -72,19 +72,19 @@ class Peer:
 
 
 @contextmanager
-def start(base_url: str, *, working: bool = True) -> Iterator[Peer]:
-    """The whole peer, asking the model at `base_url`; without its worker if it is not `working`. Raises PeerError."""
+def start(base_url: str, *, working: bool = True) -> Iterator[Baseline]:
+    """The whole baseline, with the model at `base_url`; without its worker if not `working`. Raises BaselineError."""
     with backing(base_url) as services, services.web() as (url, web), ExitStack() as cleanup:
         wait_for_http(f"{url}/openapi.json")
         pids = (web, cleanup.enter_context(services.worker())) if working else (web,)
-        yield Peer(url, pids)
+        yield Baseline(url, pids)
 
 
 @contextmanager
 def backing(base_url: str) -> Iterator[Backing]:
-    """Postgres with the peer's tables, and Redis, each with its own folder and port. Raises PeerError."""
+    """Postgres with the baseline's tables, and Redis, each with its own folder and port. Raises BaselineError."""
     install()
-    with tempfile.TemporaryDirectory(prefix="jobchain-peer-") as name, ExitStack() as cleanup:
+    with tempfile.TemporaryDirectory(prefix="jobchain-baseline-") as name, ExitStack() as cleanup:
         folder = Path(name)
         database = cleanup.enter_context(_postgres(folder))
         broker = cleanup.enter_context(_redis(folder))
@@ -97,15 +97,15 @@ def backing(base_url: str) -> Iterator[Backing]:
             "OPENAI_BASE_URL": base_url,
             "NO_PROXY": HOST,
         }
-        make = "import os; from benchmarks.peer.store import Store; Store(1).create_tables()"
+        make = "import os; from benchmarks.baseline.store import Store; Store(1).create_tables()"
         subprocess.run([BIN / "python", "-c", make], env=environment, cwd=ROOT, check=True)
         yield Backing(environment, ("redis-cli", "-u", broker))
 
 
 def install() -> None:
-    """Have Debian's packages installed. Raises PeerError where that takes rights that we don't have."""
+    """Have Debian's packages installed. Raises BaselineError where that takes rights that we don't have."""
     if not (BIN / "celery").exists():
-        raise PeerError(f"{BIN.parent} is not there: run `make bench`, which makes it")
+        raise BaselineError(f"{BIN.parent} is not there: run `make bench`, which makes it")
     missing = [
         package
         for package, found in {"redis-server": shutil.which("redis-server"), "postgresql": _postgres_folder()}.items()
@@ -115,7 +115,7 @@ def install() -> None:
         return
     command = ["apt-get", "install", "--yes", "--no-install-recommends", *missing]
     if os.geteuid() != 0:
-        raise PeerError(f"the peer needs {' and '.join(missing)}: as root, run `{' '.join(command)}`")
+        raise BaselineError(f"the baseline needs {' and '.join(missing)}: as root, run `{' '.join(command)}`")
     for step in (["apt-get", "update"], command):
         subprocess.run(step, check=True, stdout=subprocess.DEVNULL)
 
@@ -170,7 +170,7 @@ def _redis(folder: Path) -> Iterator[str]:
 def _process(
     command: Sequence[str], environment: Mapping[str, str], stop: signal.Signals = signal.SIGTERM
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A process group for as long as the block lasts; programs of `.venv-peer` come first.
+    """A process group for as long as the block lasts; programs of `.venv-baseline` come first.
 
     What it said is shown where the block fails.
     """
@@ -206,7 +206,7 @@ def _said(command: Sequence[str]) -> str:
 
 
 def wait_for_http(url: str) -> None:
-    """Return once a GET is answered. Raises PeerError."""
+    """Return once a GET is answered. Raises BaselineError."""
 
     def answers() -> bool:
         try:
@@ -215,13 +215,13 @@ def wait_for_http(url: str) -> None:
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             return False
 
-    wait(answers, "the peer's web process")
+    wait(answers, "the baseline's web process")
 
 
 def wait(ready: Callable[[], bool], what: str) -> None:
-    """Return once it is ready. Raises PeerError after `LIMIT`."""
+    """Return once it is ready. Raises BaselineError after `LIMIT`."""
     deadline = time.monotonic() + LIMIT
     while not ready():
         if time.monotonic() > deadline:
-            raise PeerError(f"{what} does not answer after {LIMIT:g} s")
+            raise BaselineError(f"{what} does not answer after {LIMIT:g} s")
         time.sleep(0.05)

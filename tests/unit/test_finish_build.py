@@ -14,8 +14,8 @@ from botocore.config import Config
 
 import jobchain.aws.clients
 from jobchain.aws.clients import SERVICES, aws_client, create_session
-from local import aws_models
-from local.package import not_compiled, package
+from local import botocore_data
+from local.finish_build import not_compiled, package
 
 BOTOCORE = Path(str(distribution("botocore").locate_file("botocore")))
 _CALLS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -68,7 +68,7 @@ class TestABuild:
 class TestTheModelsOfTheLayer:
     @pytest.fixture
     def models(self, build: Path) -> Path:
-        return aws_models.write(build / "CommonLayer" / "python")
+        return botocore_data.write(build / "CommonLayer" / "python")
 
     @pytest.mark.parametrize("service", SERVICES)
     def test_make_the_same_request_as_botocores_own(

@@ -1,6 +1,6 @@
 """What botocore has to read before a function can call AWS, and nothing else: `make build` puts it into the layer.
 
-`python -m local.aws_models FOLDER` takes the folder that holds the layer's packages.
+`python -m local.botocore_data FOLDER` takes the folder that holds the layer's packages.
 """
 
 import gzip

@@ -17,7 +17,7 @@ from local.errors import LocalError
 Template = dict[str, Any]
 Resource = dict[str, Any]
 
-# SAM wants code in S3. A local folder passes as an object of this bucket, which nobody ever asks for.
+# SAM wants code in S3. A local folder passes as an object of this bucket, which nothing reads.
 _BUCKET = "source"
 _CODE_PROPERTIES = {"CodeUri", "ContentUri"}
 _SHIM_HANDLER = "index.lambda_handler"

@@ -8,11 +8,11 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local import sam
-from local.aws import Clients, Credentials
+from local import sam_template
 from local.deployer import Deployer, DeployError, Deployment
+from local.emulator_clients import Clients, Credentials
 from local.errors import LocalError
-from local.packages import BUILD, Packages, check_build, machine_architecture
+from local.function_zips import BUILD, FunctionZips, check_build, machine_architecture
 from local.settings import Settings
 from local.stack import PLACEHOLDER_KEY, offered
 
@@ -56,7 +56,7 @@ def run(root: Path, build: Path | None, target: Target, settings: Settings, say:
     chosen = {**offered(settings, base_url, template), "Architecture": machine_architecture()}
     try:
         _put_secret(clients, template, settings.openai_api_key or PLACEHOLDER_KEY)
-        deployer = Deployer(clients, template, code=Packages(clients, build).put, limit=LIMIT)
+        deployer = Deployer(clients, template, code=FunctionZips(clients, build).put, limit=LIMIT)
         deployment = deployer.deploy_over(chosen, say)
     except DeployError as error:
         raise DeployError(f"{error}{_hint(str(error))}") from error
@@ -69,7 +69,7 @@ def _hint(error: str) -> str:
     if _NO_IMAGE not in error:
         return ""
     return (
-        "\nLocalStack fetches the image that functions run in anew each time that it starts, even if it is there: "
+        "\nLocalStack downloads the image that functions run in at each start, even if it has it: "
         "is there a network? `docker compose logs localstack` tells more."
     )
 
@@ -98,7 +98,7 @@ def _wait_for(clients: Clients, endpoint_url: str) -> None:
 
 def _put_secret(clients: Clients, template: Path, key: str) -> None:
     """The model's key where the worker looks for it, as on AWS: no parameter shows it."""
-    parameters: Mapping[str, Any] = sam.read(template).get("Parameters") or {}
+    parameters: Mapping[str, Any] = sam_template.read(template).get("Parameters") or {}
     if not (name := parameters.get("OpenAISecretName", {}).get("Default")):
         return
     secrets = clients.get("secretsmanager")

@@ -1,0 +1,28 @@
+"""The values that options take."""
+
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """A status that a list is filtered by."""
+
+    PENDING = "pending"
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Tier(StrEnum):
+    """How soon, and how cheaply, the model answers."""
+
+    STANDARD = "standard"
+    FLEX = "flex"
+
+
+class Form(StrEnum):
+    """What a job is printed as."""
+
+    TEXT = "text"
+    MARKDOWN = "markdown"
+    JSON = "json"
