@@ -1,4 +1,4 @@
-"""docs/how-to/chains.md, followed to the letter: its examples, and the chain that it adds to a copy of the project."""
+"""The examples of docs/reference/chains.md, and docs/how-to/add-a-chain.md word for word in a copy of the project."""
 
 import json
 import os
@@ -16,7 +16,8 @@ import pytest
 from jobchain.chains import CHAINS
 from tests.conftest import ROOT
 
-TEXT = (ROOT / "docs" / "how-to" / "chains.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "docs" / "reference" / "chains.md", ROOT / "docs" / "how-to" / "add-a-chain.md"]
+TEXT = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
 CHAINS_FOLDER = "layers/common/jobchain/chains"
 ROOTS = ("layers/common", "functions/api", "functions/worker", "functions/sweeper", "functions/web", "cli", ".")
 
@@ -31,7 +32,7 @@ with LocalStack.start(template=Path("template.yaml").resolve()) as stack:
 
 
 def blocks(info: str) -> list[tuple[str, str]]:
-    """The page's blocks by what stands behind their first fence: a pattern with one group, which is given too."""
+    """The pages' blocks by the text after their first fence: a pattern with one group, which is returned too."""
     return re.findall(rf"^```{info}\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 
 
@@ -41,7 +42,7 @@ def example(chain: str, part: str) -> Any:
 
 
 @pytest.mark.parametrize("chain", CHAINS)
-def test_each_chain_gives_what_the_page_says(
+def test_each_chain_gives_what_the_reference_says(
     http: httpx2.Client, finished: Callable[[str], dict[str, Any]], chain: str
 ) -> None:
     request = {"job_name": chain, "payload": example(chain, "payload")}
@@ -70,7 +71,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def patched(text: str, diff: str) -> str:
-    """`text` with each line that begins with a plus, below the one that stands before it in `diff`."""
+    """`text` with each line that begins with a plus inserted below the line before it in `diff`."""
     before = ""
     for line in diff.splitlines():
         if line.startswith("+"):

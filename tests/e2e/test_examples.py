@@ -1,12 +1,15 @@
-"""The examples of the docs, run as they stand there."""
+"""The examples of the docs, run word for word."""
 
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import httpx2
 import pytest
 
 from local.stack import LocalStack
@@ -78,3 +81,20 @@ def test_the_command_line(stack: LocalStack, tmp_path: Path) -> None:
     assert '{"source": "policy.md", ' in printed
     assert " is deleted.\n" in printed
     assert "Today (" in printed
+
+
+def test_the_readme_shows_what_the_demo_gives(http: httpx2.Client, finished: Callable[[str], dict[str, Any]]) -> None:
+    text = (ROOT / "examples" / "access-review.md").read_text(encoding="utf-8")
+    shown = (ROOT / "README.md").read_text(encoding="utf-8").split("```")[1]
+    (summary,) = re.findall(r"Summary +(.*) …", shown)
+    items = re.findall(r"\[ \] (.*?\.|.*?(?= …))(?:\s|$)", shown)
+    (item_count,) = re.findall(r"\((\d+) items\)", shown)
+    (node_count,) = re.findall(r"\(Mermaid, (\d+) nodes\)", shown)
+
+    result = finished(http.post("/jobs", json={"input_text": text}).raise_for_status().json()["event_id"])["result"]
+
+    assert result["summary"].startswith(summary)
+    assert len(items) == 3
+    assert all(any(item.startswith(one) for item in result["checklist"]) for one in items)
+    assert len(result["checklist"]) == int(item_count)
+    assert len(re.findall(r"^ +n\d+[\[({]", result["diagram"], re.MULTILINE)) == int(node_count)

@@ -17,7 +17,7 @@ from tests.conftest import ROOT
 from tests.targets.conftest import environment
 
 AWS = ROOT / ".venv-sam" / "bin" / "aws"
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # What sets up the CLI itself, and asks on a terminal.
 SET_UP = ("configure", "sso")
 # The stand-ins print a word, as some commands are arguments of others.

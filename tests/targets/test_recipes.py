@@ -93,7 +93,7 @@ class Recipes:
         assert all(step["output"] for step in steps["Items"])
 
     def test_a_job_is_looked_at_now(self, stack: Stack, event_id: str) -> None:
-        (answer,) = answers(follow(stack, event_id, "Have a job looked at now"))
+        (answer,) = answers(follow(stack, event_id, "Have a job checked now"))
 
         assert answer["MessageId"]
 

@@ -44,3 +44,18 @@ def test_each_link_of_a_page_leads_to_a_file_and_a_heading(page: str) -> None:
 
         assert target.exists(), link
         assert not anchor or anchor in anchors(target), link
+
+
+def test_each_test_that_the_reliability_page_names_exists() -> None:
+    page = (ROOT / "docs" / "explanation" / "reliability.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(\w+/test_\w+\.py)`", page))
+
+    assert named
+    assert [name for name in sorted(named) if not (ROOT / "tests" / name).exists()] == []
+
+
+def test_each_page_is_in_the_index() -> None:
+    index = set(LINK.findall((ROOT / "docs" / "README.md").read_text(encoding="utf-8")))
+    shelves = {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")} - {"README.md"}
+
+    assert shelves - index == set()
