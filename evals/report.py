@@ -23,10 +23,10 @@ from local.stack import LocalStack
 
 _EXPLANATION = Path(__file__).parent / "explanation.md"
 _OFFLINE = f"""\
-**The offline model is no GPT.** It copies sentences by rules. These measures compare words, which favours copies: its quotes
-are found and its items are backed because they are copies. It gives at most {MAX_ITEMS} items a call, so it covers little of
-a long document. The numbers show that the measuring works, and what rules alone achieve. Do not compare them with those of
-a model that writes its own words.
+**The offline model is no GPT.** It copies sentences by rules. These measures compare words, which favours copies: its
+quotes are found and its items are backed because they are copies. It gives at most {MAX_ITEMS} items a call, so it
+covers little of a long document. The numbers show that the measuring works, and what rules alone achieve. Do not
+compare them with those of a model that writes its own words.
 """
 
 Say = Callable[[str], None]
