@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-# The runner's own: functions/worker/jobchain_worker/runner.py
+# The worker's own: functions/worker/jobchain_worker/retry_policy.py
 MAX_TRIES = 5
 BACKOFF_FACTOR = 4
 JITTER = 0.2
