@@ -88,7 +88,7 @@ class Sweeper:
             return None
 
     def _fail(self, job: DueJob) -> bool:
-        message = f"{job.stalls} workers in a row crashed while they ran the job"
+        message = f"{job.stalls} workers in a row crashed or lost the job before they stored a step"
         return self._excused(job, lambda: self._due.fail_stalled(job, JobError("worker_lost", message)))
 
     def _postpone(self, job: DueJob) -> bool:
