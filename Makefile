@@ -64,7 +64,7 @@ faults: setup properties ## run the fault-injection suite (16 minutes; LONG=1: w
 given = $(if $(filter command,$(origin $(1))),$(2))
 
 .PHONY: conformance
-conformance: setup ## run the conformance suite on a stack of its own, or URL=…, STACK=name, ENDPOINT=… (docs/how-to/local-stack.md)
+conformance: setup ## run the conformance suite on a stack of its own, or URL=…, STACK=name, ENDPOINT=… (docs/reference/stacks.md)
 	@$(call given,KEY,JOBCHAIN_API_KEY="$$KEY") $(call given,OTHER_KEY,JOBCHAIN_OTHER_API_KEY="$$OTHER_KEY") \
 		.venv/bin/pytest tests/conformance --timeout 900 --no-fold-skipped $(call given,URL,--url="$$URL") \
 		$(call given,STACK,--stack="$$STACK") $(call given,ENDPOINT,--endpoint="$$ENDPOINT") \

@@ -1,4 +1,4 @@
-"""docker-compose.yml with LocalStack's own code, as docs/how-to/local-stack.md describes it.
+"""docker-compose.yml with LocalStack's own code, as docs/how-to/docker.md describes it.
 
 LocalStack's image is not to be had everywhere, its code is: `localstack/Dockerfile` beside this file makes an image of
 it, with stand-ins for DynamoDB Local and for the init of functions' containers. The tests build on one another: the
