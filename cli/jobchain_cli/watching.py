@@ -3,9 +3,10 @@
 import asyncio
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 from jobchain_cli.errors import Code, CommandError
@@ -15,6 +16,9 @@ from jobchain_client import AsyncJobchain, BadArgument, Job, JobchainError
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+
+TOLD_SECONDS = 4.0
+"""The seconds between two lines of progress where no terminal shows it."""
 
 _STYLES = {"completed": "green", "failed": "red", "cancelled": "yellow", "processing": "cyan", "pending": "dim"}
 _MARKS = {"completed": "✓", "failed": "✗", "cancelled": "–", "processing": "…", "pending": " "}
@@ -36,7 +40,9 @@ def watch(
     *,
     poll: float | None = None,
 ) -> list[Job | JobchainError]:
-    """Each job once it is final, or why that is not known, in order; progress goes to the console, if there is one.
+    """Each job once it is final, or why that is not known, in order.
+
+    Progress goes to the console. Without one, it is a line on standard error every `TOLD_SECONDS`.
 
     `poll` is the seconds between two requests for a job; None takes the client's.
     """
@@ -76,10 +82,27 @@ def terminal() -> "Console | None":
 
 def _live(board: "Board", console: "Console | None") -> AbstractContextManager[Any]:
     if console is None:
-        return nullcontext()
+        return _told(board)
     from rich.live import Live
 
     return Live(get_renderable=board.render, console=console, refresh_per_second=8)
+
+
+@contextmanager
+def _told(board: "Board") -> Iterator[None]:
+    ended = Event()
+
+    def tell() -> None:
+        while not ended.wait(TOLD_SECONDS):
+            print(f"jobchain: {in_one_line(board.summary())}", file=sys.stderr, flush=True)
+
+    thread = Thread(target=tell, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 @dataclass(slots=True)
@@ -94,6 +117,14 @@ class Board:
         """Stores the new state of a job."""
         self.states[place] = job
         self._since[place] = time.monotonic()
+
+    def summary(self) -> str:
+        """All jobs in one line."""
+        if len(self.jobs) == 1:
+            status, source, steps = self._job(0)
+            return f"{source}: {status} {steps}".rstrip()
+        final = sum(job.final for job in self.states.values())
+        return f"{final} of {len(self.jobs)} jobs are final"
 
     def render(self) -> "RenderableType":
         """The lines as they are now. All that comes from a server is text: none of it is markup."""

@@ -196,6 +196,10 @@ class TestAPageOfAnotherOrigin:
 
         assert not [name for name in answer.headers if name.lower().startswith("access-control-")]
 
+    def test_without_an_origin_is_foreign_even_if_the_request_has_no_host(self, api: Api, items: Items) -> None:
+        assert api("POST", "/jobs", {"input_text": TEXT}, {"Host": "", "Origin": "null"}).status == 403
+        assert items.all() == []
+
     def test_may_come_with_a_key(self, service: JobService, logger: Logger) -> None:
         keyed = Api(service, logger, lambda _: Caller("acme"))
 

@@ -190,6 +190,30 @@ def test_submit_prints_markdown(run: Run, api: FakeApi, file: str) -> None:
     )
 
 
+def test_a_pipe_is_told_of_a_job_that_takes_long(
+    run: Run, api: FakeApi, file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobchain_cli.watching.TOLD_SECONDS", 0.01)
+    api.says("POST /jobs", CREATED, 201)
+    steps = [raw_step("summary"), raw_step("checklist", "processing"), raw_step("diagram", "pending")]
+    api.says("GET /jobs/job-1", {**JOB, "status": "processing", "steps": steps})
+    api.says("GET /jobs/job-1", JOB)
+
+    said = run("submit", file)
+
+    assert said.code == 0
+    assert said.out.startswith("Summary")
+    assert "jobchain: a.md: processing 1/3 checklist\n" in said.err
+
+
+def test_many_jobs_are_told_of_in_one_line() -> None:
+    board = Board([Watched("a.md", "job-1"), Watched("b.md", "job-2"), Watched("c.md", "job-3")])
+    board.show(0, job_of(status="failed"))
+    board.show(1, job_of(status="processing"))
+
+    assert board.summary() == "1 of 3 jobs are final"
+
+
 def test_submit_without_watching_prints_the_id(run: Run, api: FakeApi, file: str) -> None:
     takes_a_job(api)
 

@@ -215,6 +215,7 @@ class TestAnyFile:
 
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert headers["Referrer-Policy"] == "no-referrer"
+        assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
 
     def test_is_not_sent_to_somebody_who_has_it(self, path: str) -> None:
         whole = get(path)

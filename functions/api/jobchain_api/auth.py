@@ -54,7 +54,8 @@ def refuse_foreign(caller: Caller, method: str, headers: Mapping[str, str]) -> N
     if not caller.anonymous or method in _READING:
         return
     site, origin = headers.get("Sec-Fetch-Site", ""), headers.get("Origin", "")
-    own = site in _SAME_SITE if site else origin.partition("://")[2].lower() == headers.get("Host", "").lower()
+    host = headers.get("Host", "").lower()
+    own = site in _SAME_SITE if site else bool(host) and origin.partition("://")[2].lower() == host
     if (site or origin) and not own:
         raise ForeignOrigin(
             "a deployment without API keys accepts changes only from pages of its own origin and from programs: send "

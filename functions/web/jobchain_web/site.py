@@ -94,6 +94,8 @@ class _File:
             "Vary": "Accept-Encoding",  # the gateway compresses
             "Content-Security-Policy": "; ".join(f"{name} {sources}" for name, sources in self.policy.items()),
             "Referrer-Policy": "no-referrer",
+            # A page that opens this one gets no handle on it, by which it could count its frames.
+            "Cross-Origin-Opener-Policy": "same-origin",
             "X-Content-Type-Options": "nosniff",
         }
 
