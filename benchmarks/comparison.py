@@ -92,7 +92,8 @@ def latency(terms: Terms) -> dict[str, Fragment]:
 Milliseconds from sending a POST until its 201 is read, by callers that each send the next one at once. No worker runs
 the jobs meanwhile, so this measures admission alone. Ours is behind the emulator, which is not AWS: its gateway, its
 hop to the function and its table cost most of this time, and it is one Python process for all callers; what API
-Gateway, Lambda and DynamoDB take, only a measure on AWS can tell. The baseline's table is Postgres with `fsync` as it comes.
+Gateway, Lambda and DynamoDB take, only a measure on AWS can tell. The baseline's table is Postgres with its default
+`fsync`.
 
 {table(header, rows)}"""
     values = {name: [_point(measured["p95"][one][name]) for one in loads] for name in terms.sides}
