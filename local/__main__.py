@@ -37,9 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     dev.add_argument("--port", type=int, default=4566, help="on 127.0.0.1 (default: %(default)s, else a free one)")
     commands.add_parser("logs", help="follow the functions' logs of the stack that `dev` runs")
     commands.add_parser("aws-env", help="print shell commands that point AWS's tools at the stack that `dev` runs")
-    deploy = commands.add_parser(
-        "deploy", help="deploy the build to a running emulator, such as LocalStack"
-    )
+    deploy = commands.add_parser("deploy", help="deploy the build to a running emulator, such as LocalStack")
     deploy.add_argument("--endpoint-url", default="http://127.0.0.1:4566", help="the emulator (default: %(default)s)")
     deploy.add_argument(
         "--build", type=Path, help="the folder of the build (default: .aws-sam/build, if it is current)"
