@@ -15,7 +15,7 @@ RUN python -m venv .venv && .venv/bin/pip install --quiet --require-hashes --no-
 
 FROM base AS stack
 COPY --from=libraries /app/.venv .venv
-ENV PATH=/app/.venv/bin:$PATH PYTHONPATH=/app:/app/cli:/app/layers/common
+ENV PATH=/app/.venv/bin:$PATH PYTHONPATH=/app:/app/cli:/app/functions/worker:/app/layers/common
 COPY template.yaml ./
 COPY layers layers
 COPY functions functions

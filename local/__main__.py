@@ -33,19 +33,17 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     demo = commands.add_parser("demo", help="run one text through the whole chain; KEEP=1 keeps the stack up")
     demo.add_argument("file", nargs="?", type=Path, help="a UTF-8 text (default: the project's example)")
-    dev = commands.add_parser("dev", help="run the stack until Ctrl-C, with changed code taken over")
+    dev = commands.add_parser("dev", help="run the stack until Ctrl-C; changed code is reloaded")
     dev.add_argument("--port", type=int, default=4566, help="on 127.0.0.1 (default: %(default)s, else a free one)")
     commands.add_parser("logs", help="follow the functions' logs of the stack that `dev` runs")
     commands.add_parser("aws-env", help="print shell commands that point AWS's tools at the stack that `dev` runs")
-    deploy = commands.add_parser(
-        "deploy", help="deploy what `sam build` made to an emulator that runs, such as LocalStack"
-    )
-    deploy.add_argument("--endpoint-url", default="http://127.0.0.1:4566", help="where it is (default: %(default)s)")
+    deploy = commands.add_parser("deploy", help="deploy the build to a running emulator, such as LocalStack")
+    deploy.add_argument("--endpoint-url", default="http://127.0.0.1:4566", help="the emulator (default: %(default)s)")
     deploy.add_argument(
         "--build", type=Path, help="the folder of the build (default: .aws-sam/build, if it is current)"
     )
-    deploy.add_argument("--public-url", help="where its users reach it, if elsewhere")
-    deploy.add_argument("--model-url", default="", help="the offline model, as functions reach it")
+    deploy.add_argument("--public-url", help="the URL that its users have for it, if another")
+    deploy.add_argument("--model-url", default="", help="the URL that functions have for the offline model")
     sam_api = commands.add_parser("sam-api", help="serve the API by `sam local start-api`")
     sam_api.add_argument("--port", type=int, default=3000, help="on 127.0.0.1 (default: %(default)s)")
     sam_invoke = commands.add_parser("sam-invoke", help="run a function once by `sam local invoke`")

@@ -22,7 +22,7 @@ _STANDS = ("CREATE_COMPLETE", "UPDATE_COMPLETE")
 _UPDATABLE = (*_STANDS, "UPDATE_ROLLBACK_COMPLETE", "UPDATE_FAILED")
 # What CloudFormation says of an update to the template that the stack has.
 _NO_CHANGE = "No updates are to be performed."
-_MOST_PAUSE = 1.0  # seconds between two looks at a stack
+_MOST_PAUSE = 1.0  # seconds between two requests for a stack's status
 # LocalStack has this status from the first resource that it can't delete until it has tried all others. Seconds.
 _PASSING = "DELETE_FAILED"
 _PASSES_WITHIN = 10.0
@@ -40,7 +40,7 @@ class DeployError(LocalError):
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """A stack that stands: its outputs, and the API's URL here, which is empty without an API."""
+    """A deployed stack: its outputs, and the API's URL here, which is empty without an API."""
 
     outputs: Mapping[str, str]
     api_url: str
@@ -58,7 +58,7 @@ class Deployer:
         code: Callable[[sam_template.Template], None] | None = None,
         limit: float = LIMIT,
     ) -> None:
-        """With `reload` the functions look for changed source before each call.
+        """With `reload` the functions check for changed source before each call.
 
         `code` gives the translated template's functions their code in place of the source. `limit` is how many seconds
         a deployment may take.
@@ -113,9 +113,9 @@ class Deployer:
                 f"the stack {STACK_NAME} is {status}, in which it can't be updated.\n{_KEPT} {START_AFRESH}"
             )
         if status in _STANDS:
-            return self._standing_template()
+            return self._deployed_template()
         say(f"The last update of the stack {STACK_NAME} failed, and is tried again: {last.cause}")
-        # Which of the two templates the emulator has now is not to be told.
+        # It is unknown which of the two templates the emulator has now.
         return {"Resources": {}}
 
     def _advice(self, updates: bool) -> str:
@@ -221,7 +221,7 @@ class Deployer:
             cause = self._last_operation().cause
             raise DeployError(f"the stack {STACK_NAME} can't be removed, it is {status}: {cause}\n{START_AFRESH}")
 
-    def _standing_template(self) -> sam_template.Template:
+    def _deployed_template(self) -> sam_template.Template:
         body = self._clients.get("cloudformation").get_template(StackName=STACK_NAME)["TemplateBody"]
         return dict(json.loads(body) if isinstance(body, str) else body)
 

@@ -1,4 +1,4 @@
-"""The development stack: up until it is told to stop, with changed code and a changed template taken over."""
+"""The development stack: it runs until it is stopped, and takes changed code and a changed template."""
 
 import json
 import os
@@ -101,7 +101,7 @@ def run(root: Path, port: int, say: Callable[[str], None]) -> None:
 
 
 def _warnings(settings: Settings) -> Sequence[str]:
-    """What to mind of the model that a real server has; nothing of the offline model."""
+    """The warnings about a real server's model; none for the offline model."""
     if settings.offline:
         return ()
     from local import preflight  # noqa: PLC0415 - it brings the model's SDK along
@@ -181,7 +181,7 @@ def _redeploy(stack: LocalStack, say: Callable[[str], None]) -> LocalStack:
 
 
 def welcome(api_url: str, endpoint_url: str, model: str, needs_key: bool) -> str:
-    """What a developer is told once the stack is up."""
+    """The message for the developer once the stack is running."""
     body = '{"input_text": "Passwords must have 12 characters. Users should not reuse them."}'
     key = '-H "Authorization: Bearer $KEY" ' if needs_key else ""
     return "\n".join(

@@ -1,4 +1,4 @@
-"""The AWS emulator (ministack) as a child process that listens on 127.0.0.1 only, unless it is told otherwise."""
+"""The AWS emulator (ministack) as a child process that listens on 127.0.0.1 only, unless set otherwise."""
 
 import contextlib
 import http.client

@@ -1,4 +1,4 @@
-"""What `sam build` made, as packages for an emulator that takes no layers: each holds its layers' content, too."""
+"""The functions of a build as zip files, for an emulator without layers: each holds the content of its layers, too."""
 
 import hashlib
 import io
@@ -23,7 +23,7 @@ _ARCHITECTURES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "arm64", "ar
 
 
 class BuildError(LocalError):
-    """There is no build, or not one of what is here now; says what to do."""
+    """The build is missing or not current; says what to do."""
 
 
 def machine_architecture() -> str:
@@ -42,21 +42,21 @@ def check_build(root: Path, architecture: str | None = None) -> None:
     again = f"run `make build{f' ARCHITECTURE={architecture}' if architecture else ''}`"
     built = root / BUILD / "template.yaml"
     if not built.is_file():
-        raise BuildError(f"nothing is built in {root / BUILD}: {again}")
+        raise BuildError(f"there is no build in {root / BUILD}: {again}")
     made = built.stat().st_mtime_ns
     for path in _source_files(root):
         if path.stat().st_mtime_ns > made:
-            raise BuildError(f"{path.relative_to(root)} is newer than what is built in .aws-sam: {again}")
+            raise BuildError(f"{path.relative_to(root)} is newer than the build in .aws-sam: {again}")
     report = root / BUILD.parent / "build.toml"
     found = (
         set(re.findall(r'^architecture = "(\w+)"$', report.read_text(), re.MULTILINE)) if report.is_file() else set()
     )
     if architecture and found - {architecture}:
-        raise BuildError(f"what is built in .aws-sam is for {', '.join(sorted(found))}, not {architecture}: {again}")
+        raise BuildError(f"the build in .aws-sam is for {', '.join(sorted(found))}, not {architecture}: {again}")
 
 
 class FunctionZips:
-    """The packages of one build, and where an emulator finds them."""
+    """Uploads the functions of one build to an emulator."""
 
     def __init__(self, clients: Clients, build: Path) -> None:
         self._clients = clients
@@ -115,7 +115,7 @@ def _zipped(content: Mapping[str, Path]) -> bytes:
         for name, path in content.items():
             entry = zipfile.ZipInfo(name, _TIME)
             entry.compress_type = zipfile.ZIP_DEFLATED
-            # Readable for the user that functions run as, whoever built it.
+            # Readable for the user that functions run as, whatever user built it.
             entry.external_attr = (0o755 if os.access(path, os.X_OK) else 0o644) << 16
             archive.writestr(entry, path.read_bytes())
     return bytes(buffer.getvalue())

@@ -81,7 +81,7 @@ class Request:
 
     @property
     def host(self) -> str:
-        """The name in the header `Host`, without the port: whoever forwards a port may have another one."""
+        """The name in the header `Host`, without the port: a forwarded port may have another number."""
         return re.sub(r":\d*$", "", self.headers.get("host", "")).lower()
 
     @property
@@ -300,7 +300,7 @@ def _end_with_parent() -> None:
 
 
 def main() -> None:
-    """Serve the emulator behind the guard until the process is told to stop."""
+    """Serve the emulator behind the guard until the process is stopped."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     from ministack import app as emulator  # noqa: PLC0415 - half a second, in which the parent may end
 

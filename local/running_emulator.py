@@ -29,7 +29,7 @@ class EndpointError(LocalError):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """An emulator, and what its functions are told.
+    """An emulator, and the URLs that its functions get.
 
     `endpoint_url` is where this process reaches it, `public_url` where the user does. `model_url` is the model's server
     as the functions reach it, where the settings name neither a server nor a key. `credentials` are the emulator's.
@@ -42,7 +42,7 @@ class Target:
 
 
 def run(root: Path, build: Path | None, target: Target, settings: Settings, say: Callable[[str], None]) -> str:
-    """Deploy the build of the project in `root`; gives the API's URL. A second time it finds all there.
+    """Deploy the build of the project in `root`; gives the API's URL. Deploying the same build again changes nothing.
 
     `build` is another build, of whatever sources. Raises BuildError, EndpointError, TemplateError, DeployError.
     """

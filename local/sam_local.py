@@ -228,4 +228,4 @@ def _run_sam(root: Path, prepared: Prepared, arguments: Sequence[str]) -> None:
             process.send_signal(signal.SIGTERM)
             process.wait()
     if status:
-        raise SamError(f"sam has ended with status {status}; what it said stands above")
+        raise SamError(f"sam has ended with status {status}; see its output above")

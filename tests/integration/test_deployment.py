@@ -258,7 +258,7 @@ def test_a_stack_in_progress_is_looked_at_ever_more_rarely(
 def test_a_project_that_is_not_built_is_told_so(tmp_path: Path, said: list[str]) -> None:
     target = Target("http://127.0.0.1:1", "http://127.0.0.1:1", "")
 
-    with pytest.raises(BuildError, match="nothing is built in"):
+    with pytest.raises(BuildError, match="there is no build in"):
         running_emulator.run(tmp_path, None, target, Settings(), said.append)
 
 

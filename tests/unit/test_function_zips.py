@@ -131,7 +131,7 @@ class TestABuild:
         check_build(root, machine_architecture())
 
     def test_that_is_not_there_is_asked_for(self, tmp_path: Path) -> None:
-        with pytest.raises(BuildError, match=r"nothing is built in .*: run `make build`"):
+        with pytest.raises(BuildError, match=r"there is no build in .*: run `make build`"):
             check_build(tmp_path)
 
     @pytest.mark.parametrize("source", ["template.yaml", "functions/f/own.py", "layers/l/shared.py"])
@@ -139,7 +139,7 @@ class TestABuild:
         later = (root / BUILD / "template.yaml").stat().st_mtime + 1
         os.utime(root / source, (later, later))
 
-        with pytest.raises(BuildError, match=f"{source} is newer than what is built in .aws-sam: run `make build`"):
+        with pytest.raises(BuildError, match=f"{source} is newer than the build in .aws-sam: run `make build`"):
             check_build(root)
 
     def test_for_another_machine_is_refused(self, root: Path) -> None:
