@@ -49,7 +49,7 @@ class Jobchain:
 
 @contextmanager
 def start(base_url: str, *, working: bool = True, workers: int = WORKERS) -> Iterator[Jobchain]:
-    """A stack that asks the model at `base_url`; if it is not `working`, no worker gets a message."""
+    """A stack that calls the model at `base_url`; if it is not `working`, no worker gets a message."""
     settings = Settings(openai_base_url=base_url)
     parameters = {"WorkerConcurrency": str(workers), "RequestsPerSecond": "10000", "RequestBurst": "5000"}
     with LocalStack.start(settings, parameters=parameters) as stack:

@@ -29,7 +29,7 @@ class Side(Protocol):
 
 
 class Start(Protocol):
-    """Starts a side that asks the model at `base_url`; without `working` it accepts jobs and runs none."""
+    """Starts a side that calls the model at `base_url`; without `working` it accepts jobs and runs none."""
 
     def __call__(self, base_url: str, *, working: bool = True) -> AbstractContextManager[Side]: ...
 

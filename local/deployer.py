@@ -29,7 +29,7 @@ _PASSES_WITHIN = 10.0
 
 _KEPT = "The stack's table and its jobs are kept."
 START_AFRESH = (
-    "To start afresh, without those jobs: docker compose down --volumes, then docker compose up --build --wait "
+    "To start again, without those jobs: docker compose down --volumes, then docker compose up --build --wait "
     "(an emulator of your own: restart it, and deploy again)."
 )
 

@@ -105,7 +105,7 @@ class Unavailable(JobchainError):
 
 
 class Unreachable(JobchainError):
-    """There was no answer. A job that was to be made may be there all the same: repeat it with its idempotency key."""
+    """There was no answer. The job may have been created: repeat the request with the same idempotency key."""
 
 
 class BadAnswer(JobchainError):

@@ -326,7 +326,7 @@ class Flows:
         *,
         once: bool = False,
     ) -> Flow[_Reply]:
-        """The answer, good or not, once it is none that another try may mend. Raises JobchainError if time is up."""
+        """The first answer that another try would not change. Raises JobchainError if time is up."""
         _check_characters(query or {})
         sent = {**self._headers(content), **(headers or {})}
         deadline = self.clock() + (0.0 if once else self.retry_seconds)

@@ -113,7 +113,7 @@ class Jobchain:
         return self._run(self._flows.cancel(event_id))
 
     def retry(self, event_id: str) -> Job:
-        """Run a failed or cancelled job again, keeping its finished steps. Raises Conflict for any other.
+        """Run a failed or cancelled job again, keeping its completed steps. Raises Conflict for any other.
 
         If an answer was lost on the way, a job that is found under way is a success.
         """

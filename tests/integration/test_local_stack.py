@@ -305,9 +305,9 @@ def test_a_broken_template_is_refused_and_the_next_good_one_is_deployed(
     with pytest.raises(error):
         stack.redeploy()
 
-    (project / "template.yaml").write_text(TEMPLATE.replace("Default: hello", "Default: mended"))
+    (project / "template.yaml").write_text(TEMPLATE.replace("Default: hello", "Default: fixed"))
 
-    assert call(f"{stack.redeploy().api_url}/x")[1]["environment"]["GREETING"] == "mended"
+    assert call(f"{stack.redeploy().api_url}/x")[1]["environment"]["GREETING"] == "fixed"
 
 
 def test_a_log_line_is_given_once_and_equal_lines_each_time(shared_stack: LocalStack) -> None:

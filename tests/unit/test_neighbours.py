@@ -58,7 +58,7 @@ class Stage:
         )
 
     def wait(self) -> None:
-        """Whoever waits here on the event loop waits in vain."""
+        """Code that waits here on the event loop waits in vain."""
         self.waited.append(self.is_over.wait(timeout=30))
 
     def slow(self, where: str) -> Chain:

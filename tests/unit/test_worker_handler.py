@@ -103,11 +103,11 @@ class TestTheKey:
                 await read()
             assert "sk-" not in str(caught.value)
             assert caught.value.as_job_error("summary").type == "model_misconfigured"
-            client.put_secret_value(SecretId=secret, SecretString="sk-mended")
+            client.put_secret_value(SecretId=secret, SecretString="sk-fixed")
             found: str = await read()
             return found
 
-        assert asyncio.run(before_and_after_the_fix()) == "sk-mended"
+        assert asyncio.run(before_and_after_the_fix()) == "sk-fixed"
 
     def test_stops_the_start_where_the_environment_holds_one_that_no_header_can_carry(
         self, handler: ModuleType

@@ -98,7 +98,7 @@ class ClaimStore:
         )
 
     def save_step(self, claim: Claim, position: int, step: FinishedStep) -> bool:
-        """Stores a finished step, the `position`th of its chain, and adds its usage to the job's and the day's.
+        """Stores a completed step, the `position`th of its chain, and adds its usage to the job's and the day's.
 
         False where the job's caller has asked to cancel it meanwhile. Raises ClaimLost where the job has a later claim.
         """

@@ -2,7 +2,7 @@
 
 A job is several items under one partition key, so that a change of status never rewrites a long text:
 META (small: status, claim, times, totals, error), INPUT and METADATA (the caller's, written once) and one
-STEP#… for each finished step. The index `due` holds every unfinished job, by the time at which the sweeper checks it.
+STEP#… for each completed step. The index `due` holds every unfinished job, by the time at which the sweeper checks it.
 """
 
 import json
@@ -100,7 +100,7 @@ def _flex(new: NewJob, now: datetime) -> Item:
 
 
 def step_item(event_id: str, position: int, step: FinishedStep, expires_at: int) -> Item:
-    """The item of a finished step, the `position`th of its chain."""
+    """The item of a completed step, the `position`th of its chain."""
     return {
         **job_key(event_id, f"STEP#{position:03}#{step.name}"),
         "output": dump(step.output),

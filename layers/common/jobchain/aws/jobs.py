@@ -46,7 +46,7 @@ class JobStore:
         self._clock = clock
 
     def get(self, tenant: str, event_id: str) -> Job:
-        """The tenant's job with its finished steps, without its input. Raises JobNotFound."""
+        """The tenant's job with its completed steps, without its input. Raises JobNotFound."""
         items = read_items(self._table, event_id, first="META", last="STEP$")
         if not items or items[0]["sk"] != "META" or items[0]["tenant"] != tenant:
             raise JobNotFound(f"there is no job {event_id}")
@@ -114,7 +114,7 @@ class JobStore:
         return self._move(tenant, event_id, change)
 
     def retry(self, tenant: str, event_id: str, limits: Limits = NO_LIMITS) -> Job:
-        """Makes a failed or cancelled job pending again, with its finished steps; its tries are counted from zero.
+        """Makes a failed or cancelled job pending again, with its completed steps; its tries are counted from zero.
 
         Raises JobNotFound, JobIsNotFinal where it has not ended, JobIsFinal where it has completed, and LimitReached
         where one of the limits leaves no quota.
