@@ -1,4 +1,4 @@
-"""Every message belongs to its tenant's group, by which SQS serves tenants fairly: from the API, the worker and the sweeper."""
+"""Every message belongs to its tenant's group, by which SQS serves tenants fairly: in the API, worker and sweeper."""
 
 import asyncio
 from datetime import timedelta
