@@ -119,6 +119,7 @@ def run_suite(cache: Path, *options: str, **environment: str) -> subprocess.Comp
     )
 
 
+@pytest.mark.slow
 def test_the_suite_does_not_start_where_the_key_is_refused_and_gives_no_key_away(tmp_path: Path) -> None:
     with server(keyed) as url:
         run = run_suite(tmp_path, "--url", url, JOBCHAIN_API_KEY="jc_wrong-and-secret")
@@ -128,6 +129,7 @@ def test_the_suite_does_not_start_where_the_key_is_refused_and_gives_no_key_away
     assert "jc_wrong" not in run.stdout + run.stderr
 
 
+@pytest.mark.slow
 def test_a_suite_that_fails_gives_no_key_away(tmp_path: Path) -> None:
     # A server that lets the key in, and answers nothing as a stack must.
     with server(keyed) as url:
@@ -182,6 +184,7 @@ class TestTheContract:
             self.CONTRACT.check(wrong)
 
 
+@pytest.mark.slow
 def test_the_faulty_model_carries_out_each_order_once() -> None:
     prompts = {kind: f"A text. {faulty_model.order(kind)}" for kind in ("throttle", "break", "unauthorize", "delay")}
     with faulty_model.running() as base_url, httpx2.Client(base_url=base_url, trust_env=False, timeout=30) as http:

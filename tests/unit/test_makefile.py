@@ -9,6 +9,8 @@ import pytest
 
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.slow
+
 LIMIT = 60.0  # seconds; half a second is usual
 
 # A python whose pip, and a uv whose `pip sync`, take until the log shows that make has counted the seconds.

@@ -256,6 +256,7 @@ def test_a_body_that_is_not_json_is_a_bad_request(client: openai.OpenAI) -> None
         client.post("/responses", content=b"{", cast_to=object)
 
 
+@pytest.mark.slow
 def test_the_program_says_where_it_listens_and_ends_cleanly_on_sigterm() -> None:
     # given
     command = [sys.executable, "-m", "local.offline_model", "--port", "0"]
