@@ -95,7 +95,7 @@ properties: setup ## draw new examples for every property test (EXAMPLES=3000 of
 .PHONY: faults
 faults: setup properties ## break everything there is, the long tests too (16 minutes; LONG=1: what `make test-all` has not run); numbers go to .local/faults.json
 	@rm -f .local/faults.json
-	PROPERTY_EXAMPLES=$${EXAMPLES:-3000} .venv/bin/pytest tests/faults $(if $(filter 1,$(LONG)),-m "faults or deeper") --timeout 120 --durations 10
+	PROPERTY_EXAMPLES=$${EXAMPLES:-3000} .venv/bin/pytest tests/faults $(if $(filter 1,$(LONG)),-m "faults or deeper") --durations 10
 
 # These count only where they stand in the command: whatever a shell has set must not name a stack to make jobs in.
 # The keys go through the environment, where no list of processes shows them.

@@ -92,7 +92,7 @@ def take(browser: Browser, url: str, name: str, size: tuple[int, int], scheme: L
     ) as context:
         page = context.new_page()
         page.goto(url)
-        expect(page.locator("#connection")).to_have_text("live", timeout=30_000)
+        expect(page.locator("#connection")).to_have_text("live")
         if "/jobs/" in url:
             expect(page.frame_locator("iframe").locator("svg")).to_be_visible(timeout=30_000)
         page.wait_for_timeout(1_000)

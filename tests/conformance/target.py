@@ -120,7 +120,7 @@ def embedded() -> Iterator[Target]:
             parts=Parts(stack.client, stack.table, stack.queue_url, stack.dead_letter_url),
             model_faults=True,
             alone=True,
-            limit_seconds=60,
+            limit_seconds=180,
             pause_seconds=0.05,
             first_backoff_seconds=_FIRST_BACKOFF_SECONDS,
         )

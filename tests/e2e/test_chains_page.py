@@ -15,6 +15,9 @@ import pytest
 
 from jobchain.chains import CHAINS
 from tests.conftest import ROOT
+from tests.e2e.conftest import LIMIT
+
+pytestmark = pytest.mark.thorough
 
 TEXT = (ROOT / "docs" / "how-to" / "chains.md").read_text(encoding="utf-8")
 CHAINS_FOLDER = "layers/common/jobchain/chains"
@@ -106,7 +109,7 @@ def test_the_chain_that_the_page_adds_runs(api_url: str, environment: dict[str, 
         env={**environment, "API_URL": api_url, "API_KEY": "any-text"},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=LIMIT,
         check=False,
     )
 

@@ -14,7 +14,7 @@ import pytest
 from local.emulator import HOST, free_port
 from local.settings import Settings
 from local.stack import LocalStack
-from tests.e2e.conftest import FINAL, poll
+from tests.e2e.conftest import FINAL, LIMIT, poll
 from tests.faults.aws_proxy import AwsProxy
 from tests.faults.model_server import STEPS, USAGE, ModelServer, result_of
 
@@ -62,7 +62,7 @@ class FaultyStack:
         job: dict[str, Any] = self.http.get(f"/jobs/{event_id}").raise_for_status().json()
         return job
 
-    def finished(self, event_id: str, limit_seconds: float = 30) -> dict[str, Any]:
+    def finished(self, event_id: str, limit_seconds: float = LIMIT) -> dict[str, Any]:
         """The job, once it is final. Raises TimeoutError.
 
         It looks past the functions, which would be kept busy by being asked.
@@ -70,7 +70,7 @@ class FaultyStack:
         poll(lambda: self.meta(event_id)["status"]["S"] in FINAL, limit_seconds)
         return self.job(event_id)
 
-    def all_finished(self, event_ids: Iterable[str], limit_seconds: float = 60) -> list[dict[str, Any]]:
+    def all_finished(self, event_ids: Iterable[str], limit_seconds: float = LIMIT) -> list[dict[str, Any]]:
         """The jobs, once all are final. Raises TimeoutError."""
         deadline = time.monotonic() + limit_seconds
         return [self.finished(event_id, max(deadline - time.monotonic(), 0.1)) for event_id in event_ids]

@@ -14,7 +14,7 @@ from jobchain.llm import ModelAnswer
 from tests.faults.world import TENANT, Killed, World, result_of
 
 # A world for each point.
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 Act = Callable[[World], None]
 

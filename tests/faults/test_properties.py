@@ -236,7 +236,7 @@ class _Dying:
         self._death.at = None
 
 
-TestJobs = pytest.mark.deeper(pytest.mark.timeout(300)(Jobs.TestCase))
+TestJobs = pytest.mark.deeper(pytest.mark.timeout(600)(Jobs.TestCase))
 # A run takes as long as a few hundred examples of anything else.
 TestJobs.settings = settings(
     max_examples=max(8, settings().max_examples // 100) if VARIABLE in os.environ else 8,

@@ -58,7 +58,7 @@ class Stage:
 
     def wait(self) -> None:
         """Whoever waits here on the event loop waits in vain."""
-        self.waited.append(self.is_over.wait(timeout=30))
+        self.waited.append(self.is_over.wait(timeout=120))
 
     def slow(self, where: str) -> Chain:
         """A chain that waits in one of its functions."""

@@ -180,7 +180,7 @@ def run(folder: Path, monkeypatch: pytest.MonkeyPatch, **settings: str) -> subpr
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     command = [sys.executable, "-m", "jobchain_cli", "preflight"]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
 
 
 @pytest.mark.slow
