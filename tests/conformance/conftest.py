@@ -38,10 +38,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         group.addoption(f"--{name}", action="store_true", dest=_dest(name), help=text)
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "needs(what, …): what the stack must have; see Target.lack")
-
-
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Before the first test: a stack that does not answer, or refuses the key, ends the run here."""
     options = {name.replace("-", "_"): session.config.getoption(_dest(name), None) for name in (*_OPTIONS, *_FLAGS)}

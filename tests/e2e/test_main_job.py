@@ -124,18 +124,6 @@ def test_a_warm_post_is_answered_fast(http: httpx2.Client) -> None:
     assert min(seconds) < 0.2
 
 
-def test_one_key_posted_many_times_at_once_makes_one_job(http: httpx2.Client, finished: Finished) -> None:
-    def post(_: int) -> httpx2.Response:
-        return http.post("/jobs", json={"input_text": "Only once."}, headers={"Idempotency-Key": "only-once"})
-
-    with ThreadPoolExecutor(10) as pool:
-        answers = list(pool.map(post, range(10)))
-
-    assert {answer.json()["event_id"] for answer in answers} == {answers[0].json()["event_id"]}
-    assert sorted(answer.status_code for answer in answers) == [200] * 9 + [201]
-    assert finished(answers[0].json()["event_id"])["attempts"] == 1
-
-
 def test_health_is_open_and_well(http: httpx2.Client) -> None:
     answer = http.get("/health")
 
