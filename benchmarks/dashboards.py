@@ -36,7 +36,7 @@ from benchmarks.simulation.emulated import PROCESSORS, processor_seconds
 from evals.chromium import ARGUMENTS, find_chromium
 from local.settings import Settings
 from local.stack import LocalStack
-from tests.faults.model_server import ModelServer
+from tests.fake_model.server import ModelServer
 
 PAGES = 10
 ROUNDS = 4  # without pages, and as many with them, by turns

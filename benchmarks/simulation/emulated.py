@@ -14,7 +14,7 @@ import httpx2
 from benchmarks.simulation.model import Outcome, Setup, simulate
 from local.settings import Settings
 from local.stack import LocalStack
-from tests.faults.model_server import ModelServer
+from tests.fake_model.server import ModelServer
 
 CALL_SECONDS = 0.5
 STEPS = 3

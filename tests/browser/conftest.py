@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, Playwright, Request, ViewportSize
 from evals.chromium import ARGUMENTS, MISSING, find_chromium, is_required
 from local.settings import Settings
 from local.stack import LocalStack
-from tests.faults.model_server import ModelServer
+from tests.fake_model.server import ModelServer
 
 PATIENCE_MS = 60_000
 """What anything may take on a busy machine."""

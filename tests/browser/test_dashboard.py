@@ -15,7 +15,9 @@ from jobchain.mermaid import flowchart
 from local.stack import LocalStack
 from tests.browser.conftest import WIDE, Visit
 from tests.e2e.conftest import FINAL, poll
-from tests.faults.model_server import NEVER, QUOTA_EXCEEDED, ModelServer, result_of
+from tests.fake_model.answers import result_of
+from tests.fake_model.replies import NEVER, QUOTA_EXCEEDED
+from tests.fake_model.server import ModelServer
 
 AXE = next(Path(__file__).parent.glob("vendor/axe-core-*/axe.min.js")).read_text()
 NUMBERS = itertools.count(1)

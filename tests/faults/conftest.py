@@ -15,8 +15,10 @@ from local.emulator import HOST, free_port
 from local.settings import Settings
 from local.stack import LocalStack
 from tests.e2e.conftest import FINAL, LIMIT, poll
+from tests.fake_model.answers import STEPS, result_of
+from tests.fake_model.replies import USAGE
+from tests.fake_model.server import ModelServer
 from tests.faults.aws_proxy import AwsProxy
-from tests.faults.model_server import STEPS, USAGE, ModelServer, result_of
 
 # As short as the template allows, so that a fault costs seconds.
 FAST = {

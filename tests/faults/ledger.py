@@ -21,8 +21,10 @@ from jobchain.chains.guideline_checklist import GUIDELINE_CHECKLIST
 from local.stack import LocalStack
 from tests.conftest import ROOT
 from tests.e2e.conftest import FINAL
+from tests.fake_model.answers import STEPS, result_of
+from tests.fake_model.journal import Call
+from tests.fake_model.replies import BREAKS_SCHEMA, CUT_OFF, EMPTY_TEXT, USAGE
 from tests.faults.conftest import FaultyStack
-from tests.faults.model_server import BREAKS_SCHEMA, CUT_OFF, EMPTY_TEXT, STEPS, USAGE, Call, result_of
 
 REPORT = ROOT / ".local" / "faults.json"
 

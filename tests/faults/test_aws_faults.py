@@ -10,6 +10,8 @@ import httpx2
 import pytest
 
 from tests.e2e.conftest import FINAL, poll
+from tests.fake_model.answers import STEPS
+from tests.fake_model.replies import SERVER_ERROR
 from tests.faults.aws_proxy import (
     ANSWER_LOST,
     CALL_LOST,
@@ -21,7 +23,6 @@ from tests.faults.aws_proxy import (
     slow,
 )
 from tests.faults.conftest import FaultyStack, assert_right, used
-from tests.faults.model_server import SERVER_ERROR, STEPS
 
 # They wait for timeouts of real clients: `make faults` has the time.
 pytestmark = pytest.mark.faults

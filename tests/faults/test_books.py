@@ -9,19 +9,19 @@ import pytest
 
 from jobchain.domain import Usage
 from jobchain.prices import PriceList
-from tests.faults.conftest import faulty_stack
-from tests.faults.ledger import report, submit_all, sweep_until_final
-from tests.faults.model_server import (
+from tests.fake_model.journal import Call
+from tests.fake_model.replies import (
     BREAKS_SCHEMA,
     CUT_OFF,
     MODEL,
     REFUSAL,
     SERVER_ERROR,
     USAGE,
-    Call,
     Reply,
     too_many_requests,
 )
+from tests.faults.conftest import faulty_stack
+from tests.faults.ledger import report, submit_all, sweep_until_final
 
 SEED = 20261122
 JOBS = 200

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.e2e.conftest import poll
+from tests.fake_model.answers import STEPS
 from tests.faults.conftest import FaultyStack, assert_right, faulty_stack
 from tests.faults.ledger import (
     Killer,
@@ -22,7 +23,6 @@ from tests.faults.ledger import (
     submit_all,
     sweep_until_final,
 )
-from tests.faults.model_server import STEPS
 
 SEED = 20261122
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import poll
-from tests.faults.conftest import FaultyStack, assert_right, used
-from tests.faults.model_server import (
+from tests.fake_model.answers import result_of
+from tests.fake_model.replies import (
     BREAKS_SCHEMA,
     CONTENT_FILTERED,
     CUT_OFF,
@@ -24,9 +24,9 @@ from tests.faults.model_server import (
     SERVER_ERROR,
     Reply,
     refused,
-    result_of,
     too_many_requests,
 )
+from tests.faults.conftest import FaultyStack, assert_right, used
 
 Jobs = Mapping[str, dict[str, Any]]
 

@@ -19,6 +19,8 @@ from jobchain.aws.queue import JobQueue
 from jobchain.aws.repository import JobRepository
 from jobchain.domain import NewJob, utc_now
 from jobchain_sweeper.sweeper import Sweep, Sweeper
+from tests.fake_model.journal import Call, Journal
+from tests.fake_model.replies import DROPPED, EMPTY_OBJECT, HTML, SERVER_ERROR, Reply, too_many_requests
 from tests.fakes import FakeClock
 from tests.faults.conftest import FaultyStack, faulty_stack
 from tests.faults.ledger import (
@@ -33,16 +35,6 @@ from tests.faults.ledger import (
     report,
     submit_all,
     sweep_until_final,
-)
-from tests.faults.model_server import (
-    DROPPED,
-    EMPTY_OBJECT,
-    HTML,
-    SERVER_ERROR,
-    Call,
-    Journal,
-    Reply,
-    too_many_requests,
 )
 
 SEED = 20261122
