@@ -11,18 +11,42 @@ from local import offline_model
 from tests.fake_model.replies import Reply, answer, refused
 
 STEPS = ("summary", "checklist", "diagram")
+STEP_OF_SCHEMA = {"SummaryAnswer": "summary", "ChecklistAnswer": "checklist", "DiagramAnswer": "diagram"}
+"""The step that asks for an answer of a schema, by the schema's name."""
+
+
+def outputs_of(marker: str) -> dict[str, JsonValue]:
+    """The outputs of the steps of a completed job whose text holds `marker`."""
+    first, second = _texts(marker)
+    return {
+        "summary": f"The summary of {marker}.",
+        "checklist": [{**_item(text), "source_found": False} for text in (first, second)],
+        "diagram": flowchart([("a", first), ("b", second)], [("a", "b", "")]),
+    }
 
 
 def result_of(marker: str) -> dict[str, JsonValue]:
-    """The result of the job whose text holds `marker`."""
-    items = [f"Do the first of {marker}.", f"Do the second of {marker}."]
-    diagram = flowchart([("a", items[0]), ("b", items[1])], [("a", "b", "")])
-    return {
-        "summary": f"The summary of {marker}.",
-        "checklist": [*items],
-        "checklist_items": [{**_item(text), "source_found": False} for text in items],
-        "diagram": diagram,
+    """The result of that job, as its caller reads it."""
+    outputs = outputs_of(marker)
+    return {**outputs, "checklist": [*_texts(marker)], "checklist_items": outputs["checklist"]}
+
+
+def content(step: str, marker: str) -> str:
+    """What the model says to a step of `guideline_checklist`, made of the job's marker."""
+    texts = _texts(marker)
+    contents: dict[str, JsonValue] = {
+        "summary": {"summary": f"The summary of {marker}."},
+        "checklist": {"items": [_item(text) for text in texts]},
+        "diagram": {
+            "nodes": [{"id": name, "label": text, "kind": "step"} for name, text in zip("ab", texts, strict=True)],
+            "edges": [{"source": "a", "target": "b", "label": ""}],
+        },
     }
+    return json.dumps(contents[step])
+
+
+def _texts(marker: str) -> tuple[str, str]:
+    return f"Do the first of {marker}.", f"Do the second of {marker}."
 
 
 def _item(text: str) -> dict[str, JsonValue]:
@@ -30,17 +54,8 @@ def _item(text: str) -> dict[str, JsonValue]:
 
 
 def by_marker(step: str, marker: str) -> Reply:
-    """The answer of a step of `guideline_checklist`, made of the job's marker."""
-    items = [f"Do the first of {marker}.", f"Do the second of {marker}."]
-    answers: dict[str, JsonValue] = {
-        "summary": {"summary": f"The summary of {marker}."},
-        "checklist": {"items": [_item(text) for text in items]},
-        "diagram": {
-            "nodes": [{"id": name, "label": item, "kind": "step"} for name, item in zip("ab", items, strict=False)],
-            "edges": [{"source": "a", "target": "b", "label": ""}],
-        },
-    }
-    return answer(json.dumps(answers[step]))
+    """The response to a step of `guideline_checklist`."""
+    return answer(content(step, marker))
 
 
 def by_offline_model(path: str, request: Mapping[str, Any]) -> Reply:

@@ -17,11 +17,10 @@ from http.server import ThreadingHTTPServer
 from typing import Any
 
 from local import offline_model
-from tests.fake_model.answers import by_marker, by_offline_model
+from tests.fake_model.answers import STEP_OF_SCHEMA, by_marker, by_offline_model
 from tests.fake_model.journal import Call, Journal
 from tests.fake_model.replies import Reply, refused
 
-_STEP_OF_FORMAT = {"SummaryAnswer": "summary", "ChecklistAnswer": "checklist", "DiagramAnswer": "diagram"}
 _MARKER = re.compile(r"\bjob-[0-9A-Za-z-]*[0-9A-Za-z]")
 _COMPLAINT = re.compile(r"Your last answer could not be used: (.*)", re.DOTALL)
 
@@ -159,7 +158,7 @@ def _read(body: Mapping[str, Any]) -> tuple[str, str, str]:
     schema = (body.get("text") or {}).get("format", {}).get("name", "")
     marker = _MARKER.search(prompt)
     complaint = _COMPLAINT.search(prompt)
-    return _STEP_OF_FORMAT.get(schema, schema), marker[0] if marker else "", complaint[1] if complaint else ""
+    return STEP_OF_SCHEMA.get(schema, schema), marker[0] if marker else "", complaint[1] if complaint else ""
 
 
 def _gone(connection: socket.socket) -> bool:

@@ -11,7 +11,8 @@ from jobchain.aws.repository import DISPATCH_GRACE
 from jobchain.domain import Status, Usage
 from jobchain.errors import PermanentModelError, TransientModelError
 from jobchain.llm import ModelAnswer
-from tests.faults.world import TENANT, Killed, World, result_of
+from tests.fake_model.answers import outputs_of
+from tests.faults.world import TENANT, Killed, World
 
 # A world for each point.
 pytestmark = pytest.mark.timeout(600)
@@ -102,7 +103,7 @@ def test_a_worker_that_dies_at_any_point_loses_nothing(world: Callable[[], World
         assert job.status in (ended, Status.COMPLETED), f"killed at point {at} of {count}"
         assert stored <= {step.name for step in job.steps}
         if job.status is Status.COMPLETED:
-            assert {step.name: step.output for step in job.steps} == result_of(marker)
+            assert {step.name: step.output for step in job.steps} == outputs_of(marker)
         bought_again = {step: times for step, times in now.bought(event_id).items() if times > 1}
         assert list(bought_again.values()) in ([], [2])
         assert not bought_again.keys() & stored, "a stored step is never asked for again"

@@ -19,7 +19,8 @@ from jobchain.domain import Job, Status, Usage
 from jobchain.errors import JobIsFinal, JobIsNotFinal, JobNotFound, PermanentModelError, TransientModelError
 from jobchain.llm import ModelAnswer
 from tests.conftest import TABLE, create_table
-from tests.faults.world import CALLER, INVOCATION, STEPS, TENANT, Killed, World, result_of
+from tests.fake_model.answers import STEPS, outputs_of
+from tests.faults.world import CALLER, INVOCATION, TENANT, Killed, World
 from tests.properties import VARIABLE
 
 FAULTS: dict[str, Exception | ModelAnswer] = {
@@ -189,12 +190,12 @@ class Jobs(RuleBasedStateMachine):
             assert job.event_id not in self.ended, "a final job came back to life"
 
     def was_bought_once(self, job: Job, marker: str) -> None:
-        for step in STEPS.values():
+        for step in STEPS:
             once = 1 + self.lost_in_flight[marker, step]
             assert self.world.model.answered[marker, step] <= once, f"{step} was bought again"
 
     def is_right(self, job: Job, marker: str) -> None:
-        expected = result_of(marker)
+        expected = outputs_of(marker)
         assert all(step.output == expected[step.name] for step in job.steps)
         assert (job.error is not None) is (job.status is Status.FAILED)
         if job.status is Status.COMPLETED:
