@@ -139,7 +139,7 @@ class Jobs(RuleBasedStateMachine):
 
     @rule(event_id=ids)
     def retry(self, event_id: str) -> None:
-        with suppress(JobIsNotFinal, JobNotFound):
+        with suppress(JobIsFinal, JobIsNotFinal, JobNotFound):
             self.world.service.retry(CALLER, event_id)
             self.ended.pop(event_id)
 
