@@ -36,7 +36,7 @@ aws-env: setup ## point AWS's tools at the stack of `make dev`: eval "$(make -s 
 option = $${$(1):+--$(2)="$$$(1)"}
 
 .PHONY: sweep
-sweep: setup ## look after due jobs at once (STACK=name: on AWS, else of `make dev`)
+sweep: setup ## run the sweeper at once (STACK=name: on AWS, else of `make dev`)
 	@.venv/bin/python -m jobchain_cli sweep $(call option,STACK,stack)
 
 .PHONY: redrive
@@ -47,7 +47,7 @@ redrive: setup ## put dead letters back into the queue (STACK=name: on AWS, else
 preflight: setup ## look whether the model is there, and for how long (STACK=name: that of a stack on AWS, else of .env)
 	@.venv/bin/python -m jobchain_cli preflight $(call option,STACK,stack)
 
-# NAME counts only where it stands in the command: some systems set it in every shell.
+# NAME counts only where the command has it: some systems set it in every shell.
 .PHONY: key
 key: setup ## make an API key: TENANT=me, and what docs/how-to/api-keys.md names (STACK=name: on AWS, else of `make dev`)
 	@test -n "$$TENANT" || { echo "key: say whose it is: make key TENANT=me; docs/how-to/api-keys.md names the limits" >&2; exit 1; }
@@ -84,7 +84,7 @@ test-all: setup ## run every test that needs no Docker, but the longest; coverag
 		--cov-report=xml:.local/coverage/coverage.xml
 
 .PHONY: pictures
-pictures: setup ## take the pictures of docs/pictures anew; needs a Chromium
+pictures: setup ## take the pictures of docs/pictures again; needs a Chromium
 	@.venv/bin/python -m tests.browser.pictures
 
 .PHONY: properties
@@ -93,23 +93,23 @@ properties: setup ## draw new examples for every property test (EXAMPLES=3000 of
 		--maxprocesses 4 --dist worksteal
 
 .PHONY: faults
-faults: setup properties ## break everything there is, the long tests too (16 minutes; LONG=1: what `make test-all` has not run); numbers go to .local/faults.json
+faults: setup properties ## run the fault-injection suite, the long tests too (16 minutes; LONG=1: what `make test-all` has not run); numbers go to .local/faults.json
 	@rm -f .local/faults.json
 	PROPERTY_EXAMPLES=$${EXAMPLES:-3000} .venv/bin/pytest tests/faults $(if $(filter 1,$(LONG)),-m "faults or deeper") --durations 10
 
-# These count only where they stand in the command: whatever a shell has set must not name a stack to make jobs in.
+# These count only where the command has them: whatever a shell has set must not name a stack to make jobs in.
 # The keys go through the environment, where no list of processes shows them.
 given = $(if $(filter command,$(origin $(1))),$(2))
 
 .PHONY: conformance
-conformance: setup ## hold a stack to what each must do: one of its own, or URL=…, STACK=name, ENDPOINT=… (docs/how-to/local-stack.md)
+conformance: setup ## run the conformance suite against a stack: one of its own, or URL=…, STACK=name, ENDPOINT=… (docs/how-to/local-stack.md)
 	@$(call given,KEY,JOBCHAIN_API_KEY="$$KEY") $(call given,OTHER_KEY,JOBCHAIN_OTHER_API_KEY="$$OTHER_KEY") \
 		.venv/bin/pytest tests/conformance --timeout 900 --no-fold-skipped $(call given,URL,--url="$$URL") \
 		$(call given,STACK,--stack="$$STACK") $(call given,ENDPOINT,--endpoint="$$ENDPOINT") \
 		$(if $(filter 1,$(MODEL_FAULTS)),--model-faults) $(if $(filter 1,$(ALONE)),--alone)
 
 .PHONY: fuzz
-fuzz: setup ## hold the running API to its own contract (4 minutes; SEED=7: other requests); reports go to .local/fuzz
+fuzz: setup ## check the running API against its own contract (4 minutes; SEED=7: other requests); reports go to .local/fuzz
 	@.venv/bin/python -m tests.fuzz
 
 # Both draw diagrams in a Chromium where there is one, and say so where there is none.
@@ -123,7 +123,7 @@ mermaid-check: setup ## draw the diagrams of 100 jobs over nasty texts as the da
 
 # All but the quick run needs the peer's libraries, and the sections `start` and `first-post` what `make build` makes.
 .PHONY: bench
-bench: setup $(if $(filter 1,$(QUICK)),,.venv-peer/.ready) ## measure Jobchain beside the usual way into docs/explanation/benchmarks.md (QUICK=1, ONLY=section, JOBS=1000, ROUNDS=1)
+bench: setup $(if $(filter 1,$(QUICK)),,.venv-peer/.ready) ## measure Jobchain beside the baseline into docs/explanation/benchmarks.md (QUICK=1, ONLY=section, JOBS=1000, ROUNDS=1)
 	@$(if $(or $(filter 1,$(QUICK)),$(if $(filter start first-post,$(ONLY)),,$(ONLY))),:,$(MAKE) --no-print-directory build ARCHITECTURE=$(THIS_ARCHITECTURE))
 	@.venv/bin/python -m benchmarks $(if $(filter 1,$(QUICK)),--quick) $${ONLY:+--only $$ONLY} $(call option,JOBS,jobs) \
 		$(call option,ROUNDS,rounds)
@@ -331,7 +331,7 @@ LEFT_OUT := s|^//. sourceMappingURL=[^ ]+$$||; s|/\*. sourceMappingURL=[^ ]+\*/$
 	s|https://cdn\.redoc\.ly/redoc/logo-mini\.svg|data:,|
 
 # $(call vendor,PACKAGE,FOLDER,FILES,WHERE): files of an npm package. The folder bears the version, so that browsers may
-# keep what is in it for ever.
+# keep what is in it without end.
 define vendor
 from=.cache/vendor/node_modules/$(1) && \
 to=$(4)/$(1)-$$(node -p "require('./$$from/package.json').version") && \

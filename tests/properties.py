@@ -1,7 +1,7 @@
 """How property tests draw their examples.
 
-`make test` draws the same ones each time, in any clone. Where `PROPERTY_EXAMPLES` is set, so many new ones are drawn of
-each property; what failed is kept in `.hypothesis`, tried first by the next such run, and printed in full, so that it
+`make test` draws the same ones each time, in any clone. Where `PROPERTY_EXAMPLES` is set, that many new ones are drawn
+of each property; what failed is kept in `.hypothesis`, tried first by the next such run, and printed in full, so that it
 can be written into the test as an `@example`.
 """
 

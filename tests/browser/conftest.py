@@ -53,7 +53,7 @@ def stack(model: ModelServer) -> Iterator[LocalStack]:
 
 @pytest.fixture(scope="module")
 def http(stack: LocalStack) -> Iterator[httpx2.Client]:
-    # trust_env: no proxy of the developer's stands between the test and its own machine
+    # trust_env: without the developer's proxy, as the stack is on this machine
     with httpx2.Client(base_url=stack.api_url, timeout=30, trust_env=False) as client:
         yield client
 
@@ -96,7 +96,7 @@ class Visit:
             self.faults.append(f"asked another host: {request.url}")
 
     def open(self, route: str = "#/") -> Page:
-        """Opens a route of the dashboard anew."""
+        """Opens a route of the dashboard in a new page."""
         self.page.goto("about:blank")
         self.page.goto(self.url + route)
         return self.page

@@ -61,7 +61,7 @@ def finish(http: httpx2.Client, create: Callable[..., str]) -> Callable[..., str
 
 
 def chip(page: Page, status: str) -> None:
-    """Waits until the job on the page stands so."""
+    """Waits until the job on the page has the status."""
     expect(page.locator(".headline .chip")).to_have_text(status)
 
 
@@ -360,7 +360,7 @@ class TestTheList:
 class TestTheKey:
     @pytest.mark.essential
     def test_is_asked_for_sent_and_kept_by_the_tab_alone(self, visit: Visit) -> None:
-        def let_in(route: Route) -> None:
+        def authenticate(route: Route) -> None:
             if route.request.headers.get("authorization") == "Bearer jc_right":
                 route.continue_()
             else:
@@ -368,7 +368,7 @@ class TestTheKey:
                 route.fulfill(status=401, json=problem)
 
         for path in ("**/stats", "**/jobs?*", "**/chains"):
-            visit.page.route(path, let_in)
+            visit.page.route(path, authenticate)
         page = visit.open()
         expect(page.get_by_role("heading", name="An API key is needed")).to_be_visible()
 

@@ -48,7 +48,7 @@ OTHERWISE = {
     "\ufff9a\ufffab\ufffb": "�a�b�",
     # what hides a text
     "a\U000e0068\U000e0069 \U0001f3f4\U000e0068\U000e0069": "a�� \U0001f3f4��",
-    # what nobody sees
+    # what is invisible
     **dict.fromkeys(
         ["\u00ad", "\u0301", "\u034f", "\u061c", "\u180e", "\u200b", "\u200c\u200d \u2060", "\ufeff\ufe0f"], ""
     ),

@@ -1,4 +1,4 @@
-"""Who may come in, what is refused, and what is served beside the jobs."""
+"""Authentication, requests that are refused, and what is served beside the jobs."""
 
 import json
 import re
@@ -26,8 +26,8 @@ def routes() -> list[tuple[str, str]]:
 class TestComingIn:
     @pytest.mark.needs("keys")
     @pytest.mark.parametrize(("method", "path"), [route for route in routes() if route[1] not in OPEN])
-    def test_takes_a_key(self, nobody: httpx2.Client, method: str, path: str) -> None:
-        refused = nobody.request(method, path.format(event_id=uuid4()), json={} if method == "POST" else None)
+    def test_takes_a_key(self, anonymous: httpx2.Client, method: str, path: str) -> None:
+        refused = anonymous.request(method, path.format(event_id=uuid4()), json={} if method == "POST" else None)
 
         expect_problem(refused, 401, "unauthorized")
         # API Gateway gives this header another name:
@@ -37,12 +37,12 @@ class TestComingIn:
 
     @pytest.mark.needs("keys")
     @pytest.mark.parametrize("authorization", ["Bearer jc_nobody-has-this-one", "Bearer", "Basic YTpi", "nonsense"])
-    def test_takes_a_key_that_is_known(self, nobody: httpx2.Client, authorization: str) -> None:
-        expect_problem(nobody.get("/jobs", headers={"Authorization": authorization}), 401, "unauthorized")
+    def test_takes_a_key_that_is_known(self, anonymous: httpx2.Client, authorization: str) -> None:
+        expect_problem(anonymous.get("/jobs", headers={"Authorization": authorization}), 401, "unauthorized")
 
     @pytest.mark.needs("keys")
-    def test_takes_a_key_before_anything_else_is_looked_at(self, nobody: httpx2.Client) -> None:
-        expect_problem(nobody.post("/jobs", content=b"[", headers=JSON), 401, "unauthorized")
+    def test_takes_a_key_before_anything_else_is_looked_at(self, anonymous: httpx2.Client) -> None:
+        expect_problem(anonymous.post("/jobs", content=b"[", headers=JSON), 401, "unauthorized")
 
     @pytest.mark.needs("keys", "two_tenants")
     def test_with_another_tenant_s_key_finds_no_job_of_ours(self, api: Api, other: Api, key: str) -> None:
@@ -193,8 +193,8 @@ def created(api: Api) -> int:
 
 
 class TestTheSystem:
-    def test_is_healthy_and_says_so_to_anybody(self, nobody: httpx2.Client) -> None:
-        answer = nobody.get("/health")
+    def test_is_healthy_and_says_so_to_anybody(self, anonymous: httpx2.Client) -> None:
+        answer = anonymous.get("/health")
 
         assert answer.status_code == 200
         assert answer.json() | {"model": None} == {"status": "ok", "table": "ok", "queue": "ok", "model": None}
@@ -204,7 +204,7 @@ class TestTheSystem:
         job = api.finished(api.submit())
         after = api.http.get("/stats").json()
 
-        # At midnight (UTC) the numbers begin anew.
+        # At midnight (UTC) the numbers start again.
         if after["today"]["date"] == before["today"]["date"]:
             assert after["today"]["created"] > before["today"]["created"]
             assert after["jobs"]["completed"] > before["jobs"]["completed"]
@@ -226,8 +226,8 @@ class TestTheSystem:
 
 @pytest.mark.parametrize("path", ["/queue", "/docs", "/redoc"])
 class TestAPage:
-    def test_is_served_to_anybody_under_a_strict_policy(self, nobody: httpx2.Client, path: str) -> None:
-        page = nobody.get(path)
+    def test_is_served_to_anybody_under_a_strict_policy(self, anonymous: httpx2.Client, path: str) -> None:
+        page = anonymous.get(path)
 
         assert page.status_code == 200
         assert page.headers["Content-Type"] == "text/html; charset=utf-8"
@@ -236,11 +236,11 @@ class TestAPage:
         assert "unsafe" not in page.headers["Content-Security-Policy"]
         assert page.headers["X-Content-Type-Options"] == "nosniff"
 
-    def test_finds_all_that_it_loads(self, nobody: httpx2.Client, path: str) -> None:
-        page = nobody.get(path)
+    def test_finds_all_that_it_loads(self, anonymous: httpx2.Client, path: str) -> None:
+        page = anonymous.get(path)
         links = re.findall(r'(?:src|href)="(assets/[^"]+)"', page.text)
 
-        answers = [nobody.get(page.url.join(link)) for link in links]
+        answers = [anonymous.get(page.url.join(link)) for link in links]
 
         if path == "/queue":
             assert not answers, "its files are in it"
@@ -253,9 +253,9 @@ class TestAPage:
             "text/javascript",
         }
 
-    def test_is_not_sent_twice(self, nobody: httpx2.Client, path: str) -> None:
-        etag = nobody.get(path).headers["ETag"]
+    def test_is_not_sent_twice(self, anonymous: httpx2.Client, path: str) -> None:
+        etag = anonymous.get(path).headers["ETag"]
 
-        known = nobody.get(path, headers={"If-None-Match": etag})
+        known = anonymous.get(path, headers={"If-None-Match": etag})
 
         assert (known.status_code, known.content) == (304, b"")

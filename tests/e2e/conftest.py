@@ -23,7 +23,7 @@ def stack() -> Iterator[LocalStack]:
 
 @pytest.fixture
 def http(stack: LocalStack) -> Iterator[httpx2.Client]:
-    # trust_env: no proxy of the developer's stands between the test and its own machine
+    # trust_env: without the developer's proxy, as the stack is on this machine
     with httpx2.Client(base_url=stack.api_url, timeout=60, trust_env=False) as client:
         yield client
 

@@ -73,7 +73,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def patched(text: str, diff: str) -> str:
-    """`text` with each line that begins with a plus, below the one that stands before it in `diff`."""
+    """`text` with each line that begins with a plus, below the one before it in `diff`."""
     before = ""
     for line in diff.splitlines():
         if line.startswith("+"):

@@ -1,4 +1,4 @@
-"""The examples of the docs, run as they stand there."""
+"""The examples of the docs, run as they are there."""
 
 import os
 import re

@@ -47,7 +47,7 @@ def test_each_document_gives_its_own_result_out_of_its_own_text(http: httpx2.Cli
         result = job["result"]
         source = words(texts[name])
         found = [item for item in result["checklist"] if words(item) in source]
-        assert found, f"{name}: no item of the checklist stands in the text"
+        assert found, f"{name}: no item of the checklist is in the text"
         assert len(found) / len(result["checklist"]) > 0.9
         assert result["summary"]
         assert result["diagram"].startswith("flowchart TD\n")

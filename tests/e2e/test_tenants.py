@@ -22,7 +22,7 @@ from tests.conftest import ROOT
 from tests.e2e.conftest import FINAL, poll
 
 PUBLIC = {"/health", "/openapi.json"}
-SECRET = "Nobody but alice may read this rule."
+SECRET = "Only alice may read this rule."
 BODY = {"input_text": SECRET, "metadata": {"for": "alice"}}
 
 

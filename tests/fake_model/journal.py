@@ -12,7 +12,7 @@ from tests.fake_model.replies import Reply
 class Call:
     """One call of the model. Times are seconds since 1970.
 
-    `reply` is None while the call is held. `client_left` says that nobody was there any more to take the answer;
+    `reply` is None while the call is held. `client_left` says that the client had gone before the answer;
     of an answer that was sent, it can't be known here whether it was read.
     """
 

@@ -156,7 +156,7 @@ def assert_right(job: Mapping[str, Any], marker: str) -> None:
 
 
 def used(calls: int) -> dict[str, int]:
-    """The usage of so many calls that were answered by a response."""
+    """The usage of that many calls that were answered by a response."""
     return {
         "input_tokens": USAGE.input_tokens * calls,
         "cached_tokens": USAGE.cached_tokens * calls,
@@ -187,7 +187,7 @@ def faulty_stack(
                 settings, parameters={**FAST, **(parameters or {})}, folder=folder, port=port, persist=persist
             )
         )
-        # trust_env: no proxy of the developer's stands between the test and its own machine
+        # trust_env: without the developer's proxy, as the stack is on this machine
         http = cleanup.enter_context(httpx2.Client(base_url=stack.api_url, timeout=60, trust_env=False))
         yield FaultyStack(stack, model, http, proxy)
 

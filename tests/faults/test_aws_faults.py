@@ -384,7 +384,7 @@ def slow_model(proxied: FaultyStack) -> Iterator[None]:
 
 
 def submit_many(proxied: FaultyStack, name: str, count: int) -> dict[str, str]:
-    """The `event_id` of each of so many jobs, by its marker."""
+    """The `event_id` of each of the jobs, by its marker."""
     markers = [f"job-{name}-{number}" for number in range(count)]
     with ThreadPoolExecutor(8) as pool:
         return dict(zip(markers, pool.map(proxied.submit, markers), strict=True))
@@ -415,7 +415,7 @@ def test_jobs_outlast_a_table_that_throttles_everything_for_a_while(proxied: Fau
         poll(lambda: sum(proxied.proxy.faults().values()) > 100)
     sweep_until_final(proxied, ids.values(), 55)
 
-    # then all complete, and no step is bought twice
+    # then all complete, and no step is charged twice
     for marker, event_id in ids.items():
         assert_bought_once(proxied, marker, proxied.job(event_id))
 

@@ -1,4 +1,4 @@
-"""The process dies at every point, one after the other; the job must end as if nothing had happened."""
+"""The process crashes at every point, one after the other; the job must end as if nothing had happened."""
 
 import asyncio
 from collections.abc import Callable
@@ -104,9 +104,9 @@ def test_a_worker_that_dies_at_any_point_loses_nothing(world: Callable[[], World
         assert stored <= {step.name for step in job.steps}
         if job.status is Status.COMPLETED:
             assert {step.name: step.output for step in job.steps} == outputs_of(marker)
-        bought_again = {step: times for step, times in now.bought(event_id).items() if times > 1}
-        assert list(bought_again.values()) in ([], [2])
-        assert not bought_again.keys() & stored, "a stored step is never asked for again"
+        asked_again_of = {step: times for step, times in now.answers(event_id).items() if times > 1}
+        assert list(asked_again_of.values()) in ([], [2])
+        assert not asked_again_of.keys() & stored, "a stored step is never asked for again"
 
 
 def test_an_api_that_dies_at_any_point_leaves_no_job_half_accepted(world: Callable[[], World]) -> None:
@@ -129,7 +129,7 @@ def test_an_api_that_dies_at_any_point_leaves_no_job_half_accepted(world: Callab
 
         # then there is one job, and one set of model calls
         assert now.job(event_id).status is Status.COMPLETED
-        assert now.bought(event_id) == {"summary": 1, "checklist": 1, "diagram": 1}
+        assert now.answers(event_id) == {"summary": 1, "checklist": 1, "diagram": 1}
 
 
 def test_a_sweeper_that_dies_at_any_point_leaves_no_job_behind(world: Callable[[], World]) -> None:
@@ -156,4 +156,4 @@ def test_a_sweeper_that_dies_at_any_point_leaves_no_job_behind(world: Callable[[
         now.settle()
 
         assert now.job(event_id).status is Status.COMPLETED
-        assert now.bought(event_id) == {"summary": 1, "checklist": 1, "diagram": 1}
+        assert now.answers(event_id) == {"summary": 1, "checklist": 1, "diagram": 1}

@@ -1,4 +1,4 @@
-"""Workers, the emulator and messages come to grief while jobs run: nothing is lost, nothing is bought twice."""
+"""Workers and the emulator are killed, messages are lost: no job is lost, and no call is charged twice."""
 
 import json
 import random
@@ -55,11 +55,11 @@ def test_no_job_is_lost_when_workers_are_killed(name: str, kills: int, pause: tu
             swept = sweep_until_final(world, jobs, limit_seconds=500, patience=10)
 
         # then every job is complete, and only what was in flight at a kill was asked for again
-        books = balance(accounts(world, jobs))
+        tally = balance(accounts(world, jobs))
         seconds = round(time.monotonic() - started)
-        report(name, **as_numbers(books), kills=killer.kills, swept=swept, seconds=seconds)
-        assert books.claims_lost > 0, "no kill met a job"
-        assert_balanced(books)
+        report(name, **as_numbers(tally), kills=killer.kills, swept=swept, seconds=seconds)
+        assert tally.claims_lost > 0, "no kill met a job"
+        assert_balanced(tally)
         for event_id, marker in jobs.items():
             assert_right(world.job(event_id), marker)
 
@@ -80,10 +80,10 @@ def test_jobs_outlive_a_restart_of_queue_table_and_workers() -> None:
         swept = sweep_until_final(world, jobs, limit_seconds=250)
 
         # then
-        books = balance(accounts(world, jobs))
-        report("restart", **as_numbers(books), swept=swept)
-        assert books.claims_lost > 0, "the stop met no job"
-        assert_balanced(books)
+        tally = balance(accounts(world, jobs))
+        report("restart", **as_numbers(tally), swept=swept)
+        assert tally.claims_lost > 0, "the stop met no job"
+        assert_balanced(tally)
 
 
 @pytest.mark.thorough

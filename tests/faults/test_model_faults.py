@@ -106,7 +106,7 @@ def test_a_job_completes_after_a_fault_that_passes_and_no_finished_step_is_asked
         ("checklist", "answer"),
         ("diagram", "answer"),
     ]
-    assert job["attempts"] == 1 + len(TRANSIENT[fault]), "the job is given back, and claimed anew"
+    assert job["attempts"] == 1 + len(TRANSIENT[fault]), "the job is released, and claimed again"
     assert job["usage"] == used(3)
 
 
@@ -132,7 +132,7 @@ def test_a_model_that_never_answers_costs_one_timeout_and_not_the_job(
 
 
 def test_a_wait_of_130_seconds_is_kept_whatever_comes_in_between(world: FaultyStack) -> None:
-    # given a model that asks to be left alone for 130 s
+    # given a model whose Retry-After is 130 s
     world.model.script("job-130-s", too_many_requests(130), step="checklist")
     event_id = world.submit("job-130-s")
     meta = poll(lambda: "not_before" in (meta := world.meta(event_id)) and meta)

@@ -175,7 +175,7 @@ class Jobs(RuleBasedStateMachine):
             job = self.world.job(event_id)
             self.stands_in_the_index_until_it_is_final(job, due)
             self.ends_once(job)
-            self.was_bought_once(job, marker)
+            self.was_charged_once(job, marker)
             self.is_right(job, marker)
             assert job.attempts >= self.claims[event_id], "a claim's number never shrinks"
             self.claims[event_id] = job.attempts
@@ -189,10 +189,10 @@ class Jobs(RuleBasedStateMachine):
         else:
             assert job.event_id not in self.ended, "a final job came back to life"
 
-    def was_bought_once(self, job: Job, marker: str) -> None:
+    def was_charged_once(self, job: Job, marker: str) -> None:
         for step in STEPS:
             once = 1 + self.lost_in_flight[marker, step]
-            assert self.world.model.answered[marker, step] <= once, f"{step} was bought again"
+            assert self.world.model.answered[marker, step] <= once, f"{step} was charged twice"
 
     def is_right(self, job: Job, marker: str) -> None:
         expected = outputs_of(marker)

@@ -44,7 +44,7 @@ SEED = 20261122
 
 
 class Storm:
-    """A rule for the model: from the first call on, for so many seconds, half of all calls are too many."""
+    """A rule for the model: from the first call on, for a number of seconds, half of all calls are too many."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -93,12 +93,12 @@ def test_all_jobs_outlast_a_storm_of_429_and_none_asks_before_its_retry_after(
         world.model.rule = lambda call: None
 
     # then
-    books = balance(accounts(world, jobs))
+    tally = balance(accounts(world, jobs))
     early = [call for marker in jobs.values() for call in too_early(world.model.journal, marker)]
-    report(name, **as_numbers(books), too_early=len(early), seconds=round(lasted))
-    assert books.refused > count / 2
-    assert_balanced(books)
-    assert books.wasted == 0
+    report(name, **as_numbers(tally), too_early=len(early), seconds=round(lasted))
+    assert tally.refused > count / 2
+    assert_balanced(tally)
+    assert tally.wasted == 0
     assert early == []
 
 
@@ -159,17 +159,17 @@ def test_a_thousand_jobs_with_faults_all_the_time_all_complete() -> None:
         seconds = time.monotonic() - started
 
         # then
-        books = balance(accounts(world, jobs))
+        tally = balance(accounts(world, jobs))
         report(
             "thousand",
-            **as_numbers(books),
+            **as_numbers(tally),
             kills=killer.kills,
             swept=swept,
             seconds=round(seconds),
             jobs_a_second=round(len(jobs) / seconds, 1),
         )
-        assert books.jobs == 1000
-        assert_balanced(books)
+        assert tally.jobs == 1000
+        assert_balanced(tally)
         assert not any(world.queued(world.stack.dead_letter_url).values())
 
 
@@ -181,7 +181,7 @@ BACKLOG = 10_000
 @pytest.mark.faults
 @pytest.mark.timeout(420)
 def test_a_backlog_of_ten_thousand_jobs_is_not_flooded_with_copies() -> None:
-    # given so many pending jobs, and no worker
+    # given many pending jobs, and no worker
     clock = FakeClock()
     clock.now = utc_now() + timedelta(days=1)  # ahead of the stack's own sweeper
     with faulty_stack() as world:

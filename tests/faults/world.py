@@ -200,7 +200,7 @@ class World:
     def deliver(self, message: Message) -> None:
         asyncio.run(self.work(message))
 
-    def bought(self, event_id: str) -> dict[str, int]:
+    def answers(self, event_id: str) -> dict[str, int]:
         """How often the model answered each step of the job."""
         marker = self.markers[event_id]
         return {step: times for (whose, step), times in self.model.answered.items() if whose == marker}
@@ -209,7 +209,7 @@ class World:
         self.sweeper.sweep(self.clock() + timedelta(minutes=1))
 
     def settle(self, limit: timedelta = timedelta(days=2)) -> None:
-        """Lets time pass, with nobody's help but the sweeper's, until every job is final. Raises AssertionError."""
+        """Lets time pass, with no help but the sweeper's, until every job is final. Raises AssertionError."""
         self.death.at = None
         deadline = self.clock() + limit
         while unfinished := [event_id for event_id in self.markers if not self._is_final(event_id)]:

@@ -11,7 +11,7 @@ SECONDS = 0.3
 """How long an answer takes."""
 
 REFUSES = 10
-"""One in so many answers is a refusal, which ends a job."""
+"""One in this many answers is a refusal, which ends a job."""
 
 
 @contextmanager

@@ -134,7 +134,7 @@ def test_the_sweeper_sends_a_due_job_and_fails_a_stalled_one(http: httpx2.Client
     # when it is swept
     answer = stack.client("lambda").invoke(FunctionName=stack.sweeper)
 
-    # then both are looked after
+    # then the sweeper handles both
     swept = json.loads(answer["Payload"].read())
     assert (swept["sent"], swept["failed"]) == (1, 1)
     assert finished(http, lost)["status"] == "completed"

@@ -45,7 +45,7 @@ Run = Callable[..., Said]
 
 
 class FakeApi:
-    """Answers each path with what it was told to, the last answer for ever, and keeps what it was asked."""
+    """Answers each path with what it was told to, the last answer again and again, and keeps what it was asked."""
 
     def __init__(self) -> None:
         self.answers: dict[str, list[tuple[int, bytes, dict[str, str]]]] = {}

@@ -100,7 +100,7 @@ class Api:
         said = self.answers.pop(0)
         if isinstance(said, Exception):
             raise said
-        # Anew, as a response belongs to the kind of client that has read it.
+        # A new one, as a response belongs to the kind of client that has read it.
         return httpx2.Response(said.status_code, headers=said.headers, content=said.content)
 
     @property

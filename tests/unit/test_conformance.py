@@ -20,7 +20,7 @@ from tests.conformance.contract import Contract
 from tests.conformance.target import NoTargetError, Parts, Target, emulated_url, find
 from tests.conftest import ROOT
 
-KEY = "jc_a-key-that-nobody-may-read"
+KEY = "jc_a-key-that-no-log-may-show"
 OK, REFUSED = (200, '{"status": "ok"}'), (401, '{"type": "urn:jobchain:problem:unauthorized"}')
 
 Answers = Callable[[str, str | None], tuple[int, str]]

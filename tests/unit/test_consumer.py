@@ -91,7 +91,7 @@ class TestABatch:
 
     def test_runs_its_jobs_at_the_same_time(self, worker: Worker) -> None:
         class Meeting(SchemaLLM):
-            """Answers nobody before all have asked."""
+            """Answers no call before all have arrived."""
 
             barrier = asyncio.Barrier(5)
 

@@ -12,7 +12,7 @@ from botocore.credentials import Credentials
 
 from local.guard import Guard, Message, Receive, Scope, Send
 
-SECRET = "a-secret-key-that-nobody-guesses"
+SECRET = "a-secret-key-that-is-not-guessed"
 HOST = "127.0.0.1:4566"
 STAGE = "/_aws/execute-api/jobchain/v1"
 NAVIGATION = {"sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}

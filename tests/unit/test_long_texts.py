@@ -183,7 +183,7 @@ class TestAWorkerThatDies:
     def test_leaves_its_finished_parts_to_the_next_one(self, stage: Stage) -> None:
         # given a worker that dies while it asks for the second part
         stage.create()
-        stage.llm.faults = {"Rule 2": RuntimeError("the worker dies")}
+        stage.llm.faults = {"Rule 2": RuntimeError("the worker crashes")}
         with pytest.raises(RuntimeError):
             stage.run()
         assert {"summary.parts", "summary.part01", "summary.part03"} <= stage.outputs.keys()
@@ -198,12 +198,12 @@ class TestAWorkerThatDies:
         assert [step.name for step in job.steps].count("summary.part01") == 1
         first, *later = stage.llm.requests[asked:]
         assert "Rule 2" in first.input
-        bought = stage.llm.requests[0]
-        assert not any((again.instructions, again.input) == (bought.instructions, bought.input) for again in later)
+        paid = stage.llm.requests[0]
+        assert not any((again.instructions, again.input) == (paid.instructions, paid.input) for again in later)
 
     def test_leaves_its_cut_to_the_next_one_whatever_the_model_counts_then(self, stage: Stage) -> None:
         stage.create()
-        stage.llm.faults = {"Rule 2": RuntimeError("the worker dies")}
+        stage.llm.faults = {"Rule 2": RuntimeError("the worker crashes")}
         with pytest.raises(RuntimeError):
             stage.run()
         bounds = stage.outputs["summary.parts"]
@@ -216,7 +216,7 @@ class TestAWorkerThatDies:
 
     def test_leaves_its_cut_to_one_with_another_limit_too(self, stage: Stage) -> None:
         stage.create()
-        stage.llm.faults = {"Rule 2": RuntimeError("the worker dies")}
+        stage.llm.faults = {"Rule 2": RuntimeError("the worker crashes")}
         with pytest.raises(RuntimeError):
             stage.run()
         stage.clock.advance(INVOCATION + timedelta(seconds=1))

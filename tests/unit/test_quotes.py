@@ -1,4 +1,4 @@
-"""Whether a quote stands in a text."""
+"""Whether a quote is in a text."""
 
 import html
 

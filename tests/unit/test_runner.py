@@ -119,7 +119,7 @@ def test_a_second_delivery_of_a_running_job_leaves_it_alone(stage: Stage) -> Non
 
 def test_a_job_whose_worker_died_goes_on_after_its_last_stored_step(stage: Stage) -> None:
     with pytest.raises(RuntimeError):
-        stage.run(SUMMARY, CHECKLIST, RuntimeError("the worker dies"))
+        stage.run(SUMMARY, CHECKLIST, RuntimeError("the worker crashes"))
     stage.clock.advance(INVOCATION + timedelta(seconds=1))
 
     job = stage.run(DIAGRAM)
@@ -211,7 +211,7 @@ class TestPermanentErrors:
             "knows no such model",
             "checklist",
         )
-        assert [step.name for step in job.steps] == ["summary"], "what was bought stays"
+        assert [step.name for step in job.steps] == ["summary"], "what was paid for stays"
         assert items.due() == []
 
 
@@ -261,7 +261,7 @@ class TestAnswersThatDoNotFit:
         assert job.error is not None
         assert (job.error.type, job.error.step) == ("unusable_answer", "summary")
         assert job.steps == ()
-        assert job.spending != Spending(), "what the broken answers cost is on the books"
+        assert job.spending != Spending(), "what the broken answers cost is recorded"
 
 
 class TestTime:
@@ -313,7 +313,7 @@ class TestCancelling:
         job = stage.run(SUMMARY)
 
         assert job.status is Status.CANCELLED
-        assert [step.name for step in job.steps] == ["summary"], "what was bought stays"
+        assert [step.name for step in job.steps] == ["summary"], "what was paid for stays"
         assert items.due() == []
 
     def test_a_job_that_would_be_put_off_ends_instead(self, stage: Stage, messages: Messages) -> None:
@@ -385,7 +385,7 @@ def test_a_step_that_is_paid_for_is_stored_as_soon_as_the_table_answers(
     # when the job runs
     job = stage.run(SUMMARY, CHECKLIST, DIAGRAM)
 
-    # then nothing was bought twice
+    # then nothing was charged twice
     assert job.status is Status.COMPLETED
     assert len(stage.llm.requests) == 3
 
@@ -427,7 +427,7 @@ class TestABudget:
 
         assert stage.run(SUMMARY, CHECKLIST, DIAGRAM).status is Status.COMPLETED
         rooms = [request.max_output_tokens for request in stage.llm.requests]
-        # $0.01 buys 20,000 tokens at $0.50 a million; what is read and what was spent leaves less
+        # $0.01 pays for 20,000 tokens at $0.50 a million; what is read and what was spent leaves less
         assert all(room and 15_000 < room < 20_000 for room in rooms)
 
     def test_fails_the_job_before_the_call_that_could_pass_it(self, stage_with: Callable[[str], Stage]) -> None:
@@ -440,7 +440,7 @@ class TestABudget:
         assert job.error is not None
         assert (job.error.type, job.error.step) == ("budget_exceeded", "checklist")
         assert "0.0004" in job.error.message
-        assert [step.name for step in job.steps] == ["summary"], "what was bought stays"
+        assert [step.name for step in job.steps] == ["summary"], "what was paid for stays"
         assert len(stage.llm.requests) == 1
 
     def test_that_is_too_small_for_any_call_buys_nothing(self, stage_with: Callable[[str], Stage]) -> None:

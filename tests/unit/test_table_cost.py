@@ -71,7 +71,7 @@ def test_a_job_costs_so_many_units_and_calls(run_job: Callable[[str], Cost]) -> 
     cost = run_job(SMALL)
 
     assert cost == Cost(
-        # META, INPUT and the day's books in a transaction; META stands in all three indexes.
+        # META, INPUT and the daily usage in a transaction; META is in all three indexes.
         post=Units(table_writes=6, index_writes=3, reads=0, calls=1),
         # The claim, a transaction of three items for each step and one of two for the end; each moves META in `recent`,
         # the claim and the end in the other indexes too. What is read is the job.

@@ -319,7 +319,7 @@ class TestAFunction:
     ) -> None:
         read = fields(getattr(handlers[function], SETTINGS[function])) if function in SETTINGS else ()
 
-        # A key's value never stands in a template.
+        # A key's value is never in a template.
         assert ours(template, function) == {field.name.upper() for field in read} - {"OPENAI_API_KEY"}
 
     def test_has_a_handler_where_the_template_says(self, template: Template, function: str) -> None:

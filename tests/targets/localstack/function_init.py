@@ -108,7 +108,7 @@ class Runtime:
 
 
 class Function:
-    """The function of this container: its runtime starts anew after it has ended or timed out."""
+    """The function of this container: its runtime starts again after it has ended or timed out."""
 
     def __init__(self) -> None:
         self.log = Log()
