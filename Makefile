@@ -39,10 +39,21 @@ option = $${$(1):+--$(2)="$$$(1)"}
 preflight: setup ## check the model: whether its server has it, and until when (STACK=name: that of a stack on AWS, else of .env)
 	@.venv/bin/python -m local preflight $(call option,STACK,stack)
 
+# A process a core, but no more than four: each of them starts stacks of its own.
+PYTEST := .venv/bin/pytest --numprocesses auto --maxprocesses 4
+
+.PHONY: unit
+unit: setup ## run the fast unit tests (20 s)
+	$(PYTEST) tests/unit -m "not slow" --dist worksteal
+
 .PHONY: test
-test: setup ## run every test but the long ones; coverage goes to the terminal and to .local/coverage
-	.venv/bin/pytest -m "not faults and not targets" --numprocesses auto --maxprocesses 4 --dist loadfile \
-		--no-loadscope-reorder --cov --cov-report=term-missing:skip-covered --cov-report=html:.local/coverage/html \
+test: setup ## run the fast tests and one of each promise (3 minutes)
+	$(PYTEST) -m "not thorough and not faults and not targets" --dist loadfile --no-loadscope-reorder
+
+.PHONY: test-all
+test-all: setup ## run every test that needs no Docker, but the longest; coverage goes to the terminal and to .local/coverage
+	$(PYTEST) -m "not faults and not targets" --dist loadfile --no-loadscope-reorder --cov \
+		--cov-report=term-missing:skip-covered --cov-report=html:.local/coverage/html \
 		--cov-report=xml:.local/coverage/coverage.xml
 
 .PHONY: pictures
@@ -57,7 +68,7 @@ properties: setup ## draw new examples for every property test (EXAMPLES=3000 of
 .PHONY: faults
 faults: setup properties ## run the fault-injection suite (16 minutes; LONG=1: what `make test` has not run); numbers go to .local/faults.json
 	@rm -f .local/faults.json
-	PROPERTY_EXAMPLES=$${EXAMPLES:-3000} .venv/bin/pytest tests/faults $(if $(filter 1,$(LONG)),-m "faults or deeper") --timeout 120 --durations 10
+	PROPERTY_EXAMPLES=$${EXAMPLES:-3000} .venv/bin/pytest tests/faults $(if $(filter 1,$(LONG)),-m "faults or deeper") --durations 10
 
 # These count only where the command sets them: a variable of the shell must not name a stack to create jobs in.
 # The keys go through the environment, where no list of processes shows them.

@@ -17,7 +17,6 @@ import boto3
 import botocore.session
 import pytest
 from aws_lambda_powertools import Logger
-from botocore.loaders import Loader
 from hypothesis import settings
 from moto import mock_aws
 from samtranslator.yaml_helper import yaml_parse
@@ -43,6 +42,16 @@ TABLE = "jobs"
 
 settings.register_profile("jobchain", properties.profile(os.environ))
 settings.load_profile("jobchain")
+
+
+# `make test` runs the essential tests of these folders, `make test-all` runs all.
+_THOROUGH = ("tests/browser/", "tests/integration/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.nodeid.startswith(_THOROUGH) and not item.get_closest_marker("essential"):
+            item.add_marker("thorough")
 
 
 @pytest.fixture(autouse=True)
@@ -89,16 +98,16 @@ def template() -> dict[str, Any]:
     return read_template()
 
 
-# The services' models take a tenth of a second to read: once is enough.
-_MODELS = Loader()
+@cache
+def _botocore_session() -> botocore.session.Session:
+    """One for all tests. A session takes milliseconds to make, and its services' models a tenth of a second to read."""
+    return botocore.session.Session()
 
 
 @pytest.fixture
 def aws() -> Iterator[None]:
     with mock_aws():
-        core = botocore.session.Session()
-        core.register_component("data_loader", _MODELS)
-        boto3.setup_default_session(botocore_session=core)
+        boto3.setup_default_session(botocore_session=_botocore_session())
         yield
 
 

@@ -72,7 +72,7 @@ class ScriptedLLM:
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         if self.most_in_flight >= self.together:
             self._are_together.set()
-        await asyncio.wait_for(self._are_together.wait(), timeout=30)
+        await asyncio.wait_for(self._are_together.wait(), timeout=120)
         await asyncio.sleep(0)
         self.meanwhile()
         if self._clock:

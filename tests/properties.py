@@ -1,8 +1,8 @@
 """How property tests draw their examples.
 
-`make test` draws the same ones each time, in any clone. Where `PROPERTY_EXAMPLES` is set, so many new ones are drawn of
-each property; what failed is kept in `.hypothesis`, tried first by the next such run, and printed in full, so that it
-can be written into the test as an `@example`.
+`make test` draws the same ones each time, in any clone. Where `PROPERTY_EXAMPLES` is set, that many new ones are drawn
+of each property; what failed is kept in `.hypothesis`, tried first by the next such run, and printed in full, so that
+it can be written into the test as an `@example`.
 """
 
 from collections.abc import Mapping

@@ -6,14 +6,19 @@ from urllib.parse import urlsplit
 
 import httpx2
 import pytest
-from playwright.sync_api import Browser, Page, Playwright, Request, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, Request, ViewportSize, expect, sync_playwright
 
 from evals.chromium import ARGUMENTS, MISSING, find_chromium, is_required
 from local.settings import Settings
 from local.stack import LocalStack
-from tests.faults.model_server import ModelServer
+from tests.fake_model.server import ModelServer
+
+PATIENCE_MS = 60_000
+"""What anything may take on a busy machine."""
 
 WIDE: ViewportSize = {"width": 1440, "height": 900}
+
+expect.set_options(timeout=PATIENCE_MS)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -48,7 +53,7 @@ def stack(model: ModelServer) -> Iterator[LocalStack]:
 
 @pytest.fixture(scope="module")
 def http(stack: LocalStack) -> Iterator[httpx2.Client]:
-    # trust_env: no proxy of the developer is used for the test's own machine
+    # trust_env: without the developer's proxy, as the stack is on this machine
     with httpx2.Client(base_url=stack.api_url, timeout=30, trust_env=False) as client:
         yield client
 
@@ -76,7 +81,7 @@ class Visit:
         self.faults: list[str] = []
         self.requests: list[str] = []
         self._host = urlsplit(api_url).netloc
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(PATIENCE_MS)
         page.on("pageerror", lambda error: self.faults.append(f"error: {error}"))
         page.on("console", lambda line: self.faults.append(line.text) if line.type == "error" else None)
         page.on("dialog", lambda dialog: self.faults.append(f"dialog: {dialog.message}"))
@@ -91,7 +96,7 @@ class Visit:
             self.faults.append(f"asked another host: {request.url}")
 
     def open(self, route: str = "#/") -> Page:
-        """Loads a route of the dashboard."""
+        """Opens a route of the dashboard in a new page."""
         self.page.goto("about:blank")
         self.page.goto(self.url + route)
         return self.page

@@ -4,20 +4,21 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http import HTTPStatus
-from io import BytesIO
+from itertools import count
 from pathlib import Path
-from threading import Thread
 from typing import Literal
 
 import httpx2
 from playwright.sync_api import Browser, expect, sync_playwright
 
 from evals.chromium import ARGUMENTS, MISSING, find_chromium
-from local import offline_model, signals
+from local import signals
 from local.settings import Settings
 from local.stack import LocalStack
 from tests.e2e.conftest import FINAL, poll
+from tests.fake_model.journal import Call
+from tests.fake_model.replies import Reply, late, refused
+from tests.fake_model.server import ModelServer
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FOLDER = ROOT / "docs" / "pictures"
@@ -28,33 +29,19 @@ SECONDS = (0.3, 0.7, 0.5, 1.1, 0.4)
 SLOW_SECONDS = 40.0
 
 
-class _Handler(offline_model._Handler):
-    """Takes its time, and refuses what says so."""
-
-    count = 0
-
-    def do_POST(self) -> None:  # noqa: N802  # named by http.server
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        type(self).count += 1
-        time.sleep(SLOW_SECONDS if b"Take your time." in body else SECONDS[self.count % len(SECONDS)])
-        if REFUSED.encode() in body:
-            self._send_error(HTTPStatus.BAD_REQUEST, "refused")
-            return
-        self.rfile = BytesIO(body)
-        super().do_POST()
-        self.close_connection = True
-
-
 @contextmanager
 def slow_model() -> Iterator[str]:
-    """Answers as long as the context lasts; gives the base URL."""
-    with offline_model.OfflineModelServer() as server:
-        server.RequestHandlerClass = _Handler
-        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-        try:
-            yield server.base_url
-        finally:
-            server.shutdown()
+    """Answers as long as the context lasts, takes its time, and refuses what says so; gives the base URL."""
+    calls = count(1)
+
+    def rule(call: Call) -> Reply:
+        if REFUSED in call.body:
+            return refused(400)
+        return late(SLOW_SECONDS if "Take your time." in call.body else SECONDS[next(calls) % len(SECONDS)])
+
+    with ModelServer(offline=True) as model:
+        model.rule = rule
+        yield model.base_url
 
 
 def make_jobs(api: httpx2.Client) -> str:
@@ -92,7 +79,7 @@ def take(browser: Browser, url: str, name: str, size: tuple[int, int], scheme: L
     ) as context:
         page = context.new_page()
         page.goto(url)
-        expect(page.locator("#connection")).to_have_text("live", timeout=30_000)
+        expect(page.locator("#connection")).to_have_text("live")
         if "/jobs/" in url:
             expect(page.frame_locator("iframe").locator("svg")).to_be_visible(timeout=30_000)
         page.wait_for_timeout(1_000)

@@ -15,12 +15,13 @@ from jobchain.mermaid import flowchart
 from local.stack import LocalStack
 from tests.browser.conftest import WIDE, Visit
 from tests.e2e.conftest import FINAL, poll
-from tests.faults.model_server import NEVER, QUOTA_EXCEEDED, ModelServer, result_of
+from tests.fake_model.answers import result_of
+from tests.fake_model.replies import NEVER, QUOTA_EXCEEDED
+from tests.fake_model.server import ModelServer
 
 AXE = next(Path(__file__).parent.glob("vendor/axe-core-*/axe.min.js")).read_text()
 NUMBERS = itertools.count(1)
 
-pytestmark = pytest.mark.timeout(120)
 
 HOSTILE = (
     '<script>alert(1)</script><img src=x onerror="alert(2)"> [a](javascript:alert(3)) https://elsewhere.example/ '
@@ -60,11 +61,12 @@ def finish(http: httpx2.Client, create: Callable[..., str]) -> Callable[..., str
 
 
 def chip(page: Page, status: str) -> None:
-    """Waits until the job on the page has this status."""
-    expect(page.locator(".headline .chip")).to_have_text(status, timeout=30_000)
+    """Waits until the job on the page has the status."""
+    expect(page.locator(".headline .chip")).to_have_text(status)
 
 
 class TestAJob:
+    @pytest.mark.essential
     def test_is_submitted_and_watched_to_its_end(self, visit: Visit, marker: str) -> None:
         # when a person writes a text and runs it
         page = visit.open("#/new")
@@ -80,6 +82,7 @@ class TestAJob:
         expect(page.locator(".timeline li")).to_have_count(4)
         expect(page.locator("aside")).to_contain_text("in")
 
+    @pytest.mark.essential
     def test_shows_its_diagram_as_mermaid_draws_it(self, visit: Visit, finish: Callable[..., str], marker: str) -> None:
         page = visit.open(f"#/jobs/{finish(marker)}")
 
@@ -241,6 +244,7 @@ class TestTheForm:
             names = {field.get_attribute("name") for field in page.locator("form [id^=field-][name]").all()}
             assert names == set(chain["payload_schema"]["properties"])
 
+    @pytest.mark.essential
     def test_makes_one_job_of_a_request_whose_answer_was_lost(self, visit: Visit, marker: str) -> None:
         keys: list[str | None] = []
 
@@ -292,7 +296,7 @@ class TestTheList:
         event_id = create(marker)
 
         row = page.locator("tr", has_text=event_id[:8])
-        expect(row).to_be_visible(timeout=8_000)
+        expect(row).to_be_visible()
         expect(row).to_contain_text("completed")
 
     def test_filters(self, visit: Visit, finish: Callable[..., str], model: ModelServer, marker: str) -> None:
@@ -354,6 +358,7 @@ class TestTheList:
 
 
 class TestTheKey:
+    @pytest.mark.essential
     def test_is_asked_for_sent_and_kept_by_the_tab_alone(self, visit: Visit) -> None:
         def authenticate(route: Route) -> None:
             if route.request.headers.get("authorization") == "Bearer jc_right":
@@ -563,6 +568,7 @@ DIRECTIVE = '%%{init: {"securityLevel": "loose", "themeCSS": "* {background: url
 
 
 class TestHostileContents:
+    @pytest.mark.essential
     @pytest.mark.parametrize("width", [390, 1440])
     def test_do_no_harm_and_break_no_layout(
         self, visit: Visit, poison: Callable[[dict[str, Any]], str], width: int
@@ -639,7 +645,7 @@ class TestHostileContents:
 def test_the_dashboard_is_one_request_to_the_web_function(visit: Visit, stack: LocalStack) -> None:
     page = visit.open()
 
-    expect(page.locator("#connection")).to_have_text("live", timeout=30_000)
+    expect(page.locator("#connection")).to_have_text("live")
     asked = [
         urlsplit(url).path.removeprefix(urlsplit(stack.api_url).path)
         for url in visit.requests

@@ -9,8 +9,6 @@ from playwright.sync_api import Browser
 from evals.drawing import DrawingPage
 from jobchain.mermaid import flowchart
 
-pytestmark = pytest.mark.timeout(120)
-
 IN_ALL_PLACES = [
     text
     for mark in punctuation

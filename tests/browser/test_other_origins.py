@@ -14,8 +14,6 @@ from evals.chromium import ARGUMENTS
 from local.stack import LocalStack
 from tests.browser.conftest import Visit
 
-pytestmark = pytest.mark.timeout(120)
-
 REBOUND = "evil.example"
 JOB = json.dumps({"input_text": "A page made this job."})
 FUNCTION = json.dumps(
@@ -194,4 +192,4 @@ def test_the_frame_without_an_origin_gets_its_files(visit: Visit, http: httpx2.C
 
     page = visit.open(f"#/jobs/{event_id}")
 
-    expect(page.frame_locator("iframe").locator("svg").first).to_be_visible(timeout=60_000)
+    expect(page.frame_locator("iframe").locator("svg").first).to_be_visible(timeout=120_000)

@@ -32,7 +32,7 @@ class Api:
         self.target = target
         self.made: dict[str, None] = {}
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        # trust_env: no proxy of the developer's stands between the suite and its own machine
+        # trust_env: without the developer's proxy, as the stack is on this machine
         self.http = httpx2.Client(
             base_url=target.api_url,
             headers=headers,
@@ -66,7 +66,7 @@ class Api:
     def unsent(self, *, overdue: bool = False) -> str:
         """The `event_id` of a new job that no worker was told of, as if the api had died before it could send it.
 
-        For five minutes it stays pending, and nobody touches it; if it is `overdue`, these are over.
+        For five minutes it stays pending, and no worker touches it; if it is `overdue`, these are over.
         """
         parts = self.target.parts
         assert parts

@@ -26,7 +26,7 @@ _OPTIONS = {
 }
 _FLAGS = {
     "model-faults": "the stack's model is tests/conformance/faulty_model.py",
-    "alone": "nobody else uses the stack",
+    "alone": "no other caller uses the stack",
 }
 
 
@@ -36,10 +36,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         group.addoption(f"--{name}", default="", dest=_dest(name), help=text)
     for name, text in _FLAGS.items():
         group.addoption(f"--{name}", action="store_true", dest=_dest(name), help=text)
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "needs(what, …): what the stack must have; see Target.lack")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -132,7 +128,7 @@ def other(target: Target, document: dict[str, Any]) -> Iterator[Api]:
 
 
 @pytest.fixture(scope="session")
-def nobody(target: Target, document: dict[str, Any]) -> Iterator[httpx2.Client]:
+def anonymous(target: Target, document: dict[str, Any]) -> Iterator[httpx2.Client]:
     """A client without a key."""
     with _caller(target, None, document) as api:
         yield api.http
@@ -140,7 +136,7 @@ def nobody(target: Target, document: dict[str, Any]) -> Iterator[httpx2.Client]:
 
 @pytest.fixture
 def key() -> str:
-    """An idempotency key that nobody has used."""
+    """An idempotency key that was not used before."""
     return f"conformance-{uuid4()}"
 
 

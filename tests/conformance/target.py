@@ -50,8 +50,8 @@ class Parts:
 class Target:
     """A stack. What it has not, or what may not be done to it, has its tests left out.
 
-    `key` and `other_key` are of two tenants. `alone`: nobody else uses the stack. `limit_seconds` is how long a job may
-    take, `pause_seconds` how long to wait between two looks, `settle_seconds` how long a queue may take to follow a
+    `key` and `other_key` are of two tenants. `alone`: no other caller uses the stack. `limit_seconds` is how long a job
+    may take, `pause_seconds` how long to wait between two looks, `settle_seconds` how long a queue may take to follow a
     changed attribute, `first_backoff_seconds` the least that the template's FirstBackoffSeconds can be there.
     """
 
@@ -96,7 +96,7 @@ class Target:
             "alone": (
                 self.parts and self.alone,
                 "it would send what is not a job's and shorten the queue's visibility timeout: give ALONE=1 with "
-                "STACK=name or ENDPOINT=url, if nobody else uses the stack",
+                "STACK=name or ENDPOINT=url, if no other caller uses the stack",
             ),
         }[need]
         return None if have else why
@@ -120,7 +120,7 @@ def embedded() -> Iterator[Target]:
             parts=Parts(stack.client, stack.table, stack.queue_url, stack.dead_letter_url),
             model_faults=True,
             alone=True,
-            limit_seconds=60,
+            limit_seconds=180,
             pause_seconds=0.05,
             first_backoff_seconds=_FIRST_BACKOFF_SECONDS,
         )
@@ -184,7 +184,7 @@ def emulated_url(url: str, endpoint: str) -> str:
 
 def _asks_for_keys(url: str, key: str | None) -> bool:
     """Whether the API asks for keys. Raises NoTargetError where it is not well, or refuses this one."""
-    # trust_env: no proxy of the developer's stands between the suite and its own machine
+    # trust_env: without the developer's proxy, as the stack is on this machine
     with httpx2.Client(timeout=60, trust_env=not _is_here(url)) as http:
         try:
             health = http.get(f"{url}/health")

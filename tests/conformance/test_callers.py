@@ -1,4 +1,4 @@
-"""Who may come in, what is refused, and what is served beside the jobs."""
+"""Authentication, requests that are refused, and what is served beside the jobs."""
 
 import json
 import re
@@ -13,6 +13,7 @@ from tests.conftest import OPENAPI
 
 JSON = {"Content-Type": "application/json"}
 OPEN = ("/health", "/openapi.json")
+UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
 
 
 def routes() -> list[tuple[str, str]]:
@@ -24,8 +25,8 @@ def routes() -> list[tuple[str, str]]:
 class TestComingIn:
     @pytest.mark.needs("keys")
     @pytest.mark.parametrize(("method", "path"), [route for route in routes() if route[1] not in OPEN])
-    def test_takes_a_key(self, nobody: httpx2.Client, method: str, path: str) -> None:
-        refused = nobody.request(method, path.format(event_id=uuid4()), json={} if method == "POST" else None)
+    def test_takes_a_key(self, anonymous: httpx2.Client, method: str, path: str) -> None:
+        refused = anonymous.request(method, path.format(event_id=uuid4()), json={} if method == "POST" else None)
 
         expect_problem(refused, 401, "unauthorized")
         # API Gateway gives this header another name:
@@ -35,12 +36,12 @@ class TestComingIn:
 
     @pytest.mark.needs("keys")
     @pytest.mark.parametrize("authorization", ["Bearer jc_nobody-has-this-one", "Bearer", "Basic YTpi", "nonsense"])
-    def test_takes_a_key_that_is_known(self, nobody: httpx2.Client, authorization: str) -> None:
-        expect_problem(nobody.get("/jobs", headers={"Authorization": authorization}), 401, "unauthorized")
+    def test_takes_a_key_that_is_known(self, anonymous: httpx2.Client, authorization: str) -> None:
+        expect_problem(anonymous.get("/jobs", headers={"Authorization": authorization}), 401, "unauthorized")
 
     @pytest.mark.needs("keys")
-    def test_takes_a_key_before_anything_else_is_looked_at(self, nobody: httpx2.Client) -> None:
-        expect_problem(nobody.post("/jobs", content=b"[", headers=JSON), 401, "unauthorized")
+    def test_takes_a_key_before_anything_else_is_looked_at(self, anonymous: httpx2.Client) -> None:
+        expect_problem(anonymous.post("/jobs", content=b"[", headers=JSON), 401, "unauthorized")
 
     @pytest.mark.needs("keys", "two_tenants")
     def test_with_another_tenant_s_key_finds_no_job_of_ours(self, api: Api, other: Api, key: str) -> None:
@@ -63,10 +64,15 @@ BODIES: dict[str, tuple[bytes, int, str, str]] = {
     "half of JSON": (b'{"input_text": "a', 400, "malformed-body", "not JSON"),
     "no number": (b'{"input_text": NaN}', 400, "malformed-body", "not JSON"),
     "a list": (b"[]", 422, "invalid-request", "body"),
+    "null": (b"null", 422, "invalid-request", "body"),
+    "a number": (b"1", 422, "invalid-request", "body"),
     "nothing asked for": (b"{}", 422, "invalid-request", "input_text"),
     "a number for the text": (b'{"input_text": 1}', 422, "invalid-request", "input_text"),
+    "an empty text": (b'{"input_text": ""}', 422, "invalid-request", "input_text"),
     "a blank text": (b'{"input_text": " \\n\\u3000"}', 422, "invalid-request", "input_text"),
     "a NUL": (b'{"input_text": "a\\u0000b"}', 422, "invalid-request", "NUL"),
+    "a lone surrogate": (b'{"input_text": "a\\ud800b"}', 400, "malformed-body", "not JSON"),
+    "nesting without end": (b"[" * 100_000, 400, "malformed-body", "not JSON"),
     "a text over the limit": (json.dumps({"input_text": "x" * 100_001}).encode(), 422, "invalid-request", "100000"),
     "a payload of too many bytes": (
         json.dumps({"input_text": "\U0001f600" * 70_000}, ensure_ascii=False).encode(),
@@ -76,6 +82,20 @@ BODIES: dict[str, tuple[bytes, int, str, str]] = {
     ),
     "a body over the limit": (b'{"input_text": "' + b"x" * 5_000_000 + b'"}', 413, "body-too-large", "5000000"),
     "an unknown chain": (b'{"job_name": "os.system", "payload": {}}', 422, "invalid-request", CHAIN),
+    "a chain without its payload": (b'{"job_name": "guideline_checklist"}', 422, "invalid-request", "payload"),
+    "a payload without its chain": (b'{"payload": {"guidelines": "a"}}', 422, "invalid-request", "job_name"),
+    "a payload that lacks its text": (
+        b'{"job_name": "guideline_checklist", "payload": {}}',
+        422,
+        "invalid-request",
+        "payload.guidelines",
+    ),
+    "an unknown field in the payload": (
+        b'{"job_name": "guideline_checklist", "payload": {"guidelines": "a", "b": 1}}',
+        422,
+        "invalid-request",
+        "payload.b",
+    ),
     "a payload of another shape": (
         b'{"job_name": "guideline_checklist", "payload": []}',
         422,
@@ -90,6 +110,12 @@ BODIES: dict[str, tuple[bytes, int, str, str]] = {
     ),
     "an unknown field": (b'{"input_text": "a", "priority": 1}', 422, "invalid-request", "priority"),
     "metadata that is no text": (b'{"input_text": "a", "metadata": {"b": 1}}', 422, "invalid-request", "metadata.b"),
+    "metadata without end": (
+        json.dumps({"input_text": "a", "metadata": {str(n): "" for n in range(17)}}).encode(),
+        422,
+        "invalid-request",
+        "metadata",
+    ),
     "a budget of nothing": (b'{"input_text": "a", "max_cost_usd": 0}', 422, "invalid-request", "max_cost_usd"),
     "an unknown tier": (b'{"input_text": "a", "tier": "first"}', 422, "invalid-request", "tier"),
 }
@@ -129,16 +155,27 @@ class TestABadRequest:
     def test_has_a_path_that_is_not_there(self, api: Api, path: str) -> None:
         expect_problem(api.http.get(path), 404, "path-not-found")
 
-    @pytest.mark.parametrize("event_id", ["1", "null", str(uuid4()).upper()], ids=["short", "word", "upper case"])
+    @pytest.mark.parametrize(
+        "event_id", ["1", "null", str(uuid4()).upper(), "a" * 2000], ids=["short", "word", "upper case", "long"]
+    )
     def test_has_an_id_that_is_none_of_ours(self, api: Api, event_id: str) -> None:
         expect_problem(api.http.get(f"/jobs/{event_id}"), 404, "job-not-found", "event_id")
+
+    def test_has_the_id_of_no_job(self, api: Api) -> None:
+        expect_problem(api.http.get(f"/jobs/{UNKNOWN_ID}"), 404, "job-not-found", UNKNOWN_ID)
 
     @pytest.mark.parametrize(
         ("method", "path", "allowed"),
         [
             ("PUT", "/jobs", "GET, POST"),
+            ("PUT", "/jobs/", "GET, POST"),
+            ("DELETE", "/jobs", "GET, POST"),
             ("GET", "/jobs/batch", "POST"),
-            ("PATCH", "/jobs/00000000-0000-4000-8000-000000000000", "GET, DELETE"),
+            ("PATCH", f"/jobs/{UNKNOWN_ID}", "GET, DELETE"),
+            ("POST", f"/jobs/{UNKNOWN_ID}", "GET, DELETE"),
+            ("GET", f"/jobs/{UNKNOWN_ID}/cancel", "POST"),
+            ("DELETE", f"/jobs/{UNKNOWN_ID}/retry", "POST"),
+            ("POST", "/health", "GET"),
         ],
     )
     def test_has_a_method_that_the_path_does_not_take(self, api: Api, method: str, path: str, allowed: str) -> None:
@@ -155,8 +192,8 @@ def created(api: Api) -> int:
 
 
 class TestTheSystem:
-    def test_is_healthy_and_says_so_to_anybody(self, nobody: httpx2.Client) -> None:
-        answer = nobody.get("/health")
+    def test_is_healthy_and_says_so_to_anybody(self, anonymous: httpx2.Client) -> None:
+        answer = anonymous.get("/health")
 
         assert answer.status_code == 200
         assert answer.json() | {"model": None} == {"status": "ok", "table": "ok", "queue": "ok", "model": None}
@@ -166,7 +203,7 @@ class TestTheSystem:
         job = api.finished(api.submit())
         after = api.http.get("/stats").json()
 
-        # At midnight (UTC) the numbers begin anew.
+        # At midnight (UTC) the numbers start again.
         if after["today"]["date"] == before["today"]["date"]:
             assert after["today"]["created"] > before["today"]["created"]
             assert after["jobs"]["completed"] > before["jobs"]["completed"]
@@ -188,28 +225,36 @@ class TestTheSystem:
 
 @pytest.mark.parametrize("path", ["/queue", "/docs", "/redoc"])
 class TestAPage:
-    def test_is_served_to_anybody_under_a_strict_policy(self, nobody: httpx2.Client, path: str) -> None:
-        page = nobody.get(path)
+    def test_is_served_to_anybody_under_a_strict_policy(self, anonymous: httpx2.Client, path: str) -> None:
+        page = anonymous.get(path)
 
         assert page.status_code == 200
         assert page.headers["Content-Type"] == "text/html; charset=utf-8"
-        assert "default-src 'none'" in page.headers["Content-Security-Policy"]
+        scripts = "'sha256-" if path == "/queue" else "'self';"
+        assert f"default-src 'none'; script-src {scripts}" in page.headers["Content-Security-Policy"]
+        assert "unsafe" not in page.headers["Content-Security-Policy"]
         assert page.headers["X-Content-Type-Options"] == "nosniff"
 
-    def test_finds_all_that_it_loads(self, nobody: httpx2.Client, path: str) -> None:
-        # The dashboard is one document, but for its frame.
-        page = nobody.get(path + "-diagram" if path == "/queue" else path)
+    def test_finds_all_that_it_loads(self, anonymous: httpx2.Client, path: str) -> None:
+        page = anonymous.get(path)
         links = re.findall(r'(?:src|href)="(assets/[^"]+)"', page.text)
 
-        answers = [nobody.get(page.url.join(link)) for link in links]
+        answers = [anonymous.get(page.url.join(link)) for link in links]
 
-        assert answers
+        if path == "/queue":
+            assert not answers, "its files are in it"
+            return
         assert {answer.status_code for answer in answers} == {200}
         assert all(answer.content for answer in answers)
+        assert {answer.headers["Content-Type"].partition(";")[0] for answer in answers} == {
+            "image/svg+xml",
+            "text/css",
+            "text/javascript",
+        }
 
-    def test_is_not_sent_twice(self, nobody: httpx2.Client, path: str) -> None:
-        etag = nobody.get(path).headers["ETag"]
+    def test_is_not_sent_twice(self, anonymous: httpx2.Client, path: str) -> None:
+        etag = anonymous.get(path).headers["ETag"]
 
-        known = nobody.get(path, headers={"If-None-Match": etag})
+        known = anonymous.get(path, headers={"If-None-Match": etag})
 
         assert (known.status_code, known.content) == (304, b"")

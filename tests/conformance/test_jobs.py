@@ -262,7 +262,7 @@ def submit_and_see_a_step(api: Api) -> str:
 
 class TestCancelling:
     def test_ends_a_job_that_was_just_made(self, api: Api) -> None:
-        # Whether a worker has it by now, nobody can know.
+        # Whether a worker has it by now is unknown.
         event_id = api.submit()
 
         answer = api.http.post(f"/jobs/{event_id}/cancel")

@@ -9,6 +9,9 @@ import pytest
 
 from local.stack import LocalStack
 
+LIMIT = 120
+"""Seconds that anything may take. All of it takes a tenth on a machine that is not busy."""
+
 FINAL = ("completed", "failed", "cancelled")
 
 
@@ -20,7 +23,7 @@ def stack() -> Iterator[LocalStack]:
 
 @pytest.fixture
 def http(stack: LocalStack) -> Iterator[httpx2.Client]:
-    # trust_env: no proxy of the developer's stands between the test and its own machine
+    # trust_env: without the developer's proxy, as the stack is on this machine
     with httpx2.Client(base_url=stack.api_url, timeout=60, trust_env=False) as client:
         yield client
 
@@ -53,7 +56,7 @@ def state(stack: LocalStack) -> Callable[[], dict[str, int]]:
     return count
 
 
-def poll(look: Callable[[], Any], limit_seconds: float = 30) -> Any:
+def poll(look: Callable[[], Any], limit_seconds: float = LIMIT) -> Any:
     """What `look` gives once it gives something. Raises TimeoutError."""
     deadline = time.monotonic() + limit_seconds
     while time.monotonic() < deadline:

@@ -15,6 +15,9 @@ import pytest
 
 from jobchain.chains import CHAINS
 from tests.conftest import ROOT
+from tests.e2e.conftest import LIMIT
+
+pytestmark = pytest.mark.thorough
 
 PAGES = [ROOT / "docs" / "reference" / "chains.md", ROOT / "docs" / "how-to" / "add-a-chain.md"]
 TEXT = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
@@ -71,7 +74,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def patched(text: str, diff: str) -> str:
-    """`text` with each line that begins with a plus inserted below the line before it in `diff`."""
+    """`text` with each line that begins with a plus, below the one before it in `diff`."""
     before = ""
     for line in diff.splitlines():
         if line.startswith("+"):
@@ -107,7 +110,7 @@ def test_the_chain_that_the_page_adds_runs(api_url: str, environment: dict[str, 
         env={**environment, "API_URL": api_url, "API_KEY": "any-text"},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=LIMIT,
         check=False,
     )
 

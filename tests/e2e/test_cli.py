@@ -16,7 +16,7 @@ from jobchain_client import Jobchain
 from local.dev import StackFile
 from local.settings import Settings
 from local.stack import LocalStack
-from tests.e2e.conftest import poll
+from tests.e2e.conftest import LIMIT, poll
 
 TEXT = "Doors must be locked at night. Users should not share badges."
 
@@ -49,7 +49,7 @@ def jobchain(folder: Path) -> Run:
             input=said,
             capture_output=True,
             text=True,
-            timeout=50,
+            timeout=LIMIT,
             check=False,
         )
 
@@ -99,6 +99,7 @@ def test_standard_input_becomes_markdown_in_a_pipe(up: LocalStack, jobchain: Run
     assert "\x1b" not in done.stdout + done.stderr
 
 
+@pytest.mark.thorough
 def test_several_files_are_watched_at_once(up: LocalStack, jobchain: Run) -> None:
     done = jobchain("submit", "a.md", "b.md", "--chain", "guideline_checklist", "--metadata", "n=1", "--json")
 
@@ -127,6 +128,7 @@ def test_a_job_is_submitted_watched_shown_and_deleted(up: LocalStack, jobchain: 
     assert (gone.returncode, "job-not-found, request " in gone.stderr) == (1, True)
 
 
+@pytest.mark.thorough
 def test_a_cancelled_job_ends_a_watch_and_runs_again(idle: Callable[[], None], jobchain: Run) -> None:
     # given a job that no worker has
     event_id = jobchain("submit", "a.md", "--no-watch").stdout.strip()
@@ -143,6 +145,7 @@ def test_a_cancelled_job_ends_a_watch_and_runs_again(idle: Callable[[], None], j
     assert jobchain("watch", event_id).returncode == 0
 
 
+@pytest.mark.thorough
 def test_ctrl_c_ends_a_watch_without_a_traceback(up: LocalStack, idle: Callable[[], None], folder: Path) -> None:
     with Jobchain(up.api_url) as api:
         before = {job.event_id for job in api.list(limit=100)}
@@ -158,7 +161,7 @@ def test_ctrl_c_ends_a_watch_without_a_traceback(up: LocalStack, idle: Callable[
         ) as process:
             (made,) = poll(lambda: [job for job in api.list(limit=5) if job.event_id not in before])
             process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=60)
+            out, err = process.communicate(timeout=LIMIT)
 
         assert (process.returncode, out) == (130, "")
         assert "Traceback" not in err
@@ -166,6 +169,7 @@ def test_ctrl_c_ends_a_watch_without_a_traceback(up: LocalStack, idle: Callable[
         assert api.wait(made.event_id, 30).status == "completed"
 
 
+@pytest.mark.thorough
 def test_progress_goes_to_the_terminal_while_the_result_goes_to_the_pipe(up: LocalStack, folder: Path) -> None:
     ours, theirs = os.openpty()
     with subprocess.Popen(
@@ -177,7 +181,7 @@ def test_progress_goes_to_the_terminal_while_the_result_goes_to_the_pipe(up: Loc
         text=True,
     ) as process:
         os.close(theirs)
-        out, _ = process.communicate(timeout=50)
+        out, _ = process.communicate(timeout=LIMIT)
         shown = os.read(ours, 100_000).decode()
         os.close(ours)
 
@@ -194,6 +198,7 @@ def test_without_a_stack_it_says_how_to_get_one(jobchain: Run) -> None:
     assert "make dev" in done.stderr
 
 
+@pytest.mark.thorough
 def test_an_api_that_does_not_answer_is_named(jobchain: Run) -> None:
     done = jobchain("list", JOBCHAIN_URL="http://127.0.0.1:1")
 
@@ -203,6 +208,7 @@ def test_an_api_that_does_not_answer_is_named(jobchain: Run) -> None:
     assert waiting == ["jobchain: waiting for the API at 'http://127.0.0.1:1' …"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_reader_that_goes_away_is_no_error(up: LocalStack, folder: Path, unbuffered: str) -> None:
     with subprocess.Popen(
@@ -220,6 +226,7 @@ def test_a_reader_that_goes_away_is_no_error(up: LocalStack, folder: Path, unbuf
     assert (process.returncode, err) == (0, b"")
 
 
+@pytest.mark.thorough
 def test_a_key_lets_the_command_in(folder: Path, jobchain: Run) -> None:
     with LocalStack.start(Settings(auth_mode="api_key")) as stack:
         announce(stack, folder)
@@ -239,6 +246,7 @@ def test_a_key_lets_the_command_in(folder: Path, jobchain: Run) -> None:
     assert json.loads(from_file.stdout)["jobs"]["completed"] == 1
 
 
+@pytest.mark.thorough
 def test_two_files_are_compared_in_one_job_within_a_budget(up: LocalStack, jobchain: Run) -> None:
     compared = jobchain("submit", "a.md", "b.md", "--chain", "compare_guidelines", "--json")
     actions = jobchain("submit", "a.md", "--chain", "extract_actions", "--tier", "flex", "--markdown")

@@ -1,4 +1,4 @@
-"""The examples of the docs, run word for word."""
+"""The examples of the docs, run as they are there."""
 
 import os
 import re
@@ -14,6 +14,9 @@ import pytest
 
 from local.stack import LocalStack
 from tests.conftest import ROOT
+from tests.e2e.conftest import LIMIT
+
+pytestmark = pytest.mark.thorough
 
 
 def script(language: str, page: str = "how-to/call-the-api.md") -> str:
@@ -31,7 +34,9 @@ def run(command: list[str], stack: LocalStack, folder: Path | None = None) -> st
         "JOBCHAIN_URL": stack.api_url,
         "NO_PROXY": "*",
     }
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=50, check=False)
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=LIMIT, check=False
+    )
     assert done.returncode == 0, done.stderr + done.stdout
     return done.stdout
 

@@ -14,6 +14,8 @@ from local.logs import LogFollower
 from local.stack import LocalStack
 from tests.e2e.conftest import FINAL, poll
 
+pytestmark = pytest.mark.thorough
+
 # Each text says it, and no log may.
 CANARY = "Quokkas"
 HARMLESS = "Doors must be locked at night. Windows should be closed."

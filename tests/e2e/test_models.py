@@ -13,6 +13,8 @@ from local.stack import LocalStack
 from tests.conftest import ROOT
 from tests.e2e.conftest import FINAL, poll
 
+pytestmark = pytest.mark.thorough
+
 TEXT = "Doors must be locked at night. Windows should be closed. Never leave a key in a lock."
 
 

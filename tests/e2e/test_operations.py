@@ -15,7 +15,7 @@ from jobchain_cli.redrive import redrive
 from local.dev import StackFile
 from local.settings import Settings
 from local.stack import LocalStack
-from tests.e2e.conftest import poll
+from tests.e2e.conftest import LIMIT, poll
 
 State = Callable[[], dict[str, int]]
 
@@ -62,7 +62,7 @@ def workers_paused(stack: LocalStack) -> Iterator[None]:
             found = sqs.get_queue_attributes(QueueUrl=stack.queue_url, AttributeNames=counts)["Attributes"]
             return not any(int(found[name]) for name in counts)
 
-        poll(handled, limit_seconds=60)
+        poll(handled)
     finally:
         for source in sources:
             functions.update_event_source_mapping(UUID=source, Enabled=True)
@@ -106,7 +106,7 @@ def test_the_sweeper_answers_what_it_did(stack: LocalStack) -> None:
 
 def operate(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "jobchain_cli", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=50, check=False)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=LIMIT, check=False)
 
 
 def announce(stack: LocalStack, folder: Path) -> None:
@@ -139,6 +139,7 @@ def restart_api(stack: LocalStack) -> None:
     client.update_function_configuration(FunctionName=name, MemorySize=2048)
 
 
+@pytest.mark.thorough
 def test_a_key_lets_in_until_it_is_revoked(tmp_path: Path) -> None:
     # given a stack that asks for keys, and one that an operator made
     with (

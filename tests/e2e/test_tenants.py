@@ -22,7 +22,7 @@ from tests.conftest import OPENAPI
 from tests.e2e.conftest import FINAL, poll
 
 PUBLIC = {"/health", "/openapi.json"}
-SECRET = "Nobody but alice may read this rule."
+SECRET = "Only alice may read this rule."
 BODY = {"input_text": SECRET, "metadata": {"for": "alice"}}
 
 
@@ -222,7 +222,8 @@ def answered(send: Callable[[], httpx2.Response]) -> dict[str, Any]:
     return body
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.thorough
+@pytest.mark.timeout(600)
 def test_ten_thousand_jobs_of_two_tenants_are_listed_once_each_while_new_ones_arrive(
     keyed: LocalStack, enter: Enter
 ) -> None:

@@ -55,7 +55,7 @@ ANSWER_LOST = Fault("answer lost", lost="answer")
 
 @dataclass(slots=True)
 class _Rule:
-    """A fault for every `every`th of some calls, `left` more times; None is for ever."""
+    """A fault for every `every`th of some calls, `left` more times; None is without end."""
 
     fault: Fault
     target: str

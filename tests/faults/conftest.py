@@ -14,9 +14,11 @@ import pytest
 from local.emulator import HOST, free_port
 from local.settings import Settings
 from local.stack import LocalStack
-from tests.e2e.conftest import FINAL, poll
+from tests.e2e.conftest import FINAL, LIMIT, poll
+from tests.fake_model.answers import STEPS, result_of
+from tests.fake_model.replies import USAGE
+from tests.fake_model.server import ModelServer
 from tests.faults.aws_proxy import AwsProxy
-from tests.faults.model_server import STEPS, USAGE, ModelServer, result_of
 
 # As short as the template allows, so that a fault costs seconds.
 FAST = {
@@ -62,7 +64,7 @@ class FaultyStack:
         job: dict[str, Any] = self.http.get(f"/jobs/{event_id}").raise_for_status().json()
         return job
 
-    def finished(self, event_id: str, limit_seconds: float = 30) -> dict[str, Any]:
+    def finished(self, event_id: str, limit_seconds: float = LIMIT) -> dict[str, Any]:
         """The job, once it is final. Raises TimeoutError.
 
         It looks past the functions, which would be kept busy by being asked.
@@ -70,7 +72,7 @@ class FaultyStack:
         poll(lambda: self.meta(event_id)["status"]["S"] in FINAL, limit_seconds)
         return self.job(event_id)
 
-    def all_finished(self, event_ids: Iterable[str], limit_seconds: float = 60) -> list[dict[str, Any]]:
+    def all_finished(self, event_ids: Iterable[str], limit_seconds: float = LIMIT) -> list[dict[str, Any]]:
         """The jobs, once all are final. Raises TimeoutError."""
         deadline = time.monotonic() + limit_seconds
         return [self.finished(event_id, max(deadline - time.monotonic(), 0.1)) for event_id in event_ids]
@@ -154,7 +156,7 @@ def assert_right(job: Mapping[str, Any], marker: str) -> None:
 
 
 def used(calls: int) -> dict[str, int]:
-    """The usage of so many calls that were answered by a response."""
+    """The usage of that many calls that were answered by a response."""
     return {
         "input_tokens": USAGE.input_tokens * calls,
         "cached_tokens": USAGE.cached_tokens * calls,
@@ -185,7 +187,7 @@ def faulty_stack(
                 settings, parameters={**FAST, **(parameters or {})}, folder=folder, port=port, persist=persist
             )
         )
-        # trust_env: no proxy of the developer's stands between the test and its own machine
+        # trust_env: without the developer's proxy, as the stack is on this machine
         http = cleanup.enter_context(httpx2.Client(base_url=stack.api_url, timeout=60, trust_env=False))
         yield FaultyStack(stack, model, http, proxy)
 

@@ -1,4 +1,4 @@
-"""Makes trouble for running jobs, and keeps the books: what became of each job, and what it cost the model."""
+"""Makes trouble for running jobs, and counts: what became of each job, and what it cost the model."""
 
 import json
 import os
@@ -21,8 +21,10 @@ from jobchain.chains.guideline_checklist import GUIDELINE_CHECKLIST
 from local.stack import LocalStack
 from tests.conftest import ROOT
 from tests.e2e.conftest import FINAL
+from tests.fake_model.answers import STEPS, result_of
+from tests.fake_model.journal import Call
+from tests.fake_model.replies import BREAKS_SCHEMA, CUT_OFF, EMPTY_TEXT, USAGE
 from tests.faults.conftest import FaultyStack
-from tests.faults.model_server import BREAKS_SCHEMA, CUT_OFF, EMPTY_TEXT, STEPS, USAGE, Call, result_of
 
 REPORT = ROOT / ".local" / "faults.json"
 
@@ -89,7 +91,7 @@ def pause_worker(world: FaultyStack, *, paused: bool) -> None:
 
 
 def let_leases_end(world: FaultyStack, before: float) -> None:
-    """Moves the due times and leases of jobs that nobody touched since `before` into the past.
+    """Moves the due times and leases of jobs that were not touched since `before` into the past.
 
     As if so much time had gone by: for when no worker of that time lives any more.
     """
@@ -111,10 +113,10 @@ def submit_all(world: FaultyStack, markers: Iterable[str]) -> dict[str, str]:
 def sweep_until_final(
     world: FaultyStack, event_ids: Iterable[str], limit_seconds: float, *, every: float = 2, patience: float = 600
 ) -> dict[str, int]:
-    """Runs the sweeper by hand, `every` so many seconds, until the jobs are final; gives what the sweeps did in all.
+    """Runs the sweeper by hand, every `every` seconds, until the jobs are final; gives what the sweeps did in all.
 
-    A job that is nobody's for `patience` seconds falls due, as if the minutes had passed that a message may take:
-    the one of a worker that died before its claim comes back after the visibility timeout only. Raises TimeoutError.
+    A job without a worker for `patience` seconds falls due, as if the minutes had passed that a message may take:
+    the one of a worker that crashed before its claim comes back after the visibility timeout only. Raises TimeoutError.
     """
     wanted = set(event_ids)
     done = {"sent": 0, "failed": 0}
@@ -145,7 +147,7 @@ def _unfinished(world: FaultyStack, event_ids: set[str]) -> dict[str, dict[str, 
 
 
 def _waits(meta: Mapping[str, Any], since: float) -> bool:
-    """Whether the job has been nobody's since then, with nothing but a message to wait for."""
+    """Whether no worker has had the job since then, with nothing but a message to wait for."""
     if meta["status"]["S"] == "processing":
         return int(meta["lease_until"]["N"]) / 1000 < since
     put_off_until = int(meta.get("not_before", {"N": "0"})["N"]) / 1000
@@ -177,7 +179,7 @@ def _metas(world: FaultyStack) -> dict[str, dict[str, Any]]:
     return {_event_id(item): item for item in found}
 
 
-# --- the books -------------------------------------------------------------------------------------
+# --- the tally -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +187,8 @@ class Account:
     """What became of a job, by the table and the model's journal.
 
     `right`: completed, with each step once and the result of its own text. `stored_twice`: more tokens were counted
-    than the answers that it kept took. `claims_lost`: claims whose worker ended without a word. `wasted`: calls that
-    could have been answered well, and whose answer nobody stored.
+    than the answers that it kept took. `claims_lost`: claims whose worker crashed. `wasted`: calls that
+    could have been answered well, and whose answer was not stored.
     """
 
     event_id: str
@@ -201,7 +203,7 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
-class Books:
+class Tally:
     """The sums of all accounts."""
 
     jobs: int
@@ -227,13 +229,13 @@ def accounts(world: FaultyStack, jobs: Mapping[str, str]) -> list[Account]:
     return [_account(event_id, marker, items[event_id], calls[marker]) for event_id, marker in jobs.items()]
 
 
-def balance(found: Iterable[Account]) -> Books:
+def balance(found: Iterable[Account]) -> Tally:
     found = list(found)
 
     def total(of: Callable[[Account], int]) -> int:
         return sum(map(of, found))
 
-    return Books(
+    return Tally(
         jobs=len(found),
         right=total(lambda account: account.right),
         stored_twice=total(lambda account: account.stored_twice),
@@ -246,11 +248,11 @@ def balance(found: Iterable[Account]) -> Books:
     )
 
 
-def assert_balanced(books: Books) -> None:
-    """Nothing lost, nothing bought twice but what was in flight at a worker's death."""
-    assert books.right == books.jobs, "every accepted job completes, with the result of its own text"
-    assert books.stored_twice == 0
-    assert books.overdrawn == 0, "only a worker's death costs a call, and one at most"
+def assert_balanced(tally: Tally) -> None:
+    """Nothing is lost, and the model is charged twice only for what was in flight when a worker crashed."""
+    assert tally.right == tally.jobs, "every accepted job completes, with the result of its own text"
+    assert tally.stored_twice == 0
+    assert tally.overdrawn == 0, "only a worker's crash costs a call, and one at most"
 
 
 def report(name: str, **numbers: object) -> None:
@@ -261,8 +263,8 @@ def report(name: str, **numbers: object) -> None:
     print(f"{name}: {json.dumps(numbers)}")  # noqa: T201  # for pytest -rP
 
 
-def as_numbers(books: Books) -> dict[str, int]:
-    return {**asdict(books), "lost": books.jobs - books.right}
+def as_numbers(tally: Tally) -> dict[str, int]:
+    return {**asdict(tally), "lost": tally.jobs - tally.right}
 
 
 def _account(event_id: str, marker: str, items: Mapping[str, Mapping[str, Any]], calls: list[Call]) -> Account:
@@ -273,7 +275,7 @@ def _account(event_id: str, marker: str, items: Mapping[str, Mapping[str, Any]],
     good = [call for call in calls if call.reply is None or call.reply.name == "answer"]
     broken = [call for call in calls if call.reply in BROKEN]
     refused = len(calls) - len(good) - len(broken)
-    # A refusal makes the worker release its claim; every other claim but the last ended without a word.
+    # A refusal makes the worker release its claim; the worker of every other claim but the last crashed.
     claims_lost = int(meta["claim"]["N"]) - 1 - refused
     return Account(
         event_id=event_id,

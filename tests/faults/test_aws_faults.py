@@ -10,6 +10,8 @@ import httpx2
 import pytest
 
 from tests.e2e.conftest import FINAL, poll
+from tests.fake_model.answers import STEPS
+from tests.fake_model.replies import SERVER_ERROR
 from tests.faults.aws_proxy import (
     ANSWER_LOST,
     CALL_LOST,
@@ -21,7 +23,6 @@ from tests.faults.aws_proxy import (
     slow,
 )
 from tests.faults.conftest import FaultyStack, assert_right, used
-from tests.faults.model_server import SERVER_ERROR, STEPS
 
 # They wait for timeouts of real clients: `make faults` has the time.
 pytestmark = pytest.mark.faults
@@ -383,7 +384,7 @@ def slow_model(proxied: FaultyStack) -> Iterator[None]:
 
 
 def submit_many(proxied: FaultyStack, name: str, count: int) -> dict[str, str]:
-    """The `event_id` of each of so many jobs, by its marker."""
+    """The `event_id` of each of the jobs, by its marker."""
     markers = [f"job-{name}-{number}" for number in range(count)]
     with ThreadPoolExecutor(8) as pool:
         return dict(zip(markers, pool.map(proxied.submit, markers), strict=True))
@@ -414,7 +415,7 @@ def test_jobs_outlast_a_table_that_throttles_everything_for_a_while(proxied: Fau
         poll(lambda: sum(proxied.proxy.faults().values()) > 100)
     sweep_until_final(proxied, ids.values(), 55)
 
-    # then all complete, and no step is bought twice
+    # then all complete, and no step is charged twice
     for marker, event_id in ids.items():
         assert_bought_once(proxied, marker, proxied.job(event_id))
 

@@ -1,4 +1,4 @@
-"""The books against the model server's own journal: every token of every call, through retries and broken answers."""
+"""The usage records against the fake model's journal: every token of every call, through retries and broken answers."""
 
 import random
 import threading
@@ -9,19 +9,19 @@ import pytest
 
 from jobchain.domain import Usage
 from jobchain.prices import PriceList
-from tests.faults.conftest import faulty_stack
-from tests.faults.ledger import report, submit_all, sweep_until_final
-from tests.faults.model_server import (
+from tests.fake_model.journal import Call
+from tests.fake_model.replies import (
     BREAKS_SCHEMA,
     CUT_OFF,
     MODEL,
     REFUSAL,
     SERVER_ERROR,
     USAGE,
-    Call,
     Reply,
     too_many_requests,
 )
+from tests.faults.conftest import faulty_stack
+from tests.faults.ledger import report, submit_all, sweep_until_final
 
 SEED = 20261122
 JOBS = 200
@@ -47,7 +47,7 @@ class Trouble:
 def test_the_books_are_those_of_the_models_server_to_the_token() -> None:
     with faulty_stack(parameters={"WorkerConcurrency": "3"}) as world:
         world.model.rule = Trouble()
-        jobs = submit_all(world, (f"job-books-{number}" for number in range(JOBS)))
+        jobs = submit_all(world, (f"job-usage-{number}" for number in range(JOBS)))
         sweep_until_final(world, jobs, limit_seconds=300)
         calls = world.model.journal.calls()
         read = [world.job(event_id) for event_id in jobs]
@@ -68,4 +68,4 @@ def test_the_books_are_those_of_the_models_server_to_the_token() -> None:
     # every call but the first of each step that was begun is a repetition
     begun = {(call.marker, call.step) for call in calls}
     assert today["today"]["retries"] == len(calls) - len(begun)
-    report("books", jobs=JOBS, **statuses, calls=len(calls), retries=today["today"]["retries"], **used)
+    report("usage", jobs=JOBS, **statuses, calls=len(calls), retries=today["today"]["retries"], **used)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import poll
-from tests.faults.conftest import FaultyStack, assert_right, used
-from tests.faults.model_server import (
+from tests.fake_model.answers import result_of
+from tests.fake_model.replies import (
     BREAKS_SCHEMA,
     CONTENT_FILTERED,
     CUT_OFF,
@@ -24,9 +24,9 @@ from tests.faults.model_server import (
     SERVER_ERROR,
     Reply,
     refused,
-    result_of,
     too_many_requests,
 )
+from tests.faults.conftest import FaultyStack, assert_right, used
 
 Jobs = Mapping[str, dict[str, Any]]
 
@@ -106,7 +106,7 @@ def test_a_job_completes_after_a_fault_that_passes_and_no_finished_step_is_asked
         ("checklist", "answer"),
         ("diagram", "answer"),
     ]
-    assert job["attempts"] == 1 + len(TRANSIENT[fault]), "the job is given back, and claimed anew"
+    assert job["attempts"] == 1 + len(TRANSIENT[fault]), "the job is released, and claimed again"
     assert job["usage"] == used(3)
 
 
@@ -132,7 +132,7 @@ def test_a_model_that_never_answers_costs_one_timeout_and_not_the_job(
 
 
 def test_a_wait_of_130_seconds_is_kept_whatever_comes_in_between(world: FaultyStack) -> None:
-    # given a model that asks to be left alone for 130 s
+    # given a model whose Retry-After is 130 s
     world.model.script("job-130-s", too_many_requests(130), step="checklist")
     event_id = world.submit("job-130-s")
     meta = poll(lambda: "not_before" in (meta := world.meta(event_id)) and meta)

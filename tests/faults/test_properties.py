@@ -19,7 +19,8 @@ from jobchain.domain import Job, Status, Usage
 from jobchain.errors import JobIsFinal, JobIsNotFinal, JobNotFound, PermanentModelError, TransientModelError
 from jobchain.llm import AnswerText, ModelAnswer
 from tests.conftest import TABLE, create_table
-from tests.faults.world import CALLER, INVOCATION, STEPS, TENANT, Killed, World, result_of
+from tests.fake_model.answers import STEPS, outputs_of
+from tests.faults.world import CALLER, INVOCATION, TENANT, Killed, World
 from tests.properties import VARIABLE
 
 FAULTS: dict[str, Exception | ModelAnswer] = {
@@ -138,7 +139,7 @@ class Jobs(RuleBasedStateMachine):
 
     @rule(event_id=ids)
     def retry(self, event_id: str) -> None:
-        with suppress(JobIsNotFinal, JobNotFound):
+        with suppress(JobIsFinal, JobIsNotFinal, JobNotFound):
             self.world.service.retry(CALLER, event_id)
             self.ended.pop(event_id)
 
@@ -174,7 +175,7 @@ class Jobs(RuleBasedStateMachine):
             job = self.world.job(event_id)
             self.stands_in_the_index_until_it_is_final(job, due)
             self.ends_once(job)
-            self.was_bought_once(job, marker)
+            self.was_charged_once(job, marker)
             self.is_right(job, marker)
             assert job.attempts >= self.claims[event_id], "a claim's number never shrinks"
             self.claims[event_id] = job.attempts
@@ -188,13 +189,13 @@ class Jobs(RuleBasedStateMachine):
         else:
             assert job.event_id not in self.ended, "a final job came back to life"
 
-    def was_bought_once(self, job: Job, marker: str) -> None:
-        for step in STEPS.values():
+    def was_charged_once(self, job: Job, marker: str) -> None:
+        for step in STEPS:
             once = 1 + self.lost_in_flight[marker, step]
-            assert self.world.model.answered[marker, step] <= once, f"{step} was bought again"
+            assert self.world.model.answered[marker, step] <= once, f"{step} was charged twice"
 
     def is_right(self, job: Job, marker: str) -> None:
-        expected = result_of(marker)
+        expected = outputs_of(marker)
         assert all(step.output == expected[step.name] for step in job.steps)
         assert (job.error is not None) is (job.status is Status.FAILED)
         if job.status is Status.COMPLETED:
@@ -236,7 +237,7 @@ class _Dying:
         self._death.at = None
 
 
-TestJobs = pytest.mark.deeper(pytest.mark.timeout(300)(Jobs.TestCase))
+TestJobs = pytest.mark.deeper(pytest.mark.timeout(600)(Jobs.TestCase))
 # A run takes as long as a few hundred examples of anything else.
 TestJobs.settings = settings(
     max_examples=max(8, settings().max_examples // 100) if VARIABLE in os.environ else 8,

@@ -5,7 +5,6 @@ The worker's, the api's and the sweeper's own code runs in it. Only the queue is
 
 import asyncio
 import itertools
-import json
 import random
 import re
 from collections import Counter
@@ -15,7 +14,6 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger
-from pydantic import JsonValue
 
 from jobchain.aws.queue import JobQueue
 from jobchain.chains import CHAINS, DEFAULT_CHAIN
@@ -27,6 +25,7 @@ from jobchain_api.requests import CreateJob
 from jobchain_api.service import JobService
 from jobchain_sweeper.sweeper import Sweeper
 from tests.conftest import TABLE, make_runner
+from tests.fake_model.answers import STEP_OF_SCHEMA, content
 from tests.fakes import FakeClock
 from tests.stores import Stores
 
@@ -37,7 +36,6 @@ TENANT = LOCAL_TENANT
 CALLER = Caller(TENANT)
 INVOCATION = timedelta(minutes=5)
 CALL_TIME = timedelta(seconds=80)
-STEPS = {"SummaryAnswer": "summary", "ChecklistAnswer": "checklist", "DiagramAnswer": "diagram"}
 
 # The calls that can be the last that a process makes.
 _CALLS_OF_THE_TABLE = {
@@ -144,32 +142,10 @@ class Model:
         found = re.search(r"job-\d+", request.input)
         assert found, "each input tells which job it belongs to"
         marker = found[0]
-        step = STEPS[request.answer.__name__]
+        step = STEP_OF_SCHEMA[request.answer.__name__]
         self.answered[marker, step] += 1
         self._death.point()
-        return AnswerText("gpt-6-luna", Usage(100, 0, 20, 0), json.dumps(_answer(step, marker)))
-
-
-def _item(marker: str) -> dict[str, JsonValue]:
-    return {"source": f"{marker} must be done.", "text": f"Do {marker}.", "category": "Jobs", "priority": "must"}
-
-
-def _answer(step: str, marker: str) -> JsonValue:
-    answers: dict[str, JsonValue] = {
-        "summary": {"summary": f"{marker} must be done."},
-        "checklist": {"items": [_item(marker)]},
-        "diagram": {"nodes": [{"id": "a", "label": f"Do {marker}", "kind": "step"}], "edges": []},
-    }
-    return answers[step]
-
-
-def result_of(marker: str) -> dict[str, JsonValue]:
-    """The outputs of a completed job."""
-    return {
-        "summary": f"{marker} must be done.",
-        "checklist": [{**_item(marker), "source_found": True}],
-        "diagram": f'flowchart TD\n    n1["Do {marker}"]\n',
-    }
+        return AnswerText("gpt-6-luna", Usage(100, 0, 20, 0), content(step, marker))
 
 
 class World:
@@ -233,7 +209,7 @@ class World:
     def deliver(self, message: Message) -> None:
         asyncio.run(self.work(message))
 
-    def bought(self, event_id: str) -> dict[str, int]:
+    def answers(self, event_id: str) -> dict[str, int]:
         """How often the model answered each step of the job."""
         marker = self.markers[event_id]
         return {step: times for (whose, step), times in self.model.answered.items() if whose == marker}
@@ -242,7 +218,7 @@ class World:
         self.sweeper.sweep(self.clock() + timedelta(minutes=1))
 
     def settle(self, limit: timedelta = timedelta(days=2)) -> None:
-        """Lets time pass, with nobody's help but the sweeper's, until every job is final. Raises AssertionError."""
+        """Lets time pass, with no help but the sweeper's, until every job is final. Raises AssertionError."""
         self.death.at = None
         deadline = self.clock() + limit
         while unfinished := [event_id for event_id in self.markers if not self._is_final(event_id)]:

@@ -65,7 +65,7 @@ def _fuzz(stack: LocalStack) -> int:
 
 def _fetch_document(stack: LocalStack) -> Path:
     """The document that the stack answers with, as a file: schemathesis leaves out the path it loads one from."""
-    # trust_env: no proxy of the developer's stands between this and its own machine.
+    # trust_env: without the developer's proxy, as the stack is on this machine.
     with httpx2.Client(base_url=stack.api_url, timeout=60, trust_env=False) as client:
         client.get("/health").raise_for_status()
         DOCUMENT.write_bytes(client.get("/openapi.json").raise_for_status().content)

@@ -173,7 +173,7 @@ class TestTheFileOfTheStack:
     def test_gives_a_shell_what_awss_tools_need(self, tmp_path: Path) -> None:
         project = make_project(tmp_path)
         with developing(project) as (_, said), local_command(project, "aws-env") as process:
-            printed, _ = process.communicate(timeout=60)
+            printed, _ = process.communicate(timeout=120)
             show = f"{printed}\nenv -0"
             caller = {"PATH": os.environ["PATH"], "AWS_PROFILE": "production", "AWS_SESSION_TOKEN": "real"}
             shell = subprocess.run(["sh", "-euc", show], env=caller, capture_output=True, text=True, check=True)
@@ -186,7 +186,7 @@ class TestTheFileOfTheStack:
 
     def test_is_missed_where_no_stack_is_up(self, tmp_path: Path) -> None:
         with local_command(make_project(tmp_path), "aws-env") as process:
-            printed, errors = process.communicate(timeout=60)
+            printed, errors = process.communicate(timeout=120)
 
         assert (process.returncode, printed) == (1, "")
         assert "no stack is running here: start one with `make dev`" in errors

@@ -29,7 +29,7 @@ SAMPLES = {
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project with a `.local` of its own, so that the developer's own `make dev` is not touched."""
+    """The project with a `.local` of its own, so that a `make dev` of the developer's is not touched."""
     folder = tmp_path_factory.mktemp("project")
     for name in ("template.yaml", "functions", "layers", "events", ".aws-sam", ".venv-sam"):
         (folder / name).symlink_to(ROOT / name)

@@ -550,7 +550,7 @@ class TestAReplay:
     def test_of_a_job_that_was_never_sent_sends_it(
         self, api: Api, clock: FakeClock, sqs: "SQSClient", queue_url: str, messages: Messages
     ) -> None:
-        # given a process that crashed between storing the job and sending its message
+        # given a process that crashed between storing the job and sending it
         event_id = api("POST", "/jobs", {"input_text": TEXT}, self.KEY).body["event_id"]
         sqs.purge_queue(QueueUrl=queue_url)
 
@@ -675,7 +675,7 @@ def test_what_ttl_left_of_an_older_job_makes_way_for_the_new_ones_steps(
     for output in ("new", "newer"):
         stores.claims.save_step(claim, 0, FinishedStep("summary", output, "m", "v", "s", "f", Spending(calls=1)))
 
-    # then it is stored, and in the usage records once
+    # then it is there, and its usage is recorded once
     job = stores.jobs.get("local", event_id)
     assert [step.output for step in job.steps] == ["new"]
     assert job.spending.calls == 1

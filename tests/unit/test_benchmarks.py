@@ -68,6 +68,7 @@ def test_there_are_no_goals_without_both_sides() -> None:
     assert goals.summary({"40-cpu": Fragment("", "", data={OURS: [50.0]})}) is None
 
 
+@pytest.mark.slow
 def test_time_of_a_child_that_has_ended_counts() -> None:
     burn = "import time\nwhile time.process_time() < 0.4: pass"
     script = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {burn!r}]); print(flush=True); input()"
@@ -83,6 +84,7 @@ def test_time_of_a_child_that_has_ended_counts() -> None:
     assert held > 1_000_000
 
 
+@pytest.mark.slow
 def test_a_process_that_is_gone_holds_nothing() -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as gone:
         pass
@@ -90,6 +92,7 @@ def test_a_process_that_is_gone_holds_nothing() -> None:
     assert processes.memory(gone.pid) == 0
 
 
+@pytest.mark.slow
 def test_descendants_are_found_at_any_depth() -> None:
     inner = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'print(flush=True); input()'])"
     with subprocess.Popen([sys.executable, "-c", inner], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as outer:
@@ -117,6 +120,7 @@ def test_the_model_answers_every_step_so_that_it_fits() -> None:
     assert all(item["source_found"] for item in outputs["checklist"])
 
 
+@pytest.mark.slow
 def test_the_model_counts_its_calls_and_takes_its_time() -> None:
     with model_server.running(delay=0.2) as model:
         started = time.perf_counter()

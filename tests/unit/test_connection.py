@@ -240,6 +240,7 @@ class TestTheEnvironment:
             check_aws_environment({"HTTPS_PROXY": "socks5://h:9"})
 
 
+@pytest.mark.slow
 def test_the_checks_bring_no_library_along() -> None:
     import subprocess  # noqa: PLC0415
 

@@ -322,6 +322,7 @@ def test_without_a_browser_the_check_of_diagrams_fails_where_one_is_required(
         mermaid_check.check(tmp_path, print)
 
 
+@pytest.mark.slow
 def test_a_browser_that_does_not_start_is_an_error_that_names_it(tmp_path: Path) -> None:
     broken = tmp_path / "chromium"
     broken.write_text("#!/bin/sh\nexit 1\n")

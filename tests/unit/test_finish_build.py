@@ -43,6 +43,7 @@ def compiled(build: Path) -> list[Path]:
     return sorted(build.rglob("*.pyc"))
 
 
+@pytest.mark.slow
 class TestABuild:
     def test_has_every_module_compiled_for_its_python(self, build: Path) -> None:
         package(build, sys.executable)

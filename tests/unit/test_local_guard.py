@@ -12,7 +12,7 @@ from botocore.credentials import Credentials
 
 from local.guard import CHALLENGE, PROOF, Guard, Message, Receive, Scope, Send, proof
 
-SECRET = "a-secret-key-that-no-one-guesses"
+SECRET = "a-secret-key-that-is-not-guessed"
 HOST = "127.0.0.1:4566"
 STAGE = "/_aws/execute-api/jobchain/v1"
 NAVIGATION = {"sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}

@@ -11,7 +11,7 @@ from local.relay import relay
 
 def test_a_request_reaches_the_other_port_and_its_answer_comes_back() -> None:
     with offline_model.running() as url, relay("127.0.0.1", int(url.split(":")[2].partition("/")[0])) as there:
-        connection = http.client.HTTPConnection("127.0.0.1", there, timeout=5)
+        connection = http.client.HTTPConnection("127.0.0.1", there, timeout=60)
         connection.request("GET", "/v1/models")
         answer = connection.getresponse()
         body = answer.read()

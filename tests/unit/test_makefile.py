@@ -9,7 +9,9 @@ import pytest
 
 from tests.conftest import ROOT
 
-LIMIT = 60.0  # seconds; half a second is usual
+pytestmark = pytest.mark.slow
+
+LIMIT = 120.0  # seconds; half a second is usual
 
 # A python whose pip, and a uv whose `pip sync`, take until the log shows that make has counted the seconds.
 WAIT = 'until [ "$(grep -c "still running" "$LOG")" -ge {count} ]; do sleep 0.02; done'

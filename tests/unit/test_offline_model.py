@@ -121,7 +121,7 @@ def ask(model: type[BaseModel], *texts: str) -> Any:
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[openai.OpenAI]:
-    with running() as url, openai.OpenAI(api_key="any", base_url=url, max_retries=0, timeout=10) as client:
+    with running() as url, openai.OpenAI(api_key="any", base_url=url, max_retries=0, timeout=120) as client:
         yield client
 
 
@@ -256,6 +256,7 @@ def test_a_body_that_is_not_json_is_a_bad_request(client: openai.OpenAI) -> None
         client.post("/responses", content=b"{", cast_to=object)
 
 
+@pytest.mark.slow
 def test_the_program_says_where_it_listens_and_ends_cleanly_on_sigterm() -> None:
     # given
     command = [sys.executable, "-m", "local.offline_model", "--port", "0"]
@@ -268,7 +269,7 @@ def test_the_program_says_where_it_listens_and_ends_cleanly_on_sigterm() -> None
 
         # when
         process.send_signal(signal.SIGTERM)
-        output, errors = process.communicate(timeout=10)
+        output, errors = process.communicate(timeout=120)
 
     # then
     assert (process.returncode, output, errors) == (0, "", "")

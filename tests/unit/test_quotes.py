@@ -1,4 +1,4 @@
-"""Whether a text contains a quote."""
+"""Whether a quote is in a text."""
 
 import html
 

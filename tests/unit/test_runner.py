@@ -213,7 +213,7 @@ class TestPermanentErrors:
             "knows no such model",
             "checklist",
         )
-        assert [step.name for step in job.steps] == ["summary"], "a completed step stays"
+        assert [step.name for step in job.steps] == ["summary"], "what was paid for stays"
         assert items.due() == []
 
 
@@ -263,7 +263,7 @@ class TestAnswersThatDoNotFit:
         assert job.error is not None
         assert (job.error.type, job.error.step) == ("unusable_answer", "summary")
         assert job.steps == ()
-        assert job.spending != Spending(), "the broken answers are in the usage records"
+        assert job.spending != Spending(), "what the broken answers cost is recorded"
 
 
 class TestTime:
@@ -315,7 +315,7 @@ class TestCancelling:
         job = stage.run(SUMMARY)
 
         assert job.status is Status.CANCELLED
-        assert [step.name for step in job.steps] == ["summary"], "a completed step stays"
+        assert [step.name for step in job.steps] == ["summary"], "what was paid for stays"
         assert items.due() == []
 
     def test_a_job_that_would_be_put_off_ends_instead(self, stage: Stage, messages: Messages) -> None:
@@ -387,7 +387,7 @@ def test_a_step_that_is_paid_for_is_stored_as_soon_as_the_table_answers(
     # when the job runs
     job = stage.run(SUMMARY, CHECKLIST, DIAGRAM)
 
-    # then no step was called twice
+    # then nothing was charged twice
     assert job.status is Status.COMPLETED
     assert len(stage.llm.requests) == 3
 
@@ -429,7 +429,7 @@ class TestABudget:
 
         assert stage.run(SUMMARY, CHECKLIST, DIAGRAM).status is Status.COMPLETED
         rooms = [request.max_output_tokens for request in stage.llm.requests]
-        # $0.01 pays for 20,000 tokens at $0.50 a million, less the input and what was spent
+        # $0.01 pays for 20,000 tokens at $0.50 a million; what is read and what was spent leaves less
         assert all(room and 15_000 < room < 20_000 for room in rooms)
 
     def test_fails_the_job_before_the_call_that_could_pass_it(self, stage_with: Callable[[str], Stage]) -> None:
@@ -442,7 +442,7 @@ class TestABudget:
         assert job.error is not None
         assert (job.error.type, job.error.step) == ("budget_exceeded", "checklist")
         assert "0.0004" in job.error.message
-        assert [step.name for step in job.steps] == ["summary"], "a completed step stays"
+        assert [step.name for step in job.steps] == ["summary"], "what was paid for stays"
         assert len(stage.llm.requests) == 1
 
     def test_that_is_too_small_for_any_call_buys_nothing(self, stage_with: Callable[[str], Stage]) -> None:

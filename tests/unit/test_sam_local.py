@@ -25,6 +25,7 @@ def put_docker(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("PATH", str(folder))
 
 
+@pytest.mark.slow
 class TestDocker:
     def test_that_is_not_there_is_named(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PATH", str(tmp_path))
@@ -44,6 +45,7 @@ def test_an_event_that_is_not_there_is_named(tmp_path: Path) -> None:
         sam_local.invoke(tmp_path, "F", Path("events/none.json"), print)
 
 
+@pytest.mark.slow
 def test_an_emulator_in_a_container_is_reached_by_its_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     line = "jobchain_default localstack 4510-4559/tcp, 127.0.0.1:4600->4566/tcp"
     put_docker(tmp_path, f"echo '{line}'", monkeypatch)
@@ -52,6 +54,7 @@ def test_an_emulator_in_a_container_is_reached_by_its_service(tmp_path: Path, mo
     assert _publisher("http://127.0.0.1:4601") is None
 
 
+@pytest.mark.slow
 class TestTheKeysOfAStackInAContainer:
     def test_are_read_there(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         said = '{"access_key": "local", "secret_key": "made-up"}'
@@ -65,6 +68,7 @@ class TestTheKeysOfAStackInAContainer:
         assert _published_credentials(4566) == Credentials()
 
 
+@pytest.mark.slow
 class TestWhatListensOnThisMachine:
     def test_is_reached_through_a_relay_on_the_engines_bridge(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -102,6 +106,7 @@ def test_sams_template_names_the_endpoint_and_only_the_user_can_read_it(tmp_path
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.slow
 def test_a_build_without_python_3_13_says_so_and_leaves_no_old_build(tmp_path: Path) -> None:
     ready = (".venv/.ready", ".venv-sam/.ready")
     for name in ready:
@@ -135,6 +140,7 @@ def test_a_build_without_python_3_13_says_so_and_leaves_no_old_build(tmp_path: P
     assert not (tmp_path / ".aws-sam").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("docker", ["", "#!/bin/sh\n[ $1 != compose ]\n"], ids=["no Docker", "no compose"])
 def test_continuous_integration_fails_without_docker_and_compose(tmp_path: Path, docker: str) -> None:
     (tmp_path / "project" / ".ci").mkdir(parents=True)

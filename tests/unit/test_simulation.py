@@ -57,7 +57,7 @@ def test_a_job_waits_for_a_free_worker() -> None:
 def test_the_jobs_of_a_batch_run_at_the_same_time_and_are_paid_for_once() -> None:
     outcome = simulate(replace(BARE, batch_size=5), [0.0] * 10)
 
-    # The first two are taken alone, as none waits with them; then five, and the last three.
+    # The first two are taken alone, as no other waits with them; then five, and the last three.
     assert outcome.invocations == 4
     assert outcome.ended_at == pytest.approx(6.0)
     assert outcome.billed == pytest.approx(4 * 3)

@@ -91,7 +91,7 @@ def test_an_update_is_complete_though_what_it_replaced_can_not_be_deleted() -> N
 
 
 class TestNeverCompleted:
-    """What may be removed, as it can hold no job."""
+    """What may be removed, as it can have no job."""
 
     FAILED = Operation("creation", "Queue: too long")
 

@@ -1,4 +1,4 @@
-"""The sweeper: each due job is sent again, once, and less and less often."""
+"""The sweeper: a job without a worker when it is due is sent again, once, and less and less often."""
 
 from collections.abc import Callable
 from datetime import timedelta

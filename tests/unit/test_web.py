@@ -277,7 +277,7 @@ def test_only_files_of_known_types_are_served(tmp_path: Path) -> None:
     for name in ("page.html", "page.js", ".DS_Store", "page.js.bak", "notes.md"):
         (tmp_path / name).write_text(name)
     (tmp_path / "vendor").mkdir()
-    (tmp_path / "vendor" / "demo.html").write_text("not a page of the site")
+    (tmp_path / "vendor" / "demo.html").write_text("not a served page")
 
     assert Site(tmp_path).paths == ["/assets/page.js", "/page"]
 

@@ -106,11 +106,14 @@ def test_each_module_stands_once_before_those_that_import_it(write: Write) -> No
     assert 'from "./' not in text
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("node"), reason="node is not installed; the browser's tests run the dashboard's")
 def test_a_bundle_does_what_its_modules_do(write: Write, tmp_path: Path) -> None:
     (tmp_path / "bundle.mjs").write_text(bundle(write(MODULES) / "main.js"))
 
-    done = subprocess.run(["node", "bundle.mjs"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        ["node", "bundle.mjs"], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "it is 8\n", "")
 

@@ -256,6 +256,7 @@ def test_a_function_imports_nothing_that_it_is_not_deployed_with_or_need_not_hav
     assert stranger not in imports[function]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", ["jobchain_api", "jobchain_sweeper", "jobchain_worker"])
 def test_a_function_starts_without_garbage_collection_and_never_looks_at_what_its_start_made(
     template: dict[str, Any], function: str
@@ -272,6 +273,7 @@ print(json.dumps([len(runs), gc.isenabled(), gc.get_freeze_count() > 10_000]))""
     assert printed_by(program, environment(template, FUNCTIONS[function])) == [0, True, True]
 
 
+@pytest.mark.slow
 def test_the_api_has_built_at_its_start_what_a_post_needs_and_no_other_view(template: dict[str, Any]) -> None:
     program = """\
 import jobchain_api.handler, json

@@ -1,0 +1,170 @@
+"""A fake model behind HTTP that follows a script and keeps a journal of every call.
+
+It answers the steps of `guideline_checklist` by their schemas, out of the text that it is given: a marker such as
+`job-17` in the text comes back in each step's output, so that a result can be checked to belong to its job.
+"""
+
+import json
+import re
+import select
+import socket
+import threading
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from http.server import ThreadingHTTPServer
+from typing import Any
+
+from local import offline_model
+from tests.fake_model.answers import STEP_OF_SCHEMA, by_marker, by_offline_model
+from tests.fake_model.journal import Call, Journal
+from tests.fake_model.replies import Reply, refused
+
+_MARKER = re.compile(r"\bjob-[0-9A-Za-z-]*[0-9A-Za-z]")
+_COMPLAINT = re.compile(r"Your last answer could not be used: (.*)", re.DOTALL)
+
+
+class ModelServer:
+    """Serves `/v1/responses` while it is entered; port 0 takes any free one.
+
+    `latency` is how many seconds each call takes. A call is answered with the first of: what `rule` gives for it; the
+    next reply that was scripted for its marker; the right answer, which is the offline model's where it is `offline`.
+    An offline one has all of the offline model's paths.
+    """
+
+    def __init__(self, latency: float = 0, *, offline: bool = False, host: str = "127.0.0.1", port: int = 0) -> None:
+        self.latency = latency
+        self.offline = offline
+        self.rule: Callable[[Call], Reply | None] = lambda call: None
+        self.journal = Journal()
+        self._lock = threading.Lock()
+        self._scripts: dict[str, deque[tuple[str | None, Reply]]] = defaultdict(deque)
+        self._released = threading.Event()
+        self._host = host
+        self._http = _HTTPServer(self, host, port)
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True)
+
+    @property
+    def base_url(self) -> str:
+        """What OPENAI_BASE_URL is set to."""
+        return f"http://{self._host}:{self._http.server_port}/v1"
+
+    def script(self, marker: str, *replies: Reply, step: str | None = None) -> None:
+        """Has the next calls for `marker`, those of `step` if given, answered by `replies`, one each."""
+        with self._lock:
+            self._scripts[marker].extend((step, reply) for reply in replies)
+
+    def release(self) -> None:
+        """Lets go of the calls that are held by NEVER; later ones are held again."""
+        self._released.set()
+        self._released = threading.Event()
+
+    def __enter__(self) -> "ModelServer":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+        self._http.shutdown()
+        self._http.server_close()
+
+    def choose(self, call: Call) -> Reply | None:
+        """What the script has for the call; None for the right answer."""
+        return self.rule(call) or self._scripted(call)
+
+    def right_answer(self, path: str, call: Call) -> Reply:
+        """The answer to a call without a fault."""
+        return by_offline_model(path, json.loads(call.body)) if self.offline else by_marker(call.step, call.marker)
+
+    def hold(self, connection: socket.socket, seconds: float | None) -> bool:
+        """Waits for as long as a call takes, None for a release. Gives whether the client is still there."""
+        released = self._released
+        until = time.monotonic() + (float("inf") if seconds is None else seconds)
+        while not (gone := _gone(connection)) and (left := until - time.monotonic()) > 0:
+            if seconds is None and released.is_set():
+                break
+            released.wait(min(left, 0.05)) if seconds is None else time.sleep(min(left, 0.05))
+        return not gone
+
+    def _scripted(self, call: Call) -> Reply | None:
+        with self._lock:
+            script = self._scripts[call.marker]
+            for entry in script:
+                step, reply = entry
+                if step in (None, call.step):
+                    script.remove(entry)
+                    return reply
+        return None
+
+
+class _HTTPServer(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 256
+
+    def __init__(self, model: ModelServer, host: str, port: int) -> None:
+        self.model = model
+        super().__init__((host, port), _Handler)
+
+    def handle_error(self, *_: Any) -> None:
+        """A client that went away is no error."""
+
+
+class _Handler(offline_model._Handler):
+    server: _HTTPServer
+
+    def do_GET(self) -> None:  # noqa: N802  # named by http.server
+        if self.server.model.offline:
+            super().do_GET()
+        else:
+            self.send_error(HTTPStatus.NOT_IMPLEMENTED)
+
+    def do_POST(self) -> None:  # noqa: N802  # named by http.server
+        model = self.server.model
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
+        if not model.offline and self.path != "/v1/responses":
+            self._reply(refused(404))
+            return
+        call = model.journal.open(*_read(json.loads(body)), body)
+        scripted = model.choose(call)
+        way, delay = (scripted.way, scripted.delay) if scripted else ("right answer", 0)
+        present = model.hold(self.connection, None if way == "hang" else model.latency + delay)
+        if scripted and (way in ("answer", "drop") or not present):
+            reply = scripted
+        else:
+            reply = model.right_answer(self.path, call)
+        # Noted before it is sent: a client that has the answer finds it in the journal.
+        model.journal.close(call, reply, client_left=not present)
+        if not present or way == "drop":
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)
+            return
+        self._reply(reply)
+
+    def _reply(self, reply: Reply) -> None:
+        self.send_response(HTTPStatus(reply.status))
+        for name, value in reply.headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Type", reply.content_type)
+        self.send_header("Content-Length", str(len(reply.body)))
+        self.end_headers()
+        self.wfile.write(reply.body)
+
+
+def _read(body: Mapping[str, Any]) -> tuple[str, str, str]:
+    """The step, the marker and the complaint of a request."""
+    prompt = str(body.get("input", ""))
+    schema = (body.get("text") or {}).get("format", {}).get("name", "")
+    marker = _MARKER.search(prompt)
+    complaint = _COMPLAINT.search(prompt)
+    return STEP_OF_SCHEMA.get(schema, schema), marker[0] if marker else "", complaint[1] if complaint else ""
+
+
+def _gone(connection: socket.socket) -> bool:
+    """Whether the other side has closed its end."""
+    try:
+        readable, _, _ = select.select([connection], [], [], 0)
+        return bool(readable) and connection.recv(1, socket.MSG_PEEK) == b""
+    except OSError:
+        return True
