@@ -51,7 +51,7 @@ class TestAModelCallThatMayGoWellLater:
 
 
 def put_off(api: Api, event_id: str) -> Job:
-    """The job once a worker has given it back, or has ended it all the same."""
+    """The job once a worker has released it, or has ended it."""
     given_back = ("pending", *FINAL)
     job: Job = api.poll(lambda: (job := api.job(event_id))["attempts"] and job["status"] in given_back and job)
     return job

@@ -156,7 +156,7 @@ def test_ctrl_c_ends_a_watch_without_a_traceback(up: LocalStack, idle: Callable[
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            # Whoever runs the tests in the background has it ignored, and children inherit that.
+            # A shell that runs the tests in the background ignores it, and children inherit that.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  # no threads here
         ) as process:
             (made,) = poll(lambda: [job for job in api.list(limit=5) if job.event_id not in before])
