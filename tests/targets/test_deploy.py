@@ -67,7 +67,7 @@ class Project:
             "AWS_CONFIG_FILE": "/dev/null",
             "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
             "HOME": str(folder / "home"),
-            "PYTHONPATH": str(folder / "cli"),
+            "PYTHONPATH": str(folder),
             "SAM_CLI_POLL_DELAY": "1",
         }
         for name in LINKED:
@@ -75,7 +75,7 @@ class Project:
             (folder / name).symlink_to(ROOT / name)
         for name in COPIED:
             shutil.copy2(ROOT / name, folder / name)
-        shutil.copytree(ROOT / "cli", folder / "cli")
+        shutil.copytree(ROOT / "local", folder / "local")
         # No test reaches the network: the model is asked for here.
         self.configure(f'resolve_s3 = true\nparameter_overrides = ["OpenAIBaseUrl={model_url}"]\n')
 
