@@ -150,7 +150,7 @@ def test_the_command_asks_for_an_api(environments: dict[str, Environment]) -> No
     done = environments["cli"].command("list")
 
     assert done.returncode == 1
-    assert "no API to talk to" in done.stderr
+    assert "no API is set" in done.stderr
 
 
 def test_an_operators_command_without_its_extra_says_what_to_install(environments: dict[str, Environment]) -> None:
