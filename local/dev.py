@@ -187,15 +187,16 @@ def welcome(api_url: str, endpoint_url: str, model: str, needs_key: bool) -> str
     return "\n".join(
         [
             f"API       {api_url}",
-            f"Pages     {api_url}/queue  {api_url}/docs",
-            f"AWS       {endpoint_url}  (`make aws-env` prints what a shell needs for it)",
+            f"Dashboard {api_url}/queue",
+            f"API docs  {api_url}/docs",
+            f"AWS       {endpoint_url}  (`make aws-env` prints the variables for AWS's tools)",
             f"Model     {model}",
-            *(["Keys      on: make one in another terminal, as below"] if needs_key else []),
+            *(["Keys      required: create one in another terminal, as below"] if needs_key else []),
             "",
             *(["  KEY=$(.venv/bin/jobchain keys create --tenant me)"] if needs_key else []),
             f"  curl -s {api_url}/jobs {key}-H 'Content-Type: application/json' -d '{body}'",
             "",
-            "Changed code and a changed template.yaml are taken over.",
+            "Changes to the code and to template.yaml are loaded automatically.",
             "`make logs` shows the logs, Ctrl-C stops.",
         ]
     )

@@ -95,7 +95,9 @@ def target_of(settings: Mapping[str, str | None]) -> Target:
     """What variables such as those of `.env` name. Raises SettingsError."""
     key, url = (settings.get("OPENAI_API_KEY") or "").strip(), (settings.get("OPENAI_BASE_URL") or "").strip()
     if not key and not url:
-        raise SettingsError("no model is set: set OPENAI_API_KEY or OPENAI_BASE_URL, or name a stack with --stack")
+        raise SettingsError(
+            "no model is set: set OPENAI_API_KEY or OPENAI_BASE_URL, or name a stack: `make preflight STACK=name`"
+        )
     return Target(settings.get("OPENAI_MODEL") or DEFAULT_MODEL, url or OPENAI_URL, key or _PLACEHOLDER_KEY)
 
 

@@ -77,7 +77,8 @@ def _hint(error: str) -> str:
 def _tell(deployment: Deployment, target: Target, model: str, say: Callable[[str], None]) -> str:
     api_url = deployment.api_url.replace(target.endpoint_url, target.public_url, 1)
     say(f"API       {api_url}")
-    say(f"Pages     {api_url}/queue  {api_url}/docs")
+    say(f"Dashboard {api_url}/queue")
+    say(f"API docs  {api_url}/docs")
     say(f"AWS       {target.public_url}")
     say(f"Model     {model}")
     return api_url

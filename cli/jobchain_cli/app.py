@@ -175,7 +175,7 @@ def list_jobs(
 
 @app.command()
 def cancel(event_ids: EventIds, as_json: AsJson = False, url: Url = None, api_key: ApiKey = None) -> None:
-    """Cancel jobs: at once where no worker has claimed them, else before their next step."""
+    """Cancel jobs: at once if no worker has claimed them, else before their next step."""
     with _client(url, api_key) as client:
         _each(
             event_ids,
@@ -215,7 +215,11 @@ def delete(
 
 
 @app.command()
-def stats(as_json: AsJson = False, url: Url = None, api_key: ApiKey = None) -> None:
+def stats(
+    as_json: Annotated[bool, typer.Option("--json", help="As one line of JSON.")] = False,
+    url: Url = None,
+    api_key: ApiKey = None,
+) -> None:
     """Print the job counts by status, and today's tokens and cost."""
     with _client(url, api_key) as client:
         numbers = client.stats()
@@ -226,7 +230,11 @@ def stats(as_json: AsJson = False, url: Url = None, api_key: ApiKey = None) -> N
 
 
 @app.command()
-def chains(as_json: AsJson = False, url: Url = None, api_key: ApiKey = None) -> None:
+def chains(
+    as_json: Annotated[bool, typer.Option("--json", help="One line of JSON for each chain.")] = False,
+    url: Url = None,
+    api_key: ApiKey = None,
+) -> None:
     """List the chains, their steps, and the fields of their payloads."""
     with _client(url, api_key) as client:
         found = client.chains()
@@ -239,9 +247,11 @@ def chains(as_json: AsJson = False, url: Url = None, api_key: ApiKey = None) -> 
 @app.command()
 def login(
     url: Annotated[str, typer.Argument(metavar="URL", help="The API, such as https://example.com/v1.")],
-    api_key: ApiKey = None,
+    api_key: Annotated[
+        str | None, typer.Option(metavar="KEY", help="Without it, the key is prompted for, or read from a pipe.")
+    ] = None,
 ) -> None:
-    """Store an API's URL and your key, for the commands of this user. The key is prompted for, or read from a pipe."""
+    """Store an API's URL and your key for later commands."""
     if api_key is None:
         if sys.stdin.isatty():
             api_key = typer.prompt("API key (none: Enter)", default="", hide_input=True, show_default=False, err=True)

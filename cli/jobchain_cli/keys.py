@@ -142,8 +142,8 @@ def described(api_key: ApiKey) -> Iterator[str]:
     yield f"Limits: {limits_in_words(api_key.limits)}."
     yield f"Valid until {api_key.valid_until}." if api_key.valid_until else "Valid until it is revoked."
     if api_key.operator:
-        yield "An operator's key: it sees how deep the queues are, which concerns all tenants."
-    yield "The key is shown this once, and can't be shown again: keep it safe."
+        yield "An operator's key: it also sees the depth of the queues, which all tenants share."
+    yield "The key is shown this once and never again: store it safely."
 
 
 def table(api_keys: Sequence[ApiKey], now: datetime) -> Iterator[str]:

@@ -64,7 +64,7 @@ def _schema_of_the_routes() -> dict[str, Any]:
         version=version("jobchain"),
         description=_DESCRIPTION,
         tags=["jobs", "system"],
-        servers=[Server(url=".", description="The folder of this document.")],
+        servers=[Server(url=".", description="This deployment.")],
         security_schemes={"key": HTTPBearer(description="An API key, if the deployment requires one.")},
         security=[{"key": []}],
     )

@@ -56,7 +56,7 @@ function look() {
 
 function render() {
   const stopped = trouble && !trouble.passes;
-  let state = h.span({ class: "dot" }, stopped ? "stopped" : "loading");
+  let state = h.span({ class: "dot" }, trouble?.status === 401 ? "signed out" : stopped ? "stopped" : "loading");
   if (trouble === null) state = h.span({ class: "dot good" }, "live");
   if (trouble?.passes) state = h.span({ class: "dot bad" }, "reconnecting");
   const banner = trouble && h.p({ class: "banner", key: "trouble" }, trouble.message, ` Retrying automatically in ${secondsLeft()} s.`);
