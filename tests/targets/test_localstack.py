@@ -20,7 +20,6 @@ import httpx2
 import pytest
 
 import local.deployer
-import local.emulator_clients
 from jobchain.aws.api_keys import ApiKeyStore
 from jobchain.domain import utc_now
 from local.deployer import STACK_NAME, Deployer, DeployError
@@ -229,9 +228,9 @@ class TestDeployments:
 
     @pytest.fixture
     def clients(self, stack: Up, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clients]:
-        monkeypatch.setattr(local.emulator_clients, "ACCESS_KEY", "111111111111")
         monkeypatch.setattr(local.deployer, "_BUCKET", "templates-of-another-account")
-        clients = Clients(stack.endpoint_url)
+        # LocalStack takes an access key id of twelve digits for the account.
+        clients = Clients(stack.endpoint_url, credentials=Credentials("111111111111", "test"))
         yield clients
         Deployer(clients, Path())._remove()
 
