@@ -215,7 +215,12 @@ class TestAnyFile:
 
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert headers["Referrer-Policy"] == "no-referrer"
-        assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
+
+    def test_gives_no_handle_to_a_page_that_opens_it_as_a_window(self, path: str) -> None:
+        headers = get(path)["headers"]
+
+        window = path in ("/queue", "/docs", "/redoc")
+        assert headers.get("Cross-Origin-Opener-Policy") == ("same-origin" if window else None)
 
     def test_is_not_sent_to_somebody_who_has_it(self, path: str) -> None:
         whole = get(path)

@@ -84,18 +84,24 @@ class _File:
         """The Content-Security-Policy's directives."""
         return self._policy
 
+    @property
+    def _is_window(self) -> bool:
+        return self._content_type == _PAGE_TYPE and "sandbox" not in self.policy
+
     @cached_property
     def headers(self) -> Mapping[str, str]:
         """The headers, without those that the gateway adds; a 304 has the same ones."""
+        # A page that opens this one gets no handle on it, by which it could count its frames. The page of the diagrams
+        # is such a frame.
+        window = {"Cross-Origin-Opener-Policy": "same-origin"} if self._is_window else {}
         return {
+            **window,
             "Content-Type": self._content_type,
             "ETag": f'"{hashlib.sha256(self.text.encode()).hexdigest()[:32]}"',
             "Cache-Control": self._cache_control,
             "Vary": "Accept-Encoding",  # the gateway compresses
             "Content-Security-Policy": "; ".join(f"{name} {sources}" for name, sources in self.policy.items()),
             "Referrer-Policy": "no-referrer",
-            # A page that opens this one gets no handle on it, by which it could count its frames.
-            "Cross-Origin-Opener-Policy": "same-origin",
             "X-Content-Type-Options": "nosniff",
         }
 
