@@ -42,6 +42,11 @@ def html(text: str, status: int = 200) -> Reply:
     return Reply("HTML", f"<html>{text}</html>".encode(), status, content_type="text/html")
 
 
+def nothing(status: int = 200) -> Reply:
+    """No body, and no header that tells its type."""
+    return Reply("nothing", status=status, content_type="")
+
+
 def answer(text: str, name: str = "answer") -> Reply:
     """A complete response that says `text`."""
     return json_reply(name, response(output_text(text)))
@@ -74,7 +79,7 @@ def message(*parts: dict[str, Any]) -> dict[str, Any]:
     return {"id": "msg_1", "type": "message", "role": "assistant", "status": "completed", "content": [*parts]}
 
 
-def response(*parts: dict[str, Any], usage: Usage = USAGE, **changes: Any) -> dict[str, Any]:
+def response(*parts: dict[str, Any], **changes: Any) -> dict[str, Any]:
     """A complete response whose message has these parts, but for `changes`.
 
     https://platform.openai.com/docs/api-reference/responses/object
@@ -91,14 +96,19 @@ def response(*parts: dict[str, Any], usage: Usage = USAGE, **changes: Any) -> di
         "parallel_tool_calls": False,
         "tool_choice": "none",
         "tools": [],
-        "usage": {
-            "input_tokens": usage.input_tokens,
-            "input_tokens_details": {"cached_tokens": usage.cached_tokens},
-            "output_tokens": usage.output_tokens,
-            "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
-            "total_tokens": usage.input_tokens + usage.output_tokens,
-        },
+        "usage": usage_of_response(USAGE),
         **changes,
+    }
+
+
+def usage_of_response(usage: Usage) -> dict[str, Any]:
+    """How a response reports its usage."""
+    return {
+        "input_tokens": usage.input_tokens,
+        "input_tokens_details": {"cached_tokens": usage.cached_tokens},
+        "output_tokens": usage.output_tokens,
+        "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+        "total_tokens": usage.input_tokens + usage.output_tokens,
     }
 
 

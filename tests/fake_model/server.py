@@ -141,7 +141,8 @@ class _Handler(offline_model._Handler):
         self.send_response(HTTPStatus(reply.status))
         for name, value in reply.headers.items():
             self.send_header(name, value)
-        self.send_header("Content-Type", reply.content_type)
+        if reply.content_type:
+            self.send_header("Content-Type", reply.content_type)
         self.send_header("Content-Length", str(len(reply.body)))
         self.end_headers()
         self.wfile.write(reply.body)
