@@ -12,7 +12,7 @@ class ModelTransport(httpx2.MockTransport):
     """Answers each request with what `choose` gives for it.
 
     An exception is raised, as by a connection that fails. A response of the client's own form is passed on: its body
-    may come in parts.
+    may arrive in parts.
     """
 
     def __init__(self, choose: Callable[[httpx2.Request], Reply | httpx2.Response | Exception]) -> None:
