@@ -4,9 +4,7 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
-
-from pydantic import JsonValue
+from typing import Any, Literal
 
 from jobchain.domain import Usage
 
@@ -34,9 +32,24 @@ class Reply:
         return float(self.headers.get("Retry-After", 0))
 
 
+def json_reply(name: str, body: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:
+    """Any JSON."""
+    return Reply(name, json.dumps(body).encode(), status, headers or {})
+
+
+def html(text: str, status: int = 200) -> Reply:
+    """A page, such as a proxy's."""
+    return Reply("HTML", f"<html>{text}</html>".encode(), status, content_type="text/html")
+
+
+def nothing(status: int = 200) -> Reply:
+    """No body, and no header that tells its type."""
+    return Reply("nothing", status=status, content_type="")
+
+
 def answer(text: str, name: str = "answer") -> Reply:
     """A complete response that says `text`."""
-    return Reply(name, _response([{"type": "output_text", "text": text, "annotations": []}]))
+    return json_reply(name, response(output_text(text)))
 
 
 def late(seconds: float) -> Reply:
@@ -48,7 +61,7 @@ def refused(status: int, code: str | None = None, retry_after: int | None = None
     """An error of the API's own form."""
     body = {"error": {"message": message, "type": "scripted", "param": None, "code": code}}
     headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
-    return Reply(code or str(status), json.dumps(body).encode(), status, headers)
+    return json_reply(code or str(status), body, status, headers)
 
 
 def too_many_requests(retry_after: int | None = None) -> Reply:
@@ -56,50 +69,64 @@ def too_many_requests(retry_after: int | None = None) -> Reply:
     return refused(429, retry_after=retry_after)
 
 
-def _response(
-    content: list[dict[str, JsonValue]], status: str = "completed", incomplete: Mapping[str, str] | None = None
-) -> bytes:
-    """https://platform.openai.com/docs/api-reference/responses/object"""
-    message = {"id": "msg_1", "type": "message", "role": "assistant", "status": status, "content": content}
-    body = {
+def output_text(text: str) -> dict[str, Any]:
+    """The part of a message that says `text`."""
+    return {"type": "output_text", "text": text, "annotations": []}
+
+
+def message(*parts: dict[str, Any]) -> dict[str, Any]:
+    """The model's message."""
+    return {"id": "msg_1", "type": "message", "role": "assistant", "status": "completed", "content": [*parts]}
+
+
+def response(*parts: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """A complete response whose message has these parts, but for `changes`.
+
+    https://platform.openai.com/docs/api-reference/responses/object
+    """
+    return {
         "id": "resp_1",
         "object": "response",
         "created_at": int(time.time()),
-        "status": status,
+        "status": "completed",
         "error": None,
-        "incomplete_details": incomplete,
+        "incomplete_details": None,
         "model": MODEL,
-        "output": [message],
+        "output": [message(*parts)],
         "parallel_tool_calls": False,
         "tool_choice": "none",
         "tools": [],
-        "usage": {
-            "input_tokens": USAGE.input_tokens,
-            "input_tokens_details": {"cached_tokens": USAGE.cached_tokens},
-            "output_tokens": USAGE.output_tokens,
-            "output_tokens_details": {"reasoning_tokens": USAGE.reasoning_tokens},
-            "total_tokens": USAGE.input_tokens + USAGE.output_tokens,
-        },
+        "usage": usage_of_response(USAGE),
+        **changes,
     }
-    return json.dumps(body).encode()
+
+
+def usage_of_response(usage: Usage) -> dict[str, Any]:
+    """How a response reports its usage."""
+    return {
+        "input_tokens": usage.input_tokens,
+        "input_tokens_details": {"cached_tokens": usage.cached_tokens},
+        "output_tokens": usage.output_tokens,
+        "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+        "total_tokens": usage.input_tokens + usage.output_tokens,
+    }
+
+
+def incomplete(reason: str, *parts: dict[str, Any]) -> dict[str, Any]:
+    """A response that ended before it was complete."""
+    output = [{**message(*parts), "status": "incomplete"}]
+    return response(output=output, status="incomplete", incomplete_details={"reason": reason})
 
 
 SERVER_ERROR = refused(500)
 QUOTA_EXCEEDED = refused(429, "insufficient_quota")
-HTML = Reply("HTML", b"<html><body>502 Bad Gateway</body></html>", content_type="text/html")
-EMPTY_OBJECT = Reply("{}", b"{}")
+HTML = html("<body>502 Bad Gateway</body>")
+EMPTY_OBJECT = json_reply("{}", {})
 EMPTY_TEXT = answer("", "empty text")
-CUT_OFF = Reply(
-    "cut off",
-    _response(
-        [{"type": "output_text", "text": '{"summary": "It beg', "annotations": []}],
-        "incomplete",
-        {"reason": "max_output_tokens"},
-    ),
-)
-CONTENT_FILTERED = Reply("content filter", _response([], "incomplete", {"reason": "content_filter"}))
+CUT_OFF = json_reply("cut off", incomplete("max_output_tokens", output_text('{"summary": "It beg')))
+CONTENT_FILTERED = json_reply("content filter", incomplete("content_filter"))
 BREAKS_SCHEMA = answer('{"unexpected": true}', "breaks the schema")
-REFUSAL = Reply("refusal", _response([{"type": "refusal", "refusal": "I'd rather not."}]))
+REFUSAL = json_reply("refusal", response({"type": "refusal", "refusal": "I'd rather not."}))
 DROPPED = Reply("dropped", way="drop")
 NEVER = Reply("never", way="hang")
 """Holds the call until the client gives up, or `release` is called; then it is answered as it should be."""

@@ -5,41 +5,46 @@ It answers the steps of `guideline_checklist` by their schemas, out of the text 
 """
 
 import json
-import re
 import select
 import socket
 import threading
 import time
-from collections import defaultdict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from http.server import ThreadingHTTPServer
 from typing import Any
+from urllib.parse import unquote
 
 from local import offline_model
-from tests.fake_model.answers import STEP_OF_SCHEMA, by_marker, by_offline_model
+from tests.fake_model.answers import about_models, by_marker, by_offline_model
 from tests.fake_model.journal import Call, Journal
 from tests.fake_model.replies import Reply, refused
-
-_MARKER = re.compile(r"\bjob-[0-9A-Za-z-]*[0-9A-Za-z]")
-_COMPLAINT = re.compile(r"Your last answer could not be used: (.*)", re.DOTALL)
+from tests.fake_model.script import Asked, Script, asked
 
 
 class ModelServer:
-    """Serves `/v1/responses` while it is entered; port 0 takes any free one.
+    """Serves `/v1/responses` and `/v1/models` while it is entered; port 0 takes any free one.
 
     `latency` is how many seconds each call takes. A call is answered with the first of: what `rule` gives for it; the
     next reply that was scripted for its marker; the right answer, which is the offline model's where it is `offline`.
-    An offline one has all of the offline model's paths.
+    An offline one has all of the offline model's paths; any other tells about `models`, or knows any model by name.
     """
 
-    def __init__(self, latency: float = 0, *, offline: bool = False, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self,
+        latency: float = 0,
+        *,
+        offline: bool = False,
+        models: Sequence[Mapping[str, Any]] | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+    ) -> None:
         self.latency = latency
         self.offline = offline
+        self.models = models
         self.rule: Callable[[Call], Reply | None] = lambda call: None
         self.journal = Journal()
-        self._lock = threading.Lock()
-        self._scripts: dict[str, deque[tuple[str | None, Reply]]] = defaultdict(deque)
+        self._script = Script[Reply]()
         self._released = threading.Event()
         self._host = host
         self._http = _HTTPServer(self, host, port)
@@ -52,8 +57,7 @@ class ModelServer:
 
     def script(self, marker: str, *replies: Reply, step: str | None = None) -> None:
         """Has the next calls for `marker`, those of `step` if given, answered by `replies`, one each."""
-        with self._lock:
-            self._scripts[marker].extend((step, reply) for reply in replies)
+        self._script.add(*replies, marker=marker, step=step)
 
     def release(self) -> None:
         """Lets go of the calls that are held by NEVER; later ones are held again."""
@@ -71,7 +75,7 @@ class ModelServer:
 
     def choose(self, call: Call) -> Reply | None:
         """What the script has for the call; None for the right answer."""
-        return self.rule(call) or self._scripted(call)
+        return self.rule(call) or self._script.take(Asked(call.step, call.marker, call.complaint))
 
     def right_answer(self, path: str, call: Call) -> Reply:
         """The answer to a call without a fault."""
@@ -86,16 +90,6 @@ class ModelServer:
                 break
             released.wait(min(left, 0.05)) if seconds is None else time.sleep(min(left, 0.05))
         return not gone
-
-    def _scripted(self, call: Call) -> Reply | None:
-        with self._lock:
-            script = self._scripts[call.marker]
-            for entry in script:
-                step, reply = entry
-                if step in (None, call.step):
-                    script.remove(entry)
-                    return reply
-        return None
 
 
 class _HTTPServer(ThreadingHTTPServer):
@@ -115,10 +109,11 @@ class _Handler(offline_model._Handler):
     server: _HTTPServer
 
     def do_GET(self) -> None:  # noqa: N802  # named by http.server
-        if self.server.model.offline:
+        model = self.server.model
+        if model.offline:
             super().do_GET()
         else:
-            self.send_error(HTTPStatus.NOT_IMPLEMENTED)
+            self._reply(about_models(unquote(self.path), model.models))
 
     def do_POST(self) -> None:  # noqa: N802  # named by http.server
         model = self.server.model
@@ -146,19 +141,16 @@ class _Handler(offline_model._Handler):
         self.send_response(HTTPStatus(reply.status))
         for name, value in reply.headers.items():
             self.send_header(name, value)
-        self.send_header("Content-Type", reply.content_type)
+        if reply.content_type:
+            self.send_header("Content-Type", reply.content_type)
         self.send_header("Content-Length", str(len(reply.body)))
         self.end_headers()
         self.wfile.write(reply.body)
 
 
-def _read(body: Mapping[str, Any]) -> tuple[str, str, str]:
-    """The step, the marker and the complaint of a request."""
-    prompt = str(body.get("input", ""))
+def _read(body: Mapping[str, Any]) -> Asked:
     schema = (body.get("text") or {}).get("format", {}).get("name", "")
-    marker = _MARKER.search(prompt)
-    complaint = _COMPLAINT.search(prompt)
-    return STEP_OF_SCHEMA.get(schema, schema), marker[0] if marker else "", complaint[1] if complaint else ""
+    return asked(str(body.get("input", "")), schema)
 
 
 def _gone(connection: socket.socket) -> bool:

@@ -3,14 +3,10 @@
 CloudFormation is the embedded emulator's. What it can't tell: whether AWS accepts the rights, alarms and CodeDeploy.
 """
 
-import json
 import re
 import shutil
-import threading
 import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +16,7 @@ from local import emulator
 from local.emulator import Emulator, free_port
 from local.emulator_clients import Clients, Credentials
 from tests.conftest import ROOT
+from tests.fake_model.server import ModelServer
 from tests.targets.conftest import run
 
 BOOT = "import tests.targets.deployable\n"
@@ -27,31 +24,6 @@ SECRET = "jobchain/openai-api-key"
 # Where the project is as it is; what a deployment reads or writes is copied.
 LINKED = (".venv", ".venv-sam", ".cache/uv", "requirements", "functions", "layers")
 COPIED = ("Makefile", "pyproject.toml", "template.yaml", "samconfig.toml")
-
-
-class _EveryModel(BaseHTTPRequestHandler):
-    """A model's server that knows every model."""
-
-    def do_GET(self) -> None:
-        body = json.dumps({"id": self.path.rpartition("/")[2], "object": "model", "created": 0, "owned_by": "test"})
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.end_headers()
-        self.wfile.write(body.encode())
-
-    def log_message(self, *_args: Any) -> None:
-        pass
-
-
-@contextmanager
-def _model_server() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _EveryModel)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/v1"
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 class Project:
@@ -114,7 +86,7 @@ class Project:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Project]:
-    with pytest.MonkeyPatch.context() as patch, _model_server() as model_url:
+    with pytest.MonkeyPatch.context() as patch, ModelServer() as model:
         patch.setattr(emulator, "_BOOT", BOOT + emulator._BOOT)
         (tmp_path / "emulator").mkdir()
         (tmp_path / "project").mkdir()
@@ -122,7 +94,7 @@ def project(tmp_path: Path) -> Iterator[Project]:
         aws.launch()
         try:
             aws.wait()
-            project = Project(tmp_path / "project", aws.url, aws.credentials, model_url)
+            project = Project(tmp_path / "project", aws.url, aws.credentials, model.base_url)
             project.clients.get("secretsmanager").create_secret(Name=SECRET, SecretString="sk-test")
             yield project
         finally:

@@ -18,7 +18,7 @@ from jobchain.chains.fields import MAX_LINE_LENGTH, Answer
 from jobchain.chains.guideline_checklist import ChecklistAnswer, DiagramAnswer, GuidelinePayload, SummaryAnswer
 from jobchain.chains.planning import PlannedStep
 from tests.conftest import ROOT
-from tests.fakes import CHECKLIST, DIAGRAM, ITEMS, SUMMARY
+from tests.fake_model.answers import CHECKLIST, DIAGRAM, ITEMS, SUMMARY
 
 PROMPTS = ROOT / "layers/common/jobchain/chains/prompts"
 CONTEXT: StepContext[Any] = StepContext(GuidelinePayload(guidelines="Passwords must be long. They must be hashed."), {})

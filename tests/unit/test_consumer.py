@@ -16,7 +16,9 @@ from jobchain.errors import TransientModelError
 from jobchain.llm import ModelAnswer, ModelRequest
 from jobchain_worker.consumer import Consumer
 from tests.conftest import TABLE, make_runner
-from tests.fakes import CHECKLIST, DIAGRAM, FakeClock, FakeContext, SchemaLLM, ScriptedLLM
+from tests.fake_model.answers import CHECKLIST, DIAGRAM
+from tests.fake_model.llm import SchemaLLM, ScriptedLLM
+from tests.fakes import FakeClock, FakeContext
 from tests.stores import Stores
 
 if TYPE_CHECKING:
@@ -283,7 +285,7 @@ class TestTheLog:
         (line,) = lines(log)
         assert (line["level"], line["message"], line["error"]) == ("ERROR", "record failed", "RuntimeError")
         assert (line["event_id"], line["step"]) == (ids[0], "summary")
-        assert line["at"][-1].startswith("fakes.py:")
+        assert line["at"][-1].startswith("llm.py:")
 
     def test_tells_that_a_job_was_not_found(self, worker: Worker, log: io.StringIO) -> None:
         worker.consume([body(UNKNOWN)])

@@ -20,7 +20,8 @@ from jobchain_api.service import JobService
 from jobchain_worker.consumer import Consumer
 from jobchain_worker.model_checker import EVENT as MODEL_CHECK
 from tests.conftest import ROOT, Messages, make_runner
-from tests.fakes import FakeClock, FakeContext, SchemaLLM
+from tests.fake_model.llm import SchemaLLM
+from tests.fakes import FakeClock, FakeContext
 from tests.stores import Stores
 
 EVENTS = ROOT / "events"

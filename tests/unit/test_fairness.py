@@ -15,7 +15,8 @@ from jobchain_api.auth import Caller
 from jobchain_api.service import JobService
 from jobchain_sweeper.sweeper import Sweeper
 from tests.conftest import make_runner
-from tests.fakes import FakeClock, ScriptedLLM
+from tests.fake_model.llm import ScriptedLLM
+from tests.fakes import FakeClock
 from tests.gateway import Api
 from tests.stores import Stores
 

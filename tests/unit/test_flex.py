@@ -17,7 +17,10 @@ from jobchain.errors import TransientModelError
 from jobchain.llm import AnswerText, ModelAnswer
 from jobchain_sweeper.sweeper import Sweeper
 from tests.conftest import Items, Messages, make_runner, make_service
-from tests.fakes import CHECKLIST, DIAGRAM, SUMMARY, FakeClock, Script, ScriptedLLM
+from tests.fake_model.answers import CHECKLIST, DIAGRAM, SUMMARY
+from tests.fake_model.llm import Said, ScriptedLLM
+from tests.fake_model.script import Script
+from tests.fakes import FakeClock
 from tests.gateway import Api
 from tests.stores import Stores
 
@@ -64,8 +67,8 @@ def run(stores: Stores, queue: JobQueue, llm: ScriptedLLM, clock: FakeClock, log
     """One delivery of a job's message, with these answers of the model."""
     runner = make_runner(stores, queue, llm, logger)
 
-    def run(event_id: str, *script: Script) -> None:
-        llm.script = list(script)
+    def run(event_id: str, *script: Said) -> None:
+        llm.script = Script(*script)
         asyncio.run(runner.run(event_id, clock() + INVOCATION))
 
     return run

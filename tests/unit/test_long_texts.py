@@ -17,10 +17,12 @@ from jobchain.chains import CHAINS
 from jobchain.chains.chain import Chain
 from jobchain.domain import Job, NewJob, Status
 from jobchain.errors import TransientModelError
-from jobchain.llm import ModelAnswer, ModelRequest
+from jobchain.llm import ModelRequest
 from jobchain_worker.runner import MAX_AT_ONCE
 from tests.conftest import Items, make_runner
-from tests.fakes import DIAGRAM, ITEMS, FakeClock, ScriptedLLM
+from tests.fake_model.answers import CHECKLIST, DIAGRAM
+from tests.fake_model.llm import Said, ScriptedLLM
+from tests.fakes import FakeClock
 from tests.stores import Stores
 
 LIMIT = 100
@@ -38,21 +40,19 @@ class ReadingLLM(ScriptedLLM):
         self.faults: dict[str, Exception] = {}
         """What is raised, once, for a call whose material holds a text."""
 
-    async def ask(self, request: ModelRequest) -> ModelAnswer:
+    def right_answer(self, request: ModelRequest) -> Said:
         rules = re.findall(r"Rule \d must be kept\.", request.input)
         item = {"category": "Rules", "priority": "must"}
-        answers: dict[str, JsonValue] = {
+        answers: dict[str, dict[str, JsonValue]] = {
             "SummaryAnswer": {"summary": " ".join(rules)},
-            "ChecklistAnswer": {"items": [*ITEMS]},
+            "ChecklistAnswer": CHECKLIST,
             "ChecklistPartAnswer": {"items": [{**item, "source": rule, "text": rule} for rule in rules]},
             "DiagramAnswer": DIAGRAM,
             "ObligationsAnswer": {"obligations": [*rules]},
             "ComparisonAnswer": {"both": [*rules], "only_first": [], "only_second": [], "contradictions": []},
         }
         fault = next((text for text in self.faults if text in request.input), None)
-        # As long as what is asked at the same time, so that all of it is in flight together.
-        self.script.insert(0, self.faults.pop(fault) if fault else answers[request.answer.__name__])
-        return await super().ask(request)
+        return self.faults.pop(fault) if fault else answers[request.answer.__name__]
 
 
 class Stage:

@@ -19,7 +19,8 @@ from jobchain.domain import NewJob, Status
 from jobchain.llm import AnswerText, ModelAnswer, ModelRequest
 from jobchain_worker.runner import Runner
 from tests.conftest import make_runner
-from tests.fakes import FakeClock, SchemaLLM
+from tests.fake_model.llm import SchemaLLM
+from tests.fakes import FakeClock
 from tests.stores import Stores
 
 SLOW = "0b6c2f4e-0000-4000-8000-000000000001"

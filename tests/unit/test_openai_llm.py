@@ -21,12 +21,29 @@ from jobchain.errors import ModelError, PermanentModelError, TransientModelError
 from jobchain.llm import AnswerText, FailedAnswer, ModelAnswer, ModelRequest, UnusableAnswer
 from jobchain_worker.dialects import Api
 from jobchain_worker.openai_llm import OpenAILLM, create_client, find_shutdown
+from tests.fake_model.replies import (
+    NEVER,
+    Reply,
+    html,
+    json_reply,
+    message,
+    nothing,
+    output_text,
+    refused,
+    response,
+    usage_of_response,
+)
+from tests.fake_model.transport import ModelTransport
 
 KEY = "sk-made-up-0001"
 MARK = "a text that is read by the model alone"
 WORDS = f"provider's own words about {MARK} and {KEY}"
 TIMEOUT = timedelta(seconds=30)
 TINY = timedelta(milliseconds=20)
+SERVED = "gpt-6-luna-2026-09-30"
+"""The model that answered, as the server names it."""
+USAGE = Usage(input_tokens=812, cached_tokens=64, output_tokens=140, reasoning_tokens=32)
+NESTED = Reply("nested", b"[" * 100_000)
 PATIENCE_SECONDS = 60
 """What a call may take here with the tiny timeout, on a busy machine."""
 
@@ -47,37 +64,10 @@ class Strict(Answer, extra="forbid"):
 REQUEST = ModelRequest("You summarize.", MARK, Strict)
 
 
-def message(*parts: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed", "content": list(parts)}
-
-
-def text(value: str) -> dict[str, Any]:
-    return {"type": "output_text", "text": value, "annotations": []}
-
-
 def reply(**changes: Any) -> dict[str, Any]:
     """A response as the Responses API sends it."""
-    return {
-        "id": "resp_1",
-        "object": "response",
-        "created_at": 1763805600,
-        "model": "gpt-6-luna-2026-09-30",
-        "status": "completed",
-        "error": None,
-        "incomplete_details": None,
-        "output": [message(text('{"summary": "x", "details": []}'))],
-        "parallel_tool_calls": True,
-        "tool_choice": "auto",
-        "tools": [],
-        "usage": {
-            "input_tokens": 812,
-            "input_tokens_details": {"cached_tokens": 64},
-            "output_tokens": 140,
-            "output_tokens_details": {"reasoning_tokens": 32},
-            "total_tokens": 952,
-        },
-        **changes,
-    }
+    said = output_text('{"summary": "x", "details": []}')
+    return response(said, **{"model": SERVED, "usage": usage_of_response(USAGE), **changes})
 
 
 def completion(**changes: Any) -> dict[str, Any]:
@@ -116,28 +106,21 @@ async def key() -> str:
 
 
 class Server:
-    """Answers every request with the same `answer`, raises it, or never answers where there is none."""
+    """Answers every request with the same `answer`, or raises it."""
 
     def __init__(self, api: Api) -> None:
         self.api = api
         self.whole = completion if api == "chat" else reply
         """Makes a complete answer."""
-        self.answer: httpx2.Response | Exception | None = httpx2.Response(200, json=self.whole())
-        self.requests: list[httpx2.Request] = []
-        self.waiting = asyncio.Event()
-
-    async def __call__(self, request: httpx2.Request) -> httpx2.Response:
-        self.requests.append(request)
-        if self.answer is None:
-            self.waiting.set()
-            await asyncio.Event().wait()
-        assert self.answer
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        return self.answer
+        self.answer: Reply | httpx2.Response | Exception = json_reply("whole", self.whole())
+        self.transport = ModelTransport(lambda _: self.answer)
 
     def says(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
-        self.answer = httpx2.Response(status, json=body, headers=headers)
+        self.answer = json_reply("said", body, status, headers)
+
+    @property
+    def requests(self) -> list[httpx2.Request]:
+        return self.transport.requests
 
     @property
     def body(self) -> dict[str, Any]:
@@ -148,7 +131,7 @@ class Server:
     async def ask_async(
         self, limit: timedelta = TIMEOUT, api_key: Callable[[], Awaitable[str]] = key, request: ModelRequest = REQUEST
     ) -> ModelAnswer:
-        async with httpx2.AsyncClient(transport=httpx2.MockTransport(self)) as http_client:
+        async with httpx2.AsyncClient(transport=self.transport) as http_client:
             client = create_client("https://models.example.com/v1", api_key, limit, http_client)
             return await OpenAILLM(client, "gpt-6-luna", limit, 500, self.api).ask(request)
 
@@ -259,15 +242,16 @@ class TestWhatIsSent:
     @by_chat
     def test_names_the_most_tokens_otherwise_from_then_on_where_the_server_wants_it(self, server: Server) -> None:
         # given a server such as OpenAI's own, with a reasoning model
-        def answer(request: httpx2.Request) -> httpx2.Response:
-            server.requests.append(request)
+        def choose(request: httpx2.Request) -> Reply:
             if "max_tokens" in json.loads(request.content):
                 refusal = {"message": WORDS, "type": "invalid_request_error", "param": "max_tokens"}
-                return httpx2.Response(400, json={"error": {**refusal, "code": "unsupported_parameter"}})
-            return httpx2.Response(200, json=completion())
+                return json_reply("refused", {"error": {**refusal, "code": "unsupported_parameter"}}, 400)
+            return json_reply("whole", completion())
+
+        transport = ModelTransport(choose)
 
         async def ask_twice() -> list[ModelAnswer]:
-            async with httpx2.AsyncClient(transport=httpx2.MockTransport(answer)) as http_client:
+            async with httpx2.AsyncClient(transport=transport) as http_client:
                 client = create_client("https://models.example.com/v1", key, TIMEOUT, http_client)
                 llm = OpenAILLM(client, "gpt-6-luna", TIMEOUT, 500, "chat")
                 return [await llm.ask(REQUEST), await llm.ask(REQUEST)]
@@ -277,7 +261,7 @@ class TestWhatIsSent:
 
         # then it is told the limit by the other name, and refuses once
         assert all(isinstance(answer, AnswerText) for answer in answers)
-        bodies = [json.loads(request.content) for request in server.requests]
+        bodies = [json.loads(request.content) for request in transport.requests]
         limits = [(body.get("max_tokens"), body.get("max_completion_tokens")) for body in bodies]
         assert limits == [(500, None), (None, 500), (None, 500)]
 
@@ -327,7 +311,7 @@ class TestWhatIsSent:
             return next(keys)
 
         async def ask_twice() -> None:
-            async with httpx2.AsyncClient(transport=httpx2.MockTransport(server)) as http_client:
+            async with httpx2.AsyncClient(transport=server.transport) as http_client:
                 client = create_client("https://models.example.com/v1", rotated, TIMEOUT, http_client)
                 llm = OpenAILLM(client, "gpt-6-luna", TIMEOUT, 500, server.api)
                 await llm.ask(REQUEST)
@@ -354,13 +338,13 @@ class TestAnAnswer:
             "summary": [],
             "content": [{"type": "output_text", "text": "hm"}],
         }
-        server.says(200, reply(output=[thought, message(text("{}"))]))
+        server.says(200, reply(output=[thought, message(output_text("{}"))]))
 
         assert server.answer_text().text == "{}"
 
     @by_responses
     def test_may_come_in_parts(self, server: Server) -> None:
-        server.says(200, reply(output=[message(text('{"a"'), text(": 1}"))]))
+        server.says(200, reply(output=[message(output_text('{"a"'), output_text(": 1}"))]))
 
         assert server.answer_text().text == '{"a": 1}'
 
@@ -389,7 +373,9 @@ class TestAnAnswer:
         assert answer.usage.output_tokens == 140
 
     @by_responses
-    @pytest.mark.parametrize("output", [[], [message()], [message(text(" \n"))], [{"type": "reasoning", "id": "r"}]])
+    @pytest.mark.parametrize(
+        "output", [[], [message()], [message(output_text(" \n"))], [{"type": "reasoning", "id": "r"}]]
+    )
     def test_without_text_is_a_complaint_and_its_tokens_count(self, server: Server, output: Any) -> None:
         server.says(200, reply(output=output))
 
@@ -402,7 +388,9 @@ class TestAnAnswer:
     def test_that_was_cut_off_is_a_complaint_and_its_tokens_count(self, server: Server) -> None:
         cut = {
             "responses": reply(
-                status="incomplete", incomplete_details={"reason": "max_output_tokens"}, output=[message(text('{"su'))]
+                status="incomplete",
+                incomplete_details={"reason": "max_output_tokens"},
+                output=[message(output_text('{"su'))],
             ),
             "chat": completion(choices=[choice('{"su', "length")]),
         }
@@ -527,7 +515,7 @@ class TestAStatusThatPasses:
         assert waiting > timedelta(minutes=15)
 
     def test_counts_with_any_body(self, server: Server) -> None:
-        server.answer = httpx2.Response(502, html=f"<html>{WORDS}</html>")
+        server.answer = html(WORDS, 502)
 
         assert str(server.transient()) == "the model's server answered 502"
 
@@ -556,6 +544,11 @@ class TestAStatusThatStays:
     @pytest.mark.parametrize("body", ["text", [], {}, {"error": WORDS}, {"error": {"code": 7}}, None])
     def test_counts_with_any_body(self, server: Server, body: Any) -> None:
         server.says(400, body)
+
+        assert server.permanent().type == "model_request_refused"
+
+    def test_counts_without_a_body(self, server: Server) -> None:
+        server.answer = nothing(400)
 
         assert server.permanent().type == "model_request_refused"
 
@@ -591,7 +584,7 @@ class TestAServerThatCannotBeReached:
 
     @pytest.mark.timeout(PATIENCE_SECONDS)
     def test_is_given_up_after_the_timeout_where_it_never_answers(self, server: Server) -> None:
-        server.answer = None
+        server.answer = NEVER
 
         with pytest.raises(TransientModelError, match="did not answer in time"):
             server.ask(limit=TINY)
@@ -611,39 +604,26 @@ class TestAServerThatCannotBeReached:
 
 class TestAnAnswerThatIsNotOne:
     @pytest.mark.parametrize(
-        "response",
+        "answer",
         [
-            pytest.param(httpx2.Response(200, html=f"<html>{WORDS}</html>"), id="HTML"),
-            pytest.param(
-                httpx2.Response(200, text=f"<html>{WORDS}</html>", headers={"Content-Type": "application/json"}),
-                id="HTML that claims to be JSON",
-            ),
-            pytest.param(
-                httpx2.Response(
-                    200, content=b'{"model": "' + MARK.encode(), headers={"Content-Type": "application/json"}
-                ),
-                id="broken JSON",
-            ),
-            pytest.param(
-                httpx2.Response(200, content=b'{"model": "\xff\xfe"}', headers={"Content-Type": "application/json"}),
-                id="JSON that is not UTF-8",
-            ),
-            pytest.param(
-                httpx2.Response(200, content=b"[" * 100_000, headers={"Content-Type": "application/json"}),
-                id="JSON nested without end",
-            ),
-            pytest.param(httpx2.Response(200, content=b"", headers={"Content-Type": "application/json"}), id="nothing"),
-            pytest.param(httpx2.Response(200, json={}), id="{}"),
-            pytest.param(httpx2.Response(200, json=[]), id="[]"),
-            pytest.param(httpx2.Response(200, json=[WORDS]), id="a list"),
-            pytest.param(httpx2.Response(200, json=WORDS), id="a text"),
-            pytest.param(httpx2.Response(200, json=None), id="null"),
-            pytest.param(httpx2.Response(200, json=7), id="a number"),
-            pytest.param(httpx2.Response(200, json=fault(None)), id="an error"),
+            pytest.param(html(WORDS), id="HTML"),
+            pytest.param(Reply("said", html(WORDS).body), id="HTML that claims to be JSON"),
+            pytest.param(Reply("said", b'{"model": "' + MARK.encode()), id="broken JSON"),
+            pytest.param(Reply("said", b'{"model": "\xff\xfe"}'), id="JSON that is not UTF-8"),
+            pytest.param(NESTED, id="JSON nested without end"),
+            pytest.param(Reply("said", b""), id="nothing"),
+            pytest.param(nothing(), id="nothing, of no type"),
+            pytest.param(json_reply("said", {}), id="{}"),
+            pytest.param(json_reply("said", []), id="[]"),
+            pytest.param(json_reply("said", [WORDS]), id="a list"),
+            pytest.param(json_reply("said", WORDS), id="a text"),
+            pytest.param(json_reply("said", None), id="null"),
+            pytest.param(json_reply("said", 7), id="a number"),
+            pytest.param(json_reply("said", fault(None)), id="an error"),
         ],
     )
-    def test_is_transient_and_quotes_nothing(self, server: Server, response: httpx2.Response) -> None:
-        server.answer = response
+    def test_is_transient_and_quotes_nothing(self, server: Server, answer: Reply) -> None:
+        server.answer = answer
 
         assert str(server.transient()).startswith("the model's server did not answer")
 
@@ -732,11 +712,11 @@ def test_a_key_that_cannot_be_read_comes_out_as_it_is(server: Server) -> None:
 
 
 def test_a_cancelled_call_stays_cancelled(server: Server) -> None:
-    server.answer = None
+    server.answer = NEVER
 
     async def cancel() -> None:
         call = asyncio.create_task(server.ask_async())
-        await server.waiting.wait()
+        await server.transport.holds.wait()
         call.cancel()
         await call
 
@@ -746,7 +726,7 @@ def test_a_cancelled_call_stays_cancelled(server: Server) -> None:
 
 JUNK: list[Any] = [{}, [], None, 7, WORDS, {"data": [7]}, {"input_tokens": 0}, {"input_tokens": "x"}]
 
-Routes = dict[str, tuple[int, Any]]
+Routes = dict[str, Reply]
 
 
 class TestTheCountOfTokens:
@@ -768,19 +748,20 @@ class TestTheCountOfTokens:
     @pytest.mark.parametrize(
         "answer",
         [
-            httpx2.Response(404, json=fault(None)),
-            httpx2.Response(404, html="<html>"),
-            httpx2.Response(200, html="<html>"),
-            httpx2.Response(200, content=b"[" * 100_000, headers={"Content-Type": "application/json"}),
-            *(httpx2.Response(200, json=body) for body in JUNK),
-            httpx2.Response(401, json=fault(None)),
-            httpx2.Response(429, json=fault(None), headers={"Retry-After": "60"}),
-            httpx2.Response(500, json=fault(None)),
+            json_reply("said", fault(None), 404),
+            html("", 404),
+            html(""),
+            NESTED,
+            nothing(),
+            *(json_reply("said", body) for body in JUNK),
+            json_reply("said", fault(None), 401),
+            json_reply("said", fault(None), 429, {"Retry-After": "60"}),
+            json_reply("said", fault(None), 500),
             httpx2.ConnectError(WORDS),
             httpx2.ReadTimeout(WORDS),
         ],
     )
-    def test_is_none_where_the_server_does_not_tell(self, server: Server, answer: httpx2.Response | Exception) -> None:
+    def test_is_none_where_the_server_does_not_tell(self, server: Server, answer: Reply | Exception) -> None:
         server.answer = answer
 
         assert count(server) is None
@@ -797,14 +778,14 @@ class TestTheCountOfTokens:
     @pytest.mark.timeout(PATIENCE_SECONDS)
     def test_is_not_waited_for_as_long_as_an_answer(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("jobchain_worker.openai_llm.COUNT_TIMEOUT", TINY)
-        server.answer = None
+        server.answer = NEVER
 
         assert count(server) is None
 
 
 def count(server: Server, api_key: Callable[[], Awaitable[str]] = key) -> int | None:
     async def ask() -> int | None:
-        async with httpx2.AsyncClient(transport=httpx2.MockTransport(server)) as http_client:
+        async with httpx2.AsyncClient(transport=server.transport) as http_client:
             client = create_client("https://models.example.com/v1", api_key, TIMEOUT, http_client)
             return await OpenAILLM(client, "gpt-6-luna", TIMEOUT, 500, server.api).count_tokens(MARK)
 
@@ -826,16 +807,16 @@ class TestTheEndOfAModel:
         ],
     )
     def test_is_the_day_that_the_server_names(self, said: dict[str, Any], expected: date | None) -> None:
-        assert shutdown({"/v1/models/gpt-6-luna": (200, {**MODEL, **said})}) == expected
+        assert shutdown({"/v1/models/gpt-6-luna": json_reply("said", {**MODEL, **said})}) == expected
 
     def test_stands_in_the_list_where_a_server_has_nothing_else(self) -> None:
         listed = {"object": "list", "data": [{"id": "other"}, {**MODEL, "shutdown_date": "2027-01-23"}]}
 
-        assert shutdown({"/v1/models": (200, listed)}) == date(2027, 1, 23)
+        assert shutdown({"/v1/models": json_reply("said", listed)}) == date(2027, 1, 23)
 
     def test_is_not_looked_for_where_the_model_is_unknown(self) -> None:
         with pytest.raises(UnknownModel, match="knows no model gpt-6-luna") as caught:
-            shutdown({"/v1/models": (200, {"object": "list", "data": [{"id": "b"}, {"id": "a"}]})})
+            shutdown({"/v1/models": json_reply("said", {"object": "list", "data": [{"id": "b"}, {"id": "a"}]})})
 
         assert caught.value.names == ("a", "b")
 
@@ -843,14 +824,15 @@ class TestTheEndOfAModel:
         ("routes", "says"),
         [
             ({}, "does not tell which models it has"),
-            ({"/v1/models/gpt-6-luna": (401, fault(None))}, "does not accept the API key"),
-            ({"/v1/models/gpt-6-luna": (403, fault(None))}, "may not use the model"),
-            ({"/v1/models/gpt-6-luna": (503, fault(None))}, "answered 503"),
-            ({"/v1/models/gpt-6-luna": (200, {})}, "not answer with JSON of the right form"),
-            ({"/v1/models/gpt-6-luna": (200, [])}, "not answer with JSON of the right form"),
-            ({"/v1/models/gpt-6-luna": (200, WORDS)}, "not answer with JSON of the right form"),
-            ({"/v1/models/gpt-6-luna": (200, {**MODEL, "shutdown_date": "soon"})}, "of the right form"),
-            *(({"/v1/models": (200, body)}, "of the right form") for body in JUNK),
+            ({"/v1/models/gpt-6-luna": json_reply("said", fault(None), 401)}, "does not accept the API key"),
+            ({"/v1/models/gpt-6-luna": json_reply("said", fault(None), 403)}, "may not use the model"),
+            ({"/v1/models/gpt-6-luna": json_reply("said", fault(None), 503)}, "answered 503"),
+            ({"/v1/models/gpt-6-luna": json_reply("said", {})}, "not answer with JSON of the right form"),
+            ({"/v1/models/gpt-6-luna": json_reply("said", [])}, "not answer with JSON of the right form"),
+            ({"/v1/models/gpt-6-luna": json_reply("said", WORDS)}, "not answer with JSON of the right form"),
+            ({"/v1/models/gpt-6-luna": json_reply("said", {**MODEL, "shutdown_date": "soon"})}, "of the right form"),
+            ({"/v1/models": nothing()}, "of the right form"),
+            *(({"/v1/models": json_reply("said", body)}, "of the right form") for body in JUNK),
         ],
     )
     def test_is_not_known_where_the_server_does_not_tell(self, routes: Routes, says: str) -> None:
@@ -863,18 +845,16 @@ class TestTheEndOfAModel:
     @pytest.mark.parametrize("path", ["/v1/models/gpt-6-luna", "/v1/models"])
     def test_is_not_known_where_the_server_answers_with_a_page(self, path: str) -> None:
         with pytest.raises(ModelError, match="of the right form"):
-            shutdown({path: (200, "<html>")}, html=True)
+            shutdown({path: html("")})
 
 
-def shutdown(routes: Routes, *, html: bool = False) -> date | None:
+def shutdown(routes: Routes) -> date | None:
     """What is found on a server that has these paths alone."""
-
-    def answer(request: httpx2.Request) -> httpx2.Response:
-        status, body = routes.get(request.url.path, (404, fault("model_not_found")))
-        return httpx2.Response(status, html=body) if html and status == 200 else httpx2.Response(status, json=body)
+    unknown = refused(404, "model_not_found", message=WORDS)
+    transport = ModelTransport(lambda request: routes.get(request.url.path, unknown))
 
     async def find() -> date | None:
-        async with httpx2.AsyncClient(transport=httpx2.MockTransport(answer)) as http_client:
+        async with httpx2.AsyncClient(transport=transport) as http_client:
             client = create_client("https://models.example.com/v1", key, TIMEOUT, http_client)
             return await find_shutdown(client, "gpt-6-luna", TIMEOUT)
 

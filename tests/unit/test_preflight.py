@@ -1,14 +1,9 @@
 """What the look at the model before a deployment says, and when it stops one."""
 
-import json
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import date
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -17,38 +12,15 @@ from local import dev, offline_model
 from local.errors import SettingsError
 from local.preflight import DEFAULT_MODEL, OPENAI_URL, Report, Target, preflight, target_of, target_of_stack
 from local.settings import Settings
+from tests.fake_model.server import ModelServer
 
 TODAY = date(2026, 11, 22)
 PRICED = "gpt-6-luna"
 
 
-@contextmanager
-def server(*models: dict[str, Any]) -> Iterator[str]:
-    """A server that has these models, and a base URL to ask it by."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            paths: dict[str, Any] = {f"/v1/models/{model['id']}": model for model in models}
-            found = {"/v1/models": {"object": "list", "data": models}, **paths}.get(self.path)
-            self.send_response(200 if found else 404)
-            self.send_header("Content-Type", "application/json")
-            self.end_headers()
-            self.wfile.write(json.dumps(found or {"error": {"message": "none"}}).encode())
-
-        def log_message(self, *_: Any, **__: Any) -> None:
-            """Nothing is logged."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        thread = Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{http.server_port}/v1"
-        http.shutdown()
-        thread.join()
-
-
 def look(model: str, *models: dict[str, Any]) -> Report:
-    with server(*models) as url:
-        return preflight(Target(model, url, "sk-made-up"), TODAY)
+    with ModelServer(models=models) as server:
+        return preflight(Target(model, server.base_url, "sk-made-up"), TODAY)
 
 
 def ending(day: str | None) -> dict[str, Any]:
@@ -188,12 +160,12 @@ class TestTheCommand:
     def test_tells_facts_apart_from_warnings_and_succeeds(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        with server({"id": "qwen"}) as url:
-            (tmp_path / ".env").write_text(f"OPENAI_BASE_URL={url}\nOPENAI_MODEL=elsewhere\n")
+        with ModelServer(models=[{"id": "qwen"}]) as server:
+            (tmp_path / ".env").write_text(f"OPENAI_BASE_URL={server.base_url}\nOPENAI_MODEL=elsewhere\n")
             done = run(tmp_path, monkeypatch, OPENAI_MODEL="qwen")
 
         assert done.returncode == 0, done.stderr
-        assert done.stdout == f"{url} has qwen, and names no day of its end.\n"
+        assert done.stdout == f"{server.base_url} has qwen, and names no day of its end.\n"
         assert done.stderr.startswith("warning: prices.json has no price for qwen")
 
     def test_has_no_warning_for_the_offline_model_which_is_free(
@@ -221,8 +193,8 @@ class TestTheCommand:
 
 class TestTheDevelopmentStack:
     def test_is_warned_of_the_model_of_a_real_server(self) -> None:
-        with server({"id": "qwen"}) as url:
-            warnings = dev._warnings(Settings(openai_base_url=url))
+        with ModelServer(models=[{"id": "qwen"}]) as server:
+            warnings = dev._warnings(Settings(openai_base_url=server.base_url))
 
         assert any("knows no model" in warning for warning in warnings)
 

@@ -20,7 +20,10 @@ from jobchain.errors import JobNotFound, PermanentModelError, SettingsError, Tra
 from jobchain.llm import AnswerText, FailedAnswer, ModelAnswer, ModelRequest, UnusableAnswer
 from jobchain_worker.retry_policy import RetryPolicy
 from tests.conftest import CALL_TIME, Items, Messages, make_runner
-from tests.fakes import CHECKLIST, DIAGRAM, ITEMS, SUMMARY, FakeClock, Script, ScriptedLLM
+from tests.fake_model.answers import CHECKLIST, DIAGRAM, ITEMS, SUMMARY
+from tests.fake_model.llm import Said, ScriptedLLM
+from tests.fake_model.script import Script
+from tests.fakes import FakeClock
 from tests.stores import Stores
 
 if TYPE_CHECKING:
@@ -45,9 +48,9 @@ class Stage:
             retention=timedelta(days=30),
         )
 
-    def run(self, *script: Script, time_left: timedelta = INVOCATION) -> Job:
+    def run(self, *script: Said, time_left: timedelta = INVOCATION) -> Job:
         """One delivery of the job's message, with these answers of the model."""
-        self.llm.script = list(script)
+        self.llm.script = Script(*script)
         asyncio.run(self.runner.run(self.event_id, self.clock() + time_left))
         return self.job
 
@@ -256,7 +259,7 @@ class TestAnswersThatDoNotFit:
             AnswerText("gpt-6-luna", Usage(1, 0, 1, 0), text="{"),
         ],
     )
-    def test_fail_the_job_after_three_in_a_row_and_count(self, stage: Stage, answer: Script) -> None:
+    def test_fail_the_job_after_three_in_a_row_and_count(self, stage: Stage, answer: Said) -> None:
         job = stage.run(answer, answer, answer)
 
         assert job.status is Status.FAILED

@@ -16,7 +16,8 @@ from benchmarks.capacity import Meter, Units, indexes
 from jobchain.aws.queue import JobQueue
 from jobchain_worker.consumer import Consumer
 from tests.conftest import TABLE, make_runner, make_service
-from tests.fakes import FakeClock, FakeContext, SchemaLLM
+from tests.fake_model.llm import SchemaLLM
+from tests.fakes import FakeClock, FakeContext
 from tests.gateway import Api
 from tests.stores import Stores
 
