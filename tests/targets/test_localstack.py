@@ -159,7 +159,7 @@ class TestUp:
     def test_a_second_time_changes_nothing(self, stack: Up, event_id: str) -> None:
         run(["docker", "compose", "up", "--wait"], stack.settings)
 
-        assert "Already up to date." in said_by_deploy(stack, 5)
+        assert "Already up to date." in said_by_deploy(stack, 6)
 
     def test_starts_a_job_at_once_after_a_while_without_any(self, stack: Up, event_id: str) -> None:
         time.sleep(IDLE_SECONDS)
@@ -182,7 +182,10 @@ class TestTheRecipes(Recipes):
 def test_the_stack_conforms_with_keys_and_a_model_that_fails(stack: Up) -> None:
     keys = {"JOBCHAIN_API_KEY": stack.key, "JOBCHAIN_OTHER_API_KEY": stack.other_key}
 
-    said = run(["make", "conformance", f"ENDPOINT={stack.endpoint_url}", "ALONE=1", "MODEL_FAULTS=1"], keys)
+    said = run(
+        ["make", "--no-print-directory", "conformance", f"ENDPOINT={stack.endpoint_url}", "ALONE=1", "MODEL_FAULTS=1"],
+        keys,
+    )
 
     summary = said.strip().splitlines()[-1]
     assert re.search(r"= \d+ passed in ", summary), summary
