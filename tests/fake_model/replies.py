@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from jobchain.domain import Usage
+from jobchain.spending import Usage
 
 MODEL = "gpt-6-luna"
 USAGE = Usage(input_tokens=100, cached_tokens=10, output_tokens=20, reasoning_tokens=5)

@@ -7,8 +7,8 @@ from decimal import Decimal
 
 import pytest
 
-from jobchain.domain import Usage
 from jobchain.prices import PriceList
+from jobchain.spending import Usage
 from tests.fake_model.journal import Call
 from tests.fake_model.replies import (
     BREAKS_SCHEMA,

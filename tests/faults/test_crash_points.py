@@ -8,9 +8,10 @@ import pytest
 from aws_lambda_powertools import Logger
 
 from jobchain.aws.items import DISPATCH_GRACE
-from jobchain.domain import Status, Usage
+from jobchain.domain import Status
 from jobchain.errors import PermanentModelError, TransientModelError
 from jobchain.llm import AnswerText
+from jobchain.spending import Usage
 from tests.fake_model.answers import outputs_of
 from tests.faults.world import TENANT, Killed, World
 

@@ -15,9 +15,10 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 from moto import mock_aws
 
-from jobchain.domain import Job, Status, Usage
+from jobchain.domain import Job, Status
 from jobchain.errors import JobIsFinal, JobIsNotFinal, JobNotFound, PermanentModelError, TransientModelError
 from jobchain.llm import AnswerText, ModelAnswer
+from jobchain.spending import Usage
 from tests.conftest import TABLE, create_table
 from tests.fake_model.answers import STEPS, outputs_of
 from tests.faults.world import CALLER, INVOCATION, TENANT, Killed, World

@@ -17,9 +17,10 @@ from aws_lambda_powertools import Logger
 
 from jobchain.aws.queue import JobQueue
 from jobchain.chains import CHAINS, DEFAULT_CHAIN
-from jobchain.domain import Job, Tier, Usage
+from jobchain.domain import Job, Tier
 from jobchain.errors import JobchainError, JobNotFound, Unavailable
 from jobchain.llm import AnswerText, ModelAnswer, ModelRequest
+from jobchain.spending import Usage
 from jobchain_api.auth import LOCAL_TENANT, Caller
 from jobchain_api.requests import CreateJob
 from jobchain_api.service import JobService

@@ -12,9 +12,10 @@ from botocore.stub import Stubber
 
 from jobchain.aws.due import DueStore
 from jobchain.aws.queue import JobQueue
-from jobchain.domain import Claim, FinishedStep, JobError, Spending, Tier
+from jobchain.domain import Claim, FinishedStep, JobError, Tier
 from jobchain.domain import Job as StoredJob
 from jobchain.errors import ClaimLost, Unavailable
+from jobchain.spending import Spending
 from jobchain_api.auth import Caller
 from jobchain_api.service import JobService
 from tests.conftest import TABLE, Items, Messages, make_service

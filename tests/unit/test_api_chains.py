@@ -7,7 +7,8 @@ from aws_lambda_powertools import Logger
 from pydantic import JsonValue
 
 from jobchain.chains import CHAINS
-from jobchain.domain import NOTHING_SPENT, Claim, FinishedStep, JobError, NewJob
+from jobchain.domain import Claim, FinishedStep, JobError, NewJob
+from jobchain.spending import NOTHING_SPENT
 from jobchain_api.service import JobService
 from tests.conftest import Items
 from tests.fakes import FakeClock

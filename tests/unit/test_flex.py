@@ -12,9 +12,10 @@ from aws_lambda_powertools import Logger
 
 from jobchain.aws.items import DISPATCH_GRACE
 from jobchain.aws.queue import JobQueue
-from jobchain.domain import Status, Tier, Usage
+from jobchain.domain import Status, Tier
 from jobchain.errors import TransientModelError
 from jobchain.llm import AnswerText, ModelAnswer
+from jobchain.spending import Usage
 from jobchain_sweeper.sweeper import Sweeper
 from tests.conftest import Items, Messages, make_runner, make_service
 from tests.fake_model.answers import CHECKLIST, DIAGRAM, SUMMARY

@@ -12,8 +12,9 @@ from aws_lambda_powertools import Logger
 
 from jobchain.aws import quotas
 from jobchain.aws.table import Table
-from jobchain.domain import FinishedStep, JobError, Spending, Status, Usage
+from jobchain.domain import FinishedStep, JobError, Status
 from jobchain.limits import Limits
+from jobchain.spending import Spending, Usage
 from jobchain_api.auth import Caller
 from jobchain_api.service import JobService
 from tests.conftest import Items

@@ -16,9 +16,10 @@ import httpx2
 import pytest
 from pydantic import BaseModel
 
-from jobchain.domain import Tier, Usage
+from jobchain.domain import Tier
 from jobchain.errors import ModelError, PermanentModelError, TransientModelError, UnknownModel
 from jobchain.llm import AnswerText, FailedAnswer, ModelAnswer, ModelRequest, UnusableAnswer
+from jobchain.spending import Usage
 from jobchain_worker.dialects import Api
 from jobchain_worker.openai_llm import OpenAILLM, create_client, find_shutdown
 from tests.fake_model.replies import (

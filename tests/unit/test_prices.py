@@ -6,8 +6,9 @@ from decimal import Decimal
 
 import pytest
 
-from jobchain.domain import Spending, Tier, Usage
+from jobchain.domain import Tier
 from jobchain.prices import Price, PriceList
+from jobchain.spending import Spending, Usage
 from local import offline_model
 from tests.conftest import ROOT
 

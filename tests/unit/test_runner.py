@@ -15,9 +15,10 @@ from pydantic import JsonValue
 from jobchain.aws.items import DISPATCH_GRACE
 from jobchain.aws.queue import MAX_DELAY, JobQueue
 from jobchain.chains.chain import fence
-from jobchain.domain import Job, NewJob, Spending, Status, Usage
+from jobchain.domain import Job, NewJob, Status
 from jobchain.errors import JobNotFound, PermanentModelError, SettingsError, TransientModelError, Unavailable
 from jobchain.llm import AnswerText, FailedAnswer, ModelAnswer, ModelRequest, UnusableAnswer
+from jobchain.spending import Spending, Usage
 from jobchain_worker.retry_policy import RetryPolicy
 from tests.conftest import CALL_TIME, Items, Messages, make_runner
 from tests.fake_model.answers import CHECKLIST, DIAGRAM, ITEMS, SUMMARY

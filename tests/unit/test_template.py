@@ -17,8 +17,8 @@ from typing import Any, get_args
 import pytest
 
 from jobchain.connection import UnusableSetting, checked_model_url
-from jobchain.domain import Spending, Usage
 from jobchain.model_check import WARN_DAYS, ModelCheck
+from jobchain.spending import Spending, Usage
 from jobchain_worker import runner
 from jobchain_worker.dialects import Api
 from local import sam_template

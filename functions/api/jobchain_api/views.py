@@ -7,7 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from jobchain.chains.chain import Chain
 from jobchain.chains.step_keys import SplitKey, read_key
-from jobchain.domain import FinishedStep, Job, Spending, Status, Tier
+from jobchain.domain import FinishedStep, Job, Status, Tier
+from jobchain.spending import Spending
 
 
 class LazyView(BaseModel):

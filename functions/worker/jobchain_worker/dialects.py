@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from jobchain.domain import Usage
 from jobchain.errors import ModelError, PermanentModelError, TransientModelError
 from jobchain.llm import AnswerText, FailedAnswer, ModelAnswer, ModelRequest, UnusableAnswer
+from jobchain.spending import Usage
 
 Api = Literal["responses", "chat"]
 """The name of an API, as the setting OPENAI_API holds it."""

@@ -23,12 +23,13 @@ from jobchain.aws.model_checks import ModelCheckStore
 from jobchain.aws.queue import JobQueue
 from jobchain.chains import CHAINS
 from jobchain.connection import UnusableSetting, checked_key, checked_model_url
-from jobchain.domain import Spending, utc_now
+from jobchain.domain import utc_now
 from jobchain.errors import ModelSettingsError, SettingsError, TransientModelError, Unavailable
 from jobchain.model_check import ModelCheck
 from jobchain.observability import create_logger
 from jobchain.prices import PriceList
 from jobchain.settings import load_settings
+from jobchain.spending import Spending
 from jobchain_worker.consumer import Consumer
 from jobchain_worker.dialects import Api
 from jobchain_worker.model_checker import EVENT, ModelChecker

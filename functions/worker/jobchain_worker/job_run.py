@@ -11,7 +11,8 @@ from pydantic import JsonValue
 from jobchain.chains.chain import Chain
 from jobchain.chains.fields import Payload
 from jobchain.chains.step_keys import TriesKey
-from jobchain.domain import Claim, JobError, Spending, Tier
+from jobchain.domain import Claim, JobError, Tier
+from jobchain.spending import Spending
 from jobchain_worker.text_threads import JobThread
 
 

@@ -15,11 +15,12 @@ from jobchain.aws.queue import MAX_DELAY, JobQueue
 from jobchain.chains.chain import Chain, Step
 from jobchain.chains.fields import Payload
 from jobchain.chains.planning import PlannedStep, plan
-from jobchain.domain import NOTHING_SPENT, Claim, Clock, FinishedStep, JobError, Spending, Tier, isoformat
+from jobchain.domain import Claim, Clock, FinishedStep, JobError, Tier, isoformat
 from jobchain.errors import ClaimLost, JobNotReady, SettingsError, Unavailable
 from jobchain.llm import LLM
 from jobchain.observability import Logger, describe
 from jobchain.prices import PriceList
+from jobchain.spending import NOTHING_SPENT, Spending
 from jobchain_worker.job_run import JobRun, StepCompleted, StepDeferred, StepFailed
 from jobchain_worker.retry_policy import RetryPolicy
 from jobchain_worker.step_executor import StepExecutor

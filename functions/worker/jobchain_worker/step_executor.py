@@ -12,11 +12,12 @@ from jobchain.chains.chain import MergeStep, SplitStep, Step, StepContext
 from jobchain.chains.planning import PlannedStep
 from jobchain.chains.splitting import split
 from jobchain.chains.step_keys import TriesKey
-from jobchain.domain import NOTHING_SPENT, Clock, JobError, Spending, Tier
+from jobchain.domain import Clock, JobError, Tier
 from jobchain.errors import PermanentModelError, TransientModelError
 from jobchain.llm import LLM, AnswerText, FailedAnswer, ModelAnswer, ModelRequest, UnusableAnswer
 from jobchain.observability import Logger
 from jobchain.prices import PriceList
+from jobchain.spending import NOTHING_SPENT, Spending
 from jobchain_worker.answers import Complaint, Output, read_answer
 from jobchain_worker.job_run import JobRun, StepCompleted, StepDeferred, StepFailed, StepOutcome
 from jobchain_worker.retry_policy import MAX_JITTER, MIN_JITTER, GiveUp, RetryPolicy, TryAgain

@@ -1,4 +1,4 @@
-"""The nouns of the system: a job, its steps, what they used and why they failed."""
+"""The nouns of the system: a job, its steps, its calls and why they failed."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -8,6 +8,8 @@ from decimal import Decimal
 from enum import StrEnum
 
 from pydantic import JsonValue
+
+from jobchain.spending import NOTHING_SPENT, Spending
 
 Clock = Callable[[], datetime]
 """Returns the current time: an aware datetime in UTC."""
@@ -41,6 +43,13 @@ class Status(StrEnum):
         return self in (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
 
 
+class WaitReason(StrEnum):
+    """Why a pending job does not run yet."""
+
+    RETRY = "retry"
+    BUDGET = "budget"
+
+
 class Tier(StrEnum):
     """How a job's model calls are served: flex is cheaper, slower, and may be refused for a while.
 
@@ -52,69 +61,18 @@ class Tier(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
-    """Tokens that a model reports; cached ones are part of the input, reasoning ones of the output."""
-
-    input_tokens: int = 0
-    cached_tokens: int = 0
-    output_tokens: int = 0
-    reasoning_tokens: int = 0
-
-    def __add__(self, other: "Usage") -> "Usage":
-        return Usage(
-            self.input_tokens + other.input_tokens,
-            self.cached_tokens + other.cached_tokens,
-            self.output_tokens + other.output_tokens,
-            self.reasoning_tokens + other.reasoning_tokens,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Spending:
-    """What model calls used and cost.
-
-    `unpriced_calls` counts the calls to models whose price is not known; with any of those the cost
-    in US dollars is not known either, which is not the same as zero. `calls` counts all calls, failed ones too, and
-    `retries` those among them that repeated an earlier one.
-    """
-
-    usage: Usage = field(default_factory=Usage)
-    known_cost_usd: Decimal = Decimal(0)
-    unpriced_calls: int = 0
-    calls: int = 0
-    retries: int = 0
-
-    def __add__(self, other: "Spending") -> "Spending":
-        return Spending(
-            self.usage + other.usage,
-            self.known_cost_usd + other.known_cost_usd,
-            self.unpriced_calls + other.unpriced_calls,
-            self.calls + other.calls,
-            self.retries + other.retries,
-        )
-
-    @property
-    def paid(self) -> bool:
-        """Whether any call was answered, and is paid for."""
-        return self.usage != Usage() or self.unpriced_calls > 0
-
-    @property
-    def cost_usd(self) -> Decimal | None:
-        """The cost in US dollars, None where part of it is not known."""
-        return None if self.unpriced_calls else self.known_cost_usd
-
-
-NOTHING_SPENT = Spending()
-
-
-@dataclass(frozen=True, slots=True)
 class DailyUsage:
-    """A tenant's jobs and their usage on one day (UTC): how many were created, how many ended how, what they used."""
+    """A tenant's jobs and their usage on one day (UTC): how many were created, how many ended how, what they used.
+
+    `by_model` and `by_key` are the same spending by the model that was called, and by the API key of the job.
+    """
 
     date: str
     created: int = 0
     ended: Counter[Status] = field(default_factory=Counter)
     spending: Spending = NOTHING_SPENT
+    by_model: Mapping[str, Spending] = field(default_factory=dict)
+    by_key: Mapping[str, Spending] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +85,41 @@ class JobError:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitingFor:
+    """Why a pending job does not run yet. Times are texts of `isoformat`; `until` is None where no time is known."""
+
+    reason: WaitReason
+    since: str
+    until: str | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One call of the model: when, what it used and cost, and how it ended.
+
+    `outcome` is "completed", or the type of the fault. For a call that failed, `cause` says why, in words for the
+    chain's author, and `answer` is the model's text, cut to a limit, if there was one. `request_id` is the provider's.
+    """
+
+    step: str
+    started_at: str
+    finished_at: str
+    model: str
+    tier: Tier
+    spending: Spending
+    outcome: str
+    cause: str | None = None
+    answer: str | None = None
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class FinishedStep:
-    """One step's stored output and what it took."""
+    """One step's stored output and what it took.
+
+    `spending` is that of the call whose answer became the output, `failed` that of the calls before it.
+    """
 
     name: str
     output: JsonValue
@@ -137,6 +128,14 @@ class FinishedStep:
     started_at: str
     finished_at: str
     spending: Spending
+    failed: Spending = NOTHING_SPENT
+    request_id: str | None = None
+    tier: Tier = Tier.STANDARD
+
+    @property
+    def total(self) -> Spending:
+        """What all calls of the step used and cost."""
+        return self.failed + self.spending
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +159,18 @@ class Job:
     expires_at: int = 0
     metadata: Mapping[str, str] = field(default_factory=dict)
     steps: tuple[FinishedStep, ...] = ()
+    waiting_for: WaitingFor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DailyBudget:
+    """What a job's API key allows its tenant to use on one day (UTC); None is without limit."""
+
+    tokens: int | None = None
+    cost_usd: Decimal | None = None
+
+
+NO_BUDGET = DailyBudget()
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,14 +189,28 @@ class NewJob:
     max_cost_usd: Decimal | None = None
     tier: Tier = Tier.STANDARD
     flex_for: timedelta = timedelta(0)
+    key_id: str = ""
+    daily_budget: DailyBudget = NO_BUDGET
+
+
+@dataclass(frozen=True, slots=True)
+class Unsettled:
+    """An earlier claim whose worker vanished: its calls are not all in the usage records yet.
+
+    `claim` is its number, `recorded` what it stored of its spending, by model.
+    """
+
+    claim: int
+    recorded: Mapping[str, Spending]
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
     """One worker's hold on a job: what it needs to run it, and the number that fences its writes.
 
-    `flex_until` is when a job of the tier flex goes on as a standard one, None for any other. `cancel_requested`
-    tells whether the caller had asked to cancel the job when the claim was made.
+    `uid` tells the job from an earlier one of the same id. `spending` is what all earlier claims used. `flex_until` is
+    when a job of the tier flex goes on as a standard one, None for any other. `cancel_requested` tells whether the
+    caller had asked to cancel the job when the claim was made. `unsettled` is set if an earlier worker vanished.
     """
 
     event_id: str
@@ -201,19 +226,26 @@ class Claim:
     tier: Tier = Tier.STANDARD
     flex_until: datetime | None = None
     cancel_requested: bool = False
+    uid: str = ""
+    key_id: str = ""
+    daily_budget: DailyBudget = NO_BUDGET
+    unsettled: Unsettled | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class DueJob:
-    """An unfinished job that the sweeper must check, as the index `due` shows it.
+    """An unfinished job that the sweeper must check, as it was read.
 
-    `due_at` is in seconds since 1970. `dispatches` counts the messages sent for it since a worker last claimed or
-    released it, `stalls` the claims since its last stored step.
+    `due_at` is in seconds since 1970. `sends` counts the messages sent for it since a worker last claimed or released
+    it, `crashes` the claims in a row whose workers vanished before they stored a step, the last claim included.
+    `held_until` is when its worker's lease ends, None for a job that no worker holds. `token` changes with each write.
     """
 
     event_id: str
     tenant: str
     due_at: int
-    dispatches: int
-    stalls: int
+    sends: int
+    crashes: int
+    token: str
     tier: Tier = Tier.STANDARD
+    held_until: datetime | None = None

@@ -5,10 +5,11 @@ that call the table and the queue, and the worker that calls the model.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 
-from jobchain.domain import NOTHING_SPENT, Job, JobError, Spending, Tier
+from jobchain.domain import Job, JobError, Tier
 
 
 class JobchainError(Exception):
@@ -118,27 +119,51 @@ class MalformedMessage(JobchainError):
 # --- calls to the model, for the worker -------------------------------------------------------
 
 
-class ModelError(JobchainError):
-    """A model call that gave no usable answer; `spent` is what it cost nevertheless."""
+@dataclass(frozen=True, slots=True)
+class CallReport:
+    """What is known of a call that failed, for the author of its chain and for the operator.
 
-    def __init__(self, message: str, spent: Spending = NOTHING_SPENT) -> None:
+    `maybe_billed` if the server may have worked on it, though it did not tell its usage. `cause` is the provider's
+    explanation, redacted and cut; `request_id` the provider's id of the call; `answer` the model's text, if any.
+    """
+
+    maybe_billed: bool = False
+    cause: str | None = None
+    request_id: str | None = None
+    answer: str | None = None
+
+
+NO_REPORT = CallReport()
+
+
+class ModelError(JobchainError):
+    """A model call that gave no usable answer; `report` says more about the call."""
+
+    def __init__(self, message: str, report: CallReport = NO_REPORT) -> None:
         super().__init__(message)
-        self.spent = spent
+        self.report = report
 
 
 class TransientModelError(ModelError):
-    """Trying again later may help; `retry_after` is how long the provider asks to wait."""
+    """Trying again later may help; `retry_after` is how long the provider asks to wait. `type` names the fault."""
 
-    def __init__(self, message: str, retry_after: timedelta | None = None, spent: Spending = NOTHING_SPENT) -> None:
-        super().__init__(message, spent)
+    def __init__(
+        self,
+        message: str,
+        retry_after: timedelta | None = None,
+        report: CallReport = NO_REPORT,
+        type_: str = "model_unavailable",
+    ) -> None:
+        super().__init__(message, report)
         self.retry_after = retry_after
+        self.type = type_
 
 
 class PermanentModelError(ModelError):
     """Trying again cannot help. `type` is the `JobError.type` that the caller reads."""
 
-    def __init__(self, type_: str, message: str, spent: Spending = NOTHING_SPENT) -> None:
-        super().__init__(message, spent)
+    def __init__(self, type_: str, message: str, report: CallReport = NO_REPORT) -> None:
+        super().__init__(message, report)
         self.type = type_
 
     def as_job_error(self, step: str) -> JobError:

@@ -6,8 +6,9 @@ from typing import Protocol
 
 from pydantic import BaseModel
 
-from jobchain.domain import Tier, Usage
+from jobchain.domain import Tier
 from jobchain.errors import ModelError
+from jobchain.spending import Usage
 
 # What a server adds for roles and marks: some ten tokens for each of a few messages.
 _OVERHEAD = 200
@@ -41,40 +42,50 @@ class AnswerText:
     usage: Usage | None
     text: str
     tier: Tier = Tier.STANDARD
+    request_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class UnusableAnswer:
-    """An answer without a usable text. `complaint` says why, in words that the model gets with the next call."""
+    """An answer without a usable text. `complaint` says why, in words that the model gets with the next call.
+
+    `text` is what there is of a text.
+    """
 
     model: str
     usage: Usage | None
     complaint: str
     tier: Tier = Tier.STANDARD
+    request_id: str | None = None
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class FailedAnswer:
-    """A billed answer that ends the step's call: `error` says why."""
+    """A billed answer that ends the step's call: `error` says why, and its report more."""
 
     model: str
     usage: Usage | None
     error: ModelError
     tier: Tier = Tier.STANDARD
+    request_id: str | None = None
 
 
 ModelAnswer = AnswerText | UnusableAnswer | FailedAnswer
 """The model's answer to a call, which is billed. `model` is the model that answered.
 
-`usage` is None where the server does not report it. `tier` is the tier that the call was served and priced as.
+`usage` is None where the server does not report it, or reports what is no count. `tier` is the tier that the call was served and priced as.
 """
 
 
 class LLM(Protocol):
-    """Calls the language model named `model`."""
+    """Calls the language model named `model`; its answers have at most `max_output_tokens` tokens."""
 
     @property
     def model(self) -> str: ...
+
+    @property
+    def max_output_tokens(self) -> int: ...
 
     async def ask(self, request: ModelRequest) -> ModelAnswer:
         """The model's answer to `request`.

@@ -31,8 +31,9 @@ from jobchain.aws.items import (
 from jobchain.aws.table import ConditionFailed, Table, TransactionCanceled
 from jobchain.aws.usage import UsageRecord, write_with_usage
 from jobchain.aws.writes import IfAbsent, Write, epoch, epoch_ms, put_new, update
-from jobchain.domain import NOTHING_SPENT, Claim, Clock, FinishedStep, JobError, Spending, Status, isoformat
+from jobchain.domain import Claim, Clock, FinishedStep, JobError, Status, isoformat
 from jobchain.errors import ClaimLost, JobchainError, JobNotFound, JobNotReady, Unavailable
+from jobchain.spending import NOTHING_SPENT, Spending
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

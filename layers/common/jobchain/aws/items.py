@@ -15,8 +15,9 @@ from decimal import Decimal
 from jobchain.aws.attributes import Item
 from jobchain.aws.table import Table
 from jobchain.aws.writes import epoch, key
-from jobchain.domain import DueJob, FinishedStep, Job, JobError, NewJob, Spending, Status, Tier, Usage, isoformat
+from jobchain.domain import DueJob, FinishedStep, Job, JobError, NewJob, Status, Tier, isoformat
 from jobchain.errors import JobExists
+from jobchain.spending import Spending, Usage
 from jobchain.text import dump
 
 DUE_SHARDS = 8

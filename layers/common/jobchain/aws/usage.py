@@ -14,7 +14,8 @@ from jobchain.aws.attributes import Item
 from jobchain.aws.items import spending_of, totals
 from jobchain.aws.table import ConditionFailed, Table, TransactionCanceled
 from jobchain.aws.writes import Write, add, epoch, key
-from jobchain.domain import NOTHING_SPENT, Clock, DailyUsage, Spending, Status
+from jobchain.domain import Clock, DailyUsage, Status
+from jobchain.spending import NOTHING_SPENT, Spending
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

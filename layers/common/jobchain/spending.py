@@ -1,0 +1,126 @@
+"""What calls of the model used and cost: sums that are exact where the server told them, and marked where it did not."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens that a model reports.
+
+    Those read from a cache and written to one are part of the input, reasoning tokens of the output.
+    """
+
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+    cache_write_tokens: int = 0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(
+            self.input_tokens + other.input_tokens,
+            self.cached_tokens + other.cached_tokens,
+            self.output_tokens + other.output_tokens,
+            self.reasoning_tokens + other.reasoning_tokens,
+            self.cache_write_tokens + other.cache_write_tokens,
+        )
+
+    def __sub__(self, other: "Usage") -> "Usage":
+        return Usage(
+            self.input_tokens - other.input_tokens,
+            self.cached_tokens - other.cached_tokens,
+            self.output_tokens - other.output_tokens,
+            self.reasoning_tokens - other.reasoning_tokens,
+            self.cache_write_tokens - other.cache_write_tokens,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """The part of a `Spending` that no server told: the most that these calls can have used and cost."""
+
+    calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: Decimal = Decimal(0)
+
+    def __add__(self, other: "Estimate") -> "Estimate":
+        return Estimate(
+            self.calls + other.calls,
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.cost_usd + other.cost_usd,
+        )
+
+    def __sub__(self, other: "Estimate") -> "Estimate":
+        return Estimate(
+            self.calls - other.calls,
+            self.input_tokens - other.input_tokens,
+            self.output_tokens - other.output_tokens,
+            self.cost_usd - other.cost_usd,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """What model calls used and cost.
+
+    `unpriced_calls` counts the calls to models whose price is not known; with any of those the cost
+    in US dollars is not known either, which is not the same as zero. `calls` counts all calls, failed ones too, and
+    `retries` those among them that repeated an earlier one. `estimated` is the part of all this that is an estimate.
+    """
+
+    usage: Usage = field(default_factory=Usage)
+    known_cost_usd: Decimal = Decimal(0)
+    unpriced_calls: int = 0
+    calls: int = 0
+    retries: int = 0
+    estimated: Estimate = field(default_factory=Estimate)
+
+    def __add__(self, other: "Spending") -> "Spending":
+        return Spending(
+            self.usage + other.usage,
+            self.known_cost_usd + other.known_cost_usd,
+            self.unpriced_calls + other.unpriced_calls,
+            self.calls + other.calls,
+            self.retries + other.retries,
+            self.estimated + other.estimated,
+        )
+
+    def __sub__(self, other: "Spending") -> "Spending":
+        return Spending(
+            self.usage - other.usage,
+            self.known_cost_usd - other.known_cost_usd,
+            self.unpriced_calls - other.unpriced_calls,
+            self.calls - other.calls,
+            self.retries - other.retries,
+            self.estimated - other.estimated,
+        )
+
+    @property
+    def paid(self) -> bool:
+        """Whether any call was answered, or may have been, and is paid for."""
+        return self.usage != Usage() or self.unpriced_calls > 0
+
+    @property
+    def cost_usd(self) -> Decimal | None:
+        """The cost in US dollars, None where part of it is not known."""
+        return None if self.unpriced_calls else self.known_cost_usd
+
+
+NOTHING_SPENT = Spending()
+
+
+def summed(spendings: Iterable[Spending]) -> Spending:
+    """The sum of `spendings`."""
+    return sum(spendings, NOTHING_SPENT)
+
+
+def summed_by_model(parts: Iterable[tuple[str, Spending]]) -> Mapping[str, Spending]:
+    """The sum of each model's spendings."""
+    sums: dict[str, Spending] = {}
+    for model, spending in parts:
+        sums[model] = sums.get(model, NOTHING_SPENT) + spending
+    return sums
