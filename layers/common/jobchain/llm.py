@@ -74,7 +74,8 @@ class FailedAnswer:
 ModelAnswer = AnswerText | UnusableAnswer | FailedAnswer
 """The model's answer to a call, which is billed. `model` is the model that answered.
 
-`usage` is None where the server does not report it, or reports what is no count. `tier` is the tier that the call was served and priced as.
+`usage` is None where the server does not report it, or reports what is no count. `tier` is the tier that the call was
+served and priced as.
 """
 
 

@@ -66,7 +66,8 @@ class PriceList:
         """
         if usage is not None and usage.input_tokens <= most.input_tokens and usage.output_tokens <= most.output_tokens:
             return self._priced(model, usage, tier)
-        told = usage or most
+        # An estimate is the most that the call can cost: so each token of its input counts as written to a cache.
+        told = usage or replace(most, cache_write_tokens=most.input_tokens)
         used = Usage(
             min(told.input_tokens, most.input_tokens),
             told.cached_tokens,

@@ -1,4 +1,4 @@
-"""What calls of the model used and cost: sums that are exact where the server told them, and marked where it did not."""
+"""What calls of the model used and cost: exact sums, and marked estimates where the server did not tell."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
