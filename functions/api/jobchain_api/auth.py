@@ -26,12 +26,16 @@ _BEARER = re.compile(rf"bearer +([\x21-\x7e]{{1,{MAX_LENGTH}}})", re.IGNORECASE 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The tenant of a request, and what it may do. `anonymous`: the deployment authenticates without keys."""
+    """The tenant of a request, and what it may do. `anonymous`: the deployment authenticates without keys.
+
+    `key_id` is the id of its API key, empty without one.
+    """
 
     tenant: str
     limits: Limits = NO_LIMITS
     operator: bool = False
     anonymous: bool = False
+    key_id: str = ""
 
 
 Authenticate = Callable[[str], Caller]
@@ -83,7 +87,7 @@ class ApiKeys:
             raise Unauthorized("the API key is revoked: ask for another")
         if api_key.is_over(now):
             raise Unauthorized("the API key has expired: ask for another")
-        return Caller(api_key.tenant, api_key.limits, api_key.operator)
+        return Caller(api_key.tenant, api_key.limits, api_key.operator, key_id=api_key.key_id)
 
     def _find(self, digest: str, _period: int) -> ApiKey:
         api_key = self._keys.find(digest)

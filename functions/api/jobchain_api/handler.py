@@ -24,6 +24,7 @@ from jobchain.chains import CHAINS, DEFAULT_CHAIN
 from jobchain.domain import utc_now
 from jobchain.observability import create_logger
 from jobchain.settings import load_settings
+from jobchain.spending import Spending
 from jobchain_api.app import create_app
 from jobchain_api.auth import ApiKeys, no_authentication
 from jobchain_api.service import JobService
@@ -50,6 +51,14 @@ _AWS = Config(
     tcp_keepalive=True,
 )
 
+
+def _count(chain: str, model: str, spending: Spending) -> None:
+    """Counts spending. Imported when it is used, as only cancelling a job whose worker vanished needs it."""
+    from jobchain.metrics import count_spending
+
+    count_spending(chain, model, spending)
+
+
 settings = load_settings(ApiSettings, os.environ)
 logger = create_logger()
 session = create_session()
@@ -68,6 +77,7 @@ service = JobService(
     retention=timedelta(days=settings.retention_days),
     clock=utc_now,
     logger=logger,
+    meter=_count,
 )
 authenticate = (
     no_authentication

@@ -11,6 +11,7 @@ from pydantic import JsonValue, ValidationError
 from jobchain.chains.chain import Chain
 from jobchain.domain import NewJob
 from jobchain.errors import InvalidRequest
+from jobchain_api.auth import Caller
 from jobchain_api.errors import PayloadTooLarge
 from jobchain_api.requests import BatchEntry, CreateJob
 from jobchain_api.validation import explain
@@ -30,12 +31,12 @@ class JobFactory:
         self._default_chain = default_chain
         (self._text_field,) = default_chain.payload.model_fields
 
-    def job(self, tenant: str, request: CreateJob, idempotency_key: str | None) -> NewJob:
+    def job(self, caller: Caller, request: CreateJob, idempotency_key: str | None) -> NewJob:
         """The job that a request asks for. Raises InvalidRequest, PayloadTooLarge."""
-        return self._new_job(tenant, request, _event_id(tenant, idempotency_key))
+        return self._new_job(caller, request, _event_id(caller.tenant, idempotency_key))
 
     def job_of_entry(
-        self, tenant: str, entry: JsonValue, batch_key: str | None, place: int
+        self, caller: Caller, entry: JsonValue, batch_key: str | None, place: int
     ) -> NewJob | InvalidRequest | PayloadTooLarge:
         """The job that the entry at `place` of a batch asks for, or why it is refused.
 
@@ -44,14 +45,15 @@ class JobFactory:
         try:
             request = BatchEntry.model_validate(entry)
             own = request.idempotency_key
+            tenant = caller.tenant
             event_id = _event_id(tenant, own) if own is not None else _event_id(tenant, batch_key, str(place))
-            return self._new_job(tenant, request, event_id)
+            return self._new_job(caller, request, event_id)
         except ValidationError as error:
             return InvalidRequest(explain(error.errors(include_input=False)))
         except (InvalidRequest, PayloadTooLarge) as error:
             return error
 
-    def _new_job(self, tenant: str, request: CreateJob, event_id: str) -> NewJob:
+    def _new_job(self, caller: Caller, request: CreateJob, event_id: str) -> NewJob:
         chain = self._chain(request)
         sent = {self._text_field: request.input_text} if request.payload is None else request.payload
         try:
@@ -63,7 +65,7 @@ class JobFactory:
             raise PayloadTooLarge(size, MAX_PAYLOAD_BYTES)
         return NewJob(
             event_id=event_id,
-            tenant=tenant,
+            tenant=caller.tenant,
             job_name=chain.name,
             payload=payload,
             fingerprint=_fingerprint(chain.name, payload, request),
@@ -71,6 +73,8 @@ class JobFactory:
             max_cost_usd=request.max_cost_usd,
             tier=request.tier,
             flex_for=timedelta(seconds=request.flex_seconds),
+            key_id=caller.key_id,
+            daily_budget=caller.limits.daily_budget,
         )
 
     def _chain(self, request: CreateJob) -> Chain:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 from itertools import compress
+from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
@@ -16,7 +17,7 @@ from jobchain.aws.model_checks import ModelCheckStore
 from jobchain.aws.queue import JobQueue, QueueDepth
 from jobchain.aws.usage import UsageStore
 from jobchain.chains.chain import Chain
-from jobchain.domain import EVENT_ID, Clock, DailyUsage, Job, NewJob, Status
+from jobchain.domain import EVENT_ID, Attempt, Clock, DailyUsage, Job, NewJob, Status
 from jobchain.errors import (
     IdempotencyConflict,
     JobchainError,
@@ -32,6 +33,9 @@ from jobchain_api.cursor import Cursors
 from jobchain_api.dispatcher import Dispatcher
 from jobchain_api.job_factory import JobFactory, is_keyed
 from jobchain_api.requests import CreateJob
+
+if TYPE_CHECKING:
+    from jobchain.metrics import Meter
 
 # Longer than the request that stores a job takes to send its message.
 _DISPATCH_TIME = timedelta(seconds=10)
@@ -86,6 +90,7 @@ class JobService:
         retention: timedelta,
         clock: Clock,
         logger: Logger,
+        meter: "Meter",
     ) -> None:
         self._factory = JobFactory(chains, default_chain)
         self._dispatcher = Dispatcher(queue=queue, due=due, clock=clock, logger=logger)
@@ -97,6 +102,7 @@ class JobService:
         self._dead_letters = dead_letters
         self._retention = retention
         self._clock = clock
+        self._meter = meter
 
     # --- creating jobs -----------------------------------------------------------------------------
 
@@ -106,7 +112,7 @@ class JobService:
         A stored job is accepted: if its message can't be sent, the job becomes due at once and the sweeper sends it.
         Raises InvalidRequest, PayloadTooLarge, IdempotencyConflict, LimitReached, Unavailable.
         """
-        new = self._factory.job(caller.tenant, request, idempotency_key)
+        new = self._factory.job(caller, request, idempotency_key)
         (outcome,) = self._submit(caller, [new])
         if isinstance(outcome, JobchainError):
             raise outcome
@@ -120,8 +126,7 @@ class JobService:
         With an `idempotency_key`, an entry without one of its own gets one derived from it and its place in the batch.
         """
         prepared = [
-            self._factory.job_of_entry(caller.tenant, entry, idempotency_key, place)
-            for place, entry in enumerate(entries)
+            self._factory.job_of_entry(caller, entry, idempotency_key, place) for place, entry in enumerate(entries)
         ]
         first: dict[str, NewJob] = {}
         for new in prepared:
@@ -186,7 +191,14 @@ class JobService:
 
     def cancel(self, caller: Caller, event_id: str) -> Job:
         """Cancels a job at once, or before its next step. Raises JobNotFound, JobIsFinal, Unavailable."""
-        return self._jobs.cancel(caller.tenant, _checked(event_id))
+        job, recorded = self._jobs.cancel(caller.tenant, _checked(event_id))
+        for model, spending in recorded.items():
+            self._meter(job.job_name, model, spending)
+        return job
+
+    def attempts(self, caller: Caller, event_id: str) -> list[Attempt]:
+        """The newest calls of the caller's job that failed. Raises JobNotFound, Unavailable."""
+        return self._jobs.attempts(caller.tenant, _checked(event_id))
 
     def retry(self, caller: Caller, event_id: str) -> Job:
         """Makes a failed or cancelled job pending again; its completed steps stay.

@@ -17,6 +17,7 @@ from jobchain.aws.clients import aws_client, create_session
 from jobchain.aws.due import DueStore
 from jobchain.aws.queue import JobQueue
 from jobchain.domain import utc_now
+from jobchain.metrics import count_spending
 from jobchain.observability import create_logger
 from jobchain.settings import load_settings
 from jobchain_sweeper.sweeper import Sweeper
@@ -50,6 +51,7 @@ sweeper = Sweeper(
     queue=JobQueue(aws_client(session, "sqs", _AWS), settings.queue_url, settings.flex_queue_url),
     clock=utc_now,
     logger=logger,
+    meter=count_spending,
     threads=_THREADS,
     page_size=25,
     most=1000,

@@ -11,13 +11,25 @@ from jobchain.aws.items import DISPATCH_GRACE, DUE_SHARDS
 from jobchain.aws.queue import JobQueue, batches
 from jobchain.domain import Clock, DueJob, JobError, Tier
 from jobchain.errors import Unavailable
+from jobchain.metrics import Meter
 from jobchain.observability import Logger, describe
 
-MAX_STALLS = 5
-"""Claims in a row that stored no step, after which a job fails: it probably crashes its workers."""
+MAX_CRASHES = 5
+"""Claims in a row whose workers vanished and stored no step, after which a job fails: it probably crashes them."""
 
 MAX_RESEND_GAP = timedelta(hours=6)
 """The longest between two messages for the same job."""
+
+# A lease has ended for certain by then: `due_at` is in whole seconds.
+_AFTER_LEASE = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """Due jobs of a shard, and whether it may have more."""
+
+    jobs: list[DueJob]
+    more: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +51,7 @@ class Sweeper:
         queue: JobQueue,
         clock: Clock,
         logger: Logger,
+        meter: Meter,
         threads: int,
         page_size: int,
         most: int,
@@ -48,6 +61,7 @@ class Sweeper:
         self._queue = queue
         self._clock = clock
         self._logger = logger
+        self._meter = meter
         self._threads = threads
         self._page_size = page_size
         self._most = most
@@ -67,34 +81,57 @@ class Sweeper:
                 unread |= {shard for shard, page in pages.items() if page is None}
                 if len(unread) == DUE_SHARDS:
                     raise Unavailable("no shard of the index can be read")
-                due = list(chain.from_iterable(page for page in pages.values() if page))
-                failed += sum(pool.map(self._fail, (job for job in due if job.stalls >= MAX_STALLS)))
-                waiting = [job for job in due if job.stalls < MAX_STALLS]
+                due = list(chain.from_iterable(page.jobs for page in pages.values() if page))
+                held = [job for job in due if self._is_held(job)]
+                free = [job for job in due if not self._is_held(job)]
+                ended = list(pool.map(self._end_if_stalled, free))
+                failed += sum(ended)
+                waiting = [job for job, over in zip(free, ended, strict=True) if not over]
                 # Postponed first, then sent: of two sweepers only one sends a job. The delay doubles each time, so
                 # that a backlog does not fill up with copies.
+                list(pool.map(self._postpone_held, held))
                 postponed = list(compress(waiting, pool.map(self._postpone, waiting)))
                 accepted = sum(pool.map(self._send, _batches_of_a_tier(postponed)))
                 sent += accepted
                 if accepted < len(postponed):
                     break  # the queue refuses jobs: they are due again, and must not be read again at once
-                shards = [shard for shard, page in pages.items() if page and len(page) == self._page_size]
+                shards = [shard for shard, page in pages.items() if page and page.jobs and page.more]
         return Sweep(sent, failed, unfinished=bool(shards or unread))
 
-    def _read(self, shard: int) -> list[DueJob] | None:
+    def _read(self, shard: int) -> _Page | None:
         try:
-            return self._due.due_jobs(shard, self._page_size)
+            return _Page(*self._due.due_jobs(shard, self._page_size))
         except Unavailable as error:
             self._logger.warning("shard not read, left for the next sweep", shard=shard, extra=describe(error))
             return None
 
+    def _is_held(self, job: DueJob) -> bool:
+        """Whether a worker holds the job, and its lease has not ended."""
+        return job.held_until is not None and job.held_until >= self._clock()
+
+    def _end_if_stalled(self, job: DueJob) -> bool:
+        return job.crashes >= MAX_CRASHES and self._fail(job)
+
+    def _postpone_held(self, job: DueJob) -> bool:
+        """Checks the job when its worker's lease has ended: a job that ends before needs no check."""
+        until = (job.held_until or self._clock()) + _AFTER_LEASE
+        return self._excused(job, lambda: self._due.postpone(job, until))
+
     def _fail(self, job: DueJob) -> bool:
-        message = f"{job.stalls} workers in a row crashed or lost the job before they stored a step"
-        return self._excused(job, lambda: self._due.fail_stalled(job, JobError("worker_lost", message)))
+        message = f"{job.crashes} workers in a row crashed or lost the job before they stored a step"
+
+        def change() -> bool:
+            recorded = self._due.fail_stalled(job, JobError("worker_lost", message))
+            for model, spending in (recorded or {}).items():
+                self._meter(job.job_name, model, spending)
+            return recorded is not None
+
+        return self._excused(job, change)
 
     def _postpone(self, job: DueJob) -> bool:
         # Seven doublings exceed the longest gap; a few hundred would exceed what a timedelta can hold.
-        wait = min(DISPATCH_GRACE * 2 ** min(job.dispatches, 7), MAX_RESEND_GAP)
-        return self._excused(job, lambda: self._due.postpone(job, wait))
+        wait = min(DISPATCH_GRACE * 2 ** min(job.sends, 7), MAX_RESEND_GAP)
+        return self._excused(job, lambda: self._due.postpone(job, self._clock() + wait, sends=1))
 
     def _mark_due(self, job: DueJob) -> bool:
         def change() -> bool:

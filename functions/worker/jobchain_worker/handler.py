@@ -7,7 +7,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -21,15 +21,16 @@ from jobchain.aws.clients import aws_client, create_session
 from jobchain.aws.due import DueStore
 from jobchain.aws.model_checks import ModelCheckStore
 from jobchain.aws.queue import JobQueue
+from jobchain.aws.usage import UsageStore
 from jobchain.chains import CHAINS
 from jobchain.connection import UnusableSetting, checked_key, checked_model_url
 from jobchain.domain import utc_now
 from jobchain.errors import ModelSettingsError, SettingsError, TransientModelError, Unavailable
+from jobchain.metrics import count_spending
 from jobchain.model_check import ModelCheck
 from jobchain.observability import create_logger
 from jobchain.prices import PriceList
 from jobchain.settings import load_settings
-from jobchain.spending import Spending
 from jobchain_worker.consumer import Consumer
 from jobchain_worker.dialects import Api
 from jobchain_worker.model_checker import EVENT, ModelChecker
@@ -131,28 +132,6 @@ def _checked(check: Callable[[str, str], str], name: str, value: str) -> str:
         raise SettingsError(str(error)) from None
 
 
-def count_spending(chain: str, model: str, spending: Spending) -> None:
-    """Counts what a step cost, by chain and model, as CloudWatch metrics.
-
-    Each step has its own metrics object, as steps of other jobs complete at the same time.
-    """
-    metrics = EphemeralMetrics()
-    metrics.add_dimension(name="chain", value=chain)
-    metrics.add_dimension(name="model", value=model)
-    for name, count in asdict(spending.usage).items():
-        metrics.add_metric(name="".join(map(str.title, name.split("_"))), unit=MetricUnit.Count, value=count)
-    metrics.add_metric(name="Calls", unit=MetricUnit.Count, value=spending.calls)
-    metrics.add_metric(name="Retries", unit=MetricUnit.Count, value=spending.retries)
-    if spending.cost_usd is not None:
-        metrics.add_metric(name="CostUSD", unit=MetricUnit.NoUnit, value=float(spending.cost_usd))
-    metrics.flush_metrics()
-    if spending.cost_usd is not None:
-        # The total of all chains and models too: an alarm can't sum over dimensions whose values it does not know.
-        total = EphemeralMetrics(service="all")
-        total.add_metric(name="CostUSD", unit=MetricUnit.NoUnit, value=float(spending.cost_usd))
-        total.flush_metrics()
-
-
 def count_model(check: ModelCheck, days_left: int | None) -> None:
     """Counts a check of the model as CloudWatch metrics: whether it is unknown, and the days that it has left."""
     metrics = EphemeralMetrics()
@@ -189,6 +168,7 @@ def create_consumer(settings: WorkerSettings, session: Session, dynamodb: "Dynam
     runner = Runner(
         claims=ClaimStore(dynamodb, settings.table_name, utc_now),
         due=DueStore(dynamodb, settings.table_name, utc_now),
+        usage=UsageStore(dynamodb, settings.table_name, utc_now),
         queue=JobQueue(aws_client(session, "sqs", AWS), settings.queue_url, settings.flex_queue_url),
         llm=OpenAILLM(client, settings.openai_model, timeout, MAX_OUTPUT_TOKENS, settings.openai_api),
         chains=CHAINS,

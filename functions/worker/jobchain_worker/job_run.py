@@ -2,17 +2,19 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 from pydantic import JsonValue
 
+from jobchain.aws.claims import ClaimStore
 from jobchain.chains.chain import Chain
 from jobchain.chains.fields import Payload
 from jobchain.chains.step_keys import TriesKey
-from jobchain.domain import Claim, JobError, Tier
-from jobchain.spending import Spending
+from jobchain.domain import Attempt, Claim, FinishedStep, JobError, Tier
+from jobchain.spending import NOTHING_SPENT, Spending
+from jobchain_worker.persistence import Persistence
 from jobchain_worker.text_threads import JobThread
 
 
@@ -23,15 +25,19 @@ class JobRun:
     claim: Claim
     chain: Chain
     payload: Payload
-    deadline: datetime
-    """The invocation deadline, at which the lease ends too."""
     texts: JobThread
+    records: "Records"
     outputs: dict[str, JsonValue]
-    spending: Spending
-    cancel_requested: bool
-    """Whether a caller had asked to cancel the job when the last step was stored."""
-    storing: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held while a step is stored: two transactions at the same time would conflict at the job's item."""
+
+    @property
+    def deadline(self) -> datetime:
+        """When the invocation ends, and the lease."""
+        return self.records.deadline
+
+    @property
+    def spending(self) -> Spending:
+        """What the job has used, all earlier claims included."""
+        return self.claim.spending + self.records.spent
 
     def share(self, steps: int) -> Decimal | None:
         """What each of `steps` steps may cost that run at the same time; None where the job has no budget."""
@@ -52,14 +58,63 @@ class JobRun:
         return max(until - now, timedelta(0)) if until else timedelta(0)
 
 
+class Records:
+    """The records of a claim's calls: each is stored when its call has ended, and added to the claim's bill."""
+
+    def __init__(self, claims: ClaimStore, claim: Claim, model: str, persistence: Persistence) -> None:
+        """`model` is the one that is asked: the claim's bill is by that name."""
+        self._claims = claims
+        self._claim = claim
+        self._model = model
+        self._persistence = persistence
+        self._stored = 0
+        # One at a time: the records that the next claim finds are the first ones, without a gap.
+        self._storing = asyncio.Lock()
+        self.spent = NOTHING_SPENT
+        """What the claim's calls used, and what was recorded for workers that vanished before it."""
+
+    @property
+    def deadline(self) -> datetime:
+        """When the lease ends: nothing is stored after that."""
+        return self._persistence.deadline
+
+    @property
+    def bill(self) -> Mapping[str, Spending]:
+        """The claim's bill."""
+        return {self._model: self.spent} if self.spent != NOTHING_SPENT else {}
+
+    def charge(self, spending: Spending) -> None:
+        """Adds a call to the bill, before anything is done with its answer."""
+        self.spent += spending
+
+    async def step(self, position: int, step: FinishedStep) -> None:
+        """Stores a completed step, whose calls are charged already."""
+        model = self._model if step.model else ""
+        async with self._storing:
+            self._stored += 1
+            await self._persistence.write(self._claims.save_step, self._claim, self._stored, position, model, step)
+
+    async def attempt(self, attempt: Attempt) -> None:
+        """Stores a call that failed, which is charged already."""
+        async with self._storing:
+            self._stored += 1
+            await self._persistence.write(self._claims.save_attempt, self._claim, self._stored, self._model, attempt)
+
+
 @dataclass(frozen=True, slots=True)
 class StepCompleted:
-    """A step's output, not stored yet. `model` and `prompt_version` are empty for a step without a model call."""
+    """A step's output, not stored yet. `model` and `prompt_version` are empty for a step without a model call.
+
+    `spending` is that of the call whose answer became the output, `failed` that of the calls before it.
+    """
 
     output: JsonValue
     model: str
     prompt_version: str
     spending: Spending
+    failed: Spending = NOTHING_SPENT
+    request_id: str | None = None
+    tier: Tier = Tier.STANDARD
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +122,15 @@ class StepFailed:
     """The step fails the job."""
 
     error: JobError
-    spending: Spending
 
 
 @dataclass(frozen=True, slots=True)
 class StepDeferred:
-    """The step is tried again after `delay`, in another run. `tries` are the failed tries to store."""
+    """The step is tried again after `delay`, in another run. `tries` are the failed tries to store, `reason` says why."""
 
     tries: Mapping[TriesKey, int]
     delay: timedelta
-    spending: Spending
+    reason: str
 
 
 StepOutcome = StepCompleted | StepFailed | StepDeferred

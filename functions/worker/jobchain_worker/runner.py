@@ -1,7 +1,9 @@
 """Runs one job: claims it, executes its steps wave by wave, and completes, fails or releases it."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import islice
@@ -12,16 +14,30 @@ from pydantic import ValidationError
 from jobchain.aws.claims import ClaimStore
 from jobchain.aws.due import DueStore
 from jobchain.aws.queue import MAX_DELAY, JobQueue
-from jobchain.chains.chain import Chain, Step
+from jobchain.aws.usage import UsageStore
+from jobchain.chains.chain import Chain
 from jobchain.chains.fields import Payload
 from jobchain.chains.planning import PlannedStep, plan
-from jobchain.domain import Claim, Clock, FinishedStep, JobError, Tier, isoformat
-from jobchain.errors import ClaimLost, JobNotReady, SettingsError, Unavailable
+from jobchain.domain import (
+    NO_BUDGET,
+    Claim,
+    Clock,
+    FinishedStep,
+    JobError,
+    Tier,
+    WaitingFor,
+    WaitReason,
+    isoformat,
+)
+from jobchain.errors import ClaimLost, JobNotReady, LimitReached, SettingsError, Unavailable
+from jobchain.limits import Limits
 from jobchain.llm import LLM
+from jobchain.metrics import Meter
 from jobchain.observability import Logger, describe
 from jobchain.prices import PriceList
-from jobchain.spending import NOTHING_SPENT, Spending
-from jobchain_worker.job_run import JobRun, StepCompleted, StepDeferred, StepFailed
+from jobchain.spending import NOTHING_SPENT, Spending, Usage, summed, summed_by_model
+from jobchain_worker.job_run import JobRun, Records, StepCompleted, StepDeferred, StepFailed
+from jobchain_worker.persistence import Persistence
 from jobchain_worker.retry_policy import RetryPolicy
 from jobchain_worker.step_executor import StepExecutor
 from jobchain_worker.text_threads import JobThread, TextThreads
@@ -29,10 +45,12 @@ from jobchain_worker.text_threads import JobThread, TextThreads
 MAX_AT_ONCE = 10
 """Steps of one job that run at the same time: a text of a hundred parts must not use up a provider's rate limit."""
 
-_STORE_PAUSE = timedelta(seconds=1)
+# The instructions, the schema and the earlier outputs that a call has beside the payload, for the estimate of a call
+# whose request is not known: several times what the shipped chains have.
+_REQUEST_BYTES = 50_000
 
-Meter = Callable[[str, str, Spending], None]
-"""Told of each model step that is stored: its chain, its model, and what it cost."""
+# Jobs that were parked until the next day do not all start in the same second.
+_SPREAD = timedelta(minutes=10)
 
 
 class Runner:
@@ -43,6 +61,7 @@ class Runner:
         *,
         claims: ClaimStore,
         due: DueStore,
+        usage: UsageStore,
         queue: JobQueue,
         llm: LLM,
         chains: Mapping[str, Chain],
@@ -59,6 +78,9 @@ class Runner:
         """
         self._claims = claims
         self._due = due
+        self._usage = usage
+        self._llm = llm
+        self._prices = prices
         self._queue = queue
         self._executor = StepExecutor(
             llm=llm,
@@ -87,50 +109,109 @@ class Runner:
         if self._clock() + self._call_time > deadline:
             raise SettingsError("an invocation is too short for a model call: raise WorkerTimeoutSeconds")
         try:
-            claim = await asyncio.to_thread(self._claims.claim, event_id, deadline)
-            self._logger.thread_safe_append_keys(tenant=claim.tenant, claim=claim.number)
-            await self._run_claimed(claim, deadline)
+            claim = await asyncio.to_thread(self._claims.claim, event_id, deadline, self._at_risk)
         except ClaimLost as lost:
             self._logger.info("claim lost, skipping", reason=str(lost))
         except JobNotReady as early:
             self._logger.info("not due yet, requeued", reason=str(early))
             await self._requeue(event_id, early.tenant, early.tier, early.wait)
+        else:
+            self._logger.thread_safe_append_keys(tenant=claim.tenant, claim=claim.number)
+            persistence = Persistence(deadline, self._clock, self._logger)
+            records = Records(self._claims, claim, self._llm.model, persistence)
+            try:
+                await self._run_claimed(claim, records, persistence)
+            except ClaimLost as lost:
+                self._logger.info("claim lost, skipping", reason=str(lost))
+                await self._report_late(claim, records)
 
-    async def _run_claimed(self, claim: Claim, deadline: datetime) -> None:
+    def _at_risk(self, payload_bytes: int) -> tuple[str, Spending]:
+        """The model, and the most that one call for such a payload can cost."""
+        most = Usage(input_tokens=payload_bytes + _REQUEST_BYTES, output_tokens=self._llm.max_output_tokens)
+        return self._llm.model, self._prices.spending(self._llm.model, None, most)
+
+    async def _report_late(self, claim: Claim, records: Records) -> None:
+        """Records what this worker's calls cost in place of what others have estimated for them."""
+        try:
+            self._count(claim, await asyncio.to_thread(self._claims.report_late, claim, records.bill))
+        except Unavailable as error:
+            self._logger.warning("late usage not recorded, the estimate stays", extra=describe(error))
+
+    async def _run_claimed(self, claim: Claim, records: Records, persistence: Persistence) -> None:
         texts = self._text_threads.for_job()
         chain = self._chains.get(claim.job_name)
-        if chain is None:
-            await self._fail(claim, JobError("unknown_chain", "this deployment does not have the job's chain any more"))
+        payload = await _checked_payload(texts, chain, claim) if chain else None
+        if chain is None or payload is None:
+            await self._settle(claim, persistence, self._at_risk(0)[1] if claim.unsettled else NOTHING_SPENT)
+            message = "this deployment does not have the job's chain any more"
+            if chain:
+                message = "this deployment's chain takes another payload than when the job was created: create it again"
+            await self._fail(claim, records, persistence, JobError("unknown_chain", message))
             return
-        payload = await _checked_payload(texts, chain, claim)
-        if payload is None:
-            message = "this deployment's chain takes another payload than when the job was created: create it again"
-            await self._fail(claim, JobError("unknown_chain", message))
-            return
-        run = JobRun(
-            claim=claim,
-            chain=chain,
-            payload=payload,
-            deadline=deadline,
-            texts=texts,
-            outputs={step.name: step.output for step in claim.steps},
-            spending=claim.spending,
-            cancel_requested=claim.cancel_requested,
-        )
-        await self._run_waves(run)
+        outputs = {step.name: step.output for step in claim.steps}
+        run = JobRun(claim=claim, chain=chain, payload=payload, texts=texts, records=records, outputs=outputs)
+        if claim.unsettled:
+            estimate = await self._estimate(run)
+            await self._settle(claim, persistence, estimate)
+            run.claim = replace(claim, spending=claim.spending + estimate)
+        await self._run_waves(run, persistence)
 
-    async def _run_waves(self, run: JobRun) -> None:
+    async def _estimate(self, run: JobRun) -> Spending:
+        """The most that the calls can have cost that were in flight when the last worker vanished: one a ready step."""
+        wave = await run.texts.run(self._wave, run)
+        return summed([await self._executor.most(run, step) for _, step in wave])
+
+    async def _settle(self, claim: Claim, persistence: Persistence, estimate: Spending) -> None:
+        """Records what workers that vanished have left."""
+        if claim.unsettled is None:
+            return
+        bill = summed_by_model([*claim.unsettled.recorded.items(), (self._llm.model, estimate)])
+        await persistence.write(self._claims.settle, claim, bill)
+        self._logger.warning("usage of a worker that vanished recorded", estimated_calls=estimate.calls)
+        self._count(claim, bill)
+
+    async def _run_waves(self, run: JobRun, persistence: Persistence) -> None:
         """Executes one wave after the other, until the job is final or released."""
+        claim, records = run.claim, run.records
+        cancelled = claim.cancel_requested
         while wave := await run.texts.run(self._wave, run):
-            if run.cancel_requested:
-                await asyncio.to_thread(self._claims.end_cancelled, run.claim)
+            if cancelled:
+                await persistence.write(self._claims.end_cancelled, claim, records.bill)
+                self._count(claim, records.bill)
                 self._logger.info("job cancelled")
                 return
-            if stopped := await self._run_wave(run, wave):
-                await self._stop(run.claim, stopped)
+            if refusal := await self._exhausted_budget(run):
+                await self._park(run, persistence, refusal)
                 return
-        await asyncio.to_thread(self._claims.finish, run.claim)
+            if stopped := await self._run_wave(run, wave):
+                await self._stop(run, persistence, stopped)
+                return
+            # It also finds out whether the job is lost, before another call is made.
+            cancelled = await persistence.write(self._claims.check, claim)
+        await persistence.write(self._claims.finish, claim, records.bill)
+        self._count(claim, records.bill)
         self._logger.info("job completed")
+
+    async def _exhausted_budget(self, run: JobRun) -> LimitReached | None:
+        """The daily limit of the job's key that is reached, None if there is none."""
+        budget = run.claim.daily_budget
+        if budget == NO_BUDGET:
+            return None
+        today = await asyncio.to_thread(self._usage.today, run.claim.tenant)
+        used = replace(today, spending=today.spending + run.records.spent)
+        limits = Limits(tokens_per_day=budget.tokens, cost_usd_per_day=budget.cost_usd)
+        try:
+            limits.check_daily_usage(used, self._clock())
+        except LimitReached as reached:
+            return reached
+        return None
+
+    async def _park(self, run: JobRun, persistence: Persistence, reached: LimitReached) -> None:
+        """Releases the job until the next day."""
+        detail = f"the key's limit {reached.limit} is used up for today (UTC)"
+        delay = reached.retry_after + _SPREAD * random.random()  # noqa: S311  # no secret
+        self._logger.info("daily budget used up, parked", limit=reached.limit)
+        await self._release(run, persistence, delay, {}, WaitReason.BUDGET, detail)
 
     def _wave(self, run: JobRun) -> list[tuple[int, PlannedStep]]:
         """The steps whose needs are stored, each with its position in the plan."""
@@ -184,36 +265,40 @@ class Runner:
             started_at=started_at,
             finished_at=isoformat(self._clock()),
             spending=completed.spending,
+            failed=completed.failed,
+            request_id=completed.request_id,
+            tier=completed.tier,
         )
-        async with run.storing:
-            run.cancel_requested |= not await self._save_step(run.claim, position, finished, run.deadline)
-        if isinstance(step, Step):
-            self._meter(run.chain.name, completed.model, completed.spending)
+        await run.records.step(position, finished)
         run.outputs[step.name] = completed.output
 
-    async def _save_step(self, claim: Claim, position: int, step: FinishedStep, deadline: datetime) -> bool:
-        """Stores a step. Retries until the lease ends, as its call is billed. False where a cancel is requested."""
-        while True:
-            try:
-                return await asyncio.to_thread(self._claims.save_step, claim, position, step)
-            except Unavailable as error:
-                if self._clock() + _STORE_PAUSE > deadline:
-                    raise
-                self._logger.warning("step not stored yet", extra=describe(error))
-                await asyncio.sleep(_STORE_PAUSE.total_seconds())
-
-    async def _stop(self, claim: Claim, stopped: Sequence[StepFailed | StepDeferred]) -> None:
+    async def _stop(self, run: JobRun, persistence: Persistence, stopped: Sequence[StepFailed | StepDeferred]) -> None:
         """Fails the job if a step failed it. Otherwise releases it until all deferred steps can be tried again."""
-        spent = sum((step.spending for step in stopped), NOTHING_SPENT)
         if failed := next((step for step in stopped if isinstance(step, StepFailed)), None):
-            await self._fail(claim, failed.error, spent)
+            await self._fail(run.claim, run.records, persistence, failed.error)
             return
-        await self._release(claim, [step for step in stopped if isinstance(step, StepDeferred)], spent)
+        deferred = [step for step in stopped if isinstance(step, StepDeferred)]
+        longest = max(deferred, key=lambda step: step.delay)
+        tries = {key.stored: count for step in deferred for key, count in step.tries.items()}
+        await self._release(run, persistence, longest.delay, tries, WaitReason.RETRY, longest.reason)
 
-    async def _release(self, claim: Claim, deferred: Sequence[StepDeferred], spent: Spending) -> None:
-        tries = {**claim.tries, **{key.stored: count for step in deferred for key, count in step.tries.items()}}
-        delay = max(step.delay for step in deferred)
-        if not await asyncio.to_thread(self._claims.release, claim, delay, tries, spent):
+    async def _release(
+        self,
+        run: JobRun,
+        persistence: Persistence,
+        delay: timedelta,
+        tries: Mapping[str, int],
+        reason: WaitReason,
+        detail: str,
+    ) -> None:
+        claim, bill = run.claim, run.records.bill
+        now = self._clock()
+        waiting = WaitingFor(reason, isoformat(now), isoformat(now + delay), detail)
+        released = await persistence.write(
+            self._claims.release, claim, delay, {**claim.tries, **tries}, bill, waiting if delay else None
+        )
+        self._count(claim, bill)
+        if not released:
             self._logger.info("job cancelled")
             return
         await self._requeue(claim.event_id, claim.tenant, claim.tier, delay)
@@ -228,9 +313,15 @@ class Runner:
             self._logger.warning("job not requeued, left to the sweeper", extra=describe(error))
             await asyncio.to_thread(self._due.mark_due, event_id, self._clock() + delay)
 
-    async def _fail(self, claim: Claim, error: JobError, spent: Spending = NOTHING_SPENT) -> None:
-        await asyncio.to_thread(self._claims.fail, claim, error, spent)
+    async def _fail(self, claim: Claim, records: Records, persistence: Persistence, error: JobError) -> None:
+        await persistence.write(self._claims.fail, claim, error, records.bill)
+        self._count(claim, records.bill)
         self._logger.warning("job failed", type=error.type, reason=error.message)
+
+    def _count(self, claim: Claim, bill: Mapping[str, Spending]) -> None:
+        """Counts as metrics what was added to the usage records."""
+        for model, spending in bill.items():
+            self._meter(claim.job_name, model, spending)
 
 
 async def _checked_payload(texts: JobThread, chain: Chain, claim: Claim) -> Payload | None:

@@ -13,12 +13,13 @@ from jobchain.chains.planning import PlannedStep
 from jobchain.chains.splitting import split
 from jobchain.chains.step_keys import TriesKey
 from jobchain.domain import Clock, JobError, Tier
-from jobchain.errors import PermanentModelError, TransientModelError
+from jobchain.errors import CallReport, ClaimLost, PermanentModelError, TransientModelError, Unavailable
 from jobchain.llm import LLM, AnswerText, FailedAnswer, ModelAnswer, ModelRequest, UnusableAnswer
-from jobchain.observability import Logger
+from jobchain.observability import Logger, describe
 from jobchain.prices import PriceList
 from jobchain.spending import NOTHING_SPENT, Spending
 from jobchain_worker.answers import Complaint, Output, read_answer
+from jobchain_worker.call import Call, most_of
 from jobchain_worker.job_run import JobRun, StepCompleted, StepDeferred, StepFailed, StepOutcome
 from jobchain_worker.retry_policy import MAX_JITTER, MIN_JITTER, GiveUp, RetryPolicy, TryAgain
 
@@ -33,17 +34,19 @@ _PART_MARGIN = 0.8
 
 _UNPRICED = "max_cost_usd can't be kept, as the price of the model {} is unknown: leave it out"
 
+_MAX_RAW_CHARACTERS = 20_000
+
 
 class _OutOfTime(Exception):
-    """Another call could outlast this invocation."""
+    """Another call could outlast this invocation. `paid` if an earlier call of the step is paid for."""
 
-    def __init__(self, spending: Spending) -> None:
+    def __init__(self, *, paid: bool) -> None:
         super().__init__("out of time")
-        self.spending = spending
+        self.paid = paid
 
 
 class StepExecutor:
-    """Executes steps; any number of them at the same time. It stores nothing."""
+    """Executes steps; any number of them at the same time. It stores failed calls, and no outputs."""
 
     def __init__(
         self,
@@ -78,6 +81,14 @@ class StepExecutor:
             case _:
                 assert_never(step)
 
+    async def most(self, run: JobRun, step: PlannedStep) -> Spending:
+        """The most that one call of the step can cost."""
+        if not isinstance(step, Step):
+            return NOTHING_SPENT
+        step.answer.model_rebuild()
+        request = await run.texts.run(step.request, StepContext(run.payload, dict(run.outputs)))
+        return self._prices.spending(self._llm.model, None, most_of(request, self._llm))
+
     async def _split(self, run: JobRun, text: str) -> JsonValue:
         """Where the parts of a text begin and end. Each fits in one call, by the model's own count of tokens."""
         tokens = await self._llm.count_tokens(text)
@@ -90,33 +101,38 @@ class StepExecutor:
         try:
             completed = await self._ask(run, step, share)
         except _OutOfTime as late:
-            return self._out_of_time(run, step, late.spending)
+            return self._out_of_time(run, step, paid=late.paid)
         except PermanentModelError as error:
-            return StepFailed(error.as_job_error(step.name), error.spent)
+            return StepFailed(error.as_job_error(step.name))
         except TransientModelError as error:
             return self._defer_flex(run, step, error, flex_left) if flex_left else self._defer(run, step, error)
+        except (Unavailable, ClaimLost):
+            raise
+        except Exception as error:  # noqa: BLE001  # a fault of the chain or of this project must not lose what is paid
+            self._logger.error("step failed unexpectedly", extra=describe(error))
+            return self._defer(run, step, _unexpected(error))
         self._logger.info("step completed", model=completed.model, **asdict(completed.spending.usage))
         return completed
 
-    def _out_of_time(self, run: JobRun, step: Step, spending: Spending) -> StepFailed | StepDeferred:
+    def _out_of_time(self, run: JobRun, step: Step, *, paid: bool) -> StepFailed | StepDeferred:
         """Only a billed try counts: it bounds how often a slow model is paid for nothing."""
         key = TriesKey(step.name, Tier.STANDARD)
         tries = run.tries(key) + 1
-        if spending.paid and self._retry_policy.is_last(tries):
-            return StepFailed(JobError("model_unavailable", "the model is too slow", step.name), spending)
+        if paid and self._retry_policy.is_last(tries):
+            return StepFailed(JobError("model_unavailable", "the model is too slow", step.name))
         self._logger.info("out of time, requeued")
-        return StepDeferred({key: tries} if spending.paid else {}, timedelta(0), spending)
+        return StepDeferred({key: tries} if paid else {}, timedelta(0), "the worker's time was over")
 
     def _defer(self, run: JobRun, step: Step, error: TransientModelError) -> StepFailed | StepDeferred:
         key = TriesKey(step.name, Tier.STANDARD)
         tries = run.tries(key) + 1
         match self._retry_policy.after(tries, error.retry_after, _jitter()):
             case GiveUp(reason):
-                return StepFailed(JobError("model_unavailable", f"{error}, {reason}", step.name), error.spent)
+                return StepFailed(JobError(_final_type(error), f"{error}, {reason}", step.name))
             case TryAgain(delay):
                 seconds = delay.total_seconds()
                 self._logger.warning("step deferred", reason=str(error), tries=tries, seconds=seconds)
-                return StepDeferred({key: tries}, delay, error.spent)
+                return StepDeferred({key: tries}, delay, f"try {tries}: {error}")
             case decision:
                 assert_never(decision)
 
@@ -125,33 +141,37 @@ class StepExecutor:
         tries = run.tries(key) + 1
         delay = self._retry_policy.after_flex(tries, error.retry_after, _jitter(), left).delay
         self._logger.warning("flex call deferred", reason=str(error), tries=tries)
-        return StepDeferred({key: tries}, delay, error.spent)
+        return StepDeferred({key: tries}, delay, f"flex, try {tries}: {error}")
 
     async def _ask(self, run: JobRun, step: Step, share: Decimal | None) -> StepCompleted:
         """Calls the model until an answer fits, each time with a complaint about the last answer.
 
-        Raises _OutOfTime, PermanentModelError, TransientModelError; each knows what the calls cost.
+        Every call is charged as soon as it has ended, and one that failed is stored as an attempt.
+        Raises _OutOfTime, PermanentModelError, TransientModelError.
         """
         # A copy, as other steps add their outputs meanwhile.
         context = StepContext(run.payload, dict(run.outputs))
         # Pydantic builds the schema when it is first used, and two threads must not do that at the same time.
         step.answer.model_rebuild()
         request = await run.texts.run(step.request, context)
-        is_retry = run.is_retry(step.name)
         asked = request
-        spending = NOTHING_SPENT
-        for _ in range(1 + MAX_COMPLAINTS):
-            asked = self._next_request(run, asked, share, spending)
-            answer, billed = await self._call(run, asked, spending, is_retry=is_retry)
-            is_retry = True
-            spending += billed
-            read = await _read(run, step, answer, context, spending)
+        failed = NOTHING_SPENT
+        for number in range(1 + MAX_COMPLAINTS):
+            asked = self._next_request(run, asked, share, failed)
+            call = Call(self._clock, run.records, step.name, asked, self._llm, self._prices)
+            answer = await call.ask(is_retry=bool(number) or run.is_retry(step.name))
+            async with call.recorded_on_error():
+                read = await _read(run, step, answer, context)
             if isinstance(read, Output):
-                return StepCompleted(read.value, answer.model, step.prompt_version, spending)
+                return StepCompleted(
+                    read.value, answer.model, step.prompt_version, call.spending, failed, answer.request_id, answer.tier
+                )
             self._logger.warning("answer does not fit", model=answer.model)
+            await call.record("unusable_answer", read.text, CallReport(answer=_raw(answer)))
+            failed += call.spending
             asked = _with_complaint(request, read)
         message = f"the model's answers did not fit the step, {1 + MAX_COMPLAINTS} times in a row"
-        raise PermanentModelError("unusable_answer", message, spending)
+        raise PermanentModelError("unusable_answer", message)
 
     def _next_request(self, run: JobRun, request: ModelRequest, share: Decimal | None, spent: Spending) -> ModelRequest:
         """The request with its tier, and with a limit of its answer that keeps to the budget.
@@ -160,7 +180,7 @@ class StepExecutor:
         """
         now = self._clock()
         if now + self._call_time > run.deadline:
-            raise _OutOfTime(spent)
+            raise _OutOfTime(paid=spent.paid)
         tier = Tier.FLEX if run.flex_left(now) else Tier.STANDARD
         return self._affordable(run, replace(request, tier=tier), share, spent)
 
@@ -173,31 +193,15 @@ class StepExecutor:
             return request
         most = self._prices.affordable_output(self._llm.model, request.size, share - spent.known_cost_usd)
         if most is None or run.spending.unpriced_calls:
-            raise PermanentModelError("budget_unknown", _UNPRICED.format(self._llm.model), spent)
+            raise PermanentModelError("budget_unknown", _UNPRICED.format(self._llm.model))
         if most < MIN_OUTPUT_TOKENS:
             known, budget = run.spending.known_cost_usd.normalize(), run.claim.max_cost_usd
             message = f"the next call could cost more than max_cost_usd ({budget:f}) allows: {known:f} is spent"
-            raise PermanentModelError("budget_exceeded", message, spent)
+            raise PermanentModelError("budget_exceeded", message)
         return replace(request, max_output_tokens=most)
 
-    async def _call(
-        self, run: JobRun, request: ModelRequest, spent: Spending, *, is_retry: bool
-    ) -> tuple[ModelAnswer, Spending]:
-        """The model's answer, and what this call cost. The errors of `LLM.ask` get what all calls of the step cost."""
-        retries = int(is_retry)
-        try:
-            answer = await self._llm.ask(request)
-        except (PermanentModelError, TransientModelError) as error:
-            error.spent += spent + Spending(calls=1, retries=retries)
-            raise
-        billed = self._prices.spending(answer.model, answer.usage, answer.tier) + Spending(retries=retries)
-        run.spending += billed
-        return answer, billed
 
-
-async def _read(
-    run: JobRun, step: Step, answer: ModelAnswer, context: StepContext[Any], spent: Spending
-) -> Output | Complaint:
+async def _read(run: JobRun, step: Step, answer: ModelAnswer, context: StepContext[Any]) -> Output | Complaint:
     """What becomes of an answer. Raises the error of a FailedAnswer."""
     match answer:
         case AnswerText():
@@ -205,10 +209,24 @@ async def _read(
         case UnusableAnswer():
             return Complaint(answer.complaint)
         case FailedAnswer():
-            answer.error.spent += spent
             raise answer.error
         case _:
             assert_never(answer)
+
+
+def _raw(answer: ModelAnswer) -> str | None:
+    text = "" if isinstance(answer, FailedAnswer) else answer.text
+    return text[:_MAX_RAW_CHARACTERS] or None
+
+
+def _unexpected(error: Exception) -> TransientModelError:
+    """A fault of the chain or of this project, as an error of the step. Its text could hold what the caller sent."""
+    return TransientModelError(f"the step's code failed ({type(error).__name__})", type_="step_failed")
+
+
+def _final_type(error: TransientModelError) -> str:
+    """The type of the job's error when a step is not tried again."""
+    return "step_failed" if error.type == "step_failed" else "model_unavailable"
 
 
 def _computed(output: JsonValue) -> StepCompleted:

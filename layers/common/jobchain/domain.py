@@ -230,6 +230,8 @@ class Claim:
     key_id: str = ""
     daily_budget: DailyBudget = NO_BUDGET
     unsettled: Unsettled | None = None
+    started_at: str | None = None
+    outdated: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +245,7 @@ class DueJob:
 
     event_id: str
     tenant: str
+    job_name: str
     due_at: int
     sends: int
     crashes: int

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from jobchain.domain import DailyUsage
+from jobchain.domain import NO_BUDGET, DailyBudget, DailyUsage
 from jobchain.errors import LimitReached
 
 MAX_COUNTED = 10_000
@@ -23,7 +23,12 @@ class Limits:
     @property
     def has_daily_budget(self) -> bool:
         """Whether any of them limits the daily usage."""
-        return self.tokens_per_day is not None or self.cost_usd_per_day is not None
+        return self.daily_budget != NO_BUDGET
+
+    @property
+    def daily_budget(self) -> DailyBudget:
+        """Those of them that limit the daily usage."""
+        return DailyBudget(self.tokens_per_day, self.cost_usd_per_day)
 
     def check_daily_usage(self, today: DailyUsage, now: datetime) -> None:
         """Raises LimitReached where the day's budget is used up."""

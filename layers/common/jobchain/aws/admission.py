@@ -1,17 +1,20 @@
 """Admits new jobs: stores those whose ids are free and whose tenant has quota, with the first usage record."""
 
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from jobchain.aws.attributes import Item
-from jobchain.aws.items import MAX_WRITES, MOVE_TRIES, existing_job, job_key, job_of, new_items
+from jobchain.aws.items import MAX_WRITES, MOVE_TRIES, StoredJob, job_key
+from jobchain.aws.meta import existing_job, job_of, new_meta, text_items
 from jobchain.aws.quotas import QuotaCounter, quota_counters, remaining_quota
 from jobchain.aws.table import Table, TransactionCanceled
 from jobchain.aws.usage import UsageRecord
-from jobchain.aws.writes import epoch, put, put_new
-from jobchain.domain import Clock, Job, NewJob, isoformat
+from jobchain.aws.writes import epoch, key, put_new
+from jobchain.domain import Clock, Job, NewJob
 from jobchain.errors import JobchainError, JobExists, LimitReached, Unavailable
 from jobchain.limits import NO_LIMITS, Limits
 
@@ -20,9 +23,6 @@ if TYPE_CHECKING:
 
 Outcome = Job | JobExists | LimitReached | Unavailable
 """The result of admission for one job: the stored job, or why it is not stored."""
-
-# A transaction may hold 4 MB: the rest is for what the wire adds.
-_MAX_BYTES = 3_500_000
 
 
 class _NotAdmitted(Exception):
@@ -61,15 +61,15 @@ class AdmissionStore:
             return []
         now = self._clock()
         counters = quota_counters(limits, jobs[0].tenant, now)
-        items = {new.event_id: list(new_items(new, now, epoch(now + retention))) for new in jobs}
+        prepared = [_prepared(new, now, epoch(now + retention)) for new in jobs]
         outcomes: dict[str, Outcome] = {}
         silent: Unavailable | None = None
-        for chunk in _chunks(jobs, items, most=MAX_WRITES - len(counters)):
+        for chunk in _chunks(prepared, MAX_WRITES - len(counters)):
             # Once the table stores none of a chunk, the caller does not wait for it with every further chunk.
             if silent:
-                outcomes |= dict.fromkeys((new.event_id for new in chunk), silent)
+                outcomes |= {job.event_id: silent for job in chunk}
                 continue
-            found = self._create_chunk(chunk, items, counters, now)
+            found = self._create_chunk(chunk, counters, now)
             errors = [outcome for outcome in found.values() if isinstance(outcome, Unavailable)]
             silent = errors[0] if len(errors) == len(chunk) else None
             outcomes |= found
@@ -77,47 +77,66 @@ class AdmissionStore:
 
     def find_many(self, event_ids: Sequence[str]) -> dict[str, JobExists]:
         """Those of up to 100 jobs that are stored already, by id."""
+        return {event_id: existing_job(meta) for event_id, meta in self._metas(event_ids).items()}
+
+    def _metas(self, event_ids: Sequence[str]) -> dict[str, Item]:
         metas = self._table.get_many([job_key(event_id) for event_id in event_ids])
-        return {exists.job.event_id: exists for exists in map(existing_job, metas)}
+        return {meta["pk"].removeprefix("JOB#"): meta for meta in metas}
 
     def _create_chunk(
-        self, jobs: Sequence[NewJob], items: Mapping[str, list[Item]], counters: Sequence[QuotaCounter], now: datetime
+        self, jobs: Sequence["_Prepared"], counters: Sequence[QuotaCounter], now: datetime
     ) -> dict[str, Outcome]:
-        """The outcomes of jobs that fit in one transaction."""
+        """The outcomes of jobs whose METAs fit in one transaction.
+
+        The texts are written first: META names them, so that no reader finds a job without its text, and a text
+        without a job is found by none.
+        """
+        try:
+            self._table.put_many([item for job in jobs for item in job.texts])
+        except Unavailable as error:
+            return {job.event_id: error for job in jobs}
+        outcomes = self._admit(jobs, counters, now)
+        refused = (JobExists, LimitReached)
+        unused = [item for job in jobs if isinstance(outcomes[job.event_id], refused) for item in job.texts]
+        # Where this fails, they expire with the retention of jobs.
+        with suppress(Unavailable):
+            self._table.delete_many([key(item["pk"], item["sk"]) for item in unused])
+        return outcomes
+
+    def _admit(
+        self, jobs: Sequence["_Prepared"], counters: Sequence[QuotaCounter], now: datetime
+    ) -> dict[str, Outcome]:
         wanted = list(jobs)
         outcomes: dict[str, Outcome] = {}
         remaining = [counter.most for counter in counters]
         for _ in range(MOVE_TRIES):
             for counter, quota in zip(counters, remaining, strict=True):
-                outcomes |= {new.event_id: counter.refusal() for new in wanted[quota:]}
+                outcomes |= {job.event_id: counter.refusal() for job in wanted[quota:]}
                 wanted = wanted[:quota]
             if not wanted:
                 return outcomes
             try:
-                self._create_all(wanted, items, counters, now)
+                self._create_all(wanted, counters, now)
             except _NotAdmitted as reasons:
                 outcomes |= reasons.existing
-                wanted = [new for new in wanted if new.event_id not in reasons.existing]
+                wanted = [job for job in wanted if job.event_id not in reasons.existing]
                 remaining = reasons.remaining
             except Unavailable as error:
-                return outcomes | self._stored_or(error, wanted, now)
+                return outcomes | self._stored_or(error, wanted)
             else:
-                return outcomes | {new.event_id: job_of(items[new.event_id]) for new in wanted}
+                return outcomes | {job.event_id: job.stored for job in wanted}
         # Other requests took the remaining quota first each time.
         refusal = counters[-1].refusal() if counters else Unavailable("too much at once: try again")
-        return outcomes | {new.event_id: refusal for new in wanted}
+        return outcomes | {job.event_id: refusal for job in wanted}
 
-    def _create_all(
-        self, jobs: Sequence[NewJob], items: Mapping[str, list[Item]], counters: Sequence[QuotaCounter], now: datetime
-    ) -> None:
+    def _create_all(self, jobs: Sequence["_Prepared"], counters: Sequence[QuotaCounter], now: datetime) -> None:
         """Stores all of the jobs or none. Raises _NotAdmitted: jobs that exist come first, then the quotas."""
-        tenant = jobs[0].tenant
-        metas = {new.event_id: put_new(items[new.event_id][0]) for new in jobs}
-        others = [put(item) for new in jobs for item in items[new.event_id][1:]]
+        tenant, key_id = jobs[0].meta["tenant"], jobs[0].meta.get("key_id", "")
+        metas = {job.event_id: put_new(job.meta) for job in jobs}
         admitted = [counter.admit(len(jobs)) for counter in counters]
         record = UsageRecord(created=len(jobs))
         try:
-            self._table.transact(lambda: [*metas.values(), *admitted, *others, *record.writes(tenant, now)])
+            self._table.transact(lambda: [*metas.values(), *admitted, *record.writes(tenant, key_id, now)])
         except TransactionCanceled as canceled:
             found = {event_id: canceled.found(meta) for event_id, meta in metas.items()}
             existing = {event_id: existing_job(meta) for event_id, meta in found.items() if meta}
@@ -129,31 +148,37 @@ class AdmissionStore:
                 ]
             raise _NotAdmitted(existing, remaining) from None
 
-    def _stored_or(self, error: Unavailable, wanted: Sequence[NewJob], now: datetime) -> dict[str, Outcome]:
-        """For each job itself, where it is stored although the answer was lost; else the error.
-
-        A job that was stored at another moment belongs to another request.
-        """
-        outcomes: dict[str, Outcome] = {new.event_id: error for new in wanted}
+    def _stored_or(self, error: Unavailable, wanted: Sequence["_Prepared"]) -> dict[str, Outcome]:
+        """For each job itself, where it is stored although the answer was lost; else the error."""
+        outcomes: dict[str, Outcome] = {job.event_id: error for job in wanted}
         with suppress(Unavailable):
-            stored = self.find_many(list(outcomes))
-            for new in wanted:
-                if exists := stored.get(new.event_id):
-                    same = exists.fingerprint == new.fingerprint and exists.job.created_at == isoformat(now)
-                    outcomes[new.event_id] = exists.job if same else exists
+            stored = self._metas(list(outcomes))
+            for job in wanted:
+                if meta := stored.get(job.event_id):
+                    same = meta.get("uid") == job.meta["uid"]
+                    outcomes[job.event_id] = job.stored if same else existing_job(meta)
         return outcomes
 
 
-def _chunks(jobs: Sequence[NewJob], items: Mapping[str, list[Item]], most: int) -> Iterator[list[NewJob]]:
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A new job's items: META, and those of its text."""
+
+    event_id: str
+    meta: Item
+    texts: list[Item]
+
+    @property
+    def stored(self) -> Job:
+        """The job, once it is stored."""
+        return job_of(StoredJob(self.meta, tuple(self.texts)))
+
+
+def _prepared(new: NewJob, now: datetime, expires_at: int) -> _Prepared:
+    uid = secrets.token_hex(4)
+    return _Prepared(new.event_id, new_meta(new, uid, now, expires_at), text_items(new, uid, expires_at))
+
+
+def _chunks(jobs: Sequence[_Prepared], most: int) -> Iterator[Sequence[_Prepared]]:
     """`jobs` in groups of which each fits in one transaction."""
-    chunk: list[NewJob] = []
-    writes = size = 0
-    for new in jobs:
-        more = sum(len(str(value).encode()) for item in items[new.event_id] for value in (*item, *item.values()))
-        if chunk and (writes + len(items[new.event_id]) > most or size + more > _MAX_BYTES):
-            yield chunk
-            chunk, writes, size = [], 0, 0
-        chunk.append(new)
-        writes += len(items[new.event_id])
-        size += more
-    yield chunk
+    return (jobs[start : start + most] for start in range(0, len(jobs), most))

@@ -1,4 +1,4 @@
-"""Python's values as DynamoDB's attribute values, and back: those that the table holds, without sets and binaries.
+"""Python's values as DynamoDB's attribute values, and back: those that the table holds, without sets.
 
 boto3 has the same, but importing it imports all of boto3.
 """
@@ -20,6 +20,8 @@ def to_attribute(value: object) -> dict[str, Any]:
     match value:
         case str():
             return {"S": str(value)}
+        case bytes():
+            return {"B": value}
         case bool():
             return {"BOOL": value}
         case int() | Decimal():
@@ -37,7 +39,7 @@ def from_attribute(attribute: Mapping[str, Any]) -> Any:
     """DynamoDB's value as Python's; numbers are Decimals. Raises TypeError for a kind that the table does not hold."""
     ((kind, value),) = attribute.items()
     match kind:
-        case "S" | "BOOL":
+        case "S" | "B" | "BOOL":
             return value
         case "N":
             return Decimal(value)

@@ -1,42 +1,52 @@
-"""What a worker does with a job: claim it, store its steps, and end it or release it.
+"""What a worker does with a job: claim it, store its calls, and end it or release it.
 
-A claim raises the job's claim number. Every later write of the worker has the condition that the number is still its
-own, so that a worker whose lease has expired is fenced off once another one has claimed the job:
+A claim raises the job's claim number. Every change of META has the condition that the number is still the worker's own,
+so that a worker whose lease has expired is fenced off once another one has claimed the job:
 
-    worker A   claim 1 ── calls the model ── lease expires ─────────────────── save_step: ClaimLost
-    worker B                                                claim 2 ── calls the model ── save_step ── finish
+    worker A   claim 1 ── calls the model ── lease expires ───────────────────── stores step 1.1 ── finish: ClaimLost
+    worker B                                                claim 2 ── calls the model ── stores step 2.1 ── finish
+
+What A stores after the claim of B is not shown, as META names the steps that B found. It is billed all the same: B has
+recorded an estimate of A's call, which A replaces when it finds that it has lost the job.
 """
 
-import json
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from jobchain.aws.attributes import Item
+from jobchain.aws.claiming import AtRisk, claim_of, claiming, refusal_of
 from jobchain.aws.items import (
     DISPATCH_GRACE,
-    FREE,
+    MOVE_TRIES,
     PROCESSING,
     REMOVED_WHEN_FINAL,
-    UNFINISHED,
-    error_item,
     job_key,
-    read_items,
+    read_job,
     spending_of,
-    step_item,
-    step_of,
-    tier_of,
     totals,
 )
-from jobchain.aws.table import ConditionFailed, Table, TransactionCanceled
+from jobchain.aws.meta import (
+    ended,
+    total_of,
+    waiting_item,
+)
+from jobchain.aws.records import (
+    attempt_item,
+    step_item,
+)
+from jobchain.aws.table import ConditionFailed, Table
 from jobchain.aws.usage import UsageRecord, write_with_usage
-from jobchain.aws.writes import IfAbsent, Write, epoch, epoch_ms, put_new, update
-from jobchain.domain import Claim, Clock, FinishedStep, JobError, Status, isoformat
-from jobchain.errors import ClaimLost, JobchainError, JobNotFound, JobNotReady, Unavailable
+from jobchain.aws.writes import Write, epoch, epoch_ms_up, update
+from jobchain.domain import Attempt, Claim, Clock, FinishedStep, JobError, Status, WaitingFor, isoformat
+from jobchain.errors import ClaimLost, JobNotFound, Unavailable
 from jobchain.spending import NOTHING_SPENT, Spending
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+Bill = Mapping[str, Spending]
+"""What calls of the model cost, by the model that was asked."""
 
 _NOT_CANCELLED = " AND attribute_not_exists(cancel_requested)"
 
@@ -48,151 +58,199 @@ class ClaimStore:
         self._table = Table(client, table)
         self._clock = clock
 
-    def claim(self, event_id: str, lease_until: datetime) -> Claim:
+    # --- claiming ----------------------------------------------------------------------------------
+
+    def claim(self, event_id: str, lease_until: datetime, at_risk: AtRisk) -> Claim:
         """Claims a pending job, or one whose worker's lease has expired, until `lease_until`.
 
         Raises ClaimLost where another worker holds the job or it is final, JobNotReady where its wait is not over, and
         JobNotFound where a consistent read finds none.
         """
-        now = self._clock()
-        changes = {
-            "status": Status.PROCESSING,
-            "lease_until": epoch_ms(lease_until),
-            "due_at": epoch(lease_until) + 1,
-            "dispatches": 1,
-            "started_at": IfAbsent(isoformat(now)),
-            "updated_at": isoformat(now),
-        }
-        condition = f"({FREE}) AND (attribute_not_exists(not_before) OR not_before <= :now)"
-        values = {**UNFINISHED, ":now": epoch_ms(now)}
-        counted = {"claim": 1, "stalls": 1}
-        try:
-            meta = self._table.write(update(job_key(event_id), condition, values, changes, ("not_before",), counted))
-        except ConditionFailed as failed:
-            if failed.item is not None:
-                raise _refusal(failed.item, now) from None
-            # The job's message is acknowledged for this, so it relies on a consistent read too.
-            if self._table.get(job_key(event_id), "pk") is None:
-                raise JobNotFound(f"there is no job {event_id}") from None
-            raise Unavailable(f"job {event_id} was created while it was being claimed: try again") from None
-        return self._read_claim(event_id, int(meta["claim"]))
+        for _ in range(MOVE_TRIES):
+            now = self._clock()
+            job = read_job(self._table, event_id, "ATTEMPT", "STEP$")
+            # Of a job that has expired, TTL may have erased the text before the rest.
+            if job is None or not job.of_kind("INPUT"):
+                raise JobNotFound(f"there is no job {event_id}")
+            if refusal := refusal_of(job.meta, now):
+                raise refusal
+            try:
+                meta = self._table.write(claiming(job, now, lease_until, at_risk))
+            except ConditionFailed:
+                continue  # somebody else changed the job after it was read
+            return claim_of(job, int(meta["claim"]), now)
+        raise Unavailable(f"job {event_id} changes too fast: try again")
 
-    def _read_claim(self, event_id: str, number: int) -> Claim:
-        items = {item["sk"]: item for item in read_items(self._table, event_id, first="INPUT", last="STEP$")}
-        meta = items["META"]
-        if meta["claim"] != number:
-            raise _claim_lost(event_id)
-        return Claim(
-            event_id=event_id,
-            tenant=meta["tenant"],
-            job_name=meta["job_name"],
-            number=number,
-            payload=json.loads(items["INPUT"]["payload"]),
-            expires_at=int(meta["expires_at"]),
-            tries={name: int(count) for name, count in meta["tries"].items()},
-            steps=tuple(step_of(item) for sk, item in items.items() if sk.startswith("STEP#")),
-            spending=spending_of(meta),
-            max_cost_usd=meta.get("max_cost_usd"),
-            tier=tier_of(meta),
-            flex_until=datetime.fromtimestamp(int(meta["flex_until"]), UTC) if "flex_until" in meta else None,
-            cancel_requested="cancel_requested" in meta,
-        )
+    def check(self, claim: Claim) -> bool:
+        """Whether the job's caller has asked to cancel it. Raises ClaimLost where the job has a later claim."""
+        meta = self._table.get(job_key(claim.event_id), ("claim", "uid", "status", "cancel_requested"))
+        if not _holds(claim, meta):
+            raise _claim_lost(claim.event_id)
+        return "cancel_requested" in (meta or {})
 
-    def save_step(self, claim: Claim, position: int, step: FinishedStep) -> bool:
-        """Stores a completed step, the `position`th of its chain, and adds its usage to the job's and the day's.
+    # --- storing calls -----------------------------------------------------------------------------
 
-        False where the job's caller has asked to cancel it meanwhile. Raises ClaimLost where the job has a later claim.
+    def save_step(self, claim: Claim, number: int, position: int, model: str, step: FinishedStep) -> None:
+        """Stores a completed step, the `position`th of its chain, as the claim's record `number`, counted from 1.
+
+        `model` is the one that was asked, empty for a step without a call.
         """
-        # The first try finds out whether the job is cancelled: a step that is paid for is stored either way.
-        meta = self._try_step(claim, position, step, _NOT_CANCELLED)
-        if meta is None:
-            return True
-        cancelled = meta.get("claim") == claim.number and "cancel_requested" in meta
-        if cancelled and self._try_step(claim, position, step, "") is None:
-            return False
-        raise _claim_lost(claim.event_id)
+        self._table.put(step_item(claim, number, position, model, step))
 
-    def _try_step(self, claim: Claim, position: int, step: FinishedStep, still: str) -> Item | None:
-        """The META that does not allow the step, under the condition `still`; None where the step is stored."""
+    def save_attempt(self, claim: Claim, number: int, model: str, attempt: Attempt) -> None:
+        """Stores a call that failed, as the claim's record `number`."""
+        # The slot may hold an attempt of an earlier claim, never one of a later.
+        self._table.put_unless_newer(attempt_item(claim, number, model, attempt), "claim")
+
+    def settle(self, claim: Claim, bill: Bill) -> None:
+        """Records the bill of the workers that vanished before this claim. Raises ClaimLost.
+
+        It must precede the claim's first call: so of several claims in a row that vanished only the first can have
+        made calls that are not recorded.
+        """
+        if claim.unsettled is None:
+            return
         now = self._clock()
-        progress = {"updated_at": step.finished_at, "stalls": 0}
-        fence = _fenced(claim, progress, spent=step.spending, still=still)
-        # It replaces what TTL has left of an older job of the same id.
-        item = step_item(claim.event_id, position, step, claim.expires_at)
-        put = put_new(item, "expires_at <> :mine", {":mine": claim.expires_at})
-        record = UsageRecord(spent=step.spending)
+        first = claim.unsettled.claim
+        recorded = {model: totals(spending) for model, spending in bill.items()}
+        changes: Item = {"settled": claim.number - 1, f"late.{first}": recorded}
+        still, values = " AND settled = :was", {":was": first - 1}
+        write = _fenced(claim, "settle", changes, claim.outdated, total_of(bill), still, values)
         try:
-            self._table.transact(lambda: [fence, put, *record.writes(claim.tenant, now)])
-        except TransactionCanceled as canceled:
-            # Where only the step's own condition failed, this worker has stored it already, and the answer was lost.
-            return canceled.found(fence)
-        return None
+            write_with_usage(self._table, write, UsageRecord(spent=bill), claim.tenant, claim.key_id, now)
+        except ConditionFailed as failed:
+            # Where only `settled` has changed, the worker was slow and has recorded its bill itself.
+            if not _holds(claim, failed.item):
+                raise _claim_lost(claim.event_id) from None
 
-    def finish(self, claim: Claim) -> None:
-        """Completes the job. Raises ClaimLost."""
-        self._end(claim, Status.COMPLETED)
+    # --- ending ------------------------------------------------------------------------------------
 
-    def fail(self, claim: Claim, error: JobError, spent: Spending = NOTHING_SPENT) -> None:
-        """Ends the job with an error; `spent` is what was used since the last stored step. Raises ClaimLost."""
-        self._end(claim, Status.FAILED, spent, error=error_item(error))
+    def finish(self, claim: Claim, bill: Bill) -> None:
+        """Completes the job, and records the claim's `bill`. Raises ClaimLost."""
+        self._end(claim, Status.COMPLETED, bill)
 
-    def end_cancelled(self, claim: Claim) -> None:
-        """Ends the job as its caller has asked. Raises ClaimLost."""
-        self._end(claim, Status.CANCELLED)
+    def fail(self, claim: Claim, error: JobError, bill: Bill) -> None:
+        """Ends the job with an error, and records the claim's `bill`. Raises ClaimLost."""
+        self._end(claim, Status.FAILED, bill, error)
 
-    def _end(self, claim: Claim, status: Status, spent: Spending = NOTHING_SPENT, **attributes: object) -> None:
+    def end_cancelled(self, claim: Claim, bill: Bill) -> None:
+        """Ends the job as its caller has asked, and records the claim's `bill`. Raises ClaimLost."""
+        self._end(claim, Status.CANCELLED, bill)
+
+    def _end(self, claim: Claim, status: Status, bill: Bill, error: JobError | None = None) -> None:
         now = self._clock()
-        changes = {"status": status, "finished_at": isoformat(now), "updated_at": isoformat(now), **attributes}
-        end = _fenced(claim, changes, REMOVED_WHEN_FINAL, spent)
+        changes = {**ended(status, now, claim.number, claim.started_at, error), "settled": claim.number}
+        end = _fenced(claim, "end", changes, REMOVED_WHEN_FINAL, total_of(bill))
+        record = UsageRecord(ended=status, spent=bill)
         try:
-            write_with_usage(self._table, end, UsageRecord(ended=status, spent=spent), claim.tenant, now)
+            write_with_usage(self._table, end, record, claim.tenant, claim.key_id, now)
         except ConditionFailed:
             raise _claim_lost(claim.event_id) from None
 
-    def release(self, claim: Claim, wait: timedelta, tries: Mapping[str, int], spent: Spending = NOTHING_SPENT) -> bool:
-        """Releases the job as pending; no worker can claim it before `wait` is over.
+    def release(
+        self, claim: Claim, wait: timedelta, tries: Mapping[str, int], bill: Bill, waiting: WaitingFor | None = None
+    ) -> bool:
+        """Releases the job as pending, and records the claim's `bill`; no worker can claim it before `wait` is over.
 
-        It is due `DISPATCH_GRACE` after that. `tries` are the failed tries of each step so far. False where the
-        job's caller has asked to cancel it, which ends it instead. Raises ClaimLost.
+        It is due `DISPATCH_GRACE` after that. `tries` are the failed tries of each step so far, `waiting` says why it
+        waits. False where the job's caller has asked to cancel it, which ends it instead. Raises ClaimLost.
         """
         now = self._clock()
         changes = {
             "status": Status.PENDING,
             "updated_at": isoformat(now),
             "due_at": epoch(now + wait + DISPATCH_GRACE),
-            "not_before": epoch_ms(now + wait),
-            "dispatches": 1,
-            "stalls": 0,
+            "not_before": epoch_ms_up(now + wait),
+            "sends": 1,
+            "crashes": 0,
             "tries": dict(tries),
+            "settled": claim.number,
+            **({"waiting_for": waiting_item(waiting)} if waiting else {}),
         }
-        pending = _fenced(claim, changes, ("lease_until",), spent, _NOT_CANCELLED)
+        pending = _fenced(claim, "release", changes, ("lease_until", "at_risk"), total_of(bill), _NOT_CANCELLED)
         try:
-            write_with_usage(self._table, pending, UsageRecord(spent=spent), claim.tenant, now)
+            write_with_usage(self._table, pending, UsageRecord(spent=bill), claim.tenant, claim.key_id, now)
         except ConditionFailed as failed:
             if not (failed.item and "cancel_requested" in failed.item):
                 raise _claim_lost(claim.event_id) from None
-            self._end(claim, Status.CANCELLED, spent)
+            self._end(claim, Status.CANCELLED, bill)
             return False
         return True
 
+    # --- having lost the job -----------------------------------------------------------------------
+
+    def report_late(self, claim: Claim, bill: Bill) -> Bill:
+        """Records the bill of a worker that has lost the job, in place of what others have recorded for it.
+
+        Gives what was added, by model, which is negative where the estimate was higher.
+        """
+        for _ in range(MOVE_TRIES):
+            now = self._clock()
+            meta = self._table.get(job_key(claim.event_id))
+            correction = _correction(claim, meta, bill) if meta else None
+            if correction is None:
+                return {}
+            added, condition, values, changes, removed = correction
+            write = update(job_key(claim.event_id), condition, values, changes, removed, total_of(added))
+            try:
+                write_with_usage(self._table, write, UsageRecord(spent=added), claim.tenant, claim.key_id, now)
+            except ConditionFailed:
+                continue
+            return added
+        raise Unavailable(f"job {claim.event_id} changes too fast: try again")
+
+
+_Correction = tuple[dict[str, Spending], str, Item, Item, tuple[str, ...]]
+"""What a late report adds, and the condition, its values, and the changes and removals of its update."""
+
+
+def _correction(claim: Claim, meta: Item, bill: Bill) -> _Correction | None:
+    """How the claim's bill is recorded by a worker that has lost the job; None where nothing is left to record."""
+    if meta.get("uid", "") != claim.uid:
+        return None
+    number = claim.number
+    if recorded := meta.get("late", {}).get(str(number)):
+        known = {model: spending_of(item) for model, item in recorded.items()}
+        models = {*known, *bill}
+        added = {model: bill.get(model, NOTHING_SPENT) - known.get(model, NOTHING_SPENT) for model in models}
+        return added, f"attribute_exists(late.#{number})", {}, {}, (f"late.{number}",)
+    if meta.get("settled") == number - 1:
+        # Nobody has recorded anything for it yet: whoever has claimed the job has not begun to call the model.
+        condition = "settled = :was AND claim > :claimed"
+        return dict(bill), condition, {":was": number - 1, ":claimed": number}, {"settled": number}, ()
+    return None
+
 
 def _fenced(
-    claim: Claim, changes: Item, removed: tuple[str, ...] = (), spent: Spending = NOTHING_SPENT, still: str = ""
+    claim: Claim,
+    what: str,
+    changes: Item,
+    removed: tuple[str, ...] = (),
+    added: Item | None = None,
+    still: str = "",
+    values: Item | None = None,
 ) -> Write:
-    """An update of META that only the holder of `claim` can make, where `still` holds too."""
-    added = totals(spent) if spent != NOTHING_SPENT else {}
-    values = {":claimed": claim.number, **PROCESSING}
-    condition = "claim = :claimed AND #status = :processing" + still
-    return update(job_key(claim.event_id), condition, values, changes, removed, added)
+    """An update of META that only the holder of `claim` can make, where `still` holds too.
+
+    A claim makes each of them once: so one whose answer was lost can be repeated, and recognizes its result.
+    """
+    held = {":claimed": claim.number, **PROCESSING, **(values or {})}
+    condition = "claim = :claimed AND #status = :processing"
+    if claim.uid:
+        condition, held = f"{condition} AND uid = :uid", {**held, ":uid": claim.uid}
+    token = f"{claim.uid}-{claim.number}-{what}"
+    return update(job_key(claim.event_id), condition + still, held, changes, removed, added, token)
+
+
+def _holds(claim: Claim, meta: Item | None) -> bool:
+    """Whether the job of this META is still the claim's."""
+    return (
+        meta is not None
+        and meta.get("claim") == claim.number
+        and meta.get("uid", "") == claim.uid
+        and meta.get("status") == Status.PROCESSING
+    )
 
 
 def _claim_lost(event_id: str) -> ClaimLost:
     return ClaimLost(f"job {event_id} was claimed by another worker")
-
-
-def _refusal(meta: Item, now: datetime) -> JobchainError:
-    """Why the job of this META cannot be claimed."""
-    if meta["status"] == Status.PENDING:
-        wait = timedelta(milliseconds=int(meta["not_before"]) - epoch_ms(now))
-        return JobNotReady(meta["tenant"], tier_of(meta), wait)
-    return ClaimLost(f"the job is {meta['status']}")

@@ -1,24 +1,23 @@
-"""A job's items, and how they become the nouns of `jobchain.domain`.
+"""The keys of a job's items, the conditions on them, and values that several of them have.
 
 A job is several items under one partition key, so that a change of status never rewrites a long text:
-META (small: status, claim, times, totals, error), INPUT and METADATA (the caller's, written once) and one
-STEP#… for each completed step. The index `due` holds every unfinished job, by the time at which the sweeper checks it.
+META (small: status, claim, times, totals, error), INPUT# and METADATA# (the caller's, written once, before META), one
+STEP# for each completed step and one ATTEMPT# for each call that failed. `docs/explanation/table.md` tells who writes
+which of them, under which condition.
 """
 
-import json
 import zlib
-from collections.abc import Iterator
-from dataclasses import asdict
-from datetime import datetime, timedelta
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 from jobchain.aws.attributes import Item
 from jobchain.aws.table import Table
-from jobchain.aws.writes import epoch, key
-from jobchain.domain import DueJob, FinishedStep, Job, JobError, NewJob, Status, Tier, isoformat
-from jobchain.errors import JobExists
-from jobchain.spending import Spending, Usage
-from jobchain.text import dump
+from jobchain.aws.writes import key
+from jobchain.domain import Status
+from jobchain.spending import Estimate, Spending, Usage
 
 DUE_SHARDS = 8
 """Partitions of the index `due`, so that its writes are spread over several."""
@@ -39,7 +38,18 @@ UNFINISHED: Item = {":pending": Status.PENDING, **PROCESSING}
 # No worker holds it. After a crash a job still says "processing", with an expired lease.
 FREE = "#status = :pending OR (#status = :processing AND lease_until < :now)"
 
-REMOVED_WHEN_FINAL = ("due_shard", "due_at", "lease_until", "not_before", "cancel_requested")
+REMOVED_WHEN_FINAL = (
+    "due_shard",
+    "due_at",
+    "lease_until",
+    "not_before",
+    "cancel_requested",
+    "waiting_for",
+    "at_risk",
+)
+
+# A text of more bytes is stored compressed: below that, it costs one unit anyway.
+_COMPRESSED_FROM = 1024
 
 
 def job_key(event_id: str, sk: str = "META") -> Item:
@@ -52,145 +62,72 @@ def due_shard(event_id: str) -> int:
     return zlib.crc32(event_id.encode()) % DUE_SHARDS
 
 
-def read_items(table: Table, event_id: str, first: str, last: str) -> list[Item]:
-    """The job's items from sort key `first` to `last`, in order."""
+@dataclass(frozen=True, slots=True)
+class StoredJob:
+    """A job's META, and the others of its items that one read gave, in the order of their keys."""
+
+    meta: Item
+    items: tuple[Item, ...] = ()
+
+    def of_kind(self, kind: str) -> list[Item]:
+        """The items of a kind: INPUT, METADATA, STEP or ATTEMPT."""
+        # Jobs that earlier versions stored have an item INPUT, without a uid.
+        return [item for item in self.items if item["sk"].split("#", 1)[0] == kind]
+
+
+def read_job(table: Table, event_id: str, first: str = "META", last: str = "STEP$") -> StoredJob | None:
+    """The job with its items from sort key `first` to `last`, META among them, by a consistent read."""
     found = table.query(f"JOB#{event_id}", first, last)
-    # TTL erases item by item, days late: items that remain of an older job of the same id are not this job's.
-    expires_at = {item["expires_at"] for item in found if item["sk"] == "META"}
-    return [item for item in found if item["expires_at"] in expires_at]
+    meta = next((item for item in found if item["sk"] == "META"), None)
+    if meta is None:
+        return None
+    return StoredJob(meta, tuple(item for item in found if item is not meta and _belongs(item, meta)))
 
 
-def new_items(new: NewJob, now: datetime, expires_at: int) -> Iterator[Item]:
-    """The items of a pending job, META first."""
-    yield {
-        **job_key(new.event_id),
-        "tenant": new.tenant,
-        "job_name": new.job_name,
-        "status": Status.PENDING,
-        "created_at": isoformat(now),
-        "created_at_id": f"{isoformat(now)}#{new.event_id}",
-        "updated_at": isoformat(now),
-        "fingerprint": new.fingerprint,
-        "claim": 0,
-        **dispatched(new.event_id, now),
-        "expires_at": expires_at,
-        **({"max_cost_usd": new.max_cost_usd} if new.max_cost_usd is not None else {}),
-        **_flex(new, now),
-    }
-    yield {**job_key(new.event_id, "INPUT"), "payload": dump(new.payload), "expires_at": expires_at}
-    if new.metadata:
-        yield {**job_key(new.event_id, "METADATA"), "metadata": dict(new.metadata), "expires_at": expires_at}
+def _belongs(item: Item, meta: Item) -> bool:
+    """Whether the item is of this job, and not a remainder of an earlier one of the same id."""
+    if "uid" in item or "uid" in meta:
+        return item.get("uid") == meta.get("uid")
+    return bool(item["expires_at"] == meta["expires_at"])
 
 
-def dispatched(event_id: str, now: datetime) -> Item:
-    """The attributes of META with which a job begins to wait for a worker, `DISPATCH_GRACE` before it is due."""
-    return {
-        "dispatches": 1,
-        "stalls": 0,
-        "tries": {},
-        "due_shard": due_shard(event_id),
-        "due_at": epoch(now + DISPATCH_GRACE),
-    }
+def packed(text: str) -> str | bytes:
+    """A text as it is stored."""
+    encoded = text.encode()
+    return text if len(encoded) <= _COMPRESSED_FROM else zlib.compress(encoded)
 
 
-def _flex(new: NewJob, now: datetime) -> Item:
-    if new.tier is not Tier.FLEX:
-        return {}
-    seconds = int(new.flex_for.total_seconds())
-    return {"tier": new.tier, "flex_seconds": seconds, "flex_until": epoch(now + new.flex_for)}
+def unpacked(stored: str | bytes) -> str:
+    """The text that `packed` stored."""
+    return stored if isinstance(stored, str) else zlib.decompress(stored).decode()
 
 
-def step_item(event_id: str, position: int, step: FinishedStep, expires_at: int) -> Item:
-    """The item of a completed step, the `position`th of its chain."""
-    return {
-        **job_key(event_id, f"STEP#{position:03}#{step.name}"),
-        "output": dump(step.output),
-        "model": step.model,
-        "prompt_version": step.prompt_version,
-        "started_at": step.started_at,
-        "finished_at": step.finished_at,
-        **totals(step.spending),
-        "expires_at": expires_at,
-    }
+# --- sums ----------------------------------------------------------------------------------------
 
-
-def error_item(error: JobError) -> Item:
-    """The error as an attribute of META."""
-    return {name: value for name, value in asdict(error).items() if value is not None}
+_ESTIMATED = "estimated_"
 
 
 def totals(spending: Spending) -> Item:
-    """`spending` as attributes that add up."""
-    return {
+    """`spending` as attributes that add up; what is zero is left out."""
+    counts = {
         **asdict(spending.usage),
         "cost_usd": spending.known_cost_usd,
         "unpriced_calls": spending.unpriced_calls,
         "calls": spending.calls,
         "retries": spending.retries,
+        **{f"{_ESTIMATED}{name}": count for name, count in asdict(spending.estimated).items()},
     }
+    return {name: count for name, count in counts.items() if count}
 
 
-def spending_of(item: Item) -> Spending:
+def spending_of(item: Mapping[str, Any]) -> Spending:
     """The sum of the `totals` that were added to an item."""
     usage = Usage(**{name: int(item.get(name, 0)) for name in asdict(Usage())})
-    counts = (int(item.get(name, 0)) for name in ("unpriced_calls", "calls", "retries"))
-    return Spending(usage, item.get("cost_usd", Decimal(0)), *counts)
-
-
-def tier_of(item: Item) -> Tier:
-    """The tier in META."""
-    return Tier(item.get("tier", Tier.STANDARD))
-
-
-def step_of(item: Item) -> FinishedStep:
-    """The step that an item STEP#… holds."""
-    return FinishedStep(
-        name=item["sk"].split("#", 2)[2],
-        output=json.loads(item["output"]),
-        model=item["model"],
-        prompt_version=item["prompt_version"],
-        started_at=item["started_at"],
-        finished_at=item["finished_at"],
-        spending=spending_of(item),
+    unpriced, calls, retries = (int(item.get(name, 0)) for name in ("unpriced_calls", "calls", "retries"))
+    estimated = Estimate(
+        calls=int(item.get("estimated_calls", 0)),
+        input_tokens=int(item.get("estimated_input_tokens", 0)),
+        output_tokens=int(item.get("estimated_output_tokens", 0)),
+        cost_usd=item.get("estimated_cost_usd", Decimal(0)),
     )
-
-
-def job_of(items: list[Item]) -> Job:
-    """The job that `items` describe, META first."""
-    meta, *others = items
-    return Job(
-        event_id=meta["pk"].removeprefix("JOB#"),
-        tenant=meta["tenant"],
-        job_name=meta["job_name"],
-        status=Status(meta["status"]),
-        created_at=meta["created_at"],
-        updated_at=meta["updated_at"],
-        started_at=meta.get("started_at"),
-        finished_at=meta.get("finished_at"),
-        attempts=int(meta["claim"]),
-        spending=spending_of(meta),
-        error=JobError(**meta["error"]) if "error" in meta else None,
-        max_cost_usd=meta.get("max_cost_usd"),
-        tier=tier_of(meta),
-        flex_for=timedelta(seconds=int(meta.get("flex_seconds", 0))),
-        expires_at=int(meta["expires_at"]),
-        metadata=next((item["metadata"] for item in others if item["sk"] == "METADATA"), {}),
-        steps=tuple(step_of(item) for item in others if item["sk"].startswith("STEP#")),
-    )
-
-
-def existing_job(meta: Item) -> JobExists:
-    """The stored job as the error of another one with its id."""
-    return JobExists(job_of([meta]), meta["fingerprint"])
-
-
-def due_job_of(item: Item) -> DueJob:
-    """The job that an item of the index `due` shows."""
-    return DueJob(
-        event_id=item["pk"].removeprefix("JOB#"),
-        tenant=item["tenant"],
-        due_at=int(item["due_at"]),
-        dispatches=int(item["dispatches"]),
-        stalls=int(item["stalls"]),
-        tier=tier_of(item),
-    )
+    return Spending(usage, item.get("cost_usd", Decimal(0)), unpriced, calls, retries, estimated)

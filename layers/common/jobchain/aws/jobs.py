@@ -2,31 +2,40 @@
 
 import secrets
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from jobchain.aws.attributes import Item
 from jobchain.aws.items import (
-    FREE,
     MAX_WRITES,
     MOVE_TRIES,
     PROCESSING,
     REMOVED_WHEN_FINAL,
-    UNFINISHED,
-    dispatched,
+    StoredJob,
     job_key,
+    read_job,
+)
+from jobchain.aws.meta import (
+    REMOVED_BY_RETRY,
+    dispatched,
+    ended_by_another,
     job_of,
-    read_items,
+    listed_job_of,
+    settling,
+    total_of,
+    unsettled_bill,
 )
 from jobchain.aws.quotas import QuotaCounter, count_unfinished, quota_counters, remaining_quota
+from jobchain.aws.records import attempt_of
 from jobchain.aws.table import ConditionFailed, Table, TransactionCanceled
 from jobchain.aws.usage import UsageRecord, write_with_usage
 from jobchain.aws.writes import Write, delete, epoch, epoch_ms, key, put_new, update
-from jobchain.domain import Clock, Job, Status, Tier, isoformat
+from jobchain.domain import Attempt, Clock, DailyBudget, Job, Status, Tier, isoformat
 from jobchain.errors import JobIsFinal, JobIsNotFinal, JobNotFound, Unavailable
 from jobchain.limits import MAX_COUNTED, NO_LIMITS, Limits
+from jobchain.spending import Spending
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -36,6 +45,12 @@ _LEFT_FOR_A_RETRY = timedelta(days=3)
 
 # The most jobs that are read for one page of a list: few may pass its filter.
 _MAX_SEEN = 1000
+
+# https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
+_MAX_READ = 100
+
+MAX_ATTEMPTS = 1000
+"""The most failed calls of a job that are kept."""
 
 
 class JobStore:
@@ -47,10 +62,19 @@ class JobStore:
 
     def get(self, tenant: str, event_id: str) -> Job:
         """The tenant's job with its completed steps, without its input. Raises JobNotFound."""
-        items = read_items(self._table, event_id, first="META", last="STEP$")
-        if not items or items[0]["sk"] != "META" or items[0]["tenant"] != tenant:
+        return job_of(self._read(tenant, event_id))
+
+    def attempts(self, tenant: str, event_id: str) -> list[Attempt]:
+        """The newest calls of the job that failed, up to `MAX_ATTEMPTS`, the oldest first. Raises JobNotFound."""
+        found = self._read(tenant, event_id, "ATTEMPT").of_kind("ATTEMPT")
+        found.sort(key=lambda item: (int(item["claim"]), int(item["number"])))
+        return [attempt_of(item) for item in found[-MAX_ATTEMPTS:]]
+
+    def _read(self, tenant: str, event_id: str, first: str = "META") -> StoredJob:
+        job = read_job(self._table, event_id, first)
+        if job is None or job.meta["tenant"] != tenant:
             raise JobNotFound(f"there is no job {event_id}")
-        return job_of(items)
+        return job
 
     def recent(
         self,
@@ -68,19 +92,16 @@ class JobStore:
         condition, values = "tenant = :tenant", {":tenant": tenant}
         if before:
             condition, values = f"{condition} AND created_at_id < :before", {**values, ":before": before}
-        filters = {name: value for name, value in (("status", status), ("job_name", job_name)) if value}
-        options: dict[str, Any] = {}
-        if filters:
-            values |= {f":{name}": value for name, value in filters.items()}
-            options["FilterExpression"] = " AND ".join(f"#{name} = :{name}" for name in filters)
-            options["ExpressionAttributeNames"] = {f"#{name}": name for name in filters}
+        options, filtered = _filter(status, job_name)
         # One more than asked for tells whether there is a next page.
-        page_size = _MAX_SEEN // 4 if filters else limit + 1
+        page_size = _MAX_SEEN // 4 if filtered else limit + 1
         jobs: list[Job] = []
         seen = 0
-        pages = self._table.index_pages("recent", condition, values, page_size, ScanIndexForward=False, **options)
+        pages = self._table.index_pages(
+            "recent", condition, {**values, **filtered}, page_size, ScanIndexForward=False, **options
+        )
         for page, last in pages:
-            jobs += [job_of([meta]) for meta in page]
+            jobs += [job for job in self._listed(page) if status in (None, job.status)]
             seen += page_size
             if len(jobs) > limit:
                 return jobs[:limit], _position(jobs[limit - 1])
@@ -88,33 +109,62 @@ class JobStore:
                 return jobs, last["created_at_id"]
         return jobs, None
 
+    def _listed(self, entries: Sequence[Item]) -> list[Job]:
+        """The jobs of entries of the index `recent`. It tells how jobs ended; of the others META is read."""
+        ended = {entry["pk"]: listed_job_of(entry) for entry in entries}
+        keys = [key(pk, "META") for pk, job in ended.items() if job is None]
+        metas: dict[str, Item] = {}
+        for start in range(0, len(keys), _MAX_READ):
+            metas |= {meta["pk"]: meta for meta in self._table.get_many(keys[start : start + _MAX_READ])}
+        # One that is not found was deleted a moment ago.
+        running = {pk: job_of(StoredJob(meta)) for pk, meta in metas.items()}
+        found = (ended[entry["pk"]] or running.get(entry["pk"]) for entry in entries)
+        return [job for job in found if job]
+
     def unfinished(self, tenant: str, most: int = MAX_COUNTED) -> Counter[Status]:
         """How many of the tenant's jobs are pending and processing, as of a moment ago; not over `most` in all."""
         return count_unfinished(self._table, tenant, most)
 
-    def cancel(self, tenant: str, event_id: str) -> Job:
+    def cancel(self, tenant: str, event_id: str) -> tuple[Job, dict[str, Spending]]:
         """Ends a job at once that no worker holds; makes the worker of any other end it before its next step.
 
+        The second part of the answer is what was recorded of the spending of workers that vanished, by model.
         Raises JobNotFound, and JobIsFinal where it has ended already.
         """
-        now = self._clock()
-        ended = {"status": Status.CANCELLED, "finished_at": isoformat(now), "updated_at": isoformat(now)}
-        requested = {"cancel_requested": True, "updated_at": isoformat(now)}
+        recorded: dict[str, Spending] = {}
 
-        def change(job: Job) -> None:
-            if job.status.final:
-                raise JobIsFinal(f"job {event_id} is {job.status} already")
-            free = {**UNFINISHED, ":now": epoch_ms(now)}
-            end = update(job_key(event_id), FREE, free, ended, REMOVED_WHEN_FINAL)
-            try:
-                write_with_usage(self._table, end, UsageRecord(ended=Status.CANCELLED), tenant, now)
-            except ConditionFailed:
+        def change(job: StoredJob) -> None:
+            recorded.clear()
+            status = Status(job.meta["status"])
+            if status.final:
+                raise JobIsFinal(f"job {event_id} is {status} already")
+            now = self._clock()
+            if status is Status.PROCESSING and int(job.meta["lease_until"]) >= epoch_ms(now):
+                requested = {"cancel_requested": True, "updated_at": isoformat(now)}
                 self._table.write(update(job_key(event_id), "#status = :processing", PROCESSING, requested))
+                return
+            recorded.update(self._end_free(job, now))
 
-        return self._move(tenant, event_id, change)
+        return self._move(tenant, event_id, change), recorded
+
+    def _end_free(self, job: StoredJob, now: datetime) -> dict[str, Spending]:
+        """Cancels a job that no worker holds, and records what vanished workers left. Gives that, by model."""
+        meta = job.meta
+        bill = unsettled_bill(job)
+        changes = ended_by_another(job, Status.CANCELLED, now)
+        if bill:
+            changes |= settling(meta, int(meta["claim"]), bill)
+        condition, values = _unchanged(meta)
+        where = {"pk": meta["pk"], "sk": "META"}
+        end = update(where, condition, values, changes, REMOVED_WHEN_FINAL, total_of(bill))
+        record = UsageRecord(ended=Status.CANCELLED, spent=bill)
+        write_with_usage(self._table, end, record, meta["tenant"], meta.get("key_id", ""), now)
+        return bill
 
     def retry(self, tenant: str, event_id: str, limits: Limits = NO_LIMITS) -> Job:
         """Makes a failed or cancelled job pending again, with its completed steps; its tries are counted from zero.
+
+        From now on it has the daily budget of `limits`.
 
         Raises JobNotFound, JobIsNotFinal where it has not ended, JobIsFinal where it has completed, and LimitReached
         where one of the limits leaves no quota.
@@ -122,9 +172,10 @@ class JobStore:
         now = self._clock()
         counters = quota_counters(limits, tenant, now)
 
-        def change(job: Job) -> None:
+        def change(stored: StoredJob) -> None:
+            job = job_of(stored)
             _check_retry(job, now)
-            pending = _pending_again(job, now)
+            pending = _pending_again(job, stored.meta, limits.daily_budget, now)
             admitted = [counter.admit(1) for counter in counters]
             try:
                 self._table.transact(lambda: [pending, *admitted])
@@ -142,14 +193,14 @@ class JobStore:
     def delete(self, tenant: str, event_id: str) -> None:
         """Erases a final job and all that it stored. Raises JobNotFound, and JobIsNotFinal."""
 
-        def change(job: Job) -> None:
-            if not job.status.final:
-                raise JobIsNotFinal(f"job {event_id} is {job.status}: cancel it first")
-            items = read_items(self._table, event_id, "INPUT", "STEP$")
+        def change(job: StoredJob) -> None:
+            status = Status(job.meta["status"])
+            if not status.final:
+                raise JobIsNotFinal(f"job {event_id} is {status}: cancel it first")
+            items = self._table.query(job.meta["pk"], "ATTEMPT", "STEP$")
             others = [delete(job_key(event_id, item["sk"])) for item in items if item["sk"] != "META"]
-            # Of the same claim too: a retry in between may have stored another step.
-            values = {":was": job.status, ":claim": job.attempts}
-            meta = delete(job_key(event_id), "#status = :was AND claim = :claim", values)
+            # In the same state: a retry in between may have stored another step.
+            meta = delete(job_key(event_id), *_unchanged(job.meta))
             self._table.transact(lambda: [meta, *others[:MAX_WRITES]])
             # No caller can find these any more, and where this ends in between the table's TTL erases them.
             for start in range(MAX_WRITES, len(others), MAX_WRITES):
@@ -158,13 +209,13 @@ class JobStore:
 
         self._move(tenant, event_id, change, read_back=False)
 
-    def _move(self, tenant: str, event_id: str, change: Callable[[Job], None], *, read_back: bool = True) -> Job:
+    def _move(self, tenant: str, event_id: str, change: Callable[[StoredJob], None], *, read_back: bool = True) -> Job:
         """Reads the job and makes `change`, again where the job changed in between; gives the job after it."""
         for _ in range(MOVE_TRIES):
-            job = self.get(tenant, event_id)
+            job = self._read(tenant, event_id, "ATTEMPT")
             with suppress(ConditionFailed, TransactionCanceled):
                 change(job)
-                return self.get(tenant, event_id) if read_back else job
+                return self.get(tenant, event_id) if read_back else job_of(job)
         raise Unavailable("the job changes too fast: try again")
 
     def cursor_secret(self) -> bytes:
@@ -191,11 +242,43 @@ def _check_retry(job: Job, now: datetime) -> None:
         raise JobIsFinal(f"job {job.event_id} is about to be erased: create a new job")
 
 
-def _pending_again(job: Job, now: datetime) -> Write:
-    """The update that makes a final job pending, where its status is still the same."""
+def _pending_again(job: Job, meta: Item, budget: DailyBudget, now: datetime) -> Write:
+    """The update that makes a final job pending, where it has not changed since it was read."""
     flex = {"flex_until": epoch(now + job.flex_for)} if job.tier is Tier.FLEX else {}
+    limits = {"tokens_per_day": budget.tokens, "cost_usd_per_day": budget.cost_usd}
     pending = {"status": Status.PENDING, "updated_at": isoformat(now), **dispatched(job.event_id, now), **flex}
-    return update(job_key(job.event_id), "#status = :was", {":was": job.status}, pending, ("error", "finished_at"))
+    pending |= {name: value for name, value in limits.items() if value is not None}
+    removed = (*REMOVED_BY_RETRY, *(name for name, value in limits.items() if value is None))
+    return update(job_key(job.event_id), *_unchanged(meta), pending, removed)
+
+
+def _unchanged(meta: Item) -> tuple[str, Item]:
+    """The condition that META is as it was read, and its values."""
+    if "token" in meta:
+        return "#token = :seen", {":seen": meta["token"]}
+    return "attribute_not_exists(#token)", {}  # stored by an earlier version, and not changed since
+
+
+def _filter(status: Status | None, job_name: str | None) -> tuple[dict[str, Any], Item]:
+    """The options of a query of `recent` for such jobs, and the values of its filter, which are empty without one.
+
+    The index does not tell the status of jobs that have not ended.
+    """
+    tests, values, names = [], {}, {}
+    if job_name:
+        tests.append("#job_name = :job_name")
+        values[":job_name"], names["#job_name"] = job_name, "job_name"
+    if status and status.final:
+        tests.append("(attribute_not_exists(final_status) OR final_status = :status)")
+        values[":status"] = status
+    elif status:
+        tests.append("attribute_not_exists(final_status)")
+    if not tests:
+        return {}, {}
+    options: dict[str, Any] = {"FilterExpression": " AND ".join(tests)}
+    if names:
+        options["ExpressionAttributeNames"] = names
+    return options, values
 
 
 def _position(job: Job) -> str:

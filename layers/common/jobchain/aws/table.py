@@ -3,7 +3,7 @@
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,6 +22,10 @@ _CONDITION_FAILED = "ConditionalCheckFailed"
 
 # DynamoDB refuses a transaction at once where another one writes the same item; that rarely happens twice.
 _CONFLICT_PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8)
+
+
+# The most puts of one request: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html
+_MAX_PUTS = 25
 
 
 class ConditionFailed(Exception):
@@ -65,9 +69,12 @@ class Table:
 
     # --- reading ---------------------------------------------------------------------------------
 
-    def get(self, key: Item, projection: str | None = None) -> Item | None:
-        """The current item, by a consistent read, or its attributes that `projection` names."""
-        only: Any = {"ProjectionExpression": projection} if projection else {}
+    def get(self, key: Item, attributes: Sequence[str] = ()) -> Item | None:
+        """The current item, by a consistent read, or only these of its attributes."""
+        only: Any = {}
+        if attributes:
+            names = {f"#{name}": name for name in attributes}
+            only = {"ProjectionExpression": ", ".join(names), "ExpressionAttributeNames": names}
         with _answering():
             answer = self._client.get_item(TableName=self._name, Key=to_item(key), ConsistentRead=True, **only)
         return from_item(answer["Item"]) if "Item" in answer else None
@@ -141,8 +148,7 @@ class Table:
             return _past_conflicts(lambda: self._update_item(update))
         except ConditionFailed as failed:
             # The answer to the first try was lost, and the SDK's second try found the first one's write.
-            ours = update.parameters["ExpressionAttributeValues"][":token"]
-            if failed.item and to_attribute(failed.item.get("token")) == ours:
+            if failed.item and _is_own(update, failed.item):
                 return failed.item
             raise
 
@@ -151,8 +157,48 @@ class Table:
         with _answering():
             return from_item(self._client.update_item(**parameters, ReturnValues="ALL_NEW")["Attributes"])
 
+    def put_many(self, items: Sequence[Item]) -> None:
+        """Writes whole items, each by itself: none depends on another, and an error may leave some of them."""
+        for start in range(0, len(items), _MAX_PUTS):
+            self._write_batch([{"PutRequest": {"Item": to_item(item)}} for item in items[start : start + _MAX_PUTS]])
+
+    def _write_batch(self, requests: Sequence[Any]) -> None:
+        wanted: Any = {self._name: requests}
+        for pause in _CONFLICT_PAUSES_SECONDS:
+            with _answering():
+                wanted = self._client.batch_write_item(RequestItems=wanted).get("UnprocessedItems")
+            if not wanted:
+                return
+            time.sleep(pause)
+        raise Unavailable("the table made only a part of the writes")
+
+    def put(self, item: Item) -> None:
+        """Writes a whole item, whatever was there."""
+        with _answering():
+            self._client.put_item(TableName=self._name, Item=to_item(item))
+
+    def put_unless_newer(self, item: Item, attribute: str) -> None:
+        """Writes a whole item, except over one whose `attribute` is higher."""
+        with suppress(ConditionFailed), _answering():
+            self._client.put_item(
+                TableName=self._name,
+                Item=to_item(item),
+                ConditionExpression="attribute_not_exists(pk) OR #a <= :own",
+                ExpressionAttributeNames={"#a": attribute},
+                ExpressionAttributeValues=to_item({":own": item[attribute]}),
+            )
+
+    def delete_many(self, keys: Sequence[Item]) -> None:
+        """Deletes items, each by itself."""
+        for start in range(0, len(keys), _MAX_PUTS):
+            self._write_batch([{"DeleteRequest": {"Key": to_item(key)}} for key in keys[start : start + _MAX_PUTS]])
+
     def transact(self, writes: Callable[[], Sequence[Write]]) -> None:
-        """Makes all of `writes` or none; each try asks for them again. Raises TransactionCanceled."""
+        """Makes all of `writes` or none; each try asks for them again. Raises TransactionCanceled.
+
+        A transaction whose answer was lost may be repeated with the same conditional writes: they recognize their
+        results.
+        """
         _past_conflicts(lambda: self._transact_once(writes()))
 
     def _transact_once(self, writes: Sequence[Write]) -> None:
@@ -166,10 +212,19 @@ class Table:
             reasons: Any = error.response.get("CancellationReasons", [])
             codes = {reason.get("Code") for reason in reasons}
             if _CONDITION_FAILED in codes:
-                raise TransactionCanceled(_failed_conditions(writes, reasons)) from error
+                failed = _failed_conditions(writes, reasons)
+                # The answer to an earlier try was lost: all of the transaction was written then.
+                if any(_is_own(failure.write, failure.item) for failure in failed):
+                    return
+                raise TransactionCanceled(failed) from error
             if "TransactionConflict" in codes:
                 raise _ConflictError("the table is busy with the same items") from error
             raise _unavailable(error, codes) from error
+
+
+def _is_own(write: Write, found: Item) -> bool:
+    """Whether an item that failed the condition of `write` was written by it."""
+    return write.token is not None and to_attribute(found.get("token")) == write.token
 
 
 def _failed_conditions(writes: Sequence[Write], reasons: Sequence[Mapping[str, Any]]) -> list[FailedCondition]:

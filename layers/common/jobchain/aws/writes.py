@@ -16,6 +16,13 @@ class Write:
     kind: Literal["Put", "Update", "Delete"]
     parameters: Mapping[str, Any]
 
+    @property
+    def token(self) -> Mapping[str, Any] | None:
+        """The token that the written item has, by which the write recognizes its own result."""
+        written = self.parameters.get("Item", {}).get("token")
+        token: Mapping[str, Any] | None = written or self.parameters.get("ExpressionAttributeValues", {}).get(":token")
+        return token
+
 
 @dataclass(frozen=True, slots=True)
 class IfAbsent:
@@ -39,6 +46,16 @@ def epoch_ms(moment: datetime) -> int:
     return int(moment.timestamp() * 1000)
 
 
+def new_token() -> str:
+    """A token for an item that is written."""
+    return str(uuid4())
+
+
+def epoch_ms_up(moment: datetime) -> int:
+    """Milliseconds since 1970, not before `moment`."""
+    return -int(-moment.timestamp() * 1000 // 1)
+
+
 def update(
     key: Item,
     condition: str,
@@ -46,21 +63,23 @@ def update(
     changes: Item,
     removed: Sequence[str] = (),
     added: Item | None = None,
+    token: str | None = None,
 ) -> Write:
     """An update where `condition` holds: sets `changes`, removes `removed`, adds `added`.
 
-    Each has a token of its own, by which it recognizes its own result.
+    By its token it recognizes its own result: a new one each time, except if the caller gives one that no other write
+    of the item has. A name with a dot, such as "late.3", is that of an entry of a map.
     """
-    changes = {**changes, "token": str(uuid4())}
+    changes = {**changes, "token": token or new_token()}
     added = added or {}
-    names = {f"#{name}": name for name in (*changes, *removed)}
-    if "#status" in condition:
-        names["#status"] = "status"
+    paths = (*changes, *removed, *added)
+    names = {f"#{part}": part for path in paths for part in path.split(".")}
+    names |= {word: word[1:] for word in ("#status", "#token") if word in condition}
     expression = "SET " + ", ".join(_assignment(name, value) for name, value in changes.items())
     if removed:
-        expression += " REMOVE " + ", ".join(f"#{name}" for name in removed)
+        expression += " REMOVE " + ", ".join(map(_path, removed))
     if added:
-        expression += " ADD " + ", ".join(f"{name} :{name}" for name in added)
+        expression += " ADD " + ", ".join(f"{_path(name)} {_value(name)}" for name in added)
     new = {name: value.value if isinstance(value, IfAbsent) else value for name, value in changes.items()}
     return Write(
         "Update",
@@ -69,7 +88,7 @@ def update(
             "UpdateExpression": expression,
             "ConditionExpression": condition,
             "ExpressionAttributeNames": names,
-            "ExpressionAttributeValues": to_item({f":{name}": value for name, value in {**new, **added}.items()})
+            "ExpressionAttributeValues": to_item({_value(name): value for name, value in {**new, **added}.items()})
             | to_item(values),
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         },
@@ -114,10 +133,21 @@ def delete(key: Item, condition: str = "", values: Item | None = None) -> Write:
     if condition:
         parameters["ConditionExpression"] = condition
         parameters["ExpressionAttributeValues"] = to_item(values or {})
-        if "#status" in condition:
-            parameters["ExpressionAttributeNames"] = {"#status": "status"}
+        names = {word: word[1:] for word in ("#status", "#token") if word in condition}
+        if names:
+            parameters["ExpressionAttributeNames"] = names
     return Write("Delete", parameters)
 
 
 def _assignment(name: str, value: object) -> str:
-    return f"#{name} = if_not_exists(#{name}, :{name})" if isinstance(value, IfAbsent) else f"#{name} = :{name}"
+    path = _path(name)
+    new = f"if_not_exists({path}, {_value(name)})" if isinstance(value, IfAbsent) else _value(name)
+    return f"{path} = {new}"
+
+
+def _path(name: str) -> str:
+    return ".".join(f"#{part}" for part in name.split("."))
+
+
+def _value(name: str) -> str:
+    return f":{name.replace('.', '_')}"

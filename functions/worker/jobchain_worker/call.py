@@ -1,0 +1,91 @@
+"""One call of the model, from the request to its record."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from jobchain.domain import Attempt, Clock, isoformat
+from jobchain.errors import NO_REPORT, CallReport, PermanentModelError, TransientModelError
+from jobchain.llm import LLM, ModelAnswer, ModelRequest
+from jobchain.prices import PriceList
+from jobchain.spending import NOTHING_SPENT, Spending, Usage
+from jobchain_worker.job_run import Records
+
+UNEXPECTED = "step_failed"
+"""The outcome of a call whose answer the step's own code could not read."""
+
+
+class Call:
+    """One call. What it may have cost is charged before anything else happens, and what failed is stored."""
+
+    def __init__(
+        self, clock: Clock, records: Records, step: str, request: ModelRequest, llm: LLM, prices: PriceList
+    ) -> None:
+        self._clock = clock
+        self._records = records
+        self._step = step
+        self._request = request
+        self._llm = llm
+        self._prices = prices
+        self._started_at = ""
+        self._model = llm.model
+        self._tier = request.tier
+        self._request_id: str | None = None
+        self.spending = NOTHING_SPENT
+        """What the call cost."""
+
+    async def ask(self, *, is_retry: bool) -> ModelAnswer:
+        """The answer. A call that failed is stored, and raises the errors of `LLM.ask`."""
+        self._started_at = isoformat(self._clock())
+        retries = Spending(retries=int(is_retry))
+        try:
+            answer = await self._llm.ask(self._request)
+        except (PermanentModelError, TransientModelError) as error:
+            calls = self._priced(None) if error.report.maybe_billed else Spending(calls=1)
+            self._charge(calls + retries)
+            await self.record(error.type, str(error), error.report)
+            raise
+        self._model, self._tier, self._request_id = answer.model, answer.tier, answer.request_id
+        self._charge(self._priced(answer.usage) + retries)
+        return answer
+
+    @asynccontextmanager
+    async def recorded_on_error(self) -> AsyncIterator[None]:
+        """Stores the call where what is done with its answer fails, whatever it is."""
+        try:
+            yield
+        except (PermanentModelError, TransientModelError) as error:
+            await self.record(error.type, str(error), error.report)
+            raise
+        except Exception as error:
+            await self.record(UNEXPECTED, f"the step's code failed ({type(error).__name__})")
+            raise
+
+    async def record(self, outcome: str, cause: str, report: CallReport = NO_REPORT) -> None:
+        """Stores the call as one that failed."""
+        await self._records.attempt(
+            Attempt(
+                step=self._step,
+                started_at=self._started_at,
+                finished_at=isoformat(self._clock()),
+                model=self._model,
+                tier=self._tier,
+                spending=self.spending,
+                outcome=outcome,
+                cause=report.cause or cause,
+                answer=report.answer,
+                request_id=report.request_id or self._request_id,
+            )
+        )
+
+    def _charge(self, spending: Spending) -> None:
+        self.spending = spending
+        self._records.charge(spending)
+
+    def _priced(self, usage: Usage | None) -> Spending:
+        return self._prices.spending(self._model, usage, most_of(self._request, self._llm), self._tier)
+
+
+def most_of(request: ModelRequest, llm: LLM) -> Usage:
+    """The most that a call can use: a token of the input is at least one byte."""
+    output = min(request.max_output_tokens or llm.max_output_tokens, llm.max_output_tokens)
+    return Usage(input_tokens=request.size, output_tokens=output)

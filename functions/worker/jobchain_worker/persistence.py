@@ -1,0 +1,38 @@
+"""Writes that must not be lost, as calls of the model are paid for: tried again until the lease ends."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import ParamSpec, TypeVar
+
+from jobchain.domain import Clock
+from jobchain.errors import Unavailable
+from jobchain.observability import Logger, describe
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_PAUSE = timedelta(seconds=1)
+
+
+class Persistence:
+    """Makes the writes of one claim, whose lease ends at `deadline`."""
+
+    def __init__(self, deadline: datetime, clock: Clock, logger: Logger) -> None:
+        self.deadline = deadline
+        self._clock = clock
+        self._logger = logger
+
+    async def write(self, write: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """What `write` gives, in a thread; again while the table does not answer. Raises Unavailable at the deadline.
+
+        A write that is repeated recognizes its own result, where only the answer was lost.
+        """
+        while True:
+            try:
+                return await asyncio.to_thread(write, *args, **kwargs)
+            except Unavailable as error:
+                if self._clock() + _PAUSE > self.deadline:
+                    raise
+                self._logger.warning("not stored yet", write=write.__name__, extra=describe(error))
+                await asyncio.sleep(_PAUSE.total_seconds())

@@ -1,0 +1,275 @@
+"""META, a job's small item: how it begins, what its changes have in common, and the job that it describes.
+
+The index `due` holds every unfinished job, by the time at which the sweeper checks it; `unfinished` counts those of a
+tenant; `recent` lists a tenant's jobs. An index costs a write where something that it holds changes. So `due` holds
+nothing that changes while a job runs, and `recent` only what is set when a job is created and when it ends.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+
+from pydantic import JsonValue
+
+from jobchain.aws.attributes import Item
+from jobchain.aws.items import (
+    DISPATCH_GRACE,
+    StoredJob,
+    due_shard,
+    job_key,
+    packed,
+    spending_of,
+    totals,
+    unpacked,
+)
+from jobchain.aws.records import newest_by_claim, settled_claim, step_of, unsettled_spending, visible_steps
+from jobchain.aws.writes import epoch, new_token
+from jobchain.domain import (
+    DailyBudget,
+    DueJob,
+    Job,
+    JobError,
+    NewJob,
+    Status,
+    Tier,
+    WaitingFor,
+    WaitReason,
+    isoformat,
+)
+from jobchain.errors import JobExists
+from jobchain.spending import Spending, summed
+from jobchain.text import dump
+
+_LATE_KEPT = 4
+"""So many of the vanished workers of a job can still correct the estimates of their calls."""
+
+
+def new_meta(new: NewJob, uid: str, now: datetime, expires_at: int) -> Item:
+    """The item META of a pending job. `uid` tells the job from an earlier one of the same id."""
+    optional = {
+        "key_id": new.key_id or None,
+        "max_cost_usd": new.max_cost_usd,
+        "tokens_per_day": new.daily_budget.tokens,
+        "cost_usd_per_day": new.daily_budget.cost_usd,
+    }
+    return {
+        **job_key(new.event_id),
+        "uid": uid,
+        "token": new_token(),
+        "tenant": new.tenant,
+        "job_name": new.job_name,
+        "status": Status.PENDING,
+        "created_at": isoformat(now),
+        "created_at_id": f"{isoformat(now)}#{new.event_id}",
+        "updated_at": isoformat(now),
+        "fingerprint": new.fingerprint,
+        "claim": 0,
+        "settled": 0,
+        "steps": {},
+        "late": {},
+        **dispatched(new.event_id, now),
+        "expires_at": expires_at,
+        **{name: value for name, value in optional.items() if value is not None},
+        **_flex(new, now),
+    }
+
+
+def text_items(new: NewJob, uid: str, expires_at: int) -> list[Item]:
+    """What the caller sent, in items of their own: META names them by its `uid`."""
+    common = {"uid": uid, "expires_at": expires_at}
+    payload = packed(dump(new.payload))
+    found: list[Item] = [{**job_key(new.event_id, f"INPUT#{uid}"), "payload": payload, **common}]
+    if new.metadata:
+        found.append({**job_key(new.event_id, f"METADATA#{uid}"), "metadata": dict(new.metadata), **common})
+    return found
+
+
+def payload_of(job: StoredJob) -> JsonValue:
+    """The payload of a job that was read with its item INPUT."""
+    payload: JsonValue = json.loads(unpacked(job.of_kind("INPUT")[0]["payload"]))
+    return payload
+
+
+def dispatched(event_id: str, now: datetime) -> Item:
+    """The attributes of META with which a job begins to wait for a worker, `DISPATCH_GRACE` before it is due."""
+    return {
+        "sends": 1,
+        "crashes": 0,
+        "tries": {},
+        "due_shard": due_shard(event_id),
+        "due_at": epoch(now + DISPATCH_GRACE),
+    }
+
+
+def _flex(new: NewJob, now: datetime) -> Item:
+    if new.tier is not Tier.FLEX:
+        return {}
+    seconds = int(new.flex_for.total_seconds())
+    return {"tier": new.tier, "flex_seconds": seconds, "flex_until": epoch(now + new.flex_for)}
+
+
+def ended(status: Status, now: datetime, claim: int, started_at: str | None, error: JobError | None = None) -> Item:
+    """The attributes of META with which a job ends. `recent` holds copies of those that change while it runs."""
+    return {
+        "status": status,
+        "final_status": status,
+        "finished_at": isoformat(now),
+        "updated_at": isoformat(now),
+        "runs": claim,
+        **({"began_at": started_at} if started_at else {}),
+        **({"error": _present(asdict(error))} if error else {}),
+    }
+
+
+REMOVED_BY_RETRY = ("final_status", "finished_at", "runs", "began_at", "error")
+"""The attributes of `ended` that a retried job does not have."""
+
+
+def ended_by_another(job: StoredJob, status: Status, now: datetime, error: JobError | None = None) -> Item:
+    """The same for a job that no worker holds.
+
+    Steps that a worker stores after this, having lost its lease, do not count.
+    """
+    meta = job.meta
+    own = [item for item in visible_steps(job) if item.get("claim") == meta["claim"]]
+    sealed = newest_by_claim(own).get(str(int(meta["claim"])), 0)
+    return {**ended(status, now, int(meta["claim"]), meta.get("started_at"), error), "sealed": sealed}
+
+
+# --- usage that is not recorded yet ---------------------------------------------------------------
+
+
+def unsettled_bill(job: StoredJob) -> dict[str, Spending]:
+    """What must be added to the totals before a job ends that no worker holds, by model.
+
+    It is what the items of unsettled claims hold, and an estimate for a call that was in flight.
+    """
+    bill = dict(unsettled_spending(job))
+    if risk := job.meta.get("at_risk") if has_unsettled(job.meta) else None:
+        model = risk["model"]
+        bill[model] = bill.get(model, Spending()) + spending_of(risk)
+    return bill
+
+
+def has_unsettled(meta: Item) -> bool:
+    """Whether a worker vanished, so that its calls are not all in the totals."""
+    return int(meta["claim"]) > settled_claim(meta)
+
+
+def settling(meta: Item, until: int, bill: Mapping[str, Spending]) -> Item:
+    """The attributes of META that tell that all claims `until` this one are settled, and by what.
+
+    A worker that was only slow can correct it later. Of the claims that are settled at once only the first can have
+    called the model: a worker settles what an earlier one has left before it makes a call.
+    """
+    first = settled_claim(meta) + 1
+    recorded = {model: totals(spending) for model, spending in bill.items()}
+    if "late" not in meta:
+        return {"settled": until, "late": {str(first): recorded}}
+    return {"settled": until, f"late.{first}": recorded}
+
+
+def outdated_late(meta: Item) -> tuple[str, ...]:
+    """The entries of `late` that are dropped when another one is added."""
+    return tuple(f"late.{claim}" for claim in sorted(meta.get("late", {}), key=int)[: 1 - _LATE_KEPT])
+
+
+def total_of(bill: Mapping[str, Spending]) -> Item:
+    """The sum of a bill as attributes that add up."""
+    return totals(summed(bill.values()))
+
+
+# --- META as the nouns of the domain --------------------------------------------------------------
+
+
+def tier_of(meta: Item) -> Tier:
+    """The job's tier."""
+    return Tier(meta.get("tier", Tier.STANDARD))
+
+
+def budget_of(meta: Item) -> DailyBudget:
+    """The daily limits of the key that created the job."""
+    tokens = meta.get("tokens_per_day")
+    return DailyBudget(int(tokens) if tokens is not None else None, meta.get("cost_usd_per_day"))
+
+
+def waiting_item(waiting: WaitingFor) -> Item:
+    """Why the job waits, as an attribute of META."""
+    return _present(asdict(waiting))
+
+
+def _waiting_of(meta: Item) -> WaitingFor | None:
+    found = meta.get("waiting_for")
+    if not found:
+        return None
+    return WaitingFor(WaitReason(found["reason"]), found["since"], found.get("until"), found["detail"])
+
+
+def job_of(stored: StoredJob) -> Job:
+    """The job, with the steps that count."""
+    meta = stored.meta
+    metadata = stored.of_kind("METADATA")
+    return Job(
+        event_id=meta["pk"].removeprefix("JOB#"),
+        tenant=meta["tenant"],
+        job_name=meta["job_name"],
+        status=Status(meta["status"]),
+        created_at=meta["created_at"],
+        updated_at=meta["updated_at"],
+        started_at=meta.get("started_at"),
+        finished_at=meta.get("finished_at"),
+        attempts=int(meta["claim"]),
+        spending=summed([spending_of(meta), *unsettled_spending(stored).values()]),
+        error=_error_of(meta),
+        max_cost_usd=meta.get("max_cost_usd"),
+        tier=tier_of(meta),
+        flex_for=timedelta(seconds=int(meta.get("flex_seconds", 0))),
+        expires_at=int(meta["expires_at"]),
+        metadata=metadata[0]["metadata"] if metadata else {},
+        steps=tuple(map(step_of, visible_steps(stored))),
+        waiting_for=_waiting_of(meta),
+    )
+
+
+def listed_job_of(entry: Item) -> Job | None:
+    """The job of an entry of the index `recent`; None if it has not ended, so that META must be read."""
+    if "final_status" not in entry:
+        return None
+    final = {
+        "status": entry["final_status"],
+        "created_at": entry["created_at_id"].split("#", 1)[0],
+        "updated_at": entry["finished_at"],
+        "claim": entry["runs"],
+        **({"started_at": entry["began_at"]} if "began_at" in entry else {}),
+    }
+    return job_of(StoredJob({"expires_at": 0, **entry, **final, "settled": entry["runs"]}))
+
+
+def _error_of(meta: Item) -> JobError | None:
+    return JobError(**meta["error"]) if "error" in meta else None
+
+
+def existing_job(meta: Item) -> JobExists:
+    """The stored job as the error of another one with its id."""
+    return JobExists(job_of(StoredJob(meta)), meta["fingerprint"])
+
+
+def due_job_of(meta: Item) -> DueJob:
+    """The unfinished job, for the sweeper."""
+    held = meta["status"] == Status.PROCESSING
+    return DueJob(
+        event_id=meta["pk"].removeprefix("JOB#"),
+        tenant=meta["tenant"],
+        job_name=meta["job_name"],
+        due_at=int(meta["due_at"]),
+        sends=int(meta.get("sends") or meta.get("dispatches", 1)),
+        crashes=int(meta.get("crashes", 0)) + int(held),
+        token=meta.get("token", ""),
+        tier=tier_of(meta),
+        held_until=datetime.fromtimestamp(int(meta["lease_until"]) / 1000, UTC) if held else None,
+    )
+
+
+def _present(values: Mapping[str, object]) -> Item:
+    return {name: value for name, value in values.items() if value is not None}

@@ -1,0 +1,33 @@
+"""What calls of the model used and cost, as CloudWatch metrics: the same sums as the usage records."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+
+from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
+
+from jobchain.spending import Spending
+
+Meter = Callable[[str, str, Spending], None]
+"""Told of what was added to the usage records: the job's chain, the model that was asked, and what its calls cost."""
+
+
+def count_spending(chain: str, model: str, spending: Spending) -> None:
+    """Counts what calls cost, by chain and model. A correction of an estimate may be negative.
+
+    Each time with a metrics object of its own, as other jobs run at the same time.
+    """
+    metrics = EphemeralMetrics()
+    metrics.add_dimension(name="chain", value=chain)
+    metrics.add_dimension(name="model", value=model)
+    for name, count in asdict(spending.usage).items():
+        metrics.add_metric(name="".join(map(str.title, name.split("_"))), unit=MetricUnit.Count, value=count)
+    metrics.add_metric(name="Calls", unit=MetricUnit.Count, value=spending.calls)
+    metrics.add_metric(name="Retries", unit=MetricUnit.Count, value=spending.retries)
+    metrics.add_metric(name="EstimatedCalls", unit=MetricUnit.Count, value=spending.estimated.calls)
+    metrics.add_metric(name="UnpricedCalls", unit=MetricUnit.Count, value=spending.unpriced_calls)
+    metrics.add_metric(name="CostUSD", unit=MetricUnit.NoUnit, value=float(spending.known_cost_usd))
+    metrics.flush_metrics()
+    # The total of all chains and models too: an alarm can't sum over dimensions whose values it does not know.
+    total = EphemeralMetrics(service="all")
+    total.add_metric(name="CostUSD", unit=MetricUnit.NoUnit, value=float(spending.known_cost_usd))
+    total.flush_metrics()
