@@ -30,7 +30,7 @@ from jobchain.aws.items import (
 )
 from jobchain.aws.table import ConditionFailed, Table, TransactionCanceled
 from jobchain.aws.usage import UsageRecord, write_with_usage
-from jobchain.aws.writes import IfAbsent, Write, epoch, epoch_ms, put_new, update
+from jobchain.aws.writes import IfAbsent, Write, epoch, epoch_ms, epoch_ms_up, put_new, update
 from jobchain.domain import NOTHING_SPENT, Claim, Clock, FinishedStep, JobError, Spending, Status, isoformat
 from jobchain.errors import ClaimLost, JobchainError, JobNotFound, JobNotReady, Unavailable
 
@@ -159,7 +159,7 @@ class ClaimStore:
             "status": Status.PENDING,
             "updated_at": isoformat(now),
             "due_at": epoch(now + wait + DISPATCH_GRACE),
-            "not_before": epoch_ms(now + wait),
+            "not_before": epoch_ms_up(now + wait),
             "dispatches": 1,
             "stalls": 0,
             "tries": dict(tries),

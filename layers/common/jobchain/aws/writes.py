@@ -39,6 +39,11 @@ def epoch_ms(moment: datetime) -> int:
     return int(moment.timestamp() * 1000)
 
 
+def epoch_ms_up(moment: datetime) -> int:
+    """Milliseconds since 1970, not before `moment`."""
+    return -int(-moment.timestamp() * 1000 // 1)
+
+
 def update(
     key: Item,
     condition: str,
