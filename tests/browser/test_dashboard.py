@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Page, Request, Route, expect
 
 from jobchain.mermaid import flowchart
-from local.stack import LocalStack
+from local.stack import EmbeddedStack
 from tests.browser.conftest import WIDE, Visit
 from tests.e2e.conftest import FINAL, poll
 from tests.fake_model.answers import result_of
@@ -527,7 +527,7 @@ class TestForAll:
 
 
 @pytest.fixture
-def poison(stack: LocalStack, finish: Callable[..., str], marker: str) -> Callable[[dict[str, Any]], str]:
+def poison(stack: EmbeddedStack, finish: Callable[..., str], marker: str) -> Callable[[dict[str, Any]], str]:
     """Makes a job, and puts into the table what no honest model or caller would send; gives its id."""
 
     def poison(outputs: dict[str, Any]) -> str:
@@ -643,7 +643,7 @@ class TestHostileContents:
         assert visit.width <= 390
 
 
-def test_the_dashboard_is_one_request_to_the_web_function(visit: Visit, stack: LocalStack) -> None:
+def test_the_dashboard_is_one_request_to_the_web_function(visit: Visit, stack: EmbeddedStack) -> None:
     page = visit.open()
 
     expect(page.locator("#connection")).to_have_text("live")

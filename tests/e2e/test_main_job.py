@@ -12,7 +12,7 @@ import httpx2
 import pytest
 
 from local import offline_model
-from local.stack import LocalStack
+from local.stack import EmbeddedStack
 from tests.e2e.conftest import poll
 
 ROOT = Path(__file__).parent.parent.parent
@@ -132,7 +132,7 @@ def test_health_is_open_and_well(http: httpx2.Client) -> None:
 
 
 def test_logs_are_json_with_the_ids_and_never_the_text(
-    http: httpx2.Client, stack: LocalStack, finished: Finished
+    http: httpx2.Client, stack: EmbeddedStack, finished: Finished
 ) -> None:
     secret = "Xylophones must be tuned on Tuesdays"
     event_id = submit(http, f"{secret}.")

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from jobchain.chains.guideline_checklist import GUIDELINE_CHECKLIST
-from local.stack import LocalStack
+from local.stack import EmbeddedStack
 from tests.conftest import ROOT
 from tests.e2e.conftest import FINAL
 from tests.fake_model.answers import STEPS, result_of
@@ -39,7 +39,7 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason=
 # --- trouble ---------------------------------------------------------------------------------------
 
 
-def worker_processes(stack: LocalStack) -> list[int]:
+def worker_processes(stack: EmbeddedStack) -> list[int]:
     """The ids of the processes that run the worker function of this stack."""
     process = stack.emulator._process
     assert process, "the emulator does not run"
@@ -58,7 +58,7 @@ def worker_processes(stack: LocalStack) -> list[int]:
 class Killer:
     """Kills one of a stack's worker processes with -9 after each pause, `at_most` so often, while it is entered."""
 
-    def __init__(self, stack: LocalStack, chance: random.Random, pause: tuple[float, float], at_most: int) -> None:
+    def __init__(self, stack: EmbeddedStack, chance: random.Random, pause: tuple[float, float], at_most: int) -> None:
         """`pause` is the shortest and the longest, in seconds."""
         self.kills = 0
         self._stack = stack
