@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 
 from jobchain_client import Jobchain
@@ -194,20 +195,15 @@ def developing(project: Path, *arguments: str) -> Iterator[tuple["subprocess.Pop
             process.kill()
 
 
-def processes_of(folder: Path) -> list[str]:
+def processes_of(folder: Path) -> list[int]:
     """The processes whose temporary files are in a folder: an emulator and its functions."""
-    mark = f"TMPDIR={folder}".encode()
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            if mark in (entry / "environ").read_bytes():
-                found.append(entry.name)
-        except OSError:
-            continue
-    return found
+    # None for the processes of other users, which can't be read.
+    processes = psutil.process_iter(["environ"])
+    variables = {process.pid: process.info["environ"] or {} for process in processes}
+    return [pid for pid, own in variables.items() if own.get("TMPDIR", "").startswith(str(folder))]
 
 
-needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks at /proc")
+needs_proc = pytest.mark.skipif(not psutil.LINUX, reason="reads the variables of other processes")
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
