@@ -277,9 +277,11 @@ def redrive(stack: Stack = None) -> None:
 
 
 @app.command(rich_help_panel="For operators")
-def sweep(stack: Stack = None) -> None:
+def sweep(
+    as_json: Annotated[bool, typer.Option("--json", help="As one line of JSON.")] = False, stack: Stack = None
+) -> None:
     """Run the sweeper now: it sends the message of each due job again."""
-    _operate().sweep(stack)
+    _operate().sweep(stack, as_json=as_json)
 
 
 @keys.command("create")

@@ -117,7 +117,7 @@ def announce(stack: EmbeddedStack, folder: Path) -> None:
 def test_the_commands_find_the_local_stack(stack: EmbeddedStack, tmp_path: Path) -> None:
     announce(stack, tmp_path)
 
-    swept, redriven = operate(tmp_path, "sweep"), operate(tmp_path, "redrive")
+    swept, redriven = operate(tmp_path, "sweep", "--json"), operate(tmp_path, "redrive")
 
     assert (swept.returncode, json.loads(swept.stdout)["unfinished"]) == (0, False)
     assert (redriven.returncode, redriven.stdout) == (0, "0 dead letters were moved back to the queue.\n")
