@@ -10,7 +10,7 @@ import pytest
 
 import local.deployer
 from local import running_emulator
-from local.deployer import STACK_NAME, Deployer, DeployError
+from local.deployer import STACK_NAME, Deployer, DeployError, StackGone
 from local.emulator import Emulator, free_port
 from local.emulator_clients import Clients
 from local.function_zips import BUILD, BuildError
@@ -234,6 +234,51 @@ class TestAnUpdateThatFailed:
 
         assert count_events(clients) == events
         assert items(clients, table) == ["a job"]
+
+
+def test_a_change_set_that_was_not_executed_is_refused_at_once_with_what_to_type(
+    clients: Clients, template: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a stack as `sam deploy` leaves it where its question gets no answer
+    clients.get("cloudformation").create_change_set(
+        StackName=STACK_NAME, ChangeSetName="first", ChangeSetType="CREATE", TemplateBody='{"Resources": {}}'
+    )
+    deployer = Deployer(clients, template)
+    assert deployer._status() == "REVIEW_IN_PROGRESS"
+    monkeypatch.setattr(deployer, "_wait", lambda: pytest.fail("it waits"))
+
+    # then a deployment says what to type
+    with pytest.raises(DeployError) as raised:
+        deployer.deploy_over({}, said.append)
+
+    command = f"aws --endpoint-url {clients.endpoint_url} cloudformation delete-stack --stack-name jobchain"
+    assert str(raised.value).endswith(f"Delete it, and deploy again: {command}")
+    assert said == []
+
+    # and after that it deploys
+    clients.get("cloudformation").delete_stack(StackName=STACK_NAME)
+    assert deploy(clients, template, said)["TableName"]
+
+
+@pytest.mark.parametrize("kind", ["creation", "update"])
+def test_a_stack_that_another_process_deletes_meanwhile_is_told_with_what_to_type(
+    clients: Clients, template: Path, said: list[str], monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    if kind == "update":
+        deploy(clients, template, said)
+    deployer = Deployer(clients, template)
+    wait = deployer._wait
+
+    def deleted() -> str | None:
+        clients.get("cloudformation").delete_stack(StackName=STACK_NAME)
+        return wait()
+
+    monkeypatch.setattr(deployer, "_wait", deleted)
+
+    with pytest.raises(StackGone, match=rf"deleted during its {kind}, .* Deploy again.*: docker compose up") as raised:
+        deployer.deploy_over({"Greeting": "good day"}, said.append)
+
+    assert "jobs are kept" not in str(raised.value)
 
 
 def test_a_stack_in_progress_is_looked_at_ever_more_rarely(
