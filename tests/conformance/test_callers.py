@@ -13,7 +13,7 @@ from tests.conftest import OPENAPI
 
 JSON = {"Content-Type": "application/json"}
 OPEN = ("/health", "/openapi.json")
-UNKNOWN_ID = "0b6c2f4e-0000-4000-8000-0000000000ff"
+UNKNOWN_ID = "0b6c2f4e-0000-4000-8000-000000000001"
 
 
 def routes() -> list[tuple[str, str]]:
