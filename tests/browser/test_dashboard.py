@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -350,7 +351,17 @@ class TestTheList:
         page = visit.open()
 
         expect(page.locator(".chart canvas")).to_have_count(2)
-        assert page.get_by_role("img", name="Jobs ended").get_attribute("aria-label")
+        ended = page.get_by_role("img", name="Jobs ended")
+        assert re.fullmatch(
+            r"Jobs ended: \d+ jobs of this list, [\d:]+ to [\d:]+, \d+ (s|min|h) per bar",
+            str(ended.get_attribute("aria-label")),
+        )
+        # The time and the values are in the legend while the cursor is over the chart.
+        expect(ended.get_by_text("From")).to_be_hidden()
+        expect(ended.locator(".u-value").locator("visible=true")).to_have_count(0)
+        ended.locator(".u-over").hover()
+        expect(ended.get_by_text("From")).to_be_visible()
+        expect(ended.locator(".u-value").first).to_have_text(re.compile(r"\d\d:\d\d:\d\d"))
 
     def test_hides_the_queue_from_who_is_no_operator(self, visit: Visit, http: httpx2.Client) -> None:
         numbers = {**http.get("/stats").json(), "queue": None}
