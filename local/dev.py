@@ -20,6 +20,8 @@ from local.settings import Settings
 from local.stack import EmbeddedStack
 
 POLL_SECONDS = 0.5
+LAST_LINES = 50
+"""How many lines of the past `make logs` prints."""
 
 
 class AlreadyRunning(LocalError):
@@ -116,10 +118,12 @@ def _warnings(settings: Settings) -> Sequence[str]:
 
 
 def follow_logs(root: Path, say: Callable[[str], None]) -> None:
-    """Print the functions' log lines as they come, until the stack ends. Raises NotRunning."""
+    """Print the last `LAST_LINES` of the functions' logs, then new ones, until the stack ends. Raises NotRunning."""
     file = StackFile(root / ".local")
     running = _running(file)
     follower = LogFollower(Clients(running["endpoint_url"], running["region"], credentials_of(running)))
+    for line in follower.last_lines(LAST_LINES, time.time_ns() // 1_000_000):
+        say(line.message)
     while file.read() == running:
         for line in follower.new_lines():
             say(line.message)

@@ -318,6 +318,47 @@ def test_a_log_line_is_given_once_and_equal_lines_each_time(shared_stack: Embedd
     assert messages.count("said 1") == 3
 
 
+@pytest.mark.parametrize("minutes", [0, 5, 50, 5_000])
+def test_the_last_log_lines_are_given_however_old_they_are_and_only_new_ones_after_them(
+    stack: EmbeddedStack, minutes: int
+) -> None:
+    # given 60 lines of the past, a second apart
+    logs = stack.client("logs")
+    (function,) = stack.client("lambda").list_functions()["Functions"]
+    group = f"/aws/lambda/{function['FunctionName']}"
+    logs.create_log_group(logGroupName=group)
+    now = time.time_ns() // 1_000_000
+    times = [now - (minutes * 60 + second) * 1000 for second in range(60, 0, -1)]
+    logs.create_log_stream(logGroupName=group, logStreamName="past")
+    events = [{"timestamp": at, "message": f"line {number}"} for number, at in enumerate(times)]
+    logs.put_log_events(logGroupName=group, logStreamName="past", logEvents=events)
+
+    # when the last ones are read
+    follower = LogFollower(stack.clients)
+    lines = [line.message for line in follower.last_lines(50, now)]
+
+    # then they are the newest, and after them only new ones come
+    assert lines == [f"line {number}" for number in range(10, 60)]
+    assert follower.new_lines() == []
+    call(f"{stack.api_url}/x")
+    new: list[str] = []
+
+    def has_come() -> bool:
+        new.extend(line.message for line in follower.new_lines())
+        return "said 1" in new
+
+    wait_until("the line", has_come)
+    assert not [line for line in new if line.startswith("line ")]
+
+
+def test_all_log_lines_are_given_where_there_are_few(stack: EmbeddedStack) -> None:
+    call(f"{stack.api_url}/x")
+
+    lines = LogFollower(stack.clients).last_lines(50, time.time_ns() // 1_000_000)
+
+    assert "said 1" in [line.message for line in lines]
+
+
 def test_stacks_run_side_by_side(stack: EmbeddedStack, project: Path) -> None:
     with EmbeddedStack.start(template=project / "template.yaml") as other:
         other.client("dynamodb").put_item(TableName=other.table, Item={"pk": {"S": "theirs"}})
