@@ -154,7 +154,7 @@ def preflight(target: Target, today: date) -> Report:
     except UnknownModel as unknown:
         return Report(warnings=warnings, failures=(_unknown(target, unknown.names),))
     except ModelError as error:
-        return Report(warnings=warnings, failures=(f"{target.base_url} could not be asked about {model}: {error}",))
+        return Report(warnings=warnings, failures=(f"{target.base_url} does not tell about {model}: {error}",))
     if shutdown is None:
         return Report((f"{target.base_url} has {model}, and names no shutdown date.",), warnings)
     left = (shutdown - today).days
