@@ -201,7 +201,9 @@ def delete(
     if not yes:
         if not sys.stdin.isatty():
             raise typer.BadParameter("a deleted job cannot be restored: without a terminal to confirm on, give --yes")
-        typer.confirm(f"Delete {len(event_ids)} permanently?", abort=True, err=True)
+        typer.confirm(
+            f"Delete {len(event_ids)} job{'s' if len(event_ids) > 1 else ''} permanently?", abort=True, err=True
+        )
     with _client(url, api_key) as client:
 
         def erase(event_id: str) -> None:
