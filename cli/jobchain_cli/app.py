@@ -201,9 +201,8 @@ def delete(
     if not yes:
         if not sys.stdin.isatty():
             raise typer.BadParameter("a deleted job cannot be restored: without a terminal to confirm on, give --yes")
-        typer.confirm(
-            f"Delete {len(event_ids)} job{'s' if len(event_ids) > 1 else ''} permanently?", abort=True, err=True
-        )
+        jobs = "1 job" if len(event_ids) == 1 else f"{len(event_ids)} jobs"
+        typer.confirm(f"Delete {jobs} permanently?", abort=True, err=True)
     with _client(url, api_key) as client:
 
         def erase(event_id: str) -> None:
