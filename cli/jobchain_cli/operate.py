@@ -2,8 +2,9 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -57,12 +58,12 @@ def sweep(stack_name: str | None, *, as_json: bool) -> None:
         if "FunctionError" in answer:
             raise SweepError("the sweep failed: see the sweeper's log")
         done = json.loads(answer["Payload"].read())
-    print(json_line(done) if as_json else _swept(**done))
+    print(json_line(done) if as_json else _swept(done))
 
 
-def _swept(sent: int, failed: int, unfinished: bool) -> str:
-    more = " More jobs are due: run it again." if unfinished else ""
-    return f"{sent} due jobs were sent again, {failed} failed as worker_lost.{more}"
+def _swept(done: Mapping[str, Any]) -> str:
+    more = " More jobs are due: run it again." if done["unfinished"] else ""
+    return f"{done['sent']} due jobs were sent again, {done['failed']} failed as worker_lost.{more}"
 
 
 def create_key(new: dict[str, str | bool | None], stack_name: str | None) -> None:
