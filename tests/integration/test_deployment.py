@@ -317,9 +317,8 @@ def test_an_emulator_that_does_not_answer_is_named(
         running_emulator.run(tmp_path, tmp_path / BUILD, Target(url, url, ""), Settings(), said.append)
 
 
-def test_a_build_runs_from_packages_that_hold_the_layer(
-    clients: Clients, template: Path, said: list[str], tmp_path: Path
-) -> None:
+@pytest.fixture
+def build(template: Path, tmp_path: Path) -> Path:
     build = tmp_path / "build"
     (build / "function" / "tiny_function").mkdir(parents=True)
     (build / "layer" / "python").mkdir(parents=True)
@@ -328,6 +327,24 @@ def test_a_build_runs_from_packages_that_hold_the_layer(
     (build / "function" / "tiny_function" / "handler.py").write_text(handler)
     declared = "Parameters:\n  Architecture: {Type: String}\n  OpenAISecretName: {Type: String, Default: the/key}\n"
     (build / "template.yaml").write_text(TEMPLATE.replace("Parameters:\n", declared))
+    return build
+
+
+def test_what_to_type_has_the_url_that_the_user_has_for_the_emulator(
+    clients: Clients, build: Path, said: list[str], tmp_path: Path
+) -> None:
+    clients.get("cloudformation").create_change_set(
+        StackName=STACK_NAME, ChangeSetName="first", ChangeSetType="CREATE", TemplateBody='{"Resources": {}}'
+    )
+    target = Target(clients.endpoint_url, "http://localhost:1", "http://model/v1", clients.credentials)
+
+    with pytest.raises(DeployError, match="aws --endpoint-url http://localhost:1 cloudformation delete-stack"):
+        running_emulator.run(tmp_path, build, target, Settings(openai_api_key="sk-made-up"), said.append)
+
+
+def test_a_build_runs_from_packages_that_hold_the_layer(
+    clients: Clients, build: Path, said: list[str], tmp_path: Path
+) -> None:
     target = Target(clients.endpoint_url, "http://localhost:1", "http://model/v1", clients.credentials)
 
     url = running_emulator.run(tmp_path, build, target, Settings(openai_api_key="sk-made-up"), said.append)
