@@ -24,7 +24,7 @@ dev: setup ## run the stack on this machine until Ctrl-C
 	@.venv/bin/python -m local dev
 
 .PHONY: logs
-logs: setup ## follow the logs of the functions of `make dev`
+logs: setup ## print the last 50 log lines of the functions of `make dev`, and follow them
 	@.venv/bin/python -m local logs
 
 .PHONY: aws-env

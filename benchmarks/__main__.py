@@ -11,12 +11,14 @@ from benchmarks.client import BenchmarkError
 from benchmarks.load import load
 from benchmarks.report import FRAGMENTS, PAGE, Fragment
 from benchmarks.sides import Terms
+from benchmarks.warm_post import warm_post
 from local import signals
 from local.errors import LocalError
 
 SECTIONS: dict[str, Callable[[Terms], dict[str, Fragment]]] = {
     "jobs": comparison.jobs,
     "latency": comparison.latency,
+    "warm-post": warm_post,
     "first-post": comparison.first_post,
     "load": load,
 }

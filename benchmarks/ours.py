@@ -15,7 +15,7 @@ from benchmarks.client import BenchmarkError
 from benchmarks.report import ROOT
 from local.emulator import child_environment
 from local.settings import Settings
-from local.stack import LocalStack
+from local.stack import EmbeddedStack
 
 WORKERS = 10
 """`WorkerConcurrency`: twice the template's default, which is made for new accounts."""
@@ -27,7 +27,7 @@ AT_ONCE = 10 * WORKERS
 class Jobchain:
     """A stack that runs. What counts are the functions' processes, not the emulator's."""
 
-    stack: LocalStack
+    stack: EmbeddedStack
 
     @property
     def url(self) -> str:
@@ -52,7 +52,7 @@ def start(base_url: str, *, working: bool = True, workers: int = WORKERS) -> Ite
     """A stack that calls the model at `base_url`; if it is not `working`, no worker gets a message."""
     settings = Settings(openai_base_url=base_url)
     parameters = {"WorkerConcurrency": str(workers), "RequestsPerSecond": "10000", "RequestBurst": "5000"}
-    with LocalStack.start(settings, parameters=parameters) as stack:
+    with EmbeddedStack.start(settings, parameters=parameters) as stack:
         if not working:
             functions = stack.client("lambda")
             for mapping in functions.list_event_source_mappings()["EventSourceMappings"]:

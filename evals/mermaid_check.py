@@ -15,7 +15,7 @@ from jobchain_client import Job as ClientJob
 from jobchain_client import Jobchain
 from local.errors import LocalError
 from local.settings import Settings
-from local.stack import LocalStack
+from local.stack import EmbeddedStack
 
 JOBS = 100
 
@@ -68,7 +68,7 @@ def check(root: Path, say: Callable[[str], None]) -> None:
     """Run the jobs and draw their diagrams; says what came of it.
 
     Skipped, with the reason, where no browser is, unless REQUIRE_BROWSER=1. The offline model answers, whatever the
-    environment says. Raises DiagramError, NoBrowserError, DrawingError, JobError and what `LocalStack.start` raises.
+    environment says. Raises DiagramError, NoBrowserError, DrawingError, JobError and what `EmbeddedStack.start` raises.
     """
     try:
         browser = find_browser()
@@ -78,7 +78,7 @@ def check(root: Path, say: Callable[[str], None]) -> None:
         say(f"mermaid-check: SKIPPED, no diagram was drawn: {reason}")
         return
     jobs = requests(documents(default_folder(root)) + documents(root / "examples"))
-    with LocalStack.start(Settings()) as stack, Jobchain(stack.api_url) as api:
+    with EmbeddedStack.start(Settings()) as stack, Jobchain(stack.api_url) as api:
         ended = run(api, jobs, lambda _: None)
     for request, job in zip(jobs, ended, strict=True):
         if job["status"] != "completed":

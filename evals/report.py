@@ -19,7 +19,7 @@ from local import offline_model
 from local.errors import LocalError
 from local.schema_answer import MAX_ITEMS
 from local.settings import Settings
-from local.stack import LocalStack
+from local.stack import EmbeddedStack
 
 _EXPLANATION = Path(__file__).parent / "explanation.md"
 _OFFLINE = f"""\
@@ -92,7 +92,7 @@ def run(root: Path, chain: str, folder: Path | None, say: Say) -> str:
     """Run the chain, or all where it is empty, over a folder's documents and the cases; gives the page.
 
     Raises NoChain, NoDocuments, CaseError, TextError, SettingsError, JobError and what
-    `LocalStack.start` raises.
+    `EmbeddedStack.start` raises.
     """
     if chain and chain not in SUBJECTS:
         raise NoChain(f"CHAIN is {chain!r}: set it to {', '.join(SUBJECTS)}, or leave it out")
@@ -103,7 +103,7 @@ def run(root: Path, chain: str, folder: Path | None, say: Say) -> str:
     requests = [Request(name, SUBJECTS[name].payload(taken)) for name, taken in planned]
     requests += [Request(case.chain, case.payload) for case in tried]
     # No key is needed: the stack is this run's own.
-    with LocalStack.start(replace(Settings.load(root), auth_mode="")) as stack, Jobchain(stack.api_url) as api:
+    with EmbeddedStack.start(replace(Settings.load(root), auth_mode="")) as stack, Jobchain(stack.api_url) as api:
         ended = jobs.run(api, requests, say)
     runs = [Run(name, taken, job) for (name, taken), job in zip(planned, ended, strict=False)]
     case_runs = [

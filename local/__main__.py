@@ -35,7 +35,9 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("file", nargs="?", type=Path, help="a UTF-8 text (default: the project's example)")
     dev = commands.add_parser("dev", help="run the stack until Ctrl-C; changed code is reloaded")
     dev.add_argument("--port", type=int, default=4566, help="on 127.0.0.1 (default: %(default)s, else a free one)")
-    commands.add_parser("logs", help="follow the functions' logs of the stack that `dev` runs")
+    commands.add_parser(
+        "logs", help="print the last 50 lines of the functions' logs of the stack that `dev` runs, and follow them"
+    )
     commands.add_parser("aws-env", help="print shell commands that point AWS's tools at the stack that `dev` runs")
     deploy = commands.add_parser("deploy", help="deploy the build to a running emulator, such as LocalStack")
     deploy.add_argument("--endpoint-url", default="http://127.0.0.1:4566", help="the emulator (default: %(default)s)")

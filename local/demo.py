@@ -14,7 +14,7 @@ from jobchain_client import Job, Jobchain, JobchainError
 from local.errors import LocalError
 from local.settings import Settings
 from local.signals import Stopped
-from local.stack import LocalStack
+from local.stack import EmbeddedStack
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "access-review.md"
 POLL_SECONDS = 0.1
@@ -40,7 +40,7 @@ def read_text(path: Path) -> str:
 def run(root: Path, file: Path, out: TextIO, *, keep: bool) -> None:
     """Start a stack, run the file's text through it and stop it; with `keep` only once a signal says so.
 
-    Raises TextError, SettingsError, JobError and what `LocalStack.start` raises.
+    Raises TextError, SettingsError, JobError and what `EmbeddedStack.start` raises.
     """
     text = read_text(file)
 
@@ -50,7 +50,7 @@ def run(root: Path, file: Path, out: TextIO, *, keep: bool) -> None:
 
     # No key is needed: the stack is the demo's own, on this machine, and `jobchain keys` would not find it.
     settings = replace(Settings.load(root), auth_mode="")
-    with LocalStack.start(settings, say=say) as stack:
+    with EmbeddedStack.start(settings, say=say) as stack:
         say(f"Posting {_short(file)} to it ...")
         job = show_job(Target(stack.api_url, None), text, str(_short(file)), out)
         say("\n".join(["", *_explained(settings), *(() if keep else _next())]))

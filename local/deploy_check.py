@@ -26,7 +26,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from jobchain import errors
 from jobchain.domain import utc_now
 from jobchain_cli.slow import told_when_slow
-from jobchain_cli.stack import check_aws
+from jobchain_cli.stack import NO_REGION, check_aws
 from local.errors import LocalError, SettingsError
 from local.preflight import OPENAI_URL, Report, Target, check, preflight, secret_of
 
@@ -103,7 +103,7 @@ def _overrides(written: object) -> Iterator[tuple[str, str]]:
 def check_account(session: Any) -> str:
     """Which account and region a boto3 session leads to. Raises DeployCheckError."""
     if not session.region_name:
-        raise DeployCheckError("no region is set: export AWS_DEFAULT_REGION=eu-central-1, say, or run `aws configure`")
+        raise DeployCheckError(NO_REGION)
     try:
         caller = session.client("sts").get_caller_identity()
     except (BotoCoreError, ClientError) as error:

@@ -22,6 +22,8 @@ _STANDS = ("CREATE_COMPLETE", "UPDATE_COMPLETE")
 _UPDATABLE = (*_STANDS, "UPDATE_ROLLBACK_COMPLETE", "UPDATE_FAILED")
 # What CloudFormation says of an update to the template that the stack has.
 _NO_CHANGE = "No updates are to be performed."
+# The stack of a change set that was not executed: it waits for a person, and has no resources.
+_REVIEW = "REVIEW_IN_PROGRESS"
 _MOST_PAUSE = 1.0  # seconds between two requests for a stack's status
 # LocalStack has this status from the first resource that it can't delete until it has tried all others. Seconds.
 _PASSING = "DELETE_FAILED"
@@ -32,10 +34,18 @@ START_AFRESH = (
     "To start again, without those jobs: docker compose down --volumes, then docker compose up --build --wait "
     "(an emulator of your own: restart it, and deploy again)."
 )
+_GONE = (
+    f"the stack {STACK_NAME} was deleted during its {{}}, by another process. Deploy again, when no other process uses "
+    "the emulator: docker compose up --build --wait (an emulator of your own: make deploy-local)"
+)
 
 
 class DeployError(LocalError):
     """The emulator refused the stack; says which resource and why."""
+
+
+class StackGone(DeployError):
+    """The stack was deleted while it was deployed; says what to type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +99,8 @@ class Deployer:
         updates = self._deployed is not None
         try:
             return self._deploy(template)
+        except StackGone:
+            raise
         except DeployError as error:
             raise DeployError(f"{error}\n{self._advice(updates)}") from error
 
@@ -97,6 +109,12 @@ class Deployer:
         status = self._settled_status(say)
         if status is None:
             return None
+        if status == _REVIEW:
+            raise DeployError(
+                f"the stack {STACK_NAME} is {_REVIEW}: its change set was not executed, and it has no resources. "
+                f"Delete it, and deploy again: aws --endpoint-url {self._clients.endpoint_url} cloudformation "
+                f"delete-stack --stack-name {STACK_NAME}"
+            )
         history = self._history()
         if never_completed(history) or status == "CREATE_IN_PROGRESS":
             say(f"The creation of the stack {STACK_NAME} failed ({status}): removing what it left.")
@@ -170,6 +188,8 @@ class Deployer:
             self._remove_unbegun(error)
             raise DeployError(error.response["Error"]["Message"]) from error
         status = self._wait()
+        if status is None:
+            raise StackGone(_GONE.format("creation" if operation == "create_stack" else "update"))
         last = self._last_operation()
         if status not in _STANDS or last.failed:
             raise DeployError(f"the {last.kind} of the stack {STACK_NAME} failed (now {status}): {last.cause}")
@@ -201,7 +221,7 @@ class Deployer:
 
     def _settled_status(self, say: Callable[[str], None]) -> str | None:
         """The same, waited for a while; what is in progress for longer has been interrupted."""
-        if (status := self._status()) and status.endswith("IN_PROGRESS"):
+        if (status := self._status()) and status.endswith("IN_PROGRESS") and status != _REVIEW:
             say(f"The stack {STACK_NAME} is {status}: waiting up to {self._limit:g} s for it.")
             try:
                 return self._wait()

@@ -17,9 +17,11 @@ from local.logs import LogFollower, tracebacks
 from local.private import write_private
 from local.sam_template import TemplateError
 from local.settings import Settings
-from local.stack import LocalStack
+from local.stack import EmbeddedStack
 
 POLL_SECONDS = 0.5
+LAST_LINES = 50
+"""How many lines of the past `make logs` prints."""
 
 
 class AlreadyRunning(LocalError):
@@ -49,7 +51,7 @@ class StackFile:
             return None
         return content if alive else None
 
-    def write(self, stack: LocalStack) -> None:
+    def write(self, stack: EmbeddedStack) -> None:
         """Tell that this process runs the stack; readers never see half a file, and other users nothing of it."""
         content = {
             "pid": os.getpid(),
@@ -75,7 +77,7 @@ class StackFile:
 def run(root: Path, port: int, say: Callable[[str], None]) -> None:
     """Run the stack of the project in `root` until an exception, such as KeyboardInterrupt, ends it.
 
-    Raises AlreadyRunning, StackEnded, SettingsError, and what `LocalStack.start` raises.
+    Raises AlreadyRunning, StackEnded, SettingsError, and what `EmbeddedStack.start` raises.
     """
     folder = root / ".local"
     folder.mkdir(exist_ok=True)
@@ -88,7 +90,7 @@ def run(root: Path, port: int, say: Callable[[str], None]) -> None:
         say(f"Port {port} is taken, so this stack uses {free}.")
     template = root / "template.yaml"
     settings = Settings.load(root)
-    with LocalStack.start(settings, template=template, folder=folder, port=free, reload=True, say=say) as stack:
+    with EmbeddedStack.start(settings, template=template, folder=folder, port=free, reload=True, say=say) as stack:
         try:
             file.write(stack)
             say(welcome(stack.api_url, stack.endpoint_url, stack.llm_base_url or "OpenAI", settings.needs_key))
@@ -116,10 +118,12 @@ def _warnings(settings: Settings) -> Sequence[str]:
 
 
 def follow_logs(root: Path, say: Callable[[str], None]) -> None:
-    """Print the functions' log lines as they come, until the stack ends. Raises NotRunning."""
+    """Print the last `LAST_LINES` of the functions' logs, then new ones, until the stack ends. Raises NotRunning."""
     file = StackFile(root / ".local")
     running = _running(file)
     follower = LogFollower(Clients(running["endpoint_url"], running["region"], credentials_of(running)))
+    for line in follower.last_lines(LAST_LINES, time.time_ns() // 1_000_000):
+        say(line.message)
     while file.read() == running:
         for line in follower.new_lines():
             say(line.message)
@@ -154,7 +158,7 @@ def _running(file: StackFile) -> dict[str, Any]:
     return running
 
 
-def _watch(stack: LocalStack, template: Path, file: StackFile, say: Callable[[str], None]) -> None:
+def _watch(stack: EmbeddedStack, template: Path, file: StackFile, say: Callable[[str], None]) -> None:
     follower = LogFollower(stack.clients)
     deployed = _changed_at(template)
     while True:
@@ -169,7 +173,7 @@ def _watch(stack: LocalStack, template: Path, file: StackFile, say: Callable[[st
             say(traceback)
 
 
-def _redeploy(stack: LocalStack, say: Callable[[str], None]) -> LocalStack:
+def _redeploy(stack: EmbeddedStack, say: Callable[[str], None]) -> EmbeddedStack:
     say("template.yaml has changed, deploying it …")
     try:
         stack = stack.redeploy()

@@ -11,6 +11,7 @@ from local.emulator_clients import Clients
 
 # An invocation's lines get their time before they are stored, so that later ones may be stored first.
 _OVERLAP = 5_000  # milliseconds
+_SPANS = (60_000, 600_000, 6_000_000)  # milliseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,16 @@ class LogFollower:
         self._clients = clients
         self._since = 0
         self._given: set[tuple[LogLine, int]] = set()
+
+    def last_lines(self, count: int, now: int) -> list[LogLine]:
+        """The last lines before the first call of `new_lines`, at most `count`; `now` in milliseconds since 1970."""
+        lines: list[LogLine] = []
+        # The emulator gives the oldest 10,000 of a time: the last minute first, then more, and all in the end.
+        for span in (*_SPANS, now):
+            self._since, self._given = now - span, set()
+            if len(lines := self.new_lines()) >= count:
+                break
+        return lines[-count:]
 
     def new_lines(self) -> list[LogLine]:
         """The lines since the last call; at the first call, all; none while the stack does not answer."""

@@ -10,7 +10,6 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from jobchain import errors
@@ -28,7 +27,7 @@ from jobchain.errors import ModelError, UnknownModel
 from jobchain.model_check import WARN_DAYS
 from jobchain.prices import PriceList
 from jobchain_cli.slow import told_when_slow
-from jobchain_cli.stack import check_aws
+from jobchain_cli.stack import aws_session
 from jobchain_worker.openai_llm import create_client, find_shutdown
 from local.env_file import read_env_file
 from local.errors import LocalError, SettingsError
@@ -73,8 +72,7 @@ def run(root: Path, stack_name: str | None) -> int:
     """
     try:
         if stack_name:
-            check_aws()
-            target = target_of_stack(boto3.Session(), stack_name, os.environ)
+            target = target_of_stack(aws_session(), stack_name, os.environ)
         else:
             target = target_of({**read_env_file(root / ".env"), **os.environ})
     except (errors.SettingsError, ClientError, BotoCoreError) as error:
@@ -158,7 +156,7 @@ def preflight(target: Target, today: date) -> Report:
     except ModelError as error:
         return Report(warnings=warnings, failures=(f"{target.base_url} does not tell about {model}: {error}",))
     if shutdown is None:
-        return Report((f"{target.base_url} has {model}, and names no day of its end.",), warnings)
+        return Report((f"{target.base_url} has {model}, and names no shutdown date.",), warnings)
     left = (shutdown - today).days
     if left <= 0:
         return Report(

@@ -59,7 +59,8 @@ def run(root: Path, build: Path | None, target: Target, settings: Settings, say:
         deployer = Deployer(clients, template, code=FunctionZips(clients, build).put, limit=LIMIT)
         deployment = deployer.deploy_over(chosen, say)
     except DeployError as error:
-        raise DeployError(f"{error}{_hint(str(error))}") from error
+        told = str(error).replace(target.endpoint_url, target.public_url)
+        raise DeployError(f"{told}{_hint(told)}") from error
     except (ClientError, BotoCoreError) as error:
         raise EndpointError(f"{target.endpoint_url}: {error}") from error
     return _tell(deployment, target, base_url or "OpenAI", say)

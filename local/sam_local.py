@@ -25,7 +25,7 @@ from local.function_zips import BUILD, check_build, machine_architecture
 from local.private import write_private
 from local.relay import relay
 from local.settings import Settings
-from local.stack import LocalStack
+from local.stack import EmbeddedStack
 
 COMPOSE_PORT = 4566
 _DESKTOP_HOST = "host.docker.internal"
@@ -52,7 +52,7 @@ class Prepared:
 def start_api(root: Path, port: int, say: Callable[[str], None]) -> None:
     """Serve the API on a port of 127.0.0.1 by `sam local start-api`, until it ends.
 
-    Raises BuildError, SamError, and what `LocalStack.start` raises.
+    Raises BuildError, SamError, and what `EmbeddedStack.start` raises.
     """
     if free_port(port) != port:
         raise SamError(f"port {port} of {HOST} is taken: stop what uses it, or choose another: make sam-api PORT=3001")
@@ -121,7 +121,7 @@ def _find(root: Path, cleanup: ExitStack, say: Callable[[str], None]) -> Clients
         compose.get("cloudformation").describe_stacks(StackName=STACK_NAME)
         say(f"Emulator  {compose.endpoint_url}")
         return compose
-    stack = cleanup.enter_context(LocalStack.start(Settings.load(root)))
+    stack = cleanup.enter_context(EmbeddedStack.start(Settings.load(root)))
     say(f"Emulator  {stack.endpoint_url}, for as long as this runs")
     return stack.clients
 

@@ -31,7 +31,7 @@ PLACEHOLDER_KEY = "no-key-needed"
 
 
 @dataclass(frozen=True, slots=True)
-class LocalStack:
+class EmbeddedStack:
     """A stack that runs. `llm_base_url` is empty if the model is OpenAI's own."""
 
     emulator: Emulator
@@ -90,7 +90,7 @@ class LocalStack:
             thread.start()
         return threads
 
-    def redeploy(self) -> "LocalStack":
+    def redeploy(self) -> "EmbeddedStack":
         """Deploy the template as it is now, keeping all data. Raises TemplateError, DeployError."""
         return replace(self, _deployment=self._deployer.deploy(self._parameters))
 
@@ -107,7 +107,7 @@ class LocalStack:
         reload: bool = False,
         persist: bool = False,
         say: Callable[[str], None] = lambda _: None,
-    ) -> Iterator["LocalStack"]:
+    ) -> Iterator["EmbeddedStack"]:
         """Start a stack, and stop it at the end with all that belongs to it.
 
         Without `settings` nothing is read from the environment and the offline model answers, so that a test

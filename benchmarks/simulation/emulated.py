@@ -12,7 +12,7 @@ import psutil
 from benchmarks import model_server, processes
 from benchmarks.simulation.events import Outcome, Setup, simulate
 from local.settings import Settings
-from local.stack import LocalStack
+from local.stack import EmbeddedStack
 
 CALL_SECONDS = 0.5
 STEPS = 3
@@ -38,7 +38,7 @@ class Measured:
 class Check:
     """A stack with `workers`, and a model that takes `CALL_SECONDS` for each call."""
 
-    def __init__(self, stack: LocalStack, http: httpx2.Client, workers: int) -> None:
+    def __init__(self, stack: EmbeddedStack, http: httpx2.Client, workers: int) -> None:
         self._stack = stack
         self._http = http
         self.workers = workers
@@ -95,7 +95,7 @@ def compare(workers: int, jobs: int) -> Comparison:
     """
     with (
         model_server.running(CALL_SECONDS) as model,
-        LocalStack.start(
+        EmbeddedStack.start(
             Settings(openai_base_url=model.base_url), parameters={"WorkerConcurrency": str(workers)}
         ) as stack,
         httpx2.Client(base_url=stack.api_url, timeout=60, trust_env=False) as http,

@@ -201,7 +201,8 @@ def delete(
     if not yes:
         if not sys.stdin.isatty():
             raise typer.BadParameter("a deleted job cannot be restored: without a terminal to confirm on, give --yes")
-        typer.confirm(f"Delete {len(event_ids)} permanently?", abort=True, err=True)
+        jobs = "1 job" if len(event_ids) == 1 else f"{len(event_ids)} jobs"
+        typer.confirm(f"Delete {jobs} permanently?", abort=True, err=True)
     with _client(url, api_key) as client:
 
         def erase(event_id: str) -> None:
@@ -277,9 +278,11 @@ def redrive(stack: Stack = None) -> None:
 
 
 @app.command(rich_help_panel="For operators")
-def sweep(stack: Stack = None) -> None:
+def sweep(
+    as_json: Annotated[bool, typer.Option("--json", help="As one line of JSON.")] = False, stack: Stack = None
+) -> None:
     """Run the sweeper now: it sends the message of each due job again."""
-    _operate().sweep(stack)
+    _operate().sweep(stack, as_json=as_json)
 
 
 @keys.command("create")

@@ -13,7 +13,7 @@ MAX_NAME = 100
 """The most characters of a key's name."""
 
 MAX_VALID_DAYS = 36_500
-"""The longest that a key can be valid for, if not without a limit: a hundred years."""
+"""The longest validity of a key that expires: a hundred years."""
 
 MAX_LIMIT = 1_000_000_000_000
 """The highest limit, far more than anybody reaches: one that can't be stored is worse than none."""

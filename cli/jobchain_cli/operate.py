@@ -1,8 +1,10 @@
 """Operator commands, through a stack's table and queues: keys, redrive, sweep."""
 
+import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -14,6 +16,11 @@ from jobchain_cli.errors import CommandError
 from jobchain_cli.local_stack import NoStackError
 from jobchain_cli.redrive import RedriveError, redrive
 from jobchain_cli.stack import Stack
+from jobchain_cli.words import json_line
+
+
+class SweepError(Exception):
+    """The sweeper did not run to its end; says where to look."""
 
 
 @contextmanager
@@ -21,7 +28,15 @@ def told() -> Iterator[None]:
     """Turns what can go wrong into a CommandError."""
     try:
         yield
-    except (keys.OptionError, NoStackError, RedriveError, JobchainError, ClientError, BotoCoreError) as error:
+    except (
+        keys.OptionError,
+        NoStackError,
+        RedriveError,
+        SweepError,
+        JobchainError,
+        ClientError,
+        BotoCoreError,
+    ) as error:
         # What AWS said tells an operator more than what it means to a caller of the API.
         said = error.__cause__ if isinstance(error.__cause__, ClientError | BotoCoreError) else error
         raise CommandError(" ".join(str(said).split())) from error
@@ -35,14 +50,20 @@ def redrive_letters(stack_name: str | None) -> None:
     print(f"{moved} dead letters were moved back to the queue.")
 
 
-def sweep(stack_name: str | None) -> None:
-    """Run the sweeper now."""
+def sweep(stack_name: str | None, *, as_json: bool) -> None:
+    """Run the sweeper now, and print what it did: in words, or as one line of JSON."""
     with told():
         stack = Stack.find(stack_name)
         answer = stack.client("lambda").invoke(FunctionName=stack.sweeper)
         if "FunctionError" in answer:
-            raise RedriveError("the sweep failed: see the sweeper's log")
-        print(answer["Payload"].read().decode())
+            raise SweepError("the sweep failed: see the sweeper's log")
+        done = json.loads(answer["Payload"].read())
+    print(json_line(done) if as_json else _swept(done))
+
+
+def _swept(done: Mapping[str, Any]) -> str:
+    more = " More jobs are due: run it again." if done["unfinished"] else ""
+    return f"{done['sent']} due jobs were sent again, {done['failed']} failed as worker_lost.{more}"
 
 
 def create_key(new: dict[str, str | bool | None], stack_name: str | None) -> None:

@@ -11,6 +11,8 @@ from jobchain.connection import UnusableSetting, check_aws_environment, is_loopb
 from jobchain.errors import SettingsError
 from jobchain_cli.local_stack import NoStackError, local_parts
 
+NO_REGION = "no AWS region is set: run `export AWS_DEFAULT_REGION=eu-central-1`, with your region, or `aws configure`"
+
 
 def check_aws() -> None:
     """Checks proxies and certificate files of the environment for calls to AWS. Raises SettingsError."""
@@ -20,6 +22,15 @@ def check_aws() -> None:
         check_aws_environment(os.environ)
     except UnusableSetting as error:
         raise SettingsError(str(error)) from error
+
+
+def aws_session() -> Any:
+    """A boto3 session for AWS, with the caller's own credentials. Raises SettingsError."""
+    check_aws()
+    session = boto3.Session()
+    if not session.region_name:
+        raise SettingsError(NO_REGION)
+    return session
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +78,7 @@ class Stack:
 
         Raises NoStackError, SettingsError, ClientError.
         """
-        check_aws()
-        session = boto3.Session()
+        session = aws_session()
         (stack,) = session.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
         outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
         try:

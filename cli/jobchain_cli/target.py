@@ -32,7 +32,7 @@ class Target:
     @contextmanager
     def client(self) -> "Iterator[Jobchain]":
         """A client for the API. What its calls raise in this context becomes a CommandError."""
-        # The library of HTTP takes a while to import: only who talks to an API waits for it.
+        # The library of HTTP takes a while to import: only commands that call an API wait for it.
         from jobchain.connection import shown
         from jobchain_cli.words import problem_line
         from jobchain_client import BadArgument, Jobchain, JobchainError
@@ -122,7 +122,9 @@ def read_config(file: Path) -> dict[str, str]:
         raise CommandError(f"{file} is not TOML: {error}. Correct it, or run `jobchain login` again") from error
     for name, value in content.items():
         if name not in ("url", "api_key") or not isinstance(value, str):
-            raise CommandError(f"{file}: {name} unknown setting, or not a string (supported: url and api_key)")
+            raise CommandError(
+                f"{file}: {name} is an unknown setting, or not a string (supported: url and api_key, each a string)"
+            )
     return content
 
 

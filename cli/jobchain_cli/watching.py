@@ -123,7 +123,8 @@ class Board:
         if len(self.jobs) == 1:
             status, source, steps = self._job(0)
             return f"{source}: {status} {steps}".rstrip()
-        final = sum(job.final for job in self.states.values())
+        # A copy: `show` may add a state meanwhile, in another thread.
+        final = sum(job.final for job in tuple(self.states.values()))
         return f"{final} of {len(self.jobs)} jobs are final"
 
     def render(self) -> "RenderableType":

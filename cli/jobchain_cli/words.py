@@ -9,6 +9,8 @@ from jobchain_client import Chain, Job, JobchainError, Stats
 # What turns the direction of a line, and can make it read as another one.
 _TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
+_SET_KEY = "set JOBCHAIN_API_KEY to your key, or store the API's URL and your key with `jobchain login`"
+
 # The same items as another key's, for machines.
 _FOR_MACHINES = {"checklist_items": "checklist"}
 
@@ -184,10 +186,13 @@ def stats_lines(stats: Stats) -> Iterator[str]:
 
 
 def problem_line(error: JobchainError) -> str:
-    """A problem in one line, with the id of the request to name when it is reported."""
+    """A problem in one line, with the id of the request to name when it is reported.
+
+    A 401 also names where the command takes the API key from.
+    """
     # Most details name the places already.
     where = [f"{at}: {why}" for at, why in error.errors.items() if at not in error.detail]
-    told = "; ".join([error.detail, *where])
+    told = "; ".join([error.detail, *where, *([_SET_KEY] if error.status == 401 else [])])
     return in_one_line(f"{told} ({', '.join(filter(None, [error.type, _request(error)]))})")
 
 

@@ -85,7 +85,7 @@ class NotFound(JobchainError):
 
 
 class Conflict(JobchainError):
-    """The job stands in another way than this needs: it has ended (`job-is-final`) or not (`job-is-not-final`)."""
+    """The job's status does not allow this: it is final (`job-is-final`) or is not (`job-is-not-final`)."""
 
 
 class InvalidRequest(JobchainError):
@@ -93,7 +93,7 @@ class InvalidRequest(JobchainError):
 
 
 class IdempotencyConflict(JobchainError):
-    """The idempotency key stands for another request."""
+    """The idempotency key was used for another request."""
 
 
 class LimitReached(JobchainError):
@@ -113,7 +113,7 @@ class BadAnswer(JobchainError):
 
 
 class WaitTimeout(JobchainError, TimeoutError):
-    """The job had not ended in time. It goes on; `job` is how it was last seen."""
+    """The job is not final after `timeout` seconds. It continues; `job` is its last known state."""
 
     def __init__(self, job: Job, seconds: float) -> None:
         detail = f"job {job.event_id} is still {job.status} after {seconds:g} s"

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, Playwright, Request, ViewportSize
 
 from evals.chromium import ARGUMENTS, MISSING, find_chromium, is_required
 from local.settings import Settings
-from local.stack import LocalStack
+from local.stack import EmbeddedStack
 from tests.fake_model.server import ModelServer
 
 PATIENCE_MS = 60_000
@@ -46,13 +46,13 @@ def model(chromium: str) -> Iterator[ModelServer]:
 
 
 @pytest.fixture(scope="module")
-def stack(model: ModelServer) -> Iterator[LocalStack]:
-    with LocalStack.start(Settings(openai_base_url=model.base_url)) as stack:
+def stack(model: ModelServer) -> Iterator[EmbeddedStack]:
+    with EmbeddedStack.start(Settings(openai_base_url=model.base_url)) as stack:
         yield stack
 
 
 @pytest.fixture(scope="module")
-def http(stack: LocalStack) -> Iterator[httpx2.Client]:
+def http(stack: EmbeddedStack) -> Iterator[httpx2.Client]:
     # trust_env: without the developer's proxy, as the stack is on this machine
     with httpx2.Client(base_url=stack.api_url, timeout=30, trust_env=False) as client:
         yield client
@@ -112,7 +112,7 @@ class Visit:
 
 
 @pytest.fixture
-def visit(browser: Browser, stack: LocalStack) -> Iterator[Visit]:
+def visit(browser: Browser, stack: EmbeddedStack) -> Iterator[Visit]:
     """A fresh window, at the end of which nothing may have gone wrong."""
     with browser.new_context(viewport=WIDE, reduced_motion="reduce") as context:
         visit = Visit(context.new_page(), stack.api_url)

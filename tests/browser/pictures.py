@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, expect, sync_playwright
 from evals.chromium import ARGUMENTS, MISSING, find_chromium
 from local import signals
 from local.settings import Settings
-from local.stack import LocalStack
+from local.stack import EmbeddedStack
 from tests.e2e.conftest import FINAL, poll
 from tests.fake_model.journal import Call
 from tests.fake_model.replies import Reply, late, refused
@@ -97,7 +97,7 @@ def main() -> int:
     FOLDER.mkdir(exist_ok=True)
     with (
         slow_model() as base_url,
-        LocalStack.start(Settings(openai_base_url=base_url)) as stack,
+        EmbeddedStack.start(Settings(openai_base_url=base_url)) as stack,
         httpx2.Client(base_url=stack.api_url, timeout=30, trust_env=False) as api,
         sync_playwright() as playwright,
     ):

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Playwright, expect
 
 from evals.chromium import ARGUMENTS
-from local.stack import LocalStack
+from local.stack import EmbeddedStack
 from tests.browser.conftest import Visit
 
 REBOUND = "evil.example"
@@ -44,7 +44,7 @@ def page(browser: Browser) -> Iterator[Page]:
 
 
 @pytest.fixture
-def elsewhere(page: Page, stack: LocalStack) -> Iterator[Page]:
+def elsewhere(page: Page, stack: EmbeddedStack) -> Iterator[Page]:
     """A page of another port of 127.0.0.1, with a link to the dashboard and a form that makes a job."""
     # A form of this type sends its field as `name=value`, which can be JSON.
     html = f"""<!doctype html><title>Elsewhere</title><link rel="icon" href="data:,">
@@ -80,14 +80,14 @@ def jobs(http: httpx2.Client) -> int:
     return len(http.get("/jobs", params={"limit": 100}).raise_for_status().json()["jobs"])
 
 
-def functions(stack: LocalStack) -> set[str]:
+def functions(stack: EmbeddedStack) -> set[str]:
     return {function["FunctionName"] for function in stack.client("lambda").list_functions()["Functions"]}
 
 
 @pytest.mark.parametrize("mode", ["no-cors", "cors"])
 @pytest.mark.parametrize("content_type", ["", "text/plain", "application/json"])
 def test_a_page_of_another_port_makes_no_job(
-    elsewhere: Page, stack: LocalStack, http: httpx2.Client, mode: str, content_type: str
+    elsewhere: Page, stack: EmbeddedStack, http: httpx2.Client, mode: str, content_type: str
 ) -> None:
     before = jobs(http)
     headers = {"Content-Type": content_type} if content_type else {}
@@ -108,7 +108,7 @@ def test_nor_does_its_form(elsewhere: Page, http: httpx2.Client) -> None:
 
 
 @pytest.mark.parametrize("mode", ["no-cors", "cors"])
-def test_it_creates_no_function_and_resets_nothing(elsewhere: Page, stack: LocalStack, mode: str) -> None:
+def test_it_creates_no_function_and_resets_nothing(elsewhere: Page, stack: EmbeddedStack, mode: str) -> None:
     before = functions(stack)
 
     for path in ("/2015-03-31/functions", "/_ministack/reset"):
@@ -119,7 +119,9 @@ def test_it_creates_no_function_and_resets_nothing(elsewhere: Page, stack: Local
     assert stack.client("dynamodb").describe_table(TableName=stack.table)
 
 
-def test_it_reads_neither_the_table_nor_the_jobs_nor_whether_a_stack_is_up(elsewhere: Page, stack: LocalStack) -> None:
+def test_it_reads_neither_the_table_nor_the_jobs_nor_whether_a_stack_is_up(
+    elsewhere: Page, stack: EmbeddedStack
+) -> None:
     scan = {
         "method": "POST",
         "headers": {"X-Amz-Target": "DynamoDB_20120810.Scan", "Content-Type": "application/x-amz-json-1.0"},
@@ -137,7 +139,7 @@ def test_it_reads_neither_the_table_nor_the_jobs_nor_whether_a_stack_is_up(elsew
     assert [answer["type"] for answer in answers] == ["error"] * len(answers)
 
 
-def test_its_link_to_the_dashboard_works(elsewhere: Page, stack: LocalStack) -> None:
+def test_its_link_to_the_dashboard_works(elsewhere: Page, stack: EmbeddedStack) -> None:
     elsewhere.get_by_role("link").click()
 
     expect(elsewhere).to_have_url(f"{stack.api_url}/queue")
@@ -145,7 +147,7 @@ def test_its_link_to_the_dashboard_works(elsewhere: Page, stack: LocalStack) -> 
 
 
 def test_a_name_that_leads_to_this_machine_is_refused_to_its_page(
-    playwright: Playwright, chromium: str, stack: LocalStack, http: httpx2.Client
+    playwright: Playwright, chromium: str, stack: EmbeddedStack, http: httpx2.Client
 ) -> None:
     # given a browser for which the name leads here, as after DNS rebinding
     before = jobs(http)
@@ -175,7 +177,7 @@ def test_a_name_that_leads_to_this_machine_is_refused_to_its_page(
 
 
 @pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])
-def test_the_stacks_own_pages_work(page: Page, stack: LocalStack, http: httpx2.Client, name: str) -> None:
+def test_the_stacks_own_pages_work(page: Page, stack: EmbeddedStack, http: httpx2.Client, name: str) -> None:
     there = stack.api_url.replace("127.0.0.1", name)
     before = jobs(http)
     page.goto(f"{there}/docs")

@@ -16,7 +16,7 @@ from jobchain.domain import utc_now
 from jobchain_api.auth import LOCAL_TENANT
 from local.emulator_clients import REGION, Clients, Credentials
 from local.settings import Settings
-from local.stack import LocalStack
+from local.stack import EmbeddedStack
 from tests.conformance import faulty_model
 
 STACK = "jobchain"
@@ -107,7 +107,7 @@ def embedded() -> Iterator[Target]:
     """A stack of the suite's own, which has everything."""
     with (
         faulty_model.running() as base_url,
-        LocalStack.start(Settings(openai_base_url=base_url), parameters=_FAST) as stack,
+        EmbeddedStack.start(Settings(openai_base_url=base_url), parameters=_FAST) as stack,
     ):
         keys = ApiKeyStore(stack.client("dynamodb"), stack.table, utc_now)
         (key, _), (other_key, _) = keys.create("ours", "conformance"), keys.create("theirs", "conformance")

@@ -7,7 +7,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from local.stack import LocalStack
+from local.stack import EmbeddedStack
 
 LIMIT = 120
 """Seconds that anything may take. All of it takes a tenth on a machine that is not busy."""
@@ -16,13 +16,13 @@ FINAL = ("completed", "failed", "cancelled")
 
 
 @pytest.fixture(scope="session")
-def stack() -> Iterator[LocalStack]:
-    with LocalStack.start() as stack:
+def stack() -> Iterator[EmbeddedStack]:
+    with EmbeddedStack.start() as stack:
         yield stack
 
 
 @pytest.fixture
-def http(stack: LocalStack) -> Iterator[httpx2.Client]:
+def http(stack: EmbeddedStack) -> Iterator[httpx2.Client]:
     # trust_env: without the developer's proxy, as the stack is on this machine
     with httpx2.Client(base_url=stack.api_url, timeout=60, trust_env=False) as client:
         yield client
@@ -40,7 +40,7 @@ def finished(http: httpx2.Client) -> Callable[[str], dict[str, Any]]:
 
 
 @pytest.fixture
-def state(stack: LocalStack) -> Callable[[], dict[str, int]]:
+def state(stack: EmbeddedStack) -> Callable[[], dict[str, int]]:
     """Counts what the table and the queues hold."""
 
     def count() -> dict[str, int]:

@@ -27,8 +27,8 @@ ROOTS = ("layers/common", "functions/api", "functions/worker", "functions/sweepe
 _STACK = """
 import sys
 from pathlib import Path
-from local.stack import LocalStack
-with LocalStack.start(template=Path("template.yaml").resolve()) as stack:
+from local.stack import EmbeddedStack
+with EmbeddedStack.start(template=Path("template.yaml").resolve()) as stack:
     print(stack.api_url, flush=True)
     sys.stdin.read()
 """

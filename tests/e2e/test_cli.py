@@ -15,7 +15,7 @@ import pytest
 from jobchain_client import Jobchain
 from local.dev import StackFile
 from local.settings import Settings
-from local.stack import LocalStack
+from local.stack import EmbeddedStack
 from tests.e2e.conftest import LIMIT, poll
 
 TEXT = "Doors must be locked at night. Users should not share badges."
@@ -57,19 +57,19 @@ def jobchain(folder: Path) -> Run:
 
 
 @pytest.fixture
-def up(stack: LocalStack, folder: Path) -> LocalStack:
+def up(stack: EmbeddedStack, folder: Path) -> EmbeddedStack:
     """The stack, announced as `make dev` does."""
     announce(stack, folder)
     return stack
 
 
-def announce(stack: LocalStack, folder: Path) -> None:
+def announce(stack: EmbeddedStack, folder: Path) -> None:
     (folder / ".local").mkdir()
     StackFile(folder / ".local").write(stack)
 
 
 @pytest.fixture
-def idle(up: LocalStack) -> Iterator[Callable[[], None]]:
+def idle(up: EmbeddedStack) -> Iterator[Callable[[], None]]:
     """Has workers take no messages, until they are told to."""
     client = up.client("lambda")
 
@@ -82,7 +82,7 @@ def idle(up: LocalStack) -> Iterator[Callable[[], None]]:
     take_messages(True)
 
 
-def test_a_file_becomes_a_result(up: LocalStack, jobchain: Run) -> None:
+def test_a_file_becomes_a_result(up: EmbeddedStack, jobchain: Run) -> None:
     done = jobchain("submit", "a.md", "--json")
 
     assert done.returncode == 0, done.stderr
@@ -91,7 +91,7 @@ def test_a_file_becomes_a_result(up: LocalStack, jobchain: Run) -> None:
     assert job["result"]["diagram"].startswith("flowchart TD")
 
 
-def test_standard_input_becomes_markdown_in_a_pipe(up: LocalStack, jobchain: Run) -> None:
+def test_standard_input_becomes_markdown_in_a_pipe(up: EmbeddedStack, jobchain: Run) -> None:
     done = jobchain("submit", "-", "--markdown", said=TEXT)
 
     assert done.returncode == 0, done.stderr
@@ -100,7 +100,7 @@ def test_standard_input_becomes_markdown_in_a_pipe(up: LocalStack, jobchain: Run
 
 
 @pytest.mark.thorough
-def test_several_files_are_watched_at_once(up: LocalStack, jobchain: Run) -> None:
+def test_several_files_are_watched_at_once(up: EmbeddedStack, jobchain: Run) -> None:
     done = jobchain("submit", "a.md", "b.md", "--chain", "guideline_checklist", "--metadata", "n=1", "--json")
 
     assert done.returncode == 0, done.stderr
@@ -111,7 +111,7 @@ def test_several_files_are_watched_at_once(up: LocalStack, jobchain: Run) -> Non
     ]
 
 
-def test_a_job_is_submitted_watched_shown_and_deleted(up: LocalStack, jobchain: Run) -> None:
+def test_a_job_is_submitted_watched_shown_and_deleted(up: EmbeddedStack, jobchain: Run) -> None:
     submitted = [jobchain("submit", "a.md", "--no-watch", "--idempotency-key", f"k-{up.table}") for _ in range(2)]
     event_id = submitted[0].stdout.strip()
     assert submitted[1].stdout == submitted[0].stdout
@@ -146,7 +146,7 @@ def test_a_cancelled_job_ends_a_watch_and_runs_again(idle: Callable[[], None], j
 
 
 @pytest.mark.thorough
-def test_ctrl_c_ends_a_watch_without_a_traceback(up: LocalStack, idle: Callable[[], None], folder: Path) -> None:
+def test_ctrl_c_ends_a_watch_without_a_traceback(up: EmbeddedStack, idle: Callable[[], None], folder: Path) -> None:
     with Jobchain(up.api_url) as api:
         before = {job.event_id for job in api.list(limit=100)}
         with subprocess.Popen(
@@ -170,7 +170,7 @@ def test_ctrl_c_ends_a_watch_without_a_traceback(up: LocalStack, idle: Callable[
 
 
 @pytest.mark.thorough
-def test_progress_goes_to_the_terminal_while_the_result_goes_to_the_pipe(up: LocalStack, folder: Path) -> None:
+def test_progress_goes_to_the_terminal_while_the_result_goes_to_the_pipe(up: EmbeddedStack, folder: Path) -> None:
     ours, theirs = os.openpty()
     with subprocess.Popen(
         [sys.executable, "-m", "jobchain_cli", "submit", "a.md"],
@@ -210,7 +210,7 @@ def test_an_api_that_does_not_answer_is_named(jobchain: Run) -> None:
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_reader_that_goes_away_is_no_error(up: LocalStack, folder: Path, unbuffered: str) -> None:
+def test_a_reader_that_goes_away_is_no_error(up: EmbeddedStack, folder: Path, unbuffered: str) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "jobchain_cli", "chains", "--json"],
         cwd=folder,
@@ -228,7 +228,7 @@ def test_a_reader_that_goes_away_is_no_error(up: LocalStack, folder: Path, unbuf
 
 @pytest.mark.thorough
 def test_a_key_lets_the_command_in(folder: Path, jobchain: Run) -> None:
-    with LocalStack.start(Settings(auth_mode="api_key")) as stack:
+    with EmbeddedStack.start(Settings(auth_mode="api_key")) as stack:
         announce(stack, folder)
         refused = jobchain("submit", "a.md")
         made = jobchain("keys", "create", "--tenant", "acme")
@@ -247,7 +247,7 @@ def test_a_key_lets_the_command_in(folder: Path, jobchain: Run) -> None:
 
 
 @pytest.mark.thorough
-def test_two_files_are_compared_in_one_job_within_a_budget(up: LocalStack, jobchain: Run) -> None:
+def test_two_files_are_compared_in_one_job_within_a_budget(up: EmbeddedStack, jobchain: Run) -> None:
     compared = jobchain("submit", "a.md", "b.md", "--chain", "compare_guidelines", "--json")
     actions = jobchain("submit", "a.md", "--chain", "extract_actions", "--tier", "flex", "--markdown")
 

@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from local.stack import LocalStack
+from local.stack import EmbeddedStack
 from tests.conftest import ROOT
 from tests.e2e.conftest import LIMIT
 
@@ -25,7 +25,7 @@ def script(language: str, page: str = "how-to/call-the-api.md") -> str:
     return "\n".join(re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL))
 
 
-def run(command: list[str], stack: LocalStack, folder: Path | None = None) -> str:
+def run(command: list[str], stack: EmbeddedStack, folder: Path | None = None) -> str:
     """What a script prints; it fails the test where the script fails."""
     environment = {
         **os.environ,
@@ -41,7 +41,7 @@ def run(command: list[str], stack: LocalStack, folder: Path | None = None) -> st
     return done.stdout
 
 
-def test_curl(stack: LocalStack) -> None:
+def test_curl(stack: EmbeddedStack) -> None:
     printed = run(["bash", "-euo", "pipefail", "-c", script("bash")], stack)
 
     assert '"status": "completed"' in printed
@@ -52,7 +52,7 @@ def test_curl(stack: LocalStack) -> None:
 
 
 @pytest.mark.skipif(not shutil.which("pwsh"), reason="there is no PowerShell on this machine")
-def test_powershell(stack: LocalStack) -> None:
+def test_powershell(stack: EmbeddedStack) -> None:
     preamble = '$ErrorActionPreference = "Stop"\n'
 
     printed = run(["pwsh", "-NoProfile", "-NonInteractive", "-Command", preamble + script("powershell")], stack)
@@ -61,7 +61,7 @@ def test_powershell(stack: LocalStack) -> None:
     assert "invalid-request" in printed
 
 
-def test_the_client(stack: LocalStack) -> None:
+def test_the_client(stack: EmbeddedStack) -> None:
     printed = run([sys.executable, "-c", script("python", "reference/python-client.md")], stack)
 
     assert printed.startswith("['Passwords must have at least 12 characters.'")
@@ -72,7 +72,7 @@ def test_the_client(stack: LocalStack) -> None:
     assert printed.endswith("[['Encrypt backups.'], ['Badges must be worn.']]\n")
 
 
-def test_the_command_line(stack: LocalStack, tmp_path: Path) -> None:
+def test_the_command_line(stack: EmbeddedStack, tmp_path: Path) -> None:
     (tmp_path / "notes.md").write_text("Doors must be locked at night.")
     (tmp_path / "policy.md").write_text("Backups must be encrypted.")
     preamble = f'jobchain() {{ "{sys.executable}" -m jobchain_cli "$@"; }}\n'

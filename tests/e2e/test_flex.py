@@ -6,12 +6,12 @@ from typing import Any
 
 import httpx2
 
-from local.stack import LocalStack
+from local.stack import EmbeddedStack
 from tests.e2e.conftest import poll
 
 
 def test_a_flex_job_runs_in_the_worker_of_its_own_queue(
-    stack: LocalStack, http: httpx2.Client, finished: Callable[[str], dict[str, Any]]
+    stack: EmbeddedStack, http: httpx2.Client, finished: Callable[[str], dict[str, Any]]
 ) -> None:
     body = {"input_text": "Passwords must be long. They must be stored hashed.", "tier": "flex"}
 
@@ -21,7 +21,7 @@ def test_a_flex_job_runs_in_the_worker_of_its_own_queue(
     assert poll(lambda: workers_of(stack, job["event_id"])) == {"FlexWorkerFunction"}
 
 
-def workers_of(stack: LocalStack, event_id: str) -> set[str]:
+def workers_of(stack: EmbeddedStack, event_id: str) -> set[str]:
     """The worker functions whose logs tell of the job."""
     logs = stack.client("logs")
     found = set()

@@ -11,7 +11,7 @@ import pytest
 
 from jobchain.chains.chain import fence
 from local.logs import LogFollower
-from local.stack import LocalStack
+from local.stack import EmbeddedStack
 from tests.e2e.conftest import FINAL, poll
 
 pytestmark = pytest.mark.thorough
@@ -59,7 +59,7 @@ Jobs = dict[tuple[str, str], dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def jobs(stack: LocalStack) -> Iterator[Jobs]:
+def jobs(stack: EmbeddedStack) -> Iterator[Jobs]:
     """The finished job of each text and chain, all of them run at the same time."""
     with httpx2.Client(base_url=stack.api_url, timeout=30, trust_env=False) as http:
         entries = {(name, job["job_name"]): job for name, text in TEXTS.items() for job in jobs_of(text)}
@@ -171,7 +171,7 @@ def listed(http: httpx2.Client) -> set[str]:
     return {job["event_id"] for job in page["jobs"]}
 
 
-def test_no_log_says_what_a_text_says(jobs: Jobs, stack: LocalStack) -> None:
+def test_no_log_says_what_a_text_says(jobs: Jobs, stack: EmbeddedStack) -> None:
     lines = LogFollower(stack.clients).new_lines()
 
     assert any(job["event_id"] in line.message for job in jobs.values() for line in lines)

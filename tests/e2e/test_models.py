@@ -9,7 +9,7 @@ import pytest
 
 from local import offline_model
 from local.settings import Settings
-from local.stack import LocalStack
+from local.stack import EmbeddedStack
 from tests.conftest import ROOT
 from tests.e2e.conftest import FINAL, poll
 
@@ -19,14 +19,14 @@ TEXT = "Doors must be locked at night. Windows should be closed. Never leave a k
 
 
 @pytest.fixture(scope="module")
-def chat_stack() -> Iterator[LocalStack]:
+def chat_stack() -> Iterator[EmbeddedStack]:
     settings = Settings(openai_api="chat", openai_model=offline_model.MODEL)
-    with LocalStack.start(settings) as stack:
+    with EmbeddedStack.start(settings) as stack:
         yield stack
 
 
 @pytest.fixture
-def chat(chat_stack: LocalStack) -> Iterator[httpx2.Client]:
+def chat(chat_stack: EmbeddedStack) -> Iterator[httpx2.Client]:
     with httpx2.Client(base_url=chat_stack.api_url, timeout=30, trust_env=False) as client:
         yield client
 
@@ -77,7 +77,7 @@ def test_a_job_has_the_same_result_and_the_same_books_by_either_api(
     assert chat.get("/stats").json()["today"]["usage"] == by_chat["usage"]
 
 
-def invoke_worker(stack: LocalStack) -> Any:
+def invoke_worker(stack: EmbeddedStack) -> Any:
     client = stack.client("lambda")
     names = [function["FunctionName"] for function in client.list_functions()["Functions"]]
     (worker,) = (name for name in names if "WorkerFunction" in name and "Flex" not in name)
@@ -87,7 +87,7 @@ def invoke_worker(stack: LocalStack) -> Any:
     return json.loads(answer["Payload"].read())
 
 
-def test_health_tells_what_the_worker_found_of_the_model(chat_stack: LocalStack, chat: httpx2.Client) -> None:
+def test_health_tells_what_the_worker_found_of_the_model(chat_stack: EmbeddedStack, chat: httpx2.Client) -> None:
     assert chat.get("/health").json()["model"] is None
 
     found = invoke_worker(chat_stack)
@@ -101,7 +101,7 @@ def test_health_tells_what_the_worker_found_of_the_model(chat_stack: LocalStack,
     }
 
 
-def test_a_worker_that_has_looked_at_the_model_still_runs_jobs(chat_stack: LocalStack, chat: httpx2.Client) -> None:
+def test_a_worker_that_has_looked_at_the_model_still_runs_jobs(chat_stack: EmbeddedStack, chat: httpx2.Client) -> None:
     invoke_worker(chat_stack)
 
     assert run(chat)["status"] == "completed"

@@ -14,14 +14,14 @@ import pytest
 from jobchain_cli.redrive import redrive
 from local.dev import StackFile
 from local.settings import Settings
-from local.stack import LocalStack
+from local.stack import EmbeddedStack
 from tests.e2e.conftest import LIMIT, poll
 
 State = Callable[[], dict[str, int]]
 
 
 def test_dead_letters_go_back_into_the_queue(
-    http: httpx2.Client, stack: LocalStack, finished: Callable[[str], dict[str, Any]], state: State
+    http: httpx2.Client, stack: EmbeddedStack, finished: Callable[[str], dict[str, Any]], state: State
 ) -> None:
     # given a job whose message is among the dead letters
     sqs = stack.client("sqs")
@@ -42,7 +42,7 @@ def test_dead_letters_go_back_into_the_queue(
 
 
 @contextmanager
-def workers_paused(stack: LocalStack) -> Iterator[None]:
+def workers_paused(stack: EmbeddedStack) -> Iterator[None]:
     """Within, messages stay in the queue; afterwards, one that is not acknowledged comes back after a second."""
     sqs, functions = stack.client("sqs"), stack.client("lambda")
     sources = [source["UUID"] for source in functions.list_event_source_mappings()["EventSourceMappings"]]
@@ -73,7 +73,7 @@ def workers_paused(stack: LocalStack) -> Iterator[None]:
 @pytest.mark.parametrize("deleted", [False, True], ids=["cancelled", "cancelled and deleted"])
 def test_a_caller_who_ends_jobs_before_a_worker_gets_their_messages_leaves_no_dead_letters(
     http: httpx2.Client,
-    stack: LocalStack,
+    stack: EmbeddedStack,
     state: State,
     finished: Callable[[str], dict[str, Any]],
     batch: bool,
@@ -98,7 +98,7 @@ def test_a_caller_who_ends_jobs_before_a_worker_gets_their_messages_leaves_no_de
     assert finished(ids[-1])["status"] == "completed"
 
 
-def test_the_sweeper_answers_what_it_did(stack: LocalStack) -> None:
+def test_the_sweeper_answers_what_it_did(stack: EmbeddedStack) -> None:
     answer = stack.client("lambda").invoke(FunctionName=stack.sweeper)
 
     assert json.loads(answer["Payload"].read()).keys() == {"sent", "failed", "unfinished"}
@@ -109,15 +109,15 @@ def operate(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=LIMIT, check=False)
 
 
-def announce(stack: LocalStack, folder: Path) -> None:
+def announce(stack: EmbeddedStack, folder: Path) -> None:
     (folder / ".local").mkdir()
     StackFile(folder / ".local").write(stack)
 
 
-def test_the_commands_find_the_local_stack(stack: LocalStack, tmp_path: Path) -> None:
+def test_the_commands_find_the_local_stack(stack: EmbeddedStack, tmp_path: Path) -> None:
     announce(stack, tmp_path)
 
-    swept, redriven = operate(tmp_path, "sweep"), operate(tmp_path, "redrive")
+    swept, redriven = operate(tmp_path, "sweep", "--json"), operate(tmp_path, "redrive")
 
     assert (swept.returncode, json.loads(swept.stdout)["unfinished"]) == (0, False)
     assert (redriven.returncode, redriven.stdout) == (0, "0 dead letters were moved back to the queue.\n")
@@ -131,7 +131,7 @@ def test_without_a_stack_they_say_how_to_get_one(tmp_path: Path) -> None:
     assert "Traceback" not in answer.stderr
 
 
-def restart_api(stack: LocalStack) -> None:
+def restart_api(stack: EmbeddedStack) -> None:
     """Has the next request meet a process of the api function that knows nothing yet."""
     client = stack.client("lambda")
     functions = client.list_functions()["Functions"]
@@ -143,7 +143,7 @@ def restart_api(stack: LocalStack) -> None:
 def test_a_key_lets_in_until_it_is_revoked(tmp_path: Path) -> None:
     # given a stack that asks for keys, and one that an operator made
     with (
-        LocalStack.start(Settings(auth_mode="api_key")) as stack,
+        EmbeddedStack.start(Settings(auth_mode="api_key")) as stack,
         httpx2.Client(base_url=stack.api_url, timeout=30, trust_env=False) as http,
     ):
         announce(stack, tmp_path)

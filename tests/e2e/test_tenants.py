@@ -17,7 +17,7 @@ from jobchain.aws.admission import AdmissionStore
 from jobchain.aws.api_keys import ApiKeyStore
 from jobchain.domain import NewJob, utc_now
 from jobchain.limits import Limits
-from local.stack import LocalStack
+from local.stack import EmbeddedStack
 from tests.conftest import OPENAPI
 from tests.e2e.conftest import FINAL, poll
 
@@ -27,9 +27,9 @@ BODY = {"input_text": SECRET, "metadata": {"for": "alice"}}
 
 
 @pytest.fixture(scope="module")
-def keyed() -> Iterator[LocalStack]:
+def keyed() -> Iterator[EmbeddedStack]:
     """A stack that asks for keys."""
-    with LocalStack.start(parameters={"AuthMode": "api_key"}) as stack:
+    with EmbeddedStack.start(parameters={"AuthMode": "api_key"}) as stack:
         yield stack
 
 
@@ -37,7 +37,7 @@ Enter = Callable[..., httpx2.Client]
 
 
 @pytest.fixture(scope="module")
-def enter(keyed: LocalStack) -> Iterator[Enter]:
+def enter(keyed: EmbeddedStack) -> Iterator[Enter]:
     """Makes a key, and gives a client that sends it; without a tenant one that sends none."""
     keys = ApiKeyStore(keyed.client("dynamodb"), keyed.table, utc_now)
     clients = []
@@ -226,7 +226,7 @@ def answered(send: Callable[[], httpx2.Response]) -> dict[str, Any]:
 @pytest.mark.thorough
 @pytest.mark.timeout(600)
 def test_ten_thousand_jobs_of_two_tenants_are_listed_once_each_while_new_ones_arrive(
-    keyed: LocalStack, enter: Enter
+    keyed: EmbeddedStack, enter: Enter
 ) -> None:
     # given jobs that no worker is told of
     admission = AdmissionStore(keyed.client("dynamodb"), keyed.table, utc_now)

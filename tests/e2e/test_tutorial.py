@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from local.dev import StackFile
-from local.stack import LocalStack
+from local.stack import EmbeddedStack
 from tests.conftest import ROOT
 
 PAGE = ROOT / "docs" / "tutorial" / "first-job.md"
@@ -20,7 +20,7 @@ def blocks() -> list[str]:
 
 
 @pytest.fixture
-def folder(stack: LocalStack, tmp_path: Path) -> Path:
+def folder(stack: EmbeddedStack, tmp_path: Path) -> Path:
     """A project folder in which `make dev` runs: its stack file and its `.venv/bin/jobchain`."""
     (tmp_path / ".local").mkdir()
     StackFile(tmp_path / ".local").write(stack)

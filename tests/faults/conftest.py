@@ -13,7 +13,7 @@ import pytest
 
 from local.emulator import HOST, free_port
 from local.settings import Settings
-from local.stack import LocalStack
+from local.stack import EmbeddedStack
 from tests.e2e.conftest import FINAL, LIMIT, poll
 from tests.fake_model.answers import STEPS, result_of
 from tests.fake_model.replies import USAGE
@@ -32,7 +32,7 @@ FAST = {
 class FaultyStack:
     """A stack, its scripted model, and the proxy between its functions and AWS where it has one."""
 
-    stack: LocalStack
+    stack: EmbeddedStack
     model: ModelServer
     http: httpx2.Client
     maybe_proxy: AwsProxy | None = None
@@ -183,7 +183,7 @@ def faulty_stack(
             openai_api_key="test", openai_base_url=model.base_url, lambda_endpoint_url=proxy.url if proxy else ""
         )
         stack = cleanup.enter_context(
-            LocalStack.start(
+            EmbeddedStack.start(
                 settings, parameters={**FAST, **(parameters or {})}, folder=folder, port=port, persist=persist
             )
         )

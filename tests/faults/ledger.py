@@ -12,13 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from jobchain.chains.guideline_checklist import GUIDELINE_CHECKLIST
-from local.stack import LocalStack
+from local.stack import EmbeddedStack
 from tests.conftest import ROOT
 from tests.e2e.conftest import FINAL
 from tests.fake_model.answers import STEPS, result_of
@@ -33,32 +33,35 @@ BROKEN = (BREAKS_SCHEMA, CUT_OFF, EMPTY_TEXT)
 
 CLIENTS = 4
 
-needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks at /proc")
+needs_proc = pytest.mark.skipif(not psutil.LINUX, reason="reads the variables of other processes")
 
 
 # --- trouble ---------------------------------------------------------------------------------------
 
 
-def worker_processes(stack: LocalStack) -> list[int]:
-    """The ids of the processes that run the worker function of this stack."""
+def worker_processes(stack: EmbeddedStack) -> list[int]:
+    """The ids of the processes that run the worker function of this stack; none while its emulator is down."""
     process = stack.emulator._process
     assert process, "the emulator does not run"
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            variables = (entry / "environ").read_bytes().split(b"\0")
-        except OSError:
-            continue  # it has just ended, or is somebody else's
-        if parent == process.pid and b"POWERTOOLS_SERVICE_NAME=worker" in variables:
-            found.append(int(entry.name))
-    return sorted(found)
+    try:
+        children = psutil.Process(process.pid).children()
+    except psutil.NoSuchProcess:
+        return []
+    return sorted(child.pid for child in children if _variables(child).get("POWERTOOLS_SERVICE_NAME") == "worker")
+
+
+def _variables(process: psutil.Process) -> dict[str, str]:
+    """The environment of a process; empty for one that has just ended."""
+    try:
+        return process.environ()
+    except psutil.NoSuchProcess:
+        return {}
 
 
 class Killer:
     """Kills one of a stack's worker processes with -9 after each pause, `at_most` so often, while it is entered."""
 
-    def __init__(self, stack: LocalStack, chance: random.Random, pause: tuple[float, float], at_most: int) -> None:
+    def __init__(self, stack: EmbeddedStack, chance: random.Random, pause: tuple[float, float], at_most: int) -> None:
         """`pause` is the shortest and the longest, in seconds."""
         self.kills = 0
         self._stack = stack

@@ -15,7 +15,7 @@ from jobchain.aws.api_keys import ApiKeyStore
 from jobchain.domain import utc_now
 from local import signals
 from local.settings import Settings
-from local.stack import LocalStack
+from local.stack import EmbeddedStack
 from tests.fuzz import model
 from tests.fuzz.tally import Tally
 
@@ -40,7 +40,7 @@ def main() -> int:
     try:
         with (
             model.running() as base_url,
-            LocalStack.start(Settings(openai_base_url=base_url, auth_mode="api_key"), folder=REPORTS) as stack,
+            EmbeddedStack.start(Settings(openai_base_url=base_url, auth_mode="api_key"), folder=REPORTS) as stack,
         ):
             status = _fuzz(stack)
     except signals.Stopped as stopped:
@@ -51,7 +51,7 @@ def main() -> int:
     return _judge(status)
 
 
-def _fuzz(stack: LocalStack) -> int:
+def _fuzz(stack: EmbeddedStack) -> int:
     command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(HERE / "schemathesis.toml"), "run"]
     command += [str(_fetch_document(stack)), "--url", stack.api_url]
     command += ["--seed", SEED, "--max-time", str(SECONDS)]
@@ -63,7 +63,7 @@ def _fuzz(stack: LocalStack) -> int:
     ).returncode
 
 
-def _fetch_document(stack: LocalStack) -> Path:
+def _fetch_document(stack: EmbeddedStack) -> Path:
     """The document that the stack answers with, as a file: schemathesis leaves out the path it loads one from."""
     # trust_env: without the developer's proxy, as the stack is on this machine.
     with httpx2.Client(base_url=stack.api_url, timeout=60, trust_env=False) as client:
@@ -72,7 +72,7 @@ def _fetch_document(stack: LocalStack) -> Path:
     return DOCUMENT
 
 
-def _write_keys(stack: LocalStack) -> Path:
+def _write_keys(stack: EmbeddedStack) -> Path:
     """A file with keys of two tenants, in the format of https://github.com/WebFuzzing/Commons."""
     keys = ApiKeyStore(stack.client("dynamodb"), stack.table, utc_now)
     users = {name: keys.create(name, "fuzz", operator=name == "one")[0] for name in ("one", "two")}

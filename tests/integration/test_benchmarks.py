@@ -8,6 +8,7 @@ from benchmarks import comparison
 from benchmarks.load import load
 from benchmarks.report import Fragment
 from benchmarks.sides import OURS, Terms
+from benchmarks.warm_post import BARE, warm_post
 
 
 @pytest.fixture
@@ -24,6 +25,13 @@ def test_jobs_are_measured(terms: Terms) -> None:
     assert all(len(rates[OURS]) == 1 and rates[OURS][0] > 0 for rates in fragments["20-throughput"].data.values())
     assert fragments["40-cpu"].data[OURS][0] > 0
     assert fragments["45-memory"].data[OURS][0] > 10
+
+
+def test_a_warm_post_is_measured_beside_a_bare_function(terms: Terms) -> None:
+    fragment = warm_post(terms)["35-warm-post"]
+
+    assert fragment.data["ratio"] == [fragment.data[OURS][0] / fragment.data[BARE][0]]
+    assert fragment.data[BARE][0] > 0
 
 
 def test_the_first_post_is_measured(terms: Terms) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 import local.deployer
 from local import running_emulator
-from local.deployer import STACK_NAME, Deployer, DeployError
+from local.deployer import STACK_NAME, Deployer, DeployError, StackGone
 from local.emulator import Emulator, free_port
 from local.emulator_clients import Clients
 from local.function_zips import BUILD, BuildError
@@ -236,6 +236,51 @@ class TestAnUpdateThatFailed:
         assert items(clients, table) == ["a job"]
 
 
+def test_a_change_set_that_was_not_executed_is_refused_at_once_with_what_to_type(
+    clients: Clients, template: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a stack as `sam deploy` leaves it where its question gets no answer
+    clients.get("cloudformation").create_change_set(
+        StackName=STACK_NAME, ChangeSetName="first", ChangeSetType="CREATE", TemplateBody='{"Resources": {}}'
+    )
+    deployer = Deployer(clients, template)
+    assert deployer._status() == "REVIEW_IN_PROGRESS"
+    monkeypatch.setattr(deployer, "_wait", lambda: pytest.fail("it waits"))
+
+    # then a deployment says what to type
+    with pytest.raises(DeployError) as raised:
+        deployer.deploy_over({}, said.append)
+
+    command = f"aws --endpoint-url {clients.endpoint_url} cloudformation delete-stack --stack-name jobchain"
+    assert str(raised.value).endswith(f"Delete it, and deploy again: {command}")
+    assert said == []
+
+    # and after that it deploys
+    clients.get("cloudformation").delete_stack(StackName=STACK_NAME)
+    assert deploy(clients, template, said)["TableName"]
+
+
+@pytest.mark.parametrize("kind", ["creation", "update"])
+def test_a_stack_that_another_process_deletes_meanwhile_is_told_with_what_to_type(
+    clients: Clients, template: Path, said: list[str], monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    if kind == "update":
+        deploy(clients, template, said)
+    deployer = Deployer(clients, template)
+    wait = deployer._wait
+
+    def deleted() -> str | None:
+        clients.get("cloudformation").delete_stack(StackName=STACK_NAME)
+        return wait()
+
+    monkeypatch.setattr(deployer, "_wait", deleted)
+
+    with pytest.raises(StackGone, match=rf"deleted during its {kind}, .* Deploy again.*: docker compose up") as raised:
+        deployer.deploy_over({"Greeting": "good day"}, said.append)
+
+    assert "jobs are kept" not in str(raised.value)
+
+
 def test_a_stack_in_progress_is_looked_at_ever_more_rarely(
     clients: Clients, template: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -272,9 +317,8 @@ def test_an_emulator_that_does_not_answer_is_named(
         running_emulator.run(tmp_path, tmp_path / BUILD, Target(url, url, ""), Settings(), said.append)
 
 
-def test_a_build_runs_from_packages_that_hold_the_layer(
-    clients: Clients, template: Path, said: list[str], tmp_path: Path
-) -> None:
+@pytest.fixture
+def build(template: Path, tmp_path: Path) -> Path:
     build = tmp_path / "build"
     (build / "function" / "tiny_function").mkdir(parents=True)
     (build / "layer" / "python").mkdir(parents=True)
@@ -283,6 +327,24 @@ def test_a_build_runs_from_packages_that_hold_the_layer(
     (build / "function" / "tiny_function" / "handler.py").write_text(handler)
     declared = "Parameters:\n  Architecture: {Type: String}\n  OpenAISecretName: {Type: String, Default: the/key}\n"
     (build / "template.yaml").write_text(TEMPLATE.replace("Parameters:\n", declared))
+    return build
+
+
+def test_what_to_type_has_the_url_that_the_user_has_for_the_emulator(
+    clients: Clients, build: Path, said: list[str], tmp_path: Path
+) -> None:
+    clients.get("cloudformation").create_change_set(
+        StackName=STACK_NAME, ChangeSetName="first", ChangeSetType="CREATE", TemplateBody='{"Resources": {}}'
+    )
+    target = Target(clients.endpoint_url, "http://localhost:1", "http://model/v1", clients.credentials)
+
+    with pytest.raises(DeployError, match="aws --endpoint-url http://localhost:1 cloudformation delete-stack"):
+        running_emulator.run(tmp_path, build, target, Settings(openai_api_key="sk-made-up"), said.append)
+
+
+def test_a_build_runs_from_packages_that_hold_the_layer(
+    clients: Clients, build: Path, said: list[str], tmp_path: Path
+) -> None:
     target = Target(clients.endpoint_url, "http://localhost:1", "http://model/v1", clients.credentials)
 
     url = running_emulator.run(tmp_path, build, target, Settings(openai_api_key="sk-made-up"), said.append)

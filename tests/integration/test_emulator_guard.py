@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 
 from local.dev import StackFile
 from local.settings import Settings
-from local.stack import LocalStack
+from local.stack import EmbeddedStack
 from tests.integration.test_local_stack import developing, local_command, make_project
 
 # What the stack uses, by a call of each that reads or does harm.
@@ -38,20 +38,20 @@ CALLS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStack]:
     project = make_project(tmp_path_factory.mktemp("guarded"))
-    with LocalStack.start(Settings(hosts=("box",)), template=project / "template.yaml") as stack:
+    with EmbeddedStack.start(Settings(hosts=("box",)), template=project / "template.yaml") as stack:
         yield stack
 
 
 @pytest.fixture
-def http(stack: LocalStack) -> Iterator[httpx2.Client]:
+def http(stack: EmbeddedStack) -> Iterator[httpx2.Client]:
     """A program without the stack's keys."""
     with httpx2.Client(base_url=stack.endpoint_url, timeout=60, trust_env=False) as client:
         yield client
 
 
-def client_of(stack: LocalStack, service: str, keys: tuple[str, ...] | None) -> Any:
+def client_of(stack: EmbeddedStack, service: str, keys: tuple[str, ...] | None) -> Any:
     """A client with an access key, its secret key and perhaps a session token; without keys an anonymous one."""
     config = Config(proxies={}, retries={"total_max_attempts": 1}, signature_version=None if keys else UNSIGNED)
     key, secret, token = (*(keys or ()), None, None, None)[:3]
@@ -64,7 +64,7 @@ class TestAnotherProgram:
     @pytest.mark.parametrize(
         "keys", [("test", "test"), ("000000000000", "test"), ("AKIAIOSFODNN7EXAMPLE", "guessed"), None], ids=str
     )
-    def test_is_refused_by_each_service(self, stack: LocalStack, service: str, keys: tuple[str, str] | None) -> None:
+    def test_is_refused_by_each_service(self, stack: EmbeddedStack, service: str, keys: tuple[str, str] | None) -> None:
         operation, arguments = CALLS[service]
 
         with pytest.raises(ClientError) as refused:
@@ -74,12 +74,12 @@ class TestAnotherProgram:
         assert "make -s aws-env" in refused.value.response["Error"]["Message"]
 
     @pytest.mark.parametrize("service", sorted(set(CALLS) - {"sts"}))
-    def test_is_let_in_with_the_stacks_keys(self, stack: LocalStack, service: str) -> None:
+    def test_is_let_in_with_the_stacks_keys(self, stack: EmbeddedStack, service: str) -> None:
         operation, arguments = CALLS[service]
 
         assert getattr(stack.client(service), operation)(**arguments)
 
-    def test_that_was_given_a_role_has_its_keys(self, stack: LocalStack) -> None:
+    def test_that_was_given_a_role_has_its_keys(self, stack: EmbeddedStack) -> None:
         role = stack.client("iam").list_roles()["Roles"][0]["Arn"]
         made = stack.client("sts").assume_role(RoleArn=role, RoleSessionName="any")["Credentials"]
         keys = (made["AccessKeyId"], made["SecretAccessKey"], made["SessionToken"])
@@ -89,7 +89,7 @@ class TestAnotherProgram:
             client_of(stack, "sqs", (keys[0], "guessed", keys[2])).list_queues()
 
     def test_can_neither_reset_the_emulator_nor_read_what_it_keeps(
-        self, http: httpx2.Client, stack: LocalStack
+        self, http: httpx2.Client, stack: EmbeddedStack
     ) -> None:
         (function, *_) = stack.client("lambda").list_functions()["Functions"]
         paths = [
@@ -109,7 +109,7 @@ class TestAnotherProgram:
         assert {answer.status_code for answer in answers.values()} == {403}, answers
         assert stack.client("dynamodb").describe_table(TableName=stack.table)
 
-    def test_gets_nothing_by_a_presigned_link(self, http: httpx2.Client, stack: LocalStack) -> None:
+    def test_gets_nothing_by_a_presigned_link(self, http: httpx2.Client, stack: EmbeddedStack) -> None:
         where = {"Bucket": "jobchain-templates", "Key": "template.json"}
         own = (stack.credentials.access_key, stack.credentials.secret_key)
         for keys in (("test", "test"), own):
@@ -117,20 +117,22 @@ class TestAnotherProgram:
 
             assert http.get(link).status_code == 403
 
-    def test_may_use_the_api_and_see_whether_the_emulator_is_up(self, http: httpx2.Client, stack: LocalStack) -> None:
+    def test_may_use_the_api_and_see_whether_the_emulator_is_up(
+        self, http: httpx2.Client, stack: EmbeddedStack
+    ) -> None:
         assert http.post(f"{stack.api_url}/x", json={}).status_code == 200
         assert http.get("/_ministack/health").status_code == 200
 
 
 class TestTheHost:
     @pytest.mark.parametrize("name", ["localhost", "127.0.0.1", "LocalHost", "box"])
-    def test_that_names_this_machine_is_answered(self, http: httpx2.Client, stack: LocalStack, name: str) -> None:
+    def test_that_names_this_machine_is_answered(self, http: httpx2.Client, stack: EmbeddedStack, name: str) -> None:
         host = f"{name}:{stack.emulator.port}"
 
         assert http.get(f"{stack.api_url}/x", headers={"Host": host}).status_code == 200
 
     @pytest.mark.parametrize("name", ["evil.example", "127.0.0.1.evil.example", "jobchain.execute-api.localhost"])
-    def test_that_names_another_is_refused(self, http: httpx2.Client, stack: LocalStack, name: str) -> None:
+    def test_that_names_another_is_refused(self, http: httpx2.Client, stack: EmbeddedStack, name: str) -> None:
         host = {"Host": f"{name}:{stack.emulator.port}"}
 
         answers = [
@@ -145,7 +147,7 @@ class TestTheHost:
 
 
 @pytest.mark.parametrize("path", ["/_ministack/health", "/x"])
-def test_no_answer_lets_pages_of_other_origins_read_it(http: httpx2.Client, stack: LocalStack, path: str) -> None:
+def test_no_answer_lets_pages_of_other_origins_read_it(http: httpx2.Client, stack: EmbeddedStack, path: str) -> None:
     url = f"{stack.api_url}{path}" if path == "/x" else path
 
     for headers in ({}, {"Origin": stack.endpoint_url}, {"Origin": "http://localhost:1"}):
@@ -192,6 +194,6 @@ class TestTheFileOfTheStack:
         assert "no stack is running here: start one with `make dev`" in errors
 
 
-def test_the_keys_are_in_no_log(stack: LocalStack) -> None:
+def test_the_keys_are_in_no_log(stack: EmbeddedStack) -> None:
     assert stack.credentials.secret_key not in stack.emulator.log_file.read_text()
     assert stack.credentials.secret_key not in json.dumps(stack.client("lambda").list_functions()["Functions"])

@@ -19,29 +19,29 @@ from jobchain.limits import Limits
 from local import emulator
 from local import stack as local_stack
 from local.settings import Settings
-from local.stack import LocalStack
+from local.stack import EmbeddedStack
 from tests.e2e.conftest import FINAL, poll
 
 pytestmark = pytest.mark.essential
 
-Act = Callable[[LocalStack, Any], Any]
+Act = Callable[[EmbeddedStack, Any], Any]
 
 BOOT = "from tests.integration.leading_keys import teach\nteach({!r})\n"
 
 
 @pytest.fixture(scope="module", params=["own", "all"], ids=["own keys", "all keys"])
-def stack(request: pytest.FixtureRequest) -> Iterator[LocalStack]:
+def stack(request: pytest.FixtureRequest) -> Iterator[EmbeddedStack]:
     """A stack whose every call is checked, that requires API keys."""
     environment = local_stack._environment
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(local_stack, "_environment", lambda settings: {**environment(settings), "AUTH": "true"})
         patch.setattr(emulator, "_BOOT", BOOT.format(request.param) + emulator._BOOT)
-        with LocalStack.start(Settings(auth_mode="api_key")) as stack:
+        with EmbeddedStack.start(Settings(auth_mode="api_key")) as stack:
             yield stack
 
 
 @pytest.fixture(scope="module")
-def http(stack: LocalStack) -> Iterator[httpx2.Client]:
+def http(stack: EmbeddedStack) -> Iterator[httpx2.Client]:
     limits = Limits(jobs_per_minute=1000, unfinished_jobs=1000, tokens_per_day=10**9)
     keys = ApiKeyStore(stack.client("dynamodb"), stack.table, utc_now)
     secret, _ = keys.create("acme", "a test", limits, operator=True)
@@ -50,7 +50,7 @@ def http(stack: LocalStack) -> Iterator[httpx2.Client]:
         yield client
 
 
-def resource(stack: LocalStack, name: str) -> str:
+def resource(stack: EmbeddedStack, name: str) -> str:
     """A resource's physical id."""
     found = stack.client("cloudformation").describe_stack_resource(StackName="jobchain", LogicalResourceId=name)
     return str(found["StackResourceDetail"]["PhysicalResourceId"])
@@ -106,7 +106,7 @@ def test_cancelling_and_retrying_work_too(http: httpx2.Client) -> None:
     assert finished(http, event_id)["status"] == "completed"
 
 
-def test_the_sweeper_sends_a_due_job_and_fails_a_stalled_one(http: httpx2.Client, stack: LocalStack) -> None:
+def test_the_sweeper_sends_a_due_job_and_fails_a_stalled_one(http: httpx2.Client, stack: EmbeddedStack) -> None:
     # given a due job whose message is lost, and another that took its workers down
     past = int((datetime.now(UTC) - timedelta(hours=1)).timestamp())
     lost, stalled = "aaaaaaaa-0000-4000-8000-000000000001", "aaaaaaaa-0000-4000-8000-000000000002"
@@ -141,7 +141,7 @@ def test_the_sweeper_sends_a_due_job_and_fails_a_stalled_one(http: httpx2.Client
     assert finished(http, stalled)["error"]["type"] == "worker_lost"
 
 
-def test_the_worker_may_keep_what_it_finds_of_the_model(http: httpx2.Client, stack: LocalStack) -> None:
+def test_the_worker_may_keep_what_it_finds_of_the_model(http: httpx2.Client, stack: EmbeddedStack) -> None:
     name = resource(stack, "WorkerFunction")
 
     answer = stack.client("lambda").invoke(FunctionName=name, Payload=json.dumps({"check": "model"}))
@@ -150,37 +150,37 @@ def test_the_worker_may_keep_what_it_finds_of_the_model(http: httpx2.Client, sta
     assert http.get("/health").json()["model"] is not None
 
 
-def read(stack: LocalStack, aws: Any, pk: str) -> Any:
+def read(stack: EmbeddedStack, aws: Any, pk: str) -> Any:
     key = {"pk": {"S": pk}, "sk": {"S": "META"}}
     return aws.client("dynamodb", endpoint_url=stack.endpoint_url).get_item(TableName=stack.table, Key=key)
 
 
-def put(stack: LocalStack, aws: Any, pk: str) -> Any:
+def put(stack: EmbeddedStack, aws: Any, pk: str) -> Any:
     item = {"pk": {"S": pk}, "sk": {"S": "META"}}
     return aws.client("dynamodb", endpoint_url=stack.endpoint_url).put_item(TableName=stack.table, Item=item)
 
 
-def put_together(stack: LocalStack, aws: Any, *pks: str) -> Any:
+def put_together(stack: EmbeddedStack, aws: Any, *pks: str) -> Any:
     items = [{"pk": {"S": pk}, "sk": {"S": "META"}} for pk in pks]
     writes = [{"Put": {"TableName": stack.table, "Item": item}} for item in items]
     return aws.client("dynamodb", endpoint_url=stack.endpoint_url).transact_write_items(TransactItems=writes)
 
 
-def scan(stack: LocalStack, aws: Any) -> Any:
+def scan(stack: EmbeddedStack, aws: Any) -> Any:
     return aws.client("dynamodb", endpoint_url=stack.endpoint_url).scan(TableName=stack.table)
 
 
-def receive(stack: LocalStack, aws: Any, queue: str) -> Any:
+def receive(stack: EmbeddedStack, aws: Any, queue: str) -> Any:
     url = resource(stack, queue)
     return aws.client("sqs", endpoint_url=stack.endpoint_url).receive_message(QueueUrl=url)
 
 
-def model_key(stack: LocalStack, aws: Any) -> Any:
+def model_key(stack: EmbeddedStack, aws: Any) -> Any:
     secrets = aws.client("secretsmanager", endpoint_url=stack.endpoint_url)
     return secrets.get_secret_value(SecretId="jobchain/openai-api-key")
 
 
-def role_of(stack: LocalStack, function: str) -> boto3.session.Session:
+def role_of(stack: EmbeddedStack, function: str) -> boto3.session.Session:
     """A session with the rights of a function."""
     name = resource(stack, f"{function}Role")
     arn = stack.client("iam").get_role(RoleName=name)["Role"]["Arn"]
@@ -200,7 +200,7 @@ def role_of(stack: LocalStack, function: str) -> boto3.session.Session:
         ("FlexWorkerFunction", lambda stack, aws: receive(stack, aws, "FlexQueue")),
     ],
 )
-def test_a_function_may_do_its_own_work(stack: LocalStack, function: str, act: Act) -> None:
+def test_a_function_may_do_its_own_work(stack: EmbeddedStack, function: str, act: Act) -> None:
     assert act(stack, role_of(stack, function))
 
 
@@ -228,7 +228,7 @@ def test_a_function_may_do_its_own_work(stack: LocalStack, function: str, act: A
         ("WebFunction", lambda stack, aws: read(stack, aws, "JOB#1")),
     ],
 )
-def test_a_function_may_do_nothing_else(stack: LocalStack, function: str, act: Act) -> None:
+def test_a_function_may_do_nothing_else(stack: EmbeddedStack, function: str, act: Act) -> None:
     with pytest.raises(ClientError) as refused:
         act(stack, role_of(stack, function))
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 
 from jobchain_client import Jobchain
@@ -25,7 +26,7 @@ from local.emulator import HOST, Emulator, EmulatorError, free_port, is_healthy
 from local.logs import LogFollower
 from local.sam_template import TemplateError
 from local.settings import Settings
-from local.stack import LocalStack
+from local.stack import EmbeddedStack
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LIMIT = 120.0  # seconds
@@ -123,16 +124,16 @@ def project(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStack]:
     """For tests that leave it as it was."""
     project = make_project(tmp_path_factory.mktemp("shared"))
-    with LocalStack.start(template=project / "template.yaml") as stack:
+    with EmbeddedStack.start(template=project / "template.yaml") as stack:
         yield stack
 
 
 @pytest.fixture
-def stack(project: Path) -> Iterator[LocalStack]:
-    with LocalStack.start(template=project / "template.yaml", reload=True) as stack:
+def stack(project: Path) -> Iterator[EmbeddedStack]:
+    with EmbeddedStack.start(template=project / "template.yaml", reload=True) as stack:
         yield stack
 
 
@@ -194,42 +195,37 @@ def developing(project: Path, *arguments: str) -> Iterator[tuple["subprocess.Pop
             process.kill()
 
 
-def processes_of(folder: Path) -> list[str]:
+def processes_of(folder: Path) -> list[int]:
     """The processes whose temporary files are in a folder: an emulator and its functions."""
-    mark = f"TMPDIR={folder}".encode()
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            if mark in (entry / "environ").read_bytes():
-                found.append(entry.name)
-        except OSError:
-            continue
-    return found
+    # None for the processes of other users, which can't be read.
+    processes = psutil.process_iter(["environ"])
+    variables = {process.pid: process.info["environ"] or {} for process in processes}
+    return [pid for pid, own in variables.items() if own.get("TMPDIR", "").startswith(str(folder))]
 
 
-needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks at /proc")
+needs_proc = pytest.mark.skipif(not psutil.LINUX, reason="reads the variables of other processes")
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
-def test_any_method_reaches_the_function(shared_stack: LocalStack, method: str) -> None:
+def test_any_method_reaches_the_function(shared_stack: EmbeddedStack, method: str) -> None:
     assert call(f"{shared_stack.api_url}/any/path/at/all", method)[1]["method"] == method
 
 
-def test_the_url_does_not_depend_on_chance(shared_stack: LocalStack) -> None:
+def test_the_url_does_not_depend_on_chance(shared_stack: EmbeddedStack) -> None:
     assert shared_stack.api_url == f"{shared_stack.endpoint_url}/_aws/execute-api/jobchain/v1"
 
 
-def test_the_tables_ttl_is_the_templates(shared_stack: LocalStack) -> None:
+def test_the_tables_ttl_is_the_templates(shared_stack: EmbeddedStack) -> None:
     ttl = shared_stack.client("dynamodb").describe_time_to_live(TableName=shared_stack.table)["TimeToLiveDescription"]
 
     assert ttl == {"TimeToLiveStatus": "ENABLED", "AttributeName": "expires_at"}
 
 
-def test_the_gateways_own_answers_are_the_templates(shared_stack: LocalStack) -> None:
+def test_the_gateways_own_answers_are_the_templates(shared_stack: EmbeddedStack) -> None:
     assert call(shared_stack.api_url) == (404, {"detail": "no such path"})
 
 
-def test_messages_reach_the_function_though_its_concurrency_is_a_parameter(shared_stack: LocalStack) -> None:
+def test_messages_reach_the_function_though_its_concurrency_is_a_parameter(shared_stack: EmbeddedStack) -> None:
     shared_stack.client("sqs").send_message(QueueUrl=shared_stack.queue_url, MessageBody="m-1")
 
     table = shared_stack.client("dynamodb")
@@ -238,12 +234,12 @@ def test_messages_reach_the_function_though_its_concurrency_is_a_parameter(share
 
 def test_parameters_override_the_templates_and_an_unknown_one_is_refused(project: Path) -> None:
     template = project / "template.yaml"
-    with LocalStack.start(template=template, parameters={"Greeting": "hi"}) as stack:
+    with EmbeddedStack.start(template=template, parameters={"Greeting": "hi"}) as stack:
         assert call(f"{stack.api_url}/x")[1]["environment"]["GREETING"] == "hi"
 
     with (
         pytest.raises(TemplateError, match="no parameter Greting"),
-        LocalStack.start(template=template, parameters={"Greting": "hi"}),
+        EmbeddedStack.start(template=template, parameters={"Greting": "hi"}),
     ):
         pass
 
@@ -255,7 +251,7 @@ def test_functions_get_the_stacks_credentials_and_the_key_but_nothing_else_does(
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "real-secret")
     settings = Settings(openai_api_key="sk-secret", lambda_endpoint_url="http://127.0.0.1:9")
 
-    with LocalStack.start(settings, template=project / "template.yaml", folder=tmp_path) as stack:
+    with EmbeddedStack.start(settings, template=project / "template.yaml", folder=tmp_path) as stack:
         environment = call(f"{stack.api_url}/x")[1]["environment"]
         configuration = json.dumps(stack.client("lambda").list_functions()["Functions"])
 
@@ -266,7 +262,7 @@ def test_functions_get_the_stacks_credentials_and_the_key_but_nothing_else_does(
     assert "sk-secret" not in configuration + (tmp_path / "emulator.log").read_text()
 
 
-def test_changed_code_of_the_layer_is_taken_over(stack: LocalStack, project: Path) -> None:
+def test_changed_code_of_the_layer_is_taken_over(stack: EmbeddedStack, project: Path) -> None:
     assert call(f"{stack.api_url}/x")[1]["version"] == 1
 
     (project / "layer/tiny_layer/version.py").write_text("VERSION = 2\n")
@@ -274,7 +270,7 @@ def test_changed_code_of_the_layer_is_taken_over(stack: LocalStack, project: Pat
     assert call(f"{stack.api_url}/x")[1]["version"] == 2
 
 
-def test_a_redeployment_keeps_data_and_url_even_if_the_api_changes(stack: LocalStack, project: Path) -> None:
+def test_a_redeployment_keeps_data_and_url_even_if_the_api_changes(stack: EmbeddedStack, project: Path) -> None:
     stack.client("dynamodb").put_item(TableName=stack.table, Item={"pk": {"S": "kept"}})
     stack.client("sqs").send_message(QueueUrl=stack.dead_letter_url, MessageBody="kept too")
     text = TEMPLATE.replace('Path: "/{proxy+}"', 'Path: "/new/{proxy+}"').replace("Default: hello", "Default: hi")
@@ -299,7 +295,7 @@ def test_a_redeployment_keeps_data_and_url_even_if_the_api_changes(stack: LocalS
     ],
 )
 def test_a_broken_template_is_refused_and_the_next_good_one_is_deployed(
-    stack: LocalStack, project: Path, old: str, new: str, error: type[Exception]
+    stack: EmbeddedStack, project: Path, old: str, new: str, error: type[Exception]
 ) -> None:
     (project / "template.yaml").write_text(TEMPLATE.replace(old, new))
     with pytest.raises(error):
@@ -310,7 +306,7 @@ def test_a_broken_template_is_refused_and_the_next_good_one_is_deployed(
     assert call(f"{stack.redeploy().api_url}/x")[1]["environment"]["GREETING"] == "fixed"
 
 
-def test_a_log_line_is_given_once_and_equal_lines_each_time(shared_stack: LocalStack) -> None:
+def test_a_log_line_is_given_once_and_equal_lines_each_time(shared_stack: EmbeddedStack) -> None:
     follower = LogFollower(shared_stack.clients)
     follower.new_lines()
     messages: list[str] = []
@@ -322,15 +318,56 @@ def test_a_log_line_is_given_once_and_equal_lines_each_time(shared_stack: LocalS
     assert messages.count("said 1") == 3
 
 
-def test_stacks_run_side_by_side(stack: LocalStack, project: Path) -> None:
-    with LocalStack.start(template=project / "template.yaml") as other:
+@pytest.mark.parametrize("minutes", [0, 5, 50, 5_000])
+def test_the_last_log_lines_are_given_however_old_they_are_and_only_new_ones_after_them(
+    stack: EmbeddedStack, minutes: int
+) -> None:
+    # given 60 lines of the past, a second apart
+    logs = stack.client("logs")
+    (function,) = stack.client("lambda").list_functions()["Functions"]
+    group = f"/aws/lambda/{function['FunctionName']}"
+    logs.create_log_group(logGroupName=group)
+    now = time.time_ns() // 1_000_000
+    times = [now - (minutes * 60 + second) * 1000 for second in range(60, 0, -1)]
+    logs.create_log_stream(logGroupName=group, logStreamName="past")
+    events = [{"timestamp": at, "message": f"line {number}"} for number, at in enumerate(times)]
+    logs.put_log_events(logGroupName=group, logStreamName="past", logEvents=events)
+
+    # when the last ones are read
+    follower = LogFollower(stack.clients)
+    lines = [line.message for line in follower.last_lines(50, now)]
+
+    # then they are the newest, and after them only new ones come
+    assert lines == [f"line {number}" for number in range(10, 60)]
+    assert follower.new_lines() == []
+    call(f"{stack.api_url}/x")
+    new: list[str] = []
+
+    def has_come() -> bool:
+        new.extend(line.message for line in follower.new_lines())
+        return "said 1" in new
+
+    wait_until("the line", has_come)
+    assert not [line for line in new if line.startswith("line ")]
+
+
+def test_all_log_lines_are_given_where_there_are_few(stack: EmbeddedStack) -> None:
+    call(f"{stack.api_url}/x")
+
+    lines = LogFollower(stack.clients).last_lines(50, time.time_ns() // 1_000_000)
+
+    assert "said 1" in [line.message for line in lines]
+
+
+def test_stacks_run_side_by_side(stack: EmbeddedStack, project: Path) -> None:
+    with EmbeddedStack.start(template=project / "template.yaml") as other:
         other.client("dynamodb").put_item(TableName=other.table, Item={"pk": {"S": "theirs"}})
 
         assert stack.client("dynamodb").scan(TableName=stack.table)["Count"] == 0
 
 
 def test_a_persisted_state_outlives_a_restart_of_the_emulator(project: Path) -> None:
-    with LocalStack.start(template=project / "template.yaml", persist=True) as stack:
+    with EmbeddedStack.start(template=project / "template.yaml", persist=True) as stack:
         stack.client("dynamodb").put_item(TableName=stack.table, Item={"pk": {"S": "kept"}})
 
         stack.emulator.stop()
@@ -527,7 +564,7 @@ def test_demo_says_what_to_do_next() -> None:
 
 
 def test_a_stack_that_is_warmed_up_has_started_the_functions_behind_the_dashboard(tmp_path: Path) -> None:
-    with LocalStack.start(folder=tmp_path) as stack:
+    with EmbeddedStack.start(folder=tmp_path) as stack:
         for thread in stack.warm_up():
             thread.join(10 * LIMIT)
         log = (tmp_path / "emulator.log").read_text(encoding="utf-8")
@@ -537,7 +574,7 @@ def test_a_stack_that_is_warmed_up_has_started_the_functions_behind_the_dashboar
 
 
 def test_the_projects_own_template_runs_a_job_to_its_end() -> None:
-    with LocalStack.start() as stack, Jobchain(stack.api_url) as api:
+    with EmbeddedStack.start() as stack, Jobchain(stack.api_url) as api:
         handle = api.submit("Passwords must have 12 characters. Users should not reuse them.")
 
         job = handle.wait(timeout=LIMIT, poll=0.05)

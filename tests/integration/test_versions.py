@@ -3,10 +3,10 @@
 import pytest
 
 from local import gaps
-from local.stack import LocalStack
+from local.stack import EmbeddedStack
 
 
-def live(stack: LocalStack) -> dict[str, tuple[str, str | None]]:
+def live(stack: EmbeddedStack) -> dict[str, tuple[str, str | None]]:
     """The version that each function's events go to, and the model that it asks."""
     client = stack.client("lambda")
     found = {}
@@ -25,7 +25,7 @@ def test_a_changed_parameter_reaches_the_versions_that_it_concerns_and_no_others
     # given a stack whose functions have versions, as on AWS
     closed = tuple(gap for gap in gaps.IN_TEMPLATE if gap is not gaps.source_has_no_versions)
     monkeypatch.setattr(gaps, "IN_TEMPLATE", closed)
-    with LocalStack.start() as stack:
+    with EmbeddedStack.start() as stack:
         before = live(stack)
 
         # when the model's name alone changes

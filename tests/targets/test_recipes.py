@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import pytest
 
 from local.emulator_clients import Credentials
-from local.stack import LocalStack
+from local.stack import EmbeddedStack
 from tests.conftest import ROOT
 from tests.targets.conftest import api, result, run, submit
 
@@ -105,13 +105,13 @@ class Recipes:
 
 
 @pytest.fixture(scope="module")
-def stack() -> Iterator[LocalStack]:
-    with LocalStack.start() as stack:
+def stack() -> Iterator[EmbeddedStack]:
+    with EmbeddedStack.start() as stack:
         yield stack
 
 
 @pytest.fixture(scope="module")
-def event_id(stack: LocalStack) -> str:
+def event_id(stack: EmbeddedStack) -> str:
     with api(stack.api_url) as client:
         job = result(client, submit(client))
     return str(job["event_id"])

@@ -48,6 +48,17 @@ class TestCreatingAJob:
         assert messages.waiting() == [{"event_id": answer.body["event_id"]}]
         assert {item["sk"]["S"] for item in items.all()} == {"META", "INPUT"}
 
+    def test_makes_one_call_of_the_table_and_one_of_the_queue(
+        self, api: Api, dynamodb: "DynamoDBClient", sqs: "SQSClient"
+    ) -> None:
+        calls: list[str] = []
+        for client in (dynamodb, sqs):
+            client.meta.events.register("before-call", lambda model, **_: calls.append(model.name))
+
+        api("POST", "/jobs", {"input_text": TEXT})
+
+        assert calls == ["TransactWriteItems", "SendMessage"]
+
     def test_leaves_it_due_later_in_case_that_its_message_is_lost(
         self, api: Api, items: Items, clock: FakeClock
     ) -> None:

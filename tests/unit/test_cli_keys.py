@@ -1,5 +1,6 @@
 """The command line's `keys`: what it takes, and what it says on which stream."""
 
+import io
 import json
 from collections.abc import Callable
 from datetime import timedelta
@@ -308,6 +309,48 @@ class TestAStackOnAws:
 
         assert (said.code, said.err.count("\n")) == (1, 1)
         assert "the stack prod has no output TableName" in said.err
+
+    @pytest.mark.parametrize("arguments", [("sweep",), ("redrive",), ("keys", "list")])
+    def test_without_a_region_names_the_setting(
+        self, operate: Operate, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+    ) -> None:
+        monkeypatch.delenv("AWS_DEFAULT_REGION")
+
+        said = operate(*arguments, "--stack", "prod")
+
+        assert said == (
+            1,
+            "",
+            "jobchain: no AWS region is set: run `export AWS_DEFAULT_REGION=eu-central-1`, with your region, "
+            "or `aws configure`\n",
+        )
+
+    @pytest.mark.parametrize(
+        ("payload", "words"),
+        [
+            (
+                {"sent": 3, "failed": 1, "unfinished": True},
+                "3 due jobs were sent again, 1 failed as worker_lost. More jobs are due: run it again.",
+            ),
+            ({"sent": 0, "failed": 0, "unfinished": False}, "0 due jobs were sent again, 0 failed as worker_lost."),
+        ],
+    )
+    def test_is_swept_and_told_of_in_words_or_as_json(
+        self, operate: Operate, monkeypatch: pytest.MonkeyPatch, payload: dict[str, Any], words: str
+    ) -> None:
+        class Client:
+            def describe_stacks(self, **_: Any) -> dict[str, Any]:
+                names = ("TableName", "QueueUrl", "DeadLetterUrl", "SweeperName")
+                return described(dict.fromkeys(names, "x"))
+
+            def invoke(self, **_: Any) -> dict[str, Any]:
+                return {"Payload": io.BytesIO(json.dumps(payload).encode())}
+
+        monkeypatch.setattr(boto3.Session, "client", lambda *_, **_more: Client())
+
+        assert operate("sweep", "--stack", "prod") == (0, f"{words}\n", "")
+        said = operate("sweep", "--stack", "prod", "--json")
+        assert (said.code, said.out.count("\n"), json.loads(said.out)) == (0, 1, payload)
 
     def test_that_is_not_there_is_told_in_one_line(self, operate: Operate, cloudformation: Stubber) -> None:
         cloudformation.add_client_error("describe_stacks", "ValidationError", "Stack with id prod\ndoes not exist")

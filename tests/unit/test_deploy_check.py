@@ -100,7 +100,7 @@ class TestTheAccount:
         monkeypatch.delenv("AWS_DEFAULT_REGION")
         monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
 
-        with pytest.raises(DeployCheckError, match="no region is set: export AWS_DEFAULT_REGION="):
+        with pytest.raises(DeployCheckError, match="no AWS region is set: run `export AWS_DEFAULT_REGION="):
             check_account(boto3.Session())
 
     def test_without_credentials_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:

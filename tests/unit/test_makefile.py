@@ -1,6 +1,7 @@
 """What a newcomer sees while `make` installs what it needs: never silence."""
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -28,6 +29,13 @@ venv*) mkdir -p .venv/bin && cp uv .venv/bin/python ;;
 *"pip sync"*) {WAIT.format(count=2)}; exit $SYNC ;;
 esac
 """
+
+
+def test_each_target_is_in_the_reference() -> None:
+    targets = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    named = re.findall(r"`make ([a-z-]+)", (ROOT / "docs" / "reference" / "make.md").read_text())
+
+    assert {*named} == {*targets}
 
 
 @pytest.fixture

@@ -8,9 +8,19 @@ from typing import Any
 
 import pytest
 
+import local.preflight
 from local import dev, offline_model
 from local.errors import SettingsError
-from local.preflight import DEFAULT_MODEL, OPENAI_URL, Report, Target, preflight, target_of, target_of_stack
+from local.preflight import (
+    DEFAULT_MODEL,
+    OPENAI_URL,
+    PreflightError,
+    Report,
+    Target,
+    preflight,
+    target_of,
+    target_of_stack,
+)
 from local.settings import Settings
 from tests.fake_model.server import ModelServer
 
@@ -32,7 +42,7 @@ class TestTheReport:
         report = look(PRICED, ending(None))
 
         assert (report.warnings, report.failures) == ((), ())
-        assert f"has {PRICED}, and names no day of its end" in report.facts[0]
+        assert f"has {PRICED}, and names no shutdown date" in report.facts[0]
 
     def test_says_until_when_a_model_stays(self) -> None:
         report = look(PRICED, ending("2027-01-22"))
@@ -142,6 +152,12 @@ class TestTheTargetOfAStack:
         with pytest.raises(SettingsError, match="stack other has no parameter OpenAIModel"):
             target_of_stack(Session(), "other", {})
 
+    def test_needs_a_region(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("AWS_DEFAULT_REGION")
+
+        with pytest.raises(PreflightError, match=r"^no AWS region is set: run `export AWS_DEFAULT_REGION="):
+            local.preflight.run(tmp_path, "jobchain")
+
     @pytest.mark.parametrize("secret", [" \n", "sk-“quoted”", '{"key": "sk-1"}'])
     def test_has_to_have_a_key_in_its_secret(self, secret: str) -> None:
         with pytest.raises(SettingsError, match=r"secret jobchain/key (holds|can't be)"):
@@ -165,7 +181,7 @@ class TestTheCommand:
             done = run(tmp_path, monkeypatch, OPENAI_MODEL="qwen")
 
         assert done.returncode == 0, done.stderr
-        assert done.stdout == f"{server.base_url} has qwen, and names no day of its end.\n"
+        assert done.stdout == f"{server.base_url} has qwen, and names no shutdown date.\n"
         assert done.stderr.startswith("warning: prices.json has no price for qwen")
 
     def test_has_no_warning_for_the_offline_model_which_is_free(

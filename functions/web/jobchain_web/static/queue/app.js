@@ -62,7 +62,7 @@ function render() {
   const banner = trouble && h.p({ class: "banner", key: "trouble" }, trouble.message, ` Retrying automatically in ${secondsLeft()} s.`);
   morph(main, stopped ? problemPage() : [banner, view.render?.()]);
   morph(part("connection"), [state]);
-  morph(part("tools"), [hasKey() && h.button({ class: "quiet", key: "key", onclick: () => enter("") }, "Forget the key"), theme()]);
+  morph(part("tools"), [hasKey() && h.button({ class: "quiet", key: "key", onclick: () => enter("") }, "Sign out"), theme()]);
   const here = location.hash.split("?")[0] || "#/";
   for (const to of document.querySelectorAll("nav a")) to.ariaCurrent = to.hash === here ? "page" : null;
   document.title = `${view.title} · Jobchain`;

@@ -24,7 +24,7 @@ export function measure(listed) {
   const failed = groups.map((group) => group.filter((job) => job.status === "failed").length);
   return {
     size,
-    ended: `${count(jobs.length)} of those listed, ${clock(first * 1000)} to ${clock(last * 1000)}, by ${duration(size * 1000).replace(".0", "")}`,
+    ended: `${count(jobs.length)} jobs of this list, ${clock(first * 1000)} to ${clock(last * 1000)}, ${duration(size * 1000).replace(/\.0| 0 (s|min)$/, "")} per bar`,
     took: took.length ? `median ${duration(middle(took))}, slowest ${duration(took.at(-1))}` : "none completed",
     throughput: [starts, groups.map((group) => group.length), failed],
     latency: [starts, groups.map((group) => middle(times(group))), groups.map((group) => times(group).at(-1) ?? null)],
@@ -50,6 +50,9 @@ export function draw(found) {
   chart("latency", found, duration, (colour) => [line("Median", colour("--accent")), line("Slowest", colour("--bar"))]);
 }
 
+/** The legend has values only while the cursor is over the chart. */
+const live = ({ root, cursor }) => root.querySelector(".u-legend").classList.toggle("u-live", cursor.idx != null);
+
 function chart(id, found, format, series) {
   const host = document.getElementById(id);
   // The canvas needs computed colours.
@@ -72,6 +75,7 @@ function chart(id, found, format, series) {
       { ...axis, grid: { show: false }, size: 30, space: 90, values: (_, ticks) => ticks.map(time) },
       { ...axis, grid: { stroke: colour("--line") }, size: 52, values: (_, ticks) => ticks.map((at) => (at % 1 ? "" : format(at))) },
     ],
+    hooks: { ready: [live], setCursor: [live] },
     series: [{ label: "From", value: told(time) }, ...series(colour).map((one) => ({ ...one, value: told(format) }))],
   };
   Object.assign(host, { plot: new uPlot(options, found[id], host), look, drawn: found });
