@@ -182,6 +182,7 @@ def make_service(stores: Stores, queue: JobQueue, logger: Logger) -> JobService:
         retention=timedelta(days=30),
         clock=stores.clock,
         logger=logger,
+        meter=lambda *_: None,
     )
 
 
@@ -200,7 +201,9 @@ def make_runner(stores: Stores, queue: JobQueue, llm: LLM, logger: Logger, **cha
         "logger": logger,
         "meter": lambda *_: None,
     }
-    return Runner(claims=stores.claims, due=stores.due, queue=queue, llm=llm, **{**parts, **changes})
+    return Runner(
+        claims=stores.claims, due=stores.due, usage=stores.usage, queue=queue, llm=llm, **{**parts, **changes}
+    )
 
 
 @pytest.fixture

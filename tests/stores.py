@@ -1,5 +1,6 @@
 """All stores on one table, for tests that play several parts."""
 
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from jobchain.aws.admission import AdmissionStore
@@ -8,7 +9,8 @@ from jobchain.aws.due import DueStore
 from jobchain.aws.jobs import JobStore
 from jobchain.aws.model_checks import ModelCheckStore
 from jobchain.aws.usage import UsageStore
-from jobchain.domain import Clock
+from jobchain.domain import Claim, Clock, FinishedStep
+from jobchain.spending import NOTHING_SPENT
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -25,3 +27,11 @@ class Stores:
         self.due = DueStore(client, table, clock)
         self.usage = UsageStore(client, table, clock)
         self.model_checks = ModelCheckStore(client, table)
+
+    def claim(self, event_id: str, lease_until: datetime) -> Claim:
+        """A worker's claim of a job whose calls cost nothing."""
+        return self.claims.claim(event_id, lease_until, lambda _size: ("m", NOTHING_SPENT))
+
+    def save_step(self, claim: Claim, position: int, step: FinishedStep) -> None:
+        """Stores the step as the claim's record of the same place."""
+        self.claims.save_step(claim, position + 1, position, step.model, step)

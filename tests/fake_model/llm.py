@@ -22,6 +22,7 @@ class ScriptedLLM:
 
     model = MODEL
     usage = USAGE
+    max_output_tokens = 16_384
 
     def __init__(self, script: Iterable[Said] = (), clock: FakeClock | None = None) -> None:
         self.script = Script[Said](*script)

@@ -20,7 +20,7 @@ from jobchain.chains import CHAINS, DEFAULT_CHAIN
 from jobchain.domain import Job, Tier
 from jobchain.errors import JobchainError, JobNotFound, Unavailable
 from jobchain.llm import AnswerText, ModelAnswer, ModelRequest
-from jobchain.spending import Usage
+from jobchain.spending import Spending, Usage
 from jobchain_api.auth import LOCAL_TENANT, Caller
 from jobchain_api.requests import CreateJob
 from jobchain_api.service import JobService
@@ -42,7 +42,18 @@ CALL_TIME = timedelta(seconds=80)
 _CALLS_OF_THE_TABLE = {
     "admission": ("create_many",),
     "jobs": ("cancel", "retry", "delete", "get"),
-    "claims": ("claim", "save_step", "finish", "fail", "end_cancelled", "release"),
+    "claims": (
+        "claim",
+        "check",
+        "save_step",
+        "save_attempt",
+        "settle",
+        "finish",
+        "fail",
+        "end_cancelled",
+        "release",
+        "report_late",
+    ),
     "due": ("mark_due", "due_jobs", "postpone", "fail_stalled"),
 }
 
@@ -117,6 +128,7 @@ class Model:
     """Answers each step out of its job's marker (`job-7`), and keeps books of the good answers that it gave."""
 
     model = "gpt-6-luna"
+    max_output_tokens = 1000
 
     def __init__(self, death: Death) -> None:
         self.answered: Counter[tuple[str, str]] = Counter()
@@ -160,6 +172,8 @@ class World:
         self.model = Model(self.death)
         self.markers: dict[str, str] = {}
         """The marker of each job that was accepted, by its id."""
+        self.counted: dict[str, Spending] = {}
+        """What the metrics have counted, by model."""
         self.stores = Stores(dynamodb, TABLE, self.clock)
         mortal = Stores(dynamodb, TABLE, self.clock)
         for store, calls in _CALLS_OF_THE_TABLE.items():
@@ -178,13 +192,24 @@ class World:
             retention=timedelta(days=30),
             clock=self.clock,
             logger=logger,
+            meter=self._count,
         )
         # One thread, as moto bears no more, and so that a death comes to the same job each time.
         self.sweeper = Sweeper(
-            due=mortal.due, queue=self.queue, clock=self.clock, logger=logger, threads=1, page_size=5, most=1000
+            due=mortal.due,
+            queue=self.queue,
+            clock=self.clock,
+            logger=logger,
+            meter=self._count,
+            threads=1,
+            page_size=5,
+            most=1000,
         )
-        self.runner = make_runner(mortal, self.queue, self.model, logger, call_time=CALL_TIME)
+        self.runner = make_runner(mortal, self.queue, self.model, logger, call_time=CALL_TIME, meter=self._count)
         random.seed(0)
+
+    def _count(self, _chain: str, model: str, spending: Spending) -> None:
+        self.counted[model] = self.counted.get(model, Spending()) + spending
 
     def submit(self, key: str | None = None, marker: str | None = None) -> str:
         """A caller posts a job; gives its id."""

@@ -281,7 +281,7 @@ class TestWhenTheQueueIsDown:
         self, stores: Stores, api: Api, items: Items, clock: FakeClock
     ) -> None:
         event_id = api("POST", "/jobs", {"input_text": TEXT}).body["event_id"]
-        stores.claims.claim(event_id, clock() + LEASE)
+        stores.claim(event_id, clock() + LEASE)
         due_at = items.meta(event_id)["due_at"]
 
         stores.due.mark_due(event_id, clock())
@@ -349,7 +349,7 @@ class TestReadingAJob:
 
     def test_shows_which_step_is_running_and_which_failed(self, api: Api, stores: Stores, clock: FakeClock) -> None:
         event_id = api("POST", "/jobs", {"input_text": TEXT}).body["event_id"]
-        claim = stores.claims.claim(event_id, clock() + LEASE)
+        claim = stores.claim(event_id, clock() + LEASE)
         running = api("GET", f"/jobs/{event_id}")
 
         stores.claims.fail(claim, JobError("model_not_found", "knows no such model", "summary"))
@@ -369,7 +369,7 @@ class TestReadingAJob:
         etag = api("GET", f"/jobs/{event_id}").headers["ETag"]
 
         unchanged = api("GET", f"/jobs/{event_id}", headers={"If-None-Match": etag})
-        stores.claims.claim(event_id, clock() + LEASE)
+        stores.claim(event_id, clock() + LEASE)
         changed = api("GET", f"/jobs/{event_id}", headers={"If-None-Match": etag})
 
         assert (unchanged.status, unchanged.body, unchanged.headers["ETag"]) == (304, None, etag)
@@ -397,7 +397,7 @@ class Job:
         self.path = f"/jobs/{self.event_id}"
 
     def processing(self) -> Claim:
-        return self._stores.claims.claim(self.event_id, self._clock() + LEASE)
+        return self._stores.claim(self.event_id, self._clock() + LEASE)
 
     def completed(self) -> None:
         self._stores.claims.finish(self.processing())
@@ -517,9 +517,9 @@ class TestDeleting:
         self, api: Api, stores: Stores, clock: FakeClock, items: Items
     ) -> None:
         event_id = api("POST", "/jobs", {"input_text": TEXT}).body["event_id"]
-        claim = stores.claims.claim(event_id, clock() + LEASE)
+        claim = stores.claim(event_id, clock() + LEASE)
         for number in range(120):
-            stores.claims.save_step(claim, number, FinishedStep(f"part{number}", "o", "m", "v", "s", "f", Spending()))
+            stores.save_step(claim, number, FinishedStep(f"part{number}", "o", "m", "v", "s", "f", Spending()))
         stores.claims.finish(claim)
 
         assert api("DELETE", f"/jobs/{event_id}").status == 204
@@ -576,7 +576,7 @@ class TestAReplay:
         self, api: Api, stores: Stores, clock: FakeClock, messages: Messages
     ) -> None:
         event_id = api("POST", "/jobs", {"input_text": TEXT}, self.KEY).body["event_id"]
-        stores.claims.claim(event_id, clock() + LEASE)
+        stores.claim(event_id, clock() + LEASE)
         clock.advance(timedelta(seconds=11))
 
         api("POST", "/jobs", {"input_text": TEXT}, self.KEY)
@@ -655,8 +655,8 @@ def test_what_ttl_left_of_an_older_job_is_not_the_new_ones(
     # given a key whose first job is erased, but for a step
     headers = {"Idempotency-Key": "weekly-report"}
     event_id = api("POST", "/jobs", {"input_text": TEXT}, headers).body["event_id"]
-    claim = stores.claims.claim(event_id, clock() + LEASE)
-    stores.claims.save_step(claim, 0, FinishedStep("summary", "old", "m", "v", "s", "f", Spending()))
+    claim = stores.claim(event_id, clock() + LEASE)
+    stores.save_step(claim, 0, FinishedStep("summary", "old", "m", "v", "s", "f", Spending()))
     for sk in ("META", "INPUT"):
         dynamodb.delete_item(TableName=TABLE, Key={"pk": {"S": f"JOB#{event_id}"}, "sk": {"S": sk}})
     clock.advance(timedelta(days=40))
@@ -666,7 +666,7 @@ def test_what_ttl_left_of_an_older_job_is_not_the_new_ones(
 
     # then its job starts with nothing
     assert api("GET", f"/jobs/{event_id}").body["result"] == {}
-    assert stores.claims.claim(event_id, clock() + LEASE).steps == ()
+    assert stores.claim(event_id, clock() + LEASE).steps == ()
 
 
 def test_what_ttl_left_of_an_older_job_makes_way_for_the_new_ones_steps(
@@ -675,17 +675,17 @@ def test_what_ttl_left_of_an_older_job_makes_way_for_the_new_ones_steps(
     # given a key whose first job is erased, but for a step
     headers = {"Idempotency-Key": "weekly-report"}
     event_id = api("POST", "/jobs", {"input_text": TEXT}, headers).body["event_id"]
-    claim = stores.claims.claim(event_id, clock() + LEASE)
-    stores.claims.save_step(claim, 0, FinishedStep("summary", "old", "m", "v", "s", "f", Spending(calls=1)))
+    claim = stores.claim(event_id, clock() + LEASE)
+    stores.save_step(claim, 0, FinishedStep("summary", "old", "m", "v", "s", "f", Spending(calls=1)))
     for sk in ("META", "INPUT"):
         dynamodb.delete_item(TableName=TABLE, Key={"pk": {"S": f"JOB#{event_id}"}, "sk": {"S": sk}})
     clock.advance(timedelta(days=40))
     api("POST", "/jobs", {"input_text": TEXT}, headers)
 
     # when the new job's own step is stored, twice, as if the first answer were lost
-    claim = stores.claims.claim(event_id, clock() + LEASE)
+    claim = stores.claim(event_id, clock() + LEASE)
     for output in ("new", "newer"):
-        stores.claims.save_step(claim, 0, FinishedStep("summary", output, "m", "v", "s", "f", Spending(calls=1)))
+        stores.save_step(claim, 0, FinishedStep("summary", output, "m", "v", "s", "f", Spending(calls=1)))
 
     # then it is there, and its usage is recorded once
     job = stores.jobs.get("local", event_id)

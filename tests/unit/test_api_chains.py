@@ -45,13 +45,13 @@ class Job:
         return self.claim()
 
     def claim(self) -> Claim:
-        return self._stores.claims.claim(self.event_id, self._clock() + timedelta(minutes=5))
+        return self._stores.claim(self.event_id, self._clock() + timedelta(minutes=5))
 
     def store(self, claim: Claim, **outputs: JsonValue) -> None:
         for position, (name, output) in enumerate(outputs.items()):
             asked = not name.endswith(".parts")
             step = FinishedStep(name, output, "m" * asked, "v" * asked, NOW, NOW, NOTHING_SPENT)
-            self._stores.claims.save_step(claim, position, step)
+            self._stores.save_step(claim, position, step)
 
     def read(self) -> Answer:
         return self._api("GET", f"/jobs/{self.event_id}")
@@ -150,7 +150,7 @@ class TestTheStepsOfAJob:
 
     def test_that_asked_no_model_name_none(self, job: Job, stores: Stores) -> None:
         claim = job.create({"input_text": "Lock the door."})
-        stores.claims.save_step(claim, 0, FinishedStep("checklist", [ITEM], "", "", NOW, NOW, NOTHING_SPENT))
+        stores.save_step(claim, 0, FinishedStep("checklist", [ITEM], "", "", NOW, NOW, NOTHING_SPENT))
 
         (step,) = (step for step in job.read().body["steps"] if step["name"] == "checklist")
         assert (step["model"], step["prompt_version"], step["cost_usd"]) == (None, None, 0)

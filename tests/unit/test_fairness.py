@@ -79,7 +79,16 @@ def test_jobs_that_the_sweeper_sends(
         new = NewJob(f"0b6c2f4e-0000-4000-8000-{number:012}", tenant, "guideline_checklist", {}, "f")
         stores.admission.create(new, timedelta(days=30))
     clock.advance(DISPATCH_GRACE)
-    sweeper = Sweeper(due=stores.due, queue=queue, clock=clock, logger=logger, threads=1, page_size=10, most=100)
+    sweeper = Sweeper(
+        due=stores.due,
+        queue=queue,
+        clock=clock,
+        logger=logger,
+        meter=lambda *_: None,
+        threads=1,
+        page_size=10,
+        most=100,
+    )
 
     sweeper.sweep(clock() + timedelta(minutes=1))
 

@@ -123,7 +123,16 @@ class TestItsQueue:
         assert flex_messages.count() == 3
 
         clock.advance(DISPATCH_GRACE)
-        sweeper = Sweeper(due=stores.due, queue=queue, clock=clock, logger=logger, threads=1, page_size=10, most=100)
+        sweeper = Sweeper(
+            due=stores.due,
+            queue=queue,
+            clock=clock,
+            logger=logger,
+            meter=lambda *_: None,
+            threads=1,
+            page_size=10,
+            most=100,
+        )
         assert sweeper.sweep(clock() + timedelta(minutes=1)).sent == 1
         assert (flex_messages.count(), messages.count()) == (4, 0)
 

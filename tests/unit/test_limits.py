@@ -103,7 +103,7 @@ class TestJobsUnfinishedAtOnce:
         first, second = (api("POST", "/jobs", BODY).body["event_id"] for _ in range(2))
         assert_refused(api("POST", "/jobs", BODY), "unfinished_jobs", 10)
 
-        stores.claims.finish(stores.claims.claim(first, clock() + LEASE))
+        stores.claims.finish(stores.claim(first, clock() + LEASE))
         assert api("POST", "/jobs", BODY).status == 201
         assert_refused(api("POST", "/jobs", BODY), "unfinished_jobs", 10)
 
@@ -157,7 +157,7 @@ def test_a_count_that_is_out_of_date_lets_nobody_past_the_limit(
     # given a full house, of which one leaves
     api = with_limits(unfinished_jobs=2)
     first, _ = (api("POST", "/jobs", BODY).body["event_id"] for _ in range(2))
-    stores.claims.finish(stores.claims.claim(first, clock() + LEASE))
+    stores.claims.finish(stores.claim(first, clock() + LEASE))
     count = quotas.count_unfinished
 
     # when somebody takes the free place while another one counts
@@ -179,7 +179,7 @@ class TestTheBudgetOfADay:
     def spend(self, stores: Stores, clock: FakeClock) -> Callable[[Api, Spending], None]:
         def spend(api: Api, spent: Spending) -> None:
             event_id = api("POST", "/jobs", BODY).body["event_id"]
-            stores.claims.fail(stores.claims.claim(event_id, clock() + LEASE), JobError("model_refused", "no"), spent)
+            stores.claims.fail(stores.claim(event_id, clock() + LEASE), JobError("model_refused", "no"), spent)
 
         return spend
 
@@ -250,9 +250,9 @@ class TestTheBooks:
         spent = Spending(Usage(10, 1, 5, 2), Decimal("0.001"), calls=1)
         ids = [api("POST", "/jobs", BODY).body["event_id"] for _ in range(5)]
         # one completes, one fails, one is put off and then cancelled; two wait
-        claims = [stores.claims.claim(event_id, clock() + LEASE) for event_id in ids[:3]]
+        claims = [stores.claim(event_id, clock() + LEASE) for event_id in ids[:3]]
         for claim in claims[:2]:
-            stores.claims.save_step(claim, 0, FinishedStep("summary", "s", "m", "v", "t", "t", spent))
+            stores.save_step(claim, 0, FinishedStep("summary", "s", "m", "v", "t", "t", spent))
         stores.claims.finish(claims[0])
         stores.claims.fail(claims[1], JobError("model_refused", "no"), spent)
         stores.claims.release(claims[2], timedelta(0), {}, spent)
@@ -287,7 +287,7 @@ class TestTheBooks:
         api = with_limits()
         event_id = api("POST", "/jobs", BODY).body["event_id"]
         unpriced = Spending(Usage(10, 0, 5, 0), unpriced_calls=1)
-        stores.claims.fail(stores.claims.claim(event_id, clock() + LEASE), JobError("model_refused", "no"), unpriced)
+        stores.claims.fail(stores.claim(event_id, clock() + LEASE), JobError("model_refused", "no"), unpriced)
 
         assert api("GET", "/stats").body["today"]["cost_usd"] is None
 
@@ -295,11 +295,11 @@ class TestTheBooks:
         self, with_limits: As, stores: Stores, clock: FakeClock
     ) -> None:
         api = with_limits()
-        claim = stores.claims.claim(api("POST", "/jobs", BODY).body["event_id"], clock() + LEASE)
+        claim = stores.claim(api("POST", "/jobs", BODY).body["event_id"], clock() + LEASE)
         step = FinishedStep("summary", "s", "m", "v", "t", "t", Spending(Usage(10, 0, 5, 0)))
 
-        stores.claims.save_step(claim, 0, step)
-        stores.claims.save_step(claim, 0, replace(step, output="again"))
+        stores.save_step(claim, 0, step)
+        stores.save_step(claim, 0, replace(step, output="again"))
 
         assert api("GET", "/stats").body["today"]["usage"]["input_tokens"] == 10
 

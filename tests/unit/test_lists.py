@@ -100,7 +100,7 @@ class TestFilters:
         pending = [create() for _ in range(40)]
         failed.append(create())
         for event_id in failed:
-            stores.claims.fail(stores.claims.claim(event_id, clock() + LEASE), JobError("model_refused", "no"))
+            stores.claims.fail(stores.claim(event_id, clock() + LEASE), JobError("model_refused", "no"))
         other = [create(job_name="other")]
         return {"failed": failed[::-1], "pending": (pending + other)[::-1], "other": other}
 

@@ -115,7 +115,7 @@ def test_a_second_delivery_of_a_finished_job_asks_nothing(stage: Stage) -> None:
 
 
 def test_a_second_delivery_of_a_running_job_leaves_it_alone(stage: Stage) -> None:
-    stage.stores.claims.claim(stage.event_id, stage.clock() + INVOCATION)
+    stage.stores.claim(stage.event_id, stage.clock() + INVOCATION)
 
     job = stage.run()
 
@@ -139,7 +139,7 @@ def test_a_worker_that_lost_its_claim_writes_nothing_more(stage: Stage, queue: J
     class Overtaken(ScriptedLLM):
         async def ask(self, request: ModelRequest) -> ModelAnswer:
             stage.clock.advance(INVOCATION + timedelta(seconds=1))
-            stage.stores.claims.claim(stage.event_id, stage.clock() + INVOCATION)
+            stage.stores.claim(stage.event_id, stage.clock() + INVOCATION)
             return await super().ask(request)
 
     runner = make_runner(stage.stores, queue, Overtaken([SUMMARY]), logger)
@@ -325,7 +325,7 @@ class TestCancelling:
     def test_a_job_that_would_be_put_off_ends_instead(self, stage: Stage, messages: Messages) -> None:
         stage.llm.meanwhile = lambda: stage.stores.jobs.cancel("local", stage.event_id)
 
-        job = stage.run(TransientModelError("503", spent=Spending(Usage(1, 0, 1, 0))))
+        job = stage.run(TransientModelError("503", report=CallReport(maybe_billed=True)))
 
         assert job.status is Status.CANCELLED
         assert job.spending.usage == Usage(1, 0, 1, 0)

@@ -12,7 +12,7 @@ from jobchain.aws.items import DISPATCH_GRACE, DUE_SHARDS
 from jobchain.aws.queue import JobQueue
 from jobchain.domain import DueJob, NewJob, Status
 from jobchain.errors import Unavailable
-from jobchain_sweeper.sweeper import MAX_RESEND_GAP, MAX_STALLS, Sweep, Sweeper
+from jobchain_sweeper.sweeper import MAX_RESEND_GAP, MAX_CRASHES, Sweep, Sweeper
 from tests.conftest import Items, Messages
 from tests.fakes import FakeClock
 from tests.stores import Stores
@@ -44,7 +44,16 @@ def create(stores: Stores) -> Create:
 @pytest.fixture
 def sweeper(stores: Stores, queue: JobQueue, clock: FakeClock, logger: Logger) -> Sweeper:
     # One thread, as moto bears no more.
-    return Sweeper(due=stores.due, queue=queue, clock=clock, logger=logger, threads=1, page_size=PAGE_SIZE, most=1000)
+    return Sweeper(
+        due=stores.due,
+        queue=queue,
+        clock=clock,
+        logger=logger,
+        meter=lambda *_: None,
+        threads=1,
+        page_size=PAGE_SIZE,
+        most=1000,
+    )
 
 
 @pytest.fixture
@@ -74,18 +83,18 @@ def test_a_job_whose_worker_died_is_sent_when_its_lease_has_ended(
     create: Create, sweep: Run, stores: Stores, clock: FakeClock
 ) -> None:
     event_id = create()
-    stores.claims.claim(event_id, clock() + LEASE)
+    stores.claim(event_id, clock() + LEASE)
 
     clock.advance(LEASE)
     assert sweep() == Sweep()
     clock.advance(SECOND)
     assert sweep() == Sweep(sent=1)
-    assert stores.claims.claim(event_id, clock() + LEASE).number == 2
+    assert stores.claim(event_id, clock() + LEASE).number == 2
 
 
 def test_a_final_job_is_never_sent(create: Create, sweep: Run, stores: Stores, clock: FakeClock) -> None:
     event_id = create()
-    stores.claims.finish(stores.claims.claim(event_id, clock() + LEASE))
+    stores.claims.finish(stores.claim(event_id, clock() + LEASE))
     clock.advance(timedelta(days=1))
 
     assert sweep() == Sweep()
@@ -124,7 +133,9 @@ def test_a_sweep_sends_a_bounded_number(
     for _ in range(30):
         create()
     clock.advance(DISPATCH_GRACE)
-    sweeper = Sweeper(due=stores.due, queue=queue, clock=clock, logger=logger, threads=1, page_size=1, most=10)
+    sweeper = Sweeper(
+        due=stores.due, queue=queue, clock=clock, logger=logger, meter=lambda *_: None, threads=1, page_size=1, most=10
+    )
 
     sweeps = [sweeper.sweep(clock() + timedelta(minutes=1)) for _ in range(4)]
 
@@ -172,8 +183,8 @@ def test_a_job_that_takes_its_workers_down_fails_in_the_end(
     create: Create, sweep: Run, stores: Stores, clock: FakeClock, items: Items
 ) -> None:
     event_id = create()
-    for _ in range(MAX_STALLS):
-        stores.claims.claim(event_id, clock() + LEASE)
+    for _ in range(MAX_CRASHES):
+        stores.claim(event_id, clock() + LEASE)
         clock.advance(LEASE + SECOND)
 
     assert sweep() == Sweep(failed=1)
@@ -196,7 +207,7 @@ def test_what_the_queue_does_not_take_is_due_at_once_again(
 ) -> None:
     event_id = create()
     if had_a_worker:
-        stores.claims.claim(event_id, clock() + LEASE)
+        stores.claim(event_id, clock() + LEASE)
     clock.advance(LEASE + SECOND)
     sqs.delete_queue(QueueUrl=queue_url)
 

@@ -126,7 +126,7 @@ class StepFailed:
 
 @dataclass(frozen=True, slots=True)
 class StepDeferred:
-    """The step is tried again after `delay`, in another run. `tries` are the failed tries to store, `reason` says why."""
+    """The step is tried again after `delay`, in another run, for `reason`. `tries` are the failed tries to store."""
 
     tries: Mapping[TriesKey, int]
     delay: timedelta

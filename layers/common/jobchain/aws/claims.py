@@ -12,6 +12,7 @@ recorded an estimate of A's call, which A replaces when it finds that it has los
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from jobchain.aws.attributes import Item
@@ -47,6 +48,9 @@ if TYPE_CHECKING:
 
 Bill = Mapping[str, Spending]
 """What calls of the model cost, by the model that was asked."""
+
+NO_BILL: Bill = MappingProxyType({})
+"""The bill of a claim that made no call."""
 
 _NOT_CANCELLED = " AND attribute_not_exists(cancel_requested)"
 
@@ -125,15 +129,15 @@ class ClaimStore:
 
     # --- ending ------------------------------------------------------------------------------------
 
-    def finish(self, claim: Claim, bill: Bill) -> None:
+    def finish(self, claim: Claim, bill: Bill = NO_BILL) -> None:
         """Completes the job, and records the claim's `bill`. Raises ClaimLost."""
         self._end(claim, Status.COMPLETED, bill)
 
-    def fail(self, claim: Claim, error: JobError, bill: Bill) -> None:
+    def fail(self, claim: Claim, error: JobError, bill: Bill = NO_BILL) -> None:
         """Ends the job with an error, and records the claim's `bill`. Raises ClaimLost."""
         self._end(claim, Status.FAILED, bill, error)
 
-    def end_cancelled(self, claim: Claim, bill: Bill) -> None:
+    def end_cancelled(self, claim: Claim, bill: Bill = NO_BILL) -> None:
         """Ends the job as its caller has asked, and records the claim's `bill`. Raises ClaimLost."""
         self._end(claim, Status.CANCELLED, bill)
 
