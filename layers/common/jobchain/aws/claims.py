@@ -106,14 +106,14 @@ class ClaimStore:
         # The slot may hold an attempt of an earlier claim, never one of a later.
         self._table.put_unless_newer(attempt_item(claim, number, model, attempt), "claim")
 
-    def settle(self, claim: Claim, bill: Bill) -> None:
-        """Records the bill of the workers that vanished before this claim. Raises ClaimLost.
+    def settle(self, claim: Claim, bill: Bill) -> Bill:
+        """Records the bill of the workers that vanished before this claim, and gives what was added. Raises ClaimLost.
 
         It must precede the claim's first call: so of several claims in a row that vanished only the first can have
         made calls that are not recorded.
         """
         if claim.unsettled is None:
-            return
+            return NO_BILL
         now = self._clock()
         first = claim.unsettled.claim
         recorded = {model: totals(spending) for model, spending in bill.items()}
@@ -123,9 +123,10 @@ class ClaimStore:
         try:
             write_with_usage(self._table, write, UsageRecord(spent=bill), claim.tenant, claim.key_id, now)
         except ConditionFailed as failed:
-            # Where only `settled` has changed, the worker was slow and has recorded its bill itself.
             if not _holds(claim, failed.item):
                 raise _claim_lost(claim.event_id) from None
+            return NO_BILL  # the worker was only slow, and has recorded its bill itself
+        return bill
 
     # --- ending ------------------------------------------------------------------------------------
 
@@ -195,6 +196,8 @@ class ClaimStore:
             if correction is None:
                 return {}
             added, condition, values, changes, removed = correction
+            if claim.uid:
+                condition, values = f"{condition} AND uid = :uid", {**values, ":uid": claim.uid}
             write = update(job_key(claim.event_id), condition, values, changes, removed, total_of(added))
             try:
                 write_with_usage(self._table, write, UsageRecord(spent=added), claim.tenant, claim.key_id, now)
