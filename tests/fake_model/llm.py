@@ -21,6 +21,7 @@ class ScriptedLLM:
     """Answers each call with the next entry of its script."""
 
     model = MODEL
+    max_output_tokens = 500
     usage = USAGE
 
     def __init__(self, script: Iterable[Said] = (), clock: FakeClock | None = None) -> None:

@@ -117,6 +117,7 @@ class Model:
     """Answers each step out of its job's marker (`job-7`), and keeps books of the good answers that it gave."""
 
     model = "gpt-6-luna"
+    max_output_tokens = 500
 
     def __init__(self, death: Death) -> None:
         self.answered: Counter[tuple[str, str]] = Counter()
