@@ -9,7 +9,7 @@ from typing import Any, Literal
 from jobchain.spending import Usage
 
 MODEL = "gpt-6-luna"
-USAGE = Usage(input_tokens=100, cached_tokens=10, output_tokens=20, reasoning_tokens=5, cache_write_tokens=40)
+USAGE = Usage(input_tokens=100, cached_tokens=10, output_tokens=20, reasoning_tokens=5)
 """What every call reports that is answered by a response, whatever it says."""
 
 

@@ -24,8 +24,9 @@ _QUOTATION = "[…]"
 _KEY = "[API key]"
 
 _ESCAPE_SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[@-~]")
-# What a terminal obeys, and half a surrogate pair, which can't be stored.
-_UNSEEN = re.compile(f"[{INVISIBLE}\ud800-\udfff]+")
+# White space, and what a terminal obeys.
+_UNSEEN = re.compile(f"[{INVISIBLE}]+")
+# Half a character, which can't be stored.
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _JSON_CHARACTER = re.compile(r"\\+u([0-9a-fA-F]{4})")
 _JSON_SPACE = re.compile(r"\\+[nrt]")
