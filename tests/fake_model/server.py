@@ -10,7 +10,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from http import HTTPStatus
 from http.server import ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote
@@ -142,7 +141,8 @@ class _Handler(offline_model._Handler):
             self.connection.shutdown(socket.SHUT_RDWR)
 
     def _reply(self, reply: Reply) -> None:
-        self.send_response(HTTPStatus(reply.status))
+        # Some gateways have statuses of their own, such as 524.
+        self.send_response(reply.status)
         for name, value in reply.headers.items():
             self.send_header(name, value)
         if reply.content_type:

@@ -85,8 +85,9 @@ class TestAQuotationOfTheRequest:
 
         told = cause(f"{before}{quoted}{after}", text, key="none")
 
-        for place in range(len(text) - 19):
-            assert text[place : place + 20] not in told or "[…]" in text[place : place + 20]
+        flat = " ".join(text.split()).casefold()
+        for place in range(len(flat) - 19):
+            assert flat[place : place + 20] not in told.casefold()
 
     def test_is_not_seen_in_words_that_everybody_uses(self) -> None:
         explanation = "This model's maximum context length is 4096 tokens. Reduce the length of the messages."
