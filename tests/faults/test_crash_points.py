@@ -1,7 +1,14 @@
-"""The process crashes at every point, one after the other; the job must end as if nothing had happened."""
+"""A process crashes, or loses an answer, at every point, one after the other; the job must end as if nothing had been.
+
+A point is before and after each request to the table, each message, and each call of the model.
+"""
 
 import asyncio
+import itertools
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
 
 import boto3
 import pytest
@@ -9,152 +16,327 @@ from aws_lambda_powertools import Logger
 
 from jobchain.aws.items import DISPATCH_GRACE
 from jobchain.domain import Status
-from jobchain.errors import PermanentModelError, TransientModelError
-from jobchain.llm import AnswerText
+from jobchain.errors import JobchainError, JobIsFinal, JobNotFound, PermanentModelError, TransientModelError
+from jobchain.limits import Limits
+from jobchain.llm import AnswerText, ModelAnswer
 from jobchain.spending import Usage
-from tests.fake_model.answers import outputs_of
-from tests.faults.world import TENANT, Killed, World
+from jobchain_sweeper.sweeper import MAX_CRASHES
+from tests.faults.world import CALLER, INVOCATION, TENANT, Fate, Killed, Process, World
 
 # A world for each point.
 pytestmark = pytest.mark.timeout(600)
 
-Act = Callable[[World], None]
+MakeWorld = Callable[[], World]
+Act = Callable[[World], object]
+FATES: tuple[Fate, ...] = ("dies", "loses")
+
+BUSY = TransientModelError("the model's server answered 503")
+DECLINED = PermanentModelError("model_refused", "declined")
+BROKEN = AnswerText("gpt-6-luna", Usage(1, 0, 1, 0), "{}")
+
+AFTER_THE_LEASE = INVOCATION + timedelta(seconds=1)
 
 
 @pytest.fixture
-def world(dynamodb: object, logger: Logger) -> Callable[[], World]:
-    """Makes worlds, which share a table and nothing else."""
-    return lambda: World(boto3.client("dynamodb"), logger)
+def world(dynamodb: object, logger: Logger) -> MakeWorld:
+    """Makes worlds, which share a table: each begins without items."""
+    client = boto3.client("dynamodb")
+
+    def make() -> World:
+        for item in client.scan(TableName="jobs")["Items"]:
+            client.delete_item(TableName="jobs", Key={name: item[name] for name in ("pk", "sk")})
+        return World(client, logger, itertools.count())
+
+    return make
 
 
-def run_all(world: World) -> None:
-    for message in world.queue.visible():
-        world.deliver(message)
+# --- workers -------------------------------------------------------------------------------------
 
 
-def retried_later(world: World) -> None:
-    world.model.faults = [TransientModelError("the model's server answered 503")]
-    run_all(world)
+def worker(world: World) -> Process:
+    """A worker that has a message, and is stopped before its first request."""
+    return world.start(world.queue.visible()[0])
 
 
-def asked_again(world: World) -> None:
-    world.model.faults = [AnswerText("gpt-6-luna", Usage(1, 0, 1, 0), "{}")]
-    run_all(world)
+def run(process: Process, at: int, fate: Fate) -> None:
+    process.go(at, fate)
+    process.finish()
 
 
-def failed(world: World) -> None:
-    world.model.faults = [PermanentModelError("model_refused", "declined")]
-    run_all(world)
+def in_its_call(world: World) -> Process:
+    """A worker that is stopped while its first call is in flight."""
+    process = worker(world)
+    while not world.model.answered:
+        process.go(1)
+    return process
 
 
-def cancelled_meanwhile(world: World) -> None:
+def crash(world: World) -> None:
+    """A worker crashes in its first call, and its lease ends."""
+    in_its_call(world).go(1, "dies")
+    world.clock.advance(AFTER_THE_LEASE)
+
+
+def message(world: World) -> None:
+    """The job's message is there once more."""
     (event_id,) = world.markers
+    world.queue.messages.clear()
+    world.queue.send(event_id, TENANT)
+
+
+def posted(world: World) -> Process:
+    world.submit(metadata={"case": "7"})
+    return worker(world)
+
+
+def meeting(*faults: Exception | ModelAnswer) -> Callable[[World], Process]:
+    def prepare(world: World) -> Process:
+        world.submit()
+        world.model.faults = [*faults]
+        return worker(world)
+
+    return prepare
+
+
+def cancelled_meanwhile(world: World) -> Process:
+    event_id = world.submit()
 
     async def cancel() -> None:
         await asyncio.to_thread(world.stores.jobs.cancel, TENANT, event_id)
 
     world.model.meanwhile = cancel
-    run_all(world)
+    return worker(world)
 
 
-def points_of(world: World, act: Act) -> int:
-    """How many points an undisturbed run passes."""
+def after_a_crash(world: World) -> Process:
     world.submit()
-    world.death.passed = 0
-    act(world)
-    count = world.death.passed
-    world.settle()
-    return count
+    crash(world)
+    message(world)
+    return worker(world)
 
 
+def after_two_crashes(world: World) -> Process:
+    """The second worker crashed when it had claimed the job, before it settled what the first one had left."""
+    process = after_a_crash(world)
+    process.go(5, "dies")
+    world.clock.advance(AFTER_THE_LEASE)
+    message(world)
+    return worker(world)
+
+
+def overtaken(world: World) -> Process:
+    """Its job was completed by another one while its call was in flight."""
+    world.submit()
+    slow = in_its_call(world)
+    world.clock.advance(AFTER_THE_LEASE)
+    message(world)
+    worker(world).finish()
+    return slow
+
+
+def overtaken_and_not_settled(world: World) -> Process:
+    """Another one has claimed its job, and nothing more, while its call was in flight."""
+    world.submit()
+    slow = in_its_call(world)
+    world.clock.advance(AFTER_THE_LEASE)
+    message(world)
+    worker(world).go(5)
+    return slow
+
+
+def over_its_daily_budget(world: World) -> Process:
+    world.submit(limits=Limits(tokens_per_day=150))
+    return worker(world)
+
+
+WORKERS = {
+    "three steps": (posted, Status.COMPLETED),
+    "a call that fails": (meeting(BUSY), Status.COMPLETED),
+    "an answer that does not fit": (meeting(BROKEN), Status.COMPLETED),
+    "a refusal": (meeting(DECLINED), Status.FAILED),
+    "a refusal after two answers that do not fit": (meeting(BROKEN, BROKEN, DECLINED), Status.FAILED),
+    "a cancel": (cancelled_meanwhile, Status.CANCELLED),
+    "a crash before": (after_a_crash, Status.COMPLETED),
+    "two crashes before": (after_two_crashes, Status.COMPLETED),
+    "overtaken": (overtaken, Status.COMPLETED),
+    "overtaken before the usage is settled": (overtaken_and_not_settled, Status.COMPLETED),
+    "a daily budget": (over_its_daily_budget, Status.COMPLETED),
+}
+IN_SHORT = ("three steps", "a call that fails", "a crash before", "overtaken")
+
+
+@pytest.mark.parametrize("fate", FATES)
 @pytest.mark.parametrize(
-    ("act", "ended"),
-    [
-        (run_all, Status.COMPLETED),
-        (retried_later, Status.COMPLETED),
-        pytest.param(asked_again, Status.COMPLETED, marks=pytest.mark.faults),
-        (failed, Status.FAILED),
-        (cancelled_meanwhile, Status.CANCELLED),
-    ],
+    "name", [name if name in IN_SHORT else pytest.param(name, marks=pytest.mark.thorough) for name in WORKERS]
 )
-def test_a_worker_that_dies_at_any_point_loses_nothing(world: Callable[[], World], act: Act, ended: Status) -> None:
+def test_a_worker_that_is_disturbed_at_any_point_loses_nothing(world: MakeWorld, name: str, fate: Fate) -> None:
+    prepare, ended = WORKERS[name]
     undisturbed = world()
-    count = points_of(undisturbed, act)
+    process = prepare(undisturbed)
+    before = process.passed
+    process.finish()
+    count = process.passed - before
+    assert count >= 4
+    settle(undisturbed)
     (first,) = undisturbed.markers
     assert undisturbed.job(first).status is ended
-    assert count >= 5
 
     for at in range(1, count + 1):
-        # given a job, and a worker that dies at this point
+        # given a job, and a worker that crashes or loses an answer at this point
         now = world()
-        event_id = now.submit()
-        marker = now.markers[event_id]
-        now.death.passed, now.death.at = 0, at
-        with pytest.raises(Killed):
-            act(now)
+        process = prepare(now)
+        (event_id,) = now.markers
+        run(process, at, fate)
         stored = {step.name for step in now.job(event_id).steps}
+        calls = now.answers(event_id)
 
         # when the system is left to itself
-        now.model.faults, now.model.meanwhile = [], None
-        now.settle()
+        settle(now)
 
-        # then the job ends as if nothing had happened, and only the call in flight was made once more
+        # then the job ends as if nothing had happened, and every call is in the usage records
         job = now.job(event_id)
-        # (where the refusal or the cancel died with the worker, the model is asked again, and answers)
-        assert job.status in (ended, Status.COMPLETED), f"killed at point {at} of {count}"
+        # (where the refusal or the cancel died with the worker, the model is called again, and answers)
+        assert job.status in (ended, Status.COMPLETED), f"{fate} at point {at} of {count}"
         assert stored <= {step.name for step in job.steps}
-        if job.status is Status.COMPLETED:
-            assert {step.name: step.output for step in job.steps} == outputs_of(marker)
-        asked_again_of = {step: times for step, times in now.answers(event_id).items() if times > 1}
-        assert list(asked_again_of.values()) in ([], [2])
-        assert not asked_again_of.keys() & stored, "a stored step is never asked for again"
+        assert not {step for step, times in now.answers(event_id).items() if times > calls.get(step, 0)} & stored
+        assert_promises(now)
 
 
-def test_an_api_that_dies_at_any_point_leaves_no_job_half_accepted(world: Callable[[], World]) -> None:
+def settle(world: World) -> None:
+    world.model.faults, world.model.meanwhile = [], None
+    for process in world.processes:
+        process.finish()
+    world.settle()
+
+
+def assert_promises(world: World) -> None:
+    world.assert_sums_agree()
+    for job in world.added:
+        world.assert_exact(job)
+    for event_id in world.markers:
+        with suppress(JobNotFound):
+            world.assert_shown_right(event_id)
+
+
+# --- callers, and the sweeper ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a caller or the sweeper does, after `prepare`; `ended` is how the job ends if it is done again after it."""
+
+    prepare: Act
+    act: Act
+    ended: Status | None
+
+
+def the_job(world: World) -> str:
+    (event_id,) = world.markers
+    return event_id
+
+
+def crashed(world: World) -> None:
+    world.submit()
+    crash(world)
+
+
+def crashed_five_times(world: World) -> None:
+    world.submit()
+    for _ in range(MAX_CRASHES):
+        process = worker(world)
+        while process.claim is None:
+            process.go(1)
+        process.go(1, "dies")
+        world.clock.advance(AFTER_THE_LEASE)
+        message(world)
+    world.queue.messages.clear()
+    world.clock.advance(timedelta(hours=1))
+
+
+def declined(world: World) -> None:
+    meeting(BROKEN, DECLINED)(world).finish()
+
+
+def lost(world: World) -> None:
+    world.submit()
+    world.queue.messages.clear()
+    world.clock.advance(DISPATCH_GRACE)
+
+
+def cancel(world: World) -> None:
+    with suppress(JobIsFinal):
+        world.service.cancel(CALLER, the_job(world))
+
+
+def delete(world: World) -> None:
+    with suppress(JobNotFound):
+        world.service.delete(CALLER, the_job(world))
+
+
+def post(world: World) -> None:
+    limits = Limits(jobs_per_minute=5, unfinished_jobs=5)
+    world.submit(key="key", marker="job-0", limits=limits, metadata={"case": "7"})
+
+
+def retry(world: World) -> None:
+    with suppress(JobchainError):
+        world.service.retry(CALLER, the_job(world))
+
+
+REQUESTS = {
+    "post": Request(lambda world: None, post, Status.COMPLETED),
+    "post again": Request(post, post, Status.COMPLETED),
+    "cancel of a crashed job": Request(crashed, cancel, Status.CANCELLED),
+    "cancel": Request(lambda world: world.submit(), cancel, Status.CANCELLED),
+    "a job that crashes its workers": Request(crashed_five_times, World.sweep, Status.FAILED),
+    "a message that was lost": Request(lost, World.sweep, Status.COMPLETED),
+    "delete": Request(declined, delete, None),
+    "retry": Request(declined, retry, Status.COMPLETED),
+}
+
+
+@pytest.mark.parametrize("fate", FATES)
+@pytest.mark.parametrize("name", REQUESTS)
+def test_a_request_that_is_disturbed_at_any_point_and_made_again_is_as_one(
+    world: MakeWorld, name: str, fate: Fate
+) -> None:
+    request = REQUESTS[name]
     undisturbed = world()
-    undisturbed.submit(key="key")
-    count = undisturbed.death.passed
-    assert count >= 4, "before and after storing the job and sending it"
+    request.prepare(undisturbed)
+    before = undisturbed.death.passed
+    request.act(undisturbed)
+    count = undisturbed.death.passed - before
+    assert count >= 4
 
     for at in range(1, count + 1):
-        # given an api that dies at this point, so that its caller never gets an answer
+        # given a process that crashes or loses an answer at this point
         now = world()
-        now.death.at = at
-        with pytest.raises(Killed):
-            now.submit(key=f"key-{at}", marker=f"job-{at}000")
-
-        # when the caller repeats the request, with the same key
+        request.prepare(now)
+        now.death.passed, now.death.at, now.death.fate = 0, at, fate
+        with suppress(Killed, JobchainError):
+            request.act(now)
         now.death.at = None
-        event_id = now.submit(key=f"key-{at}", marker=f"job-{at}000")
-        now.settle()
 
-        # then there is one job, and one set of model calls
-        assert now.job(event_id).status is Status.COMPLETED
-        assert now.answers(event_id) == {"summary": 1, "checklist": 1, "diagram": 1}
+        # when the request is made again, and the system is left to itself
+        request.act(now)
+        settle(now)
+
+        # then
+        where = f"{fate} at point {at} of {count}"
+        if request.ended is None:
+            assert now.items("JOB#") == [], where
+        else:
+            # (a job that a sweep could not fail gets another worker, which completes it here)
+            either = (request.ended, Status.COMPLETED) if request.act is World.sweep else (request.ended,)
+            assert now.job(the_job(now)).status in either, where
+        assert set(now.answers(the_job(now)).values()) <= {1}, where
+        assert_promises(now)
+        assert_one_text(now, at_most=2 if name.startswith("post") else 1)
 
 
-def test_a_sweeper_that_dies_at_any_point_leaves_no_job_behind(world: Callable[[], World]) -> None:
-    def lose_the_message(now: World) -> str:
-        event_id = now.submit()
-        now.queue.messages.clear()
-        now.clock.advance(DISPATCH_GRACE)
-        now.death.passed = 0
-        return event_id
-
-    undisturbed = world()
-    lose_the_message(undisturbed)
-    undisturbed.sweep()
-    count = undisturbed.death.passed
-    assert count >= 6, "before and after reading, putting off and sending"
-
-    for at in range(1, count + 1):
-        now = world()
-        event_id = lose_the_message(now)
-        now.death.at = at
-        with pytest.raises(Killed):
-            now.sweep()
-
-        now.settle()
-
-        assert now.job(event_id).status is Status.COMPLETED
-        assert now.answers(event_id) == {"summary": 1, "checklist": 1, "diagram": 1}
+def assert_one_text(world: World, at_most: int) -> None:
+    """A job has one text, and more only where a process crashed while it stored the job: they expire."""
+    for event_id in world.markers:
+        texts = [item for item in world.items(f"JOB#{event_id}") if item["sk"].startswith("INPUT")]
+        assert len(texts) <= at_most
+        assert not world.meta(event_id) or world.meta(event_id)["uid"] in {item["uid"] for item in texts}

@@ -1,11 +1,12 @@
 """Anything can happen to jobs, in any order; the promises hold all the while, and in the end every job is final."""
 
-import asyncio
 import itertools
 import os
 from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
 
 import boto3
 import hypothesis.strategies as st
@@ -15,24 +16,31 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 from moto import mock_aws
 
-from jobchain.domain import Job, Status
-from jobchain.errors import JobIsFinal, JobIsNotFinal, JobNotFound, PermanentModelError, TransientModelError
+from jobchain.domain import FinishedStep, Job, Status
+from jobchain.errors import CallReport, JobchainError, JobNotFound, PermanentModelError, TransientModelError
+from jobchain.limits import NO_LIMITS, Limits
 from jobchain.llm import AnswerText, ModelAnswer
 from jobchain.spending import Usage
 from tests.conftest import TABLE, create_table
-from tests.fake_model.answers import STEPS, outputs_of
-from tests.faults.world import CALLER, INVOCATION, TENANT, Killed, World
+from tests.faults.world import CALLER, INVOCATION, Fate, Killed, Process, World
 from tests.properties import VARIABLE
 
 FAULTS: dict[str, Exception | ModelAnswer] = {
     "busy": TransientModelError("the model's server answered 503"),
+    "timeout": TransientModelError("no answer", type_="timeout", report=CallReport(maybe_billed=True)),
     "refused": PermanentModelError("model_refused", "declined"),
     "broken": AnswerText("gpt-6-luna", Usage(1, 0, 1, 0), "{}"),
+    "bug": RuntimeError("a fault of the adapter"),
 }
+MAX_WORKERS = 3
+A_WAVE = 3
+"""The calls that a worker can begin before it finds that it has lost its job: an answer that does not fit twice."""
+
+fates = st.sampled_from(["dies", "loses"])
 
 
 class Jobs(RuleBasedStateMachine):
-    """Callers, workers, sweepers, crashes and lost messages, in every order that Hypothesis thinks of."""
+    """Callers, workers, sweepers, crashes, lost messages and answers, in every order that Hypothesis thinks of."""
 
     ids = Bundle("ids")
 
@@ -47,59 +55,109 @@ class Jobs(RuleBasedStateMachine):
         self.ended: dict[str, Status] = {}
         """How the jobs ended that were not retried since."""
         self.claims: Counter[str] = Counter()
-        self.lost_in_flight: Counter[tuple[str, str]] = Counter()
-        """Good answers that a worker which then died, or had lost its claim, could not store."""
+        self.shown: dict[tuple[str, str], dict[str, FinishedStep]] = {}
+        """The steps of each job that a caller has seen."""
+        self.orphans = 0
+        """The texts that a disturbed request may have left."""
 
     def teardown(self) -> None:
         try:
-            self.world.model.faults, self.world.model.meanwhile = [], None
-            self.world.queue.is_down = False
+            self.world.model.faults, self.world.queue.is_down = [], False
+            for process in self.world.processes:
+                process.finish()
             self.world.settle()
             self.every_promise_holds()
+            for job in self.world.added:
+                self.world.assert_exact(job)
         finally:
+            for process in self.world.processes:
+                process.kill()
             self.aws.stop()
 
-    # --- what can happen ------------------------------------------------------------------------
+    # --- what callers do ------------------------------------------------------------------------
 
-    @rule(target=ids)
-    def create(self) -> str:
-        return self.world.submit()
+    @rule(target=ids, budget=st.sampled_from([None, None, None, Decimal("0.001")]), daily=st.sampled_from([0, 0, 400]))
+    def create(self, budget: Decimal | None, daily: int) -> str:
+        number = next(self.world._numbers)
+        limits = Limits(tokens_per_day=daily + 10**6 * len(self.world.markers)) if daily else NO_LIMITS
+        return self.world.submit(f"key-{number}", f"job-{number}", limits, max_cost_usd=budget)
 
-    @rule(death=st.integers(1, 6))
-    def create_and_die(self, death: int) -> None:
-        with self.dying(death), suppress(Killed):
-            self.world.submit()
+    @rule(at=st.integers(1, 8), fate=fates)
+    def create_disturbed(self, at: int, fate: Fate) -> None:
+        self.orphans += 1
+        number = next(self.world._numbers)
+        with self.disturbed(at, fate):
+            self.world.submit(f"key-{number}", f"job-{number}")
+
+    @rule(event_id=ids)
+    def create_again(self, event_id: str) -> None:
+        """The same request comes once more: a replay, or a new job where the first one was deleted."""
+        marker = self.world.markers[event_id]
+        assert self.world.submit(marker.replace("job", "key"), marker) == event_id
+        if event_id in self.deleted:
+            self.deleted.remove(event_id)
+            self.ended.pop(event_id, None)
+            self.claims.pop(event_id, None)
+
+    @rule(event_id=ids, at=st.integers(0, 10), fate=fates)
+    def cancel(self, event_id: str, at: int, fate: Fate) -> None:
+        with self.disturbed(at, fate):
+            self.world.service.cancel(CALLER, event_id)
+
+    @rule(event_id=ids)
+    def retry(self, event_id: str) -> None:
+        with suppress(JobchainError):
+            self.world.service.retry(CALLER, event_id)
+            self.ended.pop(event_id)
+
+    @rule(event_id=ids)
+    def delete(self, event_id: str) -> None:
+        with suppress(JobchainError):
+            self.world.service.delete(CALLER, event_id)
+            self.deleted.add(event_id)
+            for process in self.world.processes:
+                if process.claim and process.claim[0][0] == event_id and not process.ended:
+                    process.erased = True
+
+    # --- what workers do --------------------------------------------------------------------------
 
     @precondition(lambda self: self.world.queue.visible())
     @rule(data=st.data())
     def deliver(self, data: st.DataObject) -> None:
-        self.world.deliver(data.draw(st.sampled_from(self.world.queue.visible())))
+        self.world.start(self.message(data)).finish()
 
     @precondition(lambda self: self.world.queue.visible())
-    @rule(data=st.data(), death=st.integers(1, 26))
-    def deliver_and_die(self, data: st.DataObject, death: int) -> None:
-        message = data.draw(st.sampled_from(self.world.queue.visible()))
-        before = self.world.model.answered.copy()
-        with self.dying(death), suppress(Killed):
-            self.world.deliver(message)
-        self.count_lost(message.event_id, before)
+    @rule(data=st.data(), at=st.integers(1, 30), fate=fates)
+    def deliver_disturbed(self, data: st.DataObject, at: int, fate: Fate) -> None:
+        process = self.world.start(self.message(data))
+        process.go(at, fate)
+        process.finish()
 
-    @precondition(lambda self: self.world.queue.visible())
-    @rule(data=st.data(), fault=st.sampled_from(["none", *FAULTS]))
-    def overtake(self, data: st.DataObject, fault: str) -> None:
-        """A worker hangs in a call until its lease is over, and another one takes its job; then the call ends."""
-        message = data.draw(st.sampled_from(self.world.queue.visible()))
-        before = self.world.model.answered.copy()
+    @precondition(lambda self: self.world.queue.visible() and len(self.running()) < MAX_WORKERS)
+    @rule(data=st.data(), points=st.integers(1, 24))
+    def start(self, data: st.DataObject, points: int) -> None:
+        self.world.start(self.message(data)).go(points)
 
-        async def another_takes_it() -> None:
-            self.world.clock.advance(INVOCATION + INVOCATION / 100)
-            await self.world.runner.run(message.event_id, self.world.clock() + INVOCATION)
-            self.world.model.faults = [FAULTS[fault]] if fault in FAULTS else []
+    @precondition(lambda self: self.running())
+    @rule(data=st.data(), points=st.integers(1, 12), fate=st.sampled_from(["goes on", "goes on", "loses", "dies"]))
+    def go_on(self, data: st.DataObject, points: int, fate: Fate) -> None:
+        data.draw(st.sampled_from(self.running())).go(points, fate)
 
-        self.world.model.meanwhile = another_takes_it
-        self.world.deliver(message)
-        self.world.model.meanwhile = None
-        self.count_lost(message.event_id, before)
+    @precondition(lambda self: self.running())
+    @rule(data=st.data())
+    def overtake(self, data: st.DataObject) -> None:
+        """The lease of a worker ends where it is, and another one takes its job."""
+        process = data.draw(st.sampled_from(self.running()))
+        self.world.clock.advance(INVOCATION + timedelta(seconds=1))
+        other = self.world.start(replace(process.message))
+        other.go(data.draw(st.integers(1, 30)))
+
+    @precondition(lambda self: self.running())
+    @rule(data=st.data())
+    def finish(self, data: st.DataObject) -> None:
+        data.draw(st.sampled_from(self.running())).finish()
+
+    # --- what happens to them ---------------------------------------------------------------------
 
     @precondition(lambda self: self.world.queue.messages)
     @rule(data=st.data())
@@ -120,47 +178,13 @@ class Jobs(RuleBasedStateMachine):
     def queue_goes_down_or_up(self, is_down: bool) -> None:
         self.world.queue.is_down = is_down
 
-    @rule(event_id=ids)
-    def cancel(self, event_id: str) -> None:
-        with suppress(JobIsFinal, JobNotFound):
-            self.world.service.cancel(CALLER, event_id)
-
-    @precondition(lambda self: self.world.queue.visible())
-    @rule(data=st.data())
-    def cancel_meanwhile(self, data: st.DataObject) -> None:
-        message = data.draw(st.sampled_from(self.world.queue.visible()))
-
-        async def cancel() -> None:
-            with suppress(JobIsFinal, JobNotFound):
-                await asyncio.to_thread(self.world.stores.jobs.cancel, TENANT, message.event_id)
-
-        self.world.model.meanwhile = cancel
-        self.world.deliver(message)
-        self.world.model.meanwhile = None
-
-    @rule(event_id=ids)
-    def retry(self, event_id: str) -> None:
-        with suppress(JobIsFinal, JobIsNotFinal, JobNotFound):
-            self.world.service.retry(CALLER, event_id)
-            self.ended.pop(event_id)
-
-    @rule(event_id=consumes(ids))
-    def delete(self, event_id: str) -> None:
-        with suppress(JobIsNotFinal, JobNotFound):
-            self.world.service.delete(CALLER, event_id)
-            self.deleted.add(event_id)
-
     @rule(by=st.sampled_from([INVOCATION / 10, INVOCATION / 2, INVOCATION, 4 * INVOCATION]))
-    def time_passes(self, by: object) -> None:
-        self.world.clock.advance(by)  # type: ignore[arg-type]  # a timedelta
+    def time_passes(self, by: timedelta) -> None:
+        self.world.clock.advance(by)
 
-    @rule()
-    def sweep(self) -> None:
-        self.world.sweep()
-
-    @rule(death=st.integers(1, 12))
-    def sweep_and_die(self, death: int) -> None:
-        with self.dying(death), suppress(Killed):
+    @rule(at=st.sampled_from([0, 0, *range(17, 30)]), fate=fates)
+    def sweep(self, at: int, fate: Fate) -> None:
+        with self.disturbed(at, fate):
             self.world.sweep()
 
     # --- what must hold -------------------------------------------------------------------------
@@ -168,7 +192,7 @@ class Jobs(RuleBasedStateMachine):
     @invariant()
     def every_promise_holds(self) -> None:
         due = self.due()
-        for event_id, marker in self.world.markers.items():
+        for event_id in self.world.markers:
             if event_id in self.deleted:
                 assert not self.exists(event_id), "a deleted job stays deleted"
                 assert event_id not in due
@@ -176,10 +200,16 @@ class Jobs(RuleBasedStateMachine):
             job = self.world.job(event_id)
             self.stands_in_the_index_until_it_is_final(job, due)
             self.ends_once(job)
-            self.was_charged_once(job, marker)
-            self.is_right(job, marker)
+            self.keeps_what_was_shown(job)
+            self.world.assert_shown_right(event_id)
+            assert (job.error is not None) is (job.status is Status.FAILED)
+            if job.status is Status.COMPLETED:
+                assert [step.name for step in job.steps] == ["summary", "checklist", "diagram"]
             assert job.attempts >= self.claims[event_id], "a claim's number never shrinks"
             self.claims[event_id] = job.attempts
+        self.world.assert_sums_agree()
+        self.has_a_text()
+        assert all(process.late_calls <= A_WAVE for process in self.world.processes)
 
     def stands_in_the_index_until_it_is_final(self, job: Job, due: set[str]) -> None:
         assert (job.event_id in due) is not job.status.final
@@ -190,22 +220,30 @@ class Jobs(RuleBasedStateMachine):
         else:
             assert job.event_id not in self.ended, "a final job came back to life"
 
-    def was_charged_once(self, job: Job, marker: str) -> None:
-        for step in STEPS:
-            once = 1 + self.lost_in_flight[marker, step]
-            assert self.world.model.answered[marker, step] <= once, f"{step} was charged twice"
+    def keeps_what_was_shown(self, job: Job) -> None:
+        shown = {step.name: step for step in job.steps}
+        before = self.shown.setdefault((job.event_id, self.world.meta(job.event_id)["uid"]), {})
+        assert shown.items() >= before.items(), "a step that a caller has seen is another one now"
+        before.update(shown)
 
-    def is_right(self, job: Job, marker: str) -> None:
-        expected = outputs_of(marker)
-        assert all(step.output == expected[step.name] for step in job.steps)
-        assert (job.error is not None) is (job.status is Status.FAILED)
-        if job.status is Status.COMPLETED:
-            assert [step.name for step in job.steps] == list(expected)
+    def has_a_text(self) -> None:
+        """Every job has its text; there are others only of requests that were disturbed while they stored a job."""
+        items = self.world.items("JOB#")
+        needed = {(item["pk"], item["uid"]) for item in items if item["sk"] == "META"}
+        texts = {(item["pk"], item["uid"]) for item in items if item["sk"].startswith("INPUT")}
+        assert needed <= texts
+        assert len(texts - needed) <= self.orphans
 
     # --- how it is done -------------------------------------------------------------------------
 
+    def message(self, data: st.DataObject) -> object:
+        return data.draw(st.sampled_from(self.world.queue.visible()))
+
+    def running(self) -> list[Process]:
+        return [process for process in self.world.processes if not process.ended]
+
     def due(self) -> set[str]:
-        found = boto3.client("dynamodb", region_name="us-east-1").scan(TableName=TABLE, IndexName="due")["Items"]
+        found = self.world.client.scan(TableName=TABLE, IndexName="due")["Items"]
         return {item["pk"]["S"].removeprefix("JOB#") for item in found}
 
     def exists(self, event_id: str) -> bool:
@@ -214,28 +252,21 @@ class Jobs(RuleBasedStateMachine):
         except JobNotFound:
             return False
 
-    def count_lost(self, event_id: str, before: Counter[tuple[str, str]]) -> None:
-        """Counts the answers since `before` that did not come to be stored."""
-        marker = self.world.markers.get(event_id, "")
-        stored = {step.name for step in self.world.job(event_id).steps} if self.exists(event_id) else set()
-        for (whose, step), times in (self.world.model.answered - before).items():
-            if whose == marker:
-                self.lost_in_flight[whose, step] += times - (step in stored and not before[whose, step])
-
-    def dying(self, at: int) -> "_Dying":
-        return _Dying(self.world, at)
+    def disturbed(self, at: int, fate: Fate) -> "_Disturbed":
+        return _Disturbed(self.world, at, fate)
 
 
-class _Dying:
-    def __init__(self, world: World, at: int) -> None:
+class _Disturbed(suppress):
+    """Within, what the caller or the sweeper does meets `fate` at a point; 0 for no point."""
+
+    def __init__(self, world: World, at: int, fate: Fate) -> None:
+        super().__init__(Killed, JobchainError)
         self._death = world.death
-        self._at = at
+        self._death.passed, self._death.at, self._death.fate = 0, at, fate
 
-    def __enter__(self) -> None:
-        self._death.passed, self._death.at = 0, self._at
-
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *exception: object) -> bool:
         self._death.at = None
+        return bool(super().__exit__(*exception))  # type: ignore[func-returns-value, arg-type]
 
 
 TestJobs = pytest.mark.deeper(pytest.mark.timeout(600)(Jobs.TestCase))
