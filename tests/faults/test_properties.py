@@ -6,7 +6,6 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
-from decimal import Decimal
 
 import boto3
 import hypothesis.strategies as st
@@ -76,10 +75,10 @@ class Jobs(RuleBasedStateMachine):
 
     # --- what callers do ------------------------------------------------------------------------
 
-    @rule(target=ids, budget=st.sampled_from([None, None, None, Decimal("0.001")]), daily=st.sampled_from([0, 0, 400]))
-    def create(self, budget: Decimal | None, daily: int) -> str:
+    @rule(target=ids, budget=st.sampled_from([None, None, None, 0.001]), daily=st.sampled_from([0, 0, 400]))
+    def create(self, budget: float | None, daily: int) -> str:
         number = next(self.world._numbers)
-        limits = Limits(tokens_per_day=daily + 10**6 * len(self.world.markers)) if daily else NO_LIMITS
+        limits = Limits(tokens_per_day=self.world.used_today() + daily) if daily else NO_LIMITS
         return self.world.submit(f"key-{number}", f"job-{number}", limits, max_cost_usd=budget)
 
     @rule(at=st.integers(1, 8), fate=fates)

@@ -29,7 +29,7 @@ from jobchain.aws.items import spending_of
 from jobchain.aws.queue import JobQueue
 from jobchain.chains import CHAINS, DEFAULT_CHAIN
 from jobchain.domain import Job, Tier
-from jobchain.errors import CallReport, JobchainError, JobNotFound, TransientModelError, Unavailable
+from jobchain.errors import CallReport, JobchainError, JobNotFound, ModelError, TransientModelError, Unavailable
 from jobchain.limits import NO_LIMITS, Limits
 from jobchain.llm import AnswerText, ModelAnswer, ModelRequest
 from jobchain.spending import NOTHING_SPENT, Spending, Usage, summed
@@ -327,7 +327,8 @@ class Model:
     def _learn(process: Process | None, answer: Exception | ModelAnswer) -> None:
         if process is None:
             return
-        if isinstance(answer, TransientModelError) and answer.report.maybe_billed:
+        told = isinstance(answer, ModelError) and not answer.report.maybe_billed
+        if isinstance(answer, Exception) and not told:
             process.maybe_billed += 1
             return
         usage = None if isinstance(answer, Exception) else answer.usage
@@ -517,6 +518,11 @@ class World:
         """How often the model answered each step of the job."""
         marker = self.markers[event_id]
         return {step: times for (whose, step), times in self.model.answered.items() if whose == marker}
+
+    def used_today(self) -> int:
+        """The tokens of the tenant's day so far."""
+        usage = self.stores.usage.today(TENANT).spending.usage
+        return usage.input_tokens + usage.output_tokens
 
     def sweep(self) -> None:
         self.sweeper.sweep(self.clock() + timedelta(minutes=1))

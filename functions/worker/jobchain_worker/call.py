@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from jobchain.domain import Attempt, Clock, isoformat
-from jobchain.errors import NO_REPORT, CallReport, PermanentModelError, TransientModelError
+from jobchain.errors import NO_REPORT, CallReport, PermanentModelError, TransientModelError, Unavailable
 from jobchain.llm import LLM, ModelAnswer, ModelRequest
 from jobchain.prices import PriceList
 from jobchain.spending import NOTHING_SPENT, Spending, Usage
@@ -43,6 +43,13 @@ class Call:
             calls = self._priced(None) if error.report.maybe_billed else Spending(calls=1)
             self._charge(calls + retries)
             await self.record(error.type, str(error), error.report)
+            raise
+        except Unavailable:
+            raise  # the secret can't be read: no call was made
+        except Exception as error:
+            # A fault of this project: how far the call got is not known.
+            self._charge(self._priced(None) + retries)
+            await self.record(UNEXPECTED, f"the model's adapter failed ({type(error).__name__})")
             raise
         self._model, self._tier, self._request_id = answer.model, answer.tier, answer.request_id
         self._charge(self._priced(answer.usage) + retries)
