@@ -381,7 +381,7 @@ class TestTheModelsText:
     def test_is_kept_without_the_key_that_a_page_repeats(self) -> None:
         error = error_in_process(html(f"<pre>Authorization: Bearer {KEY}</pre>"))
 
-        assert error.report.answer == "<html><pre>Authorization: [API key]</pre></html>"
+        assert error.report.answer == "<html><pre>Authorization: Bearer [API key]</pre></html>"
 
 
 class TestTheIdOfTheCall:

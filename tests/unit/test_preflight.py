@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,16 @@ import pytest
 
 from local import dev, offline_model
 from local.errors import SettingsError
-from local.preflight import DEFAULT_MODEL, OPENAI_URL, Report, Target, preflight, target_of, target_of_stack
+from local.preflight import (
+    DEFAULT_MODEL,
+    OPENAI_URL,
+    Report,
+    Target,
+    preflight,
+    price_warnings,
+    target_of,
+    target_of_stack,
+)
 from local.settings import Settings
 from tests.fake_model.server import ModelServer
 
@@ -64,10 +73,14 @@ class TestTheReport:
         assert report.failures[0].endswith("the nearest that it has: qwen")
 
     def test_says_which_price_is_missing(self) -> None:
+        (warning,) = price_warnings(Target("other", "https://models.example.com/v1", "sk-made-up"))
+
+        assert "prices.json has no price for other" in warning
+
+    def test_misses_no_price_of_a_model_on_this_machine_which_is_free(self) -> None:
         report = look("other", {"id": "other"})
 
-        assert report.failures == ()
-        assert "prices.json has no price for other" in report.warnings[0]
+        assert (report.warnings, report.failures) == ((), ())
 
     def test_fails_where_the_server_does_not_answer(self) -> None:
         report = preflight(Target(PRICED, "http://127.0.0.1:1/v1", "sk-made-up"), TODAY)
@@ -160,13 +173,14 @@ class TestTheCommand:
     def test_tells_facts_apart_from_warnings_and_succeeds(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        with ModelServer(models=[{"id": "qwen"}]) as server:
+        ending = datetime.now(UTC).date() + timedelta(days=30)
+        with ModelServer(models=[{"id": "qwen", "shutdown_date": f"{ending}"}]) as server:
             (tmp_path / ".env").write_text(f"OPENAI_BASE_URL={server.base_url}\nOPENAI_MODEL=elsewhere\n")
             done = run(tmp_path, monkeypatch, OPENAI_MODEL="qwen")
 
         assert done.returncode == 0, done.stderr
-        assert done.stdout == f"{server.base_url} has qwen, and names no day of its end.\n"
-        assert done.stderr.startswith("warning: prices.json has no price for qwen")
+        assert done.stdout == ""
+        assert done.stderr.startswith(f"warning: qwen will be shut down on {ending}")
 
     def test_has_no_warning_for_the_offline_model_which_is_free(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -114,8 +114,8 @@ class OpenAILLM:
 
     async def ask(self, request: ModelRequest) -> ModelAnswer:
         """See `jobchain.llm.LLM`."""
-        # The client's own timeout starts again with every byte received.
         texts = (request.input, request.instructions)
+        # The client's own timeout starts again with every byte received.
         return await _within(self._timeout, self._ask(request, texts), self._client, request.tier, texts)
 
     async def _ask(self, request: ModelRequest, texts: Sequence[str]) -> ModelAnswer:
@@ -204,7 +204,7 @@ async def _within(
 
     Their reports quote none of `texts`. A report of the key's own error is left as it is.
     """
-    trace = start_trace()
+    trace = start_trace(limit)
     try:
         async with asyncio.timeout(limit.total_seconds()):
             return await call
