@@ -7,7 +7,6 @@ from typing import Any
 
 import httpx2
 
-
 LONGEST_CONNECTING = timedelta(seconds=20)
 """More than connecting can take: TCP by way of a proxy and TLS each end after their own timeout of 5 s."""
 
