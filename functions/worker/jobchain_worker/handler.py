@@ -131,6 +131,11 @@ def _checked(check: Callable[[str, str], str], name: str, value: str) -> str:
         raise SettingsError(str(error)) from None
 
 
+def price_list(base_url: str) -> PriceList:
+    """The prices of the models behind a URL: one on this machine costs nothing unless the list has its price."""
+    return PriceList.load(unlisted=FREE if is_loopback(base_url) else None)
+
+
 def count_spending(chain: str, model: str, spending: Spending) -> None:
     """Counts what a step cost, by chain and model, as CloudWatch metrics.
 
@@ -193,8 +198,7 @@ def create_consumer(settings: WorkerSettings, session: Session, dynamodb: "Dynam
         queue=JobQueue(aws_client(session, "sqs", AWS), settings.queue_url, settings.flex_queue_url),
         llm=OpenAILLM(client, settings.openai_model, timeout, MAX_OUTPUT_TOKENS, settings.openai_api),
         chains=CHAINS,
-        # A model that runs on this machine costs nothing; any other without a price has an unknown cost.
-        prices=PriceList.load(unlisted=FREE if is_loopback(base_url) else None),
+        prices=price_list(base_url),
         retry_policy=RetryPolicy(first_backoff=timedelta(seconds=settings.first_backoff_seconds)),
         max_input_tokens=settings.max_input_tokens,
         call_time=timeout + WRITE_RESERVE,
