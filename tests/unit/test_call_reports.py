@@ -105,7 +105,7 @@ def assert_redacted(error: ModelError) -> None:
 
 @contextmanager
 def busy_server() -> Iterator[str]:
-    """The base URL of a server that has no room for another connection: whoever connects has to wait."""
+    """The base URL of a server that has no room for another connection, so that connecting takes forever."""
     with socket.socket() as listening, socket.socket() as first, socket.socket() as second:
         listening.bind(("127.0.0.1", 0))
         listening.listen(0)

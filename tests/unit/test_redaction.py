@@ -15,6 +15,7 @@ from jobchain_worker.redaction import (
     identifier,
     redacted,
     storable,
+    storable_body,
     without_keys,
 )
 
@@ -165,6 +166,16 @@ class TestAnAnswer:
 
     def test_is_cut(self) -> None:
         assert storable("x" * 30_000) == "x" * MOST_ANSWER_CHARACTERS
+
+
+class TestABodyThatCouldNotBeRead:
+    @pytest.mark.parametrize("length", [0, 10, 19_980, 19_990, 20_000, 30_000])
+    def test_is_kept_without_the_key_wherever_that_is(self, length: int) -> None:
+        kept = storable_body("x" * length + f" {KEY[:5]}\0{KEY[5:]} \ud800 </html>", KEY)
+
+        assert "sk-" not in kept
+        assert len(kept) <= MOST_ANSWER_CHARACTERS
+        kept.encode()
 
 
 class TestAnIdentifier:

@@ -19,7 +19,7 @@ from jobchain.llm import FailedAnswer, ModelAnswer, ModelRequest, UnusableAnswer
 from jobchain_worker.call_errors import connection_error, status_error, timed_out, unreadable
 from jobchain_worker.call_trace import CallTrace, install, start_trace
 from jobchain_worker.dialects import UNREADABLE, Api, Chat, Dialect, Responses
-from jobchain_worker.redaction import identifier, redacted, storable, without_keys
+from jobchain_worker.redaction import identifier, redacted, storable, storable_body
 
 T = TypeVar("T")
 
@@ -215,7 +215,7 @@ async def _within(
     except openai.APIError as failed:
         error = _lost(connection_error(failed.__cause__, trace), trace, tier)
     except (ValueError, RecursionError):
-        error = unreadable("it is not JSON of the right form")
+        error = unreadable("it is not JSON of the right form", maybe_billed=trace.sent)
     except ModelError as other:
         error = other
     error.report = _kept(error, client.api_key, trace.response, texts)
@@ -231,11 +231,11 @@ def _lost(error: ModelError, trace: CallTrace, tier: Tier) -> ModelError:
 def _kept(error: ModelError, key: str, response: httpx2.Response | None, texts: Sequence[str]) -> CallReport:
     """The error's report with the call's id and status, and without keys and quotations of the request."""
     report = error.report
-    answer = report.answer or (_body(response) if error.type == UNREADABLE else None)
+    body = _body(response) if error.type == UNREADABLE else None
     return replace(
         report,
         cause=redacted(report.cause, key, texts) if report.cause else None,
-        answer=without_keys(storable(answer), key) if answer else None,
+        answer=storable(report.answer) if report.answer else body and storable_body(body, key),
         request_id=_request_id(response, key),
         status=None if response is None else response.status_code,
         code=identifier(report.code, key),

@@ -66,6 +66,12 @@ def storable(text: str) -> str:
     return _SURROGATE.sub("\ufffd", text.replace("\0", "")[:MOST_ANSWER_CHARACTERS])
 
 
+def storable_body(body: str, key: str) -> str:
+    """A body that could not be read, cut, without what can't be stored. A page of a proxy may repeat the key."""
+    begin = body.replace("\0", "")[: MOST_ANSWER_CHARACTERS + _MOST_READ]
+    return storable(without_keys(begin, key))
+
+
 def identifier(value: str | None, key: str) -> str | None:
     """A provider's id or code in visible ASCII, cut, so that it can be logged; None where it may hold a key."""
     visible = re.sub(r"[^!-~]+", "", value or "")
