@@ -162,10 +162,13 @@ class TestACause:
 
 class TestAnAnswer:
     def test_is_kept_as_it_came_but_for_what_cannot_be_stored(self) -> None:
-        assert storable('{"a": "\x00b\x1b\ud800"}\n') == '{"a": "b\x1b\ufffd"}\n'
+        assert storable('{"a": "\x00b\x1b\ud800"}\n', KEY) == '{"a": "b\x1b\ufffd"}\n'
 
     def test_is_cut(self) -> None:
-        assert storable("x" * 30_000) == "x" * MOST_ANSWER_CHARACTERS
+        assert storable("x" * 30_000, KEY) == "x" * MOST_ANSWER_CHARACTERS
+
+    def test_has_no_key_but_all_else(self) -> None:
+        assert storable(f"It says {KEY} and Bearer tokens", KEY) == "It says [API key] and Bearer tokens"
 
 
 class TestABodyThatCouldNotBeRead:

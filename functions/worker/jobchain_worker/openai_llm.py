@@ -128,7 +128,7 @@ class OpenAILLM:
         answer = replace(answer, tier=tier, request_id=_request_id(response, self._client.api_key))
         match answer:
             case UnusableAnswer():
-                return replace(answer, text=storable(answer.text))
+                return replace(answer, text=storable(answer.text, self._client.api_key))
             case FailedAnswer():
                 answer.error.report = _kept(answer.error, self._client.api_key, response, texts)
         return answer
@@ -235,7 +235,7 @@ def _kept(error: ModelError, key: str, response: httpx2.Response | None, texts: 
     return replace(
         report,
         cause=redacted(report.cause, key, texts) if report.cause else None,
-        answer=storable(report.answer) if report.answer else body and storable_body(body, key),
+        answer=storable(report.answer, key) if report.answer else body and storable_body(body, key),
         request_id=_request_id(response, key),
         status=None if response is None else response.status_code,
         code=identifier(report.code, key),
