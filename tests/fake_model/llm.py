@@ -21,8 +21,8 @@ class ScriptedLLM:
     """Answers each call with the next entry of its script."""
 
     model = MODEL
-    max_output_tokens = 500
     usage = USAGE
+    max_output_tokens = 16_384
 
     def __init__(self, script: Iterable[Said] = (), clock: FakeClock | None = None) -> None:
         self.script = Script[Said](*script)

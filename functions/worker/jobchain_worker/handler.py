@@ -131,11 +131,6 @@ def _checked(check: Callable[[str, str], str], name: str, value: str) -> str:
         raise SettingsError(str(error)) from None
 
 
-def price_list(base_url: str) -> PriceList:
-    """The prices of the models behind a URL: one on this machine costs nothing unless the list has its price."""
-    return PriceList.load(unlisted=FREE if is_loopback(base_url) else None)
-
-
 def count_spending(chain: str, model: str, spending: Spending) -> None:
     """Counts what a step cost, by chain and model, as CloudWatch metrics.
 
@@ -166,6 +161,11 @@ def count_model(check: ModelCheck, days_left: int | None) -> None:
     if days_left is not None:
         metrics.add_metric(name="ModelDaysLeft", unit=MetricUnit.Count, value=days_left)
     metrics.flush_metrics()
+
+
+def price_list(base_url: str) -> PriceList:
+    """The prices of the models behind a URL: one on this machine costs nothing unless the list has its price."""
+    return PriceList.load(unlisted=FREE if is_loopback(base_url) else None)
 
 
 def create_model_checker(settings: WorkerSettings, session: Session, checks: ModelCheckStore) -> ModelChecker:

@@ -93,7 +93,7 @@ class LLM(Protocol):
         """The model's answer to `request`.
 
         Raises TransientModelError where trying again later may help, PermanentModelError where it can't. The report of
-        the error says whether the call may be billed all the same.
+        the error says whether the call may be billed nevertheless.
         """
         ...
 
