@@ -173,14 +173,16 @@ class TestTheCommand:
     def test_tells_facts_apart_from_warnings_and_succeeds(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        ending = datetime.now(UTC).date() + timedelta(days=30)
-        with ModelServer(models=[{"id": "qwen", "shutdown_date": f"{ending}"}]) as server:
+        soon = datetime.now(UTC).date() + timedelta(days=30)
+        with ModelServer(models=[{"id": "qwen"}, {"id": "old", "shutdown_date": f"{soon}"}]) as server:
             (tmp_path / ".env").write_text(f"OPENAI_BASE_URL={server.base_url}\nOPENAI_MODEL=elsewhere\n")
-            done = run(tmp_path, monkeypatch, OPENAI_MODEL="qwen")
+            stays = run(tmp_path, monkeypatch, OPENAI_MODEL="qwen")
+            ends = run(tmp_path, monkeypatch, OPENAI_MODEL="old")
 
-        assert done.returncode == 0, done.stderr
-        assert done.stdout == ""
-        assert done.stderr.startswith(f"warning: qwen will be shut down on {ending}")
+        assert (stays.returncode, ends.returncode) == (0, 0)
+        assert (stays.stdout, stays.stderr) == (f"{server.base_url} has qwen, and names no day of its end.\n", "")
+        assert ends.stdout == ""
+        assert ends.stderr.startswith(f"warning: old will be shut down on {soon}")
 
     def test_has_no_warning_for_the_offline_model_which_is_free(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
