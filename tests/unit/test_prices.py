@@ -81,6 +81,11 @@ class TestACallWhoseUsageIsNotKnown:
         assert (spending.usage.input_tokens, spending.usage.output_tokens, spending.calls) == (1_000, 100, 1)
         assert spending.estimated == Estimate(1, 1_000, 100, Decimal("175"))
 
+    def test_is_estimated_as_if_nothing_of_it_came_from_a_cache(self) -> None:
+        most = Usage(1_000, cached_tokens=1_000)
+
+        assert prices.spending("model", None, most).cost_usd == prices.spending("model", None, Usage(1_000)).cost_usd
+
     def test_is_no_cheaper_where_writing_to_a_cache_is(self) -> None:
         cheap_writes = PriceList({"model": replace(PRICE, cache_write=Decimal(0))})
 

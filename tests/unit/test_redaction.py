@@ -3,6 +3,7 @@
 import html
 import json
 import re
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -44,9 +45,7 @@ class TestAQuotationOfTheRequest:
             lambda text: text[5:40],
         ],
     )
-    def test_is_removed_however_it_is_written(self, quote: object) -> None:
-        assert callable(quote)
-
+    def test_is_removed_however_it_is_written(self, quote: Callable[[str], str]) -> None:
         told = cause(f"Invalid prompt: {quote(SECRET)} is not allowed")
 
         assert "Anna" not in told
@@ -64,6 +63,14 @@ class TestAQuotationOfTheRequest:
 
         assert "\u0410\u043d\u043d\u0430" not in told
         assert "u04" not in told
+
+    @pytest.mark.parametrize(
+        "text",
+        ["l'eau qu'on n'a c'est d'un j'ai s'est m'a t'a", "z y x w v u t s r q p o n", "1 2 3 4 5 6 7 8 9 0 1 2"],
+    )
+    @pytest.mark.parametrize("quote", [str, html.escape, json.dumps])
+    def test_is_removed_where_it_has_few_letters(self, text: str, quote: Callable[[str], str]) -> None:
+        assert re.fullmatch(r"No\W+\[…\]\W+please", cause(f"No {quote(text)} please", text))
 
     def test_leaves_the_words_around_it(self) -> None:
         told = cause(f"The text '{SECRET}' breaks rule 7 and '{SECRET}' again")
