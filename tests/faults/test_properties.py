@@ -12,15 +12,16 @@ import hypothesis.strategies as st
 import pytest
 from aws_lambda_powertools import Logger
 from hypothesis import HealthCheck, Phase, settings
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precondition, rule
 from moto import mock_aws
 
+from jobchain.aws.attributes import Item
 from jobchain.domain import FinishedStep, Job, Status
-from jobchain.errors import CallReport, JobchainError, JobNotFound, PermanentModelError, TransientModelError
+from jobchain.errors import CallReport, JobchainError, PermanentModelError, TransientModelError
 from jobchain.limits import NO_LIMITS, Limits
 from jobchain.llm import AnswerText, ModelAnswer
 from jobchain.spending import Usage
-from tests.conftest import TABLE, create_table
+from tests.conftest import create_table
 from tests.faults.world import CALLER, INVOCATION, Fate, Killed, Process, World
 from tests.properties import VARIABLE
 
@@ -56,6 +57,8 @@ class Jobs(RuleBasedStateMachine):
         self.claims: Counter[str] = Counter()
         self.shown: dict[tuple[str, str], dict[str, FinishedStep]] = {}
         """The steps of each job that a caller has seen."""
+        self.checked: dict[str, list[Item]] = {}
+        """The items of each job when it was looked at."""
         self.orphans = 0
         """The texts that a disturbed request may have left."""
 
@@ -191,10 +194,12 @@ class Jobs(RuleBasedStateMachine):
     @invariant()
     def every_promise_holds(self) -> None:
         due = self.due()
+        items = {event_id: self.world.items(f"JOB#{event_id}") for event_id in self.world.markers}
         for event_id in self.world.markers:
             if event_id in self.deleted:
-                assert not self.exists(event_id), "a deleted job stays deleted"
-                assert event_id not in due
+                assert not self.world.meta(event_id), "a deleted job stays deleted"
+                continue
+            if items[event_id] == self.checked.get(event_id):
                 continue
             job = self.world.job(event_id)
             self.stands_in_the_index_until_it_is_final(job, due)
@@ -206,6 +211,7 @@ class Jobs(RuleBasedStateMachine):
                 assert [step.name for step in job.steps] == ["summary", "checklist", "diagram"]
             assert job.attempts >= self.claims[event_id], "a claim's number never shrinks"
             self.claims[event_id] = job.attempts
+        self.checked = items
         self.world.assert_sums_agree()
         self.has_a_text()
         assert all(process.late_calls <= A_WAVE for process in self.world.processes)
@@ -242,14 +248,9 @@ class Jobs(RuleBasedStateMachine):
         return [process for process in self.world.processes if not process.ended]
 
     def due(self) -> set[str]:
-        found = self.world.client.scan(TableName=TABLE, IndexName="due")["Items"]
-        return {item["pk"]["S"].removeprefix("JOB#") for item in found}
-
-    def exists(self, event_id: str) -> bool:
-        try:
-            return bool(self.world.job(event_id))
-        except JobNotFound:
-            return False
+        """The ids of the jobs that the index `due` holds."""
+        found = self.world.items("JOB#")
+        return {item["pk"].removeprefix("JOB#") for item in found if "due_shard" in item and "due_at" in item}
 
     def disturbed(self, at: int, fate: Fate) -> "_Disturbed":
         return _Disturbed(self.world, at, fate)

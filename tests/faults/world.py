@@ -23,8 +23,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import boto3
 from aws_lambda_powertools import Logger
 from botocore.exceptions import ReadTimeoutError
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.dynamodb.models import dynamodb_backends
 
-from jobchain.aws.attributes import Item, from_item, to_item
+from jobchain.aws.attributes import Item, from_item
 from jobchain.aws.items import spending_of
 from jobchain.aws.queue import JobQueue
 from jobchain.chains import CHAINS, DEFAULT_CHAIN
@@ -89,7 +91,6 @@ class Points:
         if fate == "dies":
             raise Killed
         raise loss()
-
 
 
 class Process(Points):
@@ -359,7 +360,7 @@ class World:
         """What was added to the daily usage, by job."""
         self.processes: list[Process] = []
         """All workers that can be stopped, those too that have ended."""
-        self.client = dynamodb
+        self._table = dynamodb_backends[DEFAULT_ACCOUNT_ID]["us-east-1"].get_table(TABLE)
         self.stores = Stores(dynamodb, TABLE, self.clock)
         mortal = Stores(self._mortal(boto3.client("dynamodb", region_name="us-east-1")), TABLE, self.clock)
         self.service = JobService(
@@ -465,13 +466,16 @@ class World:
 
     def meta(self, event_id: str) -> Item:
         """The job's META, empty where there is none."""
-        key = to_item({"pk": f"JOB#{event_id}", "sk": "META"})
-        return from_item(self.client.get_item(TableName=TABLE, Key=key, ConsistentRead=True).get("Item", {}))
+        return next((item for item in self.items(f"JOB#{event_id}") if item["sk"] == "META"), {})
 
     def items(self, prefix: str) -> list[Item]:
-        """All items whose partition keys begin so."""
-        found = (from_item(item) for item in self.client.scan(TableName=TABLE)["Items"])
-        return [item for item in found if item["pk"].startswith(prefix)]
+        """All items whose partition keys begin so. Read from moto itself, whose API takes a hundred times as long."""
+        found: list[Item] = []
+        for pk, items in self._table.items.items():
+            name = pk.value if hasattr(pk, "value") else pk
+            if name.startswith(prefix):
+                found += [from_item(item.to_json()["Attributes"]) for item in items.values()]
+        return found
 
     def _count(self, _chain: str, model: str, spending: Spending) -> None:
         self.counted[model] = self.counted.get(model, Spending()) + spending
