@@ -17,19 +17,26 @@ from typing import Any
 import psutil
 import pytest
 
+from jobchain.aws.attributes import Item, from_item
+from jobchain.aws.items import StoredJob, spending_of
+from jobchain.aws.records import step_of, visible_steps
 from jobchain.chains.guideline_checklist import GUIDELINE_CHECKLIST
+from jobchain.spending import Spending, Usage, summed
 from local.stack import EmbeddedStack
 from tests.conftest import ROOT
 from tests.e2e.conftest import FINAL
 from tests.fake_model.answers import STEPS, result_of
 from tests.fake_model.journal import Call
-from tests.fake_model.replies import BREAKS_SCHEMA, CUT_OFF, EMPTY_TEXT, USAGE
+from tests.fake_model.replies import BREAKS_SCHEMA, CUT_OFF, DROPPED, EMPTY_OBJECT, EMPTY_TEXT, HTML, NEVER, USAGE
 from tests.faults.conftest import FaultyStack
 
 REPORT = ROOT / ".local" / "faults.json"
 
 BROKEN = (BREAKS_SCHEMA, CUT_OFF, EMPTY_TEXT)
 """Answers that are paid for and asked for again with a complaint."""
+
+UNKNOWN = (DROPPED, HTML, EMPTY_OBJECT, NEVER)
+"""Calls whose usage the server does not tell."""
 
 CLIENTS = 4
 
@@ -189,20 +196,24 @@ def _metas(world: FaultyStack) -> dict[str, dict[str, Any]]:
 class Account:
     """What became of a job, by the table and the model's journal.
 
-    `right`: completed, with each step once and the result of its own text. `stored_twice`: more tokens were counted
-    than the answers that it kept took. `claims_lost`: claims whose worker crashed. `wasted`: calls that
-    could have been answered well, and whose answer was not stored.
+    `right`: completed, with each step once and the result of its own text. `misstated`: its records are not those of
+    the model's server, but for one call of each worker that crashed. `claims_lost`: claims whose worker crashed.
+    `wasted`: calls that could have been answered well, and whose answer was not stored. `unknown`: calls whose usage
+    the server did not tell. `spent` is what its records say, `told` what the server told.
     """
 
     event_id: str
     marker: str
     right: bool
-    stored_twice: bool
+    misstated: bool
     claims_lost: int
     calls: int
     refused: int
     broken: int
     wasted: int
+    unknown: int
+    spent: Spending
+    told: Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,12 +222,14 @@ class Tally:
 
     jobs: int
     right: int
-    stored_twice: int
+    misstated: int
     claims_lost: int
     calls: int
     refused: int
     broken: int
     wasted: int
+    unknown: int
+    estimated: int
     overdrawn: int
     """Jobs with more wasted calls than claims that were lost: something else than a worker's death cost a call."""
 
@@ -241,12 +254,14 @@ def balance(found: Iterable[Account]) -> Tally:
     return Tally(
         jobs=len(found),
         right=total(lambda account: account.right),
-        stored_twice=total(lambda account: account.stored_twice),
+        misstated=total(lambda account: account.misstated),
         claims_lost=total(lambda account: account.claims_lost),
         calls=total(lambda account: account.calls),
         refused=total(lambda account: account.refused),
         broken=total(lambda account: account.broken),
         wasted=total(lambda account: account.wasted),
+        unknown=total(lambda account: account.unknown),
+        estimated=total(lambda account: account.spent.estimated.calls),
         overdrawn=total(lambda account: account.wasted > account.claims_lost),
     )
 
@@ -254,7 +269,9 @@ def balance(found: Iterable[Account]) -> Tally:
 def assert_balanced(tally: Tally) -> None:
     """Nothing is lost, and the model is charged twice only for what was in flight when a worker crashed."""
     assert tally.right == tally.jobs, "every accepted job completes, with the result of its own text"
-    assert tally.stored_twice == 0
+    assert tally.misstated == 0, (
+        "the records are those of the model's server, and estimates only for what it did not tell"
+    )
     assert tally.overdrawn == 0, "only a worker's crash costs a call, and one at most"
 
 
@@ -271,37 +288,88 @@ def as_numbers(tally: Tally) -> dict[str, int]:
 
 
 def _account(event_id: str, marker: str, items: Mapping[str, Mapping[str, Any]], calls: list[Call]) -> Account:
-    meta = items.get("META", {"status": {"S": "gone"}, "claim": {"N": "0"}})
-    steps = [item for sk, item in sorted(items.items()) if sk.startswith("STEP#")]
-    outputs = {item["sk"]["S"].split("#")[2]: json.loads(item["output"]["S"]) for item in steps}
-    stored = sum(_tokens(item) for item in steps)
+    found = [from_item(item) for _, item in sorted(items.items())]
+    gone: Item = {"status": "gone", "claim": 0, "settled": 0}
+    meta = next((item for item in found if item["sk"] == "META"), gone)
+    steps = [step_of(item) for item in visible_steps(StoredJob(meta, tuple(found)))]
     good = [call for call in calls if call.reply is None or call.reply.name == "answer"]
     broken = [call for call in calls if call.reply in BROKEN]
+    unknown = [call for call in calls if call.reply in UNKNOWN or call.client_left]
     refused = len(calls) - len(good) - len(broken)
     # A refusal makes the worker release its claim; the worker of every other claim but the last crashed.
-    claims_lost = int(meta["claim"]["N"]) - 1 - refused
+    claims_lost = int(meta["claim"]) - 1 - refused
+    spent = spending_of(meta)
+    told = len([call for call in calls if _tells(call)])
+    exact = _exact(spent)
     return Account(
         event_id=event_id,
         marker=marker,
-        right=meta["status"]["S"] == "completed"
+        right=meta["status"] == "completed"
         and len(steps) == len(STEPS)
-        and GUIDELINE_CHECKLIST.result(outputs) == result_of(marker),
-        stored_twice=not stored <= _tokens(meta) <= stored + len(broken) * USAGE.input_tokens,
+        and GUIDELINE_CHECKLIST.result({step.name: step.output for step in steps}) == result_of(marker),
+        misstated=not (
+            exact in [_tokens(USAGE, answers) for answers in range(told - max(claims_lost, 0), told + 1)]
+            and spent.estimated.calls <= len(unknown) + max(claims_lost, 0)
+        ),
         claims_lost=claims_lost,
         calls=len(calls),
         refused=refused,
         broken=len(broken),
         wasted=len(good) - len(steps),
+        unknown=len(unknown),
+        spent=spent,
+        told=Usage(input_tokens=USAGE.input_tokens * told, output_tokens=USAGE.output_tokens * told),
     )
+
+
+def _tells(call: Call) -> bool:
+    """Whether the server told the usage of the call."""
+    return bool(call.reply and call.reply.status == 200 and call.reply not in UNKNOWN and not call.client_left)
+
+
+def _exact(spent: Spending) -> tuple[int, int]:
+    """The tokens that are no estimate."""
+    usage, estimated = spent.usage, spent.estimated
+    return usage.input_tokens - estimated.input_tokens, usage.output_tokens - estimated.output_tokens
+
+
+def _tokens(usage: Usage, answers: int) -> tuple[int, int]:
+    return usage.input_tokens * answers, usage.output_tokens * answers
+
+
+# --- the same sums elsewhere -------------------------------------------------------------------------
+
+
+def daily_usage(world: FaultyStack) -> Spending:
+    """What the table has as the usage of all days."""
+    items = map(from_item, _scan(world))
+    return summed(spending_of(item) for item in items if item["sk"].startswith("USAGE#"))
+
+
+METRICS = ("InputTokens", "CachedTokens", "OutputTokens", "ReasoningTokens", "Calls", "Retries", "EstimatedCalls")
+
+
+def metrics(world: FaultyStack) -> dict[str, int]:
+    """The sums of the metrics of usage in the functions' logs."""
+    sums = dict.fromkeys(METRICS, 0)
+    for line in world.stack.emulator.log_file.read_text().splitlines():
+        if '"InputTokens"' in line:
+            entry = json.loads(line[line.index("{") :])
+            for name in METRICS:
+                sums[name] += int(sum(entry[name]))
+    return sums
+
+
+def as_metrics(spending: Spending) -> dict[str, int]:
+    """What the metrics of this spending are."""
+    usage = spending.usage
+    counts = (usage.input_tokens, usage.cached_tokens, usage.output_tokens, usage.reasoning_tokens)
+    return dict(zip(METRICS, (*counts, spending.calls, spending.retries, spending.estimated.calls), strict=True))
 
 
 def _seconds(time_of: Mapping[str, str]) -> float:
     """A stored time in seconds since 1970."""
     return datetime.fromisoformat(time_of["S"]).timestamp()
-
-
-def _tokens(item: Mapping[str, Any]) -> int:
-    return int(item.get("input_tokens", {"N": "0"})["N"])
 
 
 def _scan(world: FaultyStack, **arguments: Any) -> list[dict[str, Any]]:

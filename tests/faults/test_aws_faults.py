@@ -9,6 +9,8 @@ from typing import Any
 import httpx2
 import pytest
 
+from jobchain.aws.attributes import from_item
+from jobchain.aws.items import spending_of
 from tests.e2e.conftest import FINAL, poll
 from tests.fake_model.answers import STEPS
 from tests.fake_model.replies import SERVER_ERROR
@@ -240,7 +242,7 @@ def test_a_retry_that_meets_its_own_write_is_a_retry(proxied: FaultyStack, waiti
     event_id = waiting("job-retried-twice")
     proxied.http.post(f"/jobs/{event_id}/cancel").raise_for_status()
     sent = proxied.proxy.passed("SendMessage")
-    proxied.proxy.fault(ANSWER_LOST, "TransactWriteItems", holding='":was"')
+    proxied.proxy.fault(ANSWER_LOST, "TransactWriteItems", holding='":seen"')
 
     answer = proxied.http.post(f"/jobs/{event_id}/retry")
 
@@ -265,7 +267,8 @@ def test_a_delete_that_meets_its_own_write_is_a_delete(proxied: FaultyStack, wai
 # --- answers that are lost on their way to the worker -----------------------------------------------
 
 WRITES = {
-    "save_step": ("TransactWriteItems", "STEP#"),
+    "save_step": ("PutItem", "STEP#"),
+    "save_attempt": ("PutItem", "ATTEMPT#"),
     "claim": ("UpdateItem", "#lease_until = "),
     "release": ("TransactWriteItems", '":not_before"'),
     "finish": ("TransactWriteItems", '"completed"'),
@@ -277,7 +280,8 @@ def test_a_worker_that_meets_its_own_write_goes_on(proxied: FaultyStack, write: 
     # given a write that happens, and whose answer is lost
     operation, holding = WRITES[write]
     marker = f"job-lost-{write.replace('_', '-')}"
-    if write == "release":
+    again = write in ("release", "save_attempt")
+    if again:
         proxied.model.script(marker, SERVER_ERROR, step="checklist")
     proxied.proxy.fault(ANSWER_LOST, operation, holding=holding)
 
@@ -290,16 +294,16 @@ def test_a_worker_that_meets_its_own_write_goes_on(proxied: FaultyStack, write: 
     asked = [step for step, reply in proxied.model.journal.replies(marker) if reply == "answer"]
     assert asked == list(STEPS)
     assert job["usage"] == used(3)
-    assert job["attempts"] == (2 if write == "release" else 1)
+    assert job["attempts"] == (2 if again else 1)
 
 
 def test_a_step_whose_every_answer_is_lost_is_stored_once_and_counted_once(proxied: FaultyStack) -> None:
-    # The SDK gives up after four tries; the worker's own next try is another transaction, which meets the first.
-    proxied.proxy.fault(ANSWER_LOST, "TransactWriteItems", times=4, holding="STEP#")
+    # The SDK gives up after four tries; the worker's own next try writes the same item.
+    proxied.proxy.fault(ANSWER_LOST, "PutItem", times=4, holding="STEP#")
 
     job = proxied.finished(proxied.submit("job-step-unseen"))
 
-    assert proxied.proxy.met("TransactWriteItems", ANSWER_LOST) == 4
+    assert proxied.proxy.met("PutItem", ANSWER_LOST) == 4
     assert_bought_once(proxied, "job-step-unseen", job)
 
 
@@ -317,8 +321,14 @@ def test_a_claim_that_nobody_learns_of_costs_its_lease_and_not_the_job(proxied: 
 
     # then another one takes it
     job = proxied.finished(event_id)
-    assert_bought_once(proxied, "job-claim-unseen", job)
+    assert_right(job, "job-claim-unseen")
+    assert proxied.model.journal.replies("job-claim-unseen") == ONCE
     assert job["attempts"] == 2
+
+    # and records an estimate, as it can't know that no call was made
+    spent = spending_of(from_item(proxied.meta(event_id)))
+    assert (spent.calls, spent.estimated.calls) == (4, 1)
+    assert spent.usage.input_tokens - spent.estimated.input_tokens == used(3)["input_tokens"]
 
 
 def test_a_release_whose_message_can_not_be_sent_costs_time_and_not_the_job(proxied: FaultyStack) -> None:
@@ -338,8 +348,8 @@ def test_a_release_whose_message_can_not_be_sent_costs_time_and_not_the_job(prox
     assert len(proxied.model.journal.calls("job-release-unsent")) == 4
 
 
-def test_a_step_is_stored_as_soon_as_the_table_takes_transactions_again(proxied: FaultyStack) -> None:
-    proxied.proxy.fault(TRANSACTION_THROTTLED, "TransactWriteItems", times=2, holding="STEP#")
+def test_a_job_ends_as_soon_as_the_table_takes_transactions_again(proxied: FaultyStack) -> None:
+    proxied.proxy.fault(TRANSACTION_THROTTLED, "TransactWriteItems", times=2, holding='"completed"')
 
     job = proxied.finished(proxied.submit("job-transaction-throttled"))
 
@@ -348,12 +358,23 @@ def test_a_step_is_stored_as_soon_as_the_table_takes_transactions_again(proxied:
     assert job["attempts"] == 1
 
 
+def test_a_step_is_stored_as_soon_as_the_table_takes_writes_again(proxied: FaultyStack) -> None:
+    # The SDK gives up after four tries, and the worker tries again.
+    proxied.proxy.fault(THROTTLED, "PutItem", times=6, holding="STEP#")
+
+    job = proxied.finished(proxied.submit("job-put-throttled"))
+
+    assert proxied.proxy.met("PutItem", THROTTLED) == 6
+    assert_bought_once(proxied, "job-put-throttled", job)
+    assert job["attempts"] == 1
+
+
 def test_a_job_that_a_sweep_put_off_unseen_is_sent_all_the_same(
     proxied: FaultyStack, waiting: Callable[[str], str]
 ) -> None:
     event_id = waiting("job-put-off-unseen")
     proxied.make_due(event_id)
-    proxied.proxy.fault(ANSWER_LOST, "UpdateItem", holding='":was"')
+    proxied.proxy.fault(ANSWER_LOST, "UpdateItem", holding='":seen"')
 
     proxied.sweep()
 
@@ -426,12 +447,14 @@ def test_jobs_outlast_a_table_of_which_every_third_answer_is_lost(proxied: Fault
 
     with (
         proxied.proxy.failing(ANSWER_LOST, "UpdateItem", every=3),
+        proxied.proxy.failing(ANSWER_LOST, "PutItem", every=3),
         proxied.proxy.failing(ANSWER_LOST, "TransactWriteItems", every=3),
     ):
         jobs = proxied.all_finished(ids.values())
 
     assert proxied.proxy.met("UpdateItem", ANSWER_LOST) > 5
-    assert proxied.proxy.met("TransactWriteItems", ANSWER_LOST) > 25
+    assert proxied.proxy.met("TransactWriteItems", ANSWER_LOST) > 5
+    assert proxied.proxy.met("PutItem", ANSWER_LOST) > 25
     for marker, job in zip(ids, jobs, strict=True):
         assert_bought_once(proxied, marker, job)
 

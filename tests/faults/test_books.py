@@ -21,7 +21,7 @@ from tests.fake_model.replies import (
     too_many_requests,
 )
 from tests.faults.conftest import faulty_stack
-from tests.faults.ledger import report, submit_all, sweep_until_final
+from tests.faults.ledger import as_metrics, daily_usage, metrics, report, submit_all, sweep_until_final
 
 SEED = 20261122
 JOBS = 200
@@ -52,16 +52,19 @@ def test_the_books_are_those_of_the_models_server_to_the_token() -> None:
         calls = world.model.journal.calls()
         read = [world.job(event_id) for event_id in jobs]
         today = world.http.get("/stats").raise_for_status().json()
+        daily, counted = daily_usage(world), metrics(world)
 
     # what the server told that it used, and what that costs
     paid = [call for call in calls if call.reply and call.reply.status == 200]
     used = {name: count * len(paid) for name, count in asdict(USAGE).items()}
-    cost = PriceList.load().spending(MODEL, USAGE).known_cost_usd * len(paid)
+    cost = PriceList.load().spending(MODEL, USAGE, USAGE).known_cost_usd * len(paid)
 
     assert {name: sum(job["usage"][name] for job in read) for name in TOKENS} == used
     assert today["today"]["usage"] == used
     assert sum(job["calls"] for job in read) == today["today"]["calls"] == len(calls)
     assert sum(Decimal(str(job["cost_usd"])) for job in read) == Decimal(str(today["today"]["cost_usd"])) == cost
+    assert counted == as_metrics(daily)
+    assert daily.estimated.calls == 0
     statuses = {status: sum(job["status"] == status for job in read) for status in ("completed", "failed")}
     assert {status: today["jobs"][status] for status in statuses} == statuses
     assert sum(statuses.values()) == JOBS

@@ -22,7 +22,7 @@ from jobchain.limits import NO_LIMITS, Limits
 from jobchain.llm import AnswerText, ModelAnswer
 from jobchain.spending import Usage
 from tests.conftest import create_table
-from tests.faults.world import CALLER, INVOCATION, Fate, Killed, Process, World
+from tests.faults.world import CALLER, INVOCATION, Fate, Killed, Message, Process, World
 from tests.properties import VARIABLE
 
 FAULTS: dict[str, Exception | ModelAnswer] = {
@@ -59,6 +59,7 @@ class Jobs(RuleBasedStateMachine):
         """The steps of each job that a caller has seen."""
         self.checked: dict[str, list[Item]] = {}
         """The items of each job when it was looked at."""
+        self.budgets: dict[str, float | None] = {}
         self.orphans = 0
         """The texts that a disturbed request may have left."""
 
@@ -82,6 +83,7 @@ class Jobs(RuleBasedStateMachine):
     def create(self, budget: float | None, daily: int) -> str:
         number = next(self.world._numbers)
         limits = Limits(tokens_per_day=self.world.used_today() + daily) if daily else NO_LIMITS
+        self.budgets[f"job-{number}"] = budget
         return self.world.submit(f"key-{number}", f"job-{number}", limits, max_cost_usd=budget)
 
     @rule(at=st.integers(1, 8), fate=fates)
@@ -95,7 +97,8 @@ class Jobs(RuleBasedStateMachine):
     def create_again(self, event_id: str) -> None:
         """The same request comes once more: a replay, or a new job where the first one was deleted."""
         marker = self.world.markers[event_id]
-        assert self.world.submit(marker.replace("job", "key"), marker) == event_id
+        key = marker.replace("job", "key")
+        assert self.world.submit(key, marker, max_cost_usd=self.budgets[marker]) == event_id
         if event_id in self.deleted:
             self.deleted.remove(event_id)
             self.ended.pop(event_id, None)
@@ -241,8 +244,9 @@ class Jobs(RuleBasedStateMachine):
 
     # --- how it is done -------------------------------------------------------------------------
 
-    def message(self, data: st.DataObject) -> object:
-        return data.draw(st.sampled_from(self.world.queue.visible()))
+    def message(self, data: st.DataObject) -> Message:
+        found: Message = data.draw(st.sampled_from(self.world.queue.visible()))
+        return found
 
     def running(self) -> list[Process]:
         return [process for process in self.world.processes if not process.ended]
@@ -266,7 +270,7 @@ class _Disturbed(suppress):
 
     def __exit__(self, *exception: object) -> bool:
         self._death.at = None
-        return bool(super().__exit__(*exception))  # type: ignore[func-returns-value, arg-type]
+        return bool(super().__exit__(*exception))  # type: ignore[arg-type]
 
 
 TestJobs = pytest.mark.deeper(pytest.mark.timeout(600)(Jobs.TestCase))

@@ -6,7 +6,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from uuid import uuid4
@@ -111,7 +111,7 @@ class Mischief:
     More than that could fail a job in good order: a step has five tries, and three answers a try.
     """
 
-    refusals = (too_many_requests(1), too_many_requests(), SERVER_ERROR, DROPPED, HTML, EMPTY_OBJECT)
+    refusals: tuple[Reply, ...] = (too_many_requests(1), too_many_requests(), SERVER_ERROR, DROPPED, HTML, EMPTY_OBJECT)
 
     def __init__(self) -> None:
         self._chance = random.Random(SEED)
@@ -130,14 +130,20 @@ class Mischief:
 
 def submit_with_copies(world: FaultyStack, markers: list[str]) -> dict[str, str]:
     """Jobs for all markers; the messages of every fifth come one to three more times."""
-    chance = random.Random(SEED)
     jobs = submit_all(world, markers)
+    send_copies(world, jobs)
+    return jobs
+
+
+def send_copies(world: FaultyStack, jobs: Iterable[str]) -> None:
+    """Sends the messages of every fifth job one to three more times."""
+    chance = random.Random(SEED)
+    jobs = list(jobs)
     for event_id in chance.sample(sorted(jobs), len(jobs) // 5):
         for _ in range(chance.randint(1, 3)):
             world.stack.client("sqs").send_message(
                 QueueUrl=world.stack.queue_url, MessageBody=json.dumps({"event_id": event_id})
             )
-    return jobs
 
 
 @needs_proc
@@ -191,7 +197,16 @@ def test_a_backlog_of_ten_thousand_jobs_is_not_flooded_with_copies() -> None:
             list(pool.map(lambda _: stores.admission.create(new_job(), timedelta(days=30)), range(BACKLOG)))
 
         # when the sweeper runs each minute of an hour, as the function does
-        sweeper = Sweeper(due=stores.due, queue=queue, clock=clock, logger=quiet(), threads=16, page_size=25, most=1000)
+        sweeper = Sweeper(
+            due=stores.due,
+            queue=queue,
+            clock=clock,
+            logger=quiet(),
+            threads=16,
+            page_size=25,
+            most=1000,
+            meter=lambda *_: None,
+        )
         sent, slowest = sweep_each_minute(sweeper.sweep, clock, minutes=60)
         copies = world.queued()["waiting"]
 

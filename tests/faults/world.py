@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import boto3
 from aws_lambda_powertools import Logger
 from botocore.exceptions import ReadTimeoutError
-from moto.core import DEFAULT_ACCOUNT_ID
+from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.dynamodb.models import dynamodb_backends
 
 from jobchain.aws.attributes import Item, from_item
@@ -360,7 +360,6 @@ class World:
         """What was added to the daily usage, by job."""
         self.processes: list[Process] = []
         """All workers that can be stopped, those too that have ended."""
-        self._table = dynamodb_backends[DEFAULT_ACCOUNT_ID]["us-east-1"].get_table(TABLE)
         self.stores = Stores(dynamodb, TABLE, self.clock)
         mortal = Stores(self._mortal(boto3.client("dynamodb", region_name="us-east-1")), TABLE, self.clock)
         self.service = JobService(
@@ -471,7 +470,9 @@ class World:
     def items(self, prefix: str) -> list[Item]:
         """All items whose partition keys begin so. Read from moto itself, whose API takes a hundred times as long."""
         found: list[Item] = []
-        for pk, items in self._table.items.items():
+        # A transaction that fails replaces moto's tables.
+        table = dynamodb_backends[DEFAULT_ACCOUNT_ID]["us-east-1"].get_table(TABLE)
+        for pk, items in table.items.items():
             name = pk.value if hasattr(pk, "value") else pk
             if name.startswith(prefix):
                 found += [from_item(item.to_json()["Attributes"]) for item in items.values()]
