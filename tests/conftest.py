@@ -99,7 +99,7 @@ def template() -> dict[str, Any]:
 
 
 @cache
-def _botocore_session() -> botocore.session.Session:
+def botocore_session() -> botocore.session.Session:
     """One for all tests. A session takes milliseconds to make, and its services' models a tenth of a second to read."""
     return botocore.session.Session()
 
@@ -107,7 +107,7 @@ def _botocore_session() -> botocore.session.Session:
 @pytest.fixture
 def aws() -> Iterator[None]:
     with mock_aws():
-        boto3.setup_default_session(botocore_session=_botocore_session())
+        boto3.setup_default_session(botocore_session=botocore_session())
         yield
 
 

@@ -340,3 +340,42 @@ def assert_one_text(world: World, at_most: int) -> None:
         texts = [item for item in world.items(f"JOB#{event_id}") if item["sk"].startswith("INPUT")]
         assert len(texts) <= at_most
         assert not world.meta(event_id) or world.meta(event_id)["uid"] in {item["uid"] for item in texts}
+
+
+@pytest.mark.parametrize("points", range(1, 7))
+def test_a_job_that_is_posted_again_while_it_is_deleted_is_a_job_with_its_text(world: MakeWorld, points: int) -> None:
+    # given a job that has failed, and the same request once more, which has come to a point
+    now = world()
+    post(now)
+    now.model.faults = [DECLINED]
+    worker(now).finish()
+    again = now.start_request(lambda: post(now))
+    again.go(points)
+
+    # when the job is deleted meanwhile
+    now.service.delete(CALLER, the_job(now))
+    again.finish()
+    settle(now)
+
+    # then the request's job completes, or there is none
+    with suppress(JobNotFound):
+        assert now.job(the_job(now)).status is Status.COMPLETED
+    assert_promises(now)
+
+
+def test_a_deleted_job_leaves_no_text_of_requests_that_were_disturbed(world: MakeWorld) -> None:
+    # given a job whose request came again, and crashed when it had stored the text
+    now = world()
+    post(now)
+    now.model.faults = [DECLINED]
+    worker(now).finish()
+    again = now.start_request(lambda: post(now))
+    again.go(2, "dies")
+    now.clock.advance(timedelta(minutes=2))
+    assert len([item for item in now.items("JOB#") if item["sk"].startswith("INPUT")]) == 2
+
+    # when the job is deleted
+    delete(now)
+
+    # then nothing is left
+    assert now.items("JOB#") == []

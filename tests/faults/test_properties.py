@@ -21,7 +21,7 @@ from jobchain.errors import CallReport, JobchainError, PermanentModelError, Tran
 from jobchain.limits import NO_LIMITS, Limits
 from jobchain.llm import AnswerText, ModelAnswer
 from jobchain.spending import Usage
-from tests.conftest import create_table
+from tests.conftest import botocore_session, create_table
 from tests.faults.world import CALLER, INVOCATION, Fate, Killed, Message, Process, World
 from tests.properties import VARIABLE
 
@@ -48,6 +48,7 @@ class Jobs(RuleBasedStateMachine):
         super().__init__()
         self.aws = mock_aws()
         self.aws.start()
+        boto3.setup_default_session(botocore_session=botocore_session())
         client = boto3.client("dynamodb", region_name="us-east-1")
         create_table(client)
         self.world = World(client, Logger(service="properties", level="CRITICAL"), itertools.count())

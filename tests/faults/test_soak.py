@@ -102,7 +102,7 @@ def test_two_thousand_jobs_with_every_fault_on_are_in_the_records_to_the_token()
         aws_faults=sum(world.proxy.faults().values()),
         told_input_tokens=sum(account.told.input_tokens for account in found),
         told_and_not_recorded_input_tokens=unrecorded,
-        estimated=asdict(total.estimated) | {"cost_usd": str(total.estimated.cost_usd)},
+        estimate=asdict(total.estimated) | {"cost_usd": str(total.estimated.cost_usd)},
         cost_usd=str(total.known_cost_usd),
         unlogged=unlogged,
     )

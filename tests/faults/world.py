@@ -94,9 +94,10 @@ class Points:
 
 
 class Process(Points):
-    """A worker that runs a message's job in a thread of its own, and stops at each point until it may go on."""
+    """Runs in a thread of its own, and stops at each point until it may go on: a worker, or a request to the API."""
 
-    def __init__(self, world: "World", message: "Message") -> None:
+    def __init__(self, act: Callable[[], object], message: "Message | None" = None) -> None:
+        """`message` is that of a worker."""
         super().__init__()
         self.message = message
         self.ended = False
@@ -124,15 +125,15 @@ class Process(Points):
         self._fate: Fate = "goes on"
         self._serial = threading.RLock()
         self._arrived, self._may_go = threading.Semaphore(0), threading.Semaphore(0)
-        self._thread = threading.Thread(target=self._run, args=(world,), daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(act,), daemon=True)
         self._thread.start()
         self._arrived.acquire()
 
-    def _run(self, world: "World") -> None:
+    def _run(self, act: Callable[[], object]) -> None:
         CURRENT.set(self)
         try:
-            world.deliver(self.message)
-        except Killed:
+            act()
+        except (Killed, JobchainError):
             pass
         except BaseException as error:  # noqa: BLE001  # told by the one that goes on with it
             self.error = error
@@ -511,7 +512,13 @@ class World:
 
     def start(self, message: Message) -> Process:
         """The same worker, stopped before its first request."""
-        process = Process(self, message)
+        process = Process(lambda: self.deliver(message), message)
+        self.processes.append(process)
+        return process
+
+    def start_request(self, act: Callable[[], object]) -> Process:
+        """A request to the API, stopped likewise."""
+        process = Process(act)
         self.processes.append(process)
         return process
 
