@@ -229,7 +229,7 @@ def test_an_index_costs_where_what_it_holds_changes(dynamodb: "DynamoDBClient", 
 
 def test_a_write_whose_condition_is_false_costs_what_it_would_have(dynamodb: "DynamoDBClient", meter: Meter) -> None:
     dynamodb.put_item(TableName=TABLE, Item=due(1, error="e" * 2000))
-    absent = {"TableName": TABLE, "ConditionExpression": "attribute_not_exists(pk)"}
+    absent: Any = {"TableName": TABLE, "ConditionExpression": "attribute_not_exists(pk)"}
     put: Any = {"Put": {**absent, "Item": due(2)}}
     other: Any = {"Put": {"TableName": TABLE, "Item": item("STEP#1")}}
     with meter.counting() as alone, suppress(ClientError):

@@ -60,8 +60,8 @@ _LETTERS = dict(
 def text_of(size_: int, words: int = 4000) -> str:
     """A text of pseudo-random words, the same each time: the nth of them is used as often as 1/n, as in a language."""
     drawn = random.Random(1)
-    lengths = drawn.choices(list(_LENGTHS), _LENGTHS.values(), k=words)
-    known = ["".join(drawn.choices(list(_LETTERS), _LETTERS.values(), k=length)) for length in lengths]
+    lengths = drawn.choices(list(_LENGTHS), list(_LENGTHS.values()), k=words)
+    known = ["".join(drawn.choices(list(_LETTERS), list(_LETTERS.values()), k=length)) for length in lengths]
     shares = [1 / rank for rank in range(1, words + 1)]
     sentences: list[str] = []
     while sum(map(len, sentences)) + len(sentences) < size_:
