@@ -20,6 +20,8 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from benchmarks.capacity import Meter, Units, indexes, size
+from benchmarks.simulation import limits
+from benchmarks.simulation.inputs import Inputs
 from jobchain.aws.items import DISPATCH_GRACE
 from jobchain.aws.queue import JobQueue
 from jobchain.domain import DailyBudget, NewJob, Tier
@@ -440,3 +442,103 @@ def test_the_state_of_a_job_with_every_option_fits_in_a_unit(table: Table, clock
     table.stores.claims.claim(event_id, clock() + LEASE, lambda _: ("gpt-6-luna-2026-09-30", most))
 
     assert size(items.meta(event_id)) <= 1024
+
+
+# --- the job that the simulation reckons with ------------------------------------------------------
+
+
+class LongAnswers(LongTextLLM):
+    """Answers so that each step's output has about 2 KB."""
+
+    def right_answer(self, request: "ModelRequest") -> Said:
+        sentences = text_of(1900).split(". ")
+        match asked(request.input, request.answer.__name__).step:
+            case "summary":
+                return {"summary": ". ".join(sentences)}
+            case "checklist":
+                common = {"source": "No sentence of the text.", "category": "Doors", "priority": "must"}
+                return {"items": [*({"text": text, **common} for text in sentences[:12])]}
+        nodes = [{"id": f"n{place}", "label": text, "kind": "step"} for place, text in enumerate(sentences)]
+        edges = [{"source": "n0", "target": node["id"], "label": ""} for node in nodes[1:]]
+        return {"nodes": [*nodes], "edges": [*edges]}
+
+
+@pytest.fixture
+def inputs() -> Inputs:
+    return Inputs.load()
+
+
+def test_the_simulation_reckons_with_what_is_counted(table: Table, dynamodb: "DynamoDBClient", inputs: Inputs) -> None:
+    table.llm.right_answer = LongAnswers().right_answer  # type: ignore[method-assign]
+    event_id, post = table.post(text_of(8000))
+    work = table.work(event_id)
+    _, get = table.call("GET", f"/jobs/{event_id}")
+    both = post + work
+    steps = work.by_item["STEP"]
+
+    assert table.status(event_id) == "completed"
+    # Of 4 KB: the text is 3.6 KB when it is compressed, by a ratio of 2.26. Two of the outputs stay over 1 KB.
+    assert (post.by_item["INPUT"], steps) == (4, 5)
+    assert {
+        "create_writes": post.writes,
+        "claim_writes": WORK.writes - 3 - CLOSE,
+        "step_writes": pytest.approx(steps / 3, abs=0.01),
+        "finish_writes": CLOSE,
+        "job_reads": work.reads,
+        "get_reads": get.reads,
+        "tenant_writes": both.partitions["", "TENANT#local"],
+        "recent_writes": both.by_item["recent"],
+        "unfinished_writes": both.by_item["unfinished"],
+        "due_writes": both.by_item["due"],
+    } == {name: inputs[f"table.{name}"] for name in COUNTED}
+    assert both.writes == pytest.approx(limits.job_writes(inputs), abs=0.1)
+    names: list[dict[str, Any]] = [{}, *({"IndexName": name} for name in ("recent", "due", "unfinished"))]
+    stored = [item for name in names for item in dynamodb.scan(TableName=TABLE, **name)["Items"]]
+    job = sum(size(item) for item in stored if item["pk"]["S"].startswith("JOB#"))
+    assert job / 1000 == pytest.approx(inputs["work.job_kilobytes"], abs=0.05)
+
+
+CLOSE = 7
+COUNTED = (
+    *("create_writes", "claim_writes", "step_writes", "finish_writes", "job_reads", "get_reads"),
+    *("tenant_writes", "recent_writes", "unfinished_writes", "due_writes"),
+)
+
+
+def test_a_deferred_step_costs_what_the_simulation_reckons_with(table: Table, inputs: Inputs) -> None:
+    event_id, _ = table.post()
+    table.llm.script.add(TransientModelError("the model's server refuses calls for now"))
+    work = table.work(event_id)
+
+    assert work.writes == inputs["table.claim_writes"] + inputs["table.release_writes"]
+
+
+def test_120_jobs_a_second_fit_in_a_new_table(table: Table, inputs: Inputs) -> None:
+    """Counted: jobs of 8 KB through api and worker, each posted by itself, by what 120 of them take."""
+    jobs = 10
+    table.llm.right_answer = LongAnswers().right_answer  # type: ignore[method-assign]
+    total = Units()
+    posted = [table.post(text_of(8000)) for _ in range(jobs)]
+    for event_id, post in posted:
+        total += post + table.work(event_id)
+    a_second = {name: units / jobs * 120 for name, units in total.by_item.items()}
+    of_table = total.table_writes / jobs * 120
+
+    assert {table.status(event_id) for event_id, _ in posted} == {"completed"}
+    # The table and each index have limits of their own; here they share one, which is harder.
+    assert of_table == pytest.approx(2160)
+    assert {name: a_second[name] for name in ("recent", "due", "unfinished")} == {
+        "recent": pytest.approx(240),
+        "due": pytest.approx(240),
+        "unfinished": pytest.approx(360),
+    }
+    assert sum(a_second.values()) == pytest.approx(3000)
+    assert sum(a_second.values()) + 120 * inputs["table.limiter_writes"] < inputs["limit.table_writes"]
+    # One tenant's partitions: its day in the table, and its part of two indexes.
+    busiest = {place: units / jobs * 120 for place, units in total.partitions.items() if place[1].endswith("local")}
+    assert busiest == {
+        ("", "TENANT#local"): pytest.approx(480),
+        ("recent", "local"): pytest.approx(240),
+        ("unfinished", "local"): pytest.approx(360),
+    }
+    assert max(busiest.values()) < inputs["limit.partition_writes"]
