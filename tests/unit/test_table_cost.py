@@ -18,6 +18,7 @@ import boto3
 import pytest
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from pydantic import JsonValue
 
 from benchmarks.capacity import Meter, Units, indexes, size
 from benchmarks.simulation import limits
@@ -457,10 +458,14 @@ class LongAnswers(LongTextLLM):
                 return {"summary": ". ".join(sentences)}
             case "checklist":
                 common = {"source": "No sentence of the text.", "category": "Doors", "priority": "must"}
-                return {"items": [*({"text": text, **common} for text in sentences[:12])]}
+                return {"items": _json([{"text": text, **common} for text in sentences[:12]])}
         nodes = [{"id": f"n{place}", "label": text, "kind": "step"} for place, text in enumerate(sentences)]
         edges = [{"source": "n0", "target": node["id"], "label": ""} for node in nodes[1:]]
-        return {"nodes": [*nodes], "edges": [*edges]}
+        return {"nodes": _json(nodes), "edges": _json(edges)}
+
+
+def _json(values: list[dict[str, str]]) -> JsonValue:
+    return [dict[str, JsonValue](value) for value in values]
 
 
 @pytest.fixture
