@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from jobchain.spending import Usage
@@ -22,7 +22,7 @@ class Reply:
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     content_type: str = "application/json"
-    way: Literal["answer", "right answer", "drop", "hang"] = "answer"
+    way: Literal["answer", "right answer", "drop", "half", "hang"] = "answer"
     delay: float = 0
     """Seconds that it takes on top of the server's latency."""
 
@@ -50,6 +50,16 @@ def nothing(status: int = 200) -> Reply:
 def answer(text: str, name: str = "answer") -> Reply:
     """A complete response that says `text`."""
     return json_reply(name, response(output_text(text)))
+
+
+def with_usage(usage: object) -> Reply:
+    """The answer of a server that reports `usage`, whatever that is."""
+    return json_reply("answer", response(output_text("{}"), usage=usage))
+
+
+def with_id(reply: Reply, request_id: str) -> Reply:
+    """The reply under the provider's id of the call."""
+    return replace(reply, headers={**reply.headers, "x-request-id": request_id})
 
 
 def late(seconds: float) -> Reply:
@@ -105,7 +115,10 @@ def usage_of_response(usage: Usage) -> dict[str, Any]:
     """How a response reports its usage."""
     return {
         "input_tokens": usage.input_tokens,
-        "input_tokens_details": {"cached_tokens": usage.cached_tokens},
+        "input_tokens_details": {
+            "cached_tokens": usage.cached_tokens,
+            "cache_write_tokens": usage.cache_write_tokens,
+        },
         "output_tokens": usage.output_tokens,
         "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
         "total_tokens": usage.input_tokens + usage.output_tokens,
@@ -128,5 +141,9 @@ CONTENT_FILTERED = json_reply("content filter", incomplete("content_filter"))
 BREAKS_SCHEMA = answer('{"unexpected": true}', "breaks the schema")
 REFUSAL = json_reply("refusal", response({"type": "refusal", "refusal": "I'd rather not."}))
 DROPPED = Reply("dropped", way="drop")
+"""The connection is closed without an answer."""
+HALF = Reply("half", json.dumps(response(output_text('{"summary": "x"}'))).encode(), way="half")
+"""The connection is closed in the middle of an answer."""
+GATEWAY_TIMEOUT = html("<body>504 Gateway Time-out</body>", 504)
 NEVER = Reply("never", way="hang")
 """Holds the call until the client gives up, or `release` is called; then it is answered as it should be."""

@@ -10,7 +10,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from http import HTTPStatus
 from http.server import ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote
@@ -125,7 +124,7 @@ class _Handler(offline_model._Handler):
         scripted = model.choose(call)
         way, delay = (scripted.way, scripted.delay) if scripted else ("right answer", 0)
         present = model.hold(self.connection, None if way == "hang" else model.latency + delay)
-        if scripted and (way in ("answer", "drop") or not present):
+        if scripted and (way in ("answer", "drop", "half") or not present):
             reply = scripted
         else:
             reply = model.right_answer(self.path, call)
@@ -136,16 +135,21 @@ class _Handler(offline_model._Handler):
             self.connection.shutdown(socket.SHUT_RDWR)
             return
         self._reply(reply)
+        if way == "half":
+            self.wfile.flush()
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)
 
     def _reply(self, reply: Reply) -> None:
-        self.send_response(HTTPStatus(reply.status))
+        # Some gateways have statuses of their own, such as 524.
+        self.send_response(reply.status)
         for name, value in reply.headers.items():
             self.send_header(name, value)
         if reply.content_type:
             self.send_header("Content-Type", reply.content_type)
         self.send_header("Content-Length", str(len(reply.body)))
         self.end_headers()
-        self.wfile.write(reply.body)
+        self.wfile.write(reply.body[: len(reply.body) // 2] if reply.way == "half" else reply.body)
 
 
 def _read(body: Mapping[str, Any]) -> Asked:

@@ -32,6 +32,8 @@ class ModelTransport(httpx2.MockTransport):
         assert reply.way != "right answer", "it is not known here"
         if reply.way == "drop":
             raise httpx2.RemoteProtocolError("Server disconnected without sending a response.")
+        if reply.way == "half":
+            raise httpx2.RemoteProtocolError("peer closed connection without sending complete message body")
         if reply.way == "hang":
             self.holds.set()
             await asyncio.Event().wait()

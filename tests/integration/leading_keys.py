@@ -41,7 +41,12 @@ def _keys(request: dict[str, Any]) -> Iterator[str]:
         if named in request:
             yield _text(request[named]["pk"])
     for table in request.get("RequestItems", {}).values():
-        yield from (_text(key["pk"]) for key in table["Keys"])
+        yield from (_text(key["pk"]) for key in (table["Keys"] if "Keys" in table else map(_written, table)))
+
+
+def _written(request: dict[str, Any]) -> Any:
+    """The key of one write of a BatchWriteItem."""
+    return request["PutRequest"]["Item"] if "PutRequest" in request else request["DeleteRequest"]["Key"]
 
 
 def _with_keys(body: bytes) -> dict[str, Any]:

@@ -43,10 +43,57 @@ TIMEOUT = timedelta(seconds=30)
 TINY = timedelta(milliseconds=20)
 SERVED = "gpt-6-luna-2026-09-30"
 """The model that answered, as the server names it."""
-USAGE = Usage(input_tokens=812, cached_tokens=64, output_tokens=140, reasoning_tokens=32)
+USAGE = Usage(input_tokens=812, cached_tokens=64, output_tokens=140, reasoning_tokens=32, cache_write_tokens=700)
 NESTED = Reply("nested", b"[" * 100_000)
 PATIENCE_SECONDS = 60
 """What a call may take here with the tiny timeout, on a busy machine."""
+
+
+NO_USAGES: list[Any] = [
+    None,
+    {},
+    [],
+    [{"input_tokens": 5, "output_tokens": 2}],
+    "5",
+    7,
+    True,
+    {"input_tokens": None, "output_tokens": None},
+    {"input_tokens": 0, "output_tokens": 0},
+    {"input_tokens": 5},
+    {"input_tokens": 5, "output_tokens": None},
+    {"output_tokens": 2},
+    {"input_tokens": -1, "output_tokens": 2},
+    {"input_tokens": 12.5, "output_tokens": 2},
+    {"input_tokens": 5, "output_tokens": "12.5"},
+    {"input_tokens": 5, "output_tokens": "two"},
+    {"input_tokens": 5, "output_tokens": ""},
+    {"input_tokens": 5, "output_tokens": "\u0665"},
+    {"input_tokens": 5, "output_tokens": "1_0"},
+    {"input_tokens": True, "output_tokens": 2},
+    {"input_tokens": 5, "output_tokens": False},
+    {"input_tokens": 10**30, "output_tokens": 2},
+    {"input_tokens": 1e300, "output_tokens": 2},
+    {"input_tokens": float("inf"), "output_tokens": 2},
+    {"input_tokens": float("nan"), "output_tokens": 2},
+    {"input_tokens": 5, "output_tokens": "9" * 5000},
+    {"input_tokens": [5], "output_tokens": 2},
+    {"input_tokens": {"tokens": 5}, "output_tokens": 2},
+    {"input_tokens": 5, "output_tokens": 2, "input_tokens_details": 7},
+    {"input_tokens": 5, "output_tokens": 2, "input_tokens_details": []},
+    {"input_tokens": 5, "output_tokens": 2, "input_tokens_details": {"cached_tokens": -4}},
+    {"input_tokens": 5, "output_tokens": 2, "input_tokens_details": {"cache_write_tokens": 0.5}},
+    {"input_tokens": 5, "output_tokens": 2, "output_tokens_details": "x"},
+    {"input_tokens": 5, "output_tokens": 2, "output_tokens_details": {"reasoning_tokens": [1]}},
+]
+"""What tells no usage, in the words of the Responses API."""
+
+
+def in_the_words_of(api: Api, usage: Any) -> Any:
+    """A report of usage as this API names its counts."""
+    if api == "responses" or not isinstance(usage, dict):
+        return usage
+    names = {"input": "prompt", "output": "completion"}
+    return {"_".join(names.get(part, part) for part in name.split("_")): count for name, count in usage.items()}
 
 
 class Detail(BaseModel):
@@ -81,7 +128,7 @@ def completion(**changes: Any) -> dict[str, Any]:
         "choices": [choice('{"summary": "x", "details": []}')],
         "usage": {
             "prompt_tokens": 812,
-            "prompt_tokens_details": {"cached_tokens": 64},
+            "prompt_tokens_details": {"cached_tokens": 64, "cache_write_tokens": 700},
             "completion_tokens": 140,
             "completion_tokens_details": {"reasoning_tokens": 32},
             "total_tokens": 952,
@@ -165,19 +212,29 @@ class Server:
             answer = self.ask()
         except ModelError as error:
             tells_nothing(error)
+            quotes_nothing(error)
             return error
         assert isinstance(answer, FailedAnswer)
+        quotes_nothing(answer.error)
+        assert not answer.error.report.maybe_billed, "a billed answer is counted once"
         assert answer.usage is not None
         assert answer.usage.output_tokens, "the billed usage is reported"
         return answer.error
 
 
 def tells_nothing(error: ModelError) -> None:
-    """Neither the text nor the key nor the provider's words, not even in a traceback."""
-    told = str(error) + repr(error) + "".join(traceback.format_exception(error))
+    """Neither the text nor the key nor the provider's words, not even in a traceback, nor in what a log gets."""
+    told = str(error) + repr(error) + "".join(traceback.format_exception(error)) + repr(error.report)
+    told += str(error.report.facts)
     assert MARK not in told
     assert KEY not in told
     assert "own words" not in told
+
+
+def quotes_nothing(error: ModelError) -> None:
+    """The provider's words in the report have neither the text nor the key."""
+    assert MARK not in (error.report.cause or "")
+    assert KEY not in f"{error.report.cause}{error.report.answer}"
 
 
 @pytest.fixture(params=["responses", "chat"])
@@ -327,7 +384,7 @@ class TestAnAnswer:
     def test_is_the_text_with_the_model_that_wrote_it_and_its_tokens(self, server: Server) -> None:
         assert server.ask() == AnswerText(
             model="gpt-6-luna-2026-09-30",
-            usage=Usage(input_tokens=812, cached_tokens=64, output_tokens=140, reasoning_tokens=32),
+            usage=USAGE,
             text='{"summary": "x", "details": []}',
         )
 
@@ -410,6 +467,43 @@ class TestAnAnswer:
         answer = server.answer_text()
 
         assert answer.usage is None, "not reported is not zero"
+
+    @pytest.mark.parametrize("model", [None, 7, "", " ", "x" * 201, "a\nb", "mod\u00e8le", ["gpt"], ...])
+    def test_without_the_name_of_its_model_has_the_one_that_was_asked(self, server: Server, model: Any) -> None:
+        server.says(200, without(server.whole(), "model") if model is ... else server.whole(model=model))
+
+        answer = server.answer_text()
+
+        assert (answer.model, answer.usage) == ("gpt-6-luna", USAGE)
+
+    @pytest.mark.parametrize("usage", NO_USAGES, ids=lambda usage: repr(usage)[:60])
+    def test_is_kept_where_its_usage_can_not_be_true(self, server: Server, usage: Any) -> None:
+        server.says(200, server.whole(usage=in_the_words_of(server.api, usage)))
+
+        answer = server.answer_text()
+
+        assert answer.text == '{"summary": "x", "details": []}'
+        assert answer.usage is None, "what is not told is estimated"
+
+    @pytest.mark.parametrize(
+        "usage",
+        [
+            {"input_tokens": 5.0, "output_tokens": "2"},
+            {"input_tokens": "5", "output_tokens": 2.0},
+            {"input_tokens": "5.0", "output_tokens": 2, "input_tokens_details": {"cached_tokens": None}},
+            {"input_tokens": 5, "output_tokens": 2, "total_tokens": "many", "input_tokens_details": None},
+        ],
+    )
+    def test_may_write_its_whole_numbers_otherwise(self, server: Server, usage: Any) -> None:
+        server.says(200, server.whole(usage=in_the_words_of(server.api, usage)))
+
+        assert server.answer_text().usage == Usage(input_tokens=5, output_tokens=2)
+
+    def test_is_kept_where_a_count_has_more_digits_than_python_reads(self, server: Server) -> None:
+        body = json.dumps(server.whole(usage={"input_tokens": 7})).replace("7}", "9" * 5000 + "}")
+        server.answer = Reply("said", body.encode())
+
+        assert server.answer_text().usage is None
 
     @pytest.mark.parametrize("name", ["error", "incomplete_details", "tools", "id", "object", "created"])
     def test_without_what_we_can_spare_is_taken(self, server: Server, name: str) -> None:
@@ -568,19 +662,34 @@ class TestAStatusThatStays:
 
 class TestAServerThatCannotBeReached:
     @pytest.mark.parametrize(
-        "error",
+        ("error", "says", "type_", "maybe_billed"),
         [
-            httpx2.ConnectError(WORDS),
-            httpx2.ConnectTimeout(WORDS),
-            httpx2.ReadTimeout(WORDS),
-            httpx2.ReadError(WORDS),
-            httpx2.RemoteProtocolError(WORDS),
+            (httpx2.ConnectError(WORDS), "the model's server can't be reached", "unreachable", False),
+            (httpx2.ConnectTimeout(WORDS), "the model's server can't be reached", "unreachable", False),
+            (httpx2.PoolTimeout(WORDS), "the model's server can't be reached", "unreachable", False),
+            (httpx2.WriteError(WORDS), "the model's server can't be reached", "unreachable", False),
+            (httpx2.ProxyError(WORDS), "the model's server can't be reached", "unreachable", False),
+            (httpx2.ReadTimeout(WORDS), "the model did not answer in time", "timeout", True),
+            (httpx2.ReadError(WORDS), "the connection to the model's server was lost", "connection_lost", True),
+            (
+                httpx2.RemoteProtocolError(WORDS),
+                "the connection to the model's server was lost",
+                "connection_lost",
+                True,
+            ),
+            (httpx2.DecodingError(WORDS), "did not answer with JSON of the right form", "unreadable_answer", True),
         ],
     )
-    def test_is_transient_and_asked_once(self, server: Server, error: Exception) -> None:
+    def test_is_transient_and_asked_once(
+        self, server: Server, error: Exception, says: str, type_: str, maybe_billed: bool
+    ) -> None:
         server.answer = error
 
-        assert str(server.transient()) == "the model's server can't be reached"
+        failed = server.transient()
+
+        assert str(failed).endswith(says)
+        assert (failed.type, failed.report.maybe_billed) == (type_, maybe_billed)
+        assert failed.report.cause
         assert len(server.requests) == 1
 
     @pytest.mark.timeout(PATIENCE_SECONDS)
@@ -626,16 +735,11 @@ class TestAnAnswerThatIsNotOne:
     def test_is_transient_and_quotes_nothing(self, server: Server, answer: Reply) -> None:
         server.answer = answer
 
-        assert str(server.transient()).startswith("the model's server did not answer")
+        error = server.transient()
 
-    @pytest.mark.parametrize("change", [{"model": None}, {"model": 7}, {"usage": {"output_tokens": -1}}, {"usage": 7}])
-    def test_is_not_taken_without_what_tells_its_price(self, server: Server, change: dict[str, Any]) -> None:
-        if server.api == "chat" and "output_tokens" in str(change):
-            change = {"usage": {"completion_tokens": -1}}
-        server.says(200, server.whole(**change))
-
-        with pytest.raises(TransientModelError, match="did not answer in the form"):
-            server.ask()
+        assert str(error).startswith("the model's server did not answer")
+        assert (error.type, error.report.maybe_billed) == ("unreadable_answer", True)
+        assert error.report.cause
 
     @by_responses
     @pytest.mark.parametrize("change", [{"output": None}, {"output": WORDS}, {"output": [WORDS]}, {"status": None}])
@@ -643,7 +747,7 @@ class TestAnAnswerThatIsNotOne:
         server.says(200, reply(**change))
 
         assert "in the form of the API" in str(server.transient())
-        assert server.ask().usage == Usage(812, 64, 140, 32)
+        assert server.ask().usage == USAGE
 
     @by_chat
     @pytest.mark.parametrize("choices", [None, WORDS, [WORDS], [{}], [{"message": None}], [choice(7)]])  # type: ignore[arg-type]
@@ -651,7 +755,7 @@ class TestAnAnswerThatIsNotOne:
         server.says(200, completion(choices=choices))
 
         assert "in the form of the API" in str(server.transient())
-        assert server.ask().usage == Usage(812, 64, 140, 32)
+        assert server.ask().usage == USAGE
 
     @pytest.mark.parametrize("server", ["responses", "chat"], indirect=True)
     def test_is_one_of_the_other_api(self, server: Server) -> None:

@@ -5,13 +5,15 @@ does not.
 """
 
 from functools import cache
-from typing import Annotated, Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeGuard
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from jobchain.errors import ModelError, PermanentModelError, TransientModelError
+from jobchain.errors import CallReport, ModelError, PermanentModelError, TransientModelError
 from jobchain.llm import AnswerText, FailedAnswer, ModelAnswer, ModelRequest, UnusableAnswer
 from jobchain.spending import Usage
+from jobchain_worker.explanations import code_of, explanation
+from jobchain_worker.reported_usage import UsageNames, read_usage
 
 Api = Literal["responses", "chat"]
 """The name of an API, as the setting OPENAI_API holds it."""
@@ -21,11 +23,14 @@ _REFUSED = ("model_refused", "the model declined to work on this text")
 _CUT_OFF = "it was cut off: be shorter"
 _EMPTY = "it was empty"
 
-# Codes of a failed response after which another try may succeed.
-_TRANSIENT_CODES = frozenset({"server_error", "rate_limit_exceeded"})
+UNREADABLE = "unreadable_answer"
+"""The `TransientModelError.type` of an answer that can't be read."""
 
-# Some servers send null for a count that they do not keep.
-_Count = Annotated[int, BeforeValidator(lambda count: count or 0), Field(ge=0, le=10**9)]
+# Codes of a failed response after which another try may succeed, and the fault that each of them is.
+_TRANSIENT_CODES = {"server_error": "server_error", "rate_limit_exceeded": "rate_limited"}
+
+# A longer one is no name of a model.
+_LONGEST_NAME = 200
 
 
 class Dialect(Protocol):
@@ -41,9 +46,17 @@ class Dialect(Protocol):
         """Leaves out a parameter that the server refused from now on; False where the API needs it."""
         ...
 
-    def read(self, response: object) -> ModelAnswer:
-        """The answer in a response. Raises TransientModelError for a response without an answer or usage."""
+    def read(self, response: object, model: str) -> ModelAnswer:
+        """The answer in a response to a call of `model`, which is its model too where the server names none.
+
+        Raises TransientModelError for a response without an answer or usage. The reports of errors hold the words of
+        the model and the provider as they came.
+        """
         ...
+
+
+_RESPONSES_USAGE = UsageNames("input_tokens", "output_tokens")
+_CHAT_USAGE = UsageNames("prompt_tokens", "completion_tokens")
 
 
 class _Part(BaseModel):
@@ -58,6 +71,7 @@ class _Part(BaseModel):
 class _Content(_Part):
     type: str
     text: str = ""
+    refusal: str | None = None
 
 
 class _Item(_Part):
@@ -65,44 +79,14 @@ class _Item(_Part):
     content: list[_Content] | None = None
 
 
-class _InputDetails(_Part):
-    cached_tokens: _Count = 0
-
-
-class _OutputDetails(_Part):
-    reasoning_tokens: _Count = 0
-
-
-class _ResponseUsage(_Part):
-    input_tokens: _Count = 0
-    input_tokens_details: _InputDetails | None = None
-    output_tokens: _Count = 0
-    output_tokens_details: _OutputDetails | None = None
-
-    def counted(self) -> Usage:
-        return Usage(
-            input_tokens=self.input_tokens,
-            cached_tokens=(self.input_tokens_details or _InputDetails()).cached_tokens,
-            output_tokens=self.output_tokens,
-            reasoning_tokens=(self.output_tokens_details or _OutputDetails()).reasoning_tokens,
-        )
-
-
-class _Fault(_Part):
-    code: str | None = None
+class _Incomplete(_Part):
     reason: str | None = None
 
 
-class _BilledResponse(_Part):
-    model: str = Field(max_length=200)
-    usage: _ResponseUsage | None = None
-
-
-class _Response(_BilledResponse):
+class _Response(_Part):
     status: str
     output: list[_Item]
-    error: _Fault | None = None
-    incomplete_details: _Fault | None = None
+    incomplete_details: _Incomplete | None = None
 
 
 class Responses:
@@ -125,56 +109,35 @@ class Responses:
         """See `Dialect`."""
         return False
 
-    def read(self, response: object) -> ModelAnswer:
+    def read(self, response: object, model: str) -> ModelAnswer:
         """See `Dialect`."""
+        model, usage = _billing(response, model, _RESPONSES_USAGE)
         try:
             reply = _Response.model_validate(response)
         except ValidationError:
-            return _broken(_BilledResponse, response)
-        model, usage = reply.model, reply.usage.counted() if reply.usage else None
+            return _broken(response, model, usage)
         parts = [part for item in reply.output if item.type == "message" for part in item.content or []]
+        text = "".join(part.text for part in parts if part.type == "output_text")
         if reply.status == "failed":
-            return FailedAnswer(model, usage, _failure(reply))
+            return FailedAnswer(model, usage, _failure(response, text))
         if reply.status == "incomplete":
             if reply.incomplete_details and reply.incomplete_details.reason == "content_filter":
-                return FailedAnswer(model, usage, PermanentModelError(*FILTERED))
-            return UnusableAnswer(model, usage, _CUT_OFF)
+                return _declined(model, usage, FILTERED, text)
+            return UnusableAnswer(model, usage, _CUT_OFF, text=text)
         if any(part.type == "refusal" for part in parts):
-            return FailedAnswer(model, usage, PermanentModelError(*_REFUSED))
-        return _text_answer(model, usage, "".join(part.text for part in parts if part.type == "output_text"))
+            return _declined(model, usage, _REFUSED, "".join(part.refusal or part.text for part in parts))
+        return _text_answer(model, usage, text)
 
 
-def _failure(reply: _Response) -> ModelError:
-    code = reply.error.code if reply.error else None
+def _failure(response: object, text: str) -> ModelError:
+    code = code_of(response)
+    report = CallReport(cause=explanation(response), answer=text or None, code=code)
     if code in _TRANSIENT_CODES:
-        return TransientModelError("the model's server failed")
-    return PermanentModelError("model_failed", "the model's server gave the request up")
+        return TransientModelError("the model's server failed", report=report, type_=_TRANSIENT_CODES[code])
+    return PermanentModelError("model_failed", "the model's server gave the request up", report)
 
 
 # --- the Chat Completions API ----------------------------------------------------------------------
-
-
-class _PromptDetails(_Part):
-    cached_tokens: _Count = 0
-
-
-class _CompletionDetails(_Part):
-    reasoning_tokens: _Count = 0
-
-
-class _ChatUsage(_Part):
-    prompt_tokens: _Count = 0
-    prompt_tokens_details: _PromptDetails | None = None
-    completion_tokens: _Count = 0
-    completion_tokens_details: _CompletionDetails | None = None
-
-    def counted(self) -> Usage:
-        return Usage(
-            input_tokens=self.prompt_tokens,
-            cached_tokens=(self.prompt_tokens_details or _PromptDetails()).cached_tokens,
-            output_tokens=self.completion_tokens,
-            reasoning_tokens=(self.completion_tokens_details or _CompletionDetails()).reasoning_tokens,
-        )
 
 
 class _Message(_Part):
@@ -187,12 +150,7 @@ class _Choice(_Part):
     finish_reason: str | None = None
 
 
-class _BilledCompletion(_Part):
-    model: str = Field(max_length=200)
-    usage: _ChatUsage | None = None
-
-
-class _Completion(_BilledCompletion):
+class _Completion(_Part):
     choices: list[_Choice]
 
 
@@ -226,23 +184,24 @@ class Chat:
         self._limit = "max_completion_tokens"
         return True
 
-    def read(self, response: object) -> ModelAnswer:
+    def read(self, response: object, model: str) -> ModelAnswer:
         """See `Dialect`."""
+        model, usage = _billing(response, model, _CHAT_USAGE)
         try:
             reply = _Completion.model_validate(response)
         except ValidationError:
-            return _broken(_BilledCompletion, response)
-        model, usage = reply.model, reply.usage.counted() if reply.usage else None
+            return _broken(response, model, usage)
         if not reply.choices:
             return UnusableAnswer(model, usage, _EMPTY)
         choice = reply.choices[0]
+        text = choice.message.content or ""
         if choice.finish_reason == "content_filter":
-            return FailedAnswer(model, usage, PermanentModelError(*FILTERED))
+            return _declined(model, usage, FILTERED, text)
         if choice.message.refusal:
-            return FailedAnswer(model, usage, PermanentModelError(*_REFUSED))
+            return _declined(model, usage, _REFUSED, choice.message.refusal)
         if choice.finish_reason == "length":
-            return UnusableAnswer(model, usage, _CUT_OFF)
-        return _text_answer(model, usage, choice.message.content or "")
+            return UnusableAnswer(model, usage, _CUT_OFF, text=text)
+        return _text_answer(model, usage, text)
 
 
 # --- both ------------------------------------------------------------------------------------------
@@ -253,18 +212,42 @@ def _schema(answer: type[BaseModel]) -> dict[str, Any]:
     return {"name": answer.__name__, "schema": answer.model_json_schema(), "strict": True}
 
 
+def _billing(response: object, asked: str, names: UsageNames) -> tuple[str, Usage | None]:
+    """The model that answered, which is the one that was asked where the server names none, and its usage.
+
+    Both are read apart from the rest: what a server reports of them must not throw a good answer away.
+    """
+    if not isinstance(response, dict):
+        return asked, None
+    model = response.get("model")
+    return model if _is_name(model) else asked, read_usage(response.get("usage"), names)
+
+
+def _is_name(model: object) -> TypeGuard[str]:
+    """Whether it can be the name of a model, and so the dimension of a metric."""
+    if not isinstance(model, str) or len(model) > _LONGEST_NAME:
+        return False
+    return model.isascii() and model.isprintable() and not model.isspace() and model != ""
+
+
 def _text_answer(model: str, usage: Usage | None, text: str) -> ModelAnswer:
-    return AnswerText(model, usage, text) if text.strip() else UnusableAnswer(model, usage, _EMPTY)
+    return AnswerText(model, usage, text) if text.strip() else UnusableAnswer(model, usage, _EMPTY, text=text)
 
 
-def _broken(billed: type[_BilledResponse] | type[_BilledCompletion], response: object) -> ModelAnswer:
-    """The answer in a response of another form. Its usage counts where it reports any."""
-    error = TransientModelError("the model's server did not answer in the form of the API that OPENAI_API names")
-    try:
-        found = billed.model_validate(response)
-    except ValidationError:
-        raise error from None
-    usage = found.usage.counted() if found.usage else Usage()
-    if usage == Usage():
+def _declined(model: str, usage: Usage | None, error: tuple[str, str], text: str) -> FailedAnswer:
+    type_, message = error
+    return FailedAnswer(model, usage, PermanentModelError(type_, message, CallReport(cause=message, answer=text)))
+
+
+def _broken(response: object, model: str, usage: Usage | None) -> FailedAnswer:
+    """The answer in a response of another form. Raises its error where no usage is told, so that it is estimated."""
+    cause = explanation(response) or "the answer has another form"
+    report = CallReport(maybe_billed=usage is None, cause=cause, code=code_of(response))
+    error = TransientModelError(
+        "the model's server did not answer in the form of the API that OPENAI_API names",
+        report=report,
+        type_=UNREADABLE,
+    )
+    if usage is None:
         raise error
-    return FailedAnswer(found.model, usage, error)
+    return FailedAnswer(model, usage, error)

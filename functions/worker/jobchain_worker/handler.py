@@ -23,13 +23,13 @@ from jobchain.aws.model_checks import ModelCheckStore
 from jobchain.aws.queue import JobQueue
 from jobchain.aws.usage import UsageStore
 from jobchain.chains import CHAINS
-from jobchain.connection import UnusableSetting, checked_key, checked_model_url
+from jobchain.connection import UnusableSetting, checked_key, checked_model_url, is_loopback
 from jobchain.domain import utc_now
 from jobchain.errors import ModelSettingsError, SettingsError, TransientModelError, Unavailable
 from jobchain.metrics import count_spending
 from jobchain.model_check import ModelCheck
 from jobchain.observability import create_logger
-from jobchain.prices import PriceList
+from jobchain.prices import FREE, PriceList
 from jobchain.settings import load_settings
 from jobchain_worker.consumer import Consumer
 from jobchain_worker.dialects import Api
@@ -164,7 +164,8 @@ def create_model_checker(settings: WorkerSettings, session: Session, checks: Mod
 def create_consumer(settings: WorkerSettings, session: Session, dynamodb: "DynamoDBClient") -> Consumer:
     """The consumer with its dependencies."""
     timeout = timedelta(seconds=settings.model_timeout_seconds)
-    client = create_client(model_url(settings), api_key_reader(settings, session), timeout)
+    base_url = model_url(settings)
+    client = create_client(base_url, api_key_reader(settings, session), timeout)
     runner = Runner(
         claims=ClaimStore(dynamodb, settings.table_name, utc_now),
         due=DueStore(dynamodb, settings.table_name, utc_now),
@@ -172,7 +173,8 @@ def create_consumer(settings: WorkerSettings, session: Session, dynamodb: "Dynam
         queue=JobQueue(aws_client(session, "sqs", AWS), settings.queue_url, settings.flex_queue_url),
         llm=OpenAILLM(client, settings.openai_model, timeout, MAX_OUTPUT_TOKENS, settings.openai_api),
         chains=CHAINS,
-        prices=PriceList.load(),
+        # A model that runs on this machine costs nothing; any other without a price has an unknown cost.
+        prices=PriceList.load(unlisted=FREE if is_loopback(base_url) else None),
         retry_policy=RetryPolicy(first_backoff=timedelta(seconds=settings.first_backoff_seconds)),
         max_input_tokens=settings.max_input_tokens,
         call_time=timeout + WRITE_RESERVE,

@@ -2,22 +2,24 @@
 
 import asyncio
 import json
-import re
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import date, timedelta
 from typing import Annotated, Any, TypeVar
 
+import httpx2
 import openai
 from pydantic import BaseModel, BeforeValidator, Field
 
 from jobchain.connection import is_loopback
 from jobchain.domain import Tier
-from jobchain.errors import ModelError, PermanentModelError, TransientModelError, UnknownModel
-from jobchain.llm import ModelAnswer, ModelRequest
-from jobchain_worker.dialects import FILTERED, Api, Chat, Dialect, Responses
+from jobchain.errors import CallReport, ModelError, PermanentModelError, UnknownModel
+from jobchain.llm import FailedAnswer, ModelAnswer, ModelRequest, UnusableAnswer
+from jobchain_worker.call_errors import connection_error, status_error, timed_out, unreadable
+from jobchain_worker.call_trace import CallTrace, install, start_trace
+from jobchain_worker.dialects import UNREADABLE, Api, Chat, Dialect, Responses
+from jobchain_worker.redaction import identifier, redacted, storable, without_keys
 
 T = TypeVar("T")
 
@@ -26,14 +28,11 @@ CONNECT_TIMEOUT = timedelta(seconds=5)
 COUNT_TIMEOUT = timedelta(seconds=5)
 """The timeout of a token count, which a job does not need."""
 
-# The error of a job for a status that another try can't change.
-_PERMANENT = {
-    400: ("model_request_refused", "the model's server does not accept the request"),
-    401: ("model_unauthorized", "the model's server does not accept the API key"),
-    403: ("model_forbidden", "the API key may not use the model"),
-    404: ("model_not_found", "the model's server knows no such model"),
-}
-_QUOTA = ("model_quota_exceeded", "the account at the model's provider has no quota left")
+# Of OpenAI, Azure and Bedrock.
+_REQUEST_IDS = ("x-request-id", "apim-request-id", "x-amzn-requestid")
+
+# An integer of more digits can't be a count, and one of thousands would make the whole answer unreadable.
+_MOST_DIGITS = 20
 
 
 class _Counted(BaseModel):
@@ -61,8 +60,10 @@ def create_client(
 
     For a server on this machine it ignores the proxies and certificates of the environment.
     """
-    if http_client is None and base_url and is_loopback(base_url):
-        http_client = openai.DefaultAsyncHttpxClient(trust_env=False)
+    if http_client is None:
+        is_local = base_url is not None and is_loopback(base_url)
+        http_client = openai.DefaultAsyncHttpxClient(trust_env=not is_local)
+    install(http_client)
     return openai.AsyncOpenAI(
         api_key=api_key,
         base_url=base_url,
@@ -95,6 +96,11 @@ class OpenAILLM:
         """The model's name, as calls name it."""
         return self._model
 
+    @property
+    def max_output_tokens(self) -> int:
+        """The most tokens that an answer may have."""
+        return self._max_output_tokens
+
     async def count_tokens(self, text: str) -> int | None:
         """See `jobchain.llm.LLM`. Many servers other than OpenAI have no such endpoint."""
         if self._api == "chat":
@@ -102,19 +108,32 @@ class OpenAILLM:
         try:
             async with asyncio.timeout(min(self._timeout, COUNT_TIMEOUT).total_seconds()):
                 counted = await self._post("/responses/input_tokens", {"model": self._model, "input": text})
-            return _Counted.model_validate(counted).input_tokens
+            return _Counted.model_validate(_json(counted)).input_tokens
         except (TimeoutError, openai.APIError, ModelError, ValueError, RecursionError):
             return None
 
     async def ask(self, request: ModelRequest) -> ModelAnswer:
         """See `jobchain.llm.LLM`."""
         # The client's own timeout starts again with every byte received.
-        response = await _within(self._timeout, self._send(request))
-        # A server may serve and bill a flex call as a standard one.
-        served_flex = isinstance(response, dict) and response.get("service_tier") == Tier.FLEX
-        return replace(self._dialect.read(response), tier=Tier.FLEX if served_flex else Tier.STANDARD)
+        texts = (request.input, request.instructions)
+        return await _within(self._timeout, self._ask(request, texts), self._client, request.tier, texts)
 
-    async def _send(self, request: ModelRequest) -> object:
+    async def _ask(self, request: ModelRequest, texts: Sequence[str]) -> ModelAnswer:
+        response = await self._send(request)
+        content = _json(response)
+        answer = self._dialect.read(content, self._model)
+        # A server may serve and bill a flex call as a standard one.
+        served_flex = isinstance(content, dict) and content.get("service_tier") == Tier.FLEX
+        tier = Tier.FLEX if served_flex else Tier.STANDARD
+        answer = replace(answer, tier=tier, request_id=_request_id(response, self._client.api_key))
+        match answer:
+            case UnusableAnswer():
+                return replace(answer, text=storable(answer.text))
+            case FailedAnswer():
+                answer.error.report = _kept(answer.error, self._client.api_key, response, texts)
+        return answer
+
+    async def _send(self, request: ModelRequest) -> httpx2.Response:
         most = min(self._max_output_tokens, request.max_output_tokens or sys.maxsize)
         # Left out of a standard call: many servers have no tiers.
         tier = {"service_tier": "flex"} if request.tier is Tier.FLEX else {}
@@ -127,15 +146,22 @@ class OpenAILLM:
                 raise
         return await self._post(path, {**self._dialect.body(self._model, request, most), **tier})
 
-    async def _post(self, path: str, body: dict[str, Any]) -> object:
-        """The server's response, as JSON.
+    async def _post(self, path: str, body: dict[str, Any]) -> httpx2.Response:
+        """The server's response.
 
         The SDK's own method for each call would build models of everything that a server may send, which takes longer
         than the rest of a worker's work. `dialects` validates the parts of a response that are used.
         """
-        answer = await self._client.post(path, cast_to=object, body=body)
-        # The SDK returns text where the server does not declare JSON.
-        return json.loads(answer) if isinstance(answer, str) else answer
+        return await self._client.post(path, cast_to=httpx2.Response, body=body)
+
+
+def _json(response: httpx2.Response) -> object:
+    """The JSON of a response, whatever type the server declares. Raises ValueError, RecursionError."""
+    return json.loads(response.content, parse_int=_integer)
+
+
+def _integer(digits: str) -> int | float:
+    return int(digits) if len(digits) <= _MOST_DIGITS else float(digits)
 
 
 async def find_shutdown(client: openai.AsyncOpenAI, model: str, limit: timedelta) -> date | None:
@@ -144,7 +170,7 @@ async def find_shutdown(client: openai.AsyncOpenAI, model: str, limit: timedelta
     Raises UnknownModel where the server has no such model, and TransientModelError or PermanentModelError where it
     does not answer the question.
     """
-    return await _within(limit, _find_shutdown(client, model))
+    return await _within(limit, _find_shutdown(client, model), client)
 
 
 async def _find_shutdown(client: openai.AsyncOpenAI, model: str) -> date | None:
@@ -167,53 +193,67 @@ async def _list(client: openai.AsyncOpenAI) -> object:
         raise PermanentModelError("model_failed", "the model's server does not tell which models it has") from None
 
 
-async def _within(limit: timedelta, call: Awaitable[T]) -> T:
-    """The result of `call`, if it ends within `limit`. Raises TransientModelError, PermanentModelError."""
+async def _within(
+    limit: timedelta,
+    call: Awaitable[T],
+    client: openai.AsyncOpenAI,
+    tier: Tier = Tier.STANDARD,
+    texts: Sequence[str] = (),
+) -> T:
+    """The result of `call`, if it ends within `limit`. Raises TransientModelError, PermanentModelError.
+
+    Their reports quote none of `texts`. A report of the key's own error is left as it is.
+    """
+    trace = start_trace()
     try:
         async with asyncio.timeout(limit.total_seconds()):
             return await call
     except TimeoutError:
-        raise TransientModelError("the model did not answer in time") from None
-    except openai.APIError as error:
-        raise _classified(error) from None
+        error = _lost(timed_out(limit, trace), trace, tier)
+    except openai.APIStatusError as refused:
+        error = status_error(refused.response, refused.body, tier)
+    except openai.APIError as failed:
+        error = _lost(connection_error(failed.__cause__, trace), trace, tier)
     except (ValueError, RecursionError):
-        raise TransientModelError("the model's server did not answer with JSON of the right form") from None
+        error = unreadable("it is not JSON of the right form")
+    except ModelError as other:
+        error = other
+    error.report = _kept(error, client.api_key, trace.response, texts)
+    raise error from None
 
 
-def _classified(error: openai.APIError) -> ModelError:
-    """The error for one of the SDK's, without the provider's message, which may quote the text or the key."""
-    if not isinstance(error, openai.APIStatusError):
-        return TransientModelError("the model's server can't be reached")
-    if error.code == "insufficient_quota":
-        return PermanentModelError(*_QUOTA)
-    if error.code in ("content_filter", "content_policy_violation"):
-        return PermanentModelError(*FILTERED)
-    status = error.status_code
-    if status in (408, 409, 429) or status >= 500:
-        return TransientModelError(f"the model's server answered {status}", _retry_after(error.response.headers))
-    type_, message = _PERMANENT.get(status, _PERMANENT[400])
-    return PermanentModelError(type_, f"{message} (it answered {status})")
+def _lost(error: ModelError, trace: CallTrace, tier: Tier) -> ModelError:
+    """The error for an answer whose body did not arrive. A status of an error tells more than the lost body does."""
+    response = trace.response
+    return error if response is None or response.status_code < 400 else status_error(response, None, tier)
 
 
-# Seconds or milliseconds: a longer wait is an error of the server, and overflows a timedelta.
-_LONGEST_WAIT = 1e9
+def _kept(error: ModelError, key: str, response: httpx2.Response | None, texts: Sequence[str]) -> CallReport:
+    """The error's report with the call's id and status, and without keys and quotations of the request."""
+    report = error.report
+    answer = report.answer or (_body(response) if error.type == UNREADABLE else None)
+    return replace(
+        report,
+        cause=redacted(report.cause, key, texts) if report.cause else None,
+        answer=without_keys(storable(answer), key) if answer else None,
+        request_id=_request_id(response, key),
+        status=None if response is None else response.status_code,
+        code=identifier(report.code, key),
+        kind=identifier(report.kind, key),
+    )
 
 
-def _number(value: str) -> float | None:
-    return min(float(value), _LONGEST_WAIT) if re.fullmatch(r"[0-9]+(\.[0-9]+)?", value) else None
-
-
-def _retry_after(headers: Mapping[str, str]) -> timedelta | None:
-    """How long the server asks to wait, as seconds or a date; None where it does not ask.
-
-    OpenAI's own header, in milliseconds, is more exact. https://www.rfc-editor.org/rfc/rfc9110#field.retry-after
-    """
-    if milliseconds := _number(headers.get("retry-after-ms", "")):
-        return timedelta(milliseconds=milliseconds)
-    value = headers.get("retry-after", "")
-    if (seconds := _number(value)) is not None:
-        return timedelta(seconds=seconds)
+def _body(response: httpx2.Response | None) -> str | None:
+    """The body that was received, if the whole of it was."""
     try:
-        return max(parsedate_to_datetime(value) - datetime.now(UTC), timedelta(0))
-    except (ValueError, TypeError, OverflowError):
+        return None if response is None else response.text
+    except httpx2.StreamError:
         return None
+
+
+def _request_id(response: httpx2.Response | None, key: str) -> str | None:
+    """The provider's id of a call, None where it gives none."""
+    if response is None:
+        return None
+    ids = (identifier(response.headers.get(name), key) for name in _REQUEST_IDS)
+    return next(filter(None, ids), None)

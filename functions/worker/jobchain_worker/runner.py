@@ -19,7 +19,6 @@ from jobchain.chains.chain import Chain
 from jobchain.chains.fields import Payload
 from jobchain.chains.planning import PlannedStep, plan
 from jobchain.domain import (
-    NO_BUDGET,
     Claim,
     Clock,
     FinishedStep,
@@ -30,12 +29,12 @@ from jobchain.domain import (
     isoformat,
 )
 from jobchain.errors import ClaimLost, JobNotReady, LimitReached, SettingsError, Unavailable
-from jobchain.limits import Limits
 from jobchain.llm import LLM
 from jobchain.metrics import Meter
 from jobchain.observability import Logger, describe
 from jobchain.prices import PriceList
-from jobchain.spending import NOTHING_SPENT, Spending, Usage, summed, summed_by_model
+from jobchain.spending import Spending, summed
+from jobchain_worker.billing import Billing, exhausted_budget
 from jobchain_worker.job_run import JobRun, Records, StepCompleted, StepDeferred, StepFailed
 from jobchain_worker.persistence import Persistence
 from jobchain_worker.retry_policy import RetryPolicy
@@ -44,10 +43,6 @@ from jobchain_worker.text_threads import JobThread, TextThreads
 
 MAX_AT_ONCE = 10
 """Steps of one job that run at the same time: a text of a hundred parts must not use up a provider's rate limit."""
-
-# The instructions, the schema and the earlier outputs that a call has beside the payload, for the estimate of a call
-# whose request is not known: several times what the shipped chains have.
-_REQUEST_BYTES = 50_000
 
 # Jobs that were parked until the next day do not all start in the same second.
 _SPREAD = timedelta(minutes=10)
@@ -80,7 +75,7 @@ class Runner:
         self._due = due
         self._usage = usage
         self._llm = llm
-        self._prices = prices
+        self._billing = Billing(claims=claims, llm=llm, prices=prices, meter=meter, logger=logger)
         self._queue = queue
         self._executor = StepExecutor(
             llm=llm,
@@ -96,7 +91,6 @@ class Runner:
         self._call_time = call_time
         self._clock = clock
         self._logger = logger
-        self._meter = meter
         self._text_threads = TextThreads()
 
     async def run(self, event_id: str, deadline: datetime) -> None:
@@ -109,7 +103,7 @@ class Runner:
         if self._clock() + self._call_time > deadline:
             raise SettingsError("an invocation is too short for a model call: raise WorkerTimeoutSeconds")
         try:
-            claim = await asyncio.to_thread(self._claims.claim, event_id, deadline, self._at_risk)
+            claim = await asyncio.to_thread(self._claims.claim, event_id, deadline, self._billing.at_risk)
         except ClaimLost as lost:
             self._logger.info("claim lost, skipping", reason=str(lost))
         except JobNotReady as early:
@@ -123,26 +117,14 @@ class Runner:
                 await self._run_claimed(claim, records, persistence)
             except ClaimLost as lost:
                 self._logger.info("claim lost, skipping", reason=str(lost))
-                await self._report_late(claim, records)
-
-    def _at_risk(self, payload_bytes: int) -> tuple[str, Spending]:
-        """The model, and the most that one call for such a payload can cost."""
-        most = Usage(input_tokens=payload_bytes + _REQUEST_BYTES, output_tokens=self._llm.max_output_tokens)
-        return self._llm.model, self._prices.spending(self._llm.model, None, most)
-
-    async def _report_late(self, claim: Claim, records: Records) -> None:
-        """Records what this worker's calls cost in place of what others have estimated for them."""
-        try:
-            self._count(claim, await asyncio.to_thread(self._claims.report_late, claim, records.bill))
-        except Unavailable as error:
-            self._logger.warning("late usage not recorded, the estimate stays", extra=describe(error))
+                await self._billing.report_late(claim, records)
 
     async def _run_claimed(self, claim: Claim, records: Records, persistence: Persistence) -> None:
         texts = self._text_threads.for_job()
         chain = self._chains.get(claim.job_name)
         payload = await _checked_payload(texts, chain, claim) if chain else None
         if chain is None or payload is None:
-            await self._settle(claim, persistence, self._at_risk(0)[1] if claim.unsettled else NOTHING_SPENT)
+            await self._billing.settle(claim, persistence, self._billing.at_risk(0)[1])
             message = "this deployment does not have the job's chain any more"
             if chain:
                 message = "this deployment's chain takes another payload than when the job was created: create it again"
@@ -152,7 +134,7 @@ class Runner:
         run = JobRun(claim=claim, chain=chain, payload=payload, texts=texts, records=records, outputs=outputs)
         if claim.unsettled:
             estimate = await self._estimate(run)
-            await self._settle(claim, persistence, estimate)
+            await self._billing.settle(claim, persistence, estimate)
             run.claim = replace(claim, spending=claim.spending + estimate)
         await self._run_waves(run, persistence)
 
@@ -161,15 +143,6 @@ class Runner:
         wave = await run.texts.run(self._wave, run)
         return summed([await self._executor.most(run, step) for _, step in wave])
 
-    async def _settle(self, claim: Claim, persistence: Persistence, estimate: Spending) -> None:
-        """Records what workers that vanished have left."""
-        if claim.unsettled is None:
-            return
-        bill = summed_by_model([*claim.unsettled.recorded.items(), (self._llm.model, estimate)])
-        await persistence.write(self._claims.settle, claim, bill)
-        self._logger.warning("usage of a worker that vanished recorded", estimated_calls=estimate.calls)
-        self._count(claim, bill)
-
     async def _run_waves(self, run: JobRun, persistence: Persistence) -> None:
         """Executes one wave after the other, until the job is final or released."""
         claim, records = run.claim, run.records
@@ -177,10 +150,10 @@ class Runner:
         while wave := await run.texts.run(self._wave, run):
             if cancelled:
                 await persistence.write(self._claims.end_cancelled, claim, records.bill)
-                self._count(claim, records.bill)
+                self._billing.count(claim, records.bill)
                 self._logger.info("job cancelled")
                 return
-            if refusal := await self._exhausted_budget(run):
+            if refusal := await exhausted_budget(self._usage, run, persistence, self._clock()):
                 await self._park(run, persistence, refusal)
                 return
             if stopped := await self._run_wave(run, wave):
@@ -189,22 +162,8 @@ class Runner:
             # It also finds out whether the job is lost, before another call is made.
             cancelled = await persistence.write(self._claims.check, claim)
         await persistence.write(self._claims.finish, claim, records.bill)
-        self._count(claim, records.bill)
+        self._billing.count(claim, records.bill)
         self._logger.info("job completed")
-
-    async def _exhausted_budget(self, run: JobRun) -> LimitReached | None:
-        """The daily limit of the job's key that is reached, None if there is none."""
-        budget = run.claim.daily_budget
-        if budget == NO_BUDGET:
-            return None
-        today = await asyncio.to_thread(self._usage.today, run.claim.tenant)
-        used = replace(today, spending=today.spending + run.records.spent)
-        limits = Limits(tokens_per_day=budget.tokens, cost_usd_per_day=budget.cost_usd)
-        try:
-            limits.check_daily_usage(used, self._clock())
-        except LimitReached as reached:
-            return reached
-        return None
 
     async def _park(self, run: JobRun, persistence: Persistence, reached: LimitReached) -> None:
         """Releases the job until the next day."""
@@ -297,7 +256,7 @@ class Runner:
         released = await persistence.write(
             self._claims.release, claim, delay, {**claim.tries, **tries}, bill, waiting if delay else None
         )
-        self._count(claim, bill)
+        self._billing.count(claim, bill)
         if not released:
             self._logger.info("job cancelled")
             return
@@ -315,13 +274,8 @@ class Runner:
 
     async def _fail(self, claim: Claim, records: Records, persistence: Persistence, error: JobError) -> None:
         await persistence.write(self._claims.fail, claim, error, records.bill)
-        self._count(claim, records.bill)
+        self._billing.count(claim, records.bill)
         self._logger.warning("job failed", type=error.type, reason=error.message)
-
-    def _count(self, claim: Claim, bill: Mapping[str, Spending]) -> None:
-        """Counts as metrics what was added to the usage records."""
-        for model, spending in bill.items():
-            self._meter(claim.job_name, model, spending)
 
 
 async def _checked_payload(texts: JobThread, chain: Chain, claim: Claim) -> Payload | None:

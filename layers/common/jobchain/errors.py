@@ -5,7 +5,7 @@ that call the table and the queue, and the worker that calls the model.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 
@@ -123,21 +123,41 @@ class MalformedMessage(JobchainError):
 class CallReport:
     """What is known of a call that failed, for the author of its chain and for the operator.
 
-    `maybe_billed` if the server may have worked on it, though it did not tell its usage. `cause` is the provider's
-    explanation, redacted and cut; `request_id` the provider's id of the call; `answer` the model's text, if any.
+    `maybe_billed` if the server may have worked on it and gave no answer whose usage could be told. `cause` is the
+    provider's explanation, or ours of what happened, redacted and cut; `answer` is the model's text, or the body that
+    could not be read. Both are for the caller of the job alone, not for a log.
+
+    `status`, `code` and `kind` are what the provider answered: the HTTP status, and the `code` and `type` of its
+    error. `request_id` is the provider's id of the call.
     """
 
     maybe_billed: bool = False
-    cause: str | None = None
+    cause: str | None = field(default=None, repr=False)
     request_id: str | None = None
-    answer: str | None = None
+    answer: str | None = field(default=None, repr=False)
+    status: int | None = None
+    code: str | None = None
+    kind: str | None = None
+
+    @property
+    def facts(self) -> Mapping[str, int | str]:
+        """What a log may hold of it: no text of the provider or the model, and nothing that is unknown."""
+        facts = {
+            "provider_status": self.status,
+            "provider_code": self.code,
+            "provider_type": self.kind,
+            "provider_request_id": self.request_id,
+        }
+        return {name: fact for name, fact in facts.items() if fact is not None}
 
 
 NO_REPORT = CallReport()
 
 
 class ModelError(JobchainError):
-    """A model call that gave no usable answer; `report` says more about the call."""
+    """A model call that gave no usable answer; `report` says more about the call, and `type` names the fault."""
+
+    type: str
 
     def __init__(self, message: str, report: CallReport = NO_REPORT) -> None:
         super().__init__(message)
@@ -145,7 +165,11 @@ class ModelError(JobchainError):
 
 
 class TransientModelError(ModelError):
-    """Trying again later may help; `retry_after` is how long the provider asks to wait. `type` names the fault."""
+    """Trying again later may help; `retry_after` is how long the provider asks to wait.
+
+    `type` names the fault: rate_limited, flex_unavailable, timeout, connection_lost, unreachable, conflict,
+    server_error, unreadable_answer, or model_unavailable for any other. The job's error is model_unavailable for all.
+    """
 
     def __init__(
         self,

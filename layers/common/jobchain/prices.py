@@ -42,12 +42,15 @@ class PriceList:
 
     @classmethod
     def load(cls, unlisted: Price | None = None) -> "PriceList":
-        """The list that is shipped, `prices.json`, which names its date and source."""
+        """The list that is shipped, `prices.json`, which names its date and source.
+
+        Writing to a cache costs as much as other input, where the list has no price for it.
+        """
         content = json.loads(files(__package__).joinpath("prices.json").read_text())
         per = Decimal(content["per_tokens"])
         return cls(
             {
-                model: Price(**{kind: Decimal(amount) / per for kind, amount in price.items()})
+                model: Price(**{kind: Decimal(amount) / per for kind, amount in _complete(price).items()})
                 for model, price in content["models"].items()
             },
             Decimal(content["flex_factor"]),
@@ -66,8 +69,7 @@ class PriceList:
         """
         if usage is not None and usage.input_tokens <= most.input_tokens and usage.output_tokens <= most.output_tokens:
             return self._priced(model, usage, tier)
-        # An estimate is the most that the call can cost: so each token of its input counts as written to a cache.
-        told = usage or replace(most, cache_write_tokens=most.input_tokens)
+        told = usage or self._dearest(model, most)
         used = Usage(
             min(told.input_tokens, most.input_tokens),
             told.cached_tokens,
@@ -78,6 +80,12 @@ class PriceList:
         spending = self._priced(model, used, tier)
         estimated = Estimate(1, used.input_tokens, used.output_tokens, spending.known_cost_usd)
         return replace(spending, estimated=estimated)
+
+    def _dearest(self, model: str, most: Usage) -> Usage:
+        """The usage with its input at the highest price: an estimate is the most that a call can have cost."""
+        price = self._price(model)
+        written = most.input_tokens if price and price.cache_write > price.input else 0
+        return replace(most, cached_tokens=0, cache_write_tokens=written)
 
     def _priced(self, model: str, usage: Usage, tier: Tier) -> Spending:
         usage = _consistent(usage)
@@ -107,6 +115,10 @@ class PriceList:
 
     def _price(self, model: str) -> Price | None:
         return self._prices.get(model) or self._prices.get(_SNAPSHOT_DATE.sub("", model)) or self._unlisted
+
+
+def _complete(price: Mapping[str, str]) -> Mapping[str, str]:
+    return {"cache_write": price["input"], **price}
 
 
 def _consistent(usage: Usage) -> Usage:

@@ -22,6 +22,7 @@ from jobchain.aws.items import (
     MOVE_TRIES,
     PROCESSING,
     REMOVED_WHEN_FINAL,
+    StoredJob,
     job_key,
     read_job,
     spending_of,
@@ -29,6 +30,7 @@ from jobchain.aws.items import (
 )
 from jobchain.aws.meta import (
     ended,
+    has_unsettled,
     total_of,
     waiting_item,
 )
@@ -72,18 +74,26 @@ class ClaimStore:
         """
         for _ in range(MOVE_TRIES):
             now = self._clock()
-            job = read_job(self._table, event_id, "ATTEMPT", "STEP$")
-            # Of a job that has expired, TTL may have erased the text before the rest.
-            if job is None or not job.of_kind("INPUT"):
-                raise JobNotFound(f"there is no job {event_id}")
-            if refusal := refusal_of(job.meta, now):
-                raise refusal
+            job = self._read_free(event_id, now, "INPUT")
+            if has_unsettled(job.meta):
+                # Failed calls may be long, and are needed for their costs alone.
+                job = self._read_free(event_id, now, "ATTEMPT")
             try:
                 meta = self._table.write(claiming(job, now, lease_until, at_risk))
             except ConditionFailed:
                 continue  # somebody else changed the job after it was read
             return claim_of(job, int(meta["claim"]), now)
         raise Unavailable(f"job {event_id} changes too fast: try again")
+
+    def _read_free(self, event_id: str, now: datetime, first: str) -> StoredJob:
+        """The job with its items from sort key `first` on. Raises the errors of `claim`."""
+        job = read_job(self._table, event_id, first)
+        # Of a job that has expired, TTL may have erased the text before the rest.
+        if job is None or not job.of_kind("INPUT"):
+            raise JobNotFound(f"there is no job {event_id}")
+        if refusal := refusal_of(job.meta, now):
+            raise refusal
+        return job
 
     def check(self, claim: Claim) -> bool:
         """Whether the job's caller has asked to cancel it. Raises ClaimLost where the job has a later claim."""
@@ -106,14 +116,14 @@ class ClaimStore:
         # The slot may hold an attempt of an earlier claim, never one of a later.
         self._table.put_unless_newer(attempt_item(claim, number, model, attempt), "claim")
 
-    def settle(self, claim: Claim, bill: Bill) -> None:
-        """Records the bill of the workers that vanished before this claim. Raises ClaimLost.
+    def settle(self, claim: Claim, bill: Bill) -> Bill:
+        """Records the bill of the workers that vanished before this claim, and gives what was added. Raises ClaimLost.
 
         It must precede the claim's first call: so of several claims in a row that vanished only the first can have
         made calls that are not recorded.
         """
         if claim.unsettled is None:
-            return
+            return NO_BILL
         now = self._clock()
         first = claim.unsettled.claim
         recorded = {model: totals(spending) for model, spending in bill.items()}
@@ -123,9 +133,10 @@ class ClaimStore:
         try:
             write_with_usage(self._table, write, UsageRecord(spent=bill), claim.tenant, claim.key_id, now)
         except ConditionFailed as failed:
-            # Where only `settled` has changed, the worker was slow and has recorded its bill itself.
             if not _holds(claim, failed.item):
                 raise _claim_lost(claim.event_id) from None
+            return NO_BILL  # the worker was only slow, and has recorded its bill itself
+        return bill
 
     # --- ending ------------------------------------------------------------------------------------
 
@@ -195,6 +206,8 @@ class ClaimStore:
             if correction is None:
                 return {}
             added, condition, values, changes, removed = correction
+            if claim.uid:
+                condition, values = f"{condition} AND uid = :uid", {**values, ":uid": claim.uid}
             write = update(job_key(claim.event_id), condition, values, changes, removed, total_of(added))
             try:
                 write_with_usage(self._table, write, UsageRecord(spent=added), claim.tenant, claim.key_id, now)
