@@ -89,7 +89,7 @@ class Simulator:
         return Case(setup, outcome, bill(outcome, self.inputs, memory_mb=memory), memory)
 
     def on_a_new_table(self, rate: float, seconds: float, limit: float | None = None) -> Outcome:
-        """Workers as many as AWS takes, for so many jobs a second. The units of a limit on the pace of calls count."""
+        """As many workers as AWS takes, and `rate` jobs a second. The units of a limit on the pace of calls count."""
         setup = replace(
             self.base,
             concurrency=1000,
