@@ -407,6 +407,28 @@ def test_a_job_that_waits_for_five_minutes_costs_a_sweep_and_a_later_claim(table
     assert copy == units(reads=1, calls=1)
 
 
+def test_a_due_job_that_a_worker_holds_costs_a_sweep(table: Table, clock: FakeClock) -> None:
+    event_id, _ = table.post()
+    clock.advance(DISPATCH_GRACE - timedelta(minutes=1))
+    table.stores.claim(event_id, clock() + LEASE)
+    clock.advance(timedelta(minutes=1))
+
+    assert table.sweep(clock() + timedelta(minutes=1)) == (Sweep(), DUE_SWEEP)
+
+
+def test_a_job_that_fails_as_worker_lost_costs_its_end(table: Table, clock: FakeClock) -> None:
+    event_id, _ = table.post()
+    most = Spending(Usage(50_040, 0, 16_384, 0, 50_040), Decimal("0.014447"), calls=1)
+    for _ in range(5):
+        table.stores.claims.claim(event_id, clock() + LEASE, lambda _: ("gpt-6-luna", most))
+        clock.advance(LEASE + timedelta(seconds=1))
+    done, cost = table.sweep(clock() + timedelta(minutes=1))
+
+    assert done == Sweep(failed=1)
+    # The end, as a worker makes it, after the sweeper's look at the index, META and the job with its text.
+    assert cost == units(META=2, USAGE=2, recent=1, due=1, unfinished=1, reads=8 * 0.5 + 1 + 1, calls=8 + 1 + 1 + 1)
+
+
 def test_lists_and_counts_cost_reads_alone(table: Table) -> None:
     event_id, _ = table.post()
     _, listed = table.call("GET", "/jobs")
