@@ -3,6 +3,7 @@
 import itertools
 import os
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -22,7 +23,7 @@ from jobchain.limits import NO_LIMITS, Limits
 from jobchain.llm import AnswerText, ModelAnswer
 from jobchain.spending import Usage
 from tests.conftest import botocore_session, create_table
-from tests.faults.world import CALLER, INVOCATION, Fate, Killed, Message, Process, World
+from tests.faults.world import CALLER, INVOCATION, Fate, JobKey, Killed, Message, Process, World
 from tests.properties import VARIABLE
 
 FAULTS: dict[str, Exception | ModelAnswer] = {
@@ -52,11 +53,14 @@ class Jobs(RuleBasedStateMachine):
         client = boto3.client("dynamodb", region_name="us-east-1")
         create_table(client)
         self.world = World(client, Logger(service="properties", level="CRITICAL"), itertools.count())
-        self.deleted: set[str] = set()
-        self.ended: dict[str, Status] = {}
+        self.uids: dict[str, str] = {}
+        """The uid of each job when it was looked at."""
+        self.deleted: set[JobKey] = set()
+        self.may_be_deleted: set[str] = set()
+        self.ended: dict[JobKey, Status] = {}
         """How the jobs ended that were not retried since."""
-        self.claims: Counter[str] = Counter()
-        self.shown: dict[tuple[str, str], dict[str, FinishedStep]] = {}
+        self.claims: Counter[JobKey] = Counter()
+        self.shown: dict[JobKey, dict[str, FinishedStep]] = {}
         """The steps of each job that a caller has seen."""
         self.checked: dict[str, list[Item]] = {}
         """The items of each job when it was looked at."""
@@ -97,13 +101,7 @@ class Jobs(RuleBasedStateMachine):
     @rule(event_id=ids)
     def create_again(self, event_id: str) -> None:
         """The same request comes once more: a replay, or a new job where the first one was deleted."""
-        marker = self.world.markers[event_id]
-        key = marker.replace("job", "key")
-        assert self.world.submit(key, marker, max_cost_usd=self.budgets[marker]) == event_id
-        if event_id in self.deleted:
-            self.deleted.remove(event_id)
-            self.ended.pop(event_id, None)
-            self.claims.pop(event_id, None)
+        assert self.post_again(event_id) == event_id
 
     @rule(event_id=ids, at=st.integers(0, 10), fate=fates)
     def cancel(self, event_id: str, at: int, fate: Fate) -> None:
@@ -114,16 +112,28 @@ class Jobs(RuleBasedStateMachine):
     def retry(self, event_id: str) -> None:
         with suppress(JobchainError):
             self.world.service.retry(CALLER, event_id)
-            self.ended.pop(event_id)
+            self.ended.pop((event_id, self.uids[event_id]))
 
     @rule(event_id=ids)
     def delete(self, event_id: str) -> None:
         with suppress(JobchainError):
+            self.may_be_deleted.add(event_id)
             self.world.service.delete(CALLER, event_id)
-            self.deleted.add(event_id)
-            for process in self.world.processes:
-                if process.claim and process.claim[0][0] == event_id and not process.ended:
-                    process.erased = True
+            assert not self.world.meta(event_id)
+
+    @precondition(lambda self: len(self.running()) < MAX_WORKERS)
+    @rule(event_id=ids, what=st.sampled_from(["create", "cancel", "delete"]), points=st.integers(1, 6))
+    def ask(self, event_id: str, what: str, points: int) -> None:
+        """A caller's request that is not answered yet."""
+        acts: dict[str, Callable[[], object]] = {
+            "create": lambda: self.post_again(event_id),
+            "cancel": lambda: self.world.service.cancel(CALLER, event_id),
+            "delete": lambda: self.world.service.delete(CALLER, event_id),
+        }
+        if what == "delete":
+            self.may_be_deleted.add(event_id)
+        self.orphans += what == "create"
+        self.world.start_request(acts[what]).go(points)
 
     # --- what workers do --------------------------------------------------------------------------
 
@@ -149,13 +159,13 @@ class Jobs(RuleBasedStateMachine):
     def go_on(self, data: st.DataObject, points: int, fate: Fate) -> None:
         data.draw(st.sampled_from(self.running())).go(points, fate)
 
-    @precondition(lambda self: self.running())
+    @precondition(lambda self: self.workers())
     @rule(data=st.data())
     def overtake(self, data: st.DataObject) -> None:
         """The lease of a worker ends where it is, and another one takes its job."""
-        process = data.draw(st.sampled_from(self.running()))
+        message = data.draw(st.sampled_from(self.workers()))
         self.world.clock.advance(INVOCATION + timedelta(seconds=1))
-        other = self.world.start(replace(process.message))
+        other = self.world.start(replace(message))
         other.go(data.draw(st.integers(1, 30)))
 
     @precondition(lambda self: self.running())
@@ -200,8 +210,7 @@ class Jobs(RuleBasedStateMachine):
         due = self.due()
         items = {event_id: self.world.items(f"JOB#{event_id}") for event_id in self.world.markers}
         for event_id in self.world.markers:
-            if event_id in self.deleted:
-                assert not self.world.meta(event_id), "a deleted job stays deleted"
+            if self.is_deleted(event_id):
                 continue
             if items[event_id] == self.checked.get(event_id):
                 continue
@@ -213,25 +222,40 @@ class Jobs(RuleBasedStateMachine):
             assert (job.error is not None) is (job.status is Status.FAILED)
             if job.status is Status.COMPLETED:
                 assert [step.name for step in job.steps] == ["summary", "checklist", "diagram"]
-            assert job.attempts >= self.claims[event_id], "a claim's number never shrinks"
-            self.claims[event_id] = job.attempts
+            key = event_id, self.uids[event_id]
+            assert job.attempts >= self.claims[key], "a claim's number never shrinks"
+            self.claims[key] = job.attempts
         self.checked = items
         self.world.assert_sums_agree()
         self.has_a_text()
         assert all(process.late_calls <= A_WAVE for process in self.world.processes)
 
+    def is_deleted(self, event_id: str) -> bool:
+        meta = self.world.meta(event_id)
+        if meta:
+            self.uids[event_id] = meta["uid"]
+            assert (event_id, meta["uid"]) not in self.deleted, "a deleted job stays deleted"
+            return False
+        assert event_id in self.may_be_deleted
+        job = event_id, self.uids[event_id]
+        self.deleted.add(job)
+        for process in self.running():
+            process.erased |= bool(process.claim and process.claim[0] == job)
+        return True
+
     def stands_in_the_index_until_it_is_final(self, job: Job, due: set[str]) -> None:
         assert (job.event_id in due) is not job.status.final
 
     def ends_once(self, job: Job) -> None:
+        key = job.event_id, self.uids[job.event_id]
         if job.status.final:
-            assert self.ended.setdefault(job.event_id, job.status) is job.status, "a worker wrote after its claim"
+            assert self.ended.setdefault(key, job.status) is job.status, "a worker wrote after its claim"
         else:
-            assert job.event_id not in self.ended, "a final job came back to life"
+            assert key not in self.ended, "a final job came back to life"
 
     def keeps_what_was_shown(self, job: Job) -> None:
         shown = {step.name: step for step in job.steps}
-        before = self.shown.setdefault((job.event_id, self.world.meta(job.event_id)["uid"]), {})
+        before = self.shown.setdefault((job.event_id, self.uids[job.event_id]), {})
         assert shown.items() >= before.items(), "a step that a caller has seen is another one now"
         before.update(shown)
 
@@ -251,6 +275,14 @@ class Jobs(RuleBasedStateMachine):
 
     def running(self) -> list[Process]:
         return [process for process in self.world.processes if not process.ended]
+
+    def workers(self) -> list[Message]:
+        """The messages of the workers that run."""
+        return [process.message for process in self.running() if process.message]
+
+    def post_again(self, event_id: str) -> str:
+        marker = self.world.markers[event_id]
+        return self.world.submit(marker.replace("job", "key"), marker, max_cost_usd=self.budgets[marker])
 
     def due(self) -> set[str]:
         """The ids of the jobs that the index `due` holds."""

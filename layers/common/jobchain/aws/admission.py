@@ -176,7 +176,7 @@ class _Prepared:
 
 def _prepared(new: NewJob, now: datetime, expires_at: int) -> _Prepared:
     uid = secrets.token_hex(4)
-    return _Prepared(new.event_id, new_meta(new, uid, now, expires_at), text_items(new, uid, expires_at))
+    return _Prepared(new.event_id, new_meta(new, uid, now, expires_at), text_items(new, uid, now, expires_at))
 
 
 def _chunks(jobs: Sequence[_Prepared], most: int) -> Iterator[Sequence[_Prepared]]:

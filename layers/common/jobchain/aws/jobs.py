@@ -22,6 +22,7 @@ from jobchain.aws.meta import (
     dispatched,
     ended_by_another,
     has_unsettled,
+    is_being_posted,
     job_of,
     listed_job_of,
     settling,
@@ -195,13 +196,15 @@ class JobStore:
 
     def delete(self, tenant: str, event_id: str) -> None:
         """Erases a final job and all that it stored. Raises JobNotFound, and JobIsNotFinal."""
+        now = self._clock()
 
         def change(job: StoredJob) -> None:
             status = Status(job.meta["status"])
             if not status.final:
                 raise JobIsNotFinal(f"job {event_id} is {status}: cancel it first")
             items = self._table.query(job.meta["pk"], "ATTEMPT", "STEP$")
-            others = [delete(job_key(event_id, item["sk"])) for item in items if item["sk"] != "META"]
+            erased = [item["sk"] for item in items if item["sk"] != "META" and not is_being_posted(item, job.meta, now)]
+            others = [delete(job_key(event_id, sk)) for sk in erased]
             # In the same state: a retry in between may have stored another step.
             meta = delete(job_key(event_id), *_unchanged(job.meta))
             self._table.transact(lambda: [meta, *others[:MAX_WRITES]])

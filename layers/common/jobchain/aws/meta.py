@@ -41,6 +41,9 @@ from jobchain.errors import JobExists
 from jobchain.spending import Spending, summed
 from jobchain.text import dump
 
+# Twice the time that a function of the API has.
+_LONGEST_REQUEST = timedelta(minutes=1)
+
 _LATE_KEPT = 4
 """So many of the vanished workers of a job can still correct the estimates of their calls."""
 
@@ -75,14 +78,20 @@ def new_meta(new: NewJob, uid: str, now: datetime, expires_at: int) -> Item:
     }
 
 
-def text_items(new: NewJob, uid: str, expires_at: int) -> list[Item]:
+def text_items(new: NewJob, uid: str, now: datetime, expires_at: int) -> list[Item]:
     """What the caller sent, in items of their own: META names them by its `uid`."""
-    common = {"uid": uid, "expires_at": expires_at}
+    common = {"uid": uid, "stored_at": epoch(now), "expires_at": expires_at}
     payload = packed(dump(new.payload))
     found: list[Item] = [{**job_key(new.event_id, f"INPUT#{uid}"), "payload": payload, **common}]
     if new.metadata:
         found.append({**job_key(new.event_id, f"METADATA#{uid}"), "metadata": dict(new.metadata), **common})
     return found
+
+
+def is_being_posted(item: Item, meta: Item, now: datetime) -> bool:
+    """Whether it may be the text of a job of the same id, which a request stores at this moment."""
+    is_text = item["sk"].startswith(("INPUT#", "METADATA#")) and item.get("uid") != meta.get("uid")
+    return is_text and int(item.get("stored_at", 0)) > epoch(now - _LONGEST_REQUEST)
 
 
 def payload_of(job: StoredJob) -> JsonValue:
