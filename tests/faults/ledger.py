@@ -297,7 +297,8 @@ def _account(event_id: str, marker: str, items: Mapping[str, Mapping[str, Any]],
     unknown = [call for call in calls if call.reply in UNKNOWN or call.client_left]
     refused = len(calls) - len(good) - len(broken)
     # A refusal makes the worker release its claim; the worker of every other claim but the last crashed.
-    claims_lost = int(meta["claim"]) - 1 - refused
+    # (One that crashed after a refusal, before the release, is found by what was settled for it.)
+    claims_lost = max(int(meta["claim"]) - 1 - refused, len(meta.get("late", {})))
     spent = spending_of(meta)
     told = len([call for call in calls if _tells(call)])
     exact = _exact(spent)
@@ -308,8 +309,8 @@ def _account(event_id: str, marker: str, items: Mapping[str, Mapping[str, Any]],
         and len(steps) == len(STEPS)
         and GUIDELINE_CHECKLIST.result({step.name: step.output for step in steps}) == result_of(marker),
         misstated=not (
-            exact in [_tokens(USAGE, answers) for answers in range(told - max(claims_lost, 0), told + 1)]
-            and spent.estimated.calls <= len(unknown) + max(claims_lost, 0)
+            exact in [_tokens(USAGE, answers) for answers in range(told - claims_lost, told + 1)]
+            and spent.estimated.calls <= len(unknown) + claims_lost
         ),
         claims_lost=claims_lost,
         calls=len(calls),

@@ -107,6 +107,7 @@ def test_two_thousand_jobs_with_every_fault_on_are_in_the_records_to_the_token()
         unlogged=unlogged,
     )
     assert tally.jobs == JOBS
+    assert not [account for account in found if account.misstated]
     assert_balanced(tally)
 
     # and the day is the sum of the jobs, and the metrics too, but for what killed workers could not log any more
