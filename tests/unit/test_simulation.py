@@ -265,7 +265,7 @@ def test_one_job_costs_what_it_comes_to_by_hand(inputs: Inputs) -> None:
     requests = 1 + 5
     assert cost["Lambda"] == pytest.approx((12 + requests * 0.030) * 0.0000133334 + (1 + requests) * 0.2e-6)
     assert cost["DynamoDB"] == pytest.approx(
-        (11 + 2 + 3 * 1.67 + 7) * 0.625e-6 + (5 + 5 * 2) * 0.125e-6 + 8.2e-6 * (0.25 + 0.20)
+        (11 + 2 + 3 * 1.67 + 7) * 0.625e-6 + (4 + 5 * 2) * 0.125e-6 + 8.2e-6 * (0.25 + 0.20)
     )
     assert cost["API Gateway"] == pytest.approx(requests * 3.5e-6)
     assert cost["SQS"] == pytest.approx(3 * 0.4e-6)
@@ -306,7 +306,7 @@ def test_a_call_that_is_refused_costs_a_claim_and_a_release(inputs: Inputs) -> N
 
     added = [bill(outcome, inputs, memory_mb=1024).by_service["DynamoDB"] for outcome in (once, again)]
 
-    assert added[1] - added[0] == pytest.approx((2 + 10) * 0.625e-6 + 5 * 0.125e-6)
+    assert added[1] - added[0] == pytest.approx((2 + 10) * 0.625e-6 + 4 * 0.125e-6)
 
 
 # --- which limit binds -----------------------------------------------------------------------------
