@@ -13,7 +13,12 @@ from tests.fake_model.replies import MODEL, USAGE
 from tests.fake_model.script import Script, asked
 from tests.fakes import FakeClock
 
-Said = dict[str, JsonValue] | list[JsonValue] | str | ModelAnswer | Exception
+
+class WorkerVanished(BaseException):
+    """Ends a worker in the middle of a call, as the end of its process does: no handler of errors runs."""
+
+
+Said = dict[str, JsonValue] | list[JsonValue] | str | ModelAnswer | BaseException
 """One entry of a script: JSON that is the text of an answer, a whole answer, or an exception that is raised."""
 
 
@@ -21,7 +26,6 @@ class ScriptedLLM:
     """Answers each call with the next entry of its script."""
 
     model = MODEL
-    max_output_tokens = 500
     usage = USAGE
     max_output_tokens = 16_384
 
@@ -65,7 +69,7 @@ class ScriptedLLM:
         return self._answer(said)
 
     def _answer(self, said: Said) -> ModelAnswer:
-        if isinstance(said, Exception):
+        if isinstance(said, BaseException):
             raise said
         if isinstance(said, ModelAnswer):
             return said
