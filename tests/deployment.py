@@ -63,7 +63,12 @@ class Deployment:
     """All functions on one table. A job is run by `run`, as if its message were delivered."""
 
     def __init__(
-        self, client: "DynamoDBClient", queue: JobQueue, clock: FakeClock, logger: Logger, llm: ScriptedLLM | None = None
+        self,
+        client: "DynamoDBClient",
+        queue: JobQueue,
+        clock: FakeClock,
+        logger: Logger,
+        llm: ScriptedLLM | None = None,
     ) -> None:
         self.clock = clock
         self.faults = Faults(client)

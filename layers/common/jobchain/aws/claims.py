@@ -125,8 +125,15 @@ class ClaimStore:
         except ConditionFailed as failed:
             if not _holds(claim, failed.item):
                 raise _claim_lost(claim.event_id) from None
-            return NO_BILL  # the worker was only slow, and has recorded its bill itself
-        return bill
+        else:
+            return bill
+        # The first worker was only slow, and has recorded its bill itself. Those after it have made no calls: so their
+        # claims are settled too, or a later one would mix them up with this one.
+        try:
+            self._table.write(_fenced(claim, "settled", {"settled": claim.number - 1}))
+        except ConditionFailed:
+            raise _claim_lost(claim.event_id) from None
+        return NO_BILL
 
     # --- ending ------------------------------------------------------------------------------------
 
