@@ -2,10 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
-
-from pydantic import JsonValue
 
 from jobchain.llm import AnswerText, ModelAnswer, ModelRequest
 from tests.fake_model.answers import CONTENTS
@@ -18,7 +16,7 @@ class WorkerVanished(BaseException):
     """Ends a worker in the middle of a call, as the end of its process does: no handler of errors runs."""
 
 
-Said = dict[str, JsonValue] | list[JsonValue] | str | ModelAnswer | BaseException
+Said = Mapping[str, object] | Sequence[object] | str | ModelAnswer | BaseException
 """One entry of a script: JSON that is the text of an answer, a whole answer, or an exception that is raised."""
 
 

@@ -1,4 +1,4 @@
-"""The usage of workers that vanish or are slow: each call is in the records once, an estimate only until it is known."""
+"""Usage of workers that vanish or are slow: each call is in the records once, an estimate only until it is known."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -70,16 +70,22 @@ class StepExecutor:
 
     async def execute(self, run: JobRun, step: PlannedStep, share: Decimal | None) -> StepOutcome:
         """How the step ended. It may cost `share` dollars at most, None for any amount."""
-        match step:
-            case SplitStep():
-                return _computed(await self._split(run, step.text))
-            case MergeStep():
-                # A copy, as other steps add their outputs meanwhile.
-                return _computed(await run.texts.run(step.output, dict(run.outputs)))
-            case Step():
-                return await self._execute_call(run, step, share)
-            case _:
-                assert_never(step)
+        try:
+            match step:
+                case SplitStep():
+                    return _computed(await self._split(run, step.text))
+                case MergeStep():
+                    # A copy, as other steps add their outputs meanwhile.
+                    return _computed(await run.texts.run(step.output, dict(run.outputs)))
+                case Step():
+                    return await self._execute_call(run, step, share)
+                case _:
+                    assert_never(step)
+        except (Unavailable, ClaimLost):
+            raise
+        except Exception as error:  # noqa: BLE001  # a fault of the chain or of this project must not lose what is paid
+            self._logger.error("step failed unexpectedly", extra=describe(error))
+            return self._defer(run, step, _unexpected(error))
 
     async def most(self, run: JobRun, step: PlannedStep) -> Spending:
         """The most that one call of the step can cost."""
@@ -106,11 +112,6 @@ class StepExecutor:
             return StepFailed(error.as_job_error(step.name))
         except TransientModelError as error:
             return self._defer_flex(run, step, error, flex_left) if flex_left else self._defer(run, step, error)
-        except (Unavailable, ClaimLost):
-            raise
-        except Exception as error:  # noqa: BLE001  # a fault of the chain or of this project must not lose what is paid
-            self._logger.error("step failed unexpectedly", extra=describe(error))
-            return self._defer(run, step, _unexpected(error))
         self._logger.info("step completed", model=completed.model, **asdict(completed.spending.usage))
         return completed
 
@@ -123,7 +124,7 @@ class StepExecutor:
         self._logger.info("out of time, requeued")
         return StepDeferred({key: tries} if paid else {}, timedelta(0), "the worker's time was over")
 
-    def _defer(self, run: JobRun, step: Step, error: TransientModelError) -> StepFailed | StepDeferred:
+    def _defer(self, run: JobRun, step: PlannedStep, error: TransientModelError) -> StepFailed | StepDeferred:
         key = TriesKey(step.name, Tier.STANDARD)
         tries = run.tries(key) + 1
         match self._retry_policy.after(tries, error.retry_after, _jitter()):
