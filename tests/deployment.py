@@ -35,7 +35,7 @@ Fault = Literal["refused", "lost"]
 
 
 class Faults:
-    """Makes calls of a client fail: before the table gets them, or after it has done them, so that the answer is lost."""
+    """Makes calls of a client fail: before the table gets them, or after it, so that only the answer is lost."""
 
     def __init__(self, client: "DynamoDBClient") -> None:
         self.choose: Callable[[str], Fault | None] = lambda _operation: None

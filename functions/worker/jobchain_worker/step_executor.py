@@ -13,7 +13,7 @@ from jobchain.chains.planning import PlannedStep
 from jobchain.chains.splitting import split
 from jobchain.chains.step_keys import TriesKey
 from jobchain.domain import Clock, JobError, Tier
-from jobchain.errors import CallReport, ClaimLost, PermanentModelError, TransientModelError, Unavailable
+from jobchain.errors import ClaimLost, PermanentModelError, TransientModelError, Unavailable
 from jobchain.llm import LLM, AnswerText, FailedAnswer, ModelAnswer, ModelRequest, UnusableAnswer
 from jobchain.observability import Logger, describe
 from jobchain.prices import PriceList
@@ -33,8 +33,6 @@ MIN_OUTPUT_TOKENS = 200
 _PART_MARGIN = 0.8
 
 _UNPRICED = "max_cost_usd can't be kept, as the price of the model {} is unknown: leave it out"
-
-_MAX_RAW_CHARACTERS = 20_000
 
 
 class _OutOfTime(Exception):
@@ -168,7 +166,7 @@ class StepExecutor:
                     read.value, answer.model, step.prompt_version, call.spending, failed, answer.request_id, answer.tier
                 )
             self._logger.warning("answer does not fit", model=answer.model)
-            await call.record("unusable_answer", read.text, CallReport(answer=_raw(answer)))
+            await call.record("unusable_answer", read.text)
             failed += call.spending
             asked = _with_complaint(request, read)
         message = f"the model's answers did not fit the step, {1 + MAX_COMPLAINTS} times in a row"
@@ -213,11 +211,6 @@ async def _read(run: JobRun, step: Step, answer: ModelAnswer, context: StepConte
             raise answer.error
         case _:
             assert_never(answer)
-
-
-def _raw(answer: ModelAnswer) -> str | None:
-    text = "" if isinstance(answer, FailedAnswer) else answer.text
-    return text[:_MAX_RAW_CHARACTERS] or None
 
 
 def _unexpected(error: Exception) -> TransientModelError:
