@@ -54,9 +54,10 @@ def claiming(job: StoredJob, now: datetime, lease_until: datetime, at_risk: AtRi
     if int(meta["due_at"]) > epoch(lease_until) + 1:
         changes["due_at"] = epoch(lease_until) + 1
     removed = tuple(name for name in ("not_before", "sealed", "waiting_for") if name in meta)
-    condition, values = "#token = :seen", {":seen": meta.get("token")}
-    if "token" not in meta:  # stored by an earlier version
-        condition, values = "attribute_not_exists(#token) AND claim = :seen", {":seen": meta["claim"]}
+    # An earlier version that still runs beside this one writes no token, so the number of the claim is compared too.
+    condition, values = "#token = :seen AND claim = :was", {":seen": meta.get("token"), ":was": meta["claim"]}
+    if "token" not in meta:
+        condition, values = "attribute_not_exists(#token) AND claim = :was", {":was": meta["claim"]}
     return update(job_key(meta["pk"].removeprefix("JOB#")), condition, values, changes, removed)
 
 
