@@ -433,7 +433,7 @@ def test_whatever_answers_are_lost_every_call_is_recorded_once(
     before = story.workers.spent
     assert before.known_cost_usd >= story.true.known_cost_usd
     assert before.known_cost_usd - before.estimated.cost_usd <= story.true.known_cost_usd
-    # and once the slow workers have reported, only claims that nobody knows of leave estimates
+    # and once the slow workers have reported, only claims whose answers were lost leave estimates
     for claim, spent in story.slow:
         story.workers.report(claim, spent)
     extra = story.workers.spent - story.true

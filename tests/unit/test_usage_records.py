@@ -23,7 +23,7 @@ TIMEOUT = TransientModelError("no answer in time", report=CallReport(maybe_bille
 
 
 def throttle(deployment: Deployment, operation: str, seconds: int = 20) -> Callable[[], int]:
-    """Refuses all calls of an operation from now on, each after so many seconds; gives how many it has refused."""
+    """Refuses all calls of an operation from now on, each after `seconds`; gives the number of refused calls."""
     refused = 0
 
     def choose(called: str) -> Fault | None:
@@ -339,6 +339,27 @@ class TestALateAnswer:
         assert job.waiting_for is not None
         assert job.waiting_for.reason == "budget"
         assert len(deployment.llm.requests) == 1
+
+
+class TestAWorkerThatVanishedBeforeItsChainWasRemoved:
+    def test_is_recorded_with_the_most_that_a_call_for_such_a_text_can_have_cost(self, deployment: Deployment) -> None:
+        # given a long text, all of which a worker has sent to the model
+        deployment.runner = deployment.worker(max_input_tokens=400_000)
+        deployment.create(payload={"guidelines": "\N{PILE OF POO}" * 90_000})
+        with pytest.raises(WorkerVanished):
+            deployment.run(WorkerVanished())
+        (request,) = deployment.llm.requests
+        deployment.clock.advance(AFTER_LEASE)
+
+        # when the next worker no longer knows its chain
+        deployment.runner._chains = {}
+        job = deployment.run()
+
+        # then the estimate is not less than the call can have cost
+        assert job.error is not None
+        assert job.error.type == "unknown_chain"
+        assert job.spending.estimated.input_tokens >= request.size > 360_000
+        assert deployment.spent() == job.spending
 
 
 class TestAWorkerThatLosesItsJob:

@@ -34,6 +34,7 @@ from jobchain.metrics import Meter
 from jobchain.observability import Logger, describe
 from jobchain.prices import PriceList
 from jobchain.spending import Spending, summed
+from jobchain.text import dump
 from jobchain_worker.billing import Billing, exhausted_budget
 from jobchain_worker.job_run import JobRun, Records, StepCompleted, StepDeferred, StepFailed
 from jobchain_worker.persistence import Persistence
@@ -124,7 +125,8 @@ class Runner:
         chain = self._chains.get(claim.job_name)
         payload = await _checked_payload(texts, chain, claim) if chain else None
         if chain is None or payload is None:
-            await self._billing.settle(claim, persistence, self._billing.at_risk(0)[1])
+            payload_bytes = len(dump(claim.payload).encode())
+            await self._billing.settle(claim, persistence, self._billing.at_risk(payload_bytes)[1])
             message = "this deployment does not have the job's chain any more"
             if chain:
                 message = "this deployment's chain takes another payload than when the job was created: create it again"
