@@ -146,6 +146,17 @@ class TestAWorkerThatVanished:
         assert workers.spent == times(MAX_CRASHES) + ESTIMATE
         assert workers.deployment.metered == [("guideline_checklist", MODEL, times(MAX_CRASHES) + ESTIMATE)]
 
+    def test_is_metered_also_if_the_answer_is_lost_and_a_cancel_comes_in_between(self, workers: Workers) -> None:
+        workers.store(workers.claim())
+        second = workers.claim()
+        workers.deployment.faults.script("TransactWriteItems", "lost")
+        with pytest.raises(Unavailable):
+            workers.settle(second)
+        workers.deployment.stores.jobs.cancel(TENANT, workers.deployment.event_id)
+
+        assert workers.settle(second) == {MODEL: CALL + ESTIMATE}
+        assert workers.spent == CALL + ESTIMATE
+
     def test_leaves_nothing_to_settle_where_it_released_the_job(self, workers: Workers) -> None:
         first = workers.claim()
         workers.store(first)
