@@ -133,10 +133,19 @@ class ClaimStore:
         try:
             write_with_usage(self._table, write, UsageRecord(spent=bill), claim.tenant, claim.key_id, now)
         except ConditionFailed as failed:
-            if not _holds(claim, failed.item):
+            if failed.item is None or not _holds(claim, failed.item):
                 raise _claim_lost(claim.event_id) from None
-            return NO_BILL  # the worker was only slow, and has recorded its bill itself
-        return bill
+            if str(first) in failed.item["late"]:
+                return bill  # it was made before, its answer was lost, and a cancel has changed META since
+        else:
+            return bill
+        # The first worker was only slow, and has recorded its bill itself. Those after it have made no calls: so their
+        # claims are settled too, or a later one would mix them up with this one.
+        try:
+            self._table.write(_fenced(claim, "settled", {"settled": claim.number - 1}))
+        except ConditionFailed:
+            raise _claim_lost(claim.event_id) from None
+        return NO_BILL
 
     # --- ending ------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from jobchain.aws.items import (
     StoredJob,
     job_key,
     read_job,
+    unchanged,
 )
 from jobchain.aws.meta import (
     REMOVED_BY_RETRY,
@@ -158,7 +159,7 @@ class JobStore:
         changes = ended_by_another(job, Status.CANCELLED, now)
         if bill:
             changes |= settling(meta, int(meta["claim"]), bill)
-        condition, values = _unchanged(meta)
+        condition, values = unchanged(meta.get("token", ""))
         where = {"pk": meta["pk"], "sk": "META"}
         end = update(where, condition, values, changes, REMOVED_WHEN_FINAL, total_of(bill))
         record = UsageRecord(ended=Status.CANCELLED, spent=bill)
@@ -206,7 +207,7 @@ class JobStore:
             erased = [item["sk"] for item in items if item["sk"] != "META" and not is_being_posted(item, job.meta, now)]
             others = [delete(job_key(event_id, sk)) for sk in erased]
             # In the same state: a retry in between may have stored another step.
-            meta = delete(job_key(event_id), *_unchanged(job.meta))
+            meta = delete(job_key(event_id), *unchanged(job.meta.get("token", "")))
             self._table.transact(lambda: [meta, *others[:MAX_WRITES]])
             # No caller can find these any more, and where this ends in between the table's TTL erases them.
             for start in range(MAX_WRITES, len(others), MAX_WRITES):
@@ -255,14 +256,7 @@ def _pending_again(job: Job, meta: Item, budget: DailyBudget, now: datetime) -> 
     pending = {"status": Status.PENDING, "updated_at": isoformat(now), **dispatched(job.event_id, now), **flex}
     pending |= {name: value for name, value in limits.items() if value is not None}
     removed = (*REMOVED_BY_RETRY, *(name for name, value in limits.items() if value is None))
-    return update(job_key(job.event_id), *_unchanged(meta), pending, removed)
-
-
-def _unchanged(meta: Item) -> tuple[str, Item]:
-    """The condition that META is as it was read, and its values."""
-    if "token" in meta:
-        return "#token = :seen", {":seen": meta["token"]}
-    return "attribute_not_exists(#token)", {}  # stored by an earlier version, and not changed since
+    return update(job_key(job.event_id), *unchanged(meta.get("token", "")), pending, removed)
 
 
 def _filter(status: Status | None, job_name: str | None) -> tuple[dict[str, Any], Item]:
