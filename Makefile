@@ -66,7 +66,7 @@ properties: setup ## draw new examples for every property test (EXAMPLES=3000 of
 		--maxprocesses 4 --dist worksteal
 
 .PHONY: faults
-faults: setup properties ## run the fault-injection suite (16 minutes; LONG=1: what `make test` has not run); numbers go to .local/faults.json
+faults: setup properties ## run the fault-injection suite (24 minutes; LONG=1: what `make test` has not run); numbers go to .local/faults.json
 	@rm -f .local/faults.json
 	PROPERTY_EXAMPLES=$${EXAMPLES:-3000} .venv/bin/pytest tests/faults $(if $(filter 1,$(LONG)),-m "faults or deeper") --durations 10
 

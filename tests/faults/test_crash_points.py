@@ -71,6 +71,13 @@ def in_its_call(world: World) -> Process:
     return process
 
 
+def claimed(process: Process) -> Process:
+    """The worker, once it has claimed its job, and has done nothing more."""
+    while process.claim is None:
+        process.go(1)
+    return process
+
+
 def crash(world: World) -> None:
     """A worker crashes in its first call, and its lease ends."""
     in_its_call(world).go(1, "dies")
@@ -117,8 +124,7 @@ def after_a_crash(world: World) -> Process:
 
 def after_two_crashes(world: World) -> Process:
     """The second worker crashed when it had claimed the job, before it settled what the first one had left."""
-    process = after_a_crash(world)
-    process.go(5, "dies")
+    claimed(after_a_crash(world)).go(1, "dies")
     world.clock.advance(AFTER_THE_LEASE)
     message(world)
     return worker(world)
@@ -140,7 +146,7 @@ def overtaken_and_not_settled(world: World) -> Process:
     slow = in_its_call(world)
     world.clock.advance(AFTER_THE_LEASE)
     message(world)
-    worker(world).go(5)
+    claimed(worker(world))
     return slow
 
 
@@ -162,12 +168,13 @@ WORKERS = {
     "overtaken before the usage is settled": (overtaken_and_not_settled, Status.COMPLETED),
     "a daily budget": (over_its_daily_budget, Status.COMPLETED),
 }
-IN_SHORT = ("three steps", "a call that fails", "a crash before", "overtaken")
+ESSENTIAL = ("three steps", "a call that fails", "overtaken")
+"""Those that the short run has too."""
 
 
 @pytest.mark.parametrize("fate", FATES)
 @pytest.mark.parametrize(
-    "name", [name if name in IN_SHORT else pytest.param(name, marks=pytest.mark.thorough) for name in WORKERS]
+    "name", [name if name in ESSENTIAL else pytest.param(name, marks=pytest.mark.thorough) for name in WORKERS]
 )
 def test_a_worker_that_is_disturbed_at_any_point_loses_nothing(world: MakeWorld, name: str, fate: Fate) -> None:
     prepare, ended = WORKERS[name]
@@ -243,10 +250,7 @@ def crashed(world: World) -> None:
 def crashed_five_times(world: World) -> None:
     world.submit()
     for _ in range(MAX_CRASHES):
-        process = worker(world)
-        while process.claim is None:
-            process.go(1)
-        process.go(1, "dies")
+        claimed(worker(world)).go(1, "dies")
         world.clock.advance(AFTER_THE_LEASE)
         message(world)
     world.queue.messages.clear()
@@ -296,7 +300,10 @@ REQUESTS = {
 
 
 @pytest.mark.parametrize("fate", FATES)
-@pytest.mark.parametrize("name", REQUESTS)
+@pytest.mark.parametrize(
+    "name",
+    [name if name in ("post", "delete") else pytest.param(name, marks=pytest.mark.thorough) for name in REQUESTS],
+)
 def test_a_request_that_is_disturbed_at_any_point_and_made_again_is_as_one(
     world: MakeWorld, name: str, fate: Fate
 ) -> None:

@@ -1,6 +1,5 @@
 """Two thousand jobs with every fault on: what they cost is in the records, to the token, whatever fails."""
 
-import os
 import random
 import time
 from collections.abc import Iterable
@@ -31,7 +30,7 @@ from tests.faults.ledger import (
 from tests.faults.test_storm import Mischief, send_copies
 
 SEED = 20261129
-JOBS = int(os.environ.get("SOAK_JOBS", "2000"))
+JOBS = 2000
 WAVE = 100
 BATCH = 10
 CALLS_OF_A_CLAIM = 9

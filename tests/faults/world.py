@@ -100,17 +100,22 @@ class Process(Points):
         """`message` is that of a worker."""
         super().__init__()
         self.message = message
+        self.event_id = message.event_id if message else ""
         self.ended = False
         self.killed = False
         self.claim: tuple[JobKey, int] | None = None
         self.learned: list[Spending] = []
         """What its calls used whose answers it got, an unbilled failure included."""
+        self.begun = 0
+        """Its calls."""
         self.maybe_billed = 0
         """Its calls whose answers were lost."""
         self.stored: list[Spending] = []
         """The spending of the records that it stored."""
         self.frozen: int | None = None
         """How many records it had stored when somebody else settled its claim."""
+        self.contended = False
+        """Whether it stored a record while others had begun to claim or cancel its job."""
         self.late_calls = 0
         """The calls that it began when it had lost its claim already."""
         self.settled_later = 0
@@ -180,14 +185,16 @@ class Process(Points):
     def recorded(self) -> list[list[Spending]]:
         """What can be in the usage records of its calls, but for estimates, once it has ended: one of these."""
         stored = self.stored[: self.frozen]
+        # Whoever settled its claim may have read its records a moment before.
+        earlier = stored[:-1] if self.contended else stored
         if self.ended_itself:
             return [self.learned]
         if self.frozen is None:  # it made no call, or ended by an error
             return [self.learned, stored] if not self.learned or self.disturbed else [stored]
         if self.killed and not self.disturbed_late:
-            return [stored]
+            return [stored, earlier]
         excused = self.disturbed or self.erased or self.settled_later >= 3
-        return [self.learned, stored] if excused else [self.learned]
+        return [self.learned, stored, earlier] if excused else [self.learned]
 
 
 CURRENT: contextvars.ContextVar[Process | None] = contextvars.ContextVar("process", default=None)
@@ -420,6 +427,10 @@ class World:
             item = from_item(parameters["Item"])
             if item["sk"].startswith(("STEP#", "ATTEMPT#")):
                 process.stored.append(spending_of(item))
+                process.contended |= any(
+                    other is not process and not other.ended and other.event_id in ("", process.event_id)
+                    for other in self.processes
+                )
         if operation == "UpdateItem" and process and process.claim is None:
             meta = from_item(result.get("Attributes", {}))
             if ":lease_until" in parameters["ExpressionAttributeValues"]:
@@ -456,6 +467,7 @@ class World:
         """A call begins. Raises AssertionError where the worker has the job, and the step is completed."""
         if process is None or process.claim is None:
             return
+        process.begun += 1
         (event_id, uid), number = process.claim
         meta = self.meta(event_id)
         if meta.get("uid") != uid or int(meta["claim"]) != number or meta["status"] != "processing":
@@ -597,6 +609,7 @@ class World:
             ways = {_exact(summed(sums)) for sums in worker.recorded()}
             possible = {tuple(map(sum, zip(one, way, strict=True))) for one in possible for way in ways}  # type: ignore[misc]
         assert _exact(total) in possible, (_exact(total), possible)
+        assert total.calls >= sum(worker.begun - worker.late_calls for worker in workers), "a call is in no record"
         lost = sum(worker.maybe_billed + (worker.frozen is not None) for worker in workers)
         assert total.estimated.calls <= lost, "more estimated than was lost"
 
