@@ -185,6 +185,7 @@ def test_a_worker_that_is_disturbed_at_any_point_loses_nothing(world: MakeWorld,
     count = process.passed - before
     assert count >= 4
     settle(undisturbed)
+    assert_promises(undisturbed)
     (first,) = undisturbed.markers
     assert undisturbed.job(first).status is ended
 
@@ -314,6 +315,8 @@ def test_a_request_that_is_disturbed_at_any_point_and_made_again_is_as_one(
     request.act(undisturbed)
     count = undisturbed.death.passed - before
     assert count >= 4
+    settle(undisturbed)
+    assert_promises(undisturbed)
 
     for at in range(1, count + 1):
         # given a process that crashes or loses an answer at this point

@@ -175,6 +175,11 @@ class Process(Points):
         while not self.ended:
             self.go(1)
 
+    @property
+    def may_be_estimated(self) -> bool:
+        """Whether the estimate of a call that was in flight may stay, as nothing better was reported."""
+        return self.frozen is not None and self.recorded() != [self.learned]
+
     def kill(self) -> None:
         """Ends it."""
         if not self.ended:
@@ -610,7 +615,7 @@ class World:
             possible = {tuple(map(sum, zip(one, way, strict=True))) for one in possible for way in ways}  # type: ignore[misc]
         assert _exact(total) in possible, (_exact(total), possible)
         assert total.calls >= sum(worker.begun - worker.late_calls for worker in workers), "a call is in no record"
-        lost = sum(worker.maybe_billed + (worker.frozen is not None) for worker in workers)
+        lost = sum(worker.maybe_billed + worker.may_be_estimated for worker in workers)
         assert total.estimated.calls <= lost, "more estimated than was lost"
 
 
