@@ -22,6 +22,7 @@ from jobchain.aws.items import (
     MOVE_TRIES,
     PROCESSING,
     REMOVED_WHEN_FINAL,
+    StoredJob,
     job_key,
     read_job,
     spending_of,
@@ -29,6 +30,7 @@ from jobchain.aws.items import (
 )
 from jobchain.aws.meta import (
     ended,
+    has_unsettled,
     total_of,
     waiting_item,
 )
@@ -72,18 +74,26 @@ class ClaimStore:
         """
         for _ in range(MOVE_TRIES):
             now = self._clock()
-            job = read_job(self._table, event_id, "ATTEMPT", "STEP$")
-            # Of a job that has expired, TTL may have erased the text before the rest.
-            if job is None or not job.of_kind("INPUT"):
-                raise JobNotFound(f"there is no job {event_id}")
-            if refusal := refusal_of(job.meta, now):
-                raise refusal
+            job = self._read_free(event_id, now, "INPUT")
+            if has_unsettled(job.meta):
+                # Failed calls may be long, and are needed for their costs alone.
+                job = self._read_free(event_id, now, "ATTEMPT")
             try:
                 meta = self._table.write(claiming(job, now, lease_until, at_risk))
             except ConditionFailed:
                 continue  # somebody else changed the job after it was read
             return claim_of(job, int(meta["claim"]), now)
         raise Unavailable(f"job {event_id} changes too fast: try again")
+
+    def _read_free(self, event_id: str, now: datetime, first: str) -> StoredJob:
+        """The job with its items from sort key `first` on. Raises the errors of `claim`."""
+        job = read_job(self._table, event_id, first)
+        # Of a job that has expired, TTL may have erased the text before the rest.
+        if job is None or not job.of_kind("INPUT"):
+            raise JobNotFound(f"there is no job {event_id}")
+        if refusal := refusal_of(job.meta, now):
+            raise refusal
+        return job
 
     def check(self, claim: Claim) -> bool:
         """Whether the job's caller has asked to cancel it. Raises ClaimLost where the job has a later claim."""

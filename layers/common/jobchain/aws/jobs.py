@@ -21,6 +21,7 @@ from jobchain.aws.meta import (
     REMOVED_BY_RETRY,
     dispatched,
     ended_by_another,
+    has_unsettled,
     job_of,
     listed_job_of,
     settling,
@@ -144,6 +145,8 @@ class JobStore:
                 requested = {"cancel_requested": True, "updated_at": isoformat(now)}
                 self._table.write(update(job_key(event_id), "#status = :processing", PROCESSING, requested))
                 return
+            if has_unsettled(job.meta):
+                job = self._read(tenant, event_id, "ATTEMPT")
             recorded.update(self._end_free(job, now))
 
         return self._move(tenant, event_id, change), recorded
@@ -213,7 +216,7 @@ class JobStore:
     def _move(self, tenant: str, event_id: str, change: Callable[[StoredJob], None], *, read_back: bool = True) -> Job:
         """Reads the job and makes `change`, again where the job changed in between; gives the job after it."""
         for _ in range(MOVE_TRIES):
-            job = self._read(tenant, event_id, "ATTEMPT")
+            job = self._read(tenant, event_id)
             with suppress(ConditionFailed, TransactionCanceled):
                 change(job)
                 return self.get(tenant, event_id) if read_back else job_of(job)
