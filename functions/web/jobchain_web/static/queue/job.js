@@ -126,7 +126,7 @@ function details(job) {
   const models = new Set((job.steps ?? []).map((step) => step.model).filter(Boolean));
   const pairs = [
     ["Created", ago(job.created_at)],
-    ["Took", duration(age(job))],
+    [isFinal(job) ? "Took" : "So far", duration(age(job))],
     ["Tokens, cost", job.usage && spending(job)],
     ["Cost limit", job.max_cost_usd && dollars(job.max_cost_usd)],
     ["Tier", job.tier],
