@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import httpx2
+from pydantic import JsonValue
 
 from jobchain.aws.admission import AdmissionStore
 from jobchain.aws.items import DISPATCH_GRACE
@@ -75,7 +76,7 @@ class Api:
         admission = AdmissionStore(parts.client("dynamodb"), parts.table, lambda: utc_now() - age)
         event_id = str(uuid4())
         self.made[event_id] = None
-        payload = {"guidelines": TEXT}
+        payload: JsonValue = {"guidelines": TEXT}
         new = NewJob(event_id, self.target.tenant, CHAIN, payload, "conformance", daily_budget=budget)
         admission.create(new, _RETENTION)
         return event_id

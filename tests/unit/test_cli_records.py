@@ -15,7 +15,7 @@ ESTIMATED = {"calls": 1, "input_tokens": 310, "output_tokens": 64, "cost_usd": 0
 
 
 def waiting(seconds: float = 27.5, **fields: Any) -> dict[str, Any]:
-    """What a job waits for, until in so many seconds."""
+    """What a job waits for, for `seconds` from now."""
     until = (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
     return {"reason": "retry", "since": until, "until": until, "detail": "try 2: it answered 503", **fields}
 
