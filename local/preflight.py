@@ -146,7 +146,7 @@ def secret_of(session: Any, name: str) -> str:
 def preflight(target: Target, today: date) -> Report:
     """Asks the server about the model, which takes at most `LIMIT` and costs nothing."""
     model = target.model
-    warnings = () if PriceList.load().knows(model) else (_unpriced(model),)
+    warnings = price_warnings(target)
     if target.base_url.lower().startswith("http://") and not is_private(target.base_url):
         warnings = (f"{target.base_url} is plain http: the key and all texts can be read on the way", *warnings)
     try:
@@ -182,5 +182,8 @@ def _unknown(target: Target, names: tuple[str, ...]) -> str:
     return f"{target.base_url} knows no model {target.model}{has}"
 
 
-def _unpriced(model: str) -> str:
-    return f"prices.json has no price for {model}: cost_usd will be null, and a job with max_cost_usd fails"
+def price_warnings(target: Target) -> tuple[str, ...]:
+    """Whether the model's price is missing. A model that runs on this machine needs none."""
+    if is_loopback(target.base_url) or PriceList.load().knows(target.model):
+        return ()
+    return (f"prices.json has no price for {target.model}: cost_usd will be null, and a job with max_cost_usd fails",)

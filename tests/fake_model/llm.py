@@ -21,7 +21,6 @@ class ScriptedLLM:
     """Answers each call with the next entry of its script."""
 
     model = MODEL
-    max_output_tokens = 500
     usage = USAGE
     max_output_tokens = 16_384
 

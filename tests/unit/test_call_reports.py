@@ -105,7 +105,7 @@ def assert_redacted(error: ModelError) -> None:
 
 @contextmanager
 def busy_server() -> Iterator[str]:
-    """The base URL of a server that has no room for another connection: whoever connects has to wait."""
+    """The base URL of a server that has no room for another connection, so that connecting takes forever."""
     with socket.socket() as listening, socket.socket() as first, socket.socket() as second:
         listening.bind(("127.0.0.1", 0))
         listening.listen(0)
@@ -381,7 +381,7 @@ class TestTheModelsText:
     def test_is_kept_without_the_key_that_a_page_repeats(self) -> None:
         error = error_in_process(html(f"<pre>Authorization: Bearer {KEY}</pre>"))
 
-        assert error.report.answer == "<html><pre>Authorization: [API key]</pre></html>"
+        assert error.report.answer == "<html><pre>Authorization: Bearer [API key]</pre></html>"
 
 
 class TestTheIdOfTheCall:

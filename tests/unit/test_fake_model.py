@@ -21,6 +21,8 @@ from tests.fake_model.replies import (
     DROPPED,
     EMPTY_OBJECT,
     EMPTY_TEXT,
+    GATEWAY_TIMEOUT,
+    HALF,
     HTML,
     MODEL,
     QUOTA_EXCEEDED,
@@ -29,6 +31,8 @@ from tests.fake_model.replies import (
     USAGE,
     Reply,
     too_many_requests,
+    with_id,
+    with_usage,
 )
 from tests.fake_model.script import Asked, Script, asked
 from tests.fake_model.server import ModelServer
@@ -87,11 +91,22 @@ class TestAReply:
 
     @faces
     @pytest.mark.parametrize(
-        "reply", [SERVER_ERROR, QUOTA_EXCEEDED, HTML, EMPTY_OBJECT, DROPPED, too_many_requests(5)], ids=lambda r: r.name
+        "reply",
+        [SERVER_ERROR, QUOTA_EXCEEDED, HTML, EMPTY_OBJECT, DROPPED, HALF, GATEWAY_TIMEOUT, too_many_requests(5)],
+        ids=lambda r: r.name,
     )
     def test_that_is_no_answer_is_an_error(self, face: Face, reply: Reply) -> None:
         with pytest.raises(ModelError):
             face(reply)
+
+    @faces
+    @pytest.mark.parametrize("usage", [None, "many", {"input_tokens": 12.5, "output_tokens": 1}])
+    def test_may_tell_any_usage(self, face: Face, usage: object) -> None:
+        assert face(with_usage(usage)) == AnswerText(MODEL, None, "{}")
+
+    @faces
+    def test_may_have_an_id(self, face: Face) -> None:
+        assert face(with_id(with_usage(None), "req_1")).request_id == "req_1"
 
 
 class TestAScript:

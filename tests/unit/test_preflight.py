@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from local.preflight import (
     Report,
     Target,
     preflight,
+    price_warnings,
     target_of,
     target_of_stack,
 )
@@ -74,10 +75,14 @@ class TestTheReport:
         assert report.failures[0].endswith("the nearest that it has: qwen")
 
     def test_says_which_price_is_missing(self) -> None:
+        (warning,) = price_warnings(Target("other", "https://models.example.com/v1", "sk-made-up"))
+
+        assert "prices.json has no price for other" in warning
+
+    def test_misses_no_price_of_a_model_on_this_machine_which_is_free(self) -> None:
         report = look("other", {"id": "other"})
 
-        assert report.failures == ()
-        assert "prices.json has no price for other" in report.warnings[0]
+        assert (report.warnings, report.failures) == ((), ())
 
     def test_fails_where_the_server_does_not_answer(self) -> None:
         report = preflight(Target(PRICED, "http://127.0.0.1:1/v1", "sk-made-up"), TODAY)
@@ -176,13 +181,16 @@ class TestTheCommand:
     def test_tells_facts_apart_from_warnings_and_succeeds(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        with ModelServer(models=[{"id": "qwen"}]) as server:
+        soon = datetime.now(UTC).date() + timedelta(days=30)
+        with ModelServer(models=[{"id": "qwen"}, {"id": "old", "shutdown_date": f"{soon}"}]) as server:
             (tmp_path / ".env").write_text(f"OPENAI_BASE_URL={server.base_url}\nOPENAI_MODEL=elsewhere\n")
-            done = run(tmp_path, monkeypatch, OPENAI_MODEL="qwen")
+            stays = run(tmp_path, monkeypatch, OPENAI_MODEL="qwen")
+            ends = run(tmp_path, monkeypatch, OPENAI_MODEL="old")
 
-        assert done.returncode == 0, done.stderr
-        assert done.stdout == f"{server.base_url} has qwen, and names no shutdown date.\n"
-        assert done.stderr.startswith("warning: prices.json has no price for qwen")
+        assert (stays.returncode, ends.returncode) == (0, 0)
+        assert (stays.stdout, stays.stderr) == (f"{server.base_url} has qwen, and names no shutdown date.\n", "")
+        assert ends.stdout == ""
+        assert ends.stderr.startswith(f"warning: old will be shut down on {soon}")
 
     def test_has_no_warning_for_the_offline_model_which_is_free(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -3,6 +3,7 @@
 import html
 import json
 import re
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,7 @@ from jobchain_worker.redaction import (
     identifier,
     redacted,
     storable,
+    storable_body,
     without_keys,
 )
 
@@ -43,9 +45,7 @@ class TestAQuotationOfTheRequest:
             lambda text: text[5:40],
         ],
     )
-    def test_is_removed_however_it_is_written(self, quote: object) -> None:
-        assert callable(quote)
-
+    def test_is_removed_however_it_is_written(self, quote: Callable[[str], str]) -> None:
         told = cause(f"Invalid prompt: {quote(SECRET)} is not allowed")
 
         assert "Anna" not in told
@@ -63,6 +63,14 @@ class TestAQuotationOfTheRequest:
 
         assert "\u0410\u043d\u043d\u0430" not in told
         assert "u04" not in told
+
+    @pytest.mark.parametrize(
+        "text",
+        ["l'eau qu'on n'a c'est d'un j'ai s'est m'a t'a", "z y x w v u t s r q p o n", "1 2 3 4 5 6 7 8 9 0 1 2"],
+    )
+    @pytest.mark.parametrize("quote", [str, html.escape, json.dumps])
+    def test_is_removed_where_it_has_few_letters(self, text: str, quote: Callable[[str], str]) -> None:
+        assert re.fullmatch(r"No\W+\[…\]\W+please", cause(f"No {quote(text)} please", text))
 
     def test_leaves_the_words_around_it(self) -> None:
         told = cause(f"The text '{SECRET}' breaks rule 7 and '{SECRET}' again")
@@ -161,10 +169,23 @@ class TestACause:
 
 class TestAnAnswer:
     def test_is_kept_as_it_came_but_for_what_cannot_be_stored(self) -> None:
-        assert storable('{"a": "\x00b\x1b\ud800"}\n') == '{"a": "b\x1b\ufffd"}\n'
+        assert storable('{"a": "\x00b\x1b\ud800"}\n', KEY) == '{"a": "b\x1b\ufffd"}\n'
 
     def test_is_cut(self) -> None:
-        assert storable("x" * 30_000) == "x" * MOST_ANSWER_CHARACTERS
+        assert storable("x" * 30_000, KEY) == "x" * MOST_ANSWER_CHARACTERS
+
+    def test_has_no_key_but_all_else(self) -> None:
+        assert storable(f"It says {KEY} and Bearer tokens", KEY) == "It says [API key] and Bearer tokens"
+
+
+class TestABodyThatCouldNotBeRead:
+    @pytest.mark.parametrize("length", [0, 10, 19_980, 19_990, 20_000, 30_000])
+    def test_is_kept_without_the_key_wherever_that_is(self, length: int) -> None:
+        kept = storable_body("x" * length + f" {KEY[:5]}\0{KEY[5:]} \ud800 </html>", KEY)
+
+        assert "sk-" not in kept
+        assert len(kept) <= MOST_ANSWER_CHARACTERS
+        kept.encode()
 
 
 class TestAnIdentifier:

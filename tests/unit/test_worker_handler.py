@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from decimal import Decimal
 from types import ModuleType
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 from jobchain.aws.clients import create_session
 from jobchain.errors import ModelSettingsError, SettingsError, TransientModelError
 from jobchain.settings import load_settings
+from jobchain.spending import Usage
 from jobchain_worker.consumer import Consumer
 from jobchain_worker.dialects import Chat, Responses
 from local import offline_model
@@ -118,6 +120,29 @@ class TestTheKey:
     def test_has_to_have_a_source(self, handler: ModuleType) -> None:
         with pytest.raises(SettingsError, match="OPENAI_API_KEY, or OPENAI_SECRET_NAME"):
             read_key(handler)
+
+
+class TestThePrices:
+    @pytest.mark.parametrize(
+        ("base_url", "cost"),
+        [
+            ("http://127.0.0.1:11434/v1", 0),
+            ("http://localhost:8080/v1", 0),
+            ("http://[::1]:8080/v1", 0),
+            ("http://192.168.1.7:8080/v1", None),
+            ("https://models.example.com/v1", None),
+            ("https://api.openai.com/v1", None),
+        ],
+    )
+    def test_are_zero_for_a_model_on_this_machine_and_unknown_for_any_other(
+        self, handler: ModuleType, base_url: str, cost: int | None
+    ) -> None:
+        used = Usage(1_000, output_tokens=100)
+
+        prices = handler.price_list(base_url)
+
+        assert prices.spending("qwen3-8b", used, used).cost_usd == cost
+        assert prices.spending("gpt-6-luna", used, used).cost_usd == Decimal("0.00015")
 
 
 class TestTheModule:

@@ -1,6 +1,8 @@
 """Reads a model's answer: checks it against the step's schema, and makes the step's output from it."""
 
-from dataclasses import dataclass
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import JsonValue, ValidationError
@@ -16,6 +18,9 @@ _MAX_OUTPUT_BYTES = 350_000
 
 _MOST_FAULTS = 5
 
+# Any other part of a place is text of the answer, which can have any length.
+_FIELD = re.compile(r"[A-Za-z0-9_]{1,60}")
+
 
 @dataclass(frozen=True, slots=True)
 class Output:
@@ -26,9 +31,12 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """What is wrong with an answer, in words that the model gets with the next call."""
+    """What is wrong with an answer, in words that the model gets with the next call.
 
-    text: str
+    The words are for the model and the job's caller, not for a log: a field's name may be of the model's making.
+    """
+
+    text: str = field(repr=False)
 
 
 def read_answer(step: Step, text: str, context: StepContext[Any]) -> Output | Complaint:
@@ -47,4 +55,9 @@ def read_answer(step: Step, text: str, context: StepContext[Any]) -> Output | Co
 
 def _faults(error: ValidationError) -> str:
     faults = error.errors(include_input=False, include_url=False, include_context=False)
-    return "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'it'}: {fault['msg']}" for fault in faults[:_MOST_FAULTS])
+    return "; ".join(f"{_place(fault['loc'])}: {fault['msg']}" for fault in faults[:_MOST_FAULTS])
+
+
+def _place(path: Sequence[int | str]) -> str:
+    parts = map(str, path)
+    return ".".join(part if _FIELD.fullmatch(part) else "(another field)" for part in parts) or "it"

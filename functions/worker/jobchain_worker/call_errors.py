@@ -121,9 +121,9 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def unreadable(why: str, body: str | None = None) -> TransientModelError:
+def unreadable(why: str, *, maybe_billed: bool = True) -> TransientModelError:
     """The error for an answer that is no JSON."""
-    report = CallReport(maybe_billed=True, cause=f"the answer can't be read: {why}", answer=body)
+    report = CallReport(maybe_billed=maybe_billed, cause=f"the answer can't be read: {why}")
     message = "the model's server did not answer with JSON of the right form"
     return TransientModelError(message, report=report, type_=UNREADABLE)
 

@@ -142,6 +142,11 @@ def count_model(check: ModelCheck, days_left: int | None) -> None:
     metrics.flush_metrics()
 
 
+def price_list(base_url: str) -> PriceList:
+    """The prices of the models behind a URL: one on this machine costs nothing unless the list has its price."""
+    return PriceList.load(unlisted=FREE if is_loopback(base_url) else None)
+
+
 def create_model_checker(settings: WorkerSettings, session: Session, checks: ModelCheckStore) -> ModelChecker:
     """The checker with its dependencies."""
 
@@ -173,8 +178,7 @@ def create_consumer(settings: WorkerSettings, session: Session, dynamodb: "Dynam
         queue=JobQueue(aws_client(session, "sqs", AWS), settings.queue_url, settings.flex_queue_url),
         llm=OpenAILLM(client, settings.openai_model, timeout, MAX_OUTPUT_TOKENS, settings.openai_api),
         chains=CHAINS,
-        # A model that runs on this machine costs nothing; any other without a price has an unknown cost.
-        prices=PriceList.load(unlisted=FREE if is_loopback(base_url) else None),
+        prices=price_list(base_url),
         retry_policy=RetryPolicy(first_backoff=timedelta(seconds=settings.first_backoff_seconds)),
         max_input_tokens=settings.max_input_tokens,
         call_time=timeout + WRITE_RESERVE,

@@ -19,7 +19,7 @@ from jobchain.llm import FailedAnswer, ModelAnswer, ModelRequest, UnusableAnswer
 from jobchain_worker.call_errors import connection_error, status_error, timed_out, unreadable
 from jobchain_worker.call_trace import CallTrace, install, start_trace
 from jobchain_worker.dialects import UNREADABLE, Api, Chat, Dialect, Responses
-from jobchain_worker.redaction import identifier, redacted, storable, without_keys
+from jobchain_worker.redaction import identifier, redacted, storable, storable_body
 
 T = TypeVar("T")
 
@@ -114,8 +114,8 @@ class OpenAILLM:
 
     async def ask(self, request: ModelRequest) -> ModelAnswer:
         """See `jobchain.llm.LLM`."""
-        # The client's own timeout starts again with every byte received.
         texts = (request.input, request.instructions)
+        # The client's own timeout starts again with every byte received.
         return await _within(self._timeout, self._ask(request, texts), self._client, request.tier, texts)
 
     async def _ask(self, request: ModelRequest, texts: Sequence[str]) -> ModelAnswer:
@@ -128,7 +128,7 @@ class OpenAILLM:
         answer = replace(answer, tier=tier, request_id=_request_id(response, self._client.api_key))
         match answer:
             case UnusableAnswer():
-                return replace(answer, text=storable(answer.text))
+                return replace(answer, text=storable(answer.text, self._client.api_key))
             case FailedAnswer():
                 answer.error.report = _kept(answer.error, self._client.api_key, response, texts)
         return answer
@@ -204,7 +204,7 @@ async def _within(
 
     Their reports quote none of `texts`. A report of the key's own error is left as it is.
     """
-    trace = start_trace()
+    trace = start_trace(limit)
     try:
         async with asyncio.timeout(limit.total_seconds()):
             return await call
@@ -215,7 +215,7 @@ async def _within(
     except openai.APIError as failed:
         error = _lost(connection_error(failed.__cause__, trace), trace, tier)
     except (ValueError, RecursionError):
-        error = unreadable("it is not JSON of the right form")
+        error = unreadable("it is not JSON of the right form", maybe_billed=trace.sent)
     except ModelError as other:
         error = other
     error.report = _kept(error, client.api_key, trace.response, texts)
@@ -231,11 +231,11 @@ def _lost(error: ModelError, trace: CallTrace, tier: Tier) -> ModelError:
 def _kept(error: ModelError, key: str, response: httpx2.Response | None, texts: Sequence[str]) -> CallReport:
     """The error's report with the call's id and status, and without keys and quotations of the request."""
     report = error.report
-    answer = report.answer or (_body(response) if error.type == UNREADABLE else None)
+    body = _body(response) if error.type == UNREADABLE else None
     return replace(
         report,
         cause=redacted(report.cause, key, texts) if report.cause else None,
-        answer=without_keys(storable(answer), key) if answer else None,
+        answer=storable(report.answer, key) if report.answer else body and storable_body(body, key),
         request_id=_request_id(response, key),
         status=None if response is None else response.status_code,
         code=identifier(report.code, key),

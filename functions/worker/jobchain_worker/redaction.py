@@ -56,20 +56,36 @@ def redacted(explanation: str, key: str, texts: Sequence[str] = ()) -> str:
 
 def without_keys(text: str, key: str) -> str:
     """The text without the key in use, and without whatever else has the form of an API key."""
-    if len(key) >= _SHORTEST_KEY:
-        text = text.replace(key, _KEY)
-    return _KEYS.sub(_KEY, text)
+    return _KEYS.sub(_KEY, _without_key(text, key))
 
 
-def storable(text: str) -> str:
-    """A model's text as it came, cut, without what can't be stored."""
-    return _SURROGATE.sub("\ufffd", text.replace("\0", "")[:MOST_ANSWER_CHARACTERS])
+def storable(text: str, key: str) -> str:
+    """A model's text as it came, cut, without what can't be stored and without the key in use."""
+    return _cut(_without_key(_begin(text), key))
+
+
+def storable_body(body: str, key: str) -> str:
+    """A body that could not be read, cut, without what can't be stored and without keys, as proxies may repeat them."""
+    return _cut(without_keys(_begin(body), key))
 
 
 def identifier(value: str | None, key: str) -> str | None:
     """A provider's id or code in visible ASCII, cut, so that it can be logged; None where it may hold a key."""
     visible = re.sub(r"[^!-~]+", "", value or "")
     return visible[:MOST_ID_CHARACTERS] if visible and without_keys(visible, key) == visible else None
+
+
+def _without_key(text: str, key: str) -> str:
+    return text.replace(key, _KEY) if len(key) >= _SHORTEST_KEY else text
+
+
+def _begin(text: str) -> str:
+    """What is read of a text to be cut: more than is kept, so that no key is cut in half unseen."""
+    return text.replace("\0", "")[: MOST_ANSWER_CHARACTERS + _MOST_READ]
+
+
+def _cut(text: str) -> str:
+    return _SURROGATE.sub("\ufffd", text[:MOST_ANSWER_CHARACTERS])
 
 
 def _unescaped(text: str) -> str:

@@ -103,6 +103,7 @@ class StepExecutor:
         except _OutOfTime as late:
             return self._out_of_time(run, step, paid=late.paid)
         except PermanentModelError as error:
+            self._logger.warning("step failed", type=error.type, extra=error.report.facts)
             return StepFailed(error.as_job_error(step.name))
         except TransientModelError as error:
             return self._defer_flex(run, step, error, flex_left) if flex_left else self._defer(run, step, error)
@@ -131,7 +132,8 @@ class StepExecutor:
                 return StepFailed(JobError(_final_type(error), f"{error}, {reason}", step.name))
             case TryAgain(delay):
                 seconds = delay.total_seconds()
-                self._logger.warning("step deferred", reason=str(error), tries=tries, seconds=seconds)
+                facts = error.report.facts
+                self._logger.warning("step deferred", reason=str(error), tries=tries, seconds=seconds, extra=facts)
                 return StepDeferred({key: tries}, delay, f"try {tries}: {error}")
             case decision:
                 assert_never(decision)
@@ -140,7 +142,7 @@ class StepExecutor:
         key = TriesKey(step.name, Tier.FLEX)
         tries = run.tries(key) + 1
         delay = self._retry_policy.after_flex(tries, error.retry_after, _jitter(), left).delay
-        self._logger.warning("flex call deferred", reason=str(error), tries=tries)
+        self._logger.warning("flex call deferred", reason=str(error), tries=tries, extra=error.report.facts)
         return StepDeferred({key: tries}, delay, f"flex, try {tries}: {error}")
 
     async def _ask(self, run: JobRun, step: Step, share: Decimal | None) -> StepCompleted:

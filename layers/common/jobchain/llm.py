@@ -72,10 +72,11 @@ class FailedAnswer:
 
 
 ModelAnswer = AnswerText | UnusableAnswer | FailedAnswer
-"""The model's answer to a call, which is billed. `model` is the model that answered.
+"""The model's answer to a call, which is billed. `model` is the model that answered, as its server names it.
 
-`usage` is None where the server does not report it, or reports what is no count. `tier` is the tier that the call was
-served and priced as.
+`usage` is None where the server does not report it, or reports what is no count: then the call has to be estimated.
+The report of a FailedAnswer's error is never `maybe_billed`, as the answer itself is counted. `tier` is the tier that
+the call was served and priced as.
 """
 
 
@@ -91,7 +92,8 @@ class LLM(Protocol):
     async def ask(self, request: ModelRequest) -> ModelAnswer:
         """The model's answer to `request`.
 
-        Raises TransientModelError where trying again later may help, PermanentModelError where it can't.
+        Raises TransientModelError where trying again later may help, PermanentModelError where it can't. The report of
+        the error says whether the call may be billed nevertheless.
         """
         ...
 
