@@ -6,7 +6,7 @@ so that a worker whose lease has expired is fenced off once another one has clai
     worker A   claim 1 ── calls the model ── lease expires ───────────────────── stores step 1.1 ── finish: ClaimLost
     worker B                                                claim 2 ── calls the model ── stores step 2.1 ── finish
 
-What A stores after the claim of B is not shown, as META names the steps that B found. It is billed all the same: B has
+What A stores after the claim of B is not shown, as META names the steps that B found. It is billed nevertheless: B has
 recorded an estimate of A's call, which A replaces when it finds that it has lost the job.
 """
 
@@ -241,7 +241,7 @@ def _correction(claim: Claim, meta: Item, bill: Bill) -> _Correction | None:
         added = {model: bill.get(model, NOTHING_SPENT) - known.get(model, NOTHING_SPENT) for model in models}
         return added, f"attribute_exists(late.#{number})", {}, {}, (f"late.{number}",)
     if meta.get("settled") == number - 1:
-        # Nobody has recorded anything for it yet: whoever has claimed the job has not begun to call the model.
+        # It is not recorded yet: the worker that has claimed the job since has not begun to call the model.
         condition = "settled = :was AND claim > :claimed"
         return dict(bill), condition, {":was": number - 1, ":claimed": number}, {"settled": number}, ()
     return None

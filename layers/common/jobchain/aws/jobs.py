@@ -67,11 +67,12 @@ class JobStore:
         """The tenant's job with its completed steps, without its input. Raises JobNotFound."""
         return job_of(self._read(tenant, event_id))
 
-    def attempts(self, tenant: str, event_id: str) -> list[Attempt]:
-        """The newest calls of the job that failed, up to `MAX_ATTEMPTS`, the oldest first. Raises JobNotFound."""
-        found = self._read(tenant, event_id, "ATTEMPT").of_kind("ATTEMPT")
+    def get_with_attempts(self, tenant: str, event_id: str) -> tuple[Job, list[Attempt]]:
+        """The same with the newest of its calls that failed: up to `MAX_ATTEMPTS`, the oldest first."""
+        stored = self._read(tenant, event_id, "ATTEMPT")
+        found = stored.of_kind("ATTEMPT")
         found.sort(key=lambda item: (int(item["claim"]), int(item["number"])))
-        return [attempt_of(item) for item in found[-MAX_ATTEMPTS:]]
+        return job_of(stored), [attempt_of(item) for item in found[-MAX_ATTEMPTS:]]
 
     def _read(self, tenant: str, event_id: str, first: str = "META") -> StoredJob:
         job = read_job(self._table, event_id, first)
@@ -244,7 +245,7 @@ def _check_retry(job: Job, now: datetime) -> None:
     if job.status is Status.COMPLETED:
         raise JobIsFinal(f"job {job.event_id} is completed: there is nothing to retry")
     if not job.status.final:
-        raise JobIsNotFinal(f"job {job.event_id} is {job.status}: it is being run already")
+        raise JobIsNotFinal(f"job {job.event_id} is {job.status}: only a failed or cancelled job can be retried")
     if job.expires_at < epoch(now + _LEFT_FOR_A_RETRY):
         raise JobIsFinal(f"job {job.event_id} is about to be erased: create a new job")
 

@@ -16,7 +16,7 @@ from jobchain.spending import Spending, summed_by_model
 from jobchain.text import dump
 
 _ATTEMPT_SLOTS = 64
-"""The attempts of so many claims are kept: those of a later claim replace the oldest."""
+"""The number of claims whose attempts are kept: those of a later claim replace the oldest."""
 
 _MAX_PER_CLAIM = 1000
 """The numbers of a claim's attempts that have an item of their own; a later one replaces the last."""
