@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from jobchain.prices import PriceList
-from jobchain_api.views import UsageView
+from jobchain_api.call_views import UsageView
 from tests.fake_model.journal import Call
 from tests.fake_model.replies import (
     BREAKS_SCHEMA,
