@@ -244,6 +244,23 @@ def test_both_limits_of_jobs_hold_together(with_limits: As, clock: FakeClock) ->
     assert batch(api, 5) == ["pending"] + [429] * 4
 
 
+def spent_view(calls: int) -> dict[str, Any]:
+    """What so many calls of 10, 1, 5 and 2 tokens for 0.001 dollars are to a caller."""
+    return {
+        "calls": calls,
+        "retries": 0,
+        "usage": {
+            "input_tokens": 10 * calls,
+            "cached_tokens": calls,
+            "cache_write_tokens": 0,
+            "output_tokens": 5 * calls,
+            "reasoning_tokens": 2 * calls,
+        },
+        "cost_usd": pytest.approx(0.001 * calls),
+        "estimated": {"calls": 0, "input_tokens": 0, "output_tokens": 0, "cost_usd": 0},
+    }
+
+
 class TestTheBooks:
     def test_of_a_day_are_those_of_its_jobs(self, with_limits: As, stores: Stores, clock: FakeClock) -> None:
         api = with_limits()
@@ -261,13 +278,13 @@ class TestTheBooks:
         stats = api("GET", "/stats").body
 
         assert stats["jobs"] == {"pending": 2, "processing": 0, "completed": 1, "failed": 1, "cancelled": 1}
+        used = spent_view(4)
         assert stats["today"] == {
             "date": "2026-11-22",
             "created": 5,
-            "calls": 4,
-            "retries": 0,
-            "usage": {"input_tokens": 40, "cached_tokens": 4, "output_tokens": 20, "reasoning_tokens": 8},
-            "cost_usd": 0.004,
+            **used,
+            "by_model": {"m": spent_view(3), "other": spent_view(1)},
+            "by_key": {"": used},
         }
         assert stats["queue"] is None
 

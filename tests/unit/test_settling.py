@@ -49,7 +49,7 @@ class Workers:
         """A claim, after the lease of the one before has expired."""
         self.deployment.clock.advance(AFTER_LEASE)
         lease_until = self.deployment.clock() + INVOCATION
-        return self.claims.claim(self.deployment.event_id, lease_until, lambda _chain, _bytes: (MODEL, ESTIMATE))
+        return self.claims.claim(self.deployment.event_id, lease_until, lambda *_: (MODEL, ESTIMATE))
 
     def store(self, claim: Claim, number: int = 1, name: str = "summary") -> None:
         """Stores a step that took one call, as the claim's record `number`."""
