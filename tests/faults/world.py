@@ -160,7 +160,7 @@ class Process(Points):
             self.meet(fate, loss)
 
     def go(self, points: int, fate: Fate = "goes on") -> None:
-        """Lets it pass so many points; at the last it meets `fate`."""
+        """Lets it pass this many points; at the last it meets `fate`."""
         for number in range(points):
             if self.ended:
                 break
@@ -190,7 +190,7 @@ class Process(Points):
     def recorded(self) -> list[list[Spending]]:
         """What can be in the usage records of its calls, but for estimates, once it has ended: one of these."""
         stored = self.stored[: self.frozen]
-        # Whoever settled its claim may have read its records a moment before.
+        # The one that settled its claim may have read its records a moment before.
         earlier = stored[:-1] if self.contended else stored
         if self.ended_itself:
             return [self.learned]

@@ -245,7 +245,7 @@ def test_both_limits_of_jobs_hold_together(with_limits: As, clock: FakeClock) ->
 
 
 def spent_view(calls: int) -> dict[str, Any]:
-    """What so many calls of 10, 1, 5 and 2 tokens for 0.001 dollars are to a caller."""
+    """What calls of 10, 1, 5 and 2 tokens for 0.001 dollars are to a caller."""
     return {
         "calls": calls,
         "retries": 0,
