@@ -11,6 +11,7 @@ recorded an estimate of A's call, which A replaces when it finds that it has los
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -26,18 +27,10 @@ from jobchain.aws.items import (
     job_key,
     read_job,
     spending_of,
-    totals,
 )
-from jobchain.aws.meta import (
-    ended,
-    has_unsettled,
-    total_of,
-    waiting_item,
-)
-from jobchain.aws.records import (
-    attempt_item,
-    step_item,
-)
+from jobchain.aws.meta import ended, waiting_item
+from jobchain.aws.records import attempt_item, step_item
+from jobchain.aws.settling import bill_item, has_unsettled, total_of
 from jobchain.aws.table import ConditionFailed, Table
 from jobchain.aws.usage import UsageRecord, write_with_usage
 from jobchain.aws.writes import Write, epoch, epoch_ms_up, update
@@ -81,7 +74,7 @@ class ClaimStore:
             try:
                 meta = self._table.write(claiming(job, now, lease_until, at_risk))
             except ConditionFailed:
-                continue  # somebody else changed the job after it was read
+                continue  # another writer changed the job after it was read
             return claim_of(job, int(meta["claim"]), now)
         raise Unavailable(f"job {event_id} changes too fast: try again")
 
@@ -126,8 +119,7 @@ class ClaimStore:
             return NO_BILL
         now = self._clock()
         first = claim.unsettled.claim
-        recorded = {model: totals(spending) for model, spending in bill.items()}
-        changes: Item = {"settled": claim.number - 1, f"late.{first}": recorded}
+        changes: Item = {"settled": claim.number - 1, f"late.{first}": bill_item(bill)}
         still, values = " AND settled = :was", {":was": first - 1}
         write = _fenced(claim, "settle", changes, claim.outdated, total_of(bill), still, values)
         try:
@@ -213,21 +205,25 @@ class ClaimStore:
             meta = self._table.get(job_key(claim.event_id))
             correction = _correction(claim, meta, bill) if meta else None
             if correction is None:
-                return {}
-            added, condition, values, changes, removed = correction
-            if claim.uid:
-                condition, values = f"{condition} AND uid = :uid", {**values, ":uid": claim.uid}
-            write = update(job_key(claim.event_id), condition, values, changes, removed, total_of(added))
+                return NO_BILL
+            record = UsageRecord(spent=correction.added)
             try:
-                write_with_usage(self._table, write, UsageRecord(spent=added), claim.tenant, claim.key_id, now)
+                write_with_usage(self._table, _late_report(claim, correction), record, claim.tenant, claim.key_id, now)
             except ConditionFailed:
                 continue
-            return added
+            return correction.added
         raise Unavailable(f"job {claim.event_id} changes too fast: try again")
 
 
-_Correction = tuple[dict[str, Spending], str, Item, Item, tuple[str, ...]]
-"""What a late report adds, and the condition, its values, and the changes and removals of its update."""
+@dataclass(frozen=True, slots=True)
+class _Correction:
+    """A late report: what it adds, by model, and the condition, its values, the changes and removals of its update."""
+
+    added: Bill
+    condition: str
+    values: Item = field(default_factory=dict)
+    changes: Item = field(default_factory=dict)
+    removed: tuple[str, ...] = ()
 
 
 def _correction(claim: Claim, meta: Item, bill: Bill) -> _Correction | None:
@@ -239,12 +235,21 @@ def _correction(claim: Claim, meta: Item, bill: Bill) -> _Correction | None:
         known = {model: spending_of(item) for model, item in recorded.items()}
         models = {*known, *bill}
         added = {model: bill.get(model, NOTHING_SPENT) - known.get(model, NOTHING_SPENT) for model in models}
-        return added, f"attribute_exists(late.#{number})", {}, {}, (f"late.{number}",)
+        # The name #{number} is that of the path that is removed.
+        return _Correction(added, f"attribute_exists(late.#{number})", removed=(f"late.{number}",))
     if meta.get("settled") == number - 1:
         # It is not recorded yet: the worker that has claimed the job since has not begun to call the model.
         condition = "settled = :was AND claim > :claimed"
-        return dict(bill), condition, {":was": number - 1, ":claimed": number}, {"settled": number}, ()
+        return _Correction(bill, condition, {":was": number - 1, ":claimed": number}, {"settled": number})
     return None
+
+
+def _late_report(claim: Claim, correction: _Correction) -> Write:
+    condition, values = correction.condition, correction.values
+    if claim.uid:
+        condition, values = f"{condition} AND uid = :uid", {**values, ":uid": claim.uid}
+    changes, added = correction.changes, total_of(correction.added)
+    return update(job_key(claim.event_id), condition, values, changes, correction.removed, added)
 
 
 def _fenced(

@@ -12,28 +12,16 @@ from jobchain.aws.items import (
     MAX_WRITES,
     MOVE_TRIES,
     PROCESSING,
-    REMOVED_WHEN_FINAL,
     StoredJob,
     job_key,
     read_job,
     unchanged,
 )
-from jobchain.aws.meta import (
-    REMOVED_BY_RETRY,
-    dispatched,
-    ended_by_another,
-    has_unsettled,
-    is_being_posted,
-    job_of,
-    listed_job_of,
-    settling,
-    total_of,
-    unsettled_bill,
-)
+from jobchain.aws.meta import REMOVED_BY_RETRY, dispatched, is_being_posted, job_of, listed_job_of
 from jobchain.aws.quotas import QuotaCounter, count_unfinished, quota_counters, remaining_quota
 from jobchain.aws.records import attempt_of
+from jobchain.aws.settling import end_unheld, has_unsettled
 from jobchain.aws.table import ConditionFailed, Table, TransactionCanceled
-from jobchain.aws.usage import UsageRecord, write_with_usage
 from jobchain.aws.writes import Write, delete, epoch, epoch_ms, key, put_new, update
 from jobchain.domain import Attempt, Clock, DailyBudget, Job, Status, Tier, isoformat
 from jobchain.errors import JobIsFinal, JobIsNotFinal, JobNotFound, Unavailable
@@ -149,23 +137,9 @@ class JobStore:
                 return
             if has_unsettled(job.meta):
                 job = self._read(tenant, event_id, "ATTEMPT")
-            recorded.update(self._end_free(job, now))
+            recorded.update(end_unheld(self._table, job, Status.CANCELLED, now))
 
         return self._move(tenant, event_id, change), recorded
-
-    def _end_free(self, job: StoredJob, now: datetime) -> dict[str, Spending]:
-        """Cancels a job that no worker holds, and records what vanished workers left. Gives that, by model."""
-        meta = job.meta
-        bill = unsettled_bill(job)
-        changes = ended_by_another(job, Status.CANCELLED, now)
-        if bill:
-            changes |= settling(meta, int(meta["claim"]), bill)
-        condition, values = unchanged(meta.get("token", ""))
-        where = {"pk": meta["pk"], "sk": "META"}
-        end = update(where, condition, values, changes, REMOVED_WHEN_FINAL, total_of(bill))
-        record = UsageRecord(ended=Status.CANCELLED, spent=bill)
-        write_with_usage(self._table, end, record, meta["tenant"], meta.get("key_id", ""), now)
-        return bill
 
     def retry(self, tenant: str, event_id: str, limits: Limits = NO_LIMITS) -> Job:
         """Makes a failed or cancelled job pending again, with its completed steps; its tries are counted from zero.
