@@ -120,7 +120,7 @@ def test_an_estimate_is_told_apart_from_what_the_server_told(visit: Visit, http:
     page = visit.open(f"#/jobs/{event_id}")
 
     details = page.locator("[data-key=details]")
-    expect(details).to_contain_text("(1,000 written to a cache)")
+    expect(details).to_contain_text("1,000 written to a cache)")
     expect(details).to_contain_text("≤ $0.0000")
     expect(details).to_contain_text("(of which estimated: 310 in, 64 out, $0.0004)")
     expect(step(page, "Summary")).to_contain_text("unknown price (of which estimated: 310 in, 64 out)")

@@ -252,7 +252,7 @@ class TestACallThatIsNotBilled:
         assert not error.report.maybe_billed
         cause = error.report.cause or ""
         assert cause.startswith("Rate limit reached for ")
-        assert cause.endswith("on key [API key]: try later., code: rate_limit_exceeded, type: scripted")
+        assert cause.endswith("on key [API key]: try later. (code: rate_limit_exceeded, type: scripted)")
         assert error.report.facts == {
             "provider_status": 429,
             "provider_code": "rate_limit_exceeded",
@@ -295,7 +295,7 @@ class TestTheCause:
     @pytest.mark.parametrize(
         ("body", "cause"),
         [
-            ({"error": {"message": "m", "type": "t", "param": "p", "code": "c"}}, "m, code: c, type: t, param: p"),
+            ({"error": {"message": "m", "type": "t", "param": "p", "code": "c"}}, "m (code: c, type: t, param: p)"),
             ({"error": {"message": "m", "type": None, "param": None, "code": None}}, "m"),
             ({"object": "error", "message": "too large", "code": 400}, "too large, code: 400"),
             ({"error": "model 'x' not found"}, "model 'x' not found"),

@@ -190,7 +190,7 @@ class JobService:
         return self._jobs.get(caller.tenant, _checked(event_id))
 
     def get_with_attempts(self, caller: Caller, event_id: str) -> tuple[Job, list[Attempt]]:
-        """The same with the newest of its calls that failed."""
+        """The caller's job, and the newest of its failed calls, the oldest first. Raises JobNotFound, Unavailable."""
         return self._jobs.get_with_attempts(caller.tenant, _checked(event_id))
 
     def cancel(self, caller: Caller, event_id: str) -> Job:

@@ -1,4 +1,4 @@
-"""What a worker's calls cost beside the records of its own claim: what others left, and the daily budget."""
+"""The usage records beyond a worker's own claim: what vanished workers left, late reports, and the daily budget."""
 
 import asyncio
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ _REQUEST_BYTES = 50_000
 
 
 class Billing:
-    """Settles what vanished workers left, and reports late what this worker's calls cost."""
+    """Settles what vanished workers left, reports late what this worker's calls cost, and counts both as metrics."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Billing:
         self._logger = logger
 
     def at_risk(self, job_name: str, payload_bytes: int) -> tuple[str, Spending]:
-        """The model, and the most that the calls of such a job can cost that are in flight together."""
+        """The model, and the most that calls of such a job can cost that are in flight at the same time."""
         most = Usage(input_tokens=payload_bytes + _REQUEST_BYTES, output_tokens=self._llm.max_output_tokens)
         call = self._prices.spending(self._llm.model, None, most)
         return self._llm.model, summed([call] * self._at_once(job_name, payload_bytes))
@@ -71,7 +71,10 @@ class Billing:
         self.count(claim, added)
 
     async def report_late(self, claim: Claim, records: Records) -> None:
-        """Records what this worker's calls cost in place of what others have estimated for them."""
+        """Records what this worker's calls cost in place of what others have estimated for them.
+
+        Tried once: the lease is over, and without this report the estimate stays, which is an upper bound.
+        """
         try:
             self.count(claim, await asyncio.to_thread(self._claims.report_late, claim, records.bill))
         except Unavailable as error:

@@ -18,16 +18,7 @@ from jobchain.aws.usage import UsageStore
 from jobchain.chains.chain import Chain
 from jobchain.chains.fields import Payload
 from jobchain.chains.planning import PlannedStep, plan
-from jobchain.domain import (
-    Claim,
-    Clock,
-    FinishedStep,
-    JobError,
-    Tier,
-    WaitingFor,
-    WaitReason,
-    isoformat,
-)
+from jobchain.domain import Claim, Clock, FinishedStep, JobError, Tier, WaitingFor, WaitReason, isoformat
 from jobchain.errors import ClaimLost, JobNotReady, LimitReached, SettingsError, Unavailable
 from jobchain.llm import LLM
 from jobchain.metrics import Meter
@@ -44,6 +35,9 @@ from jobchain_worker.text_threads import JobThread, TextThreads
 
 # Jobs that were parked until the next day do not all start in the same second.
 _SPREAD = timedelta(minutes=10)
+
+_NO_CHAIN = "this deployment does not have the job's chain any more"
+_OTHER_PAYLOAD = "this deployment's chain takes another payload than when the job was created: create it again"
 
 
 class Runner:
@@ -132,9 +126,7 @@ class Runner:
         if chain is None or payload is None:
             _, estimate = self._billing.at_risk(claim.job_name, len(dump(claim.payload).encode()))
             await self._billing.settle(claim, persistence, estimate)
-            message = "this deployment does not have the job's chain any more"
-            if chain:
-                message = "this deployment's chain takes another payload than when the job was created: create it again"
+            message = _OTHER_PAYLOAD if chain else _NO_CHAIN
             await self._fail(claim, records, persistence, JobError("unknown_chain", message))
             return
         outputs = {step.name: step.output for step in claim.steps}
@@ -146,7 +138,7 @@ class Runner:
         await self._run_waves(run, persistence)
 
     async def _estimate(self, run: JobRun) -> Spending:
-        """The most that the calls can have cost that were in flight when the last worker vanished: one a ready step."""
+        """The most that calls in flight can have cost when the last worker vanished: one for each ready step."""
         wave = await run.texts.run(self._wave, run)
         return summed([await self._executor.most(run, step) for _, step in wave])
 
@@ -175,7 +167,7 @@ class Runner:
         self._logger.info("job completed")
 
     async def _park(self, run: JobRun, persistence: Persistence, reached: LimitReached) -> None:
-        """Releases the job until the next day."""
+        """Releases the job until the next day (UTC), as its key's daily budget is used up."""
         detail = f"the key's limit {reached.limit} is used up for today (UTC)"
         delay = reached.retry_after + _SPREAD * random.random()  # noqa: S311  # no secret
         self._logger.info("daily budget used up, parked", limit=reached.limit)

@@ -56,7 +56,7 @@ class JobStore:
         return job_of(self._read(tenant, event_id))
 
     def get_with_attempts(self, tenant: str, event_id: str) -> tuple[Job, list[Attempt]]:
-        """The same with the newest of its calls that failed: up to `MAX_ATTEMPTS`, the oldest first."""
+        """The same, and the newest of its failed calls: up to `MAX_ATTEMPTS`, the oldest first. Raises JobNotFound."""
         stored = self._read(tenant, event_id, "ATTEMPT")
         found = stored.of_kind("ATTEMPT")
         found.sort(key=lambda item: (int(item["claim"]), int(item["number"])))

@@ -115,7 +115,11 @@ def _flex(new: NewJob, now: datetime) -> Item:
 
 
 def ended(status: Status, now: datetime, claim: int, started_at: str | None, error: JobError | None = None) -> Item:
-    """The attributes of META with which a job ends. `recent` holds copies of those that change while it runs."""
+    """The attributes of META with which a job ends, after `claim` claims.
+
+    `final_status`, `runs` and `began_at` are for the index `recent`: they are set only now, whereas the attributes that
+    they repeat change while the job runs.
+    """
     return {
         "status": status,
         "final_status": status,
@@ -214,7 +218,6 @@ def due_job_of(meta: Item) -> DueJob:
         event_id=meta["pk"].removeprefix("JOB#"),
         tenant=meta["tenant"],
         job_name=meta["job_name"],
-        due_at=int(meta["due_at"]),
         sends=int(meta.get("sends") or meta.get("dispatches", 1)),
         crashes=int(meta.get("crashes", 0)) + int(held),
         token=meta.get("token", ""),
