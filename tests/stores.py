@@ -9,8 +9,8 @@ from jobchain.aws.due import DueStore
 from jobchain.aws.jobs import JobStore
 from jobchain.aws.model_checks import ModelCheckStore
 from jobchain.aws.usage import UsageStore
-from jobchain.domain import Claim, Clock, FinishedStep
-from jobchain.spending import NOTHING_SPENT
+from jobchain.domain import Claim, Clock, FinishedStep, Job
+from jobchain.spending import NOTHING_SPENT, Spending
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -31,6 +31,12 @@ class Stores:
     def claim(self, event_id: str, lease_until: datetime) -> Claim:
         """A worker's claim of a job whose calls cost nothing."""
         return self.claims.claim(event_id, lease_until, lambda _chain, _size: ("m", NOTHING_SPENT))
+
+    def cancel(self, tenant: str, event_id: str) -> tuple[Job, dict[str, Spending]]:
+        """Cancels the job; gives it, and what was recorded of the spending of workers that vanished, by model."""
+        recorded: dict[str, Spending] = {}
+        job = self.jobs.cancel(tenant, event_id, lambda _chain, model, spending: recorded.update({model: spending}))
+        return job, recorded
 
     def save_step(self, claim: Claim, position: int, step: FinishedStep) -> None:
         """Stores the step as the claim's record of the same place."""

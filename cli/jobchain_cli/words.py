@@ -257,7 +257,7 @@ def stats_lines(stats: Stats) -> Iterator[str]:
         for name, part in sorted(parts.items()):
             calls = "1 call" if part.calls == 1 else f"{part.calls} calls"
             used = spent(part.usage, part.cost_usd, part.estimated)
-            yield f"  {title}: {in_one_line(name) or 'none'}, {calls}, {used}"
+            yield f"  {title}: {in_one_line(name) or '(no key)'}, {calls}, {used}"
     if stats.queue is not None:
         words = (f"{number} {in_one_line(name).replace('_', ' ')}" for name, number in stats.queue.items())
         yield f"Queue: {', '.join(words)}"

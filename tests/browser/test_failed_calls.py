@@ -14,7 +14,7 @@ from jobchain.domain import DailyBudget, NewJob, utc_now
 from local.stack import EmbeddedStack
 from tests.browser.conftest import Visit
 from tests.e2e.conftest import poll
-from tests.fake_model.replies import answer, refused, with_id
+from tests.fake_model.replies import DROPPED, answer, refused, with_id
 from tests.fake_model.server import ModelServer
 
 HOSTILE = '<script>alert(1)</script><img src=x onerror="alert(2)"> [a](javascript:alert(3)) ' + "W" * 5_000
@@ -120,7 +120,17 @@ def test_an_estimate_is_told_apart_from_what_the_server_told(visit: Visit, http:
     page = visit.open(f"#/jobs/{event_id}")
 
     details = page.locator("[data-key=details]")
-    expect(details).to_contain_text("(1,000 written to a cache)")
+    expect(details).to_contain_text("1,000 written to a cache)")
     expect(details).to_contain_text("≤ $0.0000")
     expect(details).to_contain_text("(of which estimated: 310 in, 64 out, $0.0004)")
     expect(step(page, "Summary")).to_contain_text("unknown price (of which estimated: 310 in, 64 out)")
+
+
+def test_a_list_marks_a_cost_that_is_an_upper_bound(visit: Visit, http: httpx2.Client, model: ModelServer) -> None:
+    model.script("job-805", DROPPED, step="summary")
+    event_id = reach(http, create(http, "job-805"), lambda job: job["status"] == "completed")
+
+    page = visit.open("#/")
+
+    expect(page.locator("tr", has_text=event_id[:8])).to_contain_text("≤ $0.")
+    expect(page.locator("[data-key=numbers]")).to_contain_text("≤ $0.")

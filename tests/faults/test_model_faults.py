@@ -233,6 +233,7 @@ def test_a_broken_answer_is_asked_again_with_the_complaint(world: FaultyStack, a
 
 @pytest.mark.parametrize("fault", BROKEN)
 def test_the_tokens_of_a_broken_answer_are_counted(after_broken: Jobs, fault: str) -> None:
+    assert after_broken[fault]["steps"][0]["usage"] == used(2)
     assert after_broken[fault]["usage"] == used(4)
 
 

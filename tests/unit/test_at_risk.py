@@ -49,7 +49,7 @@ def test_a_cancelled_job_estimates_all_calls_of_the_wave_that_was_in_flight(
     clock.advance(timedelta(minutes=6))
 
     # when its job is cancelled
-    job, recorded = stores.jobs.cancel("local", event_id)
+    job, recorded = stores.cancel("local", event_id)
 
     # then the estimate is of all of them, and what is recorded is the job's total
     assert job.spending.estimated.calls == in_flight

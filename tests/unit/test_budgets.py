@@ -120,7 +120,7 @@ def test_a_parked_job_can_be_cancelled(deployment: Deployment) -> None:
     deployment.create(daily_budget=DailyBudget(tokens=0), key_id="key")
     deployment.run()
 
-    job, _ = deployment.stores.jobs.cancel(TENANT, deployment.event_id)
+    job = deployment.stores.jobs.cancel(TENANT, deployment.event_id)
 
     assert (job.status, job.waiting_for, job.spending) == (Status.CANCELLED, None, Spending())
 

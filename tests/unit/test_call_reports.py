@@ -185,7 +185,7 @@ class TestACallThatMayBeBilled:
         error = by_server(json_reply("said", {"id": "gen-1", "error": {"message": "overloaded", "code": 502}}))
 
         assert (error.type, error.report.maybe_billed) == ("unreadable_answer", True)
-        assert (error.report.cause, error.report.code) == ("overloaded, code: 502", "502")
+        assert (error.report.cause, error.report.code) == ("overloaded (code: 502)", "502")
 
 
 class TestACallThatIsNotBilled:
@@ -252,7 +252,7 @@ class TestACallThatIsNotBilled:
         assert not error.report.maybe_billed
         cause = error.report.cause or ""
         assert cause.startswith("Rate limit reached for ")
-        assert cause.endswith("on key [API key]: try later., code: rate_limit_exceeded, type: scripted")
+        assert cause.endswith("on key [API key]: try later. (code: rate_limit_exceeded, type: scripted)")
         assert error.report.facts == {
             "provider_status": 429,
             "provider_code": "rate_limit_exceeded",
@@ -295,11 +295,11 @@ class TestTheCause:
     @pytest.mark.parametrize(
         ("body", "cause"),
         [
-            ({"error": {"message": "m", "type": "t", "param": "p", "code": "c"}}, "m, code: c, type: t, param: p"),
+            ({"error": {"message": "m", "type": "t", "param": "p", "code": "c"}}, "m (code: c, type: t, param: p)"),
             ({"error": {"message": "m", "type": None, "param": None, "code": None}}, "m"),
-            ({"object": "error", "message": "too large", "code": 400}, "too large, code: 400"),
+            ({"object": "error", "message": "too large", "code": 400}, "too large (code: 400)"),
             ({"error": "model 'x' not found"}, "model 'x' not found"),
-            ([{"error": {"message": "m", "code": 400}}], "m, code: 400"),
+            ([{"error": {"message": "m", "code": 400}}], "m (code: 400)"),
             ({"detail": "Not Found"}, "Not Found"),
             ({"detail": [{"loc": ["body"], "msg": "field required", "input": TEXT}]}, "field required"),
             ({"error": {"message": ["m"], "code": True, "type": {}}}, None),

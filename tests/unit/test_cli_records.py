@@ -161,6 +161,6 @@ class TestEstimates:
         assert [*stats_lines(stats)][1:] == [
             f"Today (2026-11-22 UTC): 3 created, {used}, $0.000400",
             f"  by model: gpt-6-luna, 5 calls, {used}, $0.000400",
-            "  by key: none, 1 call, 812 tokens in, 140 out, for $0.006100",
+            "  by key: (no key), 1 call, 812 tokens in, 140 out, for $0.006100",
             "  by key: 3f9c, 1 call, 812 tokens in, 140 out, for $0.006100",
         ]

@@ -310,7 +310,8 @@ class TestTheLog:
 
         worker.consume([body(ids[0])])
 
-        line = lines(log)[0]
+        line, deferred = lines(log)
+        assert deferred["message"] == "step deferred"
         assert (line["level"], line["message"], line["error"]) == ("ERROR", "step failed unexpectedly", "RuntimeError")
         assert MARK not in log.getvalue()
         assert (line["event_id"], line["step"]) == (ids[0], "summary")

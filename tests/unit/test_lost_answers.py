@@ -131,7 +131,7 @@ def test_a_slow_worker_reports_once(twice: Deployment, settled: bool) -> None:
 
 def test_a_pending_job_is_cancelled_once(twice: Deployment) -> None:
     twice.create()
-    job, _ = twice.stores.jobs.cancel(TENANT, twice.event_id)
+    job = twice.stores.jobs.cancel(TENANT, twice.event_id)
 
     assert job.status is Status.CANCELLED
     assert ended(twice) == (1, {Status.CANCELLED: 1})
@@ -154,7 +154,10 @@ def test_a_job_whose_worker_vanished_is_cancelled_and_settled_once(twice: Deploy
         twice.run(BAD, WorkerVanished())
     twice.clock.advance(AFTER_LEASE)
 
-    job, recorded = twice.stores.jobs.cancel(TENANT, twice.event_id)
+    recorded: dict[str, Spending] = {}
+    job = twice.stores.jobs.cancel(
+        TENANT, twice.event_id, lambda _chain, model, spending: recorded.update({model: spending})
+    )
 
     assert recorded == {"gpt-6-luna": job.spending}
     assert (job.spending.calls, job.spending.estimated.calls) == (2, 1)

@@ -218,7 +218,10 @@ class TestAnOldJob:
         assert (job.spending.calls, job.spending.estimated.calls) == (1 + MAX_CRASHES, MAX_CRASHES)
 
     def test_is_cancelled_while_it_waits(self, old: OldJob) -> None:
-        job, recorded = old.deployment.stores.jobs.cancel(TENANT, EVENT_ID)
+        recorded: dict[str, Spending] = {}
+        job = old.deployment.stores.jobs.cancel(
+            TENANT, EVENT_ID, lambda _chain, model, spending: recorded.update({model: spending})
+        )
 
         assert (job.status, recorded) == (Status.CANCELLED, {})
         assert old.deployment.stores.jobs.unfinished(TENANT).total() == 0
@@ -227,7 +230,10 @@ class TestAnOldJob:
         old.processing()
         old.deployment.clock.advance(AFTER_LEASE)
 
-        job, recorded = old.deployment.stores.jobs.cancel(TENANT, EVENT_ID)
+        recorded: dict[str, Spending] = {}
+        job = old.deployment.stores.jobs.cancel(
+            TENANT, EVENT_ID, lambda _chain, model, spending: recorded.update({model: spending})
+        )
 
         assert (job.status, recorded) == (Status.CANCELLED, {})
         assert (job.spending, [step.name for step in job.steps]) == (STEP_COST, ["summary"])

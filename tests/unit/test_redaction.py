@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobchain_worker.redaction import (
-    MOST_ANSWER_CHARACTERS,
-    MOST_CAUSE_CHARACTERS,
-    MOST_ID_CHARACTERS,
+    MAX_ANSWER_CHARACTERS,
+    MAX_CAUSE_CHARACTERS,
+    MAX_ID_CHARACTERS,
     identifier,
     redacted,
     storable,
@@ -149,11 +149,11 @@ class TestACause:
         told = cause(explanation)
 
         told.encode()
-        assert len(told) <= MOST_CAUSE_CHARACTERS
+        assert len(told) <= MAX_CAUSE_CHARACTERS
         assert not re.search(r"[\x00-\x1f\x7f-\x9f]", told)
 
     def test_is_cut(self) -> None:
-        assert len(cause("word " * 5_000)) == MOST_CAUSE_CHARACTERS
+        assert len(cause("word " * 5_000)) == MAX_CAUSE_CHARACTERS
 
     @pytest.mark.parametrize("length", range(3_700, 4_020, 7))
     def test_holds_no_half_of_what_was_cut(self, length: int) -> None:
@@ -172,7 +172,7 @@ class TestAnAnswer:
         assert storable('{"a": "\x00b\x1b\ud800"}\n', KEY) == '{"a": "b\x1b\ufffd"}\n'
 
     def test_is_cut(self) -> None:
-        assert storable("x" * 30_000, KEY) == "x" * MOST_ANSWER_CHARACTERS
+        assert storable("x" * 30_000, KEY) == "x" * MAX_ANSWER_CHARACTERS
 
     def test_has_no_key_but_all_else(self) -> None:
         assert storable(f"It says {KEY} and Bearer tokens", KEY) == "It says [API key] and Bearer tokens"
@@ -184,7 +184,7 @@ class TestABodyThatCouldNotBeRead:
         kept = storable_body("x" * length + f" {KEY[:5]}\0{KEY[5:]} \ud800 </html>", KEY)
 
         assert "sk-" not in kept
-        assert len(kept) <= MOST_ANSWER_CHARACTERS
+        assert len(kept) <= MAX_ANSWER_CHARACTERS
         kept.encode()
 
 
@@ -194,7 +194,7 @@ class TestAnIdentifier:
         [
             ("req_0123456789abcdef", "req_0123456789abcdef"),
             ("a b\tc\x1b[31m\u00e9", "abc[31m"),
-            ("x" * 300, "x" * MOST_ID_CHARACTERS),
+            ("x" * 300, "x" * MAX_ID_CHARACTERS),
             (None, None),
             ("", None),
             ("\u00e9", None),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jobchain.aws.claims import Bill
+from jobchain.aws.late_reports import Bill
 from jobchain.domain import Attempt, Claim, FinishedStep, JobError, Status, Tier
 from jobchain.errors import ClaimLost, Unavailable
 from jobchain.spending import Estimate, Spending, Usage, summed
@@ -130,7 +130,10 @@ class TestAWorkerThatVanished:
         workers.store(workers.claim())
         workers.deployment.clock.advance(AFTER_LEASE)
 
-        job, recorded = workers.deployment.stores.jobs.cancel(TENANT, workers.deployment.event_id)
+        recorded: dict[str, Spending] = {}
+        job = workers.deployment.stores.jobs.cancel(
+            TENANT, workers.deployment.event_id, lambda _chain, model, spending: recorded.update({model: spending})
+        )
 
         assert job.status is Status.CANCELLED
         assert recorded == {MODEL: CALL + ESTIMATE}

@@ -96,7 +96,7 @@ def test_a_claim_notices_that_a_worker_of_0_1_0_was_first(
     stores.admission.create(NewJob("job-1", "local", "guideline_checklist", {}, "f"), timedelta(days=30))
     job = read_job(table, "job-1", "ATTEMPT", "STEP$")
     assert job is not None
-    claim = claiming(job, clock(), clock() + timedelta(minutes=5), lambda *_: ("m", NOTHING_SPENT))
+    claim = claiming(job, clock(), clock() + timedelta(minutes=5), ("m", NOTHING_SPENT))
 
     # The claim of 0.1.0 changes no token.
     dynamodb.update_item(

@@ -53,7 +53,7 @@ _AWS = Config(
 
 
 def _count(chain: str, model: str, spending: Spending) -> None:
-    """Counts spending. Imported when it is used, as only cancelling a job whose worker vanished needs it."""
+    """`count_spending`, imported at its first use: only cancelling a job whose worker vanished needs it."""
     from jobchain.metrics import count_spending  # noqa: PLC0415
 
     count_spending(chain, model, spending)

@@ -190,15 +190,12 @@ class JobService:
         return self._jobs.get(caller.tenant, _checked(event_id))
 
     def get_with_attempts(self, caller: Caller, event_id: str) -> tuple[Job, list[Attempt]]:
-        """The same with the newest of its calls that failed."""
+        """The caller's job, and the newest of its failed calls, the oldest first. Raises JobNotFound, Unavailable."""
         return self._jobs.get_with_attempts(caller.tenant, _checked(event_id))
 
     def cancel(self, caller: Caller, event_id: str) -> Job:
         """Cancels a job at once, or before its next step. Raises JobNotFound, JobIsFinal, Unavailable."""
-        job, recorded = self._jobs.cancel(caller.tenant, _checked(event_id))
-        for model, spending in recorded.items():
-            self._meter(job.job_name, model, spending)
-        return job
+        return self._jobs.cancel(caller.tenant, _checked(event_id), self._meter)
 
     def retry(self, caller: Caller, event_id: str) -> Job:
         """Makes a failed or cancelled job pending again; its completed steps stay.

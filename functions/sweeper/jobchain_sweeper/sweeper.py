@@ -82,19 +82,20 @@ class Sweeper:
                 if len(unread) == DUE_SHARDS:
                     raise Unavailable("no shard of the index can be read")
                 due = list(chain.from_iterable(page.jobs for page in pages.values() if page))
-                held = [job for job in due if self._is_held(job)]
-                free = [job for job in due if not self._is_held(job)]
+                held, free = _by_hold(due, self._clock())
                 ended = list(pool.map(self._end_if_stalled, free))
                 failed += sum(ended)
                 waiting = [job for job, over in zip(free, ended, strict=True) if not over]
                 # Postponed first, then sent: of two sweepers only one sends a job. The delay doubles each time, so
                 # that a backlog does not fill up with copies.
-                list(pool.map(self._postpone_held, held))
+                moved = sum(pool.map(self._postpone_held, held))
                 postponed = list(compress(waiting, pool.map(self._postpone, waiting)))
                 accepted = sum(pool.map(self._send, _batches_of_a_tier(postponed)))
                 sent += accepted
                 if accepted < len(postponed):
                     break  # the queue refuses jobs: they are due again, and must not be read again at once
+                if due and not (moved or postponed or any(ended)):
+                    break  # the table refuses every change: the same jobs would be read again at once
                 shards = [shard for shard, page in pages.items() if page and page.jobs and page.more]
         return Sweep(sent, failed, unfinished=bool(shards or unread))
 
@@ -105,15 +106,11 @@ class Sweeper:
             self._logger.warning("shard not read, left for the next sweep", shard=shard, extra=describe(error))
             return None
 
-    def _is_held(self, job: DueJob) -> bool:
-        """Whether a worker holds the job, and its lease has not ended."""
-        return job.held_until is not None and job.held_until >= self._clock()
-
     def _end_if_stalled(self, job: DueJob) -> bool:
         return job.crashes >= MAX_CRASHES and self._fail(job)
 
     def _postpone_held(self, job: DueJob) -> bool:
-        """Checks the job when its worker's lease has ended: a job that ends before needs no check."""
+        """Makes the job due when its worker's lease has ended: a job that ends before that needs no check."""
         until = (job.held_until or self._clock()) + _AFTER_LEASE
         return self._excused(job, lambda: self._due.postpone(job, until))
 
@@ -156,6 +153,15 @@ class Sweeper:
                 self._logger.warning("message not sent", event_id=job.event_id)
                 self._mark_due(job)
         return len(jobs) - len(refused)
+
+
+def _by_hold(jobs: Sequence[DueJob], now: datetime) -> tuple[list[DueJob], list[DueJob]]:
+    """The jobs that a worker holds, and those that none holds or whose worker's lease has ended."""
+    held: list[DueJob] = []
+    free: list[DueJob] = []
+    for job in jobs:
+        (held if job.held_until and job.held_until >= now else free).append(job)
+    return held, free
 
 
 def _batches_of_a_tier(jobs: Sequence[DueJob]) -> Iterator[Sequence[DueJob]]:

@@ -16,7 +16,7 @@ _MAX_ANSWER_CHARACTERS = 100_000
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
 _MAX_OUTPUT_BYTES = 350_000
 
-_MOST_FAULTS = 5
+_MAX_FAULTS = 5
 
 # Any other part of a place is text of the answer, which can have any length.
 _FIELD = re.compile(r"[A-Za-z0-9_]{1,60}")
@@ -55,7 +55,7 @@ def read_answer(step: Step, text: str, context: StepContext[Any]) -> Output | Co
 
 def _faults(error: ValidationError) -> str:
     faults = error.errors(include_input=False, include_url=False, include_context=False)
-    return "; ".join(f"{_place(fault['loc'])}: {fault['msg']}" for fault in faults[:_MOST_FAULTS])
+    return "; ".join(f"{_place(fault['loc'])}: {fault['msg']}" for fault in faults[:_MAX_FAULTS])
 
 
 def _place(path: Sequence[int | str]) -> str:

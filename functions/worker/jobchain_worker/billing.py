@@ -1,4 +1,4 @@
-"""What a worker's calls cost beside the records of its own claim: what others left, and the daily budget."""
+"""The usage records beyond a worker's own claim: what vanished workers left, late reports, and the daily budget."""
 
 import asyncio
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ _REQUEST_BYTES = 50_000
 
 
 class Billing:
-    """Settles what vanished workers left, and reports late what this worker's calls cost."""
+    """Settles what vanished workers left, reports late what this worker's calls cost, and counts both as metrics."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Billing:
         self._logger = logger
 
     def at_risk(self, job_name: str, payload_bytes: int) -> tuple[str, Spending]:
-        """The model, and the most that the calls of such a job can cost that are in flight together."""
+        """The model, and the most that calls of such a job can cost that are in flight at the same time."""
         most = Usage(input_tokens=payload_bytes + _REQUEST_BYTES, output_tokens=self._llm.max_output_tokens)
         call = self._prices.spending(self._llm.model, None, most)
         return self._llm.model, summed([call] * self._at_once(job_name, payload_bytes))
@@ -61,17 +61,26 @@ class Billing:
         chain = self._chains.get(job_name)
         return min(chain.widest, MAX_AT_ONCE) if chain else 1
 
-    async def settle(self, claim: Claim, persistence: Persistence, estimate: Spending) -> None:
-        """Records what workers that vanished have left, with an estimate for the calls that were in flight."""
+    async def settle(self, claim: Claim, persistence: Persistence, estimate: Spending | None = None) -> Claim:
+        """Records what workers that vanished have left, with an estimate for their calls that were in flight.
+
+        Without one it is what the first of them could cost at most. Gives the claim with the estimate in its spending.
+        """
         if claim.unsettled is None:
-            return
-        bill = summed_by_model([*claim.unsettled.recorded.items(), (self._llm.model, estimate)])
+            return claim
+        model, most = claim.unsettled.at_risk or claim.at_risk
+        left = (model, most) if estimate is None else (self._llm.model, estimate)
+        bill = summed_by_model([*claim.unsettled.recorded.items(), left])
         added = await persistence.write(self._claims.settle, claim, bill)
-        self._logger.warning("usage of a worker that vanished recorded", estimated_calls=estimate.calls)
+        self._logger.warning("usage of a worker that vanished recorded", estimated_calls=left[1].calls)
         self.count(claim, added)
+        return replace(claim, spending=claim.spending + left[1])
 
     async def report_late(self, claim: Claim, records: Records) -> None:
-        """Records what this worker's calls cost in place of what others have estimated for them."""
+        """Records what this worker's calls cost in place of what others have estimated for them.
+
+        Tried once: the lease is over, and without this report the estimate stays, which is an upper bound.
+        """
         try:
             self.count(claim, await asyncio.to_thread(self._claims.report_late, claim, records.bill))
         except Unavailable as error:

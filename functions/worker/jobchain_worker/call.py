@@ -4,20 +4,19 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from jobchain.domain import Attempt, Clock, isoformat
-from jobchain.errors import NO_REPORT, CallReport, PermanentModelError, TransientModelError, Unavailable
+from jobchain.errors import NO_REPORT, CallReport, PermanentModelError, TransientModelError
 from jobchain.llm import LLM, FailedAnswer, ModelAnswer, ModelRequest
 from jobchain.prices import PriceList
 from jobchain.spending import NOTHING_SPENT, Spending, Usage
 from jobchain_worker.job_run import Records
+from jobchain_worker.redaction import MAX_ANSWER_CHARACTERS
 
 UNEXPECTED = "step_failed"
 """The outcome of a call whose answer the step's own code could not read."""
 
-_MAX_RAW_CHARACTERS = 20_000
-
 
 class Call:
-    """One call. What it may have cost is charged before anything else happens, and what failed is stored."""
+    """One call. What it may have cost is charged as soon as it ends, and a call that failed is stored."""
 
     def __init__(
         self, clock: Clock, records: Records, step: str, request: ModelRequest, llm: LLM, prices: PriceList
@@ -34,10 +33,13 @@ class Call:
         self._request_id: str | None = None
         self._text: str | None = None
         self.spending = NOTHING_SPENT
-        """What the call cost."""
+        """What the call used and cost; nothing until it has ended."""
 
     async def ask(self, *, is_retry: bool) -> ModelAnswer:
-        """The answer. A call that failed is stored, and raises the errors of `LLM.ask`."""
+        """The model's answer. The call is charged, and stored if it failed.
+
+        Raises the errors of `LLM.ask`, and Unavailable where a failed call can't be stored.
+        """
         self._started_at = isoformat(self._clock())
         retries = Spending(retries=int(is_retry))
         try:
@@ -47,8 +49,6 @@ class Call:
             self._charge(calls + retries)
             await self.record(error.type, str(error), error.report)
             raise
-        except Unavailable:
-            raise  # the secret can't be read: no call was made
         except Exception as error:
             # A fault of this project: how far the call got is not known.
             self._charge(self._priced(None) + retries)
@@ -61,7 +61,7 @@ class Call:
 
     @asynccontextmanager
     async def recorded_on_error(self) -> AsyncIterator[None]:
-        """Stores the call where what is done with its answer fails, whatever it is."""
+        """Stores the call as a failed one if the code that reads its answer raises an error, and raises that."""
         try:
             yield
         except (PermanentModelError, TransientModelError) as error:
@@ -97,8 +97,9 @@ class Call:
 
 
 def _raw(answer: ModelAnswer) -> str | None:
+    # The text of a FailedAnswer is in the report of its error.
     text = "" if isinstance(answer, FailedAnswer) else answer.text
-    return text[:_MAX_RAW_CHARACTERS] or None
+    return text[:MAX_ANSWER_CHARACTERS] or None
 
 
 def most_of(request: ModelRequest, llm: LLM) -> Usage:

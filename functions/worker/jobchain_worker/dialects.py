@@ -29,8 +29,8 @@ UNREADABLE = "unreadable_answer"
 # Codes of a failed response after which another try may succeed, and the fault that each of them is.
 _TRANSIENT_CODES = {"server_error": "server_error", "rate_limit_exceeded": "rate_limited"}
 
-# A longer one is no name of a model.
-_LONGEST_NAME = 200
+# A longer one is not the name of a model.
+_MAX_NAME = 200
 
 
 class Dialect(Protocol):
@@ -225,7 +225,7 @@ def _billing(response: object, asked: str, names: UsageNames) -> tuple[str, Usag
 
 def _is_name(model: object) -> TypeGuard[str]:
     """Whether it can be the name of a model, and so the dimension of a metric."""
-    if not isinstance(model, str) or len(model) > _LONGEST_NAME:
+    if not isinstance(model, str) or len(model) > _MAX_NAME:
         return False
     return model.isascii() and model.isprintable() and not model.isspace() and model != ""
 

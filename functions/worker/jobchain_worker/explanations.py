@@ -5,8 +5,8 @@ import re
 _TAG = re.compile(r"<[^<>]*>")
 _HTML_START = re.compile(r"\s*<")
 _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
-# Of a page that a gateway answers with.
-_MOST_READ = 10_000
+# A gateway may answer with a whole page.
+_MAX_READ = 10_000
 
 
 def explanation(body: object) -> str | None:
@@ -16,13 +16,15 @@ def explanation(body: object) -> str | None:
     """
     error = _error(body)
     if isinstance(error, str):
-        text = error[:_MOST_READ]
+        text = error[:_MAX_READ]
         return " ".join((_TAG.sub(" ", text) if _HTML_START.match(text) else text).split()) or None
     if not isinstance(error, dict):
         return None
     message = _message(error.get("message")) or _message(error.get("detail")) or _message(error.get("msg"))
     facts = [f"{name}: {value}" for name in ("code", "type", "param") if (value := _scalar(error.get(name)))]
-    return ", ".join([*([message] if message else []), *facts]) or None
+    if not facts:
+        return message
+    return f"{message} ({', '.join(facts)})" if message else ", ".join(facts)
 
 
 def code_of(body: object) -> str | None:
@@ -55,7 +57,7 @@ def _message(value: object) -> str | None:
 def _scalar(value: object) -> str | None:
     if isinstance(value, bool) or not isinstance(value, str | int):
         return None
-    return str(value)[:_MOST_READ] or None
+    return str(value)[:_MAX_READ] or None
 
 
 def _name(body: object, field: str) -> str | None:

@@ -74,7 +74,7 @@ class Records:
         # One at a time: the records that the next claim finds are the first ones, without a gap.
         self._storing = asyncio.Lock()
         self.spent = NOTHING_SPENT
-        """What the claim's calls used, and what was recorded for workers that vanished before it."""
+        """What the claim's own calls have used and cost so far."""
 
     @property
     def deadline(self) -> datetime:

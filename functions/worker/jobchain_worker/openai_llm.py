@@ -32,7 +32,7 @@ COUNT_TIMEOUT = timedelta(seconds=5)
 _REQUEST_IDS = ("x-request-id", "apim-request-id", "x-amzn-requestid")
 
 # An integer of more digits can't be a count, and one of thousands would make the whole answer unreadable.
-_MOST_DIGITS = 20
+_MAX_DIGITS = 20
 
 
 class _Counted(BaseModel):
@@ -161,7 +161,7 @@ def _json(response: httpx2.Response) -> object:
 
 
 def _integer(digits: str) -> int | float:
-    return int(digits) if len(digits) <= _MOST_DIGITS else float(digits)
+    return int(digits) if len(digits) <= _MAX_DIGITS else float(digits)
 
 
 async def find_shutdown(client: openai.AsyncOpenAI, model: str, limit: timedelta) -> date | None:

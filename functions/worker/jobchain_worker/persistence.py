@@ -1,4 +1,4 @@
-"""Writes that must not be lost, as calls of the model are paid for: tried again until the lease ends."""
+"""Requests to the table that must succeed, as calls of the model are paid for: repeated until the lease ends."""
 
 import asyncio
 from collections.abc import Callable
@@ -16,7 +16,7 @@ _PAUSE = timedelta(seconds=1)
 
 
 class Persistence:
-    """Makes the writes of one claim, whose lease ends at `deadline`."""
+    """Makes the writes of one claim, whose lease ends at `deadline`, and the reads between them."""
 
     def __init__(self, deadline: datetime, clock: Clock, logger: Logger) -> None:
         self.deadline = deadline
@@ -24,7 +24,9 @@ class Persistence:
         self._logger = logger
 
     async def write(self, write: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """What `write` gives, in a thread; again while the table does not answer. Raises Unavailable at the deadline.
+        """What `write` returns, called in a thread, again while the table does not answer.
+
+        Raises Unavailable at the deadline, and what `write` raises.
 
         A write that is repeated recognizes its own result, where only the answer was lost.
         """
@@ -34,5 +36,7 @@ class Persistence:
             except Unavailable as error:
                 if self._clock() + _PAUSE > self.deadline:
                     raise
-                self._logger.warning("not stored yet", write=write.__name__, extra=describe(error))
+                self._logger.warning(
+                    "the table does not answer, trying again", write=write.__name__, extra=describe(error)
+                )
                 await asyncio.sleep(_PAUSE.total_seconds())

@@ -1,4 +1,4 @@
-"""Makes the texts of a failed call fit to be kept: a provider's explanation may quote the request or the API key."""
+"""Redacts and cuts the texts of a failed call: a provider's explanation may quote the request or the API key."""
 
 import html
 import re
@@ -6,15 +6,15 @@ from collections.abc import Callable, Sequence
 
 from jobchain.text import INVISIBLE
 
-MOST_CAUSE_CHARACTERS = 1_000
-MOST_ANSWER_CHARACTERS = 20_000
-MOST_ID_CHARACTERS = 200
+MAX_CAUSE_CHARACTERS = 1_000
+MAX_ANSWER_CHARACTERS = 20_000
+MAX_ID_CHARACTERS = 200
 
 # What is read of an explanation. Its end is dropped, as it may hold half of a key or of a quotation.
-_MOST_READ = 4_000
+_MAX_READ = 4_000
 _END = 200
 
-# Runs that also occur in the request are quotations. An API key is recognised by fewer characters.
+# Runs that also occur in the request are quotations. An API key is recognized by fewer characters.
 _QUOTED_CHARACTERS = 20
 _QUOTED_LETTERS = 16
 _KEY_LETTERS = 8
@@ -43,7 +43,7 @@ _KEYS = re.compile(
 
 def redacted(explanation: str, key: str, texts: Sequence[str] = ()) -> str:
     """A provider's explanation without API keys, control characters and quotations of the request's `texts`, cut."""
-    text = explanation if len(explanation) <= _MOST_READ else explanation[: _MOST_READ - _END]
+    text = explanation if len(explanation) <= _MAX_READ else explanation[: _MAX_READ - _END]
     text = without_keys(_flat(_unescaped(text)), key)
     if len(key) >= _KEY_LETTERS:
         text = _without_runs(text, key, _letters, _KEY_LETTERS, _KEY)
@@ -51,7 +51,7 @@ def redacted(explanation: str, key: str, texts: Sequence[str] = ()) -> str:
         text = _without_runs(text, request, _letters, _QUOTED_LETTERS, _QUOTATION)
         text = _without_runs(text, _flat(request), str.casefold, _QUOTED_CHARACTERS, _QUOTATION)
     text = text.strip()
-    return text if len(text) <= MOST_CAUSE_CHARACTERS else f"{text[: MOST_CAUSE_CHARACTERS - 1]}…"
+    return text if len(text) <= MAX_CAUSE_CHARACTERS else f"{text[: MAX_CAUSE_CHARACTERS - 1]}…"
 
 
 def without_keys(text: str, key: str) -> str:
@@ -72,7 +72,7 @@ def storable_body(body: str, key: str) -> str:
 def identifier(value: str | None, key: str) -> str | None:
     """A provider's id or code in visible ASCII, cut, so that it can be logged; None where it may hold a key."""
     visible = re.sub(r"[^!-~]+", "", value or "")
-    return visible[:MOST_ID_CHARACTERS] if visible and without_keys(visible, key) == visible else None
+    return visible[:MAX_ID_CHARACTERS] if visible and without_keys(visible, key) == visible else None
 
 
 def _without_key(text: str, key: str) -> str:
@@ -81,15 +81,15 @@ def _without_key(text: str, key: str) -> str:
 
 def _begin(text: str) -> str:
     """What is read of a text to be cut: more than is kept, so that no key is cut in half unseen."""
-    return text.replace("\0", "")[: MOST_ANSWER_CHARACTERS + _MOST_READ]
+    return text.replace("\0", "")[: MAX_ANSWER_CHARACTERS + _MAX_READ]
 
 
 def _cut(text: str) -> str:
-    return _SURROGATE.sub("\ufffd", text[:MOST_ANSWER_CHARACTERS])
+    return _SURROGATE.sub("\ufffd", text[:MAX_ANSWER_CHARACTERS])
 
 
 def _unescaped(text: str) -> str:
-    """The text without the escapes of JSON and HTML, behind which a quotation would not be recognised."""
+    """The text without the escapes of JSON and HTML, behind which a quotation would not be recognized."""
     text = _JSON_CHARACTER.sub(lambda escape: chr(int(escape[1], 16)), html.unescape(text))
     # Two escapes make one character outside the basic plane.
     text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from jobchain.spending import Usage
 
 # More than any model's context window; what is larger is an error of the server.
-_MOST_TOKENS = 10**9
+_MAX_TOKENS = 10**9
 
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,10}(\.0{1,10})?")
 
@@ -54,7 +54,7 @@ def _count(value: object) -> int | None:
     if isinstance(value, str) and _WHOLE_NUMBER.fullmatch(value):
         value = float(value)
     # A boolean is an int in Python.
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MOST_TOKENS:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MAX_TOKENS:
         raise ValueError("not a count")
     if value != int(value):
         raise ValueError("not a whole number")

@@ -3,8 +3,7 @@
 import asyncio
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import islice
 from typing import assert_never
@@ -18,23 +17,13 @@ from jobchain.aws.usage import UsageStore
 from jobchain.chains.chain import Chain
 from jobchain.chains.fields import Payload
 from jobchain.chains.planning import PlannedStep, plan
-from jobchain.domain import (
-    Claim,
-    Clock,
-    FinishedStep,
-    JobError,
-    Tier,
-    WaitingFor,
-    WaitReason,
-    isoformat,
-)
+from jobchain.domain import Claim, Clock, FinishedStep, JobError, Tier, WaitingFor, WaitReason, isoformat
 from jobchain.errors import ClaimLost, JobNotReady, LimitReached, SettingsError, Unavailable
 from jobchain.llm import LLM
 from jobchain.metrics import Meter
 from jobchain.observability import Logger, describe
 from jobchain.prices import PriceList
 from jobchain.spending import Spending, summed
-from jobchain.text import dump
 from jobchain_worker.billing import Billing, exhausted_budget
 from jobchain_worker.job_run import MAX_AT_ONCE, JobRun, Records, StepCompleted, StepDeferred, StepFailed
 from jobchain_worker.persistence import Persistence
@@ -44,6 +33,12 @@ from jobchain_worker.text_threads import JobThread, TextThreads
 
 # Jobs that were parked until the next day do not all start in the same second.
 _SPREAD = timedelta(minutes=10)
+
+_NO_CHAIN = "this deployment does not have the job's chain any more"
+_OTHER_PAYLOAD = "this deployment's chain takes another payload than when the job was created: create it again"
+
+# A job is not parked if less would be left until it is erased: it ends, and its caller can still read why.
+_KEPT_AFTER_PARKING = timedelta(days=1)
 
 
 class Runner:
@@ -130,25 +125,27 @@ class Runner:
         chain = self._chains.get(claim.job_name)
         payload = await _checked_payload(texts, chain, claim) if chain else None
         if chain is None or payload is None:
-            _, estimate = self._billing.at_risk(claim.job_name, len(dump(claim.payload).encode()))
-            await self._billing.settle(claim, persistence, estimate)
-            message = "this deployment does not have the job's chain any more"
-            if chain:
-                message = "this deployment's chain takes another payload than when the job was created: create it again"
+            await self._billing.settle(claim, persistence)
+            message = _OTHER_PAYLOAD if chain else _NO_CHAIN
             await self._fail(claim, records, persistence, JobError("unknown_chain", message))
             return
         outputs = {step.name: step.output for step in claim.steps}
         run = JobRun(claim=claim, chain=chain, payload=payload, texts=texts, records=records, outputs=outputs)
         if claim.unsettled:
-            estimate = await self._estimate(run)
-            await self._billing.settle(claim, persistence, estimate)
-            run.claim = replace(claim, spending=claim.spending + estimate)
+            run.claim = await self._billing.settle(claim, persistence, await self._estimate(run))
         await self._run_waves(run, persistence)
 
-    async def _estimate(self, run: JobRun) -> Spending:
-        """The most that the calls can have cost that were in flight when the last worker vanished: one a ready step."""
+    async def _estimate(self, run: JobRun) -> Spending | None:
+        """The most that calls in flight can have cost when the last worker vanished: one for each ready step.
+
+        None where that can't be told.
+        """
         wave = await run.texts.run(self._wave, run)
-        return summed([await self._executor.most(run, step) for _, step in wave])
+        try:
+            return summed([await self._executor.most(run, step) for _, step in wave])
+        except Exception as error:  # noqa: BLE001  # the step fails by it too, once what is paid is recorded
+            self._logger.error("calls not estimated one by one", extra=describe(error))
+            return None
 
     async def _run_waves(self, run: JobRun, persistence: Persistence) -> None:
         """Executes one wave after the other, until the job is final or released."""
@@ -175,9 +172,13 @@ class Runner:
         self._logger.info("job completed")
 
     async def _park(self, run: JobRun, persistence: Persistence, reached: LimitReached) -> None:
-        """Releases the job until the next day."""
+        """Releases the job until the next day (UTC), as its key's daily budget is used up."""
         detail = f"the key's limit {reached.limit} is used up for today (UTC)"
         delay = reached.retry_after + _SPREAD * random.random()  # noqa: S311  # no secret
+        if self._clock() + delay + _KEPT_AFTER_PARKING > datetime.fromtimestamp(run.claim.expires_at, UTC):
+            message = f"{detail}, and the job is about to be erased"
+            await self._fail(run.claim, run.records, persistence, JobError("budget_exceeded", message))
+            return
         self._logger.info("daily budget used up, parked", limit=reached.limit)
         await self._release(run, persistence, delay, {}, WaitReason.BUDGET, detail)
 

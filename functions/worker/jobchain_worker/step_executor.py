@@ -13,7 +13,7 @@ from jobchain.chains.planning import PlannedStep
 from jobchain.chains.splitting import split
 from jobchain.chains.step_keys import TriesKey
 from jobchain.domain import Clock, JobError, Tier
-from jobchain.errors import ClaimLost, PermanentModelError, TransientModelError, Unavailable
+from jobchain.errors import PermanentModelError, TransientModelError, Unavailable
 from jobchain.llm import LLM, AnswerText, FailedAnswer, ModelAnswer, ModelRequest, UnusableAnswer
 from jobchain.observability import Logger, describe
 from jobchain.prices import PriceList
@@ -44,7 +44,7 @@ class _OutOfTime(Exception):
 
 
 class StepExecutor:
-    """Executes steps; any number of them at the same time. It stores failed calls, and no outputs."""
+    """Executes steps; any number of them at the same time. Failed calls are stored here, outputs by the caller."""
 
     def __init__(
         self,
@@ -67,7 +67,10 @@ class StepExecutor:
         self._logger = logger
 
     async def execute(self, run: JobRun, step: PlannedStep, share: Decimal | None) -> StepOutcome:
-        """How the step ended. It may cost `share` dollars at most, None for any amount."""
+        """How the step ended. It may cost at most `share` US dollars, None for any amount.
+
+        Raises Unavailable where a failed call can't be stored.
+        """
         try:
             match step:
                 case SplitStep():
@@ -79,14 +82,14 @@ class StepExecutor:
                     return await self._execute_call(run, step, share)
                 case _:
                     assert_never(step)
-        except (Unavailable, ClaimLost):
+        except Unavailable:
             raise
         except Exception as error:  # noqa: BLE001  # a fault of the chain or of this project must not lose what is paid
             self._logger.error("step failed unexpectedly", extra=describe(error))
             return self._defer(run, step, _unexpected(error))
 
     async def most(self, run: JobRun, step: PlannedStep) -> Spending:
-        """The most that one call of the step can cost."""
+        """The most that one call of the step can cost; nothing for a step without a call."""
         if not isinstance(step, Step):
             return NOTHING_SPENT
         step.answer.model_rebuild()

@@ -201,20 +201,24 @@ class NewJob:
 class Unsettled:
     """An earlier claim whose worker vanished: its calls are not all in the usage records yet.
 
-    `claim` is its number, `recorded` what it stored of its spending, by model.
+    `claim` is its number, `recorded` what it stored of its spending, by model. `at_risk` is the model that it called,
+    and the most that its calls can have cost that were in flight together.
     """
 
     claim: int
     recorded: Mapping[str, Spending]
+    at_risk: tuple[str, Spending] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
     """One worker's hold on a job: what it needs to run it, and the number that fences its writes.
 
-    `uid` tells the job from an earlier one of the same id. `spending` is what all earlier claims used. `flex_until` is
-    when a job of the tier flex goes on as a standard one, None for any other. `cancel_requested` tells whether the
-    caller had asked to cancel the job when the claim was made. `unsettled` is set if an earlier worker vanished.
+    `uid` tells the job from an earlier one of the same id, and is empty for a job that version 0.1.0 stored. `spending`
+    is what all earlier claims used. `flex_until` is when a job of the tier flex continues as a standard one, None for
+    any other. `cancel_requested` tells whether the caller had asked to cancel the job when the claim was made. `key_id`
+    is the API key that created the job, empty without one, and `daily_budget` what that key allows. `unsettled` is set
+    if an earlier worker vanished, and `outdated` are the attributes of META that its settlement drops.
     """
 
     event_id: str
@@ -236,13 +240,14 @@ class Claim:
     unsettled: Unsettled | None = None
     started_at: str | None = None
     outdated: tuple[str, ...] = ()
+    at_risk: tuple[str, Spending] = ("", NOTHING_SPENT)
 
 
 @dataclass(frozen=True, slots=True)
 class DueJob:
     """An unfinished job that the sweeper must check, as it was read.
 
-    `due_at` is in seconds since 1970. `sends` counts the messages sent for it since a worker last claimed or released
+    `sends` counts the messages sent for it since a worker last claimed or released
     it, `crashes` the claims in a row whose workers vanished before they stored a step, the last claim included.
     `held_until` is when its worker's lease ends, None for a job that no worker holds. `token` changes with each write.
     """
@@ -250,7 +255,6 @@ class DueJob:
     event_id: str
     tenant: str
     job_name: str
-    due_at: int
     sends: int
     crashes: int
     token: str

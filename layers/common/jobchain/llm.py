@@ -10,7 +10,7 @@ from jobchain.domain import Tier
 from jobchain.errors import ModelError
 from jobchain.spending import Usage
 
-# What a server adds for roles and marks: some ten tokens for each of a few messages.
+# In bytes: what a server adds for roles and marks, some ten tokens for each of a few messages.
 _OVERHEAD = 200
 
 

@@ -139,6 +139,9 @@ class AdmissionStore:
             self._table.transact(lambda: [*metas.values(), *admitted, *record.writes(tenant, key_id, now)])
         except TransactionCanceled as canceled:
             found = {event_id: canceled.found(meta) for event_id, meta in metas.items()}
+            own = {job.event_id: job.meta["uid"] for job in jobs}
+            if any(meta and meta.get("uid") == own[event_id] for event_id, meta in found.items()):
+                return  # written by an earlier try, whose answer was lost; the job has changed since
             existing = {event_id: existing_job(meta) for event_id, meta in found.items() if meta}
             remaining = [counter.most for counter in counters]
             if not existing:

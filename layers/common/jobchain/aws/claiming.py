@@ -1,22 +1,26 @@
-"""How a job is claimed, as it was read: why it can't be, the update that claims it, and the claim."""
+"""How a job that was read is claimed: why it can't be, the update of META, and the claim."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from jobchain.aws.attributes import Item
 from jobchain.aws.items import StoredJob, job_key, spending_of, totals, unpacked
-from jobchain.aws.meta import budget_of, has_unsettled, outdated_late, payload_of, tier_of
+from jobchain.aws.meta import budget_of, payload_of, tier_of
 from jobchain.aws.records import newest_by_claim, step_of, unsettled_spending, visible_steps
+from jobchain.aws.settling import has_unsettled, outdated_late
 from jobchain.aws.writes import IfAbsent, Write, epoch, epoch_ms, update
 from jobchain.domain import Claim, Status, Unsettled, isoformat
 from jobchain.errors import ClaimLost, JobchainError, JobNotReady
 from jobchain.spending import Spending, summed
 
-AtRisk = Callable[[str, int], tuple[str, Spending]]
-"""The model, and the most that the calls of a job can cost that are in flight together.
+Risk = tuple[str, Spending]
+"""A model, and the most that calls of it can cost that are in flight together."""
 
-It is given the chain's name and the payload's bytes.
-It is the estimate for a worker that vanishes, for those who know neither the job's chain nor the prices.
+AtRisk = Callable[[str, int], Risk]
+"""The model, and the most that calls of a job can cost that are in flight at the same time.
+
+It is called with the name of the job's chain and the bytes of the payload. META keeps what it returns: the api and the
+sweeper, which know neither chains nor prices, record it as the estimate for a worker that vanished.
 """
 
 
@@ -31,27 +35,28 @@ def refusal_of(meta: Item, now: datetime) -> JobchainError | None:
     return ClaimLost(f"the job is {status}")
 
 
-def claiming(job: StoredJob, now: datetime, lease_until: datetime, at_risk: AtRisk) -> Write:
+def claiming(job: StoredJob, now: datetime, lease_until: datetime, risk: Risk) -> Write:
     """The update that claims a job as it was read."""
     meta = job.meta
     steps = visible_steps(job)
     crashed = meta["status"] == Status.PROCESSING
-    got_on = crashed and any(item.get("claim") == meta["claim"] for item in steps)
-    model, most = at_risk(meta["job_name"], _payload_bytes(job))
+    progressed = crashed and any(item.get("claim") == meta["claim"] for item in steps)
     changes: Item = {
         "status": Status.PROCESSING,
         "claim": int(meta["claim"]) + 1,
         "lease_until": epoch_ms(lease_until),
         "sends": 1,
-        "crashes": 0 if got_on else int(meta.get("crashes", 0)) + int(crashed),
+        "crashes": 0 if progressed else int(meta.get("crashes", 0)) + int(crashed),
         "started_at": IfAbsent(isoformat(now)),
         "updated_at": isoformat(now),
         "steps": newest_by_claim(steps),
         "settled": IfAbsent(int(meta["claim"])),
         "late": IfAbsent({}),
-        "at_risk": {"model": model, **totals(most)},
     }
-    # Moving it costs four units, so that it is left where the sweeper looks soon enough after the lease.
+    if not has_unsettled(meta):
+        # That of an earlier worker stays until its calls are settled.
+        changes["at_risk"] = risk_item(risk)
+    # Moving it costs four units. So it stays where the sweeper looks soon enough after the lease.
     if int(meta["due_at"]) > epoch(lease_until) + 1:
         changes["due_at"] = epoch(lease_until) + 1
     removed = tuple(name for name in ("not_before", "sealed", "waiting_for") if name in meta)
@@ -62,16 +67,29 @@ def claiming(job: StoredJob, now: datetime, lease_until: datetime, at_risk: AtRi
     return update(job_key(meta["pk"].removeprefix("JOB#")), condition, values, changes, removed)
 
 
+def risk_of(job: StoredJob, at_risk: AtRisk) -> Risk:
+    """The most that calls of the job's next worker can cost that are in flight together."""
+    return at_risk(job.meta["job_name"], _payload_bytes(job))
+
+
+def risk_item(risk: Risk) -> Item:
+    """A risk as an attribute of META."""
+    model, most = risk
+    return {"model": model, **totals(most)}
+
+
 def _payload_bytes(job: StoredJob) -> int:
     return sum(len(unpacked(item["payload"]).encode()) for item in job.of_kind("INPUT"))
 
 
-def claim_of(job: StoredJob, number: int, now: datetime) -> Claim:
+def claim_of(job: StoredJob, number: int, now: datetime, risk: Risk) -> Claim:
     """The claim `number` of the job that was read before it was claimed."""
     meta = job.meta
     unsettled = None
     if has_unsettled(meta):
-        unsettled = Unsettled(int(meta["settled"]) + 1, unsettled_spending(job))
+        left = meta.get("at_risk")
+        at_risk = (left["model"], spending_of(left)) if left else None
+        unsettled = Unsettled(int(meta["settled"]) + 1, unsettled_spending(job), at_risk)
     earlier = summed([spending_of(meta), *(unsettled.recorded.values() if unsettled else ())])
     return Claim(
         event_id=meta["pk"].removeprefix("JOB#"),
@@ -93,4 +111,5 @@ def claim_of(job: StoredJob, number: int, now: datetime) -> Claim:
         unsettled=unsettled,
         started_at=meta.get("started_at", isoformat(now)),
         outdated=outdated_late(meta),
+        at_risk=risk,
     )

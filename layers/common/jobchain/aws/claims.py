@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from jobchain.aws.attributes import Item
-from jobchain.aws.claiming import AtRisk, claim_of, claiming, refusal_of
+from jobchain.aws.claiming import AtRisk, claim_of, claiming, refusal_of, risk_item, risk_of
 from jobchain.aws.items import (
     DISPATCH_GRACE,
     MOVE_TRIES,
@@ -25,31 +25,19 @@ from jobchain.aws.items import (
     StoredJob,
     job_key,
     read_job,
-    spending_of,
-    totals,
 )
-from jobchain.aws.meta import (
-    ended,
-    has_unsettled,
-    total_of,
-    waiting_item,
-)
-from jobchain.aws.records import (
-    attempt_item,
-    step_item,
-)
+from jobchain.aws.late_reports import Bill, correction_of, late_report
+from jobchain.aws.meta import ended, waiting_item
+from jobchain.aws.records import attempt_item, step_item
+from jobchain.aws.settling import TRIES, bill_item, has_unsettled, total_of
 from jobchain.aws.table import ConditionFailed, Table
 from jobchain.aws.usage import UsageRecord, write_with_usage
 from jobchain.aws.writes import Write, epoch, epoch_ms_up, update
 from jobchain.domain import Attempt, Claim, Clock, FinishedStep, JobError, Status, WaitingFor, isoformat
 from jobchain.errors import ClaimLost, JobNotFound, Unavailable
-from jobchain.spending import NOTHING_SPENT, Spending
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-
-Bill = Mapping[str, Spending]
-"""What calls of the model cost, by the model that was asked."""
 
 NO_BILL: Bill = MappingProxyType({})
 """The bill of a claim that made no call."""
@@ -78,11 +66,12 @@ class ClaimStore:
             if has_unsettled(job.meta):
                 # Failed calls may be long, and are needed for their costs alone.
                 job = self._read_free(event_id, now, "ATTEMPT")
+            risk = risk_of(job, at_risk)
             try:
-                meta = self._table.write(claiming(job, now, lease_until, at_risk))
+                meta = self._table.write(claiming(job, now, lease_until, risk))
             except ConditionFailed:
-                continue  # somebody else changed the job after it was read
-            return claim_of(job, int(meta["claim"]), now)
+                continue  # another writer changed the job after it was read
+            return claim_of(job, int(meta["claim"]), now, risk)
         raise Unavailable(f"job {event_id} changes too fast: try again")
 
     def _read_free(self, event_id: str, now: datetime, first: str) -> StoredJob:
@@ -126,8 +115,11 @@ class ClaimStore:
             return NO_BILL
         now = self._clock()
         first = claim.unsettled.claim
-        recorded = {model: totals(spending) for model, spending in bill.items()}
-        changes: Item = {"settled": claim.number - 1, f"late.{first}": recorded}
+        changes: Item = {
+            "settled": claim.number - 1,
+            "at_risk": risk_item(claim.at_risk),
+            f"late.{first}": bill_item(bill, now),
+        }
         still, values = " AND settled = :was", {":was": first - 1}
         write = _fenced(claim, "settle", changes, claim.outdated, total_of(bill), still, values)
         try:
@@ -142,7 +134,8 @@ class ClaimStore:
         # The first worker was only slow, and has recorded its bill itself. Those after it have made no calls: so their
         # claims are settled too, or a later one would mix them up with this one.
         try:
-            self._table.write(_fenced(claim, "settled", {"settled": claim.number - 1}))
+            changes = {"settled": claim.number - 1, "at_risk": risk_item(claim.at_risk)}
+            self._table.write(_fenced(claim, "settled", changes))
         except ConditionFailed:
             raise _claim_lost(claim.event_id) from None
         return NO_BILL
@@ -163,7 +156,7 @@ class ClaimStore:
 
     def _end(self, claim: Claim, status: Status, bill: Bill, error: JobError | None = None) -> None:
         now = self._clock()
-        changes = {**ended(status, now, claim.number, claim.started_at, error), "settled": claim.number}
+        changes = {**ended(status, now, claim.number, claim.started_at, error), **_settled_by(claim)}
         end = _fenced(claim, "end", changes, REMOVED_WHEN_FINAL, total_of(bill))
         record = UsageRecord(ended=status, spent=bill)
         try:
@@ -188,14 +181,17 @@ class ClaimStore:
             "sends": 1,
             "crashes": 0,
             "tries": dict(tries),
-            "settled": claim.number,
+            **_settled_by(claim),
             **({"waiting_for": waiting_item(waiting)} if waiting else {}),
         }
         pending = _fenced(claim, "release", changes, ("lease_until", "at_risk"), total_of(bill), _NOT_CANCELLED)
         try:
             write_with_usage(self._table, pending, UsageRecord(spent=bill), claim.tenant, claim.key_id, now)
         except ConditionFailed as failed:
-            if not (failed.item and "cancel_requested" in failed.item):
+            item = failed.item or {}
+            # An earlier try may have ended it, and its answer was lost.
+            was_ended = item.get("token") == _token(claim, "end")
+            if not (was_ended or "cancel_requested" in item):
                 raise _claim_lost(claim.event_id) from None
             self._end(claim, Status.CANCELLED, bill)
             return False
@@ -211,40 +207,19 @@ class ClaimStore:
         for _ in range(MOVE_TRIES):
             now = self._clock()
             meta = self._table.get(job_key(claim.event_id))
-            correction = _correction(claim, meta, bill) if meta else None
+            if meta and meta.get("uid", "") == claim.uid and meta.get("billed") == claim.number:
+                return bill  # its release or its end was made, the answer was lost, and the job has changed since
+            correction = correction_of(claim, meta, bill) if meta else None
             if correction is None:
-                return {}
-            added, condition, values, changes, removed = correction
-            if claim.uid:
-                condition, values = f"{condition} AND uid = :uid", {**values, ":uid": claim.uid}
-            write = update(job_key(claim.event_id), condition, values, changes, removed, total_of(added))
+                return NO_BILL
+            record = UsageRecord(spent=correction.added)
             try:
-                write_with_usage(self._table, write, UsageRecord(spent=added), claim.tenant, claim.key_id, now)
+                report, day = late_report(claim, correction), correction.recorded_at or now
+                write_with_usage(self._table, report, record, claim.tenant, claim.key_id, day, TRIES)
             except ConditionFailed:
                 continue
-            return added
+            return correction.added
         raise Unavailable(f"job {claim.event_id} changes too fast: try again")
-
-
-_Correction = tuple[dict[str, Spending], str, Item, Item, tuple[str, ...]]
-"""What a late report adds, and the condition, its values, and the changes and removals of its update."""
-
-
-def _correction(claim: Claim, meta: Item, bill: Bill) -> _Correction | None:
-    """How the claim's bill is recorded by a worker that has lost the job; None where nothing is left to record."""
-    if meta.get("uid", "") != claim.uid:
-        return None
-    number = claim.number
-    if recorded := meta.get("late", {}).get(str(number)):
-        known = {model: spending_of(item) for model, item in recorded.items()}
-        models = {*known, *bill}
-        added = {model: bill.get(model, NOTHING_SPENT) - known.get(model, NOTHING_SPENT) for model in models}
-        return added, f"attribute_exists(late.#{number})", {}, {}, (f"late.{number}",)
-    if meta.get("settled") == number - 1:
-        # It is not recorded yet: the worker that has claimed the job since has not begun to call the model.
-        condition = "settled = :was AND claim > :claimed"
-        return dict(bill), condition, {":was": number - 1, ":claimed": number}, {"settled": number}, ()
-    return None
 
 
 def _fenced(
@@ -264,8 +239,17 @@ def _fenced(
     condition = "claim = :claimed AND #status = :processing"
     if claim.uid:
         condition, held = f"{condition} AND uid = :uid", {**held, ":uid": claim.uid}
-    token = f"{claim.uid}-{claim.number}-{what}"
+    token = _token(claim, what)
     return update(job_key(claim.event_id), condition + still, held, changes, removed, added, token)
+
+
+def _settled_by(claim: Claim) -> Item:
+    """The attributes of META that tell that the claim's own bill is in the totals."""
+    return {"settled": claim.number, "billed": claim.number}
+
+
+def _token(claim: Claim, what: str) -> str:
+    return f"{claim.uid}-{claim.number}-{what}"
 
 
 def _holds(claim: Claim, meta: Item | None) -> bool:

@@ -4,11 +4,11 @@ from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from jobchain.aws.items import FREE, REMOVED_WHEN_FINAL, UNFINISHED, job_key, read_job, unchanged
-from jobchain.aws.meta import due_job_of, ended_by_another, settling, total_of, unsettled_bill
+from jobchain.aws.items import FREE, UNFINISHED, job_key, read_job, unchanged
+from jobchain.aws.meta import due_job_of
 from jobchain.aws.records import visible_steps
+from jobchain.aws.settling import end_unheld
 from jobchain.aws.table import ConditionFailed, Table
-from jobchain.aws.usage import UsageRecord, write_with_usage
 from jobchain.aws.writes import epoch, epoch_ms, update
 from jobchain.domain import Clock, DueJob, JobError, Status
 from jobchain.spending import Spending
@@ -56,9 +56,10 @@ class DueStore:
         return True
 
     def fail_stalled(self, due: DueJob, error: JobError) -> dict[str, Spending] | None:
-        """Fails a due job that no worker holds, and whose last worker stored no step. None where it does not.
+        """Fails a due job that no worker holds, and whose last worker stored no step.
 
-        Gives what was recorded of the spending of workers that vanished, by model.
+        Gives what was recorded of the spending of workers that vanished, by model; None where the job has changed, or
+        its last worker stored a step.
         """
         now = self._clock()
         job = read_job(self._table, due.event_id, "ATTEMPT", "STEP$")
@@ -66,15 +67,7 @@ class DueStore:
             return None
         if any(item.get("claim") == job.meta["claim"] for item in visible_steps(job)):
             return None
-        meta = job.meta
-        bill = unsettled_bill(job)
-        changes = ended_by_another(job, Status.FAILED, now, error)
-        if bill:
-            changes |= settling(meta, int(meta["claim"]), bill)
-        end = update(job_key(due.event_id), *unchanged(due.token), changes, REMOVED_WHEN_FINAL, total_of(bill))
-        record = UsageRecord(ended=Status.FAILED, spent=bill)
         try:
-            write_with_usage(self._table, end, record, due.tenant, meta.get("key_id", ""), now)
+            return end_unheld(self._table, job, Status.FAILED, now, error)
         except ConditionFailed:
             return None
-        return bill

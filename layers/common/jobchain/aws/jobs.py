@@ -12,33 +12,24 @@ from jobchain.aws.items import (
     MAX_WRITES,
     MOVE_TRIES,
     PROCESSING,
-    REMOVED_WHEN_FINAL,
     StoredJob,
     job_key,
     read_job,
     unchanged,
 )
-from jobchain.aws.meta import (
-    REMOVED_BY_RETRY,
-    dispatched,
-    ended_by_another,
-    has_unsettled,
-    is_being_posted,
-    job_of,
-    listed_job_of,
-    settling,
-    total_of,
-    unsettled_bill,
-)
+from jobchain.aws.meta import REMOVED_BY_RETRY, dispatched, is_being_posted, job_of, listed_job_of
 from jobchain.aws.quotas import QuotaCounter, count_unfinished, quota_counters, remaining_quota
 from jobchain.aws.records import attempt_of
+from jobchain.aws.settling import end_unheld, has_unsettled
 from jobchain.aws.table import ConditionFailed, Table, TransactionCanceled
-from jobchain.aws.usage import UsageRecord, write_with_usage
 from jobchain.aws.writes import Write, delete, epoch, epoch_ms, key, put_new, update
 from jobchain.domain import Attempt, Clock, DailyBudget, Job, Status, Tier, isoformat
 from jobchain.errors import JobIsFinal, JobIsNotFinal, JobNotFound, Unavailable
 from jobchain.limits import MAX_COUNTED, NO_LIMITS, Limits
 from jobchain.spending import Spending
+
+Meter = Callable[[str, str, Spending], None]
+"""See `jobchain.metrics`, which imports what the api seldom needs."""
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -68,7 +59,7 @@ class JobStore:
         return job_of(self._read(tenant, event_id))
 
     def get_with_attempts(self, tenant: str, event_id: str) -> tuple[Job, list[Attempt]]:
-        """The same with the newest of its calls that failed: up to `MAX_ATTEMPTS`, the oldest first."""
+        """The same, and the newest of its failed calls: up to `MAX_ATTEMPTS`, the oldest first. Raises JobNotFound."""
         stored = self._read(tenant, event_id, "ATTEMPT")
         found = stored.of_kind("ATTEMPT")
         found.sort(key=lambda item: (int(item["claim"]), int(item["number"])))
@@ -129,16 +120,14 @@ class JobStore:
         """How many of the tenant's jobs are pending and processing, as of a moment ago; not over `most` in all."""
         return count_unfinished(self._table, tenant, most)
 
-    def cancel(self, tenant: str, event_id: str) -> tuple[Job, dict[str, Spending]]:
+    def cancel(self, tenant: str, event_id: str, meter: Meter = lambda *_: None) -> Job:
         """Ends a job at once that no worker holds; makes the worker of any other end it before its next step.
 
-        The second part of the answer is what was recorded of the spending of workers that vanished, by model.
+        `meter` is told what is recorded of the spending of workers that vanished.
         Raises JobNotFound, and JobIsFinal where it has ended already.
         """
-        recorded: dict[str, Spending] = {}
 
         def change(job: StoredJob) -> None:
-            recorded.clear()
             status = Status(job.meta["status"])
             if status.final:
                 raise JobIsFinal(f"job {event_id} is {status} already")
@@ -148,24 +137,16 @@ class JobStore:
                 self._table.write(update(job_key(event_id), "#status = :processing", PROCESSING, requested))
                 return
             if has_unsettled(job.meta):
+                seen = job.meta["token"]
                 job = self._read(tenant, event_id, "ATTEMPT")
-            recorded.update(self._end_free(job, now))
+                if job.meta["token"] != seen:
+                    raise ConditionFailed(job.meta)  # a worker has ended or claimed it in between: look again
+            recorded = end_unheld(self._table, job, Status.CANCELLED, now)
+            # At once, as the caller may get no answer after this.
+            for model, spending in recorded.items():
+                meter(job.meta["job_name"], model, spending)
 
-        return self._move(tenant, event_id, change), recorded
-
-    def _end_free(self, job: StoredJob, now: datetime) -> dict[str, Spending]:
-        """Cancels a job that no worker holds, and records what vanished workers left. Gives that, by model."""
-        meta = job.meta
-        bill = unsettled_bill(job)
-        changes = ended_by_another(job, Status.CANCELLED, now)
-        if bill:
-            changes |= settling(meta, int(meta["claim"]), bill)
-        condition, values = unchanged(meta.get("token", ""))
-        where = {"pk": meta["pk"], "sk": "META"}
-        end = update(where, condition, values, changes, REMOVED_WHEN_FINAL, total_of(bill))
-        record = UsageRecord(ended=Status.CANCELLED, spent=bill)
-        write_with_usage(self._table, end, record, meta["tenant"], meta.get("key_id", ""), now)
-        return bill
+        return self._move(tenant, event_id, change)
 
     def retry(self, tenant: str, event_id: str, limits: Limits = NO_LIMITS) -> Job:
         """Makes a failed or cancelled job pending again, with its completed steps; its tries are counted from zero.

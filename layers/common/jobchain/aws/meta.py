@@ -1,4 +1,4 @@
-"""META, a job's small item: how it begins, what its changes have in common, and the job that it describes.
+"""META, a job's small item: how it begins and ends, and the job that it describes.
 
 The index `due` holds every unfinished job, by the time at which the sweeper checks it; `unfinished` counts those of a
 tenant; `recent` lists a tenant's jobs. An index costs a write where something that it holds changes. So `due` holds
@@ -20,10 +20,9 @@ from jobchain.aws.items import (
     job_key,
     packed,
     spending_of,
-    totals,
     unpacked,
 )
-from jobchain.aws.records import newest_by_claim, settled_claim, step_of, unsettled_spending, visible_steps
+from jobchain.aws.records import step_of, unsettled_spending, visible_steps
 from jobchain.aws.writes import epoch, new_token
 from jobchain.domain import (
     DailyBudget,
@@ -38,14 +37,11 @@ from jobchain.domain import (
     isoformat,
 )
 from jobchain.errors import JobExists
-from jobchain.spending import Spending, summed
+from jobchain.spending import summed
 from jobchain.text import dump
 
 # Twice the time that a function of the API has.
 _LONGEST_REQUEST = timedelta(minutes=1)
-
-_LATE_KEPT = 4
-"""So many of the vanished workers of a job can still correct the estimates of their calls."""
 
 
 def new_meta(new: NewJob, uid: str, now: datetime, expires_at: int) -> Item:
@@ -89,7 +85,7 @@ def text_items(new: NewJob, uid: str, now: datetime, expires_at: int) -> list[It
 
 
 def is_being_posted(item: Item, meta: Item, now: datetime) -> bool:
-    """Whether it may be the text of a job of the same id, which a request stores at this moment."""
+    """Whether the item may be the text of another job of the same id, which a request is storing right now."""
     is_text = item["sk"].startswith(("INPUT#", "METADATA#")) and item.get("uid") != meta.get("uid")
     return is_text and int(item.get("stored_at", 0)) > epoch(now - _LONGEST_REQUEST)
 
@@ -119,7 +115,11 @@ def _flex(new: NewJob, now: datetime) -> Item:
 
 
 def ended(status: Status, now: datetime, claim: int, started_at: str | None, error: JobError | None = None) -> Item:
-    """The attributes of META with which a job ends. `recent` holds copies of those that change while it runs."""
+    """The attributes of META with which a job ends, after `claim` claims.
+
+    `final_status`, `runs` and `began_at` are for the index `recent`: they are set only now, whereas the attributes that
+    they repeat change while the job runs.
+    """
     return {
         "status": status,
         "final_status": status,
@@ -133,60 +133,6 @@ def ended(status: Status, now: datetime, claim: int, started_at: str | None, err
 
 REMOVED_BY_RETRY = ("final_status", "finished_at", "runs", "began_at", "error")
 """The attributes of `ended` that a retried job does not have."""
-
-
-def ended_by_another(job: StoredJob, status: Status, now: datetime, error: JobError | None = None) -> Item:
-    """The same for a job that no worker holds.
-
-    Steps that a worker stores after this, having lost its lease, do not count.
-    """
-    meta = job.meta
-    own = [item for item in visible_steps(job) if item.get("claim") == meta["claim"]]
-    sealed = newest_by_claim(own).get(str(int(meta["claim"])), 0)
-    return {**ended(status, now, int(meta["claim"]), meta.get("started_at"), error), "sealed": sealed}
-
-
-# --- usage that is not recorded yet ---------------------------------------------------------------
-
-
-def unsettled_bill(job: StoredJob) -> dict[str, Spending]:
-    """What must be added to the totals before a job ends that no worker holds, by model.
-
-    It is what the items of unsettled claims hold, and an estimate for a call that was in flight.
-    """
-    bill = dict(unsettled_spending(job))
-    if risk := job.meta.get("at_risk") if has_unsettled(job.meta) else None:
-        model = risk["model"]
-        bill[model] = bill.get(model, Spending()) + spending_of(risk)
-    return bill
-
-
-def has_unsettled(meta: Item) -> bool:
-    """Whether a worker vanished, so that its calls are not all in the totals."""
-    return int(meta["claim"]) > settled_claim(meta)
-
-
-def settling(meta: Item, until: int, bill: Mapping[str, Spending]) -> Item:
-    """The attributes of META that tell that all claims `until` this one are settled, and by what.
-
-    A worker that was only slow can correct it later. Of the claims that are settled at once only the first can have
-    called the model: a worker settles what an earlier one has left before it makes a call.
-    """
-    first = settled_claim(meta) + 1
-    recorded = {model: totals(spending) for model, spending in bill.items()}
-    if "late" not in meta:
-        return {"settled": until, "late": {str(first): recorded}}
-    return {"settled": until, f"late.{first}": recorded}
-
-
-def outdated_late(meta: Item) -> tuple[str, ...]:
-    """The entries of `late` that are dropped when another one is added."""
-    return tuple(f"late.{claim}" for claim in sorted(meta.get("late", {}), key=int)[: 1 - _LATE_KEPT])
-
-
-def total_of(bill: Mapping[str, Spending]) -> Item:
-    """The sum of a bill as attributes that add up."""
-    return totals(summed(bill.values()))
 
 
 # --- META as the nouns of the domain --------------------------------------------------------------
@@ -272,7 +218,6 @@ def due_job_of(meta: Item) -> DueJob:
         event_id=meta["pk"].removeprefix("JOB#"),
         tenant=meta["tenant"],
         job_name=meta["job_name"],
-        due_at=int(meta["due_at"]),
         sends=int(meta.get("sends") or meta.get("dispatches", 1)),
         crashes=int(meta.get("crashes", 0)) + int(held),
         token=meta.get("token", ""),

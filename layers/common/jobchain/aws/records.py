@@ -15,11 +15,11 @@ from jobchain.domain import Attempt, Claim, FinishedStep, Tier
 from jobchain.spending import Spending, summed_by_model
 from jobchain.text import dump
 
+# The claims whose failed calls are kept: those of a later claim replace those of the oldest.
 _ATTEMPT_SLOTS = 64
-"""The number of claims whose attempts are kept: those of a later claim replace the oldest."""
 
+# The records of a claim that have an item of their own, if they are failed calls: a later one replaces the last.
 _MAX_PER_CLAIM = 1000
-"""The numbers of a claim's attempts that have an item of their own; a later one replaces the last."""
 
 
 def step_item(claim: Claim, number: int, position: int, requested_model: str, step: FinishedStep) -> Item:

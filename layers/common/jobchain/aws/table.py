@@ -23,9 +23,8 @@ _CONDITION_FAILED = "ConditionalCheckFailed"
 # DynamoDB refuses a transaction at once where another one writes the same item; that rarely happens twice.
 _CONFLICT_PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8)
 
-
-# The most puts of one request: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html
-_MAX_PUTS = 25
+# The most writes of one request: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html
+_MAX_BATCH = 25
 
 
 class ConditionFailed(Exception):
@@ -158,9 +157,9 @@ class Table:
             return from_item(self._client.update_item(**parameters, ReturnValues="ALL_NEW")["Attributes"])
 
     def put_many(self, items: Sequence[Item]) -> None:
-        """Writes whole items, each by itself: none depends on another, and an error may leave some of them."""
-        for start in range(0, len(items), _MAX_PUTS):
-            self._write_batch([{"PutRequest": {"Item": to_item(item)}} for item in items[start : start + _MAX_PUTS]])
+        """Writes whole items in no transaction: after an error some of them may be stored."""
+        for start in range(0, len(items), _MAX_BATCH):
+            self._write_batch([{"PutRequest": {"Item": to_item(item)}} for item in items[start : start + _MAX_BATCH]])
 
     def _write_batch(self, requests: Sequence[Any]) -> None:
         wanted: Any = {self._name: requests}
@@ -173,7 +172,7 @@ class Table:
         raise Unavailable("the table made only a part of the writes")
 
     def put(self, item: Item) -> None:
-        """Writes a whole item, whatever was there."""
+        """Writes a whole item, over an older one too."""
         with _answering():
             self._client.put_item(TableName=self._name, Item=to_item(item))
 
@@ -189,9 +188,9 @@ class Table:
             )
 
     def delete_many(self, keys: Sequence[Item]) -> None:
-        """Deletes items, each by itself."""
-        for start in range(0, len(keys), _MAX_PUTS):
-            self._write_batch([{"DeleteRequest": {"Key": to_item(key)}} for key in keys[start : start + _MAX_PUTS]])
+        """Deletes items in no transaction: after an error some of them may be left."""
+        for start in range(0, len(keys), _MAX_BATCH):
+            self._write_batch([{"DeleteRequest": {"Key": to_item(key)}} for key in keys[start : start + _MAX_BATCH]])
 
     def transact(self, writes: Callable[[], Sequence[Write]]) -> None:
         """Makes all of `writes` or none; each try asks for them again. Raises TransactionCanceled.

@@ -16,6 +16,7 @@ from jobchain.aws.items import spending_of, totals
 from jobchain.aws.table import ConditionFailed, Table, TransactionCanceled
 from jobchain.aws.writes import Write, add, epoch, key
 from jobchain.domain import Clock, DailyUsage, Status
+from jobchain.errors import Unavailable
 from jobchain.spending import NOTHING_SPENT, Spending, summed, summed_by_model
 
 if TYPE_CHECKING:
@@ -84,8 +85,24 @@ def _addition(tenant: str, key_id: str, model: str, added: Item, now: datetime) 
     return add(item, added, {**named, "expires_at": epoch(now + _KEPT)})
 
 
-def write_with_usage(table: Table, update: Write, record: UsageRecord, tenant: str, key_id: str, now: datetime) -> None:
-    """Makes an update together with its usage record. Raises ConditionFailed where the update's condition fails."""
+def write_with_usage(
+    table: Table, update: Write, record: UsageRecord, tenant: str, key_id: str, now: datetime, tries: int = 1
+) -> None:
+    """Makes an update together with its usage record. Raises ConditionFailed where the update's condition fails.
+
+    With several `tries` it is repeated where the table does not answer: it recognizes its result where only the answer
+    was lost. `now` is a moment of the day that is added to.
+    """
+    for _ in range(tries - 1):
+        try:
+            _write_once(table, update, record, tenant, key_id, now)
+        except Unavailable:
+            continue
+        return
+    _write_once(table, update, record, tenant, key_id, now)
+
+
+def _write_once(table: Table, update: Write, record: UsageRecord, tenant: str, key_id: str, now: datetime) -> None:
     if not record.writes(tenant, key_id, now):
         table.write(update)
         return

@@ -26,8 +26,12 @@ export function waiting({ waiting_for: waits }) {
 /** What calls used and cost: if a part of it is an estimate, it is the most that they can have used. */
 export function spending({ usage, cost_usd: cost, estimated }) {
   const { input_tokens: input, cached_tokens: cached, cache_write_tokens: written, output_tokens: output, reasoning_tokens: reasoning } = usage;
-  const part = (number, name) => (number ? ` (${count(number)} ${name})` : "");
-  const tokens = `${count(input)} in${part(cached, "cached")}${part(written, "written to a cache")}, ${count(output)} out${part(reasoning, "thought")}, `;
+  const parts = (...pairs) => {
+    const known = pairs.filter(([number]) => number).map(([number, name]) => `${count(number)} ${name}`);
+    return known.length ? ` (${known.join(", ")})` : "";
+  };
+  const read = parts([cached, "cached"], [written, "written to a cache"]);
+  const tokens = `${count(input)} in${read}, ${count(output)} out${parts([reasoning, "thought"])}, `;
   if (!estimated || estimated.calls === 0) return [tokens, dollars(cost)];
   const most = ["≤ ", tokens, cost ? "≤ " : "", dollars(cost)];
   if (estimated === true) return [most, " (an estimate)"];
@@ -45,7 +49,7 @@ const stepOf = ({ step }, names) => (names.has(step) ? step : step.split(".")[0]
 export function failedCalls({ steps, failed_attempts: attempts }) {
   if (!attempts?.length) return null;
   const names = new Set((steps ?? []).map(({ name }) => name));
-  const newest = attempts.slice(-SHOWN).map((attempt, index) => ({ ...attempt, key: `call-${attempts.length - SHOWN + index}` })).reverse();
+  const newest = attempts.slice(-SHOWN).reverse();
   const groups = Map.groupBy(newest, (attempt) => stepOf(attempt, names));
   const left = attempts.length - newest.length;
   return panel("failed-calls", `Failed calls of the model (${count(attempts.length)})`,
@@ -54,9 +58,10 @@ export function failedCalls({ steps, failed_attempts: attempts }) {
 }
 
 function call(attempt) {
-  const { started_at: from, finished_at: to, outcome, cause, answer, request_id: request, model, tier, key } = attempt;
+  const { step, started_at: from, finished_at: to, outcome, cause, answer, request_id: request, model, tier } = attempt;
   const took = duration(Date.parse(to) - Date.parse(from));
-  return h.li({ key },
+  // No place in the list: an open answer must stay open when another call fails.
+  return h.li({ key: `${step} ${from}` },
     h.p(h.time({ datetime: from, title: from }, clock(Date.parse(from) || 0)), " ", foreign(outcome, "code", "failed")),
     cause && foreign(cause, "p", "text"),
     h.p({ class: "muted small" }, `after ${took}, `, isUsed(attempt) && [spending(attempt), ", "], foreign(model),

@@ -23,6 +23,9 @@ export function dollars(cost) {
   return cost.toLocaleString("en", { style: "currency", currency: "USD", ...digits });
 }
 
+/** What comes before a number of which a part is an estimate: it is an upper bound. */
+export const bound = ({ estimated }) => (estimated?.calls ? "≤ " : "");
+
 /** Milliseconds as "3.2 s" or "4 min 10 s". */
 export function duration(milliseconds) {
   const seconds = Math.max(0, milliseconds) / 1000;

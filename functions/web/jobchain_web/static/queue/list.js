@@ -3,7 +3,7 @@
 import { get } from "./api.js";
 import * as charts from "./charts.js";
 import { foreign, h } from "./dom.js";
-import { FINAL, STATUSES, age, ago, chip, count, dollars, duration, face, facts, isFinal, link, shortId, skeleton, words } from "./format.js";
+import { FINAL, STATUSES, age, ago, bound, chip, count, dollars, duration, face, facts, isFinal, link, shortId, skeleton, words } from "./format.js";
 
 const LIVE = 50;
 const FILTERS = ["status", "job_name"];
@@ -120,14 +120,16 @@ export class ListView {
 const counts = (numbers, ...names) =>
   names.map((name) => [words(name), h.span({ class: numbers[name] && /failed|dead/.test(name) && "failed" }, count(numbers[name]))]);
 
+const cost = (spent) => [spent.cost_usd > 0 && bound(spent), dollars(spent.cost_usd)];
+
 function numbers({ jobs, today, queue }) {
   const tokens = today.usage.input_tokens + today.usage.output_tokens;
   const group = (title, ...pairs) => h.section(h.h2(title), facts(pairs));
   return h.div({ class: "numbers", key: "numbers" },
     group("Now", ...counts(jobs, "pending", "processing")),
     queue && group("Queue", ...counts(queue, "waiting", "in_flight", "delayed", "dead_letters")),
-    group("Today (UTC)", ...counts(today, "created"), ...counts(jobs, ...FINAL), ["Tokens", count(tokens)],
-      ["Cost", dollars(today.cost_usd)]));
+    group("Today (UTC)", ...counts(today, "created"), ...counts(jobs, ...FINAL), ["Tokens", [bound(today), count(tokens)]],
+      ["Cost", cost(today)]));
 }
 
 const HEADS = ["Status", "Job", "Created", "Took", "Tokens", "Cost"];
@@ -145,5 +147,7 @@ function row(job) {
       h.a({ href: `#/jobs/${encodeURIComponent(job.event_id)}` }, foreign(words(job.job_name)), " ", h.code(shortId(job.event_id))),
       job.error && foreign(job.error.message, "p", "why")),
     h.td({ class: "muted" }, ago(job.created_at)),
-    number(duration(age(job))), number(count(job.usage?.input_tokens + job.usage?.output_tokens || 0)), number(dollars(job.cost_usd)));
+    number(duration(age(job))),
+    number([bound(job), count(job.usage?.input_tokens + job.usage?.output_tokens || 0)]),
+    number(cost(job)));
 }
