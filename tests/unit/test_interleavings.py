@@ -80,7 +80,7 @@ def test_cancel_does_not_end_a_job_that_another_worker_holds(workers: Workers, m
 def test_a_release_that_a_cancel_turned_into_an_end_is_metered_where_its_answer_is_lost(deployment: Deployment) -> None:
     deployment.create()
     deployment.llm.meanwhile = lambda: deployment.stores.jobs.cancel(TENANT, deployment.event_id)
-    left: list[Fault] = [None, "lost"]
+    left: list[Fault | None] = [None, "lost"]
     deployment.faults.choose = lambda called: left.pop(0) if called == "TransactWriteItems" and left else None
     job = deployment.run(TransientModelError("503"))
     assert job.status is Status.CANCELLED
