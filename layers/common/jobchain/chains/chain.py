@@ -2,11 +2,12 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
-from itertools import accumulate, chain
+from itertools import accumulate, chain, count
 from typing import Any, Generic, TypeVar
 
 from pydantic import JsonValue
@@ -16,6 +17,10 @@ from jobchain.llm import ModelRequest
 
 # DynamoDB's largest item has 400 KB.
 _MAX_MERGED_BYTES = 200_000
+
+# The marks of a fence. A text of any length that can be sent holds fewer than a million numbers.
+_MARK_CHARACTERS = 12
+_NUMBER_CHARACTERS = 6
 
 Outputs = Mapping[str, JsonValue]
 """The outputs of the completed steps, by the names under which they are stored."""
@@ -155,7 +160,22 @@ def merge_lists(lists: Iterable[Iterable[Any]], text: Callable[[Any], str]) -> l
 def fence(label: str, text: str) -> str:
     """`text` between two marks, which tell a model that it is data.
 
-    The marks carry a hash of the text. No text contains its own hash, so no text can close its own fence.
+    The marks do not occur in the text, in whichever case, so no text can close its own fence. They depend on the text
+    alone, so that the same text makes the same prompt, which a provider can cache.
     """
-    mark = hashlib.sha256(text.encode()).hexdigest()[:12]
+    mark = unused_mark(hashlib.sha256(text.encode()).hexdigest()[:_MARK_CHARACTERS], text)
     return f"<<<{label} {mark}>>>\n{text}\n<<<end {mark}>>>"
+
+
+def unused_mark(digest: str, text: str) -> str:
+    """`digest`; where `text` holds that, with the first number that does not follow it there.
+
+    A text that holds a part of its own hash can be found, in minutes. It can't hold all numbers.
+    """
+    text = text.lower()
+    if digest not in text:
+        return digest
+    # A lookahead finds each place, also where two overlap.
+    taken = set(re.findall(f"(?={digest}-([0-9]{{{_NUMBER_CHARACTERS}}}))", text))
+    numbers = (f"{number:0{_NUMBER_CHARACTERS}}" for number in count())
+    return f"{digest}-{next(number for number in numbers if number not in taken)}"
