@@ -60,9 +60,17 @@ def ask(
     request: ModelRequest = REQUEST,
     transport: httpx2.AsyncBaseTransport | None = None,
     api_key: Callable[[], Awaitable[str]] = key,
+    seen: Callable[[httpx2.Request], object] = lambda _: None,
 ) -> ModelAnswer:
+    async def see(request: httpx2.Request) -> None:
+        seen(request)
+
     async def call() -> ModelAnswer:
-        async with httpx2.AsyncClient(transport=transport, trust_env=False) as http_client:
+        hooks = {"request": [see]}
+        # As OpenAI's own client is: it follows redirects.
+        async with httpx2.AsyncClient(
+            transport=transport, trust_env=False, follow_redirects=True, event_hooks=hooks
+        ) as http_client:
             client = create_client(base_url, api_key, limit, http_client)
             return await OpenAILLM(client, MODEL, limit, 500, api).ask(request)
 

@@ -14,6 +14,7 @@ import httpx2
 
 from jobchain.domain import Tier
 from jobchain.errors import CallReport, ModelError, PermanentModelError, TransientModelError
+from jobchain_worker.bounded_body import UnreadableBody
 from jobchain_worker.call_trace import CallTrace
 from jobchain_worker.dialects import FILTERED, UNREADABLE
 from jobchain_worker.explanations import code_of, explanation, kind_of
@@ -91,8 +92,8 @@ def connection_error(error: BaseException | None, trace: CallTrace) -> Transient
     if isinstance(error, httpx2.TimeoutException):
         report = CallReport(maybe_billed=True, cause="the connection was made, and no more came in time")
         return TransientModelError("the model did not answer in time", report=report, type_="timeout")
-    if isinstance(error, httpx2.DecodingError):
-        return unreadable("its compression is broken")
+    if isinstance(error, UnreadableBody):
+        return unreadable(str(error))
     report = CallReport(maybe_billed=True, cause="the connection broke before the answer was complete")
     return TransientModelError("the connection to the model's server was lost", report=report, type_="connection_lost")
 
