@@ -678,7 +678,12 @@ class TestAServerThatCannotBeReached:
                 "connection_lost",
                 True,
             ),
-            (UnreadableBody("it is too large"), "did not answer with JSON of the right form", "unreadable_answer", True),
+            (
+                UnreadableBody("it is too large"),
+                "did not answer with JSON of the right form",
+                "unreadable_answer",
+                True,
+            ),
         ],
     )
     def test_is_transient_and_asked_once(

@@ -14,7 +14,7 @@ def explanation(body: object) -> str | None:
 
     It is as the provider sent it, and may quote the request.
     """
-    error = _error(body)
+    error = error_of(body)
     if isinstance(error, str):
         text = error[:_MOST_READ]
         return " ".join((_TAG.sub(" ", text) if _HTML_START.match(text) else text).split()) or None
@@ -35,7 +35,7 @@ def kind_of(body: object) -> str | None:
     return _name(body, "type")
 
 
-def _error(body: object) -> object:
+def error_of(body: object) -> object:
     """OpenAI's form has the error under that name, Google's in a list; vLLM's and FastAPI's is the whole body."""
     if isinstance(body, list) and body:
         body = body[0]
@@ -59,6 +59,6 @@ def _scalar(value: object) -> str | None:
 
 
 def _name(body: object, field: str) -> str | None:
-    error = _error(body)
+    error = error_of(body)
     value = _scalar(error.get(field)) if isinstance(error, dict) else None
     return value if value and _NAME.fullmatch(value) else None
