@@ -192,7 +192,7 @@ class TestACallThatMayBeBilled:
     def test_is_one_with_an_error_in_a_200_that_it_explains(self) -> None:
         error = by_server(json_reply("said", {"id": "gen-1", "error": {"message": "overloaded", "code": 502}}))
 
-        assert (error.type, error.report.maybe_billed) == ("unreadable_answer", True)
+        assert (error.type, error.report.maybe_billed) == ("server_error", True)
         assert (error.report.cause, error.report.code) == ("overloaded, code: 502", "502")
 
 

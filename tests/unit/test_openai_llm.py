@@ -624,7 +624,8 @@ class TestAStatusThatStays:
             (401, "model_unauthorized"),
             (403, "model_forbidden"),
             (404, "model_not_found"),
-            (413, "model_request_refused"),
+            (402, "model_quota_exceeded"),
+            (413, "text_too_long"),
             (422, "model_request_refused"),
         ],
     )

@@ -140,7 +140,7 @@ class OpenAILLM:
         return answer
 
     async def _send(self, request: ModelRequest, texts: Sequence[str]) -> httpx2.Response:
-        """The response to a call. One that is refused for a parameter is repeated once with another; it is not billed."""
+        """The response to a call. One that is refused for a parameter is repeated with another: it is not billed."""
         room = self._limits.room(request)
         shrunk = renamed = False
         while True:

@@ -107,7 +107,7 @@ class OutputLimits:
 
 def unsupported_parameter(refusal: str, code: str | None, parameter: str | None) -> str | None:
     """The parameter that the server does not support by its refusal, None where it refuses something else."""
-    if code in ("unsupported_parameter", "unknown_parameter") and parameter:
+    if code and parameter and re.search("unsupported|unknown", code):
         return parameter
     return "max_tokens" if _UNSUPPORTED.search(refusal[:_MOST_READ].lower()) else None
 

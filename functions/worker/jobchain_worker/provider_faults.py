@@ -66,7 +66,7 @@ _NAMES = {
     Fault.RATE_LIMITED: {"rate_limit_exceeded", "rate_limit_error", "rate_limit_reached_error", "too_many_requests"},
     Fault.SERVER_FAILED: {"server_error", "internal_server_error"},
 }
-"""By the error's `code`, `type` or `status`. The first one that fits counts; the last one never with a status of 4xx."""
+"""By the error's `code`, `type` or `status`. The first one that fits counts; the last one not with a status of 4xx."""
 
 _WORDS = {
     Fault.NO_MONEY: re.compile(
@@ -152,10 +152,11 @@ def _by_name(body: object) -> Fault | None:
 
 def _not_found(body: object) -> Fault:
     """An API that does not know the model says so in its own form; whatever else answers is not the API."""
-    said = (explanation(body) or "").lower()
-    if not isinstance(body, dict) or _PATH_WORDS.search(said):
+    said, error = (explanation(body) or "").lower(), error_of(body)
+    if not isinstance(error, dict) or _PATH_WORDS.search(said):
         return Fault.WRONG_PATH
-    return Fault.UNKNOWN_MODEL if "error" in body or _MODEL_WORDS.search(said) else Fault.WRONG_PATH
+    is_its_own = "message" in error and ("code" in error or "type" in error)
+    return Fault.UNKNOWN_MODEL if is_its_own or _MODEL_WORDS.search(said) else Fault.WRONG_PATH
 
 
 def _names(body: object) -> set[str]:

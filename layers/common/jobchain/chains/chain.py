@@ -56,6 +56,10 @@ class Step:
     `write_input` writes the material of the request. `read_answer` makes the output from an answer that fits the schema
     `answer`. `show` makes from the output the fields that callers read in `result`; without it, the output is the one
     field, under the step's name. All three are pure.
+
+    `max_output_tokens` is the room for the answer, with what a model needs to reason before it. Providers count it
+    against the limits of the account, used or not. An answer that it cuts off is asked for again with all the room that
+    the settings allow; without it, that is the room of each call.
     """
 
     name: str
@@ -66,6 +70,7 @@ class Step:
     needs: tuple[str, ...] = ()
     show: Callable[[Any], dict[str, JsonValue]] | None = None
     long: "LongText | None" = None
+    max_output_tokens: int | None = None
 
     @cached_property
     def prompt_version(self) -> str:
@@ -74,7 +79,7 @@ class Step:
 
     def request(self, context: StepContext[Any]) -> ModelRequest:
         """The request to the model."""
-        return ModelRequest(self.prompt.text, self.write_input(context), self.answer)
+        return ModelRequest(self.prompt.text, self.write_input(context), self.answer, self.max_output_tokens)
 
     def shown(self, output: JsonValue) -> dict[str, JsonValue]:
         """The fields of `result` that the output becomes."""
@@ -86,8 +91,8 @@ class LongText:
     """How a step handles a text that is too long for one call: one call for each part, then a merge of their outputs.
 
     `text` finds the text in the payload, `label` is the label of its fence. `prompt` is for one part, whose answer has
-    the schema `answer`, or the step's own. `merge` makes one output of the parts' outputs: the prompt of a call, or a
-    pure function.
+    the schema `answer`, or the step's own, and the room `max_output_tokens`, or the step's own. `merge` makes one
+    output of the parts' outputs: the prompt of a call, or a pure function.
     """
 
     text: Callable[[Any], str]
@@ -95,6 +100,7 @@ class LongText:
     prompt: Prompt
     merge: Prompt | Callable[[list[Any]], JsonValue]
     answer: type[Answer] | None = None
+    max_output_tokens: int | None = None
 
 
 @dataclass(frozen=True)
