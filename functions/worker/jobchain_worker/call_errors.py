@@ -39,9 +39,6 @@ _UNSENT = (
     httpx2.WriteError,
     httpx2.WriteTimeout,
     httpx2.ProxyError,
-    httpx2.LocalProtocolError,
-    httpx2.UnsupportedProtocol,
-    httpx2.TooManyRedirects,
 )
 
 
@@ -115,8 +112,18 @@ def timed_out(limit: timedelta, trace: CallTrace) -> TransientModelError:
     return TransientModelError("the model did not answer in time", report=report, type_="timeout")
 
 
-def connection_error(error: BaseException | None, trace: CallTrace) -> TransientModelError:
+def unsendable() -> ModelSettingsError:
+    """The error for a request that the settings make impossible, whichever server it would go to."""
+    return ModelSettingsError(
+        "no request can be made with these settings: correct OPENAI_BASE_URL, OPENAI_ORG_ID, OPENAI_PROJECT_ID or the "
+        "API key, which may hold visible ASCII characters only"
+    )
+
+
+def connection_error(error: BaseException | None, trace: CallTrace) -> ModelError:
     """The error for one of the HTTP client's."""
+    if isinstance(error, (httpx2.LocalProtocolError, httpx2.UnsupportedProtocol)):
+        return unsendable()
     if isinstance(error, _UNSENT) or not trace.sent:
         report = CallReport(cause=_no_connection(error))
         return TransientModelError("the model's server can't be reached", report=report, type_="unreachable")

@@ -23,7 +23,7 @@ from jobchain.aws.model_checks import ModelCheckStore
 from jobchain.aws.queue import JobQueue
 from jobchain.aws.usage import UsageStore
 from jobchain.chains import CHAINS
-from jobchain.connection import UnusableSetting, checked_key, checked_model_url, is_loopback
+from jobchain.connection import UnusableSetting, checked_key, checked_model_url, checked_name, is_loopback
 from jobchain.domain import utc_now
 from jobchain.errors import ModelSettingsError, SettingsError, TransientModelError, Unavailable
 from jobchain.metrics import count_spending
@@ -192,6 +192,7 @@ def create_consumer(settings: WorkerSettings, session: Session, dynamodb: "Dynam
 
 logger = create_logger()
 settings = load_settings(WorkerSettings, os.environ)
+_checked(checked_name, "OPENAI_MODEL", settings.openai_model)
 session = create_session()
 dynamodb = aws_client(session, "dynamodb", AWS)
 model_checks = ModelCheckStore(dynamodb, settings.table_name)

@@ -15,7 +15,7 @@ from jobchain.connection import is_loopback
 from jobchain.domain import Tier
 from jobchain.errors import CallReport, ModelError, PermanentModelError, UnknownModel
 from jobchain.llm import FailedAnswer, ModelAnswer, ModelRequest, UnusableAnswer
-from jobchain_worker.call_errors import connection_error, status_error, timed_out, unreadable
+from jobchain_worker.call_errors import connection_error, status_error, timed_out, unreadable, unsendable
 from jobchain_worker.call_trace import CallTrace, install, start_trace
 from jobchain_worker.dialects import Api, Chat, Dialect, Responses
 from jobchain_worker.explanations import explanation
@@ -32,6 +32,8 @@ COUNT_TIMEOUT = timedelta(seconds=5)
 
 # Of OpenAI, Azure and Bedrock.
 _REQUEST_IDS = ("x-request-id", "apim-request-id", "x-amzn-requestid")
+
+_NOT_JSON = "it is not JSON of the right form"
 
 # An integer of more digits can't be a count, and one of thousands would make the whole answer unreadable.
 _MOST_DIGITS = 20
@@ -231,8 +233,13 @@ async def _within(
         error = status_error(refused.response, refused.body, tier, texts)
     except openai.APIError as failed:
         error = _lost(connection_error(failed.__cause__, trace), trace, tier)
+    except UnicodeEncodeError as wrong:
+        # Of the headers: what else the SDK sends is UTF-8.
+        error = unsendable() if wrong.encoding == "ascii" else unreadable(_NOT_JSON, maybe_billed=trace.sent)
+    except httpx2.InvalidURL:
+        error = unsendable()
     except (ValueError, RecursionError):
-        error = unreadable("it is not JSON of the right form", maybe_billed=trace.sent)
+        error = unreadable(_NOT_JSON, maybe_billed=trace.sent)
     except ModelError as other:
         error = other
     error.report = _kept(error, client.api_key, trace.response, texts)
