@@ -61,6 +61,7 @@ def ask(
     transport: httpx2.AsyncBaseTransport | None = None,
     api_key: Callable[[], Awaitable[str]] = key,
     seen: Callable[[httpx2.Request], object] = lambda _: None,
+    most: int = 500,
 ) -> ModelAnswer:
     async def see(request: httpx2.Request) -> None:
         seen(request)
@@ -72,7 +73,7 @@ def ask(
             transport=transport, trust_env=False, follow_redirects=True, event_hooks=hooks
         ) as http_client:
             client = create_client(base_url, api_key, limit, http_client)
-            return await OpenAILLM(client, MODEL, limit, 500, api).ask(request)
+            return await OpenAILLM(client, MODEL, limit, most, api).ask(request)
 
     return asyncio.run(call())
 
