@@ -74,6 +74,10 @@ TOO_LONG = [
     plain(
         400, {"object": "error", "message": "The prompt (length 9000) is longer than the maximum model length of 8192"}
     ),
+    plain(
+        400, {"errors": [{"message": "AiError: maximum context length of 4096 tokens", "code": 8007}], "success": False}
+    ),
+    said(400, "The input (9000 tokens) is longer than the model's context length (8192 tokens)."),
     html("Request Entity Too Large", 413),
     said(413, "large", type="request_too_large"),
     said(
@@ -289,6 +293,16 @@ ROOMS = [
     (
         "'max_tokens' or 'max_completion_tokens' is too large: 16384. This model's maximum context length is 8192 "
         "tokens and your request has 192 input tokens (16384 > 8192 - 192).",
+        8000,
+    ),
+    (
+        "Requested token count exceeds the model's maximum context length of 8192 tokens. You requested a total of "
+        "16576 tokens: 192 tokens from the input messages and 16384 tokens for the completion.",
+        8000,
+    ),
+    (
+        "This model's maximum context length is 8192 tokens. However, you requested 16384 output tokens and your "
+        "prompt contains at least 192 input tokens, for a total of at least 16576 tokens.",
         8000,
     ),
     ("`inputs` tokens + `max_new_tokens` must be <= 4096. Given: 96 `inputs` tokens and 16384 `max_new_tokens`", 4000),

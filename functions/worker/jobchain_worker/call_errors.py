@@ -39,6 +39,7 @@ _UNSENT = (
     httpx2.WriteError,
     httpx2.WriteTimeout,
     httpx2.ProxyError,
+    httpx2.LocalProtocolError,
 )
 
 
@@ -122,7 +123,7 @@ def unsendable() -> ModelSettingsError:
 
 def connection_error(error: BaseException | None, trace: CallTrace) -> ModelError:
     """The error for one of the HTTP client's."""
-    if isinstance(error, (httpx2.LocalProtocolError, httpx2.UnsupportedProtocol)):
+    if isinstance(error, httpx2.UnsupportedProtocol) or _has_illegal_header(error):
         return unsendable()
     if isinstance(error, _UNSENT) or not trace.sent:
         report = CallReport(cause=_no_connection(error))
@@ -134,6 +135,11 @@ def connection_error(error: BaseException | None, trace: CallTrace) -> ModelErro
         return unreadable(str(error))
     report = CallReport(maybe_billed=True, cause="the connection broke before the answer was complete")
     return TransientModelError("the connection to the model's server was lost", report=report, type_="connection_lost")
+
+
+def _has_illegal_header(error: BaseException | None) -> bool:
+    """Whether h11 refused a header. Its other errors of this kind are of a connection that the server has closed."""
+    return isinstance(error, httpx2.LocalProtocolError) and "illegal header" in str(error).lower()
 
 
 def _no_connection(error: BaseException | None) -> str:

@@ -36,10 +36,16 @@ def kind_of(body: object) -> str | None:
 
 
 def error_of(body: object) -> object:
-    """OpenAI's form has the error under that name, Google's in a list; vLLM's and FastAPI's is the whole body."""
+    """OpenAI's form has the error under that name, Google's in a list; vLLM's and FastAPI's is the whole body.
+
+    Cloudflare's has a list of errors under a name.
+    """
     if isinstance(body, list) and body:
         body = body[0]
-    return body.get("error", body) if isinstance(body, dict) else body
+    if not isinstance(body, dict):
+        return body
+    errors = body.get("errors")
+    return errors[0] if isinstance(errors, list) and errors and "error" not in body else body.get("error", body)
 
 
 def _message(value: object) -> str | None:

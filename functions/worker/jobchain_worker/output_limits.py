@@ -28,10 +28,10 @@ _WINDOW = re.compile(
     r"|max_new_tokens`? must be <= (\d+)"
     r"|context limit: \d+ \+ \d+ > (\d+)"
 )
-"""How vLLM, OpenAI, OpenRouter, TGI and Anthropic say how many tokens there are for input and output together."""
+"""How vLLM, SGLang, OpenAI, OpenRouter, TGI and Anthropic say how many tokens input and output may have together."""
 
 _INPUT = re.compile(
-    r"(\d+) (?:in the messages|in the prompt|of text input|prompt tokens|input tokens)"
+    r"(\d+) (?:in the messages|in the prompt|of text input|prompt tokens|input tokens|tokens from the input)"
     r"|given: (\d+) `?inputs"
     r"|context limit: (\d+) \+"
 )

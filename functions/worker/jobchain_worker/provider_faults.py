@@ -50,6 +50,7 @@ _NAMES = {
     Fault.FILTERED: {"content_filter", "content_policy_violation", "responsibleaipolicyviolation"},
     Fault.TEXT_TOO_LONG: {
         "context_length_exceeded",
+        "context_window_exceeded",
         "exceed_context_size_error",
         "request_too_large",
         "string_above_max_length",
@@ -81,7 +82,8 @@ _WORDS = {
         r"(maximum|available|model's|exceeds? the) context (length|size|window)"
         r"|context (length|size|window) (is|of|exceeded)"
         r"|exceeds? (the )?(model's )?(maximum )?(context|number of tokens)"
-        r"|exceeds the max_model_len|longer than the maximum model length|too many tokens"
+        r"|contextwindowexceeded|exceeds the max_model_len|longer than the maximum model length|too many tokens"
+        r"|input length [^.]{0,40}exceeds the maximum"
         r"|(prompt|input|request) is too (long|large)"
         r"|input token count [^.]{0,40}exceeds"
         r"|input length and `?max_tokens`? exceed"
