@@ -33,6 +33,11 @@ COUNT_TIMEOUT = timedelta(seconds=5)
 # Of OpenAI, Azure and Bedrock.
 _REQUEST_IDS = ("x-request-id", "apim-request-id", "x-amzn-requestid")
 
+_NO_LIST = (
+    "the model's server does not tell which models it has (it answered 404): check OPENAI_BASE_URL, which usually ends "
+    "in /v1"
+)
+
 _NOT_JSON = "it is not JSON of the right form"
 
 # An integer of more digits can't be a count, and one of thousands would make the whole answer unreadable.
@@ -209,7 +214,7 @@ async def _list(client: openai.AsyncOpenAI) -> object:
         # `models.list()` fails on a page that is not JSON.
         return await client.get("/models", cast_to=object)
     except openai.NotFoundError:
-        raise PermanentModelError("model_failed", "the model's server does not tell which models it has") from None
+        raise PermanentModelError("model_failed", _NO_LIST) from None
 
 
 async def _within(
