@@ -2,13 +2,16 @@
 
 The rules are AWS's: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html and
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html. No emulator counts by
-them, so this looks at the table before and after each call. Storage, backups and the TTL's deletions are not counted.
+them, so this looks at the items of each call before and after it. Storage, backups and the TTL's deletions are not
+counted.
 """
 
 import math
+import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
 Attributes = Mapping[str, Mapping[str, Any]]
 Key = tuple[str, str]
 
-_WRITES = ("PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems")
+_WRITES = ("PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem", "TransactWriteItems")
 _READS = ("GetItem", "Query", "BatchGetItem")
 
 
@@ -31,6 +34,8 @@ def _value_size(attribute: Mapping[str, Any]) -> int:
     match kind:
         case "S":
             return len(value.encode())
+        case "B":
+            return len(value)
         case "N":
             # About a byte for two digits, and one more.
             return math.ceil(len(value.lstrip("-").replace(".", "").strip("0")) / 2) + 1
@@ -50,6 +55,7 @@ class Index:
     name: str
     keys: frozenset[str]
     holds: frozenset[str] | None
+    partition: str = ""
 
     def entry(self, item: Attributes | None) -> Attributes | None:
         """The index's entry of an item; None where the index has none."""
@@ -70,6 +76,7 @@ def indexes(table: Mapping[str, Any]) -> list[Index]:
             None
             if index["Projection"]["ProjectionType"] == "ALL"
             else frozenset({*own, *keys, *index["Projection"].get("NonKeyAttributes", ())}),
+            next(key["AttributeName"] for key in index["KeySchema"] if key["KeyType"] == "HASH"),
         )
         for index in table["GlobalSecondaryIndexes"]
     ]
@@ -77,17 +84,47 @@ def indexes(table: Mapping[str, Any]) -> list[Index]:
 
 @dataclass
 class Units:
-    """Units of capacity: writes of the table, writes of its indexes, and reads; and the calls that took them."""
+    """Units of capacity: writes by the kind of item (META) and by index (recent), and reads; and the calls they took.
 
-    table_writes: float = 0
-    index_writes: float = 0
+    `partitions` are the writes by partition key, of the table ("") and of each index.
+    """
+
+    by_item: Counter[str] = field(default_factory=Counter)
     reads: float = 0
     calls: int = 0
+    partitions: Counter[tuple[str, str]] = field(default_factory=Counter, compare=False)
 
     @property
-    def writes(self) -> float:
+    def writes(self) -> int:
         """Write units in all."""
-        return self.table_writes + self.index_writes
+        return self.by_item.total()
+
+    @property
+    def table_writes(self) -> int:
+        """Those of the table, without its indexes."""
+        return sum(units for name, units in self.by_item.items() if name.isupper())
+
+    @property
+    def index_writes(self) -> int:
+        """Those of the indexes."""
+        return self.writes - self.table_writes
+
+    def __add__(self, other: "Units") -> "Units":
+        return Units(
+            self.by_item + other.by_item,
+            self.reads + other.reads,
+            self.calls + other.calls,
+            self.partitions + other.partitions,
+        )
+
+
+@dataclass(frozen=True)
+class _Target:
+    """An item that a call writes: its image before, and the whole item where the call puts one."""
+
+    key: Key
+    before: Attributes | None
+    put: Attributes | None = None
 
 
 class Meter:
@@ -101,59 +138,145 @@ class Meter:
         self._table = table
         self._indexes = found
         self._units = Units()
-        self._before: dict[Key, Attributes] = {}
+        # A call's items must not change between the two looks at them.
+        self._one_call = threading.Lock()
+        self._targets: list[_Target] = []
+        self._params: Mapping[str, Any] = {}
+        self._operation = ""
         for operation in (*_WRITES, *_READS):
             client.meta.events.register(f"provide-client-params.dynamodb.{operation}", self._starts)
             client.meta.events.register(f"after-call.dynamodb.{operation}", self._ends)
+            client.meta.events.register(f"after-call-error.dynamodb.{operation}", self._is_lost)
 
     @contextmanager
     def counting(self) -> Iterator[Units]:
         """What the calls made in here cost, known at the end."""
-        self._units = units = Units()
-        yield units
-        self._units = Units()
+        outer, self._units = self._units, Units()
+        yield self._units
+        self._units = outer
 
-    def _starts(self, params: dict[str, Any], model: Any, **_: Any) -> None:
-        self._before = self._items()
-        self._params = params
-        self._operation = model.name
+    def _starts(self, params: Mapping[str, Any], model: Any, **_: Any) -> None:
+        self._one_call.acquire()
+        self._params, self._operation = params, model.name
+        self._targets = [
+            _Target(key, self._item(key), put) for key, put in _written(self._operation, params, self._table)
+        ]
 
     def _ends(self, parsed: Mapping[str, Any], **_: Any) -> None:
-        self._units.calls += 1
-        if self._operation in _WRITES:
-            self._write(transaction=self._operation == "TransactWriteItems")
-        else:
-            self._read(parsed)
+        try:
+            self._units.calls += 1
+            if self._operation not in _WRITES:
+                self._read()
+            elif "Error" not in parsed:
+                self._write(parsed)
+            elif _condition_failed(parsed):
+                self._failed_write()
+        finally:
+            self._one_call.release()
 
-    def _write(self, *, transaction: bool) -> None:
-        after = self._items()
-        for key in self._before.keys() | after.keys():
-            old, new = self._before.get(key), after.get(key)
-            if old == new:
+    def _is_lost(self, **_: Any) -> None:
+        self._one_call.release()
+
+    @property
+    def _factor(self) -> int:
+        """A transaction writes each item twice: to prepare, and to commit."""
+        return 2 if self._operation == "TransactWriteItems" else 1
+
+    def _write(self, parsed: Mapping[str, Any]) -> None:
+        unwritten = {key for key, _ in _requests(parsed.get("UnprocessedItems", {}).get(self._table, ()))}
+        for target in self._targets:
+            if target.key in unwritten:
                 continue
-            # The larger of the two images, in whole KB; twice in a transaction.
-            most = max(size(item) for item in (old, new) if item)
-            self._units.table_writes += math.ceil(most / 1024) * (2 if transaction else 1)
+            after = self._item(target.key)
+            # The larger of the two images, in whole KB; one unit for an item that is not there.
+            most = max(size(item) for item in (target.before, after, {}) if item is not None)
+            self._count(_kind(target.key), "", target.key[0], _write_units(most) * self._factor)
             for index in self._indexes:
-                self._units.index_writes += _index_units(index, old, new)
+                self._index_write(index, target.before, after)
 
-    def _read(self, parsed: Mapping[str, Any]) -> None:
-        request = self._params
-        if self._operation == "GetItem":
-            found = [self._before.get(_key(request["Key"]), {})]
-        elif self._operation == "BatchGetItem":
-            found = [self._before.get(_key(key), {}) for key in request["RequestItems"][self._table]["Keys"]]
-            self._units.reads += sum(_read_units(size(item)) for item in found)
+    def _failed_write(self) -> None:
+        """A write whose condition is false costs what it would have, but for the indexes.
+
+        AWS does not say what a canceled transaction costs: it is counted as if it had been made.
+        """
+        for target in self._targets:
+            most = max(size(item) for item in (target.before, target.put, {}) if item is not None)
+            self._count(_kind(target.key), "", target.key[0], _write_units(most) * self._factor)
+
+    def _index_write(self, index: Index, old: Attributes | None, new: Attributes | None) -> None:
+        before, after = index.entry(old), index.entry(new)
+        if before == after:
             return
-        else:
-            found = list(parsed["Items"])
-        # An item costs all of its size, whatever part of it is asked for; a query's items are added up first.
+        (partition,) = (after or before or {})[index.partition].values()
+        if before and after and all(before[key] == after[key] for key in index.keys):
+            self._count(index.name, index.name, partition, _write_units(max(size(before), size(after))))
+            return
+        # An entry whose keys change is taken out and put in again.
+        units = sum(_write_units(size(entry)) for entry in (before, after) if entry)
+        self._count(index.name, index.name, partition, units)
+
+    def _count(self, name: str, index: str, partition: str, units: int) -> None:
+        self._units.by_item[name] += units
+        self._units.partitions[index, partition] += units
+
+    def _read(self) -> None:
+        request = self._params
+        if self._operation == "BatchGetItem":
+            wanted = request["RequestItems"][self._table]
+            factor = 1 if wanted.get("ConsistentRead") else 0.5
+            self._units.reads += factor * sum(_read_units(size(self._item(_key(key)) or {})) for key in wanted["Keys"])
+            return
         factor = 1 if request.get("ConsistentRead") else 0.5
+        one = self._operation == "GetItem"
+        found = [self._item(_key(request["Key"])) or {}] if one else self._passed_over(request)
+        # An item costs all of its size, whatever part of it is asked for; a query's items are added up first.
         self._units.reads += _read_units(sum(map(size, found))) * factor
 
-    def _items(self) -> dict[Key, Attributes]:
-        pages = self._observer.get_paginator("scan").paginate(TableName=self._table)
-        return {_key(item): item for page in pages for item in page["Items"]}
+    def _passed_over(self, query: Mapping[str, Any]) -> list[Attributes]:
+        """All that a query reads: what its filter leaves out, and what it only counts, is read too."""
+        left_out = {"FilterExpression", "Select", "ProjectionExpression", "ExpressionAttributeNames"}
+        whole = {name: value for name, value in query.items() if name not in left_out}
+        condition = str(query["KeyConditionExpression"])
+        values = query["ExpressionAttributeValues"]
+        whole["ExpressionAttributeValues"] = {name: value for name, value in values.items() if name in condition}
+        found: Any = self._observer.query(**whole)["Items"]
+        return list(found)
+
+    def _item(self, key: Key) -> Attributes | None:
+        where = {"pk": {"S": key[0]}, "sk": {"S": key[1]}}
+        found: Any = self._observer.get_item(TableName=self._table, Key=where, ConsistentRead=True).get("Item")
+        return found or None
+
+
+def _written(operation: str, params: Mapping[str, Any], table: str) -> list[tuple[Key, Attributes | None]]:
+    """The keys of the items that a call writes, each with the whole item where it is put."""
+    match operation:
+        case "BatchWriteItem":
+            return _requests(params["RequestItems"][table])
+        case "TransactWriteItems":
+            return [_written_by(write) for entry in params["TransactItems"] for write in entry.values()]
+        case "PutItem" | "UpdateItem" | "DeleteItem":
+            return [_written_by(params)]
+    return []
+
+
+def _requests(entries: Sequence[Mapping[str, Any]]) -> list[tuple[Key, Attributes | None]]:
+    return [_written_by(request) for entry in entries for request in entry.values()]
+
+
+def _written_by(write: Mapping[str, Any]) -> tuple[Key, Attributes | None]:
+    return (_key(write["Item"]), write["Item"]) if "Item" in write else (_key(write["Key"]), None)
+
+
+def _condition_failed(parsed: Mapping[str, Any]) -> bool:
+    """Whether the table refused the call for its condition, not for its form or for its throughput."""
+    if parsed["Error"]["Code"] == "ConditionalCheckFailedException":
+        return True
+    return any(reason.get("Code") == "ConditionalCheckFailed" for reason in parsed.get("CancellationReasons", ()))
+
+
+def _kind(key: Key) -> str:
+    return key[1].split("#", 1)[0]
 
 
 def _key(item: Attributes) -> Key:
@@ -164,11 +287,5 @@ def _read_units(bytes_: int) -> int:
     return max(1, math.ceil(bytes_ / 4096))
 
 
-def _index_units(index: Index, old: Attributes | None, new: Attributes | None) -> int:
-    before, after = index.entry(old), index.entry(new)
-    if before == after:
-        return 0
-    if before and after and all(before[key] == after[key] for key in index.keys):
-        return math.ceil(max(size(before), size(after)) / 1024)
-    # An entry whose keys change is taken out and put in again.
-    return sum(math.ceil(size(entry) / 1024) for entry in (before, after) if entry)
+def _write_units(bytes_: int) -> int:
+    return max(1, math.ceil(bytes_ / 1024))

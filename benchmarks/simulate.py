@@ -23,6 +23,8 @@ MILLION = 1_000_000
 BURST = 100_000
 # The template's defaults.
 WORKERS = 5
+RATE = 120
+TABLE_SECONDS = 300.0
 REQUESTS_PER_SECOND = 100
 # A steady state is reached within minutes: two hours tell what a day would.
 SAMPLE_SECONDS = 7200.0
@@ -70,6 +72,7 @@ class Simulator:
             claim_writes=inputs["table.claim_writes"],
             step_writes=inputs["table.step_writes"],
             finish_writes=inputs["table.finish_writes"],
+            release_writes=inputs["table.release_writes"],
             concurrency=WORKERS,
         )
 
@@ -84,6 +87,17 @@ class Simulator:
         outcome = simulate(replace(setup, processor_share=self.share(memory)), times)
         say(f"{outcome.jobs:,} jobs in {time.monotonic() - began:.0f} s: p50 {outcome.latency(0.5):.1f} s")
         return Case(setup, outcome, bill(outcome, self.inputs, memory_mb=memory), memory)
+
+    def on_a_new_table(self, rate: float, seconds: float, limit: float | None = None) -> Outcome:
+        """As many workers as AWS takes, and `rate` jobs a second. The units of a limit on the pace of calls count."""
+        setup = replace(
+            self.base,
+            concurrency=1000,
+            pollers_first=1000,
+            table_writes=self.inputs["limit.table_writes"] if limit is None else limit,
+            claim_writes=self.base.claim_writes + self.inputs["table.limiter_writes"],
+        )
+        return simulate(setup, arrivals.steady(int(rate * seconds), seconds))
 
     def full(self, batch: int = 10, concurrency: int = WORKERS) -> Outcome:
         """Workers that never wait for jobs: one batch after the other, all of them full."""
@@ -248,6 +262,32 @@ def tiers(simulator: Simulator) -> str:
     return table(heads, rows)
 
 
+def new_table(simulator: Simulator) -> str:
+    """The units of jobs by table and index, and what that leaves of a new table's limit."""
+    inputs = simulator.inputs
+    indexes = {f"the index `{name}`": inputs[f"table.{name}_writes"] for name in ("recent", "unfinished", "due")}
+    together = limits.job_writes(inputs)
+    rows: list[list[object]] = [
+        [name, f"{units:g}", f"{units * RATE:,.0f}", f"{inputs['limit.table_writes'] / units:,.0f}"]
+        for name, units in {
+            "the table": round(together - sum(indexes.values())),
+            **indexes,
+            "all together": round(together),
+            "with a limit on the pace of calls": round(together + inputs["table.limiter_writes"]),
+        }.items()
+    ]
+    return table(["", "write units a job", f"a second, at {RATE} jobs", "jobs a second at the limit"], rows)
+
+
+def _waits(simulator: Simulator) -> str:
+    """What jobs wait for a new table, at several rates."""
+    rows: list[list[object]] = []
+    for rate in (60, RATE, 140, 200):
+        outcome = simulator.on_a_new_table(rate, TABLE_SECONDS)
+        rows.append([rate, f"{outcome.table_wait / outcome.jobs:.2f} s", *latencies(outcome)[:2]])
+    return table(["jobs a second", "a job's writes wait", "p50", "p95"], rows)
+
+
 def ladder(simulator: Simulator) -> str:
     """Each limit in jobs per day, the lowest first."""
     found = limits.of_the_stack(
@@ -292,6 +332,18 @@ def checks(comparisons: list[Comparison]) -> str:
                 ]
             )
     return table([f"{CHECKED_JOBS} jobs at once", "all done", "p50", "p95", "processors free"], rows)
+
+
+def _tenants(inputs: Inputs) -> str:
+    """When one tenant alone meets the limit of a partition."""
+    most = inputs["limit.partition_writes"]
+    day, unfinished, recent = (inputs[f"table.{name}_writes"] for name in ("tenant", "unfinished", "recent"))
+    return (
+        f"A partition takes {most:,.0f} units a second, and one tenant's items share a partition key: its daily usage"
+        f" takes {day:g} units a job, so that one tenant alone is held at {most / day:,.0f} jobs a second; the index"
+        f" `unfinished` takes {unfinished:g} ({most / unfinished:,.0f} jobs a second), `recent` {recent:g}"
+        f" ({most / recent:,.0f}). DynamoDB may split a partition that stays hot, by the sort key."
+    )
 
 
 def _advice(simulator: Simulator, full: Outcome, workers: int) -> str:
@@ -346,9 +398,18 @@ def report(simulator: Simulator, comparisons: list[Comparison]) -> str:
         f"Posted one by one, as fast as the stage's {REQUESTS_PER_SECOND} requests a second let them in, which takes"
         f" {BURST / REQUESTS_PER_SECOND / 60:.0f} minutes.",
         f"A new table takes {inputs['limit.table_writes']:,.0f} write units a second, of which each job needs"
-        f" {limits.job_writes(inputs):.0f}: it is what 1,000 workers wait for. In truth it refuses what is too much,"
-        " and grows within half an hour; here it makes it wait.",
+        f" {limits.job_writes(inputs):.0f}. In truth it refuses what is too much, and grows within half an hour; here"
+        " it makes it wait.",
         bursts(simulator),
+        "### A new table",
+        f"A new table on demand takes {inputs['limit.table_writes']:,.0f} write units a second, and so does each of"
+        " its indexes. The units are counted for a text of 8 KB and outputs of 2 KB"
+        " (`tests/unit/test_table_cost.py`); a short text takes 20. The last lines are stricter than AWS: table and"
+        " indexes share one limit, and two units are kept free for a limit on the pace of calls.",
+        new_table(simulator),
+        f"Simulated with that shared limit, for {TABLE_SECONDS / 60:g} minutes, with as many workers as AWS takes:",
+        _waits(simulator),
+        _tenants(inputs),
         "### Which limit binds first",
         f"With the template's defaults. A worker with full batches gets through"
         f" {each.received / each.billed:.2f} jobs a second.",

@@ -43,8 +43,8 @@ def warm_post(terms: Terms) -> dict[str, Fragment]:
     body = f"""\
 A caller sends `POST /jobs` and a POST to a bare function in turns, {POSTS} each, over one connection each. Both are
 behind the gateway of the same emulator, and their processes are running. The bare function writes a line to its
-log and answers 201. Beyond that, `POST /jobs` takes its checks, one transaction of the table and one message. Each time
-is a round's median, and each ratio is of one round.
+log and answers 201. Beyond that, `POST /jobs` takes its checks, a put and a transaction of the table, and one message.
+Each time is a round's median, and each ratio is of one round.
 
 {table(["", "ms", "times the bare function"], rows)}"""
     return {"35-warm-post": Fragment("Warm POST beside a bare function", body, data={**medians, "ratio": ratios})}

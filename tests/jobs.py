@@ -44,6 +44,25 @@ def raw_step(name: str, status: str = "completed") -> dict[str, Any]:
     }
 
 
+def raw_attempt(step: str, **fields: Any) -> dict[str, Any]:
+    """A call that was refused for a while."""
+    return {
+        "step": step,
+        "started_at": "2026-11-22T10:00:00.000Z",
+        "finished_at": "2026-11-22T10:00:01.500Z",
+        "model": "gpt-6-luna",
+        "tier": "standard",
+        "outcome": "model_unavailable",
+        "cause": "The server is overloaded.",
+        "answer": None,
+        "request_id": "req_5f1c",
+        "usage": USAGE,
+        "cost_usd": 0,
+        "estimated": False,
+        **fields,
+    }
+
+
 def job_of(**fields: Any) -> Job:
     """The same as the client reads it."""
     return Job.of(raw_job(**fields))

@@ -30,7 +30,7 @@ class Stores:
 
     def claim(self, event_id: str, lease_until: datetime) -> Claim:
         """A worker's claim of a job whose calls cost nothing."""
-        return self.claims.claim(event_id, lease_until, lambda _size: ("m", NOTHING_SPENT))
+        return self.claims.claim(event_id, lease_until, lambda _chain, _size: ("m", NOTHING_SPENT))
 
     def save_step(self, claim: Claim, position: int, step: FinishedStep) -> None:
         """Stores the step as the claim's record of the same place."""

@@ -52,7 +52,8 @@ def bill(outcome: Outcome, inputs: Inputs, *, memory_mb: float, batched_posts: i
         jobs * inputs["table.create_writes"]
         + outcome.received * inputs["table.claim_writes"]
         + steps * inputs["table.step_writes"]
-        + (outcome.completed + outcome.refused) * inputs["table.finish_writes"]
+        + outcome.completed * inputs["table.finish_writes"]
+        + outcome.refused * inputs["table.release_writes"]
     )
     reads = outcome.received * inputs["table.job_reads"] + jobs * inputs["work.gets"] * inputs["table.get_reads"]
     # Sends, then a receive and a deletion of each batch.

@@ -56,6 +56,7 @@ class Setup:
     claim_writes: float = 0
     step_writes: float = 0
     finish_writes: float = 0
+    release_writes: float = 0
     seed: int = 1
 
 
@@ -327,7 +328,7 @@ class Simulation:
     def _put_off(self, job: int, invocation: _Invocation, at: float) -> None:
         self.outcome.refused += 1
         tries = self._tries[job] = self._tries.get(job, 0) + 1
-        at += self._write(self._setup.finish_writes)
+        at += self._write(self._setup.release_writes)
         self._leave(invocation, at)
         if tries >= self._setup.most_tries:
             self.outcome.failed += 1

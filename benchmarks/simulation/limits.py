@@ -39,9 +39,7 @@ def of_the_stack(
     seconds = full.billed / full.invocations
     each = full.batch / seconds
     requests = 1 + inputs["work.gets"]
-    # META changes at creation, claim, each step and the end; `due` takes one write more for each change of its key.
-    recent = 3 + inputs["work.steps"]
-    due = 5.0
+    partition = inputs["limit.partition_writes"]
     api = requests * inputs["function.api_seconds"]
     limits = [
         Limit(f"WorkerConcurrency {concurrency}", concurrency * each, "raise the parameter"),
@@ -62,15 +60,20 @@ def of_the_stack(
             inputs["limit.new_account_concurrency"] / (1 / each + api),
             "ask AWS for the usual 1,000",
         ),
-        Limit("a new table", inputs["limit.table_writes"] / job_writes(inputs), "it grows by itself, or warm it up"),
+        Limit(
+            "a new table, its indexes counted with it",
+            inputs["limit.table_writes"] / job_writes(inputs),
+            "it grows by itself, or warm it up",
+        ),
         Limit("a table's quota", inputs["limit.table_writes_quota"] / job_writes(inputs), "ask AWS for more"),
         Limit(
             "one tenant's daily usage, in one partition",
-            inputs["limit.partition_writes"] / inputs["table.tenant_writes"],
+            partition / inputs["table.tenant_writes"],
             "more tenants; DynamoDB may split the partition",
         ),
-        Limit("one tenant's index `recent`", inputs["limit.partition_writes"] / recent, "more tenants"),
-        Limit("the index `due`, 8 partitions", 8 * inputs["limit.partition_writes"] / due, "more shards"),
+        Limit("one tenant's index `unfinished`", partition / inputs["table.unfinished_writes"], "more tenants"),
+        Limit("one tenant's index `recent`", partition / inputs["table.recent_writes"], "more tenants"),
+        Limit("the index `due`, 8 partitions", 8 * partition / inputs["table.due_writes"], "more shards"),
         Limit(
             "messages in flight",
             inputs["limit.in_flight"] / seconds,

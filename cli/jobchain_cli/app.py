@@ -145,10 +145,10 @@ def show(
     url: Url = None,
     api_key: ApiKey = None,
 ) -> None:
-    """Print a job as it is now, with the outputs of its completed steps."""
+    """Print a job as it is now: its steps with their failed calls, and the outputs of those that completed."""
     form = _form(as_json, as_markdown, as_text)
     with _client(url, api_key) as client:
-        job = client.get(event_id)
+        job = client.get(event_id, attempts=True)
 
     from jobchain_cli import jobs
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobchain_cli.errors import Code, CommandError
 from jobchain_cli.target import RETRY_SECONDS, Target
-from jobchain_cli.words import in_one_line
+from jobchain_cli.words import in_one_line, waiting
 from jobchain_client import AsyncJobchain, BadArgument, Job, JobchainError
 
 if TYPE_CHECKING:
@@ -141,7 +141,9 @@ class Board:
 
     def _lines(self) -> list[tuple[str, ...]]:
         if len(self.jobs) == 1 and self.states:
-            return [self._step(step.name, step.status, step.seconds) for step in self.states[0].steps]
+            job = self.states[0]
+            lines = [self._step(step.name, step.status, step.seconds) for step in job.steps]
+            return [*lines, (job.status, waiting(job.waiting_for), "")] if job.waiting_for else lines
         return [self._job(place) for place in range(len(self.jobs))]
 
     def _step(self, name: str, status: str, seconds: float | None) -> tuple[str, ...]:
@@ -154,6 +156,8 @@ class Board:
         job = self.states.get(place)
         if job is None:
             return "pending", source, ""
+        if job.waiting_for:
+            return job.status, source, waiting(job.waiting_for)
         done = sum(step.status == "completed" for step in job.steps)
         at = next((step.name for step in job.steps if step.status == "processing"), "")
         return job.status, source, f"{done}/{len(job.steps)} {at}"

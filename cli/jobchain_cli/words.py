@@ -2,9 +2,13 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
-from jobchain_client import Chain, Job, JobchainError, Stats
+from jobchain_client import Attempt, Chain, Estimate, Job, JobchainError, Stats, Step, Usage, WaitingFor
+
+MAX_CALLS = 10
+"""The most failed calls that are shown of a step."""
 
 # What turns the direction of a line, and can make it read as another one.
 _TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -108,16 +112,28 @@ def _item(value: Any, main: str = "") -> str:
 
 def source_lines(job: Job) -> Iterator[str]:
     """Which models answered, their tokens, and the cost."""
-    models = ", ".join(sorted({in_one_line(step.model) for step in job.steps if step.model})) or "no model"
-    usage = job.usage
-    yield f"Answered by {models}: {usage.input_tokens} tokens in, {usage.output_tokens} out, {price(job.cost_usd)}."
+    models = {in_one_line(step.model) for step in job.steps if step.model and step.status == "completed"}
+    answered = ", ".join(sorted(models)) or "no model"
+    yield f"Answered by {answered}: {spent(job.usage, job.cost_usd, job.estimated)}."
 
 
-def price(cost_usd: float | None) -> str:
+def spent(usage: Usage, cost_usd: float | None, estimated: Estimate) -> str:
+    """Tokens and their cost, and which part of that is an estimate."""
+    if not estimated.calls:
+        return f"{usage.input_tokens} tokens in, {usage.output_tokens} out, {price(cost_usd)}"
+    calls = "1 call" if estimated.calls == 1 else f"{estimated.calls} calls"
+    cost = f", ${estimated.cost_usd:.6f}" if estimated.cost_usd else ""
+    return (
+        f"at most {usage.input_tokens} tokens in, {usage.output_tokens} out, {price(cost_usd, 'for at most')}; "
+        f"of which estimated: {calls}, {estimated.input_tokens} tokens in, {estimated.output_tokens} out{cost}"
+    )
+
+
+def price(cost_usd: float | None, before: str = "for") -> str:
     """A cost in US dollars, in words: None is that of a model whose price is unknown, 0 that of a free one."""
     if cost_usd is None:
         return "at an unknown price"
-    return f"for ${cost_usd:.6f}" if cost_usd else "at no cost"
+    return f"{before} ${cost_usd:.6f}" if cost_usd else "at no cost"
 
 
 def failure(job: Job) -> str:
@@ -133,6 +149,8 @@ def job_lines(job: Job) -> Iterator[str]:
     yield f"Job {in_one_line(job.event_id)} ({in_one_line(job.job_name)}): {in_one_line(job.status)}"
     moments = {"created": job.created_at, "started": job.started_at, "finished": job.finished_at}
     yield "  " + ", ".join(f"{name} {at:%Y-%m-%d %H:%M:%S}" for name, at in moments.items() if at) + " UTC"
+    if job.waiting_for:
+        yield f"  {waiting(job.waiting_for)}"
     yield from step_lines(job)
     for name, value in job.metadata.items():
         yield f"  {in_one_line(name)} = {in_one_line(value)}"
@@ -140,11 +158,60 @@ def job_lines(job: Job) -> Iterator[str]:
         yield failure(job)
 
 
+def waiting(waits: WaitingFor) -> str:
+    """Why a job waits, and until when, in one line."""
+    left = (waits.until - datetime.now(UTC)).total_seconds() if waits.until else None
+    soon = "soon" if left is None else f"in {_span(max(left, 0))}"
+    known = {"retry": f"retrying automatically {soon}", "budget": f"continuing automatically {soon}"}
+    what = known.get(waits.reason) or f"waiting ({waits.reason}), continuing {soon}"
+    at = f" (at {waits.until:%Y-%m-%d %H:%M:%S} UTC)" if waits.until else ""
+    return in_one_line(f"{what}{at}: {waits.detail}")
+
+
+def _span(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = int(seconds // 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+
+
 def step_lines(job: Job) -> Iterator[str]:
-    """The steps of a job: the status of each, and how long it took."""
+    """The steps of a job: the status of each, how long it took, and its failed calls."""
+    names = {step.name for step in job.steps}
     for step in job.steps:
-        took = "" if step.seconds is None else f" in {step.seconds:.1f} s"
-        yield f"  {in_one_line(step.name)}: {in_one_line(step.status)}{took}"
+        yield f"  {in_one_line(step.name)}: {_progress(job, step)}"
+        calls = [call for call in job.failed_attempts or () if _step_shown(call, names) == step.name]
+        if len(calls) > MAX_CALLS:
+            yield f"    {len(calls) - MAX_CALLS} earlier failed calls: --json prints them"
+        yield from map(_call_line, calls[-MAX_CALLS:])
+
+
+def _progress(job: Job, step: Step) -> str:
+    """The status of a step; of one that is tried again, which try it is."""
+    status = in_one_line(step.status)
+    next_try = f"try {step.failed_tries + 1}" if step.failed_tries else ""
+    if status == "completed":
+        return status if step.seconds is None else f"{status} in {step.seconds:.1f} s"
+    if status == "failed" and step.calls:
+        calls = "1 call" if step.calls == 1 else f"{step.calls} calls"
+        return f"failed after {calls} of {in_one_line(step.model)}"
+    if status == "processing" and next_try:
+        return f"{status}, {next_try}"
+    if status == "pending" and next_try and not job.final:
+        until = job.waiting_for.until if job.waiting_for else None
+        return f"{next_try}, at {until:%H:%M:%S} UTC" if until else next_try
+    return status
+
+
+def _step_shown(call: Attempt, names: set[str]) -> str:
+    """The step under which a failed call is shown: that of a part under its step, until the part is completed."""
+    return call.step if call.step in names else call.step.partition(".")[0]
+
+
+def _call_line(call: Attempt) -> str:
+    seconds = (call.finished_at - call.started_at).total_seconds()
+    why = f": {call.cause}" if call.cause else ""
+    return "    " + in_one_line(f"failed call at {call.started_at:%H:%M:%S} UTC, {seconds:.1f} s: {call.outcome}{why}")
 
 
 def list_lines(jobs: Iterable[Job]) -> Iterator[str]:
@@ -155,11 +222,17 @@ def list_lines(jobs: Iterable[Job]) -> Iterator[str]:
             job.status,
             job.job_name,
             f"{job.created_at:%Y-%m-%d %H:%M:%S}",
-            "unknown" if job.cost_usd is None else f"{job.cost_usd:.6f}",
+            _column_price(job),
         )
         for job in jobs
     ]
     return columns([("EVENT ID", "STATUS", "CHAIN", "CREATED (UTC)", "USD"), *rows])
+
+
+def _column_price(job: Job) -> str:
+    if job.cost_usd is None:
+        return "unknown"
+    return f"{'max ' if job.estimated.calls and job.cost_usd else ''}{job.cost_usd:.6f}"
 
 
 def chain_lines(chains: Iterable[Chain]) -> Iterator[str]:
@@ -177,9 +250,14 @@ def stats_lines(stats: Stats) -> Iterator[str]:
     """The numbers."""
     yield "Jobs: " + ", ".join(f"{number} {in_one_line(status)}" for status, number in stats.jobs.items())
     yield (
-        f"Today ({in_one_line(stats.date)} UTC): {stats.created} created, {stats.usage.input_tokens} tokens in, "
-        f"{stats.usage.output_tokens} out, {price(stats.cost_usd)}"
+        f"Today ({in_one_line(stats.date)} UTC): {stats.created} created, "
+        f"{spent(stats.usage, stats.cost_usd, stats.estimated)}"
     )
+    for title, parts in (("by model", stats.by_model), ("by key", stats.by_key)):
+        for name, part in sorted(parts.items()):
+            calls = "1 call" if part.calls == 1 else f"{part.calls} calls"
+            used = spent(part.usage, part.cost_usd, part.estimated)
+            yield f"  {title}: {in_one_line(name) or 'none'}, {calls}, {used}"
     if stats.queue is not None:
         words = (f"{number} {in_one_line(name).replace('_', ' ')}" for name, number in stats.queue.items())
         yield f"Queue: {', '.join(words)}"

@@ -17,17 +17,33 @@ from jobchain_client.errors import (
     Unreachable,
     WaitTimeout,
 )
-from jobchain_client.resources import FINAL, BadArgument, Chain, Failure, Job, Stats, Step, Submission, Usage
+from jobchain_client.resources import (
+    FINAL,
+    Attempt,
+    BadArgument,
+    Chain,
+    Estimate,
+    Failure,
+    Job,
+    Spending,
+    Stats,
+    Step,
+    Submission,
+    Usage,
+    WaitingFor,
+)
 from jobchain_client.synchronous import Jobchain, JobHandle
 
 __all__ = [
     "FINAL",
     "AsyncJobHandle",
     "AsyncJobchain",
+    "Attempt",
     "BadAnswer",
     "BadArgument",
     "Chain",
     "Conflict",
+    "Estimate",
     "Failure",
     "IdempotencyConflict",
     "InvalidRequest",
@@ -39,6 +55,7 @@ __all__ = [
     "LimitReached",
     "NotFound",
     "Problem",
+    "Spending",
     "Stats",
     "Step",
     "Submission",
@@ -47,4 +64,5 @@ __all__ = [
     "Unreachable",
     "Usage",
     "WaitTimeout",
+    "WaitingFor",
 ]

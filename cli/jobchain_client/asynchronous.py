@@ -72,8 +72,8 @@ class AsyncJobchain:
     def job(self, event_id: str) -> "AsyncJobHandle":
         return AsyncJobHandle(event_id, self)
 
-    async def get(self, event_id: str, known: Job | None = None) -> Job:
-        return await self._run(self._flows.get(event_id, known))
+    async def get(self, event_id: str, known: Job | None = None, *, attempts: bool = False) -> Job:
+        return await self._run(self._flows.get(event_id, known, attempts=attempts))
 
     def watch(self, event_id: str, timeout: float | None = None, *, poll: float | None = None) -> AsyncIterator[Job]:
         return self._stream(self._flows.watch(event_id, timeout, poll))
@@ -166,8 +166,8 @@ class AsyncJobHandle:
     created_at: datetime | None = None
     replayed: bool | None = None
 
-    async def get(self, known: Job | None = None) -> Job:
-        return await self.client.get(self.event_id, known)
+    async def get(self, known: Job | None = None, *, attempts: bool = False) -> Job:
+        return await self.client.get(self.event_id, known, attempts=attempts)
 
     def watch(self, timeout: float | None = None, *, poll: float | None = None) -> AsyncIterator[Job]:
         return self.client.watch(self.event_id, timeout, poll=poll)

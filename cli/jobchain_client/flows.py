@@ -205,14 +205,17 @@ class Flows:
             raise BadArgument(f"the chain {name!r} takes no single text: give a payload with {', '.join(texts)}")
         return texts[0]
 
-    def get(self, event_id: str, known: Job | None) -> Flow[Job]:
-        job, _ = yield from self._look(event_id, known, until=None)
+    def get(self, event_id: str, known: Job | None, *, attempts: bool = False) -> Flow[Job]:
+        job, _ = yield from self._look(event_id, known, until=None, attempts=attempts)
         return job
 
-    def _look(self, event_id: str, known: Job | None, until: float | None) -> Flow[tuple[Job, float | None]]:
+    def _look(
+        self, event_id: str, known: Job | None, until: float | None, *, attempts: bool = False
+    ) -> Flow[tuple[Job, float | None]]:
         """The job, which is `known` itself if it has not changed, and in how many seconds to look again."""
         headers = {"If-None-Match": known.etag} if known and known.etag else {}
-        answer = (yield from self._ask("GET", _path(event_id), headers=headers, until=until)).answer
+        query = {"include": "attempts"} if attempts else {}
+        answer = (yield from self._ask("GET", _path(event_id), query=query, headers=headers, until=until)).answer
         if answer.status == 304 and known:
             return known, _retry_after(answer)
         return _read(answer, lambda raw: Job.of(raw, answer.headers.get("ETag"))), _retry_after(answer)

@@ -43,22 +43,118 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens; cached ones are part of the input, reasoning ones of the output."""
+    """Tokens; those read from and written to a cache are part of the input, reasoning ones of the output."""
 
     input_tokens: int = 0
     cached_tokens: int = 0
     output_tokens: int = 0
     reasoning_tokens: int = 0
+    cache_write_tokens: int = 0
 
     @classmethod
     def of(cls, raw: Mapping[str, Any] | None) -> Self:
-        names = ("input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens")
+        names = ("input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens", "cache_write_tokens")
         return cls(*(int((raw or {}).get(name) or 0) for name in names))
 
 
 @dataclass(frozen=True, slots=True)
+class Estimate:
+    """The part of usage and cost that the model's server did not tell: an upper bound. `calls` is 0 if it told all."""
+
+    calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float | None = 0.0
+
+    @classmethod
+    def of(cls, raw: Mapping[str, Any] | None) -> Self:
+        if not raw:
+            return cls()
+        return cls(raw["calls"], raw["input_tokens"], raw["output_tokens"], raw["cost_usd"])
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """What calls of the model used and cost: `cost_usd` is 0 for free models, None if a price is not known."""
+
+    usage: Usage
+    calls: int
+    retries: int
+    cost_usd: float | None
+    estimated: Estimate
+
+    @classmethod
+    def of(cls, raw: Mapping[str, Any]) -> Self:
+        usage, estimated = Usage.of(raw["usage"]), Estimate.of(raw.get("estimated"))
+        return cls(usage, raw.get("calls") or 0, raw.get("retries") or 0, raw["cost_usd"], estimated)
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingFor:
+    """Why a pending job does not run yet: `reason` is `retry` or `budget`, `detail` says more in words.
+
+    `until` is when it continues, without a request; None if that is not known.
+    """
+
+    reason: str
+    since: datetime
+    until: datetime | None
+    detail: str
+
+    @classmethod
+    def of(cls, raw: Mapping[str, Any]) -> Self:
+        return cls(raw["reason"], datetime.fromisoformat(raw["since"]), _moment(raw.get("until")), raw["detail"])
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One failed call of the model.
+
+    `outcome` is the type of the fault, `cause` says why, in words for the author of the chain, `answer` is the model's
+    text if there is one, and `request_id` the provider's id of the call. With `estimated`, usage and cost are an upper
+    bound.
+    """
+
+    step: str
+    started_at: datetime
+    finished_at: datetime
+    model: str
+    tier: str
+    outcome: str
+    cause: str | None
+    answer: str | None = field(repr=False)
+    request_id: str | None
+    usage: Usage
+    cost_usd: float | None
+    estimated: bool
+    raw: Mapping[str, Any] = field(repr=False)
+
+    @classmethod
+    def of(cls, raw: Mapping[str, Any]) -> Self:
+        return cls(
+            step=raw["step"],
+            started_at=datetime.fromisoformat(raw["started_at"]),
+            finished_at=datetime.fromisoformat(raw["finished_at"]),
+            model=raw["model"],
+            tier=raw["tier"],
+            outcome=raw["outcome"],
+            cause=raw.get("cause"),
+            answer=raw.get("answer"),
+            request_id=raw.get("request_id"),
+            usage=Usage.of(raw.get("usage")),
+            cost_usd=raw.get("cost_usd"),
+            estimated=raw.get("estimated", False),
+            raw=raw,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
-    """One step of a job. What is not known yet is None; `cost_usd` also where a price is not known."""
+    """One step of a job. What is not known yet is None; `cost_usd` also where a price is not known.
+
+    `failed_tries` is how often it failed and was tried again. A step that is not completed has model, usage, calls and
+    cost of its failed calls, and the times of the last one, if the job was read with its attempts.
+    """
 
     name: str
     status: str
@@ -70,6 +166,10 @@ class Step:
     calls: int | None
     retries: int | None
     cost_usd: float | None
+    estimated: Estimate
+    failed_tries: int
+    tier: str | None
+    request_id: str | None
     raw: Mapping[str, Any] = field(repr=False)
 
     @classmethod
@@ -85,6 +185,10 @@ class Step:
             calls=raw.get("calls"),
             retries=raw.get("retries"),
             cost_usd=raw.get("cost_usd"),
+            estimated=Estimate.of(raw.get("estimated")),
+            failed_tries=raw.get("failed_tries") or 0,
+            tier=raw.get("tier"),
+            request_id=raw.get("request_id"),
             raw=raw,
         )
 
@@ -110,7 +214,9 @@ class Job:
     """A job as it was when it was read.
 
     From a list it has no steps, no result and no metadata. `result` holds what has finished so far. `cost_usd` is None
-    where a price is not known. `calls` are those of the model, `retries` those of them that repeated one. `etag` names
+    where a price is not known, and `estimated` the part of usage and cost that is an upper bound. `calls` are those of
+    the model, `retries` those of them that repeated one. `waiting_for` is None for a job that does not wait for a later
+    time. `failed_attempts` are the newest failed calls, the oldest first; None if they were not asked for. `etag` names
     this state: see `Jobchain.get`.
     """
 
@@ -126,7 +232,10 @@ class Job:
     result: Mapping[str, Any]
     usage: Usage
     cost_usd: float | None
+    estimated: Estimate
     error: Failure | None
+    waiting_for: WaitingFor | None
+    failed_attempts: tuple[Attempt, ...] | None
     metadata: Mapping[str, str]
     tier: str | None
     max_cost_usd: float | None
@@ -137,7 +246,7 @@ class Job:
 
     @classmethod
     def of(cls, raw: Mapping[str, Any], etag: str | None = None) -> Self:
-        error = raw.get("error")
+        error, waiting, attempts = raw.get("error"), raw.get("waiting_for"), raw.get("failed_attempts")
         return cls(
             event_id=raw["event_id"],
             job_name=raw["job_name"],
@@ -151,7 +260,10 @@ class Job:
             result=raw.get("result") or {},
             usage=Usage.of(raw.get("usage")),
             cost_usd=raw.get("cost_usd"),
+            estimated=Estimate.of(raw.get("estimated")),
             error=Failure(error["type"], error["message"], error.get("step")) if error else None,
+            waiting_for=WaitingFor.of(waiting) if waiting else None,
+            failed_attempts=None if attempts is None else tuple(map(Attempt.of, attempts)),
             metadata=raw.get("metadata") or {},
             tier=raw.get("tier"),
             max_cost_usd=raw.get("max_cost_usd"),
@@ -207,13 +319,20 @@ class Chain:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """How the caller's jobs stand, and what the day (UTC) came to so far. `queue` is None but for operators."""
+    """The caller's job counts by status, and the usage of the day (UTC) so far. `queue` is None but for operators.
+
+    `by_model` and `by_key` are the day's usage by the model that was asked, and by the id of the API key that created
+    the job: "" for a job without one.
+    """
 
     jobs: Mapping[str, int]
     date: str
     created: int
     usage: Usage
     cost_usd: float | None
+    estimated: Estimate
+    by_model: Mapping[str, Spending]
+    by_key: Mapping[str, Spending]
     queue: Mapping[str, int] | None
     raw: Mapping[str, Any] = field(repr=False)
 
@@ -226,6 +345,9 @@ class Stats:
             created=today["created"],
             usage=Usage.of(today["usage"]),
             cost_usd=today["cost_usd"],
+            estimated=Estimate.of(today.get("estimated")),
+            by_model={model: Spending.of(spent) for model, spent in today.get("by_model", {}).items()},
+            by_key={key_id: Spending.of(spent) for key_id, spent in today.get("by_key", {}).items()},
             queue=raw["queue"],
             raw=raw,
         )

@@ -89,9 +89,12 @@ class Jobchain:
         """A handle for a job whose id is known, without asking for it."""
         return JobHandle(event_id, self)
 
-    def get(self, event_id: str, known: Job | None = None) -> Job:
-        """The job as it is now. With the job as it was `known`, that very one if nothing has changed, for a 304."""
-        return self._run(self._flows.get(event_id, known))
+    def get(self, event_id: str, known: Job | None = None, *, attempts: bool = False) -> Job:
+        """The job as it is now. With the job as it was `known`, that very one if nothing has changed, for a 304.
+
+        With `attempts` it has its failed calls of the model, the newest 1,000.
+        """
+        return self._run(self._flows.get(event_id, known, attempts=attempts))
 
     def watch(self, event_id: str, timeout: float | None = None, *, poll: float | None = None) -> Iterator[Job]:
         """The job, each time that it has changed, until it is final.
@@ -213,8 +216,8 @@ class JobHandle:
     created_at: datetime | None = None
     replayed: bool | None = None
 
-    def get(self, known: Job | None = None) -> Job:
-        return self.client.get(self.event_id, known)
+    def get(self, known: Job | None = None, *, attempts: bool = False) -> Job:
+        return self.client.get(self.event_id, known, attempts=attempts)
 
     def watch(self, timeout: float | None = None, *, poll: float | None = None) -> Iterator[Job]:
         return self.client.watch(self.event_id, timeout, poll=poll)

@@ -40,6 +40,7 @@ from local.openapi.examples import (
     PENDING,
     REQUEST_ID,
     STATS,
+    WAITING,
 )
 
 _LOCATION = {"description": "The job's URL, relative to this one.", "schema": {"type": "string"}}
@@ -61,8 +62,11 @@ def _answer(
     example: Any,
     headers: Mapping[str, Any] | None = None,
     links: Mapping[str, Any] | None = None,
+    **examples: Any,
 ) -> dict[str, Any]:
-    content = {"application/json": {"model": model, "examples": {"example": {"value": example}}}}
+    """An answer; `examples` are further ones, by their names."""
+    shown = {name: {"value": value} for name, value in {"example": example, **examples}.items()}
+    content = {"application/json": {"model": model, "examples": shown}}
     answer: dict[str, Any] = {"description": description, "headers": dict(headers or {}), "content": content}
     return {**answer, "links": dict(links)} if links else answer
 
@@ -192,13 +196,20 @@ _LIST_JOBS: dict[str, Any] = {
 }
 _GET_JOB: dict[str, Any] = {
     "summary": "Read a job",
-    "description": "Its status, each step, and the result so far.",
+    "description": "Its status, each step, and the result so far; on request the failed calls of the model.",
     "operation_id": "getJob",
     "tags": ["jobs"],
     "responses": {
-        200: _answer("The job.", JobView, JOB, {"ETag": _ETAG, "Retry-After": _RETRY_AFTER}, {**_IF_CHANGED, **_LINKS}),
+        200: _answer(
+            "The job.",
+            JobView,
+            JOB,
+            {"ETag": _ETAG, "Retry-After": _RETRY_AFTER},
+            {**_IF_CHANGED, **_LINKS},
+            waiting=WAITING,
+        ),
         **_NOT_MODIFIED,
-        **_problems(JobNotFound),
+        **_problems(JobNotFound, InvalidRequest),
     },
 }
 _CANCEL_JOB: dict[str, Any] = {

@@ -20,7 +20,14 @@ from jobchain.errors import (
 EVENT_ID = "0b6c2f4e-7d1a-4b53-9a0f-3f1c5b8e2d47"
 REQUEST_ID = "7f0a1c52-93d4-4a6e-8f0b-2f6f1d0c9e11"
 
-USAGE: dict[str, Any] = {"input_tokens": 812, "cached_tokens": 0, "output_tokens": 140, "reasoning_tokens": 0}
+USAGE: dict[str, Any] = {
+    "input_tokens": 812,
+    "cached_tokens": 0,
+    "cache_write_tokens": 0,
+    "output_tokens": 140,
+    "reasoning_tokens": 0,
+}
+NOT_ESTIMATED: dict[str, Any] = {"calls": 0, "input_tokens": 0, "output_tokens": 0, "cost_usd": 0}
 CREATED: dict[str, Any] = {"event_id": EVENT_ID, "status": "pending", "created_at": "2026-11-22T10:00:00.000Z"}
 LISTED: dict[str, Any] = {
     "event_id": EVENT_ID,
@@ -35,13 +42,16 @@ LISTED: dict[str, Any] = {
     "calls": 1,
     "retries": 0,
     "cost_usd": 0.0001512,
+    "estimated": NOT_ESTIMATED,
     "max_cost_usd": None,
     "tier": "standard",
     "error": None,
+    "waiting_for": None,
 }
 STEP: dict[str, Any] = {
     "name": "summary",
     "status": "completed",
+    "failed_tries": 0,
     "model": "gpt-6-luna",
     "prompt_version": "5d0c7a91be23",
     "started_at": "2026-11-22T10:00:00.230Z",
@@ -50,6 +60,9 @@ STEP: dict[str, Any] = {
     "calls": 1,
     "retries": 0,
     "cost_usd": 0.0001512,
+    "estimated": NOT_ESTIMATED,
+    "tier": "standard",
+    "request_id": "req_5f1c0a9e7b3d",
 }
 JOB: dict[str, Any] = {
     **LISTED,
@@ -69,19 +82,60 @@ JOB: dict[str, Any] = {
         "diagram": 'flowchart TD\n    n1["Ask for at least 12 characters"]\n',
     },
     "metadata": {"source": "handbook"},
+    "failed_attempts": None,
 }
 PENDING: dict[str, Any] = {
     **JOB,
     **dict.fromkeys(("started_at", "finished_at", "cost_usd")),
     "status": "pending",
     "attempts": 0,
-    "steps": [{**dict.fromkeys(STEP), "name": "summary", "status": "pending"}],
+    "steps": [{**dict.fromkeys(STEP), "name": "summary", "status": "pending", "failed_tries": 0}],
     "result": {},
     "usage": dict.fromkeys(USAGE, 0),
     "calls": 0,
     "retries": 0,
     "cost_usd": 0,
     "updated_at": CREATED["created_at"],
+}
+WAITING: dict[str, Any] = {
+    **PENDING,
+    "attempts": 1,
+    "started_at": "2026-11-22T10:00:00.210Z",
+    "updated_at": "2026-11-22T10:00:01.140Z",
+    "calls": 1,
+    "waiting_for": {
+        "reason": "retry",
+        "since": "2026-11-22T10:00:01.120Z",
+        "until": "2026-11-22T10:00:11.120Z",
+        "detail": "try 1: the model's server answered 503",
+    },
+    "steps": [
+        {
+            **STEP,
+            "status": "pending",
+            "failed_tries": 1,
+            "prompt_version": None,
+            "finished_at": "2026-11-22T10:00:01.110Z",
+            "usage": dict.fromkeys(USAGE, 0),
+            "cost_usd": 0,
+        }
+    ],
+    "failed_attempts": [
+        {
+            "step": "summary",
+            "started_at": STEP["started_at"],
+            "finished_at": "2026-11-22T10:00:01.110Z",
+            "model": "gpt-6-luna",
+            "tier": "standard",
+            "outcome": "model_unavailable",
+            "cause": "The server is overloaded.",
+            "answer": None,
+            "request_id": STEP["request_id"],
+            "usage": dict.fromkeys(USAGE, 0),
+            "cost_usd": 0,
+            "estimated": False,
+        }
+    ],
 }
 CHAIN: dict[str, Any] = {
     "name": "guideline_checklist",
@@ -93,9 +147,22 @@ CHAIN: dict[str, Any] = {
     ],
     "payload_schema": {"type": "object", "properties": {"guidelines": {"type": "string"}}, "required": ["guidelines"]},
 }
+SPENDING: dict[str, Any] = {
+    "usage": USAGE,
+    "calls": 131,
+    "retries": 2,
+    "cost_usd": 0.0061,
+    "estimated": {"calls": 1, "input_tokens": 310, "output_tokens": 64, "cost_usd": 0.0004},
+}
 STATS: dict[str, Any] = {
     "jobs": {"pending": 3, "processing": 1, "completed": 40, "failed": 1, "cancelled": 0},
-    "today": {"date": "2026-11-22", "created": 45, "usage": USAGE, "calls": 131, "retries": 2, "cost_usd": 0.0061},
+    "today": {
+        "date": "2026-11-22",
+        "created": 45,
+        **SPENDING,
+        "by_model": {"gpt-6-luna": SPENDING},
+        "by_key": {"3f9c1d20a4e5": SPENDING},
+    },
     "queue": {"waiting": 2, "in_flight": 1, "delayed": 1, "dead_letters": 0},
 }
 

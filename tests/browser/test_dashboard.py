@@ -565,7 +565,7 @@ def poison(stack: EmbeddedStack, finish: Callable[..., str], marker: str) -> Cal
         )
         for item in found["Items"]:
             sk = item["sk"]["S"]
-            if (name := sk.split("#")[2]) in outputs:
+            if (name := item["name"]["S"]) in outputs:
                 change(sk, "output", {"S": json.dumps(outputs[name])})
                 change(sk, "model", {"S": HOSTILE})
         error = {"type": HOSTILE, "message": f"{HOSTILE} {LONG}", "step": HOSTILE}

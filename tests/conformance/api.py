@@ -8,10 +8,11 @@ from typing import Any
 from uuid import uuid4
 
 import httpx2
+from pydantic import JsonValue
 
 from jobchain.aws.admission import AdmissionStore
 from jobchain.aws.items import DISPATCH_GRACE
-from jobchain.domain import NewJob, utc_now
+from jobchain.domain import NO_BUDGET, DailyBudget, NewJob, utc_now
 from tests.conformance.contract import Contract
 from tests.conformance.target import Target
 
@@ -63,10 +64,11 @@ class Api:
         assert answer.status_code == 201, answer.text
         return str(answer.json()["event_id"])
 
-    def unsent(self, *, overdue: bool = False) -> str:
+    def unsent(self, *, overdue: bool = False, budget: DailyBudget = NO_BUDGET) -> str:
         """The `event_id` of a new job that no worker was told of, as if the api had died before it could send it.
 
-        For five minutes it stays pending, and no worker touches it; if it is `overdue`, these are over.
+        For five minutes it stays pending, and no worker touches it; if it is `overdue`, these are over. `budget` is
+        that of its key.
         """
         parts = self.target.parts
         assert parts
@@ -74,7 +76,9 @@ class Api:
         admission = AdmissionStore(parts.client("dynamodb"), parts.table, lambda: utc_now() - age)
         event_id = str(uuid4())
         self.made[event_id] = None
-        admission.create(NewJob(event_id, self.target.tenant, CHAIN, {"guidelines": TEXT}, "conformance"), _RETENTION)
+        payload: JsonValue = {"guidelines": TEXT}
+        new = NewJob(event_id, self.target.tenant, CHAIN, payload, "conformance", daily_budget=budget)
+        admission.create(new, _RETENTION)
         return event_id
 
     # --- looking at them ---------------------------------------------------------------------------

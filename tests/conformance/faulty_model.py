@@ -16,7 +16,7 @@ from threading import Event, Lock
 from uuid import uuid4
 
 from tests.fake_model.journal import Call
-from tests.fake_model.replies import SERVER_ERROR, Reply, late, refused, too_many_requests
+from tests.fake_model.replies import SERVER_ERROR, Reply, answer, late, refused, too_many_requests
 from tests.fake_model.server import ModelServer
 
 RETRY_AFTER = 6
@@ -25,7 +25,11 @@ RETRY_AFTER = 6
 SLOW_SECONDS = 3
 """Less than the shortest time that the template gives a model call."""
 
+NONSENSE = '{"nonsense": 1}'
+"""An answer that fits no step."""
+
 _REPLIES = {
+    "garble": answer(NONSENSE),
     "throttle": too_many_requests(RETRY_AFTER),
     "break": SERVER_ERROR,
     "unauthorize": refused(401),
@@ -37,8 +41,8 @@ _ORDER = re.compile(rf"model-fault-({'|'.join(_REPLIES)})-[0-9a-f]{{32}}")
 def order(kind: str) -> str:
     """A new order, for a job's text. `kind`:
 
-    `throttle` is 429 with a `Retry-After` of RETRY_AFTER, `break` is 500, `unauthorize` is 401, `delay` is the right
-    answer after SLOW_SECONDS.
+    `garble` is NONSENSE, `throttle` is 429 with a `Retry-After` of RETRY_AFTER, `break` is 500, `unauthorize` is 401,
+    `delay` is the right answer after SLOW_SECONDS.
     """
     assert kind in _REPLIES
     return f"model-fault-{kind}-{uuid4().hex}"

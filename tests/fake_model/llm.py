@@ -2,10 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
-
-from pydantic import JsonValue
 
 from jobchain.llm import AnswerText, ModelAnswer, ModelRequest
 from tests.fake_model.answers import CONTENTS
@@ -13,7 +11,12 @@ from tests.fake_model.replies import MODEL, USAGE
 from tests.fake_model.script import Script, asked
 from tests.fakes import FakeClock
 
-Said = dict[str, JsonValue] | list[JsonValue] | str | ModelAnswer | Exception
+
+class WorkerVanished(BaseException):
+    """Ends a worker in the middle of a call, as the end of its process does: no handler of errors runs."""
+
+
+Said = Mapping[str, object] | Sequence[object] | str | ModelAnswer | BaseException
 """One entry of a script: JSON that is the text of an answer, a whole answer, or an exception that is raised."""
 
 
@@ -64,7 +67,7 @@ class ScriptedLLM:
         return self._answer(said)
 
     def _answer(self, said: Said) -> ModelAnswer:
-        if isinstance(said, Exception):
+        if isinstance(said, BaseException):
             raise said
         if isinstance(said, ModelAnswer):
             return said

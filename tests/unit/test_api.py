@@ -11,9 +11,9 @@ from aws_lambda_powertools import Logger
 from botocore.stub import Stubber
 
 from jobchain.aws.due import DueStore
+from jobchain.aws.items import StoredJob
 from jobchain.aws.queue import JobQueue
 from jobchain.domain import Claim, FinishedStep, JobError, Tier
-from jobchain.domain import Job as StoredJob
 from jobchain.errors import ClaimLost, Unavailable
 from jobchain.spending import Spending
 from jobchain_api.auth import Caller
@@ -46,9 +46,10 @@ class TestCreatingAJob:
         assert answer.headers["Location"] == f"jobs/{answer.body['event_id']}"
         assert answer.headers["Retry-After"] == "1"
         assert messages.waiting() == [{"event_id": answer.body["event_id"]}]
-        assert {item["sk"]["S"] for item in items.all()} == {"META", "INPUT"}
+        uid = items.meta(answer.body["event_id"])["uid"]["S"]
+        assert {item["sk"]["S"] for item in items.all()} == {"META", f"INPUT#{uid}"}
 
-    def test_makes_one_call_of_the_table_and_one_of_the_queue(
+    def test_makes_two_calls_of_the_table_and_one_of_the_queue(
         self, api: Api, dynamodb: "DynamoDBClient", sqs: "SQSClient"
     ) -> None:
         calls: list[str] = []
@@ -57,7 +58,7 @@ class TestCreatingAJob:
 
         api("POST", "/jobs", {"input_text": TEXT})
 
-        assert calls == ["TransactWriteItems", "SendMessage"]
+        assert calls == ["BatchWriteItem", "TransactWriteItems", "SendMessage"]
 
     def test_leaves_it_due_later_in_case_that_its_message_is_lost(
         self, api: Api, items: Items, clock: FakeClock
@@ -530,16 +531,16 @@ class TestDeleting:
     ) -> None:
         # given another delete that comes between the reading and the erasing
         job.failed()
-        read = stores.jobs.get
+        read = stores.jobs._read
         others = [lambda: stores.jobs.delete("local", job.event_id)]
 
-        def read_and_be_late(tenant: str, event_id: str) -> StoredJob:
-            found = read(tenant, event_id)
+        def read_and_be_late(tenant: str, event_id: str, first: str = "META") -> StoredJob:
+            found = read(tenant, event_id, first)
             if others:
                 others.pop()()
             return found
 
-        monkeypatch.setattr(stores.jobs, "get", read_and_be_late)
+        monkeypatch.setattr(stores.jobs, "_read", read_and_be_late)
 
         assert api("DELETE", job.path).status == 404
 
@@ -657,7 +658,7 @@ def test_what_ttl_left_of_an_older_job_is_not_the_new_ones(
     event_id = api("POST", "/jobs", {"input_text": TEXT}, headers).body["event_id"]
     claim = stores.claim(event_id, clock() + LEASE)
     stores.save_step(claim, 0, FinishedStep("summary", "old", "m", "v", "s", "f", Spending()))
-    for sk in ("META", "INPUT"):
+    for sk in ("META", f"INPUT#{claim.uid}"):
         dynamodb.delete_item(TableName=TABLE, Key={"pk": {"S": f"JOB#{event_id}"}, "sk": {"S": sk}})
     clock.advance(timedelta(days=40))
 
@@ -677,7 +678,7 @@ def test_what_ttl_left_of_an_older_job_makes_way_for_the_new_ones_steps(
     event_id = api("POST", "/jobs", {"input_text": TEXT}, headers).body["event_id"]
     claim = stores.claim(event_id, clock() + LEASE)
     stores.save_step(claim, 0, FinishedStep("summary", "old", "m", "v", "s", "f", Spending(calls=1)))
-    for sk in ("META", "INPUT"):
+    for sk in ("META", f"INPUT#{claim.uid}"):
         dynamodb.delete_item(TableName=TABLE, Key={"pk": {"S": f"JOB#{event_id}"}, "sk": {"S": sk}})
     clock.advance(timedelta(days=40))
     api("POST", "/jobs", {"input_text": TEXT}, headers)
@@ -687,15 +688,17 @@ def test_what_ttl_left_of_an_older_job_makes_way_for_the_new_ones_steps(
     for output in ("new", "newer"):
         stores.save_step(claim, 0, FinishedStep("summary", output, "m", "v", "s", "f", Spending(calls=1)))
 
-    # then it is there, and its usage is recorded once
+    # then it is there once, and so is its usage
     job = stores.jobs.get("local", event_id)
-    assert [step.output for step in job.steps] == ["new"]
+    assert [step.output for step in job.steps] == ["newer"]
     assert job.spending.calls == 1
+    stores.claims.finish(claim, {"m": Spending(calls=1)})
+    assert stores.jobs.get("local", event_id).spending.calls == 1
 
 
 def test_a_bug_is_a_500_that_tells_nothing(api: Api, dynamodb: "DynamoDBClient", log: io.StringIO) -> None:
     with Stubber(dynamodb) as stub:
-        stub.add_client_error("transact_write_items", "ValidationException", f"bad item: {TEXT}")
+        stub.add_client_error("batch_write_item", "ValidationException", f"bad item: {TEXT}")
         answer = api("POST", "/jobs", {"input_text": TEXT})
 
     assert answer.status == 500

@@ -38,7 +38,7 @@ def test_of_our_enums_are_plain_texts() -> None:
     assert type(attribute["S"]) is str
 
 
-@pytest.mark.parametrize("value", [1.5, b"x", {"a"}, object()])
+@pytest.mark.parametrize("value", [1.5, {"a"}, object()])
 def test_that_the_table_does_not_hold_are_refused(value: object) -> None:
     with pytest.raises(TypeError, match=f"the table holds no {type(value).__name__}"):
         to_attribute(value)

@@ -54,10 +54,11 @@ def refused(authenticate: ApiKeys, secret: str) -> bool:
 
 
 def test_a_key_says_whose_request_it_is_and_what_it_may_do(authenticate: ApiKeys, secret: str, keys: Keys) -> None:
-    operators, _ = keys.create("ours", "pager", operator=True)
+    operators, stored = keys.create("ours", "pager", operator=True)
+    (of_acme,) = keys.list("acme")
 
-    assert authenticate(f"Bearer {secret}") == Caller("acme", LIMITS, operator=False)
-    assert authenticate(f"Bearer {operators}") == Caller("ours", operator=True)
+    assert authenticate(f"Bearer {secret}") == Caller("acme", LIMITS, operator=False, key_id=of_acme.key_id)
+    assert authenticate(f"Bearer {operators}") == Caller("ours", operator=True, key_id=stored.key_id)
 
 
 @pytest.mark.parametrize("header", ["bearer {}", "BEARER {}", "bEaReR    {}", "  Bearer {} ", "\tBearer {}\t"])

@@ -60,7 +60,7 @@ def test_a_hundred_jobs_take_a_handful_of_calls(
 
     results = post(api, *(entry(number) for number in range(MAX_BATCH)))
 
-    assert calls.made == {"TransactWriteItems": 3, "SendMessageBatch": 10}
+    assert calls.made == {"BatchWriteItem": 5, "TransactWriteItems": 2, "SendMessageBatch": 10}
     ids = [result["event_id"] for result in results]
     assert len(set(ids)) == MAX_BATCH
     assert messages.count() == MAX_BATCH

@@ -575,6 +575,7 @@ def test_show_prints_a_job_with_its_steps(run: Run, api: FakeApi) -> None:
 
     out = run("show", "job-1").out
 
+    assert api.requests[0][0] == "GET /jobs/job-1?include=attempts"
     assert out.startswith("Job job-1 (guideline_checklist): completed\n  created 2026-11-22 10:00:00, started")
     assert "  summary: completed in 2.0 s\n" in out
     assert "  source = handbook\n" in out

@@ -14,6 +14,7 @@ from jobchain_client import (
     BadAnswer,
     BadArgument,
     Conflict,
+    Estimate,
     IdempotencyConflict,
     InvalidRequest,
     Jobchain,
@@ -28,7 +29,7 @@ from jobchain_client import (
     WaitTimeout,
 )
 from tests.conftest import OPENAPI
-from tests.jobs import job_of, raw_job, raw_step
+from tests.jobs import job_of, raw_attempt, raw_job, raw_step
 
 URL = "https://api.test/v1"
 ID = raw_job()["event_id"]
@@ -480,6 +481,66 @@ def test_a_failed_job_says_why(api: Api) -> None:
 
     assert job.error
     assert (job.error.type, job.error.message, job.error.step) == ("model_refused", "no", "summary")
+
+
+def test_a_job_is_read_with_its_failed_calls_if_they_are_asked_for(api: Api) -> None:
+    calls = [raw_attempt("summary", answer="<b>no</b>", estimated=True), {**raw_attempt("summary"), "brand_new": 1}]
+    api.says(answer(200, raw_job(failed_attempts=calls)), answer(200, raw_job(failed_attempts=None)))
+
+    asked = api.run(lambda client: client.get("a", attempts=True))
+    others = api.run(lambda client: client.job("a").get())
+
+    assert api.paths == ["GET /v1/jobs/a?include=attempts", "GET /v1/jobs/a"]
+    first, second = asked.failed_attempts
+    assert (first.step, first.outcome, first.cause) == ("summary", "model_unavailable", "The server is overloaded.")
+    assert (first.answer, first.request_id, first.estimated, first.cost_usd) == ("<b>no</b>", "req_5f1c", True, 0)
+    assert (first.finished_at - first.started_at).total_seconds() == 1.5
+    assert (second.estimated, second.raw["brand_new"]) == (False, 1)
+    assert others.failed_attempts is None
+
+
+def test_a_job_that_waits_says_why_and_until_when(api: Api) -> None:
+    waiting = {"reason": "retry", "since": "2026-11-22T10:00:01Z", "until": "2026-11-22T10:00:11Z", "detail": "try 1"}
+    step = {**raw_step("summary", "pending"), "failed_tries": 1}
+    api.says(answer(200, raw_job(status="pending", waiting_for=waiting, steps=[step])))
+
+    job = api.run(lambda client: client.get("a"))
+
+    assert (job.waiting_for.reason, job.waiting_for.detail) == ("retry", "try 1")
+    assert (job.waiting_for.until - job.waiting_for.since).total_seconds() == 10
+    assert (job.steps[0].failed_tries, job.steps[0].estimated.calls) == (1, 0)
+
+
+def test_a_job_says_which_part_of_its_usage_is_an_estimate(api: Api) -> None:
+    estimated = {"calls": 1, "input_tokens": 310, "output_tokens": 64, "cost_usd": None}
+    usage = {**raw_job()["usage"], "cache_write_tokens": 7}
+    api.says(answer(200, raw_job(estimated=estimated, usage=usage)))
+
+    job = api.run(lambda client: client.get("a"))
+
+    assert job.estimated == Estimate(1, 310, 64, None)
+    assert job.usage.cache_write_tokens == 7
+
+
+def test_a_job_of_an_api_without_all_this_is_read(api: Api) -> None:
+    api.says(answer(200, raw_job()))
+
+    job = api.run(lambda client: client.get("a"))
+
+    assert (job.waiting_for, job.failed_attempts, job.estimated) == (None, None, Estimate())
+    assert (job.steps[0].failed_tries, job.steps[0].tier, job.steps[0].request_id) == (0, None, None)
+
+
+def test_the_numbers_of_the_day_are_told_by_model_and_by_key(api: Api) -> None:
+    spent = {"usage": raw_job()["usage"], "calls": 3, "retries": 1, "cost_usd": 0.5}
+    today = {"date": "2026-11-22", "created": 1, **spent, "by_model": {"m": spent}, "by_key": {"": spent}}
+    api.says(answer(200, {"jobs": {}, "today": today, "queue": None}))
+
+    stats = api.run(lambda client: client.stats())
+
+    assert dict(stats.by_model) == {"m": stats.by_key[""]}
+    assert (stats.by_key[""].calls, stats.by_key[""].retries, stats.by_key[""].cost_usd) == (3, 1, 0.5)
+    assert stats.by_model["m"].usage.input_tokens == 812
 
 
 def test_a_job_that_has_not_changed_is_the_one_that_is_known(api: Api) -> None:

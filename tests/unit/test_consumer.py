@@ -11,11 +11,11 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from jobchain.aws.queue import JobQueue
-from jobchain.domain import NewJob, Status
+from jobchain.domain import Claim, NewJob, Status
 from jobchain.errors import TransientModelError
 from jobchain.llm import ModelAnswer, ModelRequest
 from jobchain_worker.consumer import Consumer
-from tests.conftest import TABLE, make_runner
+from tests.conftest import TABLE, Items, make_runner
 from tests.fake_model.answers import CHECKLIST, DIAGRAM
 from tests.fake_model.llm import SchemaLLM, ScriptedLLM
 from tests.fakes import FakeClock, FakeContext
@@ -177,28 +177,39 @@ class TestABatch:
         assert worker.consume([body(event_id)]) == []
         assert len(worker.llm.requests) == 3
 
-    def test_reports_a_job_that_two_reads_of_the_table_do_not_agree_about(
-        self, worker: Worker, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize("deleted_before", [False, True])
+    def test_loses_no_job_that_is_deleted_and_created_again_while_it_is_claimed(
+        self, worker: Worker, items: Items, monkeypatch: pytest.MonkeyPatch, deleted_before: bool
     ) -> None:
-        # given a job that was deleted, and is created with the same id right after the claim has not found it
+        # given a job that is created again with the same id right after the claim has read the table
         (event_id,) = worker.create(1)
-        worker.stores.jobs.cancel("local", event_id)
-        worker.stores.jobs.delete("local", event_id)
+
+        def delete() -> None:
+            worker.stores.jobs.cancel("local", event_id)
+            worker.stores.jobs.delete("local", event_id)
+
         table = worker.stores.claims._table
-        write = table.write
+        query = table.query
 
-        def created_after(*arguments: Any, **options: Any) -> Any:
-            try:
-                return write(*arguments, **options)
-            finally:
-                monkeypatch.undo()
-                worker.create(1)
+        def created_after(*arguments: Any) -> Any:
+            found = query(*arguments)
+            monkeypatch.undo()
+            if not deleted_before:
+                delete()
+            worker.create(1)
+            return found
 
-        monkeypatch.setattr(table, "write", created_after)
+        if deleted_before:
+            delete()
+        monkeypatch.setattr(table, "query", created_after)
 
-        # then its message comes back, and the job is run
-        assert worker.consume([body(event_id)]) == ["m0"]
+        # when its message arrives
         assert worker.consume([body(event_id)]) == []
+
+        # then the new job is run at once, or is due and has a message of its own
+        if deleted_before:
+            assert [due["pk"]["S"] for due in items.due()] == [f"JOB#{event_id}"]
+            worker.consume([body(event_id)])
         assert worker.statuses([event_id]) == {Status.COMPLETED}
 
     def test_reports_every_message_where_the_table_does_not_answer(
@@ -209,7 +220,7 @@ class TestABatch:
 
         assert worker.consume([body(event_id) for event_id in ids]) == ["m0", "m1"]
 
-    def test_reports_an_error_that_nobody_expected_and_runs_the_others(self, worker: Worker) -> None:
+    def test_puts_off_a_job_whose_step_meets_an_unexpected_error_and_runs_the_others(self, worker: Worker) -> None:
         class Stumbling(SchemaLLM):
             async def ask(self, request: ModelRequest) -> ModelAnswer:
                 if "stumble" in request.input:
@@ -221,8 +232,25 @@ class TestABatch:
         new = NewJob(OTHER, "local", "guideline_checklist", {"guidelines": "stumble"}, fingerprint="f")
         worker.stores.admission.create(new, retention=timedelta(days=30))
 
-        assert worker.consume([body(good[0]), body(OTHER)]) == ["m1"]
+        assert worker.consume([body(good[0]), body(OTHER)]) == []
         assert worker.statuses(good) == {Status.COMPLETED}
+        assert worker.statuses([OTHER]) == {Status.PENDING}
+
+    def test_reports_an_unexpected_error_outside_of_steps_and_runs_the_others(
+        self, worker: Worker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ids = worker.create(2)
+        claim = worker.stores.claims.claim
+
+        def stumble(event_id: str, *arguments: Any) -> Claim:
+            if event_id == ids[1]:
+                raise RuntimeError("a bug")
+            return claim(event_id, *arguments)
+
+        monkeypatch.setattr(worker.stores.claims, "claim", stumble)
+
+        assert worker.consume([body(event_id) for event_id in ids]) == ["m1"]
+        assert worker.statuses(ids[:1]) == {Status.COMPLETED}
 
     def test_that_arrives_twice_is_run_once(self, worker: Worker) -> None:
         ids = worker.create(1)
@@ -277,13 +305,14 @@ class TestTheLog:
         assert {line["request_id"] for line in second} == {worker.context.aws_request_id}
 
     def test_tells_where_an_error_came_from(self, worker: Worker, log: io.StringIO) -> None:
-        worker.llm = ScriptedLLM([RuntimeError("a bug")])
+        worker.llm = ScriptedLLM([RuntimeError(f"a bug with {MARK}")])
         ids = worker.create(1)
 
         worker.consume([body(ids[0])])
 
-        (line,) = lines(log)
-        assert (line["level"], line["message"], line["error"]) == ("ERROR", "record failed", "RuntimeError")
+        line = lines(log)[0]
+        assert (line["level"], line["message"], line["error"]) == ("ERROR", "step failed unexpectedly", "RuntimeError")
+        assert MARK not in log.getvalue()
         assert (line["event_id"], line["step"]) == (ids[0], "summary")
         assert line["at"][-1].startswith("llm.py:")
 

@@ -179,7 +179,7 @@ class TestTheBudgetOfADay:
     def spend(self, stores: Stores, clock: FakeClock) -> Callable[[Api, Spending], None]:
         def spend(api: Api, spent: Spending) -> None:
             event_id = api("POST", "/jobs", BODY).body["event_id"]
-            stores.claims.fail(stores.claim(event_id, clock() + LEASE), JobError("model_refused", "no"), spent)
+            stores.claims.fail(stores.claim(event_id, clock() + LEASE), JobError("model_refused", "no"), {"m": spent})
 
         return spend
 
@@ -253,9 +253,9 @@ class TestTheBooks:
         claims = [stores.claim(event_id, clock() + LEASE) for event_id in ids[:3]]
         for claim in claims[:2]:
             stores.save_step(claim, 0, FinishedStep("summary", "s", "m", "v", "t", "t", spent))
-        stores.claims.finish(claims[0])
-        stores.claims.fail(claims[1], JobError("model_refused", "no"), spent)
-        stores.claims.release(claims[2], timedelta(0), {}, spent)
+        stores.claims.finish(claims[0], {"m": spent})
+        stores.claims.fail(claims[1], JobError("model_refused", "no"), {"m": spent, "other": spent})
+        stores.claims.release(claims[2], timedelta(0), {}, {"m": spent})
         api("POST", f"/jobs/{ids[2]}/cancel")
 
         stats = api("GET", "/stats").body
@@ -287,7 +287,7 @@ class TestTheBooks:
         api = with_limits()
         event_id = api("POST", "/jobs", BODY).body["event_id"]
         unpriced = Spending(Usage(10, 0, 5, 0), unpriced_calls=1)
-        stores.claims.fail(stores.claim(event_id, clock() + LEASE), JobError("model_refused", "no"), unpriced)
+        stores.claims.fail(stores.claim(event_id, clock() + LEASE), JobError("model_refused", "no"), {"m": unpriced})
 
         assert api("GET", "/stats").body["today"]["cost_usd"] is None
 
@@ -300,6 +300,8 @@ class TestTheBooks:
 
         stores.save_step(claim, 0, step)
         stores.save_step(claim, 0, replace(step, output="again"))
+        for _ in range(2):  # the answer to the first one was lost
+            stores.claims.finish(claim, {"m": step.spending})
 
         assert api("GET", "/stats").body["today"]["usage"]["input_tokens"] == 10
 

@@ -1,15 +1,18 @@
 """`GET /jobs`: every job once, newest first, and cursors that can't be made up."""
 
 import base64
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
-from itertools import chain
+from decimal import Decimal
+from itertools import chain, product
 
 import pytest
 from aws_lambda_powertools import Logger
 
+from jobchain.aws.attributes import Item
 from jobchain.aws.queue import JobQueue
-from jobchain.domain import JobError, NewJob
+from jobchain.domain import JobError, NewJob, Status, WaitingFor, WaitReason
+from jobchain.spending import Spending, Usage
 from jobchain_api.auth import Caller
 from jobchain_api.cursor import Cursors
 from jobchain_api.service import JobService
@@ -20,6 +23,10 @@ from tests.stores import Stores
 
 LEASE = timedelta(minutes=5)
 RETENTION = timedelta(days=30)
+
+SPENT = Spending(Usage(100, 10, 20, 5), Decimal("0.001"), calls=1)
+ERROR = JobError("model_refused", "no", "summary")
+WAITING = WaitingFor(WaitReason.RETRY, "2026-11-22T10:00:00.000Z", None, "try 1: 503")
 
 Create = Callable[..., str]
 
@@ -122,6 +129,76 @@ class TestFilters:
 
         assert [*chain(*found)] == jobs["failed"]
         assert [] in found
+
+
+class TestJobsOfEveryStatus:
+    """The index tells how jobs have ended; of the others META is read."""
+
+    @pytest.fixture
+    def jobs(self, create: Create, stores: Stores, clock: FakeClock) -> dict[Status, list[str]]:
+        """Eight of each status, mixed; their ids by status, the newest first."""
+        ids: dict[Status, list[str]] = {status: [] for status in Status}
+        for _ in range(8):
+            for status in Status:
+                ids[status].insert(0, create())
+        for status in (Status.PROCESSING, Status.COMPLETED, Status.FAILED):
+            for event_id in ids[status]:
+                claim = stores.claim(event_id, clock() + LEASE)
+                if status is Status.COMPLETED:
+                    stores.claims.finish(claim, {"m": SPENT})
+                if status is Status.FAILED:
+                    stores.claims.fail(claim, ERROR, {"m": SPENT})
+        for event_id in ids[Status.CANCELLED]:
+            stores.jobs.cancel("local", event_id)
+        return ids
+
+    def test_are_chosen_in_pages(self, api: Api, jobs: dict[Status, list[str]]) -> None:
+        for status, limit in product(Status, (3, 8, 100)):
+            found = [*pages(api, f"status={status}&limit={limit}")]
+
+            assert [*chain(*found)] == jobs[status]
+            assert all(len(page) == limit for page in found[:-1])
+
+    def test_are_shown_as_they_are_read_one_by_one(self, api: Api, jobs: dict[Status, list[str]]) -> None:
+        listed = api("GET", "/jobs?limit=100").body["jobs"]
+
+        assert {job["status"] for job in listed} == {*Status}
+        for job in listed[:10]:
+            read = api("GET", f"/jobs/{job['event_id']}").body
+            assert job == {name: read[name] for name in job}
+
+    def test_are_listed_as_they_are_now_not_as_the_index_has_them(
+        self, api: Api, create: Create, stores: Stores, clock: FakeClock
+    ) -> None:
+        event_id = create()
+        claim = stores.claim(event_id, clock() + LEASE)
+        assert api("GET", "/jobs?status=processing").body["jobs"][0]["event_id"] == event_id
+
+        stores.claims.release(claim, timedelta(hours=1), {}, {"m": SPENT}, WAITING)
+        (waiting,) = api("GET", "/jobs").body["jobs"]
+        assert (waiting["status"], waiting["attempts"], waiting["usage"]["input_tokens"]) == ("pending", 1, 100)
+
+        stores.jobs.cancel("local", event_id)
+        stores.jobs.retry("local", event_id)
+        (again,) = api("GET", "/jobs").body["jobs"]
+        assert (again["status"], again["finished_at"]) == ("pending", None)
+        assert api("GET", "/jobs?status=cancelled").body["jobs"] == []
+
+    def test_whose_deletion_the_index_has_not_seen_are_left_out(
+        self, api: Api, create: Create, stores: Stores, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        first, second = create(), create()
+        table = stores.jobs._table
+        get_many = table.get_many
+
+        def deleted_meanwhile(keys: Sequence[Item]) -> list[Item]:
+            stores.jobs.cancel("local", first)
+            stores.jobs.delete("local", first)
+            return get_many(keys)
+
+        monkeypatch.setattr(table, "get_many", deleted_meanwhile)
+
+        assert [job["event_id"] for job in api("GET", "/jobs").body["jobs"]] == [second]
 
 
 class TestBadQueries:

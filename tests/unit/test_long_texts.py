@@ -18,10 +18,10 @@ from jobchain.chains.chain import Chain
 from jobchain.domain import Job, NewJob, Status
 from jobchain.errors import TransientModelError
 from jobchain.llm import ModelRequest
-from jobchain_worker.runner import MAX_AT_ONCE
+from jobchain_worker.job_run import MAX_AT_ONCE
 from tests.conftest import Items, make_runner
 from tests.fake_model.answers import CHECKLIST, DIAGRAM
-from tests.fake_model.llm import Said, ScriptedLLM
+from tests.fake_model.llm import Said, ScriptedLLM, WorkerVanished
 from tests.fakes import FakeClock
 from tests.stores import Stores
 
@@ -37,7 +37,7 @@ class ReadingLLM(ScriptedLLM):
 
     def __init__(self) -> None:
         super().__init__()
-        self.faults: dict[str, Exception] = {}
+        self.faults: dict[str, BaseException] = {}
         """What is raised, once, for a call whose material holds a text."""
 
     def right_answer(self, request: ModelRequest) -> Said:
@@ -191,8 +191,8 @@ class TestAWorkerThatDies:
     def test_leaves_its_finished_parts_to_the_next_one(self, stage: Stage) -> None:
         # given a worker that crashes during the call for the second part
         stage.create()
-        stage.llm.faults = {"Rule 2": RuntimeError("the worker crashes")}
-        with pytest.raises(RuntimeError):
+        stage.llm.faults = {"Rule 2": WorkerVanished()}
+        with pytest.raises(WorkerVanished):
             stage.run()
         assert {"summary.parts", "summary.part01", "summary.part03"} <= stage.outputs.keys()
         stage.clock.advance(INVOCATION + timedelta(seconds=1))
@@ -211,8 +211,8 @@ class TestAWorkerThatDies:
 
     def test_leaves_its_cut_to_the_next_one_whatever_the_model_counts_then(self, stage: Stage) -> None:
         stage.create()
-        stage.llm.faults = {"Rule 2": RuntimeError("the worker crashes")}
-        with pytest.raises(RuntimeError):
+        stage.llm.faults = {"Rule 2": WorkerVanished()}
+        with pytest.raises(WorkerVanished):
             stage.run()
         bounds = stage.outputs["summary.parts"]
         stage.clock.advance(INVOCATION + timedelta(seconds=1))
@@ -224,8 +224,8 @@ class TestAWorkerThatDies:
 
     def test_leaves_its_cut_to_one_with_another_limit_too(self, stage: Stage) -> None:
         stage.create()
-        stage.llm.faults = {"Rule 2": RuntimeError("the worker crashes")}
-        with pytest.raises(RuntimeError):
+        stage.llm.faults = {"Rule 2": WorkerVanished()}
+        with pytest.raises(WorkerVanished):
             stage.run()
         stage.clock.advance(INVOCATION + timedelta(seconds=1))
         stage.limit_is(100_000)

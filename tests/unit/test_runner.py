@@ -17,13 +17,20 @@ from jobchain.aws.queue import MAX_DELAY, JobQueue
 from jobchain.chains.chain import fence
 from jobchain.chains.guideline_checklist import GUIDELINE_CHECKLIST
 from jobchain.domain import Job, NewJob, Status
-from jobchain.errors import JobNotFound, PermanentModelError, SettingsError, TransientModelError, Unavailable
+from jobchain.errors import (
+    CallReport,
+    JobNotFound,
+    PermanentModelError,
+    SettingsError,
+    TransientModelError,
+    Unavailable,
+)
 from jobchain.llm import AnswerText, FailedAnswer, ModelAnswer, ModelRequest, UnusableAnswer
 from jobchain.spending import Spending, Usage
 from jobchain_worker.retry_policy import RetryPolicy
 from tests.conftest import CALL_TIME, Items, Messages, make_runner
 from tests.fake_model.answers import CHECKLIST, DIAGRAM, ITEMS, SUMMARY
-from tests.fake_model.llm import Said, ScriptedLLM
+from tests.fake_model.llm import Said, ScriptedLLM, WorkerVanished
 from tests.fake_model.replies import USAGE
 from tests.fake_model.script import Script
 from tests.fakes import FakeClock
@@ -126,8 +133,8 @@ def test_a_second_delivery_of_a_running_job_leaves_it_alone(stage: Stage) -> Non
 
 
 def test_a_job_whose_worker_died_goes_on_after_its_last_stored_step(stage: Stage) -> None:
-    with pytest.raises(RuntimeError):
-        stage.run(SUMMARY, CHECKLIST, RuntimeError("the worker crashes"))
+    with pytest.raises(WorkerVanished):
+        stage.run(SUMMARY, CHECKLIST, WorkerVanished())
     stage.clock.advance(INVOCATION + timedelta(seconds=1))
 
     job = stage.run(DIAGRAM)
@@ -234,10 +241,14 @@ class TestWhatIsPaidFor:
         assert job.status is Status.FAILED
         assert job.spending.usage == Usage(200, 10, 40, 5)
 
-    def test_an_answer_without_usage_costs_an_unknown_amount(self, stage: Stage) -> None:
+    def test_an_answer_without_usage_counts_as_the_most_that_it_can_have_cost(self, stage: Stage) -> None:
         job = stage.run(AnswerText("gpt-6-luna", None, json.dumps(SUMMARY)), CHECKLIST, DIAGRAM)
 
-        assert job.steps[0].spending.cost_usd is None
+        spending = job.steps[0].spending
+        assert spending.usage.input_tokens == stage.llm.requests[0].size
+        assert spending.usage.output_tokens == stage.llm.max_output_tokens
+        assert spending.cost_usd == spending.estimated.cost_usd
+        assert (spending.estimated.calls, job.spending.estimated) == (1, spending.estimated)
 
 
 class TestAnswersThatDoNotFit:
@@ -254,7 +265,8 @@ class TestAnswersThatDoNotFit:
 
         assert job.status is Status.COMPLETED
         assert "summary: Value error, is empty" in stage.llm.requests[1].input
-        assert job.steps[0].spending.usage.input_tokens == 200
+        assert job.steps[0].total.usage.input_tokens == 200
+        assert job.steps[0].spending.usage.input_tokens == 100, "that of the answer which became the output"
         assert job.spending.usage.input_tokens == 400
 
     @pytest.mark.parametrize(
@@ -338,7 +350,8 @@ class TestCancelling:
         job = stage.run(TransientModelError("503", report=CallReport(maybe_billed=True)))
 
         assert job.status is Status.CANCELLED
-        assert job.spending.usage == Usage(1, 0, 1, 0)
+        assert (job.spending.calls, job.spending.estimated.calls) == (1, 1)
+        assert job.spending.known_cost_usd == job.spending.estimated.cost_usd > 0
         assert messages.count() == 0
 
 
@@ -391,10 +404,10 @@ def test_a_step_that_is_paid_for_is_stored_as_soon_as_the_table_answers(
     save_step = stage.stores.claims.save_step
     outages = [Unavailable("the table does not answer")]
 
-    def flaky(*args: Any) -> bool:
+    def flaky(*args: Any) -> None:
         if outages:
             raise outages.pop()
-        return save_step(*args)
+        save_step(*args)
 
     monkeypatch.setattr(stage.stores.claims, "save_step", flaky)
 
@@ -550,14 +563,19 @@ class TestTheCountOfCalls:
         job = stage.run({"summary": ""}, SUMMARY, CHECKLIST, DIAGRAM)
 
         assert (job.spending.calls, job.spending.retries) == (5, 2)
-        assert (job.steps[0].spending.calls, job.steps[0].spending.retries) == (2, 2)
+        # one of an earlier claim, which failed, and two of this one
+        assert (job.steps[0].total.calls, job.steps[0].total.retries) == (2, 2)
+        assert (job.steps[0].spending.calls, job.steps[0].spending.retries) == (1, 1)
 
 
-def test_each_step_that_is_taken_is_metered(stores: Stores, queue: JobQueue, clock: FakeClock, logger: Logger) -> None:
+def test_what_is_added_to_the_usage_records_is_metered(
+    stores: Stores, queue: JobQueue, clock: FakeClock, logger: Logger
+) -> None:
     metered: list[tuple[str, str, Spending]] = []
     stage = Stage(stores, queue, clock, logger)
-    stage.runner._meter = lambda *counted: metered.append(counted)
+    stage.runner = make_runner(stores, queue, stage.llm, logger, meter=lambda *counted: metered.append(counted))
 
     job = stage.run(SUMMARY, CHECKLIST, DIAGRAM)
 
-    assert metered == [("guideline_checklist", step.model, step.spending) for step in job.steps]
+    assert metered == [("guideline_checklist", "gpt-6-luna", job.spending)]
+    assert job.spending == stores.usage.today("local").spending

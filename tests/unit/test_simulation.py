@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.simulate import Simulator
 from benchmarks.simulation import arrivals, limits
 from benchmarks.simulation.cost import MODEL, SERVICES, bill, fixed
 from benchmarks.simulation.events import MAX_TRIES, Outcome, Setup, simulate
@@ -264,7 +265,7 @@ def test_one_job_costs_what_it_comes_to_by_hand(inputs: Inputs) -> None:
     requests = 1 + 5
     assert cost["Lambda"] == pytest.approx((12 + requests * 0.030) * 0.0000133334 + (1 + requests) * 0.2e-6)
     assert cost["DynamoDB"] == pytest.approx(
-        (23 + 6 + 3 * 9.33 + 7) * 0.625e-6 + (3 + 5 * 2) * 0.125e-6 + 20e-6 * (0.25 + 0.20)
+        (11 + 2 + 3 * 1.67 + 7) * 0.625e-6 + (4 + 5 * 2) * 0.125e-6 + 8.2e-6 * (0.25 + 0.20)
     )
     assert cost["API Gateway"] == pytest.approx(requests * 3.5e-6)
     assert cost["SQS"] == pytest.approx(3 * 0.4e-6)
@@ -299,6 +300,15 @@ def test_full_batches_cost_less_than_jobs_one_by_one(inputs: Inputs) -> None:
     assert costs == sorted(costs, reverse=True)
 
 
+def test_a_call_that_is_refused_costs_a_claim_and_a_release(inputs: Inputs) -> None:
+    once = Outcome(jobs=1, completed=1, received=1, calls=3)
+    again = Outcome(jobs=1, completed=1, received=2, calls=4, refused=1)
+
+    added = [bill(outcome, inputs, memory_mb=1024).by_service["DynamoDB"] for outcome in (once, again)]
+
+    assert added[1] - added[0] == pytest.approx((2 + 10) * 0.625e-6 + 4 * 0.125e-6)
+
+
 # --- which limit binds -----------------------------------------------------------------------------
 
 
@@ -325,3 +335,29 @@ def test_so_many_workers_get_through_what_comes() -> None:
     too_few = simulate(replace(REAL, concurrency=workers // 2, pollers_first=2), arrivals.steady(2000, 400))
 
     assert enough.latency(0.95) < 20 < too_few.latency(0.95)
+
+
+def test_a_new_table_carries_120_jobs_a_second(inputs: Inputs) -> None:
+    """4,000 units a second, the indexes' and those of a limit on the pace of calls included."""
+    simulator = Simulator(inputs)
+
+    carried, too_many = (simulator.on_a_new_table(rate, seconds=60) for rate in (120, 200))
+
+    assert carried.table_wait / carried.jobs < 0.05
+    assert carried.latency(0.95) == pytest.approx(
+        simulator.on_a_new_table(120, seconds=60, limit=math.inf).latency(0.95), rel=0.02
+    )
+    assert too_many.table_wait / too_many.jobs > 1
+
+
+def test_one_tenant_alone_is_limited_by_the_partition_of_its_daily_usage(inputs: Inputs) -> None:
+    full = Outcome(received=1000, invocations=100, billed=2000.0)
+
+    found = limits.of_the_stack(inputs, full, concurrency=10, requests_per_second=100, account=1000)
+
+    rates = {limit.name: limit.per_second for limit in found if "tenant" in limit.name}
+    assert rates == {
+        "one tenant's daily usage, in one partition": 250,
+        "one tenant's index `unfinished`": pytest.approx(1000 / 3),
+        "one tenant's index `recent`": 500,
+    }

@@ -1,7 +1,7 @@
 """The sweeper: a job without a worker when it is due is sent again, once, and less and less often."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from jobchain.aws.items import DISPATCH_GRACE, DUE_SHARDS
 from jobchain.aws.queue import JobQueue
 from jobchain.domain import DueJob, NewJob, Status
 from jobchain.errors import Unavailable
-from jobchain_sweeper.sweeper import MAX_RESEND_GAP, MAX_CRASHES, Sweep, Sweeper
+from jobchain_sweeper.sweeper import MAX_CRASHES, MAX_RESEND_GAP, Sweep, Sweeper
 from tests.conftest import Items, Messages
 from tests.fakes import FakeClock
 from tests.stores import Stores
@@ -26,6 +26,7 @@ PAGE_SIZE = 5
 
 Create = Callable[[], str]
 Run = Callable[[], Sweep]
+Page = tuple[list[DueJob], bool]
 
 
 @pytest.fixture
@@ -150,10 +151,10 @@ def test_two_sweepers_do_not_both_send(
     # given two sweepers that have both read the same due job
     create()
     clock.advance(DISPATCH_GRACE)
-    (due,) = (job for shard in range(8) for job in stores.due.due_jobs(shard, 10))
+    (due,) = (job for shard in range(8) for job in stores.due.due_jobs(shard, 10)[0])
 
     # when both put it off
-    outcomes = [stores.due.postpone(due, LEASE), stores.due.postpone(due, LEASE)]
+    outcomes = [stores.due.postpone(due, clock() + LEASE), stores.due.postpone(due, clock() + LEASE)]
 
     # then only one of them may send it
     assert outcomes == [True, False]
@@ -224,10 +225,10 @@ def test_one_job_that_the_table_does_not_answer_for_harms_no_other(
     clock.advance(DISPATCH_GRACE)
     postpone = stores.due.postpone
 
-    def flaky(due: DueJob, by: timedelta) -> bool:
+    def flaky(due: DueJob, until: datetime, sends: int = 0) -> bool:
         if due.event_id == unlucky:
             raise Unavailable("throttled")
-        return postpone(due, by)
+        return postpone(due, until, sends)
 
     monkeypatch.setattr(stores.due, "postpone", flaky)
 
@@ -239,7 +240,7 @@ def test_a_shard_that_can_not_be_read_is_left_for_the_next_sweep(
 ) -> None:
     create()
     clock.advance(DISPATCH_GRACE)
-    (due,) = (shard for shard in range(DUE_SHARDS) if stores.due.due_jobs(shard, 1))
+    (due,) = (shard for shard in range(DUE_SHARDS) if stores.due.due_jobs(shard, 1)[0])
     other = (due + 1) % DUE_SHARDS
     due_jobs = stores.due.due_jobs
     monkeypatch.setattr(stores.due, "due_jobs", lambda shard, limit: _fail_for({other}, shard, due_jobs(shard, limit)))
@@ -250,13 +251,15 @@ def test_a_shard_that_can_not_be_read_is_left_for_the_next_sweep(
 def test_a_sweep_that_can_read_nothing_fails(
     create: Create, sweep: Run, stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stores.due, "due_jobs", lambda shard, limit: _fail_for({*range(DUE_SHARDS)}, shard, []))
+    monkeypatch.setattr(
+        stores.due, "due_jobs", lambda shard, limit: _fail_for({*range(DUE_SHARDS)}, shard, ([], False))
+    )
 
     with pytest.raises(Unavailable):
         sweep()
 
 
-def _fail_for(shards: set[int], shard: int, page: list[DueJob]) -> list[DueJob]:
+def _fail_for(shards: set[int], shard: int, page: Page) -> Page:
     if shard in shards:
         raise Unavailable("throttled")
     return page

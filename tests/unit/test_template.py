@@ -28,13 +28,16 @@ from tests.conftest import ROOT
 Template = dict[str, Any]
 
 RUN_JOBS = {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"}
+# A tenant's usage is read for its daily budget.
+ADD_USAGE = {"dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"}
 ALLOWED_ACTIONS = {
     "ApiFunction": {
         *RUN_JOBS,
-        *("dynamodb:BatchGetItem", "dynamodb:DeleteItem", "sqs:SendMessage", "sqs:GetQueueAttributes"),
+        *("dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:DeleteItem"),
+        *("sqs:SendMessage", "sqs:GetQueueAttributes"),
     },
     "FlexWorkerFunction": {*RUN_JOBS, "sqs:SendMessage", "secretsmanager:GetSecretValue"},
-    "SweeperFunction": {"dynamodb:Query", "dynamodb:UpdateItem", "sqs:SendMessage"},
+    "SweeperFunction": {"dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:UpdateItem", "sqs:SendMessage"},
     "WorkerFunction": {*RUN_JOBS, "sqs:SendMessage", "secretsmanager:GetSecretValue"},
     "WebFunction": set(),
 }
@@ -42,17 +45,20 @@ FUNCTIONS = sorted(ALLOWED_ACTIONS)
 # What each may do to the items of which partition keys.
 ITEMS = {
     "ApiFunction": {
-        "JOB#*": {*RUN_JOBS, "dynamodb:BatchGetItem", "dynamodb:DeleteItem"},
-        "TENANT#*": {"dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"},
+        "JOB#*": {*RUN_JOBS, "dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:DeleteItem"},
+        "TENANT#*": ADD_USAGE,
         "KEY#*": {"dynamodb:GetItem"},
         "MODEL": {"dynamodb:GetItem"},
         "SECRET#cursors": {"dynamodb:GetItem", "dynamodb:PutItem"},
     },
-    "FlexWorkerFunction": {"JOB#*": RUN_JOBS, "TENANT#*": {"dynamodb:PutItem", "dynamodb:UpdateItem"}},
-    "SweeperFunction": {"JOB#*": {"dynamodb:UpdateItem"}, "TENANT#*": {"dynamodb:UpdateItem"}},
+    "FlexWorkerFunction": {"JOB#*": RUN_JOBS, "TENANT#*": ADD_USAGE},
+    "SweeperFunction": {
+        "JOB#*": {"dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:UpdateItem"},
+        "TENANT#*": {"dynamodb:UpdateItem"},
+    },
     "WorkerFunction": {
         "JOB#*": RUN_JOBS,
-        "TENANT#*": {"dynamodb:PutItem", "dynamodb:UpdateItem"},
+        "TENANT#*": ADD_USAGE,
         "MODEL": {"dynamodb:PutItem"},
     },
     "WebFunction": {},

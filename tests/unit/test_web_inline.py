@@ -118,6 +118,14 @@ def test_a_bundle_does_what_its_modules_do(write: Write, tmp_path: Path) -> None
     assert (done.returncode, done.stdout, done.stderr) == (0, "it is 8\n", "")
 
 
+def test_a_bundle_has_no_comments_on_lines_of_their_own(write: Write) -> None:
+    module = '/** What it is.\n * @param x any *number* */\nexport const a = "http://x"; // here\n  // there\nb();\n'
+
+    text = bundle(write({"a.js": module}) / "a.js")
+
+    assert text == 'const $a = (() => {\nconst a = "http://x"; // here\nb();\n\nreturn { a };\n})();'
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [

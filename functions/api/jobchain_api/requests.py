@@ -18,6 +18,7 @@ from pydantic import (
 
 from jobchain.chains.fields import Sent, Text
 from jobchain.domain import Tier
+from jobchain.errors import InvalidRequest
 
 MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 MetadataValue = Annotated[str, StringConstraints(max_length=512)]
@@ -34,6 +35,18 @@ def checked_key(idempotency_key: str) -> str:
     if not re.fullmatch(IDEMPOTENCY_KEY, idempotency_key):
         raise ValueError("must be 1 to 255 visible ASCII characters: use a UUID, for example")
     return idempotency_key
+
+
+INCLUDABLE = ("attempts",)
+"""What `GET /jobs/{event_id}` adds to its answer if it is asked to."""
+
+
+def included(include: str | None) -> frozenset[str]:
+    """The values of a comma-separated list. Raises InvalidRequest for one that is unknown."""
+    names = frozenset() if include is None else frozenset(name.strip() for name in include.split(","))
+    if not names.issubset(INCLUDABLE):
+        raise InvalidRequest({"include": f"must be a comma-separated list of: {', '.join(INCLUDABLE)}"})
+    return names
 
 
 def _few(metadata: object) -> object:

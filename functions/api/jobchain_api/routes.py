@@ -17,7 +17,7 @@ from jobchain.errors import InvalidRequest, JobchainError, Unavailable
 from jobchain.observability import Logger
 from jobchain_api.auth import Caller
 from jobchain_api.problems import problem_of
-from jobchain_api.requests import IDEMPOTENCY_KEY, CreateJob, CreateJobs, checked_key
+from jobchain_api.requests import IDEMPOTENCY_KEY, INCLUDABLE, CreateJob, CreateJobs, checked_key, included
 from jobchain_api.service import JobService, Submission
 from jobchain_api.system_views import ChainList, ChainView, HealthView, ModelView, StatsView
 from jobchain_api.views import BatchAccepted, BatchView, JobCreated, JobList, ProblemView, job_view, listed_job
@@ -48,6 +48,14 @@ IdempotencyKey = Annotated[
         alias="Idempotency-Key",
         description="Makes the request safe to repeat: 1 to 255 visible ASCII characters, such as a UUID.",
         json_schema_extra={"pattern": IDEMPOTENCY_KEY},
+    ),
+]
+
+Include = Annotated[
+    str | None,
+    Query(
+        description="A comma-separated list of what to add. `attempts`: the job's failed calls, as `failed_attempts`.",
+        json_schema_extra={"pattern": f"^({'|'.join(INCLUDABLE)})(,({'|'.join(INCLUDABLE)}))*$"},
     ),
 ]
 
@@ -99,11 +107,15 @@ def _add_routes_of_one_job(
     app: APIGatewayRestResolver, service: JobService, logger: Logger, chains: Mapping[str, Chain]
 ) -> None:
     @app.get("/jobs/<event_id>")
-    def get_job(event_id: str) -> Response[str]:
-        job = service.get(_caller(app), event_id)
+    def get_job(event_id: str, include: Include = None) -> Response[str]:
+        attempts = None
+        if "attempts" in included(include):
+            job, attempts = service.get_with_attempts(_caller(app), event_id)
+        else:
+            job = service.get(_caller(app), event_id)
         logger.append_keys(event_id=event_id)
         headers = {} if job.status.final else {"Retry-After": str(POLL_SECONDS)}
-        return _current(app, job_view(job, chains), headers)
+        return _current(app, job_view(job, chains, attempts), headers)
 
     @app.post("/jobs/<event_id>/cancel")
     def cancel_job(event_id: str) -> Response[str]:

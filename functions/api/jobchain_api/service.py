@@ -189,16 +189,16 @@ class JobService:
         """The caller's job. Raises JobNotFound, Unavailable."""
         return self._jobs.get(caller.tenant, _checked(event_id))
 
+    def get_with_attempts(self, caller: Caller, event_id: str) -> tuple[Job, list[Attempt]]:
+        """The same with the newest of its calls that failed."""
+        return self._jobs.get_with_attempts(caller.tenant, _checked(event_id))
+
     def cancel(self, caller: Caller, event_id: str) -> Job:
         """Cancels a job at once, or before its next step. Raises JobNotFound, JobIsFinal, Unavailable."""
         job, recorded = self._jobs.cancel(caller.tenant, _checked(event_id))
         for model, spending in recorded.items():
             self._meter(job.job_name, model, spending)
         return job
-
-    def attempts(self, caller: Caller, event_id: str) -> list[Attempt]:
-        """The newest calls of the caller's job that failed. Raises JobNotFound, Unavailable."""
-        return self._jobs.attempts(caller.tenant, _checked(event_id))
 
     def retry(self, caller: Caller, event_id: str) -> Job:
         """Makes a failed or cancelled job pending again; its completed steps stay.

@@ -8,8 +8,8 @@ from pydantic import Field, JsonValue
 
 from jobchain.chains.chain import Chain
 from jobchain.domain import Status
+from jobchain_api.call_views import LazyView, SpendingView, spent
 from jobchain_api.service import ModelStatus, Stats
-from jobchain_api.views import LazyView, UsageView, dollars
 
 
 class StepInfo(LazyView):
@@ -54,15 +54,15 @@ class StatusCounts(LazyView):
     cancelled: int
 
 
-class TodayView(LazyView):
+class TodayView(SpendingView):
     """The daily usage of today (UTC) so far."""
 
     date: str
     created: int
-    usage: UsageView
-    calls: int
-    retries: int
-    cost_usd: float | None
+    by_model: dict[str, SpendingView] = Field(description="The same usage, by the model that was asked.")
+    by_key: dict[str, SpendingView] = Field(
+        description="The same usage, by the id of the API key that created the job; empty for a job without one."
+    )
 
 
 class QueueView(LazyView):
@@ -94,10 +94,9 @@ class StatsView(LazyView):
             today=TodayView(
                 date=today.date,
                 created=today.created,
-                usage=UsageView.model_validate(today.spending.usage),
-                calls=today.spending.calls,
-                retries=today.spending.retries,
-                cost_usd=dollars(today.spending),
+                by_model={model: SpendingView.of(spending) for model, spending in today.by_model.items()},
+                by_key={key_id: SpendingView.of(spending) for key_id, spending in today.by_key.items()},
+                **spent(today.spending),
             ),
             queue=queue,
         )

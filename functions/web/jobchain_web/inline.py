@@ -22,6 +22,8 @@ _IMPORT = re.compile(r'^import (?:\{([^}]*)\}|\* as (\w+)) from "\./([\w-]+)\.js
 _LATER = re.compile(r'\bimport\("\./([\w-]+)\.js"\)')
 _EXPORT = re.compile(r"^export (?=(?:const|class|function|async function) (\w+))", re.MULTILINE)
 _NOT_SUPPORTED = re.compile(r"^\s*(?:import|export)\b.*|\bimport\b\s*[({].*", re.MULTILINE)
+# A comment on lines of its own: browsers do not need it.
+_COMMENT = re.compile(r"^[ \t]*(?:/\*\*(?:[^*]|\*(?!/))*\*/|//[^\n]*)\n", re.MULTILINE)
 # What would end a script or a style early.
 _BREAKS_OUT = re.compile(r"</(?:script|style)|<!--", re.IGNORECASE)
 
@@ -79,7 +81,8 @@ def _hashed(text: str, name: str, hashes: list[str]) -> str:
 def bundle(module: Path) -> str:
     """A module and all modules that it imports, directly or not, as one module. Raises InlineError.
 
-    Each module becomes a function that is called once, in the order of the imports, and returns its exports.
+    Each module becomes a function that is called once, in the order of the imports, and returns its exports. Comments
+    on lines of their own are left out.
     `import { a, b as c } from "./x.js";`, `import * as x from "./x.js";` and `import("./x.js")` are supported, and
     `export` before a `const`, a `class` or a function.
     """
@@ -113,6 +116,7 @@ class _Modules:
 def _as_function(name: str, text: str) -> str:
     exports = ", ".join(_EXPORT.findall(text))
     body = _EXPORT.sub("", _LATER.sub(lambda match: f"Promise.resolve({_variable(match[1])})", _IMPORT.sub(_use, text)))
+    body = _COMMENT.sub("", body)
     if unknown := _NOT_SUPPORTED.search(body):
         raise InlineError(f"{name}.js: {unknown[0].strip()!r} is not supported: see `bundle`")
     return f"const {_variable(name)} = (() => {{\n{body}\nreturn {{ {exports} }};\n}})();"

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from jobchain.aws.claims import ClaimStore
 from jobchain.aws.usage import UsageStore
+from jobchain.chains.chain import Chain
 from jobchain.domain import NO_BUDGET, Claim
 from jobchain.errors import LimitReached, Unavailable
 from jobchain.limits import Limits
@@ -14,8 +15,8 @@ from jobchain.llm import LLM
 from jobchain.metrics import Meter
 from jobchain.observability import Logger, describe
 from jobchain.prices import PriceList
-from jobchain.spending import Spending, Usage, summed_by_model
-from jobchain_worker.job_run import JobRun, Records
+from jobchain.spending import Spending, Usage, summed, summed_by_model
+from jobchain_worker.job_run import MAX_AT_ONCE, JobRun, Records
 from jobchain_worker.persistence import Persistence
 
 # The instructions, the schema and the earlier outputs that a call has beside the payload, for the estimate of a call
@@ -26,17 +27,39 @@ _REQUEST_BYTES = 50_000
 class Billing:
     """Settles what vanished workers left, and reports late what this worker's calls cost."""
 
-    def __init__(self, *, claims: ClaimStore, llm: LLM, prices: PriceList, meter: Meter, logger: Logger) -> None:
+    def __init__(
+        self,
+        *,
+        claims: ClaimStore,
+        llm: LLM,
+        chains: Mapping[str, Chain],
+        max_input_tokens: int,
+        prices: PriceList,
+        meter: Meter,
+        logger: Logger,
+    ) -> None:
+        """See `jobchain_worker.runner.Runner`."""
         self._claims = claims
+        self._chains = chains
+        self._max_input_tokens = max_input_tokens
         self._llm = llm
         self._prices = prices
         self._meter = meter
         self._logger = logger
 
-    def at_risk(self, payload_bytes: int) -> tuple[str, Spending]:
-        """The model, and the most that one call for such a payload can cost."""
+    def at_risk(self, job_name: str, payload_bytes: int) -> tuple[str, Spending]:
+        """The model, and the most that the calls of such a job can cost that are in flight together."""
         most = Usage(input_tokens=payload_bytes + _REQUEST_BYTES, output_tokens=self._llm.max_output_tokens)
-        return self._llm.model, self._prices.spending(self._llm.model, None, most)
+        call = self._prices.spending(self._llm.model, None, most)
+        return self._llm.model, summed([call] * self._at_once(job_name, payload_bytes))
+
+    def _at_once(self, job_name: str, payload_bytes: int) -> int:
+        """The most calls of such a job that run at the same time."""
+        # A token is at least one byte: a longer text may be split, and its parts run together.
+        if payload_bytes > self._max_input_tokens:
+            return MAX_AT_ONCE
+        chain = self._chains.get(job_name)
+        return min(chain.widest, MAX_AT_ONCE) if chain else 1
 
     async def settle(self, claim: Claim, persistence: Persistence, estimate: Spending) -> None:
         """Records what workers that vanished have left, with an estimate for the calls that were in flight."""

@@ -5,13 +5,15 @@ from contextlib import asynccontextmanager
 
 from jobchain.domain import Attempt, Clock, isoformat
 from jobchain.errors import NO_REPORT, CallReport, PermanentModelError, TransientModelError
-from jobchain.llm import LLM, ModelAnswer, ModelRequest
+from jobchain.llm import LLM, FailedAnswer, ModelAnswer, ModelRequest
 from jobchain.prices import PriceList
 from jobchain.spending import NOTHING_SPENT, Spending, Usage
 from jobchain_worker.job_run import Records
 
 UNEXPECTED = "step_failed"
 """The outcome of a call whose answer the step's own code could not read."""
+
+_MAX_RAW_CHARACTERS = 20_000
 
 
 class Call:
@@ -30,6 +32,7 @@ class Call:
         self._model = llm.model
         self._tier = request.tier
         self._request_id: str | None = None
+        self._text: str | None = None
         self.spending = NOTHING_SPENT
         """What the call cost."""
 
@@ -45,6 +48,7 @@ class Call:
             await self.record(error.type, str(error), error.report)
             raise
         self._model, self._tier, self._request_id = answer.model, answer.tier, answer.request_id
+        self._text = _raw(answer)
         self._charge(self._priced(answer.usage) + retries)
         return answer
 
@@ -72,7 +76,7 @@ class Call:
                 spending=self.spending,
                 outcome=outcome,
                 cause=report.cause or cause,
-                answer=report.answer,
+                answer=report.answer or self._text,
                 request_id=report.request_id or self._request_id,
             )
         )
@@ -83,6 +87,11 @@ class Call:
 
     def _priced(self, usage: Usage | None) -> Spending:
         return self._prices.spending(self._model, usage, most_of(self._request, self._llm), self._tier)
+
+
+def _raw(answer: ModelAnswer) -> str | None:
+    text = "" if isinstance(answer, FailedAnswer) else answer.text
+    return text[:_MAX_RAW_CHARACTERS] or None
 
 
 def most_of(request: ModelRequest, llm: LLM) -> Usage:

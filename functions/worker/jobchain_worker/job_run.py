@@ -17,6 +17,9 @@ from jobchain.spending import NOTHING_SPENT, Spending
 from jobchain_worker.persistence import Persistence
 from jobchain_worker.text_threads import JobThread
 
+MAX_AT_ONCE = 10
+"""Steps of one job that run at the same time: a text of a hundred parts must not use up a provider's rate limit."""
+
 
 @dataclass
 class JobRun:

@@ -34,15 +34,13 @@ from jobchain.metrics import Meter
 from jobchain.observability import Logger, describe
 from jobchain.prices import PriceList
 from jobchain.spending import Spending, summed
+from jobchain.text import dump
 from jobchain_worker.billing import Billing, exhausted_budget
-from jobchain_worker.job_run import JobRun, Records, StepCompleted, StepDeferred, StepFailed
+from jobchain_worker.job_run import MAX_AT_ONCE, JobRun, Records, StepCompleted, StepDeferred, StepFailed
 from jobchain_worker.persistence import Persistence
 from jobchain_worker.retry_policy import RetryPolicy
 from jobchain_worker.step_executor import StepExecutor
 from jobchain_worker.text_threads import JobThread, TextThreads
-
-MAX_AT_ONCE = 10
-"""Steps of one job that run at the same time: a text of a hundred parts must not use up a provider's rate limit."""
 
 # Jobs that were parked until the next day do not all start in the same second.
 _SPREAD = timedelta(minutes=10)
@@ -75,7 +73,15 @@ class Runner:
         self._due = due
         self._usage = usage
         self._llm = llm
-        self._billing = Billing(claims=claims, llm=llm, prices=prices, meter=meter, logger=logger)
+        self._billing = Billing(
+            claims=claims,
+            llm=llm,
+            chains=chains,
+            max_input_tokens=max_input_tokens,
+            prices=prices,
+            meter=meter,
+            logger=logger,
+        )
         self._queue = queue
         self._executor = StepExecutor(
             llm=llm,
@@ -124,7 +130,8 @@ class Runner:
         chain = self._chains.get(claim.job_name)
         payload = await _checked_payload(texts, chain, claim) if chain else None
         if chain is None or payload is None:
-            await self._billing.settle(claim, persistence, self._billing.at_risk(0)[1])
+            _, estimate = self._billing.at_risk(claim.job_name, len(dump(claim.payload).encode()))
+            await self._billing.settle(claim, persistence, estimate)
             message = "this deployment does not have the job's chain any more"
             if chain:
                 message = "this deployment's chain takes another payload than when the job was created: create it again"
@@ -147,7 +154,8 @@ class Runner:
         """Executes one wave after the other, until the job is final or released."""
         claim, records = run.claim, run.records
         cancelled = claim.cancel_requested
-        while wave := await run.texts.run(self._wave, run):
+        wave = await run.texts.run(self._wave, run)
+        while wave:
             if cancelled:
                 await persistence.write(self._claims.end_cancelled, claim, records.bill)
                 self._billing.count(claim, records.bill)
@@ -159,8 +167,9 @@ class Runner:
             if stopped := await self._run_wave(run, wave):
                 await self._stop(run, persistence, stopped)
                 return
-            # It also finds out whether the job is lost, before another call is made.
-            cancelled = await persistence.write(self._claims.check, claim)
+            if wave := await run.texts.run(self._wave, run):
+                # It also finds out whether the job is lost, before another call is made.
+                cancelled = await persistence.write(self._claims.check, claim)
         await persistence.write(self._claims.finish, claim, records.bill)
         self._billing.count(claim, records.bill)
         self._logger.info("job completed")

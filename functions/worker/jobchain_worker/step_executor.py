@@ -13,7 +13,7 @@ from jobchain.chains.planning import PlannedStep
 from jobchain.chains.splitting import split
 from jobchain.chains.step_keys import TriesKey
 from jobchain.domain import Clock, JobError, Tier
-from jobchain.errors import CallReport, ClaimLost, PermanentModelError, TransientModelError, Unavailable
+from jobchain.errors import ClaimLost, PermanentModelError, TransientModelError, Unavailable
 from jobchain.llm import LLM, AnswerText, FailedAnswer, ModelAnswer, ModelRequest, UnusableAnswer
 from jobchain.observability import Logger, describe
 from jobchain.prices import PriceList
@@ -33,8 +33,6 @@ MIN_OUTPUT_TOKENS = 200
 _PART_MARGIN = 0.8
 
 _UNPRICED = "max_cost_usd can't be kept, as the price of the model {} is unknown: leave it out"
-
-_MAX_RAW_CHARACTERS = 20_000
 
 
 class _OutOfTime(Exception):
@@ -70,16 +68,22 @@ class StepExecutor:
 
     async def execute(self, run: JobRun, step: PlannedStep, share: Decimal | None) -> StepOutcome:
         """How the step ended. It may cost `share` dollars at most, None for any amount."""
-        match step:
-            case SplitStep():
-                return _computed(await self._split(run, step.text))
-            case MergeStep():
-                # A copy, as other steps add their outputs meanwhile.
-                return _computed(await run.texts.run(step.output, dict(run.outputs)))
-            case Step():
-                return await self._execute_call(run, step, share)
-            case _:
-                assert_never(step)
+        try:
+            match step:
+                case SplitStep():
+                    return _computed(await self._split(run, step.text))
+                case MergeStep():
+                    # A copy, as other steps add their outputs meanwhile.
+                    return _computed(await run.texts.run(step.output, dict(run.outputs)))
+                case Step():
+                    return await self._execute_call(run, step, share)
+                case _:
+                    assert_never(step)
+        except (Unavailable, ClaimLost):
+            raise
+        except Exception as error:  # noqa: BLE001  # a fault of the chain or of this project must not lose what is paid
+            self._logger.error("step failed unexpectedly", extra=describe(error))
+            return self._defer(run, step, _unexpected(error))
 
     async def most(self, run: JobRun, step: PlannedStep) -> Spending:
         """The most that one call of the step can cost."""
@@ -107,11 +111,6 @@ class StepExecutor:
             return StepFailed(error.as_job_error(step.name))
         except TransientModelError as error:
             return self._defer_flex(run, step, error, flex_left) if flex_left else self._defer(run, step, error)
-        except (Unavailable, ClaimLost):
-            raise
-        except Exception as error:  # noqa: BLE001  # a fault of the chain or of this project must not lose what is paid
-            self._logger.error("step failed unexpectedly", extra=describe(error))
-            return self._defer(run, step, _unexpected(error))
         self._logger.info("step completed", model=completed.model, **asdict(completed.spending.usage))
         return completed
 
@@ -124,7 +123,7 @@ class StepExecutor:
         self._logger.info("out of time, requeued")
         return StepDeferred({key: tries} if paid else {}, timedelta(0), "the worker's time was over")
 
-    def _defer(self, run: JobRun, step: Step, error: TransientModelError) -> StepFailed | StepDeferred:
+    def _defer(self, run: JobRun, step: PlannedStep, error: TransientModelError) -> StepFailed | StepDeferred:
         key = TriesKey(step.name, Tier.STANDARD)
         tries = run.tries(key) + 1
         match self._retry_policy.after(tries, error.retry_after, _jitter()):
@@ -169,7 +168,7 @@ class StepExecutor:
                     read.value, answer.model, step.prompt_version, call.spending, failed, answer.request_id, answer.tier
                 )
             self._logger.warning("answer does not fit", model=answer.model)
-            await call.record("unusable_answer", read.text, CallReport(answer=_raw(answer)))
+            await call.record("unusable_answer", read.text)
             failed += call.spending
             if isinstance(answer, UnusableAnswer) and answer.cut_off:
                 # The step's room was too small, as where a model reasons a lot.
@@ -217,11 +216,6 @@ async def _read(run: JobRun, step: Step, answer: ModelAnswer, context: StepConte
             raise answer.error
         case _:
             assert_never(answer)
-
-
-def _raw(answer: ModelAnswer) -> str | None:
-    text = "" if isinstance(answer, FailedAnswer) else answer.text
-    return text[:_MAX_RAW_CHARACTERS] or None
 
 
 def _unexpected(error: Exception) -> TransientModelError:

@@ -140,7 +140,10 @@ class FinishedStep:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job as it is stored, without its input. Times are texts of `isoformat`; `expires_at` is seconds since 1970."""
+    """A job as it is stored, without its input. Times are texts of `isoformat`; `expires_at` is seconds since 1970.
+
+    `tries` counts the failed tries of its steps, by the names of `jobchain.chains.step_keys.TriesKey`.
+    """
 
     event_id: str
     tenant: str
@@ -160,6 +163,7 @@ class Job:
     metadata: Mapping[str, str] = field(default_factory=dict)
     steps: tuple[FinishedStep, ...] = ()
     waiting_for: WaitingFor | None = None
+    tries: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,10 @@ from jobchain.domain import Claim, Status, Unsettled, isoformat
 from jobchain.errors import ClaimLost, JobchainError, JobNotReady
 from jobchain.spending import Spending, summed
 
-AtRisk = Callable[[int], tuple[str, Spending]]
-"""The model, and the most that one call for a payload of so many bytes can cost.
+AtRisk = Callable[[str, int], tuple[str, Spending]]
+"""The model, and the most that the calls of a job can cost that are in flight together.
 
+It is given the chain's name and the payload's bytes.
 It is the estimate for a worker that vanishes, for those who know neither the job's chain nor the prices.
 """
 
@@ -36,7 +37,7 @@ def claiming(job: StoredJob, now: datetime, lease_until: datetime, at_risk: AtRi
     steps = visible_steps(job)
     crashed = meta["status"] == Status.PROCESSING
     got_on = crashed and any(item.get("claim") == meta["claim"] for item in steps)
-    model, most = at_risk(_payload_bytes(job))
+    model, most = at_risk(meta["job_name"], _payload_bytes(job))
     changes: Item = {
         "status": Status.PROCESSING,
         "claim": int(meta["claim"]) + 1,
@@ -54,9 +55,10 @@ def claiming(job: StoredJob, now: datetime, lease_until: datetime, at_risk: AtRi
     if int(meta["due_at"]) > epoch(lease_until) + 1:
         changes["due_at"] = epoch(lease_until) + 1
     removed = tuple(name for name in ("not_before", "sealed", "waiting_for") if name in meta)
-    condition, values = "#token = :seen", {":seen": meta.get("token")}
-    if "token" not in meta:  # stored by an earlier version
-        condition, values = "attribute_not_exists(#token) AND claim = :seen", {":seen": meta["claim"]}
+    # An earlier version that still runs beside this one writes no token, so the number of the claim is compared too.
+    condition, values = "#token = :seen AND claim = :was", {":seen": meta.get("token"), ":was": meta["claim"]}
+    if "token" not in meta:
+        condition, values = "attribute_not_exists(#token) AND claim = :was", {":was": meta["claim"]}
     return update(job_key(meta["pk"].removeprefix("JOB#")), condition, values, changes, removed)
 
 

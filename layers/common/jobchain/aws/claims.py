@@ -6,7 +6,7 @@ so that a worker whose lease has expired is fenced off once another one has clai
     worker A   claim 1 ── calls the model ── lease expires ───────────────────── stores step 1.1 ── finish: ClaimLost
     worker B                                                claim 2 ── calls the model ── stores step 2.1 ── finish
 
-What A stores after the claim of B is not shown, as META names the steps that B found. It is billed all the same: B has
+What A stores after the claim of B is not shown, as META names the steps that B found. It is billed nevertheless: B has
 recorded an estimate of A's call, which A replaces when it finds that it has lost the job.
 """
 
@@ -133,10 +133,19 @@ class ClaimStore:
         try:
             write_with_usage(self._table, write, UsageRecord(spent=bill), claim.tenant, claim.key_id, now)
         except ConditionFailed as failed:
-            if not _holds(claim, failed.item):
+            if failed.item is None or not _holds(claim, failed.item):
                 raise _claim_lost(claim.event_id) from None
-            return NO_BILL  # the worker was only slow, and has recorded its bill itself
-        return bill
+            if str(first) in failed.item["late"]:
+                return bill  # it was made before, its answer was lost, and a cancel has changed META since
+        else:
+            return bill
+        # The first worker was only slow, and has recorded its bill itself. Those after it have made no calls: so their
+        # claims are settled too, or a later one would mix them up with this one.
+        try:
+            self._table.write(_fenced(claim, "settled", {"settled": claim.number - 1}))
+        except ConditionFailed:
+            raise _claim_lost(claim.event_id) from None
+        return NO_BILL
 
     # --- ending ------------------------------------------------------------------------------------
 
@@ -232,7 +241,7 @@ def _correction(claim: Claim, meta: Item, bill: Bill) -> _Correction | None:
         added = {model: bill.get(model, NOTHING_SPENT) - known.get(model, NOTHING_SPENT) for model in models}
         return added, f"attribute_exists(late.#{number})", {}, {}, (f"late.{number}",)
     if meta.get("settled") == number - 1:
-        # Nobody has recorded anything for it yet: whoever has claimed the job has not begun to call the model.
+        # It is not recorded yet: the worker that has claimed the job since has not begun to call the model.
         condition = "settled = :was AND claim > :claimed"
         return dict(bill), condition, {":was": number - 1, ":claimed": number}, {"settled": number}, ()
     return None

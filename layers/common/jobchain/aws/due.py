@@ -4,7 +4,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from jobchain.aws.items import FREE, REMOVED_WHEN_FINAL, UNFINISHED, job_key, read_job
+from jobchain.aws.items import FREE, REMOVED_WHEN_FINAL, UNFINISHED, job_key, read_job, unchanged
 from jobchain.aws.meta import due_job_of, ended_by_another, settling, total_of, unsettled_bill
 from jobchain.aws.records import visible_steps
 from jobchain.aws.table import ConditionFailed, Table
@@ -48,7 +48,7 @@ class DueStore:
         """Makes a due job due again at `until`, and counts `sends` messages. False where the job has changed."""
         added = {"sends": sends} if sends else {}
         changes = {"due_at": epoch(until)}
-        later = update(job_key(due.event_id), "#token = :seen", {":seen": due.token}, changes, added=added)
+        later = update(job_key(due.event_id), *unchanged(due.token), changes, added=added)
         try:
             self._table.write(later)
         except ConditionFailed:
@@ -71,9 +71,7 @@ class DueStore:
         changes = ended_by_another(job, Status.FAILED, now, error)
         if bill:
             changes |= settling(meta, int(meta["claim"]), bill)
-        end = update(
-            job_key(due.event_id), "#token = :seen", {":seen": due.token}, changes, REMOVED_WHEN_FINAL, total_of(bill)
-        )
+        end = update(job_key(due.event_id), *unchanged(due.token), changes, REMOVED_WHEN_FINAL, total_of(bill))
         record = UsageRecord(ended=Status.FAILED, spent=bill)
         try:
             write_with_usage(self._table, end, record, due.tenant, meta.get("key_id", ""), now)

@@ -86,9 +86,17 @@ def read_job(table: Table, event_id: str, first: str = "META", last: str = "STEP
 
 def _belongs(item: Item, meta: Item) -> bool:
     """Whether the item is of this job, and not a remainder of an earlier one of the same id."""
-    if "uid" in item or "uid" in meta:
-        return item.get("uid") == meta.get("uid")
-    return bool(item["expires_at"] == meta["expires_at"])
+    # A job that an earlier version stored has no uid. What remains of such jobs is told apart by when it expires.
+    uid = meta.get("uid", "")
+    return bool(item.get("uid", "") == uid and (uid or item["expires_at"] == meta["expires_at"]))
+
+
+def unchanged(token: str) -> tuple[str, Item]:
+    """The condition that META is as it was read, and its values. `token` is empty where META had none."""
+    if token:
+        return "#token = :seen", {":seen": token}
+    # stored by an earlier version, and not changed since
+    return "attribute_exists(pk) AND attribute_not_exists(#token)", {}
 
 
 def packed(text: str) -> str | bytes:

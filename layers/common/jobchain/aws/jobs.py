@@ -16,6 +16,7 @@ from jobchain.aws.items import (
     StoredJob,
     job_key,
     read_job,
+    unchanged,
 )
 from jobchain.aws.meta import (
     REMOVED_BY_RETRY,
@@ -65,11 +66,12 @@ class JobStore:
         """The tenant's job with its completed steps, without its input. Raises JobNotFound."""
         return job_of(self._read(tenant, event_id))
 
-    def attempts(self, tenant: str, event_id: str) -> list[Attempt]:
-        """The newest calls of the job that failed, up to `MAX_ATTEMPTS`, the oldest first. Raises JobNotFound."""
-        found = self._read(tenant, event_id, "ATTEMPT").of_kind("ATTEMPT")
+    def get_with_attempts(self, tenant: str, event_id: str) -> tuple[Job, list[Attempt]]:
+        """The same with the newest of its calls that failed: up to `MAX_ATTEMPTS`, the oldest first."""
+        stored = self._read(tenant, event_id, "ATTEMPT")
+        found = stored.of_kind("ATTEMPT")
         found.sort(key=lambda item: (int(item["claim"]), int(item["number"])))
-        return [attempt_of(item) for item in found[-MAX_ATTEMPTS:]]
+        return job_of(stored), [attempt_of(item) for item in found[-MAX_ATTEMPTS:]]
 
     def _read(self, tenant: str, event_id: str, first: str = "META") -> StoredJob:
         job = read_job(self._table, event_id, first)
@@ -157,7 +159,7 @@ class JobStore:
         changes = ended_by_another(job, Status.CANCELLED, now)
         if bill:
             changes |= settling(meta, int(meta["claim"]), bill)
-        condition, values = _unchanged(meta)
+        condition, values = unchanged(meta.get("token", ""))
         where = {"pk": meta["pk"], "sk": "META"}
         end = update(where, condition, values, changes, REMOVED_WHEN_FINAL, total_of(bill))
         record = UsageRecord(ended=Status.CANCELLED, spent=bill)
@@ -203,7 +205,7 @@ class JobStore:
             items = self._table.query(job.meta["pk"], "ATTEMPT", "STEP$")
             others = [delete(job_key(event_id, item["sk"])) for item in items if item["sk"] != "META"]
             # In the same state: a retry in between may have stored another step.
-            meta = delete(job_key(event_id), *_unchanged(job.meta))
+            meta = delete(job_key(event_id), *unchanged(job.meta.get("token", "")))
             self._table.transact(lambda: [meta, *others[:MAX_WRITES]])
             # No caller can find these any more, and where this ends in between the table's TTL erases them.
             for start in range(MAX_WRITES, len(others), MAX_WRITES):
@@ -240,7 +242,7 @@ def _check_retry(job: Job, now: datetime) -> None:
     if job.status is Status.COMPLETED:
         raise JobIsFinal(f"job {job.event_id} is completed: there is nothing to retry")
     if not job.status.final:
-        raise JobIsNotFinal(f"job {job.event_id} is {job.status}: it is being run already")
+        raise JobIsNotFinal(f"job {job.event_id} is {job.status}: only a failed or cancelled job can be retried")
     if job.expires_at < epoch(now + _LEFT_FOR_A_RETRY):
         raise JobIsFinal(f"job {job.event_id} is about to be erased: create a new job")
 
@@ -252,14 +254,7 @@ def _pending_again(job: Job, meta: Item, budget: DailyBudget, now: datetime) -> 
     pending = {"status": Status.PENDING, "updated_at": isoformat(now), **dispatched(job.event_id, now), **flex}
     pending |= {name: value for name, value in limits.items() if value is not None}
     removed = (*REMOVED_BY_RETRY, *(name for name, value in limits.items() if value is None))
-    return update(job_key(job.event_id), *_unchanged(meta), pending, removed)
-
-
-def _unchanged(meta: Item) -> tuple[str, Item]:
-    """The condition that META is as it was read, and its values."""
-    if "token" in meta:
-        return "#token = :seen", {":seen": meta["token"]}
-    return "attribute_not_exists(#token)", {}  # stored by an earlier version, and not changed since
+    return update(job_key(job.event_id), *unchanged(meta.get("token", "")), pending, removed)
 
 
 def _filter(status: Status | None, job_name: str | None) -> tuple[dict[str, Any], Item]:

@@ -229,6 +229,7 @@ def job_of(stored: StoredJob) -> Job:
         metadata=metadata[0]["metadata"] if metadata else {},
         steps=tuple(map(step_of, visible_steps(stored))),
         waiting_for=_waiting_of(meta),
+        tries={name: int(count) for name, count in meta.get("tries", {}).items()},
     )
 
 

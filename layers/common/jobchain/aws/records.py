@@ -16,7 +16,7 @@ from jobchain.spending import Spending, summed_by_model
 from jobchain.text import dump
 
 _ATTEMPT_SLOTS = 64
-"""The attempts of so many claims are kept: those of a later claim replace the oldest."""
+"""The number of claims whose attempts are kept: those of a later claim replace the oldest."""
 
 _MAX_PER_CLAIM = 1000
 """The numbers of a claim's attempts that have an item of their own; a later one replaces the last."""
@@ -79,7 +79,7 @@ def _of_claim(claim: Claim, number: int, requested_model: str) -> Item:
 def step_of(item: Item) -> FinishedStep:
     """The step that an item STEP# holds."""
     return FinishedStep(
-        name=item["name"] if "name" in item else item["sk"].split("#", 2)[2],
+        name=_name(item),
         output=json.loads(unpacked(item["output"])),
         model=item["model"],
         prompt_version=item["prompt_version"],
@@ -109,9 +109,13 @@ def attempt_of(item: Item) -> Attempt:
 
 
 def visible_steps(job: StoredJob) -> list[Item]:
-    """The items of the steps that count, in their chain's order."""
+    """The items of the steps that count, in their chain's order; of two of one name, that of the later claim.
+
+    There can be two: a query is no snapshot, so a claim may have found a step of a slow worker, and not one before it.
+    """
     steps = [item for item in job.of_kind("STEP") if _counts(item, job.meta)]
-    return sorted(steps, key=_position)
+    steps.sort(key=lambda item: (_position(item), int(item.get("claim", 0))))
+    return list({_name(item): item for item in steps}.values())
 
 
 def _counts(item: Item, meta: Item) -> bool:
@@ -121,6 +125,10 @@ def _counts(item: Item, meta: Item) -> bool:
     if claim == meta["claim"]:
         return bool(number <= meta.get("sealed", number))
     return bool(number <= meta.get("steps", {}).get(str(claim), 0))
+
+
+def _name(item: Item) -> str:
+    return str(item["name"] if "name" in item else item["sk"].split("#", 2)[2])
 
 
 def _position(item: Item) -> int:

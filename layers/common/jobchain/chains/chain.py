@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -136,6 +137,14 @@ class Chain:
     description: str
     payload: type[Payload]
     steps: tuple[Step, ...]
+
+    @property
+    def widest(self) -> int:
+        """The most of its steps that can run at the same time."""
+        depths: dict[str, int] = {}
+        for step in self.steps:
+            depths[step.name] = 1 + max((depths[name] for name in step.needs), default=0)
+        return max(Counter(depths.values()).values())
 
     def result(self, outputs: Outputs) -> dict[str, JsonValue]:
         """The result that callers read, made from a job's outputs."""

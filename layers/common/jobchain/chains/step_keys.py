@@ -65,6 +65,9 @@ def read_key(stored: str) -> Key:
     return PartsKey(found["step"], int(found["first"]), int(found["last"] or found["first"]))
 
 
+_FLEX = "@flex"
+
+
 @dataclass(frozen=True, slots=True)
 class TriesKey:
     """A count of a step's failed tries: flex calls are counted apart from standard ones.
@@ -75,7 +78,13 @@ class TriesKey:
     step: str
     tier: Tier
 
+    @classmethod
+    def read(cls, stored: str) -> "TriesKey":
+        """The key whose `stored` name this is."""
+        step = stored.removesuffix(_FLEX)
+        return cls(step, Tier.STANDARD if step == stored else Tier.FLEX)
+
     @property
     def stored(self) -> str:
         """The name in the table."""
-        return f"{self.step}@flex" if self.tier is Tier.FLEX else self.step
+        return f"{self.step}{_FLEX}" if self.tier is Tier.FLEX else self.step

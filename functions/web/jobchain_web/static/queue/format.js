@@ -34,6 +34,13 @@ export function duration(milliseconds) {
 /** From creation to the end, or until now; milliseconds. */
 export const age = (job) => (Date.parse(job.finished_at) || Date.now()) - Date.parse(job.created_at);
 
+/** A moment: the time if it is of today, else the day too, with the exact time in its title. */
+export function moment(iso) {
+  const at = new Date(iso);
+  const format = at.toDateString() === new Date().toDateString() ? clocks : days;
+  return h.time({ datetime: iso, title: iso }, format.format(at));
+}
+
 /** How long ago, with the exact time in its title. */
 export function ago(iso) {
   const seconds = (Date.now() - Date.parse(iso)) / 1000;

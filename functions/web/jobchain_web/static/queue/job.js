@@ -1,8 +1,9 @@
 /** `#/jobs/<event_id>`: one job, from its steps to its result. */
 
 import { call, get } from "./api.js";
+import { failedCalls, isUsed, spending, waited, waiting } from "./attempts.js";
 import { foreign, h } from "./dom.js";
-import { age, ago, chip, count, dollars, duration, facts, isFinal, panel, shortId, skeleton, words } from "./format.js";
+import { age, ago, chip, clock, count, dollars, duration, facts, isFinal, panel, shortId, skeleton, words } from "./format.js";
 import { remember } from "./memory.js";
 import { sections } from "./result.js";
 
@@ -22,7 +23,7 @@ export class JobView {
   }
 
   async look(signal) {
-    const { data, changed, retryAfter } = await get(this.path, signal);
+    const { data, changed, retryAfter } = await get(`${this.path}?include=attempts`, signal);
     if (this.#job && this.#job.status !== data.status) this.page.say(`The job is ${data.status}`);
     this.#job = data;
     return { busy: !isFinal(data), changed, retryAfter };
@@ -38,9 +39,13 @@ export class JobView {
       this.#problem && h.p({ class: "banner", role: "alert" }, this.#problem.message),
       job.error && panel("error", "Why it failed", foreign(job.error.message, "p"),
         foreign(`${job.error.type}${job.error.step ? `, in step ${job.error.step}` : ""}`, "p", "muted small")),
+      waiting(job),
       h.div({ class: "columns" },
         h.aside({ label: "About the job" }, timeline(job), details(job)),
-        h.div(found.length ? found : h.p({ class: "panel muted", key: "none" }, nothing))),
+        h.div(
+          job.status !== "completed" && failedCalls(job),
+          found.length ? found : h.p({ class: "panel muted", key: "none" }, nothing),
+          job.status === "completed" && failedCalls(job))),
     ];
   }
 
@@ -66,7 +71,7 @@ export class JobView {
       this.#problem = problem;
     });
     this.#busy = false;
-    this.#job = job ?? this.#job;
+    if (job) this.#job = { ...job, failed_attempts: this.#job?.failed_attempts };
     if (path === "/cancel" && job && !isFinal(job)) this.page.say("The job is cancelled before its next step");
     if (job || this.#problem) this.page.look();
   }
@@ -88,34 +93,40 @@ export class JobView {
   }
 }
 
-/** Waiting and steps as bars on one scale. A step that runs began where the last one ended. */
+/** Waiting and steps as bars on one scale. A step that runs began where the last one ended, or when it was claimed. */
 function timeline(job) {
-  const [created, started, finished] = [job.created_at, job.started_at, job.finished_at].map(Date.parse);
+  const [created, started, finished, updated] = [job.created_at, job.started_at, job.finished_at, job.updated_at].map(Date.parse);
   const now = finished || Date.now();
   const steps = job.steps ?? [];
-  const last = Math.max(started, ...steps.map((step) => Date.parse(step.finished_at) || 0));
+  const waits = job.waiting_for;
+  const ends = steps.filter(({ status }) => status === "completed").map((step) => Date.parse(step.finished_at) || 0);
+  const last = Math.max(started, job.status === "processing" ? updated || 0 : 0, ...ends);
   const scale = (time) => `${Math.min(100, Math.max(0, (100 * time) / (now - created || 1)))}%`;
-  const bar = (name, status, from, to, spent) =>
-    h.li({ class: status }, foreign(words(name)),
-      h.span({ class: "muted small" }, from ? duration(to - from) : status, h.span({ class: "unseen" }, ` ${status}`)),
-      h.span({ class: "track" }, from && h.span({ style: { left: scale(from - created), width: scale(to - from) } })),
-      spent && h.span({ class: "muted small" }, spent));
-  const step = ({ name, status, started_at: from, finished_at: to, ...spent }) =>
-    bar(name, status, Date.parse(from) || (status === "processing" && last), Date.parse(to) || now, spent.usage && spending(spent));
-  return panel("steps", "Steps", h.ol({ class: "timeline" }, bar("waiting", "", created, started || now), steps.map(step)));
-}
-
-function spending({ usage, cost_usd: cost }) {
-  const { input_tokens: input, cached_tokens: cached, output_tokens: output, reasoning_tokens: reasoning } = usage;
-  const part = (number, name) => (number ? ` (${count(number)} ${name})` : "");
-  return [`${count(input)} in${part(cached, "cached")}, ${count(output)} out${part(reasoning, "thought")}, `, dollars(cost)];
+  const bar = (name, status, from, to, more = {}) => {
+    const said = [more.said, from > 0 ? duration(to - from) : !more.said && status].filter(Boolean).join(", ");
+    return h.li({ class: status }, foreign(words(name)),
+      h.span({ class: "muted small" }, said, h.span({ class: "unseen" }, ` ${status}`)),
+      h.span({ class: "track" }, from > 0 && h.span({ style: { left: scale(from - created), width: scale(to - from) } })),
+      more.spent && h.span({ class: "muted small" }, more.spent));
+  };
+  const step = ({ name, status, started_at: from, finished_at: to, failed_tries: tries, ...used }) => {
+    const isDone = status === "completed";
+    const failed = !isDone && used.calls > 0 && `failed calls: ${count(used.calls)}`;
+    const spent = used.usage && [failed, failed && isUsed(used) && ", ", (!failed || isUsed(used)) && spending(used)];
+    const next = tries > 0 && !isDone && !isFinal(job) && `try ${tries + 1}`;
+    if (status === "processing") return bar(name, status, last, now, { spent, said: next });
+    if (next) return bar(name, status, 0, 0, { spent, said: waits?.until ? [next, "at", clock(Date.parse(waits.until))].join(" ") : next });
+    return bar(name, status, Date.parse(from), Date.parse(to) || now, { spent });
+  };
+  const wait = waits && bar(waited(waits), "pending", Date.parse(waits.since), now);
+  return panel("steps", "Steps", h.ol({ class: "timeline" }, bar("waiting", "", created, started || now), steps.map(step), wait));
 }
 
 function details(job) {
   const models = new Set((job.steps ?? []).map((step) => step.model).filter(Boolean));
   const pairs = [
     ["Created", ago(job.created_at)],
-    ["Took", duration(age(job))],
+    [isFinal(job) ? "Took" : "So far", duration(age(job))],
     ["Tokens, cost", job.usage && spending(job)],
     ["Cost limit", job.max_cost_usd && dollars(job.max_cost_usd)],
     ["Tier", job.tier],

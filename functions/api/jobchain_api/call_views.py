@@ -1,0 +1,219 @@
+"""A job's calls of the model as callers get them: by step, and one by one."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from jobchain.chains.chain import Chain
+from jobchain.chains.step_keys import SplitKey, TriesKey, read_key
+from jobchain.domain import Attempt, FinishedStep, Job, Status, Tier
+from jobchain.spending import Spending, summed
+
+# An answer of a function has 6 MB at most, and a job's result is a part of it:
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+MAX_ANSWERS_BYTES = 1_000_000
+"""The most bytes of raw answers in one list of failed calls: those of the oldest calls are left out."""
+
+
+class LazyView(BaseModel):
+    """Base of the views that `POST /jobs` does not use: built at their first use, not when the function starts."""
+
+    model_config = ConfigDict(defer_build=True)
+
+
+class UsageView(LazyView):
+    """Tokens; those read from and written to a cache are part of the input, reasoning ones of the output."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    input_tokens: int
+    cached_tokens: int
+    cache_write_tokens: int
+    output_tokens: int
+    reasoning_tokens: int
+
+
+class EstimateView(LazyView):
+    """The part of usage and cost that no server told, such as that of a call that timed out: an upper bound."""
+
+    calls: int
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float | None
+
+
+class SpendingView(LazyView):
+    """What calls of the model used and cost."""
+
+    usage: UsageView
+    calls: int
+    retries: int
+    cost_usd: float | None
+    estimated: EstimateView
+
+    @classmethod
+    def of(cls, spending: Spending) -> "SpendingView":
+        """`spending`, as callers see it."""
+        return cls(**spent(spending))
+
+
+class StepView(LazyView):
+    """One step of a job. A value that is not known yet is null.
+
+    Of a step that is not completed, model, usage, calls and cost are those of its failed calls, and the times those of
+    the last one; they are there with `include=attempts`.
+    """
+
+    name: str
+    status: Status
+    failed_tries: int = Field(default=0, description="How often the step failed for a while and was tried again.")
+    model: str | None = None
+    prompt_version: str | None = None
+    started_at: str | None = None
+    finished_at: str | None = None
+    usage: UsageView | None = None
+    calls: int | None = None
+    retries: int | None = None
+    cost_usd: float | None = None
+    estimated: EstimateView | None = None
+    tier: Tier | None = None
+    request_id: str | None = Field(default=None, description="The provider's id of the last call.")
+
+
+class AttemptView(LazyView):
+    """One failed call of the model."""
+
+    step: str
+    started_at: str
+    finished_at: str
+    model: str
+    tier: Tier
+    outcome: str = Field(description="The type of the fault.")
+    cause: str | None = Field(description="Why the call failed, in words for the author of the chain.")
+    answer: str | None = Field(description="The model's text, cut after 20,000 characters. Null if there is none.")
+    request_id: str | None = Field(description="The provider's id of the call.")
+    usage: UsageView
+    cost_usd: float | None
+    estimated: bool = Field(description="Whether usage and cost are an upper bound, as the server did not tell them.")
+
+
+def spent(spending: Spending) -> dict[str, Any]:
+    """The fields of a view that say what calls used and cost."""
+    return {
+        "usage": UsageView.model_validate(spending.usage),
+        "calls": spending.calls,
+        "retries": spending.retries,
+        "cost_usd": _dollars(spending),
+        "estimated": _estimated(spending),
+    }
+
+
+def attempt_views(attempts: Sequence[Attempt]) -> list[AttemptView]:
+    """The failed calls, in order."""
+    left = MAX_ANSWERS_BYTES
+    views = []
+    for attempt in reversed(attempts):
+        left -= len((attempt.answer or "").encode())
+        views.append(_attempt(attempt, attempt.answer if left >= 0 else None))
+    return views[::-1]
+
+
+def _attempt(attempt: Attempt, answer: str | None) -> AttemptView:
+    return AttemptView(
+        step=attempt.step,
+        started_at=attempt.started_at,
+        finished_at=attempt.finished_at,
+        model=attempt.model,
+        tier=attempt.tier,
+        outcome=attempt.outcome,
+        cause=attempt.cause,
+        answer=answer,
+        request_id=attempt.request_id,
+        usage=UsageView.model_validate(attempt.spending.usage),
+        cost_usd=_dollars(attempt.spending),
+        estimated=attempt.spending.estimated.calls > 0,
+    )
+
+
+def step_views(job: Job, chain: Chain | None, attempts: Sequence[Attempt]) -> list[StepView]:
+    """The steps in the chain's order: the completed ones, including parts of long texts, and the remaining ones.
+
+    `attempts` are the job's failed calls.
+    """
+    steps = chain.steps if chain else ()
+    done = {step.name for step in job.steps}
+    remaining = [step for step in steps if step.name not in done]
+    failed = read_key(job.error.step or "").step if job.error else ""
+    # The steps of the next wave have the job's status; later ones are pending.
+    current = [step.name for step in remaining if step.name == failed] or [
+        step.name for step in remaining if done.issuperset(step.needs)
+    ]
+    if job.status in (Status.FAILED, Status.CANCELLED):
+        current = current[:1]
+    status = Status.PENDING if job.status is Status.COMPLETED else job.status
+    tries = _failed_tries(job.tries)
+    views = [_completed(step, tries) for step in job.steps if not isinstance(read_key(step.name), SplitKey)]
+    for step in remaining:
+        calls = [call for call in attempts if call.step not in done and read_key(call.step).step == step.name]
+        now = status if step.name in current else Status.PENDING
+        most = max((count for name, count in tries.items() if read_key(name).step == step.name), default=0)
+        views.append(StepView(name=step.name, status=now, failed_tries=most, **_failed_calls(calls)))
+    places = {step.name: place for place, step in enumerate(steps)}
+    return sorted(views, key=lambda view: places.get(read_key(view.name).step, -1))
+
+
+def _failed_tries(tries: Mapping[str, int]) -> dict[str, int]:
+    """The failed tries of each stored step, of both tiers."""
+    sums: dict[str, int] = {}
+    for stored, count in tries.items():
+        step = TriesKey.read(stored).step
+        sums[step] = sums.get(step, 0) + count
+    return sums
+
+
+def _completed(step: FinishedStep, tries: Mapping[str, int]) -> StepView:
+    return StepView(
+        name=step.name,
+        status=Status.COMPLETED,
+        failed_tries=tries.get(step.name, 0),
+        # None for a merge step that calls no model.
+        model=step.model or None,
+        prompt_version=step.prompt_version or None,
+        started_at=step.started_at,
+        finished_at=step.finished_at,
+        tier=step.tier if step.model else None,
+        request_id=step.request_id,
+        **spent(step.total),
+    )
+
+
+def _failed_calls(calls: Sequence[Attempt]) -> dict[str, Any]:
+    """The fields of a step that is not completed, by its failed calls."""
+    if not calls:
+        return {}
+    last = calls[-1]
+    return {
+        "model": last.model,
+        "started_at": last.started_at,
+        "finished_at": last.finished_at,
+        "tier": last.tier,
+        "request_id": last.request_id,
+        **spent(summed(call.spending for call in calls)),
+    }
+
+
+def _dollars(spending: Spending) -> float | None:
+    """A cost as callers see it; None if part of it is unknown."""
+    return None if spending.cost_usd is None else float(spending.cost_usd)
+
+
+def _estimated(spending: Spending) -> EstimateView:
+    estimated = spending.estimated
+    unknown = estimated.calls and spending.unpriced_calls
+    return EstimateView(
+        calls=estimated.calls,
+        input_tokens=estimated.input_tokens,
+        output_tokens=estimated.output_tokens,
+        cost_usd=None if unknown else float(estimated.cost_usd),
+    )

@@ -1,0 +1,65 @@
+/** Why a job waits, and its failed calls of the model. */
+
+import { foreign, h } from "./dom.js";
+import { clock, count, dollars, duration, moment, panel, words } from "./format.js";
+
+/** The most failed calls that are shown. */
+const SHOWN = 50;
+
+const WAITS = { retry: "Retrying automatically", budget: "Continuing automatically" };
+const WAITED = { retry: "waiting to retry", budget: "waiting for the next day" };
+
+/** What the job waits for, as a line of its timeline. */
+export const waited = ({ reason }) => WAITED[reason] ?? `waiting (${reason})`;
+
+/** Why the job waits and until when; nothing for a job that does not wait. */
+export function waiting({ waiting_for: waits }) {
+  if (!waits) return null;
+  const until = Date.parse(waits.until);
+  const left = Math.max(0, until - Date.now());
+  const what = WAITS[waits.reason] ?? `Waiting (${words(waits.reason).toLowerCase()})`;
+  return panel("waiting", foreign(until ? `${what} in ${duration(left)}` : what),
+    foreign(waits.detail, "p"),
+    h.p({ class: "muted small" }, "Since ", moment(waits.since), until > 0 && [", until ", moment(waits.until)]));
+}
+
+/** What calls used and cost: if a part of it is an estimate, it is the most that they can have used. */
+export function spending({ usage, cost_usd: cost, estimated }) {
+  const { input_tokens: input, cached_tokens: cached, cache_write_tokens: written, output_tokens: output, reasoning_tokens: reasoning } = usage;
+  const part = (number, name) => (number ? ` (${count(number)} ${name})` : "");
+  const tokens = `${count(input)} in${part(cached, "cached")}${part(written, "written to a cache")}, ${count(output)} out${part(reasoning, "thought")}, `;
+  if (!estimated || estimated.calls === 0) return [tokens, dollars(cost)];
+  const most = ["≤ ", tokens, cost ? "≤ " : "", dollars(cost)];
+  if (estimated === true) return [most, " (an estimate)"];
+  return [most, ` (of which estimated: ${count(estimated.input_tokens)} in, ${count(estimated.output_tokens)} out`,
+    estimated.cost_usd ? [", ", dollars(estimated.cost_usd)] : "", ")"];
+}
+
+/** Whether calls used anything, as far as it is known. */
+export const isUsed = ({ usage, cost_usd: cost }) => Boolean(usage) && (usage.input_tokens + usage.output_tokens > 0 || cost !== 0);
+
+/** The step under which a failed call is shown: that of a part under its step, until the part is completed. */
+const stepOf = ({ step }, names) => (names.has(step) ? step : step.split(".")[0]);
+
+/** The failed calls by step, the newest first; nothing for a job without any. */
+export function failedCalls({ steps, failed_attempts: attempts }) {
+  if (!attempts?.length) return null;
+  const names = new Set((steps ?? []).map(({ name }) => name));
+  const newest = attempts.slice(-SHOWN).map((attempt, index) => ({ ...attempt, key: `call-${attempts.length - SHOWN + index}` })).reverse();
+  const groups = Map.groupBy(newest, (attempt) => stepOf(attempt, names));
+  const left = attempts.length - newest.length;
+  return panel("failed-calls", `Failed calls of the model (${count(attempts.length)})`,
+    [...groups].map(([step, calls]) => [h.h3({ class: "small" }, foreign(words(step))), h.ol({ class: "calls" }, calls.map(call))]),
+    left > 0 && h.p({ class: "muted small" }, `${count(left)} earlier ones are in the API's answer.`));
+}
+
+function call(attempt) {
+  const { started_at: from, finished_at: to, outcome, cause, answer, request_id: request, model, tier, key } = attempt;
+  const took = duration(Date.parse(to) - Date.parse(from));
+  return h.li({ key },
+    h.p(h.time({ datetime: from, title: from }, clock(Date.parse(from) || 0)), " ", foreign(outcome, "code", "failed")),
+    cause && foreign(cause, "p", "text"),
+    h.p({ class: "muted small" }, `after ${took}, `, isUsed(attempt) && [spending(attempt), ", "], foreign(model),
+      tier !== "standard" && [", ", foreign(tier)], request && [", request ", foreign(request, "code")]),
+    answer != null && h.details(h.summary("The model's answer"), foreign(answer, "pre")));
+}
