@@ -246,7 +246,7 @@ class TestWhatIsPaidFor:
 
         spending = job.steps[0].spending
         assert spending.usage.input_tokens == stage.llm.requests[0].size
-        assert spending.usage.output_tokens == stage.llm.max_output_tokens
+        assert spending.usage.output_tokens == stage.llm.requests[0].max_output_tokens
         assert spending.cost_usd == spending.estimated.cost_usd
         assert (spending.estimated.calls, job.spending.estimated) == (1, spending.estimated)
 
