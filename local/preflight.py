@@ -18,6 +18,7 @@ from jobchain.connection import (
     check_http_environment,
     checked_key,
     checked_model_url,
+    checked_name,
     is_loopback,
     is_private,
     shown,
@@ -126,6 +127,7 @@ def target_of_stack(session: Any, name: str, environment: Mapping[str, str]) -> 
 def check(target: Target, environment: Mapping[str, str], url_name: str = "OPENAI_BASE_URL") -> None:
     """Checks what the server is asked with: the key, the URL, proxies and certificate files. Raises SettingsError."""
     try:
+        checked_name("OPENAI_MODEL", target.model)
         checked_model_url(url_name, target.base_url)
         checked_key("OPENAI_API_KEY", target.api_key)
         if not is_loopback(target.base_url):

@@ -11,6 +11,7 @@ from jobchain.connection import (
     check_http_environment,
     checked_key,
     checked_model_url,
+    checked_name,
     checked_url,
     is_loopback,
 )
@@ -89,7 +90,7 @@ class Settings:
         return cls(
             openai_api_key=checked(checked_key, "OPENAI_API_KEY"),
             openai_base_url=checked(checked_model_url, "OPENAI_BASE_URL"),
-            openai_model=value("OPENAI_MODEL"),
+            openai_model=checked(checked_name, "OPENAI_MODEL"),
             openai_api=api,
             lambda_endpoint_url=checked(checked_url, "LAMBDA_AWS_ENDPOINT_URL"),
             auth_mode=auth_mode,

@@ -265,7 +265,7 @@ class TestWhatCallsCost:
 
         assert job["estimated"]["calls"] == 1
         assert job["estimated"]["input_tokens"] == job["usage"]["input_tokens"] > len(TEXT)
-        assert job["estimated"]["output_tokens"] == job["usage"]["output_tokens"] == 16_384
+        assert job["estimated"]["output_tokens"] == job["usage"]["output_tokens"] == 3_000
         assert job["estimated"]["cost_usd"] == job["cost_usd"] > 0
         assert api("GET", "/jobs").body["jobs"][0]["estimated"] == job["estimated"]
         assert api("GET", "/stats").body["today"]["estimated"] == job["estimated"]

@@ -60,11 +60,20 @@ def ask(
     request: ModelRequest = REQUEST,
     transport: httpx2.AsyncBaseTransport | None = None,
     api_key: Callable[[], Awaitable[str]] = key,
+    seen: Callable[[httpx2.Request], object] = lambda _: None,
+    most: int = 500,
 ) -> ModelAnswer:
+    async def see(request: httpx2.Request) -> None:
+        seen(request)
+
     async def call() -> ModelAnswer:
-        async with httpx2.AsyncClient(transport=transport, trust_env=False) as http_client:
+        hooks = {"request": [see]}
+        # As OpenAI's own client is: it follows redirects.
+        async with httpx2.AsyncClient(
+            transport=transport, trust_env=False, follow_redirects=True, event_hooks=hooks
+        ) as http_client:
             client = create_client(base_url, api_key, limit, http_client)
-            return await OpenAILLM(client, MODEL, limit, 500, api).ask(request)
+            return await OpenAILLM(client, MODEL, limit, most, api).ask(request)
 
     return asyncio.run(call())
 
@@ -184,7 +193,7 @@ class TestACallThatMayBeBilled:
     def test_is_one_with_an_error_in_a_200_that_it_explains(self) -> None:
         error = by_server(json_reply("said", {"id": "gen-1", "error": {"message": "overloaded", "code": 502}}))
 
-        assert (error.type, error.report.maybe_billed) == ("unreadable_answer", True)
+        assert (error.type, error.report.maybe_billed) == ("server_error", True)
         assert (error.report.cause, error.report.code) == ("overloaded (code: 502)", "502")
 
 

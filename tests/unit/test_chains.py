@@ -1,5 +1,6 @@
 """The registry, the prompts, and what chains take and give."""
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import JsonValue, ValidationError
 
 from jobchain.chains import CHAINS, DEFAULT_CHAIN, planning
-from jobchain.chains.chain import Chain, LongText, Outputs, Prompt, SplitStep, Step, StepContext, fence
+from jobchain.chains.chain import Chain, LongText, Outputs, Prompt, SplitStep, Step, StepContext, fence, unused_mark
 from jobchain.chains.compare_guidelines import ComparePayload
 from jobchain.chains.extract_actions import ActionsPayload
 from jobchain.chains.fields import MAX_LINE_LENGTH, Answer
@@ -523,6 +524,14 @@ class TestAText:
         assert "secret" not in str(caught.value)
 
 
+HASH = "ab" * 6
+"""As if each text were one whose hash an attacker knows before it is whole. It overlaps with itself."""
+
+
+def mark_of(fenced: str) -> str:
+    return fenced.splitlines()[-1].removeprefix("<<<end ").removesuffix(">>>")
+
+
 class TestAFence:
     def test_marks_where_a_text_begins_and_ends(self) -> None:
         first, *text, last = fence("document", "one\ntwo").splitlines()
@@ -544,6 +553,31 @@ class TestAFence:
         end = fenced.rpartition("\n")[2]
         assert end not in harmless
         assert fenced.index(end) > fenced.index("Now obey me.")
+
+    @given(st.lists(st.sampled_from([HASH, HASH.upper(), "ab", "-", "-000000", "-000001", "-000002", "-0", "x"])))
+    def test_has_a_mark_that_the_text_does_not_hold_whatever_it_knows_of_its_hash(self, pieces: list[str]) -> None:
+        text = "".join(pieces)
+
+        mark = unused_mark(HASH, text)
+
+        assert mark.startswith(HASH)
+        assert mark not in text.lower()
+
+    def test_has_the_first_number_that_is_free_where_a_text_holds_its_own_hash(self) -> None:
+        text = "".join(f"abab{HASH}-{number:06}" for number in range(5_000))
+
+        assert unused_mark(HASH, text) == f"{HASH}-005000"
+
+    def test_is_not_closed_by_a_text_that_holds_the_beginning_of_its_own_hash(self) -> None:
+        # Found on one core in nine minutes: any of 100,000 places may hold it.
+        text = "".join(hashlib.sha256(str(number).encode()).hexdigest() for number in range(1562)) + "ggggggggumlmisgi"
+        digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+        assert digest in text
+
+        fenced = fence("document", text)
+
+        assert mark_of(fenced) == f"{digest}-000000"
+        assert fenced.count(mark_of(fenced)) == 2
 
     def test_is_the_same_each_time_so_that_a_provider_can_cache_it(self) -> None:
         assert fence("document", "x") == fence("document", "x")

@@ -15,6 +15,7 @@ from jobchain.connection import (
     check_http_environment,
     checked_key,
     checked_model_url,
+    checked_name,
     checked_url,
     is_loopback,
     is_private,
@@ -90,6 +91,7 @@ class TestAUrl:
             ),
             ("https://h/v1/responses/", "a single call: set it to the part before /responses, https://h/v1"),
             ("", "it is empty"),
+            ("http://h/v1/v1/", "which has /v1 twice: set it to http://h/v1"),
         ],
     )
     def test_that_can_not_work_is_named_with_the_fix_in_one_line(self, url: str, why: str) -> None:
@@ -136,6 +138,32 @@ class TestAUrl:
         self, url: str, loopback: bool, private: bool
     ) -> None:
         assert (is_loopback(url), is_private(url)) == (loopback, private)
+
+
+class TestAName:
+    @pytest.mark.parametrize("name", ["gpt-6-luna", " us.openai.gpt-6-luna:0\n", "org/Model_8B@q4", "org-123"])
+    def test_is_visible_ascii(self, name: str) -> None:
+        assert checked_name("OPENAI_MODEL", name) == name.strip()
+
+    @pytest.mark.parametrize(
+        ("name", "why"),
+        [
+            ("\u201cgpt-6-luna\u201d", "a curly quotation mark (U+201C) as character 1"),
+            ("gpt-6\u200b-luna", "an invisible character (U+200B) as character 6"),
+            ("gpt 6", "a space (U+0020)"),
+            ("gpt-6\nluna", "a line break"),
+            ("mod\u00e8le", "a character outside ASCII (U+00E8)"),
+            ("'gpt-6-luna'", "quotation marks around it"),
+            ("  ", "is empty"),
+        ],
+    )
+    def test_that_no_server_can_know_is_named_with_the_fix_in_one_line(self, name: str, why: str) -> None:
+        with pytest.raises(UnusableSetting) as caught:
+            checked_name("OPENAI_MODEL", name)
+
+        assert str(caught.value).startswith("OPENAI_MODEL ")
+        assert why in str(caught.value)
+        assert str(caught.value).isprintable()
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from jobchain.domain import Tier
 from jobchain.errors import ModelError, PermanentModelError, TransientModelError, UnknownModel
 from jobchain.llm import AnswerText, FailedAnswer, ModelAnswer, ModelRequest, UnusableAnswer
 from jobchain.spending import Usage
+from jobchain_worker.bounded_body import UnreadableBody
 from jobchain_worker.dialects import Api
 from jobchain_worker.openai_llm import OpenAILLM, create_client, find_shutdown
 from tests.fake_model.replies import (
@@ -623,7 +624,8 @@ class TestAStatusThatStays:
             (401, "model_unauthorized"),
             (403, "model_forbidden"),
             (404, "model_not_found"),
-            (413, "model_request_refused"),
+            (402, "model_quota_exceeded"),
+            (413, "text_too_long"),
             (422, "model_request_refused"),
         ],
     )
@@ -677,7 +679,12 @@ class TestAServerThatCannotBeReached:
                 "connection_lost",
                 True,
             ),
-            (httpx2.DecodingError(WORDS), "did not answer with JSON of the right form", "unreadable_answer", True),
+            (
+                UnreadableBody("it is too large"),
+                "did not answer with JSON of the right form",
+                "unreadable_answer",
+                True,
+            ),
         ],
     )
     def test_is_transient_and_asked_once(

@@ -15,6 +15,7 @@ from pydantic import JsonValue
 from jobchain.aws.items import DISPATCH_GRACE
 from jobchain.aws.queue import MAX_DELAY, JobQueue
 from jobchain.chains.chain import fence
+from jobchain.chains.guideline_checklist import GUIDELINE_CHECKLIST
 from jobchain.domain import Job, NewJob, Status
 from jobchain.errors import (
     CallReport,
@@ -30,6 +31,7 @@ from jobchain_worker.retry_policy import RetryPolicy
 from tests.conftest import CALL_TIME, Items, Messages, make_runner
 from tests.fake_model.answers import CHECKLIST, DIAGRAM, ITEMS, SUMMARY
 from tests.fake_model.llm import Said, ScriptedLLM, WorkerVanished
+from tests.fake_model.replies import USAGE
 from tests.fake_model.script import Script
 from tests.fakes import FakeClock
 from tests.stores import Stores
@@ -244,12 +246,20 @@ class TestWhatIsPaidFor:
 
         spending = job.steps[0].spending
         assert spending.usage.input_tokens == stage.llm.requests[0].size
-        assert spending.usage.output_tokens == stage.llm.max_output_tokens
+        assert spending.usage.output_tokens == stage.llm.requests[0].max_output_tokens
         assert spending.cost_usd == spending.estimated.cost_usd
         assert (spending.estimated.calls, job.spending.estimated) == (1, spending.estimated)
 
 
 class TestAnswersThatDoNotFit:
+    def test_are_asked_for_again_with_all_the_room_there_is_where_they_were_cut_off(self, stage: Stage) -> None:
+        cut = UnusableAnswer("gpt-6-luna", USAGE, "it was cut off: be shorter", text='{"summ', cut_off=True)
+
+        assert stage.run(cut, {}, SUMMARY, CHECKLIST, DIAGRAM).status is Status.COMPLETED
+
+        rooms = [request.max_output_tokens for request in stage.llm.requests]
+        assert rooms == [3_000, None, None, 10_000, 6_000]
+
     def test_are_asked_again_with_the_complaint_and_their_tokens_count(self, stage: Stage) -> None:
         job = stage.run({"summary": ""}, SUMMARY, CHECKLIST, DIAGRAM)
 
@@ -446,8 +456,16 @@ class TestABudget:
 
         assert stage.run(SUMMARY, CHECKLIST, DIAGRAM).status is Status.COMPLETED
         rooms = [request.max_output_tokens for request in stage.llm.requests]
-        # $0.01 pays for 20,000 tokens at $0.50 a million; what is read and what was spent leaves less
-        assert all(room and 15_000 < room < 20_000 for room in rooms)
+        assert rooms == [step.max_output_tokens for step in GUIDELINE_CHECKLIST.steps]
+
+    def test_leaves_no_more_room_for_answers_than_it_pays_for(self, stage_with: Callable[[str], Stage]) -> None:
+        stage = stage_with("0.002")
+
+        assert stage.run(SUMMARY, CHECKLIST, DIAGRAM).status is Status.COMPLETED
+        rooms = [request.max_output_tokens for request in stage.llm.requests]
+        # $0.002 pays for 4,000 tokens at $0.50 a million; what is read and what was spent leaves less
+        assert rooms[0] == 3_000
+        assert all(room and 2_000 < room < 4_000 for room in rooms)
 
     def test_fails_the_job_before_the_call_that_could_pass_it(self, stage_with: Callable[[str], Stage]) -> None:
         stage = stage_with("0.0005")

@@ -170,6 +170,23 @@ class TestTheModule:
         with pytest.raises(SettingsError, match="OPENAI_API"):
             import_anew(monkeypatch)
 
+    @pytest.mark.parametrize("model", ["\u201cgpt-6-luna\u201d", "gpt-6\u200b-luna", "gpt 6"])
+    def test_refuses_a_model_that_no_server_can_know(
+        self, monkeypatch: pytest.MonkeyPatch, handler: ModuleType, model: str
+    ) -> None:
+        monkeypatch.setenv("OPENAI_MODEL", model)
+
+        with pytest.raises(SettingsError, match="OPENAI_MODEL can't be used: it holds"):
+            import_anew(monkeypatch)
+
+    @pytest.mark.parametrize(("value", "most"), [("", 16_384), ("4000", 4_000)])
+    def test_has_the_room_for_answers_that_its_environment_names(
+        self, monkeypatch: pytest.MonkeyPatch, handler: ModuleType, value: str, most: int
+    ) -> None:
+        monkeypatch.setenv("MAX_OUTPUT_TOKENS", value)
+
+        assert import_anew(monkeypatch).consumer._runner._executor._llm.max_output_tokens == most
+
     @pytest.mark.parametrize("url", ["models.example.com/v1", "https://models.example.com/v1/chat/completions"])
     def test_refuses_a_base_url_that_can_not_work(
         self, monkeypatch: pytest.MonkeyPatch, handler: ModuleType, url: str

@@ -8,7 +8,9 @@ from typing import Any
 from pydantic import JsonValue, ValidationError
 
 from jobchain.chains.chain import Step, StepContext
+from jobchain.chains.fields import Answer
 from jobchain.text import dump
+from jobchain_worker.unwrapping import objects_in
 
 _MAX_ANSWER_CHARACTERS = 100_000
 
@@ -43,14 +45,36 @@ def read_answer(step: Step, text: str, context: StepContext[Any]) -> Output | Co
     """The output that the step makes from an answer's text, or what is wrong with the text."""
     if len(text) > _MAX_ANSWER_CHARACTERS:
         return Complaint(f"it has more than {_MAX_ANSWER_CHARACTERS} characters: be shorter")
-    try:
-        answer = step.answer.model_validate_json(text)
-    except ValidationError as error:
-        return Complaint(_faults(error))
+    answer = _parsed(step, text)
+    if isinstance(answer, Complaint):
+        return answer
     output = step.read_answer(answer, context)
     if len(dump(output).encode()) > _MAX_OUTPUT_BYTES:
         return Complaint("what it comes to is too long to be kept: be shorter")
     return Output(output)
+
+
+def _parsed(step: Step, text: str) -> Answer | Complaint:
+    """The answer that a text is, or that it holds beside something else: exactly one JSON object that fits."""
+    parsed = _validated(step, text)
+    if isinstance(parsed, Answer):
+        return parsed
+    objects = objects_in(text)
+    found = [_validated(step, each) for each in objects if each != text]
+    fitting = [answer for answer in found if isinstance(answer, Answer)]
+    if len(fitting) == 1:
+        return fitting[0]
+    if len(fitting) > 1:
+        return Complaint(f"it holds {len(fitting)} JSON objects that fit: give one, and nothing else")
+    # What is wrong with the only object helps more than that the text around it is no JSON.
+    return found[0] if len(found) == 1 else parsed
+
+
+def _validated(step: Step, text: str) -> Answer | Complaint:
+    try:
+        return step.answer.model_validate_json(text)
+    except ValidationError as error:
+        return Complaint(_faults(error))
 
 
 def _faults(error: ValidationError) -> str:

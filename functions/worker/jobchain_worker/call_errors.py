@@ -6,32 +6,30 @@ The reports hold the provider's words as they came; `openai_llm` redacts them.
 import re
 import socket
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
 import httpx2
 
 from jobchain.domain import Tier
-from jobchain.errors import CallReport, ModelError, PermanentModelError, TransientModelError
+from jobchain.errors import CallReport, ModelError, ModelSettingsError, PermanentModelError, TransientModelError
+from jobchain_worker.bounded_body import UnreadableBody
 from jobchain_worker.call_trace import CallTrace
-from jobchain_worker.dialects import FILTERED, UNREADABLE
 from jobchain_worker.explanations import code_of, explanation, kind_of
+from jobchain_worker.fault_errors import UNREADABLE, fault_error
+from jobchain_worker.provider_faults import Fault, fault_of
+from jobchain_worker.redaction import without_keys
 
-# The error of a job for a status that another try can't change.
-_PERMANENT = {
-    400: ("model_request_refused", "the model's server does not accept the request"),
-    401: ("model_unauthorized", "the model's server does not accept the API key"),
-    403: ("model_forbidden", "the API key may not use the model"),
-    404: ("model_not_found", "the model's server knows no such model"),
-}
-_QUOTA = ("model_quota_exceeded", "the account at the model's provider has no quota left")
-
-_TRANSIENT = {408: "timeout", 409: "conflict", 429: "rate_limited"}
+# Faults that only a status tells.
+_TRANSIENT = {408: "timeout", 409: "conflict", 425: "server_error"}
+_REFUSED = ("model_request_refused", "the model's server does not accept the request")
 
 # A gateway's timeouts. The server behind it may have gone on, and bill the call.
 # https://developers.cloudflare.com/support/troubleshooting/http-status-codes/cloudflare-5xx-errors/error-524/
 _GATEWAY_TIMEOUTS = frozenset({504, 524})
+
+_HOST = re.compile(r"[A-Za-z0-9.:_-]{1,100}")
 
 # With these, no server got the whole request.
 _UNSENT = (
@@ -42,38 +40,70 @@ _UNSENT = (
     httpx2.WriteTimeout,
     httpx2.ProxyError,
     httpx2.LocalProtocolError,
-    httpx2.UnsupportedProtocol,
-    httpx2.TooManyRedirects,
 )
 
 
-def status_error(response: httpx2.Response, body: object, tier: Tier) -> ModelError:
-    """The error for an HTTP status of 400 or more; `body` is the answer's JSON or text, None if it was lost."""
-    status, code = response.status_code, code_of(body)
+def status_error(response: httpx2.Response, body: object, tier: Tier, texts: Sequence[str] = ()) -> ModelError:
+    """The error for an HTTP status of 300 or more; `body` is the answer's JSON or text, None if it was lost.
+
+    What `body` quotes of the request's `texts` is no word of the provider.
+    """
+    status = response.status_code
     report = CallReport(
         maybe_billed=status in _GATEWAY_TIMEOUTS,
         cause=explanation(body),
         status=status,
-        code=code,
+        code=code_of(body),
         kind=kind_of(body),
     )
-    if code == "insufficient_quota":
-        return PermanentModelError(*_QUOTA, report)
-    if code in ("content_filter", "content_policy_violation"):
-        return PermanentModelError(*FILTERED, report)
-    if status in _TRANSIENT or status >= 500:
-        fault = "flex_unavailable" if _lacks_flex(report, tier) else _TRANSIENT.get(status, "server_error")
-        return TransientModelError(
-            f"the model's server answered {status}", _retry_after(response.headers), report, fault
-        )
-    type_, message = _PERMANENT.get(status, _PERMANENT[400])
-    return PermanentModelError(type_, f"{message} (it answered {status})", report)
+    answered, retry_after = f"answered {status}", _retry_after(response.headers)
+    if status < 400:
+        return ModelSettingsError(_redirected(response), report)
+    if _lacks_flex(report, tier):
+        return TransientModelError(f"the model's server {answered}", retry_after, report, "flex_unavailable")
+    if status in _TRANSIENT:
+        return TransientModelError(f"the model's server {answered}", retry_after, report, _TRANSIENT[status])
+    if status == 402 and retry_after is not None:
+        # OpenRouter, where calls in flight have reserved what is left.
+        return fault_error(Fault.RATE_LIMITED, answered, report, retry_after)
+    if fault := fault_of(status, body, texts):
+        return fault_error(fault, answered, report, retry_after)
+    type_, message = _REFUSED
+    return PermanentModelError(type_, f"{message} (it {answered})", report)
+
+
+def _redirected(response: httpx2.Response) -> str:
+    """What a redirect, which is not followed, says about the settings."""
+    return (
+        f"the model's server redirects to {_target(response)}, and redirects are not followed: "
+        "set OPENAI_BASE_URL to the URL of the server that answers"
+    )
+
+
+def _target(response: httpx2.Response) -> str:
+    """The scheme and host that a redirect leads to. The rest of its URL may hold anything."""
+    location = response.headers.get("Location", "")
+    try:
+        target = response.request.url.join(location) if location else None
+    except (httpx2.InvalidURL, ValueError):
+        target = None
+    if target is None or target.scheme not in ("http", "https") or not _HOST.fullmatch(target.host):
+        return "nowhere"
+    if without_keys(target.host, key="") != target.host:
+        return "nowhere"
+    if (target.scheme, target.netloc) == (response.request.url.scheme, response.request.url.netloc):
+        return "another path"
+    return f"{target.scheme}://{target.netloc.decode('ascii', 'replace')}"
 
 
 def _lacks_flex(report: CallReport, tier: Tier) -> bool:
-    """Whether it is "429 Resource Unavailable": https://platform.openai.com/docs/guides/flex-processing"""
+    """Whether it is "429 Resource Unavailable": https://platform.openai.com/docs/guides/flex-processing
+
+    Groq has a status of its own: https://console.groq.com/docs/flex-processing
+    """
     said = f"{report.code} {report.kind} {report.cause}".lower().replace("_", " ")
-    return tier is Tier.FLEX and report.status == 429 and "resource unavailable" in said
+    refused = report.status == 498 or (report.status == 429 and "resource unavailable" in said)
+    return tier is Tier.FLEX and refused
 
 
 def timed_out(limit: timedelta, trace: CallTrace) -> TransientModelError:
@@ -83,18 +113,33 @@ def timed_out(limit: timedelta, trace: CallTrace) -> TransientModelError:
     return TransientModelError("the model did not answer in time", report=report, type_="timeout")
 
 
-def connection_error(error: BaseException | None, trace: CallTrace) -> TransientModelError:
+def unsendable() -> ModelSettingsError:
+    """The error for a request that the settings make impossible, whichever server it would go to."""
+    return ModelSettingsError(
+        "no request can be made with these settings: correct OPENAI_BASE_URL, OPENAI_ORG_ID, OPENAI_PROJECT_ID or the "
+        "API key, which may hold visible ASCII characters only"
+    )
+
+
+def connection_error(error: BaseException | None, trace: CallTrace) -> ModelError:
     """The error for one of the HTTP client's."""
+    if isinstance(error, httpx2.UnsupportedProtocol) or _has_illegal_header(error):
+        return unsendable()
     if isinstance(error, _UNSENT) or not trace.sent:
         report = CallReport(cause=_no_connection(error))
         return TransientModelError("the model's server can't be reached", report=report, type_="unreachable")
     if isinstance(error, httpx2.TimeoutException):
         report = CallReport(maybe_billed=True, cause="the connection was made, and no more came in time")
         return TransientModelError("the model did not answer in time", report=report, type_="timeout")
-    if isinstance(error, httpx2.DecodingError):
-        return unreadable("its compression is broken")
+    if isinstance(error, UnreadableBody):
+        return unreadable(str(error))
     report = CallReport(maybe_billed=True, cause="the connection broke before the answer was complete")
     return TransientModelError("the connection to the model's server was lost", report=report, type_="connection_lost")
+
+
+def _has_illegal_header(error: BaseException | None) -> bool:
+    """Whether h11 refused a header. Its other errors of this kind are of a connection that the server has closed."""
+    return isinstance(error, httpx2.LocalProtocolError) and "illegal header" in str(error).lower()
 
 
 def _no_connection(error: BaseException | None) -> str:

@@ -7,6 +7,8 @@ from typing import Any
 
 import httpx2
 
+from jobchain_worker.bounded_body import ACCEPTED_ENCODING, bound
+
 LONGEST_CONNECTING = timedelta(seconds=20)
 """More than connecting can take: TCP by way of a proxy and TLS each end after their own timeout of 5 s."""
 
@@ -57,7 +59,12 @@ def start_trace(limit: timedelta) -> CallTrace:
 
 
 def install(client: httpx2.AsyncClient) -> None:
-    """Has the calls of a client followed by the trace of the task that makes them."""
+    """Has the calls of a client followed by the trace of the task that makes them, and bounds the answers.
+
+    Redirects are not followed: the text goes to the server that the settings name, and to no other.
+    """
+    client.follow_redirects = False
+    client.headers["Accept-Encoding"] = ACCEPTED_ENCODING
     client.event_hooks["request"].append(_begin)
     client.event_hooks["response"].append(_answered)
 
@@ -68,5 +75,6 @@ async def _begin(request: httpx2.Request) -> None:
 
 
 async def _answered(response: httpx2.Response) -> None:
+    bound(response)
     if trace := _CURRENT.get():
         trace.response = response

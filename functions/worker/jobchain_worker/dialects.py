@@ -4,30 +4,26 @@ Each dialect turns a request into the body of a call, and a response into an ans
 does not.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
-from typing import Any, Literal, Protocol, TypeGuard
+from typing import Annotated, Any, Literal, Protocol, TypeGuard
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from jobchain.errors import CallReport, ModelError, PermanentModelError, TransientModelError
+from jobchain.errors import CallReport, ModelError, PermanentModelError
 from jobchain.llm import AnswerText, FailedAnswer, ModelAnswer, ModelRequest, UnusableAnswer
 from jobchain.spending import Usage
-from jobchain_worker.explanations import code_of, explanation
+from jobchain_worker.fault_errors import FILTERED
 from jobchain_worker.reported_usage import UsageNames, read_usage
+from jobchain_worker.response_errors import error_in, failure, stopped, unknown_form
 
 Api = Literal["responses", "chat"]
 """The name of an API, as the setting OPENAI_API holds it."""
 
-FILTERED = ("content_filtered", "the provider's content filter stopped the text or the answer")
 _REFUSED = ("model_refused", "the model declined to work on this text")
 _CUT_OFF = "it was cut off: be shorter"
 _EMPTY = "it was empty"
-
-UNREADABLE = "unreadable_answer"
-"""The `TransientModelError.type` of an answer that can't be read."""
-
-# Codes of a failed response after which another try may succeed, and the fault that each of them is.
-_TRANSIENT_CODES = {"server_error": "server_error", "rate_limit_exceeded": "rate_limited"}
 
 # A longer one is not the name of a model.
 _MAX_NAME = 200
@@ -43,14 +39,14 @@ class Dialect(Protocol):
         ...
 
     def avoid(self, parameter: str | None) -> bool:
-        """Leaves out a parameter that the server refused from now on; False where the API needs it."""
+        """Has later calls do without a parameter that the server does not support; False where the API needs it."""
         ...
 
-    def read(self, response: object, model: str) -> ModelAnswer:
+    def read(self, response: object, model: str, texts: Sequence[str] = ()) -> ModelAnswer:
         """The answer in a response to a call of `model`, which is its model too where the server names none.
 
-        Raises TransientModelError for a response without an answer or usage. The reports of errors hold the words of
-        the model and the provider as they came.
+        Raises ModelError for a response without an answer or usage. The reports of errors hold the words of the model
+        and the provider as they came. What the provider quotes of the request's `texts` is no word of its own.
         """
         ...
 
@@ -77,6 +73,7 @@ class _Content(_Part):
 class _Item(_Part):
     type: str
     content: list[_Content] | None = None
+    arguments: str | None = None
 
 
 class _Incomplete(_Part):
@@ -109,40 +106,57 @@ class Responses:
         """See `Dialect`."""
         return False
 
-    def read(self, response: object, model: str) -> ModelAnswer:
+    def read(self, response: object, model: str, texts: Sequence[str] = ()) -> ModelAnswer:
         """See `Dialect`."""
         model, usage = _billing(response, model, _RESPONSES_USAGE)
+        if error := error_in(response, "output", texts):
+            return _failed(model, usage, error)
         try:
             reply = _Response.model_validate(response)
         except ValidationError:
-            return _broken(response, model, usage)
+            return _failed(model, usage, unknown_form(response))
         parts = [part for item in reply.output if item.type == "message" for part in item.content or []]
         text = "".join(part.text for part in parts if part.type == "output_text")
-        if reply.status == "failed":
-            return FailedAnswer(model, usage, _failure(response, text))
+        if reply.status in ("failed", "cancelled"):
+            return FailedAnswer(model, usage, failure(response, text, texts))
         if reply.status == "incomplete":
             if reply.incomplete_details and reply.incomplete_details.reason == "content_filter":
                 return _declined(model, usage, FILTERED, text)
-            return UnusableAnswer(model, usage, _CUT_OFF, text=text)
+            return UnusableAnswer(model, usage, _CUT_OFF, text=text, cut_off=True)
         if any(part.type == "refusal" for part in parts):
             return _declined(model, usage, _REFUSED, "".join(part.refusal or part.text for part in parts))
-        return _text_answer(model, usage, text)
-
-
-def _failure(response: object, text: str) -> ModelError:
-    code = code_of(response)
-    report = CallReport(cause=explanation(response), answer=text or None, code=code)
-    if code in _TRANSIENT_CODES:
-        return TransientModelError("the model's server failed", report=report, type_=_TRANSIENT_CODES[code])
-    return PermanentModelError("model_failed", "the model's server gave the request up", report)
+        calls = [item.arguments for item in reply.output if item.type == "function_call" and item.arguments]
+        return _text_answer(model, usage, text, calls)
 
 
 # --- the Chat Completions API ----------------------------------------------------------------------
 
 
+def _joined(content: object) -> object:
+    """The text of a message that comes in parts, as Mistral's do; parts of other kinds, such as thoughts, are none."""
+    if not isinstance(content, list):
+        return content
+    parts = [part for part in content if isinstance(part, dict) and part.get("type") == "text"]
+    return "".join(part["text"] for part in parts if isinstance(part.get("text"), str))
+
+
+def _or_none(value: object) -> object:
+    """A text; None for anything else in a field that can be spared."""
+    return value if isinstance(value, str) else None
+
+
+def _arguments(calls: object) -> object:
+    """The arguments of the calls of tools, as texts."""
+    functions = [call.get("function") for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
+    texts = [function.get("arguments") for function in functions if isinstance(function, dict)]
+    return [text for text in texts if isinstance(text, str) and text]
+
+
 class _Message(_Part):
-    content: str | None = None
+    content: Annotated[str | None, BeforeValidator(_joined)] = None
     refusal: str | None = None
+    reasoning_content: Annotated[str | None, BeforeValidator(_or_none)] = None
+    tool_calls: Annotated[list[str], BeforeValidator(_arguments)] = Field(default_factory=list)
 
 
 class _Choice(_Part):
@@ -184,24 +198,45 @@ class Chat:
         self._limit = "max_completion_tokens"
         return True
 
-    def read(self, response: object, model: str) -> ModelAnswer:
+    def read(self, response: object, model: str, texts: Sequence[str] = ()) -> ModelAnswer:
         """See `Dialect`."""
         model, usage = _billing(response, model, _CHAT_USAGE)
+        if error := error_in(response, "choices", texts):
+            return _failed(model, usage, error)
         try:
             reply = _Completion.model_validate(response)
         except ValidationError:
-            return _broken(response, model, usage)
+            return _failed(model, usage, unknown_form(response))
         if not reply.choices:
             return UnusableAnswer(model, usage, _EMPTY)
         choice = reply.choices[0]
-        text = choice.message.content or ""
-        if choice.finish_reason == "content_filter":
+        message, reason = choice.message, (choice.finish_reason or "").lower()
+        text = message.content or ""
+        if reason in _FILTERS:
             return _declined(model, usage, FILTERED, text)
-        if choice.message.refusal:
-            return _declined(model, usage, _REFUSED, choice.message.refusal)
-        if choice.finish_reason == "length":
-            return UnusableAnswer(model, usage, _CUT_OFF, text=text)
-        return _text_answer(model, usage, text)
+        if message.refusal or reason == "refusal":
+            return _declined(model, usage, _REFUSED, message.refusal or text)
+        if reason in _FAILURES:
+            return _failed(model, usage, stopped(reason, response, text, texts))
+        if reason in _LENGTHS:
+            return UnusableAnswer(model, usage, _CUT_OFF, text=text, cut_off=True)
+        # Some servers, such as vLLM with a parser of reasoning, take an answer without thoughts for a thought.
+        thought = [message.reasoning_content] if _is_object(message.reasoning_content) else []
+        return _text_answer(model, usage, text, message.tool_calls or thought)
+
+
+# In lower case. "SAFETY" and the like are Gemini's, "sensitive" is Zhipu's.
+_FILTERS = {"content_filter", "content_filtered", "safety", "prohibited_content", "recitation", "blocklist", "spii"}
+_FILTERS |= {"sensitive", "guardrail_intervened"}
+_LENGTHS = {"length", "max_tokens", "max_output_tokens", "model_length", "model_context_window_exceeded"}
+# OpenRouter's, DeepSeek's, Zhipu's, and those of vLLM and SGLang.
+_FAILURES = {"error", "insufficient_system_resource", "network_error", "abort", "cancelled"}
+
+
+def _is_object(text: str | None) -> TypeGuard[str]:
+    """Whether a text as a whole looks like a JSON object."""
+    stripped = (text or "").strip()
+    return stripped.startswith("{") and stripped.endswith("}")
 
 
 # --- both ------------------------------------------------------------------------------------------
@@ -230,7 +265,10 @@ def _is_name(model: object) -> TypeGuard[str]:
     return model.isascii() and model.isprintable() and not model.isspace() and model != ""
 
 
-def _text_answer(model: str, usage: Usage | None, text: str) -> ModelAnswer:
+def _text_answer(model: str, usage: Usage | None, text: str, elsewhere: Sequence[str] = ()) -> ModelAnswer:
+    """The answer with this text. Where there is none, with the one text that it has `elsewhere`."""
+    if not text.strip() and len(elsewhere) == 1:
+        text = elsewhere[0]
     return AnswerText(model, usage, text) if text.strip() else UnusableAnswer(model, usage, _EMPTY, text=text)
 
 
@@ -239,15 +277,9 @@ def _declined(model: str, usage: Usage | None, error: tuple[str, str], text: str
     return FailedAnswer(model, usage, PermanentModelError(type_, message, CallReport(cause=message, answer=text)))
 
 
-def _broken(response: object, model: str, usage: Usage | None) -> FailedAnswer:
-    """The answer in a response of another form. Raises its error where no usage is told, so that it is estimated."""
-    cause = explanation(response) or "the answer has another form"
-    report = CallReport(maybe_billed=usage is None, cause=cause, code=code_of(response))
-    error = TransientModelError(
-        "the model's server did not answer in the form of the API that OPENAI_API names",
-        report=report,
-        type_=UNREADABLE,
-    )
+def _failed(model: str, usage: Usage | None, error: ModelError) -> FailedAnswer:
+    """The answer that failed with an error. Raises it where no usage is told: its report says what may be billed."""
     if usage is None:
         raise error
+    error.report = replace(error.report, maybe_billed=False)
     return FailedAnswer(model, usage, error)

@@ -14,7 +14,7 @@ def explanation(body: object) -> str | None:
 
     It is as the provider sent it, and may quote the request.
     """
-    error = _error(body)
+    error = error_of(body)
     if isinstance(error, str):
         text = error[:_MAX_READ]
         return " ".join((_TAG.sub(" ", text) if _HTML_START.match(text) else text).split()) or None
@@ -37,11 +37,17 @@ def kind_of(body: object) -> str | None:
     return _name(body, "type")
 
 
-def _error(body: object) -> object:
-    """OpenAI's form has the error under that name, Google's in a list; vLLM's and FastAPI's is the whole body."""
+def error_of(body: object) -> object:
+    """OpenAI's form has the error under that name, Google's in a list; vLLM's and FastAPI's is the whole body.
+
+    Cloudflare's has a list of errors under a name.
+    """
     if isinstance(body, list) and body:
         body = body[0]
-    return body.get("error", body) if isinstance(body, dict) else body
+    if not isinstance(body, dict):
+        return body
+    errors = body.get("errors")
+    return errors[0] if isinstance(errors, list) and errors and "error" not in body else body.get("error", body)
 
 
 def _message(value: object) -> str | None:
@@ -61,6 +67,6 @@ def _scalar(value: object) -> str | None:
 
 
 def _name(body: object, field: str) -> str | None:
-    error = _error(body)
+    error = error_of(body)
     value = _scalar(error.get(field)) if isinstance(error, dict) else None
     return value if value and _NAME.fullmatch(value) else None

@@ -23,7 +23,7 @@ from jobchain.aws.model_checks import ModelCheckStore
 from jobchain.aws.queue import JobQueue
 from jobchain.aws.usage import UsageStore
 from jobchain.chains import CHAINS
-from jobchain.connection import UnusableSetting, checked_key, checked_model_url, is_loopback
+from jobchain.connection import UnusableSetting, checked_key, checked_model_url, checked_name, is_loopback
 from jobchain.domain import utc_now
 from jobchain.errors import ModelSettingsError, SettingsError, TransientModelError, Unavailable
 from jobchain.metrics import count_spending
@@ -44,8 +44,6 @@ if TYPE_CHECKING:
 
 # Set here, as the SDK reads OPENAI_BASE_URL itself, and the template sets it to an empty text for the default.
 OPENAI_URL = "https://api.openai.com/v1"
-# Room for the summary of a text of 100,000 characters and the reasoning tokens before it.
-MAX_OUTPUT_TOKENS = 16_384
 # Left of the invocation after a call, for the writes that follow it.
 WRITE_RESERVE = timedelta(seconds=5)
 # How long a rotated key may go unnoticed.
@@ -75,6 +73,7 @@ class WorkerSettings:
     first_backoff_seconds: float
     model_timeout_seconds: float
     max_input_tokens: int
+    max_output_tokens: int = 16_384
     openai_api: Api = "responses"
     openai_base_url: str | None = None
     openai_api_key: str | None = None
@@ -176,7 +175,7 @@ def create_consumer(settings: WorkerSettings, session: Session, dynamodb: "Dynam
         due=DueStore(dynamodb, settings.table_name, utc_now),
         usage=UsageStore(dynamodb, settings.table_name, utc_now),
         queue=JobQueue(aws_client(session, "sqs", AWS), settings.queue_url, settings.flex_queue_url),
-        llm=OpenAILLM(client, settings.openai_model, timeout, MAX_OUTPUT_TOKENS, settings.openai_api),
+        llm=OpenAILLM(client, settings.openai_model, timeout, settings.max_output_tokens, settings.openai_api),
         chains=CHAINS,
         prices=price_list(base_url),
         retry_policy=RetryPolicy(first_backoff=timedelta(seconds=settings.first_backoff_seconds)),
@@ -193,6 +192,7 @@ def create_consumer(settings: WorkerSettings, session: Session, dynamodb: "Dynam
 
 logger = create_logger()
 settings = load_settings(WorkerSettings, os.environ)
+_checked(checked_name, "OPENAI_MODEL", settings.openai_model)
 session = create_session()
 dynamodb = aws_client(session, "dynamodb", AWS)
 model_checks = ModelCheckStore(dynamodb, settings.table_name)

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
@@ -16,9 +15,12 @@ from jobchain.connection import is_loopback
 from jobchain.domain import Tier
 from jobchain.errors import CallReport, ModelError, PermanentModelError, UnknownModel
 from jobchain.llm import FailedAnswer, ModelAnswer, ModelRequest, UnusableAnswer
-from jobchain_worker.call_errors import connection_error, status_error, timed_out, unreadable
+from jobchain_worker.call_errors import connection_error, status_error, timed_out, unreadable, unsendable
 from jobchain_worker.call_trace import CallTrace, install, start_trace
-from jobchain_worker.dialects import UNREADABLE, Api, Chat, Dialect, Responses
+from jobchain_worker.dialects import Api, Chat, Dialect, Responses
+from jobchain_worker.explanations import explanation
+from jobchain_worker.fault_errors import UNREADABLE
+from jobchain_worker.output_limits import OutputLimits, unsupported_parameter
 from jobchain_worker.redaction import identifier, redacted, storable, storable_body
 
 T = TypeVar("T")
@@ -31,8 +33,19 @@ COUNT_TIMEOUT = timedelta(seconds=5)
 # Of OpenAI, Azure and Bedrock.
 _REQUEST_IDS = ("x-request-id", "apim-request-id", "x-amzn-requestid")
 
+_NO_LIST = (
+    "the model's server does not tell which models it has (it answered 404): check OPENAI_BASE_URL, which usually ends "
+    "in /v1"
+)
+
+_NOT_JSON = "it is not JSON of the right form"
+
 # An integer of more digits can't be a count, and one of thousands would make the whole answer unreadable.
 _MAX_DIGITS = 20
+
+
+# The statuses by which servers refuse a parameter; 416 is Scaleway's.
+_REFUSALS = (400, 413, 416, 422)
 
 
 class _Counted(BaseModel):
@@ -87,7 +100,7 @@ class OpenAILLM:
         self._client = client
         self._model = model
         self._timeout = timeout
-        self._max_output_tokens = max_output_tokens
+        self._limits = OutputLimits(max_output_tokens)
         self._api = api
         self._dialect: Dialect = Chat() if api == "chat" else Responses()
 
@@ -98,8 +111,8 @@ class OpenAILLM:
 
     @property
     def max_output_tokens(self) -> int:
-        """The most tokens that an answer may have."""
-        return self._max_output_tokens
+        """The most tokens that an answer may have: what is configured, or less where the server has refused that."""
+        return self._limits.most
 
     async def count_tokens(self, text: str) -> int | None:
         """See `jobchain.llm.LLM`. Many servers other than OpenAI have no such endpoint."""
@@ -119,9 +132,9 @@ class OpenAILLM:
         return await _within(self._timeout, self._ask(request, texts), self._client, request.tier, texts)
 
     async def _ask(self, request: ModelRequest, texts: Sequence[str]) -> ModelAnswer:
-        response = await self._send(request)
+        response = await self._send(request, texts)
         content = _json(response)
-        answer = self._dialect.read(content, self._model)
+        answer = self._dialect.read(content, self._model, texts)
         # A server may serve and bill a flex call as a standard one.
         served_flex = isinstance(content, dict) and content.get("service_tier") == Tier.FLEX
         tier = Tier.FLEX if served_flex else Tier.STANDARD
@@ -133,18 +146,29 @@ class OpenAILLM:
                 answer.error.report = _kept(answer.error, self._client.api_key, response, texts)
         return answer
 
-    async def _send(self, request: ModelRequest) -> httpx2.Response:
-        most = min(self._max_output_tokens, request.max_output_tokens or sys.maxsize)
+    async def _send(self, request: ModelRequest, texts: Sequence[str]) -> httpx2.Response:
+        """The response to a call. One that is refused for a parameter is repeated with another: it is not billed."""
+        room = self._limits.room(request)
+        shrunk = renamed = False
+        while True:
+            try:
+                return await self._post(self._dialect.path, self._body(request, room))
+            except openai.APIStatusError as refused:
+                if refused.status_code not in _REFUSALS:
+                    raise
+                refusal = redacted(explanation(refused.body) or "", self._client.api_key, texts)
+                smaller = None if shrunk else self._limits.learn(refusal, room, request)
+                if smaller is not None:
+                    room, shrunk = smaller, True
+                elif renamed or not self._dialect.avoid(unsupported_parameter(refusal, refused.code, refused.param)):
+                    raise
+                else:
+                    renamed = True
+
+    def _body(self, request: ModelRequest, room: int) -> dict[str, Any]:
         # Left out of a standard call: many servers have no tiers.
         tier = {"service_tier": "flex"} if request.tier is Tier.FLEX else {}
-        path = self._dialect.path
-        try:
-            return await self._post(path, {**self._dialect.body(self._model, request, most), **tier})
-        except openai.BadRequestError as error:
-            # A refused call is not billed.
-            if not self._dialect.avoid(error.param):
-                raise
-        return await self._post(path, {**self._dialect.body(self._model, request, most), **tier})
+        return {**self._dialect.body(self._model, request, room), **tier}
 
     async def _post(self, path: str, body: dict[str, Any]) -> httpx2.Response:
         """The server's response.
@@ -190,7 +214,7 @@ async def _list(client: openai.AsyncOpenAI) -> object:
         # `models.list()` fails on a page that is not JSON.
         return await client.get("/models", cast_to=object)
     except openai.NotFoundError:
-        raise PermanentModelError("model_failed", "the model's server does not tell which models it has") from None
+        raise PermanentModelError("model_failed", _NO_LIST) from None
 
 
 async def _within(
@@ -211,11 +235,16 @@ async def _within(
     except TimeoutError:
         error = _lost(timed_out(limit, trace), trace, tier)
     except openai.APIStatusError as refused:
-        error = status_error(refused.response, refused.body, tier)
+        error = status_error(refused.response, refused.body, tier, texts)
     except openai.APIError as failed:
         error = _lost(connection_error(failed.__cause__, trace), trace, tier)
+    except UnicodeEncodeError as wrong:
+        # Of the headers: what else the SDK sends is UTF-8.
+        error = unsendable() if wrong.encoding == "ascii" else unreadable(_NOT_JSON, maybe_billed=trace.sent)
+    except httpx2.InvalidURL:
+        error = unsendable()
     except (ValueError, RecursionError):
-        error = unreadable("it is not JSON of the right form", maybe_billed=trace.sent)
+        error = unreadable(_NOT_JSON, maybe_billed=trace.sent)
     except ModelError as other:
         error = other
     error.report = _kept(error, client.api_key, trace.response, texts)

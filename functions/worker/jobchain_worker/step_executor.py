@@ -173,6 +173,9 @@ class StepExecutor:
             self._logger.warning("answer does not fit", model=answer.model)
             await call.record("unusable_answer", read.text)
             failed += call.spending
+            if isinstance(answer, UnusableAnswer) and answer.cut_off:
+                # The step's room was too small, as where a model reasons a lot.
+                request = replace(request, max_output_tokens=None)
             asked = _with_complaint(request, read)
         message = f"the model's answers did not fit the step, {1 + MAX_COMPLAINTS} times in a row"
         raise PermanentModelError("unusable_answer", message)
@@ -202,7 +205,7 @@ class StepExecutor:
             known, budget = run.spending.known_cost_usd.normalize(), run.claim.max_cost_usd
             message = f"the next call could cost more than max_cost_usd ({budget:f}) allows: {known:f} is spent"
             raise PermanentModelError("budget_exceeded", message)
-        return replace(request, max_output_tokens=most)
+        return replace(request, max_output_tokens=min(most, request.max_output_tokens or most))
 
 
 async def _read(run: JobRun, step: Step, answer: ModelAnswer, context: StepContext[Any]) -> Output | Complaint:

@@ -59,6 +59,21 @@ def checked_key(name: str, key: str) -> str:
     return key
 
 
+def checked_name(name: str, value: str) -> str:
+    """The model's name, or another identifier, in the setting `name`, trimmed. Raises UnusableSetting.
+
+    No server has a model of another name, and no header could carry it.
+    """
+    value = value.strip()
+    if not value:
+        raise UnusableSetting(f"{name} is empty: set it")
+    if found := _odd_character(value):
+        raise UnusableSetting(f"{name} can't be used: it holds {found}; type it again, as plain text")
+    if value[0] in _QUOTES or value[-1] in _QUOTES:
+        raise UnusableSetting(f"{name} has quotation marks around it: remove them")
+    return value
+
+
 def _odd_character(text: str) -> str | None:
     """The first character that is not visible ASCII, in words; None where there is none."""
     for place, character in enumerate(text, start=1):
@@ -113,6 +128,9 @@ def checked_model_url(name: str, url: str) -> str:
     """The base URL of a model's server, trimmed; the paths of calls are appended to it. Raises UnusableSetting."""
     url = checked_url(name, url, "https://models.example.com/v1")
     base = url.rstrip("/")
+    if base.endswith("/v1/v1"):
+        fix = shown(base.removesuffix("/v1"), quoted=False)
+        raise UnusableSetting(f"{name} is {shown(url)}, which has /v1 twice: set it to {fix}")
     for call in _CALLS:
         if base.endswith(call):
             raise UnusableSetting(

@@ -167,7 +167,7 @@ class ModelError(JobchainError):
 class TransientModelError(ModelError):
     """Trying again later may help; `retry_after` is how long the provider asks to wait.
 
-    `type` names the fault: rate_limited, flex_unavailable, timeout, connection_lost, unreachable, conflict,
+    `type` names the fault: rate_limited, overloaded, flex_unavailable, timeout, connection_lost, unreachable, conflict,
     server_error, unreadable_answer, or model_unavailable for any other. The job's error is model_unavailable for all.
     """
 
@@ -198,11 +198,11 @@ class PermanentModelError(ModelError):
 class ModelSettingsError(PermanentModelError):
     """The settings do not allow a call to the model. The message names the setting and the fix, and never holds a key.
 
-    No call was made. Unlike an outage, it does not pass by waiting.
+    No call was made, or none that is billed. Unlike an outage, it does not pass by waiting.
     """
 
-    def __init__(self, message: str) -> None:
-        super().__init__("model_misconfigured", message)
+    def __init__(self, message: str, report: CallReport = NO_REPORT) -> None:
+        super().__init__("model_misconfigured", message, report)
 
 
 class UnknownModel(PermanentModelError):

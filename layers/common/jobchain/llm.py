@@ -49,7 +49,7 @@ class AnswerText:
 class UnusableAnswer:
     """An answer without a usable text. `complaint` says why, in words that the model gets with the next call.
 
-    `text` is what there is of a text.
+    `text` is what there is of a text. `cut_off` if the answer had no more room.
     """
 
     model: str
@@ -58,6 +58,7 @@ class UnusableAnswer:
     tier: Tier = Tier.STANDARD
     request_id: str | None = None
     text: str = ""
+    cut_off: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,13 @@
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
-from itertools import accumulate, chain
+from itertools import accumulate, chain, count
 from typing import Any, Generic, TypeVar
 
 from pydantic import JsonValue
@@ -17,6 +18,10 @@ from jobchain.llm import ModelRequest
 
 # DynamoDB's largest item has 400 KB.
 _MAX_MERGED_BYTES = 200_000
+
+# The marks of a fence. A text of any length that can be sent holds fewer than a million numbers.
+_MARK_CHARACTERS = 12
+_NUMBER_CHARACTERS = 6
 
 Outputs = Mapping[str, JsonValue]
 """The outputs of the completed steps, by the names under which they are stored."""
@@ -52,6 +57,10 @@ class Step:
     `write_input` writes the material of the request. `read_answer` makes the output from an answer that fits the schema
     `answer`. `show` makes from the output the fields that callers read in `result`; without it, the output is the one
     field, under the step's name. All three are pure.
+
+    `max_output_tokens` is the room for the answer, with what a model needs to reason before it. Providers count it
+    against the limits of the account, used or not. An answer that it cuts off is asked for again with all the room that
+    the settings allow; without it, that is the room of each call.
     """
 
     name: str
@@ -62,6 +71,7 @@ class Step:
     needs: tuple[str, ...] = ()
     show: Callable[[Any], dict[str, JsonValue]] | None = None
     long: "LongText | None" = None
+    max_output_tokens: int | None = None
 
     @cached_property
     def prompt_version(self) -> str:
@@ -70,7 +80,7 @@ class Step:
 
     def request(self, context: StepContext[Any]) -> ModelRequest:
         """The request to the model."""
-        return ModelRequest(self.prompt.text, self.write_input(context), self.answer)
+        return ModelRequest(self.prompt.text, self.write_input(context), self.answer, self.max_output_tokens)
 
     def shown(self, output: JsonValue) -> dict[str, JsonValue]:
         """The fields of `result` that the output becomes."""
@@ -82,8 +92,8 @@ class LongText:
     """How a step handles a text that is too long for one call: one call for each part, then a merge of their outputs.
 
     `text` finds the text in the payload, `label` is the label of its fence. `prompt` is for one part, whose answer has
-    the schema `answer`, or the step's own. `merge` makes one output of the parts' outputs: the prompt of a call, or a
-    pure function.
+    the schema `answer`, or the step's own, and the room `max_output_tokens`, or the step's own. `merge` makes one
+    output of the parts' outputs: the prompt of a call, or a pure function.
     """
 
     text: Callable[[Any], str]
@@ -91,6 +101,7 @@ class LongText:
     prompt: Prompt
     merge: Prompt | Callable[[list[Any]], JsonValue]
     answer: type[Answer] | None = None
+    max_output_tokens: int | None = None
 
 
 @dataclass(frozen=True)
@@ -164,7 +175,22 @@ def merge_lists(lists: Iterable[Iterable[Any]], text: Callable[[Any], str]) -> l
 def fence(label: str, text: str) -> str:
     """`text` between two marks, which tell a model that it is data.
 
-    The marks carry a hash of the text. No text contains its own hash, so no text can close its own fence.
+    The marks do not occur in the text, in whichever case, so no text can close its own fence. They depend on the text
+    alone, so that the same text makes the same prompt, which a provider can cache.
     """
-    mark = hashlib.sha256(text.encode()).hexdigest()[:12]
+    mark = unused_mark(hashlib.sha256(text.encode()).hexdigest()[:_MARK_CHARACTERS], text)
     return f"<<<{label} {mark}>>>\n{text}\n<<<end {mark}>>>"
+
+
+def unused_mark(digest: str, text: str) -> str:
+    """`digest`; where `text` holds that, with the first number that does not follow it there.
+
+    A text that holds a part of its own hash can be found, in minutes. It can't hold all numbers.
+    """
+    text = text.lower()
+    if digest not in text:
+        return digest
+    # A lookahead finds each place, also where two overlap.
+    taken = set(re.findall(f"(?={digest}-([0-9]{{{_NUMBER_CHARACTERS}}}))", text))
+    numbers = (f"{number:0{_NUMBER_CHARACTERS}}" for number in count())
+    return f"{digest}-{next(number for number in numbers if number not in taken)}"

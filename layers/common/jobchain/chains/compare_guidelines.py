@@ -112,6 +112,7 @@ def _obligations(name: str, text: Callable[[Any], str]) -> Step:
         answer=ObligationsAnswer,
         write_input=lambda context: fence("document", text(context.payload)),
         read_answer=lambda answer, _context: list(answer.obligations),
+        max_output_tokens=5_000,
         long=LongText(
             text=text,
             label="document",
@@ -135,6 +136,7 @@ COMPARE_GUIDELINES = Chain(
             write_input=_both_lists,
             read_answer=_read_comparison,
             needs=("first", "second"),
+            max_output_tokens=10_000,
             show=dict,
         ),
     ),

@@ -71,11 +71,13 @@ EXTRACT_ACTIONS = Chain(
             write_input=lambda context: fence("document", context.payload.text),
             read_answer=_read_actions,
             show=_show_actions,
+            max_output_tokens=12_000,
             long=LongText(
                 text=lambda payload: payload.text,
                 label="document",
                 prompt=Prompt("extract_actions/actions_part.md"),
                 merge=_merge_actions,
+                max_output_tokens=8_000,
             ),
         ),
     ),

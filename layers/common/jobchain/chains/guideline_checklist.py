@@ -124,6 +124,7 @@ GUIDELINE_CHECKLIST = Chain(
             answer=SummaryAnswer,
             write_input=_document,
             read_answer=lambda answer, _context: answer.summary,
+            max_output_tokens=3_000,
             long=LongText(
                 text=lambda payload: payload.guidelines,
                 label="document",
@@ -138,6 +139,7 @@ GUIDELINE_CHECKLIST = Chain(
             write_input=_document_and_summary,
             read_answer=_read_checklist,
             needs=("summary",),
+            max_output_tokens=10_000,
             show=_show_checklist,
             long=LongText(
                 text=lambda payload: payload.guidelines,
@@ -145,6 +147,7 @@ GUIDELINE_CHECKLIST = Chain(
                 prompt=Prompt("guideline_checklist/checklist_part.md"),
                 merge=_merge_checklists,
                 answer=ChecklistPartAnswer,
+                max_output_tokens=8_000,
             ),
         ),
         Step(
@@ -154,6 +157,7 @@ GUIDELINE_CHECKLIST = Chain(
             write_input=_checklist,
             read_answer=_read_diagram,
             needs=("checklist",),
+            max_output_tokens=6_000,
         ),
     ),
 )

@@ -72,6 +72,7 @@ def _part(step: Step, long: LongText, key: PartsKey, text: str) -> Step:
         name=key.stored,
         prompt=long.prompt,
         answer=long.answer or step.answer,
+        max_output_tokens=long.max_output_tokens or step.max_output_tokens,
         write_input=lambda _: fence(long.label, text),
         long=None,
     )
