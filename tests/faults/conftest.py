@@ -160,6 +160,7 @@ def used(calls: int) -> dict[str, int]:
     return {
         "input_tokens": USAGE.input_tokens * calls,
         "cached_tokens": USAGE.cached_tokens * calls,
+        "cache_write_tokens": USAGE.cache_write_tokens * calls,
         "output_tokens": USAGE.output_tokens * calls,
         "reasoning_tokens": USAGE.reasoning_tokens * calls,
     }

@@ -173,7 +173,7 @@ class TestASiblingStep:
 
         assert job.status is Status.PENDING
         assert len(job.steps) == 1
-        assert (job.spending.calls, job.spending.estimated.calls) == (2, 1)
+        assert (job.spending.calls, job.spending.estimated.calls) == (2, 1), "how far the failed call got is not known"
         assert siblings.spent() == job.spending
 
     def test_that_fails_the_job_drops_no_spending(self, siblings: Deployment) -> None:
