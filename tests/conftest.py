@@ -26,6 +26,7 @@ from jobchain.chains import CHAINS, DEFAULT_CHAIN
 from jobchain.llm import LLM
 from jobchain.prices import PriceList
 from jobchain_api.service import JobService
+from jobchain_sweeper.sweeper import Sweeper
 from jobchain_worker.retry_policy import RetryPolicy
 from jobchain_worker.runner import Runner
 from tests import properties
@@ -204,6 +205,19 @@ def make_runner(stores: Stores, queue: JobQueue, llm: LLM, logger: Logger, **cha
     return Runner(
         claims=stores.claims, due=stores.due, usage=stores.usage, queue=queue, llm=llm, **{**parts, **changes}
     )
+
+
+def make_sweeper(stores: Stores, queue: JobQueue, logger: Logger, **changes: Any) -> Sweeper:
+    """The sweeper on top of these. One thread, as moto bears no more."""
+    parts: dict[str, Any] = {
+        "clock": stores.clock,
+        "logger": logger,
+        "meter": lambda *_: None,
+        "threads": 1,
+        "page_size": 10,
+        "most": 1000,
+    }
+    return Sweeper(due=stores.due, queue=queue, **{**parts, **changes})
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from jobchain.aws.queue import JobQueue
 from jobchain.aws.table import Table
 from jobchain.domain import Job, NewJob
 from jobchain.spending import Spending, summed
-from jobchain_sweeper.sweeper import Sweep, Sweeper
-from tests.conftest import TABLE, make_runner
+from jobchain_sweeper.sweeper import Sweep
+from tests.conftest import TABLE, make_runner, make_sweeper
 from tests.fake_model.llm import Said, SchemaLLM, ScriptedLLM
 from tests.fake_model.script import Script
 from tests.fakes import FakeClock
@@ -79,16 +79,7 @@ class Deployment:
         self._client = client
         self._logger = logger
         self.runner = self.worker()
-        self.sweeper = Sweeper(
-            due=self.stores.due,
-            queue=queue,
-            clock=clock,
-            logger=logger,
-            meter=self.meter,
-            threads=1,
-            page_size=100,
-            most=1000,
-        )
+        self.sweeper = make_sweeper(self.stores, queue, logger, clock=clock, meter=self.meter, page_size=100)
         self.event_id = ""
 
     def meter(self, chain: str, model: str, spending: Spending) -> None:

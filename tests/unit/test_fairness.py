@@ -13,8 +13,7 @@ from jobchain.domain import NewJob
 from jobchain.errors import TransientModelError
 from jobchain_api.auth import Caller
 from jobchain_api.service import JobService
-from jobchain_sweeper.sweeper import Sweeper
-from tests.conftest import make_runner
+from tests.conftest import make_runner, make_sweeper
 from tests.fake_model.llm import ScriptedLLM
 from tests.fakes import FakeClock
 from tests.gateway import Api
@@ -79,16 +78,7 @@ def test_jobs_that_the_sweeper_sends(
         new = NewJob(f"0b6c2f4e-0000-4000-8000-{number:012}", tenant, "guideline_checklist", {}, "f")
         stores.admission.create(new, timedelta(days=30))
     clock.advance(DISPATCH_GRACE)
-    sweeper = Sweeper(
-        due=stores.due,
-        queue=queue,
-        clock=clock,
-        logger=logger,
-        meter=lambda *_: None,
-        threads=1,
-        page_size=10,
-        most=100,
-    )
+    sweeper = make_sweeper(stores, queue, logger)
 
     sweeper.sweep(clock() + timedelta(minutes=1))
 

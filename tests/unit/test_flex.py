@@ -16,8 +16,7 @@ from jobchain.domain import Status, Tier
 from jobchain.errors import TransientModelError
 from jobchain.llm import AnswerText, ModelAnswer
 from jobchain.spending import Usage
-from jobchain_sweeper.sweeper import Sweeper
-from tests.conftest import Items, Messages, make_runner, make_service
+from tests.conftest import Items, Messages, make_runner, make_service, make_sweeper
 from tests.fake_model.answers import CHECKLIST, DIAGRAM, SUMMARY
 from tests.fake_model.llm import Said, ScriptedLLM
 from tests.fake_model.script import Script
@@ -123,16 +122,7 @@ class TestItsQueue:
         assert flex_messages.count() == 3
 
         clock.advance(DISPATCH_GRACE)
-        sweeper = Sweeper(
-            due=stores.due,
-            queue=queue,
-            clock=clock,
-            logger=logger,
-            meter=lambda *_: None,
-            threads=1,
-            page_size=10,
-            most=100,
-        )
+        sweeper = make_sweeper(stores, queue, logger)
         assert sweeper.sweep(clock() + timedelta(minutes=1)).sent == 1
         assert (flex_messages.count(), messages.count()) == (4, 0)
 

@@ -13,7 +13,7 @@ from jobchain.aws.queue import JobQueue
 from jobchain.domain import DueJob, NewJob, Status
 from jobchain.errors import Unavailable
 from jobchain_sweeper.sweeper import MAX_CRASHES, MAX_RESEND_GAP, Sweep, Sweeper
-from tests.conftest import Items, Messages
+from tests.conftest import Items, Messages, make_sweeper
 from tests.fakes import FakeClock
 from tests.stores import Stores
 
@@ -43,18 +43,8 @@ def create(stores: Stores) -> Create:
 
 
 @pytest.fixture
-def sweeper(stores: Stores, queue: JobQueue, clock: FakeClock, logger: Logger) -> Sweeper:
-    # One thread, as moto bears no more.
-    return Sweeper(
-        due=stores.due,
-        queue=queue,
-        clock=clock,
-        logger=logger,
-        meter=lambda *_: None,
-        threads=1,
-        page_size=PAGE_SIZE,
-        most=1000,
-    )
+def sweeper(stores: Stores, queue: JobQueue, logger: Logger) -> Sweeper:
+    return make_sweeper(stores, queue, logger, page_size=PAGE_SIZE)
 
 
 @pytest.fixture
@@ -134,9 +124,7 @@ def test_a_sweep_sends_a_bounded_number(
     for _ in range(30):
         create()
     clock.advance(DISPATCH_GRACE)
-    sweeper = Sweeper(
-        due=stores.due, queue=queue, clock=clock, logger=logger, meter=lambda *_: None, threads=1, page_size=1, most=10
-    )
+    sweeper = make_sweeper(stores, queue, logger, page_size=1, most=10)
 
     sweeps = [sweeper.sweep(clock() + timedelta(minutes=1)) for _ in range(4)]
 

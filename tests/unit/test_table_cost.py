@@ -30,7 +30,7 @@ from jobchain.errors import CallReport, TransientModelError
 from jobchain.spending import Spending, Usage
 from jobchain_sweeper.sweeper import Sweep, Sweeper
 from jobchain_worker.consumer import Consumer
-from tests.conftest import TABLE, Items, make_runner, make_service
+from tests.conftest import TABLE, Items, make_runner, make_service, make_sweeper
 from tests.fake_model.answers import CHECKLIST, CONTENTS, DIAGRAM, SUMMARY
 from tests.fake_model.llm import Said, SchemaLLM
 from tests.fake_model.replies import USAGE
@@ -160,16 +160,7 @@ def parts_of(
         stores = Stores(dynamodb, TABLE, clock)
         llm = LongTextLLM(clock=clock)
         runner = make_runner(stores, queue, llm, logger, max_input_tokens=max_input_tokens)
-        sweeper = Sweeper(
-            due=stores.due,
-            queue=queue,
-            clock=clock,
-            logger=logger,
-            meter=lambda *_: None,
-            threads=1,
-            page_size=25,
-            most=1000,
-        )
+        sweeper = make_sweeper(stores, queue, logger, page_size=25)
         api = Api(make_service(stores, queue, logger), logger)
         return Table(meter, stores, api, Consumer(runner, event_loop, clock, logger), sweeper, llm)
 

@@ -96,10 +96,10 @@ class WaitingFor:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One call of the model: when, what it used and cost, and how it ended.
+    """A failed call of the model: when, what it used and cost, and how it ended.
 
-    `outcome` is "completed", or the type of the fault. For a call that failed, `cause` says why, in words for the
-    chain's author, and `answer` is the model's text, cut to a limit, if there was one. `request_id` is the provider's.
+    `outcome` is the type of the fault, and `cause` says why, in words for the chain's author. `answer` is the model's
+    text, cut to a limit, if there was one, and `request_id` the provider's id of the call.
     """
 
     step: str
@@ -142,7 +142,8 @@ class FinishedStep:
 class Job:
     """A job as it is stored, without its input. Times are texts of `isoformat`; `expires_at` is seconds since 1970.
 
-    `tries` counts the failed tries of its steps, by the names of `jobchain.chains.step_keys.TriesKey`.
+    `attempts` counts its claims. `tries` counts the failed tries of its steps, by the names of
+    `jobchain.chains.step_keys.TriesKey`.
     """
 
     event_id: str
