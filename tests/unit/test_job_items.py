@@ -140,7 +140,7 @@ AT_MOST = {
     "created": 600,
     "claimed": 850,
     "released": 800,
-    "claimed again": 850,
+    "claimed again": 900,
     "failed": 900,
     "retried": 700,
     "completed": 750,

@@ -247,7 +247,7 @@ class TestTheReasonForWhichAChatEnded:
         answer = chat("error", error=error)
 
         assert isinstance(answer, FailedAnswer)
-        assert (answer.error.type, answer.error.report.cause) == (type_, f"{error['message']}, code: {error['code']}")
+        assert (answer.error.type, answer.error.report.cause) == (type_, f"{error['message']} (code: {error['code']})")
 
     def test_may_be_that_the_model_declined(self) -> None:
         answer = chat("refusal", "No.")
