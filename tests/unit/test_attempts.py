@@ -190,6 +190,7 @@ class TestThousandsOfAttempts:
         assert found[0].cause == f"{200 - 64}.1"
         assert kinds(deployment).count("ATTEMPT") == 64 * 5
 
+    @pytest.mark.thorough
     def test_of_one_claim_are_bounded_and_the_last_one_is_kept(self, deployment: Deployment) -> None:
         deployment.create()
         claim = deployment.stores.claim(deployment.event_id, deployment.clock() + INVOCATION)

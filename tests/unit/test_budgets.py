@@ -27,6 +27,7 @@ def budget(jobs: float) -> DailyBudget:
     return DailyBudget(cost_usd=Decimal(str(jobs)) * JOB_COST)
 
 
+@pytest.mark.thorough
 def test_of_one_batch_no_more_is_spent_than_the_jobs_in_flight_can_cost(deployment: Deployment) -> None:
     # given 60 jobs that a key's budget does not pay for on one day
     limit = budget(35)

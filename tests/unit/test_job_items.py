@@ -211,6 +211,7 @@ class TestMeta:
 
         assert max(sizes) < 750, sizes
 
+    @pytest.mark.thorough
     def test_does_not_grow_without_bound_with_crashes(self, deployment: Deployment) -> None:
         deployment.create(fingerprint="f" * 64)
         sizes = []

@@ -422,6 +422,7 @@ WORKERS = st.lists(st.tuples(st.integers(1, 3), st.booleans(), ENDS), min_size=1
 FAULTS = st.lists(st.sampled_from([None, None, "lost", "refused"]), max_size=25)
 
 
+@pytest.mark.thorough
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(told=WORKERS, faults=FAULTS, report_at_once=st.booleans())
 def test_whatever_answers_are_lost_every_call_is_recorded_once(

@@ -532,6 +532,7 @@ def test_a_deferred_step_costs_what_the_simulation_reckons_with(table: Table, in
     assert work.writes == inputs["table.claim_writes"] + inputs["table.release_writes"]
 
 
+@pytest.mark.thorough
 def test_120_jobs_a_second_fit_in_a_new_table(table: Table, inputs: Inputs) -> None:
     """Counted: jobs of 8 KB through api and worker, each posted by itself, by what 120 of them take."""
     jobs = 10
