@@ -89,7 +89,7 @@ class Recipes:
         job, steps = answers(follow(stack, event_id, "A job: "))
 
         assert job["Item"]["status"] == {"S": "completed"}
-        assert [step["sk"]["S"].rpartition("#")[2] for step in steps["Items"]] == ["summary", "checklist", "diagram"]
+        assert [step["name"]["S"] for step in steps["Items"]] == ["summary", "checklist", "diagram"]
         assert all(step["output"] for step in steps["Items"])
 
     def test_a_job_is_looked_at_now(self, stack: Stack, event_id: str) -> None:
