@@ -10,10 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jobchain.aws.late_reports import Bill
 from jobchain.domain import Attempt, Claim, FinishedStep, JobError, Status, Tier
 from jobchain.errors import ClaimLost, Unavailable
-from jobchain.spending import Estimate, Spending, Usage, summed
+from jobchain.spending import Bill, Estimate, Spending, Usage, summed
 from jobchain_sweeper.sweeper import MAX_CRASHES, Sweep
 from tests.deployment import AFTER_LEASE, INVOCATION, TENANT, Deployment, Fault
 

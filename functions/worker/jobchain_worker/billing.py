@@ -15,9 +15,8 @@ from jobchain.llm import LLM
 from jobchain.metrics import Meter
 from jobchain.observability import Logger, describe
 from jobchain.prices import PriceList
-from jobchain.spending import Spending, Usage, summed, summed_by_model
+from jobchain.spending import Bill, Spending, Usage, summed, summed_by_model
 from jobchain_worker.job_run import MAX_AT_ONCE, JobRun, Records
-from jobchain_worker.persistence import Persistence
 
 # The instructions, the schema and the earlier outputs that a call has beside the payload, for the estimate of a call
 # whose request is not known: several times what the shipped chains have.
@@ -61,7 +60,7 @@ class Billing:
         chain = self._chains.get(job_name)
         return min(chain.widest, MAX_AT_ONCE) if chain else 1
 
-    async def settle(self, claim: Claim, persistence: Persistence, estimate: Spending | None = None) -> Claim:
+    async def settle(self, claim: Claim, records: Records, estimate: Spending | None = None) -> Claim:
         """Records what workers that vanished have left, with an estimate for their calls that were in flight.
 
         Without one it is what the first of them could cost at most. Gives the claim with the estimate in its spending.
@@ -71,7 +70,7 @@ class Billing:
         model, most = claim.unsettled.at_risk or claim.at_risk
         left = (model, most) if estimate is None else (self._llm.model, estimate)
         bill = summed_by_model([*claim.unsettled.recorded.items(), left])
-        added = await persistence.write(self._claims.settle, claim, bill)
+        added = await records.persistence.write(self._claims.settle, claim, bill)
         self._logger.warning("usage of a worker that vanished recorded", estimated_calls=left[1].calls)
         self.count(claim, added)
         return replace(claim, spending=claim.spending + left[1])
@@ -79,27 +78,25 @@ class Billing:
     async def report_late(self, claim: Claim, records: Records) -> None:
         """Records what this worker's calls cost in place of what others have estimated for them.
 
-        Tried once: the lease is over, and without this report the estimate stays, which is an upper bound.
+        The lease is over, so that it is not tried for long. Without it the estimate stays, which is an upper bound.
         """
         try:
             self.count(claim, await asyncio.to_thread(self._claims.report_late, claim, records.bill))
         except Unavailable as error:
             self._logger.warning("late usage not recorded, the estimate stays", extra=describe(error))
 
-    def count(self, claim: Claim, bill: Mapping[str, Spending]) -> None:
+    def count(self, claim: Claim, bill: Bill) -> None:
         """Counts as metrics what was added to the usage records."""
         for model, spending in bill.items():
             self._meter(claim.job_name, model, spending)
 
 
-async def exhausted_budget(
-    usage: UsageStore, run: JobRun, persistence: Persistence, now: datetime
-) -> LimitReached | None:
+async def exhausted_budget(usage: UsageStore, run: JobRun, now: datetime) -> LimitReached | None:
     """The daily limit of the job's key that is reached, None if there is none. What the run has used counts too."""
     budget = run.claim.daily_budget
     if budget == NO_BUDGET:
         return None
-    today = await persistence.write(usage.today, run.claim.tenant)
+    today = await run.records.persistence.write(usage.today, run.claim.tenant)
     used = replace(today, spending=today.spending + run.records.spent)
     limits = Limits(tokens_per_day=budget.tokens, cost_usd_per_day=budget.cost_usd)
     try:

@@ -13,7 +13,7 @@ from jobchain.chains.chain import Chain
 from jobchain.chains.fields import Payload
 from jobchain.chains.step_keys import TriesKey
 from jobchain.domain import Attempt, Claim, FinishedStep, JobError, Tier
-from jobchain.spending import NOTHING_SPENT, Spending
+from jobchain.spending import NOTHING_SPENT, Bill, Spending
 from jobchain_worker.persistence import Persistence
 from jobchain_worker.text_threads import JobThread
 
@@ -35,7 +35,7 @@ class JobRun:
     @property
     def deadline(self) -> datetime:
         """When the invocation ends, and the lease."""
-        return self.records.deadline
+        return self.records.persistence.deadline
 
     @property
     def spending(self) -> Spending:
@@ -67,9 +67,9 @@ class Records:
     def __init__(self, claims: ClaimStore, claim: Claim, model: str, persistence: Persistence) -> None:
         """`model` is the one that is asked: the claim's bill is by that name."""
         self._claims = claims
-        self._claim = claim
+        self.claim = claim
         self._model = model
-        self._persistence = persistence
+        self.persistence = persistence
         self._stored = 0
         # One at a time: the records that the next claim finds are the first ones, without a gap.
         self._storing = asyncio.Lock()
@@ -77,12 +77,7 @@ class Records:
         """What the claim's own calls have used and cost so far."""
 
     @property
-    def deadline(self) -> datetime:
-        """When the lease ends: nothing is stored after that."""
-        return self._persistence.deadline
-
-    @property
-    def bill(self) -> Mapping[str, Spending]:
+    def bill(self) -> Bill:
         """The claim's bill."""
         return {self._model: self.spent} if self.spent != NOTHING_SPENT else {}
 
@@ -95,13 +90,13 @@ class Records:
         model = self._model if step.model else ""
         async with self._storing:
             self._stored += 1
-            await self._persistence.write(self._claims.save_step, self._claim, self._stored, position, model, step)
+            await self.persistence.write(self._claims.save_step, self.claim, self._stored, position, model, step)
 
     async def attempt(self, attempt: Attempt) -> None:
         """Stores a call that failed, which is charged already."""
         async with self._storing:
             self._stored += 1
-            await self._persistence.write(self._claims.save_attempt, self._claim, self._stored, self._model, attempt)
+            await self.persistence.write(self._claims.save_attempt, self.claim, self._stored, self._model, attempt)
 
 
 @dataclass(frozen=True, slots=True)

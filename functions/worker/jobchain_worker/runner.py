@@ -112,28 +112,27 @@ class Runner:
             await self._requeue(event_id, early.tenant, early.tier, early.wait)
         else:
             self._logger.thread_safe_append_keys(tenant=claim.tenant, claim=claim.number)
-            persistence = Persistence(deadline, self._clock, self._logger)
-            records = Records(self._claims, claim, self._llm.model, persistence)
+            records = Records(self._claims, claim, self._llm.model, Persistence(deadline, self._clock, self._logger))
             try:
-                await self._run_claimed(claim, records, persistence)
+                await self._run_claimed(claim, records)
             except ClaimLost as lost:
                 self._logger.info("claim lost, skipping", reason=str(lost))
                 await self._billing.report_late(claim, records)
 
-    async def _run_claimed(self, claim: Claim, records: Records, persistence: Persistence) -> None:
+    async def _run_claimed(self, claim: Claim, records: Records) -> None:
         texts = self._text_threads.for_job()
         chain = self._chains.get(claim.job_name)
         payload = await _checked_payload(texts, chain, claim) if chain else None
         if chain is None or payload is None:
-            await self._billing.settle(claim, persistence)
+            await self._billing.settle(claim, records)
             message = _OTHER_PAYLOAD if chain else _NO_CHAIN
-            await self._fail(claim, records, persistence, JobError("unknown_chain", message))
+            await self._fail(records, JobError("unknown_chain", message))
             return
         outputs = {step.name: step.output for step in claim.steps}
         run = JobRun(claim=claim, chain=chain, payload=payload, texts=texts, records=records, outputs=outputs)
         if claim.unsettled:
-            run.claim = await self._billing.settle(claim, persistence, await self._estimate(run))
-        await self._run_waves(run, persistence)
+            run.claim = await self._billing.settle(claim, records, await self._estimate(run))
+        await self._run_waves(run)
 
     async def _estimate(self, run: JobRun) -> Spending | None:
         """The most that calls in flight can have cost when the last worker vanished: one for each ready step.
@@ -147,40 +146,40 @@ class Runner:
             self._logger.error("calls not estimated one by one", extra=describe(error))
             return None
 
-    async def _run_waves(self, run: JobRun, persistence: Persistence) -> None:
+    async def _run_waves(self, run: JobRun) -> None:
         """Executes one wave after the other, until the job is final or released."""
         claim, records = run.claim, run.records
         cancelled = claim.cancel_requested
         wave = await run.texts.run(self._wave, run)
         while wave:
             if cancelled:
-                await persistence.write(self._claims.end_cancelled, claim, records.bill)
+                await records.persistence.write(self._claims.end_cancelled, claim, records.bill)
                 self._billing.count(claim, records.bill)
                 self._logger.info("job cancelled")
                 return
-            if refusal := await exhausted_budget(self._usage, run, persistence, self._clock()):
-                await self._park(run, persistence, refusal)
+            if refusal := await exhausted_budget(self._usage, run, self._clock()):
+                await self._park(run, refusal)
                 return
             if stopped := await self._run_wave(run, wave):
-                await self._stop(run, persistence, stopped)
+                await self._stop(run, stopped)
                 return
             if wave := await run.texts.run(self._wave, run):
                 # It also finds out whether the job is lost, before another call is made.
-                cancelled = await persistence.write(self._claims.check, claim)
-        await persistence.write(self._claims.finish, claim, records.bill)
+                cancelled = await records.persistence.write(self._claims.check, claim)
+        await records.persistence.write(self._claims.finish, claim, records.bill)
         self._billing.count(claim, records.bill)
         self._logger.info("job completed")
 
-    async def _park(self, run: JobRun, persistence: Persistence, reached: LimitReached) -> None:
+    async def _park(self, run: JobRun, reached: LimitReached) -> None:
         """Releases the job until the next day (UTC), as its key's daily budget is used up."""
         detail = f"the key's limit {reached.limit} is used up for today (UTC)"
         delay = reached.retry_after + _SPREAD * random.random()  # noqa: S311  # no secret
         if self._clock() + delay + _KEPT_AFTER_PARKING > datetime.fromtimestamp(run.claim.expires_at, UTC):
             message = f"{detail}, and the job is about to be erased"
-            await self._fail(run.claim, run.records, persistence, JobError("budget_exceeded", message))
+            await self._fail(run.records, JobError("budget_exceeded", message))
             return
         self._logger.info("daily budget used up, parked", limit=reached.limit)
-        await self._release(run, persistence, delay, {}, WaitReason.BUDGET, detail)
+        await self._release(run, delay, {}, WaitReason.BUDGET, detail)
 
     def _wave(self, run: JobRun) -> list[tuple[int, PlannedStep]]:
         """The steps whose needs are stored, each with its position in the plan."""
@@ -241,20 +240,19 @@ class Runner:
         await run.records.step(position, finished)
         run.outputs[step.name] = completed.output
 
-    async def _stop(self, run: JobRun, persistence: Persistence, stopped: Sequence[StepFailed | StepDeferred]) -> None:
+    async def _stop(self, run: JobRun, stopped: Sequence[StepFailed | StepDeferred]) -> None:
         """Fails the job if a step failed it. Otherwise releases it until all deferred steps can be tried again."""
         if failed := next((step for step in stopped if isinstance(step, StepFailed)), None):
-            await self._fail(run.claim, run.records, persistence, failed.error)
+            await self._fail(run.records, failed.error)
             return
         deferred = [step for step in stopped if isinstance(step, StepDeferred)]
         longest = max(deferred, key=lambda step: step.delay)
         tries = {key.stored: count for step in deferred for key, count in step.tries.items()}
-        await self._release(run, persistence, longest.delay, tries, WaitReason.RETRY, longest.reason)
+        await self._release(run, longest.delay, tries, WaitReason.RETRY, longest.reason)
 
     async def _release(
         self,
         run: JobRun,
-        persistence: Persistence,
         delay: timedelta,
         tries: Mapping[str, int],
         reason: WaitReason,
@@ -263,7 +261,7 @@ class Runner:
         claim, bill = run.claim, run.records.bill
         now = self._clock()
         waiting = WaitingFor(reason, isoformat(now), isoformat(now + delay), detail)
-        released = await persistence.write(
+        released = await run.records.persistence.write(
             self._claims.release, claim, delay, {**claim.tries, **tries}, bill, waiting if delay else None
         )
         self._billing.count(claim, bill)
@@ -282,9 +280,9 @@ class Runner:
             self._logger.warning("job not requeued, left to the sweeper", extra=describe(error))
             await asyncio.to_thread(self._due.mark_due, event_id, self._clock() + delay)
 
-    async def _fail(self, claim: Claim, records: Records, persistence: Persistence, error: JobError) -> None:
-        await persistence.write(self._claims.fail, claim, error, records.bill)
-        self._billing.count(claim, records.bill)
+    async def _fail(self, records: Records, error: JobError) -> None:
+        await records.persistence.write(self._claims.fail, records.claim, error, records.bill)
+        self._billing.count(records.claim, records.bill)
         self._logger.warning("job failed", type=error.type, reason=error.message)
 
 

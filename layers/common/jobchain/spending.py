@@ -1,12 +1,30 @@
 """What calls of the model used and cost: exact sums, and marked estimates where the server did not tell."""
 
-from collections.abc import Iterable, Mapping
+import operator
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Any, Self
+
+
+class _Sums:
+    """Base of dataclasses that add up field by field."""
+
+    __slots__ = ()
+
+    def __add__(self, other: Self) -> Self:
+        return self._with(other, operator.add)
+
+    def __sub__(self, other: Self) -> Self:
+        return self._with(other, operator.sub)
+
+    def _with(self, other: Self, combined: Callable[[Any, Any], Any]) -> Self:
+        names: Iterable[str] = self.__dataclass_fields__  # type: ignore[attr-defined]
+        return type(self)(*(combined(getattr(self, name), getattr(other, name)) for name in names))
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(_Sums):
     """Tokens that a model reports.
 
     Those read from a cache and written to one are part of the input, reasoning tokens of the output.
@@ -18,27 +36,9 @@ class Usage:
     reasoning_tokens: int = 0
     cache_write_tokens: int = 0
 
-    def __add__(self, other: "Usage") -> "Usage":
-        return Usage(
-            self.input_tokens + other.input_tokens,
-            self.cached_tokens + other.cached_tokens,
-            self.output_tokens + other.output_tokens,
-            self.reasoning_tokens + other.reasoning_tokens,
-            self.cache_write_tokens + other.cache_write_tokens,
-        )
-
-    def __sub__(self, other: "Usage") -> "Usage":
-        return Usage(
-            self.input_tokens - other.input_tokens,
-            self.cached_tokens - other.cached_tokens,
-            self.output_tokens - other.output_tokens,
-            self.reasoning_tokens - other.reasoning_tokens,
-            self.cache_write_tokens - other.cache_write_tokens,
-        )
-
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class Estimate(_Sums):
     """The part of a `Spending` that no server told: the most that these calls can have used and cost."""
 
     calls: int = 0
@@ -46,25 +46,9 @@ class Estimate:
     output_tokens: int = 0
     cost_usd: Decimal = Decimal(0)
 
-    def __add__(self, other: "Estimate") -> "Estimate":
-        return Estimate(
-            self.calls + other.calls,
-            self.input_tokens + other.input_tokens,
-            self.output_tokens + other.output_tokens,
-            self.cost_usd + other.cost_usd,
-        )
-
-    def __sub__(self, other: "Estimate") -> "Estimate":
-        return Estimate(
-            self.calls - other.calls,
-            self.input_tokens - other.input_tokens,
-            self.output_tokens - other.output_tokens,
-            self.cost_usd - other.cost_usd,
-        )
-
 
 @dataclass(frozen=True, slots=True)
-class Spending:
+class Spending(_Sums):
     """What model calls used and cost.
 
     `unpriced_calls` counts the calls to models whose price is not known; with any of those the cost
@@ -78,26 +62,6 @@ class Spending:
     calls: int = 0
     retries: int = 0
     estimated: Estimate = field(default_factory=Estimate)
-
-    def __add__(self, other: "Spending") -> "Spending":
-        return Spending(
-            self.usage + other.usage,
-            self.known_cost_usd + other.known_cost_usd,
-            self.unpriced_calls + other.unpriced_calls,
-            self.calls + other.calls,
-            self.retries + other.retries,
-            self.estimated + other.estimated,
-        )
-
-    def __sub__(self, other: "Spending") -> "Spending":
-        return Spending(
-            self.usage - other.usage,
-            self.known_cost_usd - other.known_cost_usd,
-            self.unpriced_calls - other.unpriced_calls,
-            self.calls - other.calls,
-            self.retries - other.retries,
-            self.estimated - other.estimated,
-        )
 
     @property
     def paid(self) -> bool:
@@ -113,12 +77,16 @@ class Spending:
 NOTHING_SPENT = Spending()
 
 
+Bill = Mapping[str, Spending]
+"""What calls of the model cost, by the model that was asked."""
+
+
 def summed(spendings: Iterable[Spending]) -> Spending:
     """The sum of `spendings`."""
     return sum(spendings, NOTHING_SPENT)
 
 
-def summed_by_model(parts: Iterable[tuple[str, Spending]]) -> Mapping[str, Spending]:
+def summed_by_model(parts: Iterable[tuple[str, Spending]]) -> Bill:
     """The sum of each model's spendings."""
     sums: dict[str, Spending] = {}
     for model, spending in parts:

@@ -26,7 +26,7 @@ from jobchain.aws.items import (
     job_key,
     read_job,
 )
-from jobchain.aws.late_reports import Bill, correction_of, late_report
+from jobchain.aws.late_reports import correction_of, late_report
 from jobchain.aws.meta import ended, waiting_item
 from jobchain.aws.records import attempt_item, step_item
 from jobchain.aws.settling import TRIES, bill_item, has_unsettled, total_of
@@ -35,6 +35,7 @@ from jobchain.aws.usage import UsageRecord, write_with_usage
 from jobchain.aws.writes import Write, epoch, epoch_ms_up, update
 from jobchain.domain import Attempt, Claim, Clock, FinishedStep, JobError, Status, WaitingFor, isoformat
 from jobchain.errors import ClaimLost, JobNotFound, Unavailable
+from jobchain.spending import Bill
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

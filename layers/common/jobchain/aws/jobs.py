@@ -26,13 +26,11 @@ from jobchain.aws.writes import Write, delete, epoch, epoch_ms, key, put_new, up
 from jobchain.domain import Attempt, Clock, DailyBudget, Job, Status, Tier, isoformat
 from jobchain.errors import JobIsFinal, JobIsNotFinal, JobNotFound, Unavailable
 from jobchain.limits import MAX_COUNTED, NO_LIMITS, Limits
-from jobchain.spending import Spending
-
-Meter = Callable[[str, str, Spending], None]
-"""See `jobchain.metrics`, which imports what the api seldom needs."""
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+    from jobchain.metrics import Meter
 
 # A retried job may wait for its model for half a day at a time.
 _LEFT_FOR_A_RETRY = timedelta(days=3)
@@ -120,7 +118,7 @@ class JobStore:
         """How many of the tenant's jobs are pending and processing, as of a moment ago; not over `most` in all."""
         return count_unfinished(self._table, tenant, most)
 
-    def cancel(self, tenant: str, event_id: str, meter: Meter = lambda *_: None) -> Job:
+    def cancel(self, tenant: str, event_id: str, meter: "Meter" = lambda *_: None) -> Job:
         """Ends a job at once that no worker holds; makes the worker of any other end it before its next step.
 
         `meter` is told what is recorded of the spending of workers that vanished.

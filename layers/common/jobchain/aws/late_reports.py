@@ -1,6 +1,5 @@
 """The late report of a worker that has lost its job: its bill in place of what others have recorded for it."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -9,10 +8,7 @@ from jobchain.aws.items import job_key
 from jobchain.aws.settling import bill_of, total_of
 from jobchain.aws.writes import Write, update
 from jobchain.domain import Claim
-from jobchain.spending import NOTHING_SPENT, Spending
-
-Bill = Mapping[str, Spending]
-"""What calls of the model cost, by the model that was asked."""
+from jobchain.spending import NOTHING_SPENT, Bill
 
 
 @dataclass(frozen=True, slots=True)

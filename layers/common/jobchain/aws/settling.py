@@ -4,7 +4,6 @@ A worker that vanished leaves `claim` greater than `settled` in META. `docs/expl
 counted once.
 """
 
-from collections.abc import Mapping
 from datetime import datetime
 
 from jobchain.aws.attributes import Item
@@ -15,7 +14,7 @@ from jobchain.aws.table import Table
 from jobchain.aws.usage import UsageRecord, write_with_usage
 from jobchain.aws.writes import key, update
 from jobchain.domain import JobError, Status, isoformat
-from jobchain.spending import NOTHING_SPENT, Spending, summed
+from jobchain.spending import NOTHING_SPENT, Bill, Spending, summed
 
 TRIES = 2
 """How often a write is made that its caller does not repeat, so that a lost answer loses no count of the metrics."""
@@ -29,7 +28,7 @@ def has_unsettled(meta: Item) -> bool:
     return int(meta["claim"]) > settled_claim(meta)
 
 
-def settled(meta: Item, until: int, bill: Mapping[str, Spending], now: datetime) -> Item:
+def settled(meta: Item, until: int, bill: Bill, now: datetime) -> Item:
     """The attributes of META that say that all claims up to `until` are settled, and with which bill.
 
     A worker that was only slow can correct it later. Of the claims that are settled at once only the first can have
@@ -41,7 +40,7 @@ def settled(meta: Item, until: int, bill: Mapping[str, Spending], now: datetime)
     return {"settled": until, **{f"late.{claim}": recorded for claim, recorded in late.items()}}
 
 
-def bill_item(bill: Mapping[str, Spending], now: datetime) -> Item:
+def bill_item(bill: Bill, now: datetime) -> Item:
     """A bill as an attribute of META, with the moment whose day it was added to."""
     return {"recorded_at": isoformat(now), "models": {model: totals(spending) for model, spending in bill.items()}}
 
@@ -57,7 +56,7 @@ def outdated_late(meta: Item) -> tuple[str, ...]:
     return tuple(f"late.{claim}" for claim in sorted(meta.get("late", {}), key=int)[: 1 - _LATE_KEPT])
 
 
-def total_of(bill: Mapping[str, Spending]) -> Item:
+def total_of(bill: Bill) -> Item:
     """The sum of a bill as attributes that add up."""
     return totals(summed(bill.values()))
 

@@ -6,7 +6,6 @@ transaction that it belongs to: so daily usage is exact to the token, and transa
 
 import secrets
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -17,7 +16,7 @@ from jobchain.aws.table import ConditionFailed, Table, TransactionCanceled
 from jobchain.aws.writes import Write, add, epoch, key
 from jobchain.domain import Clock, DailyUsage, Status
 from jobchain.errors import Unavailable
-from jobchain.spending import NOTHING_SPENT, Spending, summed, summed_by_model
+from jobchain.spending import NOTHING_SPENT, Bill, Spending, summed, summed_by_model
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -61,7 +60,7 @@ class UsageRecord:
 
     created: int = 0
     ended: Status | None = None
-    spent: Mapping[str, Spending] = field(default_factory=dict)
+    spent: Bill = field(default_factory=dict)
 
     def writes(self, tenant: str, key_id: str, now: datetime) -> list[Write]:
         """The transaction's writes that add it, one for each model; none where it is empty."""
