@@ -100,6 +100,8 @@ def test_a_message_that_comes_three_times_runs_its_job_once(api: Api, target: Ta
     assert [step["calls"] for step in job["steps"]] == [1, 1, 1]
 
 
+# The schedule is that of a minute.
+@pytest.mark.thorough
 @pytest.mark.needs("parts")
 def test_the_schedule_finds_a_job_whose_message_was_never_sent(api: Api, overdue: str) -> None:
     job = api.finished(overdue)

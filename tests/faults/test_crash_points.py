@@ -172,7 +172,7 @@ ESSENTIAL = ("three steps", "a call that fails", "overtaken")
 """Those that the short run has too."""
 
 
-@pytest.mark.parametrize("fate", FATES)
+@pytest.mark.parametrize("fate", ["dies", pytest.param("loses", marks=pytest.mark.thorough)])
 @pytest.mark.parametrize(
     "name", [name if name in ESSENTIAL else pytest.param(name, marks=pytest.mark.thorough) for name in WORKERS]
 )
@@ -300,7 +300,7 @@ REQUESTS = {
 }
 
 
-@pytest.mark.parametrize("fate", FATES)
+@pytest.mark.parametrize("fate", ["dies", pytest.param("loses", marks=pytest.mark.thorough)])
 @pytest.mark.parametrize(
     "name",
     [name if name in ("post", "delete") else pytest.param(name, marks=pytest.mark.thorough) for name in REQUESTS],

@@ -514,6 +514,7 @@ class TestDeleting:
         assert api("GET", path).status == 404
         assert api("DELETE", path).status == 404
 
+    @pytest.mark.thorough
     def test_a_job_of_many_steps_leaves_nothing_behind_either(
         self, api: Api, stores: Stores, clock: FakeClock, items: Items
     ) -> None:

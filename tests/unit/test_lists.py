@@ -132,6 +132,7 @@ class TestFilters:
         assert [] in found
 
 
+@pytest.mark.thorough
 class TestJobsOfEveryStatus:
     """The index tells how jobs have ended; of the others META is read."""
 
