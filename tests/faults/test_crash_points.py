@@ -28,7 +28,6 @@ pytestmark = pytest.mark.timeout(600)
 
 MakeWorld = Callable[[], World]
 Act = Callable[[World], object]
-FATES: tuple[Fate, ...] = ("dies", "loses")
 
 BUSY = TransientModelError("the model's server answered 503")
 DECLINED = PermanentModelError("model_refused", "declined")
