@@ -44,10 +44,19 @@ class Status(StrEnum):
 
 
 class WaitReason(StrEnum):
-    """Why a pending job does not run yet."""
+    """Why a pending job does not run yet.
 
+    `queue`: it waits for a worker. `retry`: a call failed, and is tried again. `rate_limit`: the limits of the model's
+    account. `account`: the model's server refuses the account, its key or the model. `budget`: its key's day is used
+    up. `deployment`: the worker's version does not have its chain.
+    """
+
+    QUEUE = "queue"
     RETRY = "retry"
+    RATE_LIMIT = "rate_limit"
+    ACCOUNT = "account"
     BUDGET = "budget"
+    DEPLOYMENT = "deployment"
 
 
 class Tier(StrEnum):
@@ -177,12 +186,15 @@ class DailyBudget:
 
 NO_BUDGET = DailyBudget()
 
+DEADLINE = timedelta(days=1)
+"""How long a job that names no deadline is tried, where the deployment sets no other default."""
+
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
     """A job that a caller asks for. `fingerprint` tells a replay of the same request from another one.
 
-    After `flex_for` a job of the tier flex goes on as a standard one.
+    After `flex_for` a job of the tier flex goes on as a standard one. `deadline` is how long it is tried.
     """
 
     event_id: str
@@ -196,6 +208,7 @@ class NewJob:
     flex_for: timedelta = timedelta(0)
     key_id: str = ""
     daily_budget: DailyBudget = NO_BUDGET
+    deadline: timedelta = DEADLINE
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +232,8 @@ class Claim:
     is what all earlier claims used. `flex_until` is when a job of the tier flex continues as a standard one, None for
     any other. `cancel_requested` tells whether the caller had asked to cancel the job when the claim was made. `key_id`
     is the API key that created the job, empty without one, and `daily_budget` what that key allows. `unsettled` is set
-    if an earlier worker vanished, and `outdated` are the attributes of META that its settlement drops.
+    if an earlier worker vanished, and `outdated` are the attributes of META that its settlement drops. `deadline_at` is
+    when the job is not tried again, None for a job that an earlier version stored.
     """
 
     event_id: str
@@ -242,6 +256,7 @@ class Claim:
     started_at: str | None = None
     outdated: tuple[str, ...] = ()
     at_risk: tuple[str, Spending] = ("", NOTHING_SPENT)
+    deadline_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

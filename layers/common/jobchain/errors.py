@@ -10,6 +10,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 from jobchain.domain import Job, JobError, Tier
+from jobchain.rate_limits import NO_RATE_LIMITS, RateLimits
 
 
 class JobchainError(Exception):
@@ -128,7 +129,7 @@ class CallReport:
     could not be read. Both are for the caller of the job alone, not for a log.
 
     `status`, `code` and `kind` are what the provider answered: the HTTP status, and the `code` and `type` of its
-    error. `request_id` is the provider's id of the call.
+    error. `request_id` is the provider's id of the call, and `limits` what it told of the account's limits.
     """
 
     maybe_billed: bool = False
@@ -138,6 +139,7 @@ class CallReport:
     status: int | None = None
     code: str | None = None
     kind: str | None = None
+    limits: RateLimits = NO_RATE_LIMITS
 
     @property
     def facts(self) -> Mapping[str, int | str]:

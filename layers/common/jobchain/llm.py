@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from jobchain.domain import Tier
 from jobchain.errors import ModelError
+from jobchain.rate_limits import NO_RATE_LIMITS, RateLimits
 from jobchain.spending import Usage
 
 # In bytes: what a server adds for roles and marks, some ten tokens for each of a few messages.
@@ -43,6 +44,7 @@ class AnswerText:
     text: str
     tier: Tier = Tier.STANDARD
     request_id: str | None = None
+    limits: RateLimits = NO_RATE_LIMITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ class UnusableAnswer:
     request_id: str | None = None
     text: str = ""
     cut_off: bool = False
+    limits: RateLimits = NO_RATE_LIMITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,7 @@ class FailedAnswer:
     error: ModelError
     tier: Tier = Tier.STANDARD
     request_id: str | None = None
+    limits: RateLimits = NO_RATE_LIMITS
 
 
 ModelAnswer = AnswerText | UnusableAnswer | FailedAnswer
@@ -77,7 +81,7 @@ ModelAnswer = AnswerText | UnusableAnswer | FailedAnswer
 
 `usage` is None where the server does not report it, or reports what is no count: then the call has to be estimated.
 The report of a FailedAnswer's error is never `maybe_billed`, as the answer itself is counted. `tier` is the tier that
-the call was served and priced as.
+the call was served and priced as. `limits` is what the server told of its account's limits.
 """
 
 
