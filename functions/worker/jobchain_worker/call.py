@@ -6,10 +6,14 @@ from contextlib import asynccontextmanager
 from jobchain.domain import Attempt, Clock, isoformat
 from jobchain.errors import NO_REPORT, CallReport, PermanentModelError, TransientModelError
 from jobchain.llm import LLM, FailedAnswer, ModelAnswer, ModelRequest
+from jobchain.pace import Demand
 from jobchain.prices import PriceList
 from jobchain.spending import NOTHING_SPENT, Spending, Usage
 from jobchain_worker.job_run import Records
 from jobchain_worker.redaction import MAX_ANSWER_CHARACTERS
+
+# English has four characters a token: https://help.openai.com/en/articles/4936856
+BYTES_PER_TOKEN = 4
 
 UNEXPECTED = "step_failed"
 """The outcome of a call whose answer the step's own code could not read."""
@@ -40,13 +44,15 @@ class Call:
 
         Raises the errors of `LLM.ask`, and Unavailable where a failed call can't be stored.
         """
-        self._started_at = isoformat(self._clock())
+        began_at = self._clock()
+        self._started_at = isoformat(began_at)
         retries = Spending(retries=int(is_retry))
         try:
             answer = await self._llm.ask(self._request)
         except (PermanentModelError, TransientModelError) as error:
             calls = self._priced(None) if error.report.maybe_billed else Spending(calls=1)
             self._charge(calls + retries)
+            await self._records.passage.failed(self._asked, error, began_at)
             await self.record(error.type, str(error), error.report)
             raise
         except Exception as error:
@@ -57,7 +63,17 @@ class Call:
         self._model, self._tier, self._request_id = answer.model, answer.tier, answer.request_id
         self._text = _raw(answer)
         self._charge(self._priced(answer.usage) + retries)
+        if isinstance(answer, FailedAnswer):
+            await self._records.passage.failed(self._asked, answer.error, began_at)
+        else:
+            await self._records.passage.answered(self._asked, _used(answer.usage) or self._asked, answer.limits)
         return answer
+
+    @property
+    def _asked(self) -> Demand:
+        """What the call takes of the account's limits before it is answered."""
+        most = most_of(self._request, self._llm)
+        return Demand(1, most.input_tokens // BYTES_PER_TOKEN + most.output_tokens)
 
     @asynccontextmanager
     async def recorded_on_error(self) -> AsyncIterator[None]:
@@ -94,6 +110,10 @@ class Call:
 
     def _priced(self, usage: Usage | None) -> Spending:
         return self._prices.spending(self._model, usage, most_of(self._request, self._llm), self._tier)
+
+
+def _used(usage: Usage | None) -> Demand | None:
+    return Demand(1, usage.input_tokens + usage.output_tokens) if usage else None
 
 
 def _raw(answer: ModelAnswer) -> str | None:
