@@ -43,9 +43,9 @@ class Consumer:
         """Runs a record's job, in a task of its own with its own log keys. False where it failed."""
         self._logger.thread_safe_append_keys(message_id=record["messageId"])
         try:
-            event_id = read_message(record["body"])
-            self._logger.thread_safe_append_keys(event_id=event_id)
-            await self._runner.run(event_id, deadline)
+            message = read_message(record)
+            self._logger.thread_safe_append_keys(event_id=message.event_id)
+            await self._runner.run(message.event_id, deadline)
         except JobNotFound:
             # The job was deleted, or expired, after its message was sent: there is nothing to run. If this were wrong,
             # the job would still be in the index `due`, and the sweeper would send it again.

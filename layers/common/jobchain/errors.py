@@ -113,8 +113,12 @@ class JobNotReady(JobchainError):
         self.wait = wait
 
 
+class MustRunAlone(JobchainError):
+    """The job may have crashed its workers: it runs when no other job of the batch does any more."""
+
+
 class MalformedMessage(JobchainError):
-    """A message of the queue holds no event_id."""
+    """A message of the queue holds no event_id, or a slot that is none."""
 
 
 # --- calls to the model, for the worker -------------------------------------------------------
