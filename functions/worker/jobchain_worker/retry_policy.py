@@ -49,9 +49,9 @@ class RetryPolicy:
     of 1:
 
         failed tries      1    2    3    4    5     6
-        standard call    10   40  160  640  900   900, until the deadline
+        standard call    10   40  160  640  720   720, until the deadline
         unanswered       10   40 3600 3600 3600  3600, until the deadline
-        flex call        10   40  160  640  900   900, until the job's time for flex calls is over
+        flex call        10   40  160  640  720   720, until the job's time for flex calls is over
 
     `jitter` is a factor from `MIN_JITTER` to `MAX_JITTER`, drawn by the caller for each try, so that jobs that failed
     together are not tried again together.
@@ -62,8 +62,8 @@ class RetryPolicy:
     """The backoff after the first failed try."""
     factor: int = 4
     """Each backoff is this many times the one before."""
-    cap: timedelta = timedelta(minutes=15)
-    """The longest backoff, without jitter; or the first one, where that is longer."""
+    cap: timedelta = timedelta(minutes=12)
+    """The longest backoff, without jitter: with it, a queue can delay the message. Or the first one, if that is longer."""
 
     def after(
         self, failures: Failures, retry_after: timedelta | None, jitter: float, left: timedelta

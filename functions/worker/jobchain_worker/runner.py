@@ -162,8 +162,8 @@ class Runner:
         error = JobError("unknown_chain", f"{detail}: create it again")
         # The longer it has waited, the longer it waits.
         waited = self._clock() - datetime.fromisoformat(records.claim.started_at or isoformat(self._clock()))
-        wait = min(max(waited / 2, _DEPLOYMENT), MAX_DELAY)
-        await self._endings.put_off(records, _spread(wait), WaitReason.DEPLOYMENT, detail, error)
+        wait = min(_spread(max(waited / 2, _DEPLOYMENT)), MAX_DELAY)
+        await self._endings.put_off(records, wait, WaitReason.DEPLOYMENT, detail, error)
 
     async def _estimate(self, run: JobRun) -> Spending | None:
         """The most that calls in flight can have cost when the last worker vanished: one for each ready step.
