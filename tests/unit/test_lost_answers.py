@@ -84,7 +84,7 @@ def test_a_job_fails_once_with_all_its_calls(twice: Deployment) -> None:
 def test_a_job_is_released_once_and_run_again(twice: Deployment) -> None:
     twice.create()
     twice.run(TransientModelError("503", report=CallReport(maybe_billed=True)))
-    assert twice.meta()["tries"] == {"summary": 1}
+    assert twice.meta()["tries"] == {"summary": 1, "summary@unanswered": 1}
     twice.clock.advance(MAX_DELAY)
 
     job = twice.run()

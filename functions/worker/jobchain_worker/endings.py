@@ -98,9 +98,7 @@ class Endings:
         is_flex = claim.flex_until is not None and claim.flex_until > self._clock()
         return Tier.FLEX if is_flex else Tier.STANDARD
 
-    async def requeue(
-        self, event_id: str, tenant: str, tier: Tier, delay: timedelta, slot: Slot | None = None
-    ) -> None:
+    async def requeue(self, event_id: str, tenant: str, tier: Tier, delay: timedelta, slot: Slot | None = None) -> None:
         """Sends the job's message, visible after `delay`. The sweeper sends it where the queue can't."""
         if delay > MAX_DELAY:
             return  # longer than the queue can delay a message: the sweeper sends it when the job is due

@@ -63,7 +63,7 @@ class RetryPolicy:
     factor: int = 4
     """Each backoff is this many times the one before."""
     cap: timedelta = timedelta(minutes=12)
-    """The longest backoff, without jitter: with it, a queue can delay the message. Or the first one, if that is longer."""
+    """The longest backoff; or the first one, if that is longer. Even with jitter, the queue can delay a message so far."""
 
     def after(
         self, failures: Failures, retry_after: timedelta | None, jitter: float, left: timedelta

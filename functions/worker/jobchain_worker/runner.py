@@ -83,9 +83,7 @@ class Runner:
             meter=meter,
             logger=logger,
         )
-        self._endings = Endings(
-            claims=claims, due=due, queue=queue, billing=self._billing, clock=clock, logger=logger
-        )
+        self._endings = Endings(claims=claims, due=due, queue=queue, billing=self._billing, clock=clock, logger=logger)
         self._executor = StepExecutor(
             llm=llm,
             prices=prices,

@@ -224,6 +224,10 @@ class Unsettled:
     at_risk: tuple[str, Spending] | None = None
 
 
+NEVER = datetime.max.replace(tzinfo=UTC)
+"""The deadline of a job that has none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """One worker's hold on a job: what it needs to run it, and the number that fences its writes.
@@ -256,7 +260,7 @@ class Claim:
     started_at: str | None = None
     outdated: tuple[str, ...] = ()
     at_risk: tuple[str, Spending] = ("", NOTHING_SPENT)
-    deadline_at: datetime = datetime.max.replace(tzinfo=UTC)
+    deadline_at: datetime = NEVER
 
 
 @dataclass(frozen=True, slots=True)
