@@ -1,10 +1,11 @@
-"""What calls of the model used and cost, as CloudWatch metrics: the same sums as the usage records."""
+"""CloudWatch metrics of the worker: what calls of the model used and cost, as in the usage records, and open breakers."""
 
 from collections.abc import Callable
 from dataclasses import asdict
 
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
+from jobchain.breaker import OpenBreaker
 from jobchain.spending import Spending
 
 Meter = Callable[[str, str, Spending], None]
@@ -31,3 +32,12 @@ def count_spending(chain: str, model: str, spending: Spending) -> None:
     total = EphemeralMetrics(service="all")
     total.add_metric(name="CostUSD", unit=MetricUnit.NoUnit, value=float(spending.known_cost_usd))
     total.flush_metrics()
+
+
+def count_breaker(breaker: OpenBreaker) -> None:
+    """Counts that a breaker opened, or that a probe found it still open; both workers count under one name."""
+    metrics = EphemeralMetrics(service="all")
+    metrics.add_metric(name="BreakerOpened", unit=MetricUnit.Count, value=1)
+    metrics.add_metadata(key="type", value=breaker.type)
+    metrics.add_metadata(key="scope", value=str(breaker.scope))
+    metrics.flush_metrics()

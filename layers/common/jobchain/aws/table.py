@@ -126,10 +126,10 @@ class Table:
             for page in pages:
                 yield page["Count"], page["ScannedCount"]
 
-    def get_many(self, keys: Sequence[Item]) -> list[Item]:
-        """The items of up to 100 keys that exist, in any order, by consistent reads."""
+    def get_many(self, keys: Sequence[Item], *, consistent: bool = True) -> list[Item]:
+        """The items of up to 100 keys that exist, in any order, by consistent reads unless the caller needs none."""
         found: list[Item] = []
-        wanted: Any = {self._name: {"Keys": [to_item(key) for key in keys], "ConsistentRead": True}}
+        wanted: Any = {self._name: {"Keys": [to_item(key) for key in keys], "ConsistentRead": consistent}}
         for pause in _CONFLICT_PAUSES_SECONDS:
             with _answering():
                 answer = self._client.batch_get_item(RequestItems=wanted)
