@@ -157,7 +157,7 @@ def test_a_job_is_not_parked_beyond_its_erasure(deployment: Deployment) -> None:
 def test_a_fault_of_the_chains_code_in_the_estimate_ends_the_job_by_its_name(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    deployment.create()
+    deployment.create(deadline=timedelta(hours=1))
     with pytest.raises(WorkerVanished):
         deployment.run(WorkerVanished())
     deployment.clock.advance(AFTER_LEASE)

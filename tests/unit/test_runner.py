@@ -190,9 +190,9 @@ class TestTransientErrors:
         assert timedelta(hours=23, minutes=40) < stage.clock() - began <= DEADLINE
         assert job.status is Status.FAILED
         assert job.error is not None
-        assert (job.error.type, job.error.step) == ("deadline_exceeded", "summary")
+        assert job.error.type == "deadline_exceeded"
         assert job.error.message.startswith("the job's deadline (2026-")
-        assert "is over: the model's server answered 503" in job.error.message
+        assert "the model's server answered 503" in job.error.message
 
     def test_are_forgotten_once_it_is_well_again(self, stage: Stage) -> None:
         stage.run(TransientModelError("503"))

@@ -292,7 +292,7 @@ class TestALateAnswer:
         assert (job.spending.calls, estimated.calls) == (3, 3)
         assert estimated.input_tokens == 3 * deployment.llm.requests[0].size
         assert estimated.output_tokens == 3 * (deployment.llm.requests[0].max_output_tokens or 0)
-        assert job.spending.cost_usd == estimated.cost_usd > Decimal("0.008")
+        assert job.spending.cost_usd == estimated.cost_usd > Decimal("0.004")
         assert deployment.spent() == job.spending
 
     def test_that_was_never_sent_costs_nothing(self, deployment: Deployment) -> None:
@@ -344,7 +344,7 @@ class TestAWorkerThatVanishedBeforeItsChainWasRemoved:
     def test_is_recorded_with_the_most_that_a_call_for_such_a_text_can_have_cost(self, deployment: Deployment) -> None:
         # given a long text, all of which a worker has sent to the model
         deployment.runner = deployment.worker(max_input_tokens=400_000)
-        deployment.create(payload={"guidelines": "\N{PILE OF POO}" * 90_000})
+        deployment.create(payload={"guidelines": "\N{PILE OF POO}" * 90_000}, deadline=timedelta(hours=1))
         with pytest.raises(WorkerVanished):
             deployment.run(WorkerVanished())
         (request,) = deployment.llm.requests

@@ -66,7 +66,8 @@ class Call:
         if isinstance(answer, FailedAnswer):
             await self._records.passage.failed(self._asked, answer.error, began_at)
         else:
-            await self._records.passage.answered(self._asked, _used(answer.usage) or self._asked, answer.limits)
+            used = _used(answer.usage) or self._asked
+            await self._records.passage.answered(self._asked, used, answer.limits, began_at)
         return answer
 
     @property

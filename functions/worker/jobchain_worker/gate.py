@@ -13,7 +13,7 @@ from jobchain.aws.breakers import BreakerStore
 from jobchain.aws.claiming import Candidate
 from jobchain.aws.paces import PaceStore
 from jobchain.aws.queue import JobQueue, Slot
-from jobchain.breaker import OpenBreaker
+from jobchain.breaker import MAX_JITTER, MIN_JITTER
 from jobchain.chains.chain import Chain, Step
 from jobchain.chains.planning import PlannedStep
 from jobchain.domain import Clock, Tier
@@ -22,6 +22,7 @@ from jobchain.llm import LLM
 from jobchain.observability import Logger, describe
 from jobchain.pace import Demand, Granted, Refused
 from jobchain.rate_limits import NO_RATE_LIMITS, RateLimits
+from jobchain_worker.account_watch import AccountWatch
 from jobchain_worker.call import BYTES_PER_TOKEN
 from jobchain_worker.job_run import MAX_AT_ONCE
 
@@ -69,6 +70,7 @@ class Gate:
         *,
         paces: Callable[[Tier], PaceStore],
         breakers: BreakerStore,
+        watch: AccountWatch,
         queue: JobQueue,
         llm: LLM,
         chains: Mapping[str, Chain],
@@ -76,9 +78,10 @@ class Gate:
         clock: Clock,
         logger: Logger,
     ) -> None:
-        """`paces` gives the limiter of a tier; for the others see `jobchain_worker.runner.Runner`."""
+        """`paces` gives the limiter of a tier, `watch` is told of calls. See `jobchain_worker.runner.Runner`."""
         self.paces = paces
         self.breakers = breakers
+        self.watch = watch
         self.clock = clock
         self.logger = logger
         self.depth = QueueDepthCache(queue)
@@ -134,7 +137,7 @@ class Passage:
         self._used = NOTHING
         self._limits: RateLimits = NO_RATE_LIMITS
         self._refused = False
-        self._probes: OpenBreaker | None = None
+        self._probing = False
 
     # --- before the claim --------------------------------------------------------------------------
 
@@ -162,9 +165,10 @@ class Passage:
             return
         if self._gate.breakers.probe(found):
             self._gate.logger.info("probes the account", type=found.type)
-            self._probes = found
+            self._probing = True
             return
-        raise _not_ready(candidate, found.wait(now, random.random()), now)  # noqa: S311  # no secret
+        jitter = random.uniform(MIN_JITTER, MAX_JITTER)  # noqa: S311  # no secret
+        raise _not_ready(candidate, found.delay(jitter), now)
 
     def _take_pace(self, candidate: Candidate, demands: Sequence[Demand], now: datetime) -> None:
         pace = self._gate.paces(candidate.tier)
@@ -213,20 +217,17 @@ class Passage:
             await asyncio.sleep((got.at - now).total_seconds())
         return None
 
-    async def answered(self, asked: Demand, used: Demand, limits: RateLimits) -> None:
-        """Notes a call that was answered. It closes the breaker that it probed."""
+    async def answered(self, asked: Demand, used: Demand, limits: RateLimits, began_at: datetime) -> None:
+        """Notes a call that was answered. It closes a breaker that was open when it began."""
         self._note(asked, used, limits)
-        if self._probes:
-            probed, self._probes = self._probes, None
-            await self._told(self._gate.breakers.close, probed)
-            self._gate.logger.info("the account is well again", type=probed.type)
+        await self._gate.watch.answered(began_at)
 
     async def failed(self, asked: Demand, error: ModelError, began_at: datetime) -> None:
         """Notes a call that failed. It opens a breaker where the fault is the account's."""
         refused = error.type == "rate_limited"
         self._refused = self._refused or refused
         self._note(Demand(1, 0) if refused else asked, Demand(1, 0) if refused else asked, error.report.limits)
-        await self._told(self._gate.breakers.open, error.type, began_at)
+        await self._gate.watch.refused(error, began_at, probing=self._probing)
 
     async def leave(self) -> None:
         """Gives back what was granted and not asked for, and tells the limiter what the server told."""

@@ -63,7 +63,7 @@ class RetryPolicy:
     factor: int = 4
     """Each backoff is this many times the one before."""
     cap: timedelta = timedelta(minutes=12)
-    """The longest backoff; or the first one, if that is longer. Even with jitter, the queue can delay a message so far."""
+    """The longest backoff; or the first one, if that is longer. With jitter too, one message can be delayed so far."""
 
     def after(
         self, failures: Failures, retry_after: timedelta | None, jitter: float, left: timedelta

@@ -39,6 +39,7 @@ _SPREAD = timedelta(minutes=10)
 # Between two looks whether another version of the worker has the job's chain.
 _DEPLOYMENT = timedelta(minutes=1)
 
+_UNFINISHED = "not all of its steps are completed"
 _NO_CHAIN = "this deployment does not have the job's chain"
 _OTHER_PAYLOAD = "this deployment's chain takes another payload than when the job was created"
 
@@ -185,7 +186,7 @@ class Runner:
                 await self._endings.cancel(records)
                 return
             if run.left(self._clock()) <= timedelta(0):
-                await self._endings.fail(records, overdue(run.claim, "not all of its steps are completed"))
+                await self._endings.fail(records, overdue(run.claim, run.claim.waited_for or _UNFINISHED))
                 return
             if refusal := await exhausted_budget(self._usage, run, self._clock()):
                 await self._park(run, refusal)

@@ -228,6 +228,10 @@ NEVER = datetime.max.replace(tzinfo=UTC)
 """The deadline of a job that has none."""
 
 
+NEVER = datetime.max.replace(tzinfo=UTC)
+"""The deadline of a job that has none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """One worker's hold on a job: what it needs to run it, and the number that fences its writes.
@@ -237,7 +241,7 @@ class Claim:
     any other. `cancel_requested` tells whether the caller had asked to cancel the job when the claim was made. `key_id`
     is the API key that created the job, empty without one, and `daily_budget` what that key allows. `unsettled` is set
     if an earlier worker vanished, and `outdated` are the attributes of META that its settlement drops. The job is
-    tried until `deadline_at`.
+    tried until `deadline_at`. `waited_for` is the detail of its last wait.
     """
 
     event_id: str
@@ -261,6 +265,7 @@ class Claim:
     outdated: tuple[str, ...] = ()
     at_risk: tuple[str, Spending] = ("", NOTHING_SPENT)
     deadline_at: datetime = NEVER
+    waited_for: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,4 +154,5 @@ def claim_of(job: StoredJob, number: int, now: datetime, risk: Risk) -> Claim:
         outdated=outdated_late(meta),
         at_risk=risk,
         deadline_at=deadline_of(meta),
+        waited_for=meta.get("waiting_for", {}).get("detail", ""),
     )
