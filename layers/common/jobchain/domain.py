@@ -232,8 +232,8 @@ class Claim:
     is what all earlier claims used. `flex_until` is when a job of the tier flex continues as a standard one, None for
     any other. `cancel_requested` tells whether the caller had asked to cancel the job when the claim was made. `key_id`
     is the API key that created the job, empty without one, and `daily_budget` what that key allows. `unsettled` is set
-    if an earlier worker vanished, and `outdated` are the attributes of META that its settlement drops. `deadline_at` is
-    when the job is not tried again, None for a job that an earlier version stored.
+    if an earlier worker vanished, and `outdated` are the attributes of META that its settlement drops. The job is
+    tried until `deadline_at`.
     """
 
     event_id: str
@@ -256,7 +256,7 @@ class Claim:
     started_at: str | None = None
     outdated: tuple[str, ...] = ()
     at_risk: tuple[str, Spending] = ("", NOTHING_SPENT)
-    deadline_at: datetime | None = None
+    deadline_at: datetime = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,13 @@ What A stores after the claim of B is not shown, as META names the steps that B 
 recorded an estimate of A's call, which A replaces when it finds that it has lost the job.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from jobchain.aws.attributes import Item
-from jobchain.aws.claiming import AtRisk, claim_of, claiming, refusal_of, risk_item, risk_of
+from jobchain.aws.claiming import AtRisk, Candidate, candidate_of, claim_of, claiming, refusal_of, risk_item, risk_of
 from jobchain.aws.items import (
     DISPATCH_GRACE,
     MOVE_TRIES,
@@ -55,15 +55,23 @@ class ClaimStore:
 
     # --- claiming ----------------------------------------------------------------------------------
 
-    def claim(self, event_id: str, lease_until: datetime, at_risk: AtRisk) -> Claim:
+    def claim(
+        self,
+        event_id: str,
+        lease_until: datetime,
+        at_risk: AtRisk,
+        admit: Callable[[Candidate], None] = lambda _: None,
+    ) -> Claim:
         """Claims a pending job, or one whose worker's lease has expired, until `lease_until`.
 
+        `admit` is called with the job that was read, and raises an error where it must not be claimed now.
         Raises ClaimLost where another worker holds the job or it is final, JobNotReady where its wait is not over, and
         JobNotFound where a consistent read finds none.
         """
         for _ in range(MOVE_TRIES):
             now = self._clock()
             job = self._read_free(event_id, now, "INPUT")
+            admit(candidate_of(job, now))
             if has_unsettled(job.meta):
                 # Failed calls may be long, and are needed for their costs alone.
                 job = self._read_free(event_id, now, "ATTEMPT")

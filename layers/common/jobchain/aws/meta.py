@@ -63,6 +63,8 @@ def new_meta(new: NewJob, uid: str, now: datetime, expires_at: int) -> Item:
         "created_at_id": f"{isoformat(now)}#{new.event_id}",
         "updated_at": isoformat(now),
         "fingerprint": new.fingerprint,
+        "deadline_seconds": int(new.deadline.total_seconds()),
+        "deadline_at": epoch(now + new.deadline),
         "claim": 0,
         "settled": 0,
         "steps": {},
@@ -143,10 +145,27 @@ def tier_of(meta: Item) -> Tier:
     return Tier(meta.get("tier", Tier.STANDARD))
 
 
+def queue_tier(meta: Item, now: datetime) -> Tier:
+    """The tier whose queue the job waits in: that of a flex job while its time for flex calls lasts."""
+    is_flex = tier_of(meta) is Tier.FLEX and int(meta.get("flex_until", 0)) > now.timestamp()
+    return Tier.FLEX if is_flex else Tier.STANDARD
+
+
 def budget_of(meta: Item) -> DailyBudget:
     """The daily limits of the key that created the job."""
     tokens = meta.get("tokens_per_day")
     return DailyBudget(int(tokens) if tokens is not None else None, meta.get("cost_usd_per_day"))
+
+
+# Of a job that an earlier version stored: it ends while its caller can still read why.
+_READABLE_FOR = timedelta(days=1)
+
+
+def deadline_of(meta: Item) -> datetime:
+    """The moment until which the job is tried."""
+    if "deadline_at" in meta:
+        return datetime.fromtimestamp(int(meta["deadline_at"]), UTC)
+    return datetime.fromtimestamp(int(meta["expires_at"]), UTC) - _READABLE_FOR
 
 
 def waiting_item(waiting: WaitingFor) -> Item:
