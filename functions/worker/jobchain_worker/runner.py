@@ -10,15 +10,16 @@ from typing import assert_never
 
 from pydantic import ValidationError
 
+from jobchain.aws.claiming import Candidate
 from jobchain.aws.claims import ClaimStore
 from jobchain.aws.due import DueStore
-from jobchain.aws.queue import MAX_DELAY, JobQueue
+from jobchain.aws.queue import MAX_DELAY, JobQueue, Slot
 from jobchain.aws.usage import UsageStore
 from jobchain.chains.chain import Chain
 from jobchain.chains.fields import Payload
 from jobchain.chains.planning import PlannedStep, plan
-from jobchain.domain import Claim, Clock, FinishedStep, JobError, Tier, WaitingFor, WaitReason, isoformat
-from jobchain.errors import ClaimLost, JobNotReady, LimitReached, SettingsError, Unavailable
+from jobchain.domain import Claim, Clock, FinishedStep, JobError, Tier, WaitingFor, WaitReason, isoformat, tier_at
+from jobchain.errors import ClaimLost, JobNotReady, LimitReached, MustRunAlone, SettingsError, Unavailable
 from jobchain.llm import LLM
 from jobchain.metrics import Meter
 from jobchain.observability import Logger, describe
@@ -94,7 +95,7 @@ class Runner:
         self._logger = logger
         self._text_threads = TextThreads()
 
-    async def run(self, event_id: str, deadline: datetime) -> None:
+    async def run(self, event_id: str, deadline: datetime, slot: Slot | None = None, *, alone: bool = False) -> None:
         """Runs the job until it is final, or too close to `deadline`, at which the invocation and the lease end.
 
         Skips a job that another worker holds or that is final. Requeues a job that is not due yet, or that is released.
@@ -104,7 +105,8 @@ class Runner:
         if self._clock() + self._call_time > deadline:
             raise SettingsError("an invocation is too short for a model call: raise WorkerTimeoutSeconds")
         try:
-            claim = await asyncio.to_thread(self._claims.claim, event_id, deadline, self._billing.at_risk)
+            admit = _admit_alone if alone else _admit
+            claim = await asyncio.to_thread(self._claims.claim, event_id, deadline, self._billing.at_risk, admit)
         except ClaimLost as lost:
             self._logger.info("claim lost, skipping", reason=str(lost))
         except JobNotReady as early:
@@ -268,7 +270,8 @@ class Runner:
         if not released:
             self._logger.info("job cancelled")
             return
-        await self._requeue(claim.event_id, claim.tenant, claim.tier, delay)
+        tier = tier_at(claim.flex_until, self._clock() + delay)
+        await self._requeue(claim.event_id, claim.tenant, tier, delay)
 
     async def _requeue(self, event_id: str, tenant: str, tier: Tier, delay: timedelta) -> None:
         """Sends the job's message, visible after `delay`. The sweeper sends it where the queue can't."""
@@ -284,6 +287,15 @@ class Runner:
         await records.persistence.write(self._claims.fail, records.claim, error, records.bill)
         self._billing.count(records.claim, records.bill)
         self._logger.warning("job failed", type=error.type, reason=error.message)
+
+
+def _admit(candidate: Candidate) -> None:
+    if candidate.crashes >= 2:
+        raise MustRunAlone(f"{candidate.crashes} workers in a row have vanished with the job")
+
+
+def _admit_alone(_: Candidate) -> None:
+    pass
 
 
 async def _checked_payload(texts: JobThread, chain: Chain, claim: Claim) -> Payload | None:
