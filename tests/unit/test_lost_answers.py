@@ -12,7 +12,8 @@ from jobchain.domain import DailyBudget, Job, NewJob, Status
 from jobchain.errors import CallReport, JobExists, TransientModelError, Unavailable
 from jobchain.limits import Limits
 from jobchain.spending import Spending, Usage
-from jobchain_sweeper.sweeper import MAX_CRASHES, Sweep
+from jobchain_sweeper.resending import MAX_CRASHES
+from jobchain_sweeper.sweeper import Sweep
 from tests.deployment import AFTER_LEASE, INVOCATION, RETENTION, TENANT, TEXT, Deployment
 from tests.fake_model.llm import WorkerVanished
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from jobchain.aws.claims import ClaimStore
 from jobchain.aws.due import DueStore
 from jobchain.aws.queue import MAX_DELAY, JobQueue, Slot
-from jobchain.domain import Claim, Clock, JobError, Tier, WaitingFor, WaitReason, isoformat
+from jobchain.domain import Clock, JobError, Tier, WaitingFor, WaitReason, isoformat, tier_at
 from jobchain.errors import Unavailable
 from jobchain.observability import Logger, describe
 from jobchain_worker.billing import Billing
@@ -91,12 +91,9 @@ class Endings:
         if not released:
             self._logger.info("job cancelled")
             return
-        await self.requeue(claim.event_id, claim.tenant, self._tier(claim), delay)
-
-    def _tier(self, claim: Claim) -> Tier:
-        """The tier whose queue the job waits in: when its time for flex calls is over, that of the others."""
-        is_flex = claim.flex_until is not None and claim.flex_until > self._clock()
-        return Tier.FLEX if is_flex else Tier.STANDARD
+        # The queue of the tier that the job has when its message becomes visible.
+        tier = tier_at(claim.flex_until, now + delay)
+        await self.requeue(claim.event_id, claim.tenant, tier, delay)
 
     async def requeue(self, event_id: str, tenant: str, tier: Tier, delay: timedelta, slot: Slot | None = None) -> None:
         """Sends the job's message, visible after `delay`. The sweeper sends it where the queue can't."""

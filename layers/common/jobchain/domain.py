@@ -69,6 +69,11 @@ class Tier(StrEnum):
     FLEX = "flex"
 
 
+def tier_at(flex_until: datetime | None, at: datetime) -> Tier:
+    """The tier of a job at this time: flex before `flex_until`, standard from then on and where that is None."""
+    return Tier.FLEX if flex_until and flex_until > at else Tier.STANDARD
+
+
 @dataclass(frozen=True, slots=True)
 class DailyUsage:
     """A tenant's jobs and their usage on one day (UTC): how many were created, how many ended how, what they used.
@@ -151,8 +156,8 @@ class FinishedStep:
 class Job:
     """A job as it is stored, without its input. Times are texts of `isoformat`; `expires_at` is seconds since 1970.
 
-    `attempts` counts its claims. `tries` counts the failed tries of its steps, by the names of
-    `jobchain.chains.step_keys.TriesKey`.
+    `flex_until` is when a job of the tier flex continues as a standard one. `attempts` counts its claims. `tries` counts
+    the failed tries of its steps, by the names of `jobchain.chains.step_keys.TriesKey`.
     """
 
     event_id: str
@@ -169,6 +174,7 @@ class Job:
     max_cost_usd: Decimal | None = None
     tier: Tier = Tier.STANDARD
     flex_for: timedelta = timedelta(0)
+    flex_until: datetime | None = None
     expires_at: int = 0
     metadata: Mapping[str, str] = field(default_factory=dict)
     steps: tuple[FinishedStep, ...] = ()
@@ -274,7 +280,9 @@ class DueJob:
 
     `sends` counts the messages sent for it since a worker last claimed or released
     it, `crashes` the claims in a row whose workers vanished before they stored a step, the last claim included.
-    `held_until` is when its worker's lease ends, None for a job that no worker holds. `token` changes with each write.
+    `tier` is that of the queue that its next message belongs into, and `flex_until` is when a flex job leaves that
+    queue, None for any other. `held_until` is when its worker's lease ends, None for a job that no worker holds.
+    `token` changes with each write.
     """
 
     event_id: str
@@ -284,4 +292,5 @@ class DueJob:
     crashes: int
     token: str
     tier: Tier = Tier.STANDARD
+    flex_until: datetime | None = None
     held_until: datetime | None = None

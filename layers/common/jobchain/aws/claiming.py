@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from jobchain.aws.attributes import Item
-from jobchain.aws.items import StoredJob, job_key, spending_of, totals, unpacked
-from jobchain.aws.meta import budget_of, deadline_of, payload_of, queue_tier, tier_of
+from jobchain.aws.items import Due, StoredJob, job_key, spending_of, totals, unpacked
+from jobchain.aws.meta import budget_of, deadline_of, flex_until_of, payload_of, queue_tier, tier_of
 from jobchain.aws.records import newest_by_claim, step_of, unsettled_spending, visible_steps
 from jobchain.aws.settling import has_unsettled, outdated_late
 from jobchain.aws.writes import IfAbsent, Write, epoch, epoch_ms, update
@@ -72,7 +72,8 @@ def refusal_of(meta: Item, now: datetime) -> JobchainError | None:
     status = Status(meta["status"])
     if status is Status.PENDING:
         wait = timedelta(milliseconds=int(meta.get("not_before", 0)) - epoch_ms(now))
-        return JobNotReady(meta["tenant"], queue_tier(meta, now), wait) if wait > timedelta(0) else None
+        # Its message is delayed: the queue is that of the tier which the job has by then.
+        return JobNotReady(meta["tenant"], queue_tier(meta, now + wait), wait) if wait > timedelta(0) else None
     if status is Status.PROCESSING and int(meta["lease_until"]) < epoch_ms(now):
         return None
     return ClaimLost(f"the job is {status}")
@@ -97,15 +98,23 @@ def claiming(job: StoredJob, now: datetime, lease_until: datetime, risk: Risk) -
     if not has_unsettled(meta):
         # That of an earlier worker stays until its calls are settled.
         changes["at_risk"] = risk_item(risk)
-    # Moving it costs four units. So it stays where the sweeper looks soon enough after the lease.
-    if int(meta["due_at"]) > epoch(lease_until) + 1:
-        changes["due_at"] = epoch(lease_until) + 1
+    changes |= _due_after(meta, epoch(lease_until) + 1)
     removed = tuple(name for name in ("not_before", "sealed", "waiting_for") if name in meta)
     # An earlier version that still runs beside this one writes no token, so the number of the claim is compared too.
     condition, values = "#token = :seen AND claim = :was", {":seen": meta.get("token"), ":was": meta["claim"]}
     if "token" not in meta:
         condition, values = "attribute_not_exists(#token) AND claim = :was", {":was": meta["claim"]}
     return update(job_key(meta["pk"].removeprefix("JOB#")), condition, values, changes, removed)
+
+
+def _due_after(meta: Item, lease: int) -> Item:
+    """The changes that make the job due when its lease has ended."""
+    event_id = meta["pk"].removeprefix("JOB#")
+    sent = Due.SENT.shard(event_id)
+    # Moving it costs three units. So it stays where the sweeper looks soon enough after the lease.
+    if meta.get("due_shard") == sent and int(meta["due_at"]) <= lease:
+        return {}
+    return {"due_shard": sent, "due_at": lease}
 
 
 def risk_of(job: StoredJob, at_risk: AtRisk) -> Risk:
@@ -144,7 +153,7 @@ def claim_of(job: StoredJob, number: int, now: datetime, risk: Risk) -> Claim:
         spending=earlier,
         max_cost_usd=meta.get("max_cost_usd"),
         tier=tier_of(meta),
-        flex_until=datetime.fromtimestamp(int(meta["flex_until"]), UTC) if "flex_until" in meta else None,
+        flex_until=flex_until_of(meta),
         cancel_requested="cancel_requested" in meta,
         uid=meta.get("uid", ""),
         key_id=meta.get("key_id", ""),

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 from jobchain.aws.attributes import Item
 from jobchain.aws.claiming import AtRisk, Candidate, candidate_of, claim_of, claiming, refusal_of, risk_item, risk_of
 from jobchain.aws.items import (
-    DISPATCH_GRACE,
     MOVE_TRIES,
     PROCESSING,
     REMOVED_WHEN_FINAL,
@@ -27,12 +26,12 @@ from jobchain.aws.items import (
     read_job,
 )
 from jobchain.aws.late_reports import correction_of, late_report
-from jobchain.aws.meta import ended, waiting_item
+from jobchain.aws.meta import ended, released, waiting_item
 from jobchain.aws.records import attempt_item, step_item
 from jobchain.aws.settling import TRIES, bill_item, has_unsettled, total_of
 from jobchain.aws.table import ConditionFailed, Table
 from jobchain.aws.usage import UsageRecord, write_with_usage
-from jobchain.aws.writes import Write, epoch, epoch_ms_up, update
+from jobchain.aws.writes import Write, epoch_ms_up, update
 from jobchain.domain import Attempt, Claim, Clock, FinishedStep, JobError, Status, WaitingFor, isoformat
 from jobchain.errors import ClaimLost, JobNotFound, Unavailable
 from jobchain.spending import Bill
@@ -178,16 +177,16 @@ class ClaimStore:
     ) -> bool:
         """Releases the job as pending, and records the claim's `bill`; no worker can claim it before `wait` is over.
 
-        It is due `DISPATCH_GRACE` after that. `tries` are the failed tries of each step so far, `waiting` says why it
+        Its holder sends its message with that delay, if the queue can delay it so long; else the sweeper does, when the
+        wait is over. `tries` are the failed tries of each step so far, `waiting` says why it
         waits. False where the job's caller has asked to cancel it, which ends it instead. Raises ClaimLost.
         """
         now = self._clock()
         changes = {
             "status": Status.PENDING,
             "updated_at": isoformat(now),
-            "due_at": epoch(now + wait + DISPATCH_GRACE),
+            **released(claim, now, wait),
             "not_before": epoch_ms_up(now + wait),
-            "sends": 1,
             "crashes": 0,
             "tries": dict(tries),
             **_settled_by(claim),

@@ -161,17 +161,17 @@ class JobQueue:
             return [event_id for event_id, _ in jobs]
         return [jobs[int(failed["Id"])][0] for failed in answer.get("Failed", [])]
 
-    def depth(self) -> QueueDepth:
-        """The sums over the queues. Raises Unavailable where one does not answer."""
+    def depth(self, tier: Tier | None = None) -> QueueDepth:
+        """The messages of a tier's queue, of all queues without one. Raises Unavailable where one does not answer."""
         names: list[QueueAttributeNameType] = [
             "ApproximateNumberOfMessages",
             "ApproximateNumberOfMessagesNotVisible",
             "ApproximateNumberOfMessagesDelayed",
         ]
+        urls = {self._urls[tier]} if tier else {*self._urls.values()}
         try:
             found = [
-                self._client.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
-                for url in {*self._urls.values()}
+                self._client.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"] for url in urls
             ]
         except (BotoCoreError, ClientError) as error:
             raise Unavailable("the queue does not answer") from error
