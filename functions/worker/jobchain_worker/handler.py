@@ -34,7 +34,9 @@ from jobchain.settings import load_settings
 from jobchain_worker.consumer import Consumer
 from jobchain_worker.dialects import Api
 from jobchain_worker.model_checker import EVENT, ModelChecker
-from jobchain_worker.openai_llm import OpenAILLM, create_client, find_shutdown
+from jobchain_worker.openai_calls import create_client
+from jobchain_worker.openai_llm import OpenAILLM
+from jobchain_worker.openai_models import find_shutdown
 from jobchain_worker.retry_policy import RetryPolicy
 from jobchain_worker.runner import Runner
 from jobchain_worker.secret import Secret
