@@ -18,8 +18,8 @@ LONGEST_CONNECTING = timedelta(seconds=20)
 FIRST_TOKEN_FACTOR = 5
 """How much longer the server may be silent before the first token.
 
-Until then many servers say nothing, though they work: while the request waits its turn, while a long prompt is read, and
-while OpenAI's models reason. A token that does not follow the one before it is a stall.
+Until then many servers say nothing, though they work: while the request waits its turn, while a long prompt is read,
+and while OpenAI's models reason. A token that does not follow the one before it is a stall.
 """
 
 

@@ -57,5 +57,3 @@ async def _list(client: openai.AsyncOpenAI) -> object:
         return await client.get("/models", cast_to=object)
     except openai.NotFoundError:
         raise PermanentModelError("model_failed", _NO_LIST) from None
-
-

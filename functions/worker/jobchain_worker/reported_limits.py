@@ -48,7 +48,9 @@ _TOKENS = (
 
 _COUNT = re.compile(r"[0-9]{1,12}(\.0{1,6})?")
 _NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?")
-_DURATION = re.compile(r"(?:(\d{1,6})d)?(?:(\d{1,6})h)?(?:(\d{1,6})m(?!s))?(?:(\d{1,9}(?:\.\d{1,9})?)s)?(?:(\d{1,9}(?:\.\d{1,9})?)ms)?")
+_DURATION = re.compile(
+    r"(?:(\d{1,6})d)?(?:(\d{1,6})h)?(?:(\d{1,6})m(?!s))?(?:(\d{1,9}(?:\.\d{1,9})?)s)?(?:(\d{1,9}(?:\.\d{1,9})?)ms)?"
+)
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ][0-9:.]{5,20}([Zz]|[+-]\d{2}:?\d{2})?")
 
 # No limit has a longer window. A number that is larger is the time since 1970, in seconds or in milliseconds.

@@ -22,7 +22,7 @@ _TYPE = re.compile(rb'\{\s*"type"\s*:\s*"([a-z_.]{1,100})"')
 
 
 class ResponsesStream:
-    """See `Assembler`. Only the last event is read. Those before it are kept as they came, for a text that breaks off."""
+    """See `Assembler`. Only the last event is read. Those before it are kept, for a text that breaks off."""
 
     def __init__(self) -> None:
         self.tokens = 0

@@ -1,7 +1,7 @@
 """Reads the body of an answer, whether it is streamed or comes in one piece."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
@@ -10,7 +10,7 @@ import httpx2
 from jobchain_worker.assembling import Assembler, loads
 from jobchain_worker.bounded_body import is_stream
 from jobchain_worker.call_trace import CallTrace
-from jobchain_worker.event_stream import EventParser, looks_like_events
+from jobchain_worker.event_stream import Event, EventParser, looks_like_events
 
 # How long the rest of a body is waited for once the answer is complete. A connection whose body was read is used again.
 _DRAIN = timedelta(seconds=1)
@@ -41,15 +41,19 @@ async def _read_stream(response: httpx2.Response, answer: Assembler, trace: Call
     parser = EventParser()
     async with _ending(answer) as ending:
         async for part in response.aiter_bytes():
-            if answer.complete:
-                continue
-            for event in parser.feed(part):
-                answer.take(event)
-                if answer.complete:
-                    ending.reschedule(asyncio.get_running_loop().time() + _DRAIN.total_seconds())
-                    break
+            if ending.when() is None and _take(parser.feed(part), answer):
+                ending.reschedule(asyncio.get_running_loop().time() + _DRAIN.total_seconds())
             trace.hear(token=answer.tokens > 0)
     return _whole(answer, parser)
+
+
+def _take(events: Iterable[Event], answer: Assembler) -> bool:
+    """Takes the events up to the last one of the answer. Whether it is complete."""
+    for event in events:
+        answer.take(event)
+        if answer.complete:
+            return True
+    return False
 
 
 @asynccontextmanager
@@ -69,17 +73,13 @@ def _read_events(content: bytes, answer: Assembler, trace: CallTrace) -> object:
     """The response in a body of events whose server declares another type."""
     trace.answer = answer
     parser = EventParser()
-    for event in parser.feed(content):
-        answer.take(event)
-        if answer.complete:
-            break
+    _take(parser.feed(content), answer)
     return _whole(answer, parser)
 
 
 def _whole(answer: Assembler, parser: EventParser) -> object:
     if not answer.complete:
-        for event in parser.finish():
-            answer.take(event)
+        _take(parser.finish(), answer)
     if (response := answer.response()) is None:
         raise BrokenOff
     return response

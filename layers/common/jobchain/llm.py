@@ -84,8 +84,8 @@ ModelAnswer = AnswerText | UnusableAnswer | FailedAnswer
 
 `usage` is None where the server does not report it, or reports what is no count: then the call has to be estimated.
 The report of a FailedAnswer's error is never `maybe_billed`, as the answer itself is counted. `tier` is the tier that
-the call was served and priced as. `limits` is what the server told of its account's limits. `first_token_seconds` is how
-long the answer's first token took, None where the answer came in one piece.
+the call was served and priced as. `limits` is what the server told of its account's limits. `first_token_seconds` is
+how long the answer's first token took, None where the answer came in one piece.
 """
 
 
