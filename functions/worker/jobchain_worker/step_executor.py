@@ -110,7 +110,7 @@ class StepExecutor:
         except _OutOfTime as late:
             return self._out_of_time(run, step, paid=late.paid)
         except PermanentModelError as error:
-            self._logger.warning("step failed", type=error.type, extra=error.report.facts)
+            self._logger.warning("step failed", type=error.type)
             return StepFailed(error.as_job_error(step.name))
         except TransientModelError as error:
             return self._defer_flex(run, step, error, flex_left) if flex_left else self._defer(run, step, error)
@@ -134,8 +134,7 @@ class StepExecutor:
                 return StepFailed(JobError(_final_type(error), f"{error}, {reason}", step.name))
             case TryAgain(delay):
                 seconds = delay.total_seconds()
-                facts = error.report.facts
-                self._logger.warning("step deferred", reason=str(error), tries=tries, seconds=seconds, extra=facts)
+                self._logger.warning("step deferred", reason=str(error), tries=tries, seconds=seconds)
                 return StepDeferred({key: tries}, delay, f"try {tries}: {error}")
             case decision:
                 assert_never(decision)
@@ -144,7 +143,7 @@ class StepExecutor:
         key = TriesKey(step.name, Tier.FLEX)
         tries = run.tries(key) + 1
         delay = self._retry_policy.after_flex(tries, error.retry_after, _jitter(), left).delay
-        self._logger.warning("flex call deferred", reason=str(error), tries=tries, extra=error.report.facts)
+        self._logger.warning("flex call deferred", reason=str(error), tries=tries)
         return StepDeferred({key: tries}, delay, f"flex, try {tries}: {error}")
 
     async def _ask(self, run: JobRun, step: Step, share: Decimal | None) -> StepCompleted:
@@ -162,7 +161,7 @@ class StepExecutor:
         failed = NOTHING_SPENT
         for number in range(1 + MAX_COMPLAINTS):
             asked = self._next_request(run, asked, share, failed)
-            call = Call(self._clock, run.records, step.name, asked, self._llm, self._prices)
+            call = Call(self._clock, run.records, step.name, asked, self._llm, self._prices, self._logger)
             answer = await call.ask(is_retry=bool(number) or run.is_retry(step.name))
             async with call.recorded_on_error():
                 read = await _read(run, step, answer, context)
