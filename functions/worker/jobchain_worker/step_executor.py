@@ -126,7 +126,7 @@ class StepExecutor:
         except PermanentModelError as error:
             if error.type in ACCOUNT_FAULTS:
                 return self._park(run, step, error)
-            self._logger.warning("step failed", type=error.type, extra=error.report.facts)
+            self._logger.warning("step failed", type=error.type)
             return StepFailed(error.as_job_error(step.name))
         except TransientModelError as error:
             return self._defer_flex(run, step, error, flex_left) if flex_left else self._defer(run, step, error)
@@ -147,7 +147,7 @@ class StepExecutor:
         delay = PARKED * _jitter()
         if delay >= left:
             return StepFailed(_overdue(run, step.name, error))
-        self._logger.warning("step parked", type=error.type, extra=error.report.facts)
+        self._logger.warning("step parked", type=error.type)
         return StepDeferred({}, delay, str(error), WaitReason.ACCOUNT)
 
     def _defer(self, run: JobRun, step: PlannedStep, error: TransientModelError) -> StepFailed | StepDeferred:
@@ -158,8 +158,8 @@ class StepExecutor:
                 return StepFailed(_overdue(run, step.name, error, reason))
             case TryAgain(delay):
                 seconds = delay.total_seconds()
-                tries, facts = failures.tries, error.report.facts
-                self._logger.warning("step deferred", reason=str(error), tries=tries, seconds=seconds, extra=facts)
+                tries = failures.tries
+                self._logger.warning("step deferred", reason=str(error), tries=tries, seconds=seconds)
                 counts: dict[TriesKey | UnansweredKey, int] = {key: tries}
                 if failures.unanswered:
                     counts[unanswered] = failures.unanswered
@@ -171,7 +171,7 @@ class StepExecutor:
         key = TriesKey(step.name, Tier.FLEX)
         tries = run.tries(key) + 1
         delay = self._retry_policy.after_flex(tries, error.retry_after, _jitter(), left).delay
-        self._logger.warning("flex call deferred", reason=str(error), tries=tries, extra=error.report.facts)
+        self._logger.warning("flex call deferred", reason=str(error), tries=tries)
         return StepDeferred({key: tries}, delay, f"flex, try {tries}: {error}")
 
     async def _ask(self, run: JobRun, step: Step, share: Decimal | None) -> StepCompleted:
@@ -189,7 +189,7 @@ class StepExecutor:
         failed = NOTHING_SPENT
         for number in range(1 + MAX_COMPLAINTS):
             asked = self._next_request(run, asked, share, failed)
-            call = Call(self._clock, run.records, step.name, asked, self._llm, self._prices)
+            call = Call(self._clock, run.records, step.name, asked, self._llm, self._prices, self._logger)
             answer = await call.ask(is_retry=bool(number) or run.is_retry(step.name))
             async with call.recorded_on_error():
                 read = await _read(run, step, answer, context)
