@@ -61,6 +61,7 @@ def test_the_first_refusal_opens_the_breaker_and_rings_the_alarm(world: World) -
     (line,) = world.logged()
     assert (line["level"], line["message"]) == ("ERROR", "breaker opened: jobs wait until the model's account works")
     assert (line["type"], line["scope"], line["provider_status"]) == ("model_quota_exceeded", "key", 429)
+    assert line["reason"] == "the account has no quota left (it answered 429)"
     assert (line["provider_code"], line["provider_request_id"]) == ("insufficient_quota", "req_1")
 
 
@@ -128,7 +129,8 @@ def test_settings_that_can_t_work_are_the_accounts(world: World) -> None:
     assert world.refused(ModelSettingsError("the secret a-secret holds no API key"))
 
     found = world.breakers.look()
-    assert found and found.type == "model_misconfigured"
+    assert found
+    assert found.type == "model_misconfigured"
 
 
 def test_a_model_that_the_job_named_is_its_own_fault(world: World) -> None:
@@ -146,7 +148,7 @@ def test_while_the_table_does_not_answer_the_job_waits_and_the_next_refusal_open
     world.refused()
 
     assert len(world.counted) == 1
-    assert [line["message"] for line in world.logged()][0] == "breaker not opened"
+    assert world.logged()[0]["message"] == "breaker not opened"
 
 
 def test_while_the_table_does_not_answer_it_stays_open_until_the_next_answer(world: World) -> None:

@@ -2,7 +2,6 @@
 
 import re
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -45,7 +44,7 @@ def test_a_fault_of_the_account_concerns_all_jobs_with_its_key_or_its_model(faul
 
 def test_no_other_fault_opens_a_breaker() -> None:
     sources = [*(ROOT / "functions/worker").rglob("*.py"), ROOT / "layers/common/jobchain/errors.py"]
-    named = {name for source in map(Path, sources) for name in re.findall(r"\b[a-z]+(?:_[a-z]+)+\b", source.read_text())}
+    named = {name for source in sources for name in re.findall(r"\b[a-z]+(?:_[a-z]+)+\b", source.read_text())}
     assert {*ACCOUNT_FAULTS, "model_refused", "text_too_long", "content_filtered", "rate_limited"} <= named
 
     assert {name for name in named if scope_of(name)} == {*ACCOUNT_FAULTS}
