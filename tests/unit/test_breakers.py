@@ -1,6 +1,7 @@
 """The breakers' items: who opens, probes and closes one, as several workers see it."""
 
 from datetime import timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -121,9 +122,11 @@ def test_another_model_and_another_secret_are_not_concerned(workers: Workers, cl
 
     assert workers.one(ModelAccount(ACCOUNT.host, "another", "gpt-6-sol")).look() is None
     seen = workers.one(ModelAccount(ACCOUNT.host, ACCOUNT.secret_name, "gpt-6-sol")).look()
-    assert seen and seen.scope is Scope.KEY
+    assert seen
+    assert seen.scope is Scope.KEY
     seen = workers.one(ModelAccount(ACCOUNT.host, "another", ACCOUNT.model)).look()
-    assert seen and seen.scope is Scope.MODEL
+    assert seen
+    assert seen.scope is Scope.MODEL
 
 
 def test_of_a_minute_one_job_of_all_workers_is_the_probe(workers: Workers, clock: FakeClock) -> None:
@@ -232,10 +235,12 @@ def test_a_probe_that_fails_of_the_model_opens_the_other_breaker_too(workers: Wo
 
     other = worker.open("model_not_found", clock(), probing=True)
 
-    assert other and other.scope is Scope.MODEL
+    assert other
+    assert other.scope is Scope.MODEL
     assert other.refusals == 1
     seen = worker.look()
-    assert seen and (seen.scope, seen.refusals) == (Scope.KEY, opened.refusals)
+    assert seen
+    assert (seen.scope, seen.refusals) == (Scope.KEY, opened.refusals)
 
 
 @pytest.mark.parametrize("fault", ["server_error", "rate_limited", "timeout", "content_filtered", "text_too_long"])
@@ -351,7 +356,7 @@ def test_clocks_ten_seconds_apart_cost_a_few_seconds_and_no_probe(workers: Worke
                 probes.append(clock() - start)
         clock.advance(SECOND)
 
-    pauses = [later - earlier for earlier, later in zip(probes, probes[1:], strict=False)]
+    pauses = [later - earlier for earlier, later in pairwise(probes)]
     assert len(probes) in (9, 10)
     assert min(pauses) >= PROBE_EVERY - 10 * SECOND
     # whose call is answered closes it, whichever clock it had opened it by

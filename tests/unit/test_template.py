@@ -9,14 +9,16 @@ import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import fields
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from types import ModuleType
 from typing import Any, get_args
 
 import pytest
 
+from jobchain.breaker import PROBE_EVERY, OpenBreaker, Scope
 from jobchain.connection import UnusableSetting, checked_model_url
+from jobchain.metrics import count_breaker
 from jobchain.model_check import WARN_DAYS, ModelCheck
 from jobchain.spending import Spending, Usage
 from jobchain_worker import endings
@@ -30,15 +32,18 @@ Template = dict[str, Any]
 RUN_JOBS = {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"}
 # A tenant's usage is read for its daily budget.
 ADD_USAGE = {"dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"}
+OPEN_AND_CLOSE = {"dynamodb:BatchGetItem", "dynamodb:UpdateItem"}
+PACE_CALLS = {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"}
+READ_WAITS = {"dynamodb:BatchGetItem", "dynamodb:GetItem"}
 ALLOWED_ACTIONS = {
     "ApiFunction": {
         *RUN_JOBS,
         *("dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:DeleteItem"),
         *("sqs:SendMessage", "sqs:GetQueueAttributes"),
     },
-    "FlexWorkerFunction": {*RUN_JOBS, "sqs:SendMessage", "secretsmanager:GetSecretValue"},
+    "FlexWorkerFunction": {*RUN_JOBS, *OPEN_AND_CLOSE, "sqs:SendMessage", "secretsmanager:GetSecretValue"},
     "SweeperFunction": {"dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:UpdateItem", "sqs:SendMessage"},
-    "WorkerFunction": {*RUN_JOBS, "sqs:SendMessage", "secretsmanager:GetSecretValue"},
+    "WorkerFunction": {*RUN_JOBS, *OPEN_AND_CLOSE, "sqs:SendMessage", "secretsmanager:GetSecretValue"},
     "WebFunction": set(),
 }
 FUNCTIONS = sorted(ALLOWED_ACTIONS)
@@ -50,8 +55,15 @@ ITEMS = {
         "KEY#*": {"dynamodb:GetItem"},
         "MODEL": {"dynamodb:GetItem"},
         "SECRET#cursors": {"dynamodb:GetItem", "dynamodb:PutItem"},
+        "BREAKER#*": READ_WAITS,
+        "PACE#*": READ_WAITS,
     },
-    "FlexWorkerFunction": {"JOB#*": RUN_JOBS, "TENANT#*": ADD_USAGE},
+    "FlexWorkerFunction": {
+        "JOB#*": RUN_JOBS,
+        "TENANT#*": ADD_USAGE,
+        "BREAKER#*": OPEN_AND_CLOSE,
+        "PACE#*": PACE_CALLS,
+    },
     "SweeperFunction": {
         "JOB#*": {"dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:UpdateItem"},
         "TENANT#*": {"dynamodb:UpdateItem"},
@@ -60,6 +72,8 @@ ITEMS = {
         "JOB#*": RUN_JOBS,
         "TENANT#*": ADD_USAGE,
         "MODEL": {"dynamodb:PutItem"},
+        "BREAKER#*": OPEN_AND_CLOSE,
+        "PACE#*": PACE_CALLS,
     },
     "WebFunction": {},
 }
@@ -390,7 +404,7 @@ def test_what_somebody_must_look_at_raises_an_alarm(template: Template) -> None:
         "ApproximateAgeOfOldestMessage": {"JobQueue", "FlexQueue"},
         "ApproximateNumberOfMessagesVisible": {"DeadLetterQueue"},
         **{name: {"all"} for name in ("5XXError", "CostUSD", "ModelDaysLeft", "ModelFailures", "ModelUnknown")},
-        "StalledJobs": {"all"},
+        **{name: {"all"} for name in ("BreakerOpened", "StalledJobs")},
     }
 
 
@@ -463,6 +477,32 @@ def test_the_alarm_of_costs_looks_at_what_the_worker_counts(
     assert found["Namespace"] == NAMESPACE
     assert found["Threshold"] == {"Ref": "CostAlarmUsdPerDay"}
     assert (found["Statistic"], found["Period"]) == ("Sum", timedelta(days=1).total_seconds())
+
+
+def test_the_alarm_of_breakers_rings_in_the_minute_of_the_first_one_that_a_worker_counts(
+    template: Template, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # given what both workers write for a breaker
+    monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "a stack's")
+    now = datetime(2026, 11, 29, tzinfo=UTC)
+    for service in ("worker", "flex-worker"):
+        monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", service)
+        count_breaker(OpenBreaker("model_unauthorized", Scope.KEY, now, now, now))
+    written = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+    # then the alarm has the same namespace, name and dimensions
+    found = properties(template, "BreakerAlarm")
+    wanted = {dimension["Name"]: dimension["Value"] for dimension in found["Dimensions"]}
+    assert [entry["_aws"]["CloudWatchMetrics"][0]["Dimensions"] for entry in written] == [[[*wanted]]] * 2
+    assert [(entry["service"], entry[found["MetricName"]]) for entry in written] == [(wanted["service"], [1.0])] * 2
+    assert [(entry["type"], entry["scope"]) for entry in written] == [("model_unauthorized", "key")] * 2
+    assert found["Namespace"] == NAMESPACE
+
+    # and it rings at once, and until there has been no failed probe for longer than the time between two of them
+    assert (found["Statistic"], found["Period"], found["Threshold"]) == ("Sum", 60, 0)
+    assert found["ComparisonOperator"] == "GreaterThanThreshold"
+    assert found["DatapointsToAlarm"] == 1
+    assert found["Period"] * found["EvaluationPeriods"] > 2 * PROBE_EVERY.total_seconds()
 
 
 @pytest.mark.parametrize("alarm", ["ModelEndAlarm", "ModelUnknownAlarm"])

@@ -58,7 +58,7 @@ class AccountWatch:
         return True
 
     def _tell(self, opened: OpenBreaker, error: ModelError) -> None:
-        facts = {**_facts(opened), **error.report.facts}
+        facts = {**_facts(opened), "reason": str(error), **error.report.facts}
         if opened.refusals > 1:
             self._logger.warning("probe failed: the breaker stays open", extra=facts)
         else:

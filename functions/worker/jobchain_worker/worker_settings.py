@@ -81,6 +81,15 @@ def call_time(settings: WorkerSettings) -> CallTime:
     return CallTime(whole, timedelta(seconds=settings.model_idle_seconds))
 
 
+def model_account(settings: WorkerSettings) -> ModelAccount:
+    """What the limits of the model's account are stored under."""
+    try:
+        url = model_url(settings)
+    except UnusableSetting:
+        url = ""
+    return ModelAccount.of(url, settings.openai_secret_name, settings.openai_model)
+
+
 def create_llm(settings: WorkerSettings, session: Session, aws: Config) -> LLM:
     """The model. With settings that can't work, one that says so at each call: jobs wait for their correction.
 

@@ -116,7 +116,7 @@ class OpenBreaker:
             delay           60   60   60   90  150  300   600   600
 
         So a job starts at most half an outage after its end, and a backlog costs little while it waits. The time is up
-        to the last refusal, not up to now: after a quiet night nobody knows whether the account is still refused.
+        to the last refusal, not up to now: after a quiet night the account may work again, and no job has tried it.
         `jitter` is a factor from `MIN_JITTER` to `MAX_JITTER`, drawn by the caller for each job, so that jobs which
         were refused together do not come back together.
         """

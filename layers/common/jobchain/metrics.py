@@ -1,4 +1,4 @@
-"""CloudWatch metrics of the worker: what calls of the model used and cost, as in the usage records, and open breakers."""
+"""The worker's CloudWatch metrics: what calls of the model used and cost, as in the usage records, and breakers."""
 
 from collections.abc import Callable
 from dataclasses import asdict
