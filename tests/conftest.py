@@ -26,6 +26,7 @@ from jobchain.aws.paces import PaceStore
 from jobchain.aws.queue import JobQueue
 from jobchain.breaker import ModelAccount
 from jobchain.chains import CHAINS, DEFAULT_CHAIN
+from jobchain.domain import Tier
 from jobchain.llm import LLM
 from jobchain.pace import Rates
 from jobchain.prices import PriceList
