@@ -14,6 +14,7 @@ from jobchain.aws.items import job_key
 from jobchain.aws.queue import JobQueue
 from jobchain.aws.table import Table
 from jobchain.domain import Job, NewJob
+from jobchain.errors import MustRunAlone
 from jobchain.spending import Spending, summed
 from jobchain_sweeper.sweeper import Sweep
 from tests.conftest import TABLE, make_runner, make_sweeper
@@ -104,12 +105,15 @@ class Deployment:
         return self.job(event_id)
 
     def run_together(self, event_ids: Iterable[str]) -> None:
-        """One batch of messages. The table is called from one thread, as moto can't serve two."""
+        """One batch of messages; suspects run after the others, alone. moto can't serve two threads, so there is one."""
+        ids = list(event_ids)
 
         async def all_of_them() -> None:
-            runs = [self.runner.run(event_id, self.clock() + INVOCATION) for event_id in event_ids]
-            for ended in await asyncio.gather(*runs, return_exceptions=True):
-                if isinstance(ended, BaseException):
+            runs = [self.runner.run(event_id, self.clock() + INVOCATION) for event_id in ids]
+            for event_id, ended in zip(ids, await asyncio.gather(*runs, return_exceptions=True), strict=True):
+                if isinstance(ended, MustRunAlone):
+                    await self.runner.run(event_id, self.clock() + INVOCATION, alone=True)
+                elif isinstance(ended, BaseException):
                     raise ended
 
         with asyncio.Runner() as loop:
