@@ -1,25 +1,31 @@
 """The sweeper: a job without a worker when it is due is sent again, once, and less and less often."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import boto3
 import pytest
 from aws_lambda_powertools import Logger
 
+from benchmarks.capacity import Meter, indexes
 from jobchain.aws.claims import NO_BILL
-from jobchain.aws.items import DISPATCH_GRACE, Due
-from jobchain.aws.queue import JobQueue
+from jobchain.aws.items import DISPATCH_GRACE, Due, job_key
+from jobchain.aws.queue import JobQueue, QueueDepth
+from jobchain.aws.table import Table
 from jobchain.domain import DueJob, NewJob, Status, Tier
 from jobchain.errors import Unavailable
 from jobchain_sweeper.resending import MAX_CRASHES, MAX_RESEND_GAP
-from jobchain_sweeper.sweeper import Sweep, Sweeper
-from tests.conftest import Items, Messages, make_sweeper
+from jobchain_sweeper.sweeper import BACKLOG, MOST_OVERDUE, Sweep, Sweeper
+from tests.conftest import TABLE, Items, Messages, make_sweeper
 from tests.fakes import FakeClock
 from tests.stores import Stores
 
 if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_sqs import SQSClient
 
 LEASE = timedelta(minutes=5)
@@ -395,6 +401,126 @@ def test_jobs_whose_workers_vanished_are_sent_before_those_that_may_have_lost_th
     assert sweep() == Sweep(sent=4)
     first, *others = [message["event_id"] for message in messages.waiting()]
     assert (first, sorted(others)) == (vanished, waiting)
+
+
+class Backlog:
+    """Many jobs that wait, each with its message in the queue, and have been due for long.
+
+    The queue only tells of the messages: moto takes minutes for thousands.
+    """
+
+    SIZE = 5000
+
+    def __init__(
+        self,
+        dynamodb: "DynamoDBClient",
+        queue: JobQueue,
+        create: Create,
+        clock: FakeClock,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        table = Table(dynamodb, TABLE)
+        meta = table.get(job_key(create()))
+        assert meta
+        ids = [f"0b6c2f4e-0000-4000-8000-1{number:011}" for number in range(self.SIZE)]
+        table.put_many(
+            [{**meta, **job_key(event_id), "due_shard": Due.SENT.shard(event_id), "uid": event_id} for event_id in ids]
+        )
+        depth = queue.depth
+        monkeypatch.setattr(
+            queue, "depth", lambda tier: replace(found := depth(tier), waiting=found.waiting + self.SIZE)
+        )
+        clock.advance(2 * DISPATCH_GRACE)
+
+
+class TestABacklog:
+    @pytest.fixture(autouse=True)
+    def backlog(
+        self,
+        dynamodb: "DynamoDBClient",
+        queue: JobQueue,
+        create: Create,
+        clock: FakeClock,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> Backlog:
+        return Backlog(dynamodb, queue, create, clock, monkeypatch)
+
+    def test_hides_no_known_loss_and_gets_no_copies(
+        self,
+        dynamodb: "DynamoDBClient",
+        template: dict[str, Any],
+        create: Create,
+        stores: Stores,
+        queue: JobQueue,
+        clock: FakeClock,
+        logger: Logger,
+        messages: Messages,
+    ) -> None:
+        # given a job whose send failed, one whose worker vanished, and one whose worker has it for long
+        unsent, vanished, held = create(), create(), create()
+        stores.claim(vanished, clock() + LEASE)
+        stores.claim(held, clock() + timedelta(hours=1))
+        clock.advance(2 * LEASE)
+        stores.due.mark_due(unsent, clock())
+        schema = template["Resources"]["JobTable"]["Properties"]
+        meter = Meter(dynamodb, boto3.client("dynamodb"), TABLE, indexes(schema))
+
+        # when
+        with meter.counting() as cost:
+            done = make_sweeper(stores, queue, logger, page_size=25).sweep(clock() + timedelta(minutes=1))
+
+        # then the first two are sent, and the jobs that wait have cost no message and no write
+        assert done == Sweep(sent=2, backlog=Backlog.SIZE)
+        assert messages.count() == 2
+        assert cost.by_item == Counter(META=2, due=2 * 2, unfinished=2 * 2)
+        # Each shard of `due`, and META of the three; and half a unit for 4 KB of `unfinished`, some 40 of its entries.
+        scanned = cost.reads - 20 * 0.5 - 3
+        assert scanned == pytest.approx(Backlog.SIZE / 80, rel=0.1)
+        # Neither is due any more, and neither are the copies.
+        assert make_sweeper(stores, queue, logger).sweep(clock() + timedelta(minutes=1)).sent == 0
+
+    def test_lets_a_job_that_is_overdue_for_hours_be_sent_again_a_few_at_a_time(
+        self, create: Create, sweep: Run, stores: Stores, clock: FakeClock
+    ) -> None:
+        clock.advance(MAX_RESEND_GAP)
+
+        sweeps = [sweep() for _ in range(2)]
+
+        assert all(MOST_OVERDUE <= done.sent < MOST_OVERDUE + 8 * PAGE_SIZE for done in sweeps)
+        assert all(done.unfinished for done in sweeps)
+
+
+@pytest.mark.parametrize(("waiting", "delayed", "in_flight", "sent"), [(499, 0, 10_000, 1), (250, 250, 0, 0)])
+def test_a_backlog_is_what_waits_for_a_worker_and_not_what_workers_have(
+    create: Create,
+    stores: Stores,
+    queue: JobQueue,
+    clock: FakeClock,
+    logger: Logger,
+    monkeypatch: pytest.MonkeyPatch,
+    waiting: int,
+    delayed: int,
+    in_flight: int,
+    sent: int,
+) -> None:
+    create()
+    clock.advance(DISPATCH_GRACE)
+    monkeypatch.setattr(queue, "depth", lambda tier: QueueDepth(waiting, in_flight, delayed))
+
+    assert make_sweeper(stores, queue, logger).sweep(clock() + timedelta(minutes=1)).sent == sent
+
+
+def test_the_flex_queues_backlog_hides_no_loss_of_a_standard_job(
+    create: Create, stores: Stores, sqs: "SQSClient", queue_url: str, clock: FakeClock, logger: Logger
+) -> None:
+    flex_url = sqs.create_queue(QueueName="flex")["QueueUrl"]
+    queue = JobQueue(sqs, queue_url, flex_url)
+    for number in range(BACKLOG):
+        queue.send(f"0b6c2f4e-0000-4000-8000-1{number:011}", "local", tier=Tier.FLEX)
+    create()
+    clock.advance(DISPATCH_GRACE)
+
+    assert make_sweeper(stores, queue, logger).sweep(clock() + timedelta(minutes=1)) == Sweep(sent=1)
 
 
 def refuse(jobs: Sequence[tuple[str, str]], _: Tier) -> list[str]:
