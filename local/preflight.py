@@ -29,7 +29,8 @@ from jobchain.model_check import WARN_DAYS
 from jobchain.prices import PriceList
 from jobchain_cli.slow import told_when_slow
 from jobchain_cli.stack import aws_session
-from jobchain_worker.openai_llm import create_client, find_shutdown
+from jobchain_worker.openai_calls import create_client
+from jobchain_worker.openai_models import find_shutdown
 from local.env_file import read_env_file
 from local.errors import LocalError, SettingsError
 

@@ -21,12 +21,17 @@ from hypothesis import settings
 from moto import mock_aws
 from samtranslator.yaml_helper import yaml_parse
 
+from jobchain.aws.breakers import BreakerStore
+from jobchain.aws.paces import PaceStore
 from jobchain.aws.queue import JobQueue
+from jobchain.breaker import ModelAccount
 from jobchain.chains import CHAINS, DEFAULT_CHAIN
 from jobchain.llm import LLM
 from jobchain.prices import PriceList
 from jobchain_api.service import JobService
 from jobchain_sweeper.sweeper import Sweeper
+from jobchain_worker.account_watch import AccountWatch
+from jobchain_worker.gate import Gate
 from jobchain_worker.retry_policy import RetryPolicy
 from jobchain_worker.runner import Runner
 from tests import properties
@@ -190,9 +195,24 @@ def make_service(stores: Stores, queue: JobQueue, logger: Logger) -> JobService:
 CALL_TIME = timedelta(seconds=75)
 
 
+def make_gate(stores: Stores, queue: JobQueue, llm: LLM, logger: Logger, **changes: Any) -> Gate:
+    """The worker's gate on top of these, for an account without limits."""
+    account = ModelAccount("models.test", "secret", llm.model)
+    breakers = BreakerStore(stores.client, stores.table, account, stores.clock)
+    parts: dict[str, Any] = {
+        "paces": lambda _: PaceStore(stores.client, stores.table, account, stores.clock),
+        "breakers": breakers,
+        "watch": AccountWatch(breakers, logger, lambda _: None),
+        "chains": CHAINS,
+        "max_input_tokens": 8000,
+    }
+    return Gate(queue=queue, llm=llm, clock=stores.clock, logger=logger, **{**parts, **changes})
+
+
 def make_runner(stores: Stores, queue: JobQueue, llm: LLM, logger: Logger, **changes: Any) -> Runner:
     """The worker's runner on top of these."""
     parts: dict[str, Any] = {
+        "gate": changes.get("gate") or make_gate(stores, queue, llm, logger),
         "chains": CHAINS,
         "prices": PriceList.load(),
         "max_input_tokens": 8000,

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from aws_lambda_powertools import Logger
@@ -14,6 +14,7 @@ from jobchain.aws.items import job_key
 from jobchain.aws.queue import JobQueue
 from jobchain.aws.table import Table
 from jobchain.domain import Job, NewJob
+from jobchain.errors import MustRunAlone
 from jobchain.spending import Spending, summed
 from jobchain_sweeper.sweeper import Sweep
 from tests.conftest import TABLE, make_runner, make_sweeper
@@ -103,14 +104,26 @@ class Deployment:
         self.run_together([event_id or self.event_id])
         return self.job(event_id)
 
+    def run_until_final(self, *script: Said, event_id: str | None = None) -> Job:
+        """Runs the job each time that its wait is over, with the same answers each time, until it has ended."""
+        while not (job := self.run(*script, event_id=event_id)).status.final:
+            not_before = int(self.meta(event_id).get("not_before", 0)) / 1000
+            self.clock.now = max(self.clock.now, datetime.fromtimestamp(not_before, UTC))
+        return job
+
     def run_together(self, event_ids: Iterable[str]) -> None:
         """One batch of messages. The table is called from one thread, as moto can't serve two."""
 
         async def all_of_them() -> None:
-            runs = [self.runner.run(event_id, self.clock() + INVOCATION) for event_id in event_ids]
-            for ended in await asyncio.gather(*runs, return_exceptions=True):
-                if isinstance(ended, BaseException):
-                    raise ended
+            ids = list(event_ids)
+            runs = [self.runner.run(event_id, self.clock() + INVOCATION) for event_id in ids]
+            ended = dict(zip(ids, await asyncio.gather(*runs, return_exceptions=True), strict=True))
+            suspects = [event_id for event_id, error in ended.items() if isinstance(error, MustRunAlone)]
+            for error in ended.values():
+                if isinstance(error, BaseException) and not isinstance(error, MustRunAlone):
+                    raise error
+            for event_id in suspects:
+                await self.runner.run(event_id, self.clock() + INVOCATION, alone=True)
 
         with asyncio.Runner() as loop:
             loop.get_loop().set_default_executor(ThreadPoolExecutor(1))

@@ -20,6 +20,8 @@ class Stores:
     """The stores of the api, the worker and the sweeper."""
 
     def __init__(self, client: "DynamoDBClient", table: str, clock: Clock) -> None:
+        self.client = client
+        self.table = table
         self.clock = clock
         self.admission = AdmissionStore(client, table, clock)
         self.jobs = JobStore(client, table, clock)

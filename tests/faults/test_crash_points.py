@@ -20,7 +20,7 @@ from jobchain.errors import JobchainError, JobIsFinal, JobNotFound, PermanentMod
 from jobchain.limits import Limits
 from jobchain.llm import AnswerText, ModelAnswer
 from jobchain.spending import Usage
-from jobchain_sweeper.sweeper import MAX_CRASHES
+from jobchain_sweeper.resending import MAX_CRASHES
 from tests.faults.world import CALLER, INVOCATION, TENANT, Fate, Killed, Process, World
 
 # A world for each point.

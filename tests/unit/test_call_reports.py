@@ -17,7 +17,8 @@ from jobchain.domain import Tier
 from jobchain.errors import CallReport, ModelError, PermanentModelError, TransientModelError
 from jobchain.llm import AnswerText, FailedAnswer, ModelAnswer, ModelRequest, UnusableAnswer
 from jobchain_worker.dialects import Api
-from jobchain_worker.openai_llm import OpenAILLM, create_client
+from jobchain_worker.openai_calls import create_client
+from jobchain_worker.openai_llm import OpenAILLM
 from tests.fake_model.replies import (
     CONTENT_FILTERED,
     CUT_OFF,
@@ -225,7 +226,7 @@ class TestACallThatIsNotBilled:
         assert (error.report.cause or "").startswith("no TLS connection: ")
 
     def test_is_one_whose_connection_takes_too_long(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("jobchain_worker.openai_llm.CONNECT_TIMEOUT", SHORT)
+        monkeypatch.setattr("jobchain_worker.openai_calls.CONNECT_TIMEOUT", SHORT)
 
         with busy_server() as base_url:
             error = failure(base_url)

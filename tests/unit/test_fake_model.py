@@ -11,7 +11,8 @@ import pytest
 from jobchain.chains.guideline_checklist import SummaryAnswer
 from jobchain.errors import ModelError, PermanentModelError
 from jobchain.llm import AnswerText, FailedAnswer, ModelAnswer, ModelRequest, UnusableAnswer
-from jobchain_worker.openai_llm import OpenAILLM, create_client
+from jobchain_worker.openai_calls import create_client
+from jobchain_worker.openai_llm import OpenAILLM
 from tests.fake_model.answers import SUMMARY, content
 from tests.fake_model.llm import SchemaLLM, ScriptedLLM
 from tests.fake_model.replies import (

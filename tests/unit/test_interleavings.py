@@ -138,7 +138,7 @@ def test_an_end_is_metered_where_its_answer_is_lost_and_the_job_is_retried_befor
 
 
 def test_a_job_is_not_parked_beyond_its_erasure(deployment: Deployment) -> None:
-    deployment.create(daily_budget=DailyBudget(tokens=1), key_id="key")
+    deployment.create(daily_budget=DailyBudget(tokens=1), key_id="key", deadline=RETENTION)
     deployment.run()  # the summary
     deployment.clock.advance(RETENTION - timedelta(hours=2))
     # others use up the budget each day
@@ -157,7 +157,7 @@ def test_a_job_is_not_parked_beyond_its_erasure(deployment: Deployment) -> None:
 def test_a_fault_of_the_chains_code_in_the_estimate_ends_the_job_by_its_name(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    deployment.create()
+    deployment.create(deadline=timedelta(hours=1))
     with pytest.raises(WorkerVanished):
         deployment.run(WorkerVanished())
     deployment.clock.advance(AFTER_LEASE)
@@ -166,13 +166,11 @@ def test_a_fault_of_the_chains_code_in_the_estimate_ends_the_job_by_its_name(
         raise KeyError("a bug of the new version's request")
 
     monkeypatch.setattr(Step, "request", bug)
-    for _ in range(5):
-        deployment.run()
-        deployment.clock.advance(timedelta(hours=1))
-    job = deployment.job()
+    job = deployment.run_until_final()
     assert job.status is Status.FAILED
     assert job.error is not None
-    assert job.error.type == "step_failed"
+    assert job.error.type == "deadline_exceeded"
+    assert "the step's code failed (KeyError)" in job.error.message
     deployment.spent()
 
 

@@ -138,8 +138,8 @@ def test_any_json_is_an_output(deployment: Deployment, output: JsonValue) -> Non
 
 AT_MOST = {
     "created": 600,
-    "claimed": 850,
-    "released": 800,
+    "claimed": 900,
+    "released": 850,
     "claimed again": 900,
     "failed": 900,
     "retried": 700,

@@ -12,7 +12,8 @@ from jobchain.domain import DailyBudget, Job, NewJob, Status
 from jobchain.errors import CallReport, JobExists, TransientModelError, Unavailable
 from jobchain.limits import Limits
 from jobchain.spending import Spending, Usage
-from jobchain_sweeper.sweeper import MAX_CRASHES, Sweep
+from jobchain_sweeper.resending import MAX_CRASHES
+from jobchain_sweeper.sweeper import Sweep
 from tests.deployment import AFTER_LEASE, INVOCATION, RETENTION, TENANT, TEXT, Deployment
 from tests.fake_model.llm import WorkerVanished
 
@@ -84,7 +85,7 @@ def test_a_job_fails_once_with_all_its_calls(twice: Deployment) -> None:
 def test_a_job_is_released_once_and_run_again(twice: Deployment) -> None:
     twice.create()
     twice.run(TransientModelError("503", report=CallReport(maybe_billed=True)))
-    assert twice.meta()["tries"] == {"summary": 1}
+    assert twice.meta()["tries"] == {"summary": 1, "summary@unanswered": 1}
     twice.clock.advance(MAX_DELAY)
 
     job = twice.run()

@@ -12,7 +12,8 @@ from jobchain.aws.attributes import Item
 from jobchain.domain import Job, JobError, Status, isoformat
 from jobchain.errors import JobNotFound
 from jobchain.spending import Spending, Usage
-from jobchain_sweeper.sweeper import MAX_CRASHES, Sweep
+from jobchain_sweeper.resending import MAX_CRASHES
+from jobchain_sweeper.sweeper import Sweep
 from tests.deployment import AFTER_LEASE, INVOCATION, RETENTION, TENANT, TEXT, Deployment
 from tests.fake_model.llm import WorkerVanished
 

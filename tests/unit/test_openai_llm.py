@@ -22,7 +22,9 @@ from jobchain.llm import AnswerText, FailedAnswer, ModelAnswer, ModelRequest, Un
 from jobchain.spending import Usage
 from jobchain_worker.bounded_body import UnreadableBody
 from jobchain_worker.dialects import Api
-from jobchain_worker.openai_llm import OpenAILLM, create_client, find_shutdown
+from jobchain_worker.openai_calls import create_client
+from jobchain_worker.openai_llm import OpenAILLM
+from jobchain_worker.openai_models import find_shutdown
 from tests.fake_model.replies import (
     NEVER,
     Reply,
@@ -338,7 +340,14 @@ class TestWhatIsSent:
     def test_has_nothing_that_only_openai_knows(self, server: Server) -> None:
         server.ask()
 
-        assert server.body.keys() == {"model", "messages", "response_format", "max_tokens"}
+        assert server.body.keys() == {
+            "model",
+            "messages",
+            "response_format",
+            "max_tokens",
+            "stream",
+            "stream_options",
+        }
 
     @by_responses
     def test_asks_the_server_not_to_store_the_texts(self, server: Server) -> None:

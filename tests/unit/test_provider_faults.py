@@ -14,7 +14,8 @@ from jobchain.domain import Tier
 from jobchain.errors import ModelError, ModelSettingsError, PermanentModelError, TransientModelError
 from jobchain.llm import AnswerText, FailedAnswer, ModelAnswer, ModelRequest, UnusableAnswer
 from jobchain_worker.dialects import Api
-from jobchain_worker.openai_llm import OpenAILLM, create_client
+from jobchain_worker.openai_calls import create_client
+from jobchain_worker.openai_llm import OpenAILLM
 from jobchain_worker.output_limits import OutputLimits
 from tests.fake_model.replies import MODEL, Reply, html, json_reply, output_text, response
 from tests.fake_model.server import ModelServer

@@ -1,9 +1,9 @@
 """What the queue is sent, and what counts as one of its messages."""
 
 import json
-from collections.abc import Iterator
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
@@ -11,7 +11,7 @@ from botocore.config import Config
 from botocore.exceptions import EndpointConnectionError
 from botocore.stub import Stubber
 
-from jobchain.aws.queue import JobQueue, QueueDepth, read_message
+from jobchain.aws.queue import JobMessage, JobQueue, QueueDepth, Slot, read_message
 from jobchain.errors import MalformedMessage, Unavailable
 from tests.conftest import Messages
 
@@ -20,6 +20,20 @@ if TYPE_CHECKING:
 
 URL = "https://sqs.us-east-1.amazonaws.com/000000000000/jobs"
 EVENT_ID = "0b6c2f4e-0000-4000-8000-000000000001"
+SLOT = Slot(datetime(2026, 11, 29, 8, 30, 15, 250_000, tzinfo=UTC), requests=3, tokens=4200)
+
+
+def record_of(message: Mapping[str, Any]) -> dict[str, Any]:
+    """The record of a function's event that a received message becomes."""
+    given = message.get("MessageAttributes", {})
+    attributes = {name: {"stringValue": value["StringValue"], "dataType": "String"} for name, value in given.items()}
+    return {"messageId": "m", "body": message["Body"], "messageAttributes": attributes}
+
+
+def record(body: str, slot: str | None = None) -> dict[str, Any]:
+    """A record with this body, and this slot."""
+    attributes = {"slot": {"stringValue": slot, "dataType": "String"}} if slot is not None else {}
+    return {"messageId": "m", "body": body, "messageAttributes": attributes}
 
 
 class TestAMessage:
@@ -38,7 +52,19 @@ class TestAMessage:
         queue.send(EVENT_ID, "local")
 
         (received,) = sqs.receive_message(QueueUrl=queue_url)["Messages"]
-        assert read_message(received["Body"]) == EVENT_ID
+        assert read_message(record_of(received)) == JobMessage(EVENT_ID)
+
+    def test_brings_the_slot_that_its_job_was_granted(self, queue: JobQueue, sqs: "SQSClient", queue_url: str) -> None:
+        queue.send(EVENT_ID, "local", slot=SLOT)
+
+        (received,) = sqs.receive_message(QueueUrl=queue_url, MessageAttributeNames=["All"])["Messages"]
+        assert json.loads(received["Body"]) == {"event_id": EVENT_ID}, "workers that know no slots read it too"
+        assert read_message(record_of(received)) == JobMessage(EVENT_ID, SLOT)
+
+    def test_may_say_more_of_a_slot_than_this_version_knows(self) -> None:
+        text = json.dumps({"at": SLOT.at.timestamp(), "requests": 3, "tokens": 4200, "place": 7})
+
+        assert read_message(record(json.dumps({"event_id": EVENT_ID}), text)).slot == SLOT
 
     @pytest.mark.parametrize(
         ("delay", "seconds"),
@@ -59,6 +85,7 @@ class TestAMessage:
             "MessageBody": json.dumps({"event_id": EVENT_ID}),
             "MessageGroupId": "local",
             "DelaySeconds": seconds,
+            "MessageAttributes": {},
         }
         stubber.add_response("send_message", {}, expected)
 
@@ -121,9 +148,30 @@ class TestABatch:
 )
 def test_a_message_that_is_not_one_of_ours_is_malformed_and_not_quoted(body: str) -> None:
     with pytest.raises(MalformedMessage) as caught:
-        read_message(body)
+        read_message(record(body))
 
     assert str(caught.value).startswith("not a job's message (")
+
+
+@pytest.mark.parametrize(
+    "slot",
+    [
+        "",
+        "soon",
+        "[]",
+        "{}",
+        '{"at": 1800000000.5, "requests": 3}',
+        '{"at": "1800000000.5", "requests": 3, "tokens": 1}',
+        '{"at": 1800000000.5, "requests": -1, "tokens": 1}',
+        '{"at": 1800000000.5, "requests": 1.5, "tokens": 1}',
+        '{"at": NaN, "requests": 1, "tokens": 1}',
+        '{"at": 1e300, "requests": 1, "tokens": 1}',
+        '{"at": -1, "requests": 1, "tokens": 1}',
+    ],
+)
+def test_a_message_whose_slot_is_none_is_malformed(slot: str) -> None:
+    with pytest.raises(MalformedMessage):
+        read_message(record(json.dumps({"event_id": EVENT_ID}), slot))
 
 
 class TestAQueueThatDoesNotAnswer:

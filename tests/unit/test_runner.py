@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from jobchain.aws.items import DISPATCH_GRACE
 from jobchain.aws.queue import MAX_DELAY, JobQueue
 from jobchain.chains.chain import fence
 from jobchain.chains.guideline_checklist import GUIDELINE_CHECKLIST
-from jobchain.domain import Job, NewJob, Status
+from jobchain.domain import DEADLINE, Job, NewJob, Status, WaitReason
 from jobchain.errors import (
     CallReport,
     JobNotFound,
@@ -27,7 +27,7 @@ from jobchain.errors import (
 )
 from jobchain.llm import AnswerText, FailedAnswer, ModelAnswer, ModelRequest, UnusableAnswer
 from jobchain.spending import Spending, Usage
-from jobchain_worker.retry_policy import RetryPolicy
+from jobchain_worker.step_executor import ACCOUNT_FAULTS
 from tests.conftest import CALL_TIME, Items, Messages, make_runner
 from tests.fake_model.answers import CHECKLIST, DIAGRAM, ITEMS, SUMMARY
 from tests.fake_model.llm import Said, ScriptedLLM, WorkerVanished
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
 TEXT = "Passwords must be long. They must be stored hashed."
 INVOCATION = timedelta(minutes=5)
-POLICY = RetryPolicy(first_backoff=timedelta(seconds=10))
 
 
 class Stage:
@@ -182,26 +181,43 @@ class TestTransientErrors:
         due_at = int(items.meta(stage.event_id)["due_at"]["N"])
         assert due_at == int((stage.clock() + timedelta(seconds=130) + DISPATCH_GRACE).timestamp())
 
-    def test_fail_the_job_after_so_many_tries_of_one_step(self, stage: Stage) -> None:
-        for _ in range(POLICY.max_tries - 1):
-            assert stage.run(TransientModelError("the model's server answered 503")).status is Status.PENDING
+    def test_fail_the_job_only_when_its_deadline_is_over(self, stage: Stage) -> None:
+        error = TransientModelError("the model's server answered 503")
+        began = stage.clock()
+        while (job := stage.run(error)).status is Status.PENDING:
             stage.clock.advance(MAX_DELAY)
 
-        job = stage.run(TransientModelError("the model's server answered 503"))
-
+        assert timedelta(hours=23, minutes=40) < stage.clock() - began <= DEADLINE
         assert job.status is Status.FAILED
         assert job.error is not None
-        assert (job.error.type, job.error.step) == ("model_unavailable", "summary")
-        assert "503, 5 times in a row" in job.error.message
+        assert job.error.type == "deadline_exceeded"
+        assert job.error.message.startswith("the job's deadline (2026-")
+        assert "the model's server answered 503" in job.error.message
+
+    def test_are_forgotten_once_it_is_well_again(self, stage: Stage) -> None:
+        stage.run(TransientModelError("503"))
+        stage.clock.advance(DEADLINE - timedelta(minutes=1))
+
+        assert stage.run(SUMMARY, CHECKLIST, DIAGRAM).status is Status.COMPLETED
 
     def test_are_counted_for_each_step_on_its_own(self, stage: Stage) -> None:
-        for _ in range(POLICY.max_tries - 1):
+        for _ in range(4):
             stage.run(TransientModelError("503"))
             stage.clock.advance(MAX_DELAY)
 
         job = stage.run(SUMMARY, TransientModelError("503"))
 
-        assert job.status is Status.PENDING
+        assert job.waiting_for is not None
+        assert job.waiting_for.detail == "try 1: 503"
+
+    def test_that_are_paid_for_come_an_hour_apart_after_three(self, stage: Stage) -> None:
+        timeout = TransientModelError("no answer", report=CallReport(maybe_billed=True), type_="timeout")
+        for _ in range(3):
+            stage.run(timeout)
+            stage.clock.advance(timedelta(minutes=40))
+
+        assert stage.run().status is Status.PENDING
+        assert len(stage.llm.requests) == 3
 
     def test_leave_the_job_to_the_index_where_the_queue_is_down(
         self, stage: Stage, queue_url: str, sqs: "SQSClient", items: Items
@@ -217,13 +233,13 @@ class TestTransientErrors:
 
 class TestPermanentErrors:
     def test_fail_the_job_at_once_with_words_for_the_caller(self, stage: Stage, items: Items) -> None:
-        job = stage.run(SUMMARY, PermanentModelError("model_not_found", "knows no such model"))
+        job = stage.run(SUMMARY, PermanentModelError("model_request_refused", "does not accept the request"))
 
         assert job.status is Status.FAILED
         assert job.error is not None
         assert (job.error.type, job.error.message, job.error.step) == (
-            "model_not_found",
-            "knows no such model",
+            "model_request_refused",
+            "does not accept the request",
             "checklist",
         )
         assert [step.name for step in job.steps] == ["summary"], "what was paid for stays"
@@ -318,14 +334,12 @@ class TestTime:
 
     def test_a_model_too_slow_to_be_asked_again_is_not_paid_for_ever(self, stage: Stage) -> None:
         stage.llm.takes = INVOCATION - CALL_TIME + timedelta(seconds=1)
-        for _ in range(POLICY.max_tries - 1):
+        for _ in range(3):
             assert stage.run({"summary": ""}).status is Status.PENDING
+            stage.clock.advance(timedelta(minutes=40))
 
-        job = stage.run({"summary": ""})
-
-        assert job.status is Status.FAILED
-        assert job.error is not None
-        assert job.error.message == "the model is too slow"
+        assert stage.run({"summary": ""}).status is Status.PENDING
+        assert len(stage.llm.requests) == 3, "the next comes an hour after the third"
 
     def test_an_invocation_too_short_for_any_call_says_which_parameter_to_raise(self, stage: Stage) -> None:
         with pytest.raises(SettingsError, match="WorkerTimeoutSeconds"):
@@ -376,25 +390,13 @@ class TestPuttingOff:
         assert messages.count() == 0
         assert len(items.due()) == 1
 
-    def test_for_longer_than_a_job_is_kept_fails_it(self, stage: Stage) -> None:
-        job = stage.run(TransientModelError("429", retry_after=POLICY.max_wait + timedelta(seconds=1)))
+    def test_until_after_the_deadline_fails_it(self, stage: Stage) -> None:
+        job = stage.run(TransientModelError("429", retry_after=DEADLINE + timedelta(seconds=1)))
 
         assert job.status is Status.FAILED
         assert job.error is not None
-        assert (job.error.type, job.error.message) == (
-            "model_unavailable",
-            "429, and asks us to wait for longer than 12 hours",
-        )
-
-    def test_five_tries_outlast_an_outage_of_ten_minutes(self, stage: Stage, items: Items) -> None:
-        started = stage.clock()
-        for _ in range(POLICY.max_tries - 1):
-            stage.run(TransientModelError("503"))
-            not_before = int(items.meta(stage.event_id)["not_before"]["N"]) / 1000
-            stage.clock.now = datetime.fromtimestamp(not_before, UTC)
-
-        assert stage.clock() - started > timedelta(minutes=10)
-        assert stage.job.status is Status.PENDING
+        assert job.error.type == "deadline_exceeded"
+        assert job.error.message.endswith("429, the model's server asks to wait until after the deadline")
 
 
 def test_a_step_that_is_paid_for_is_stored_as_soon_as_the_table_answers(
@@ -419,14 +421,62 @@ def test_a_step_that_is_paid_for_is_stored_as_soon_as_the_table_answers(
     assert len(stage.llm.requests) == 3
 
 
-def test_a_job_of_a_chain_that_is_gone_fails_and_says_so(stage: Stage) -> None:
-    stage.runner._chains = {}
+class TestAChainThatTheWorkerDoesNotKnow:
+    """Another version of the worker is being deployed, or the chain was removed."""
 
-    job = stage.run()
+    def test_makes_the_job_wait_for_another_version(self, stage: Stage) -> None:
+        known, stage.runner._chains = stage.runner._chains, {}
+        job = stage.run()
 
-    assert job.status is Status.FAILED
-    assert job.error is not None
-    assert job.error.type == "unknown_chain"
+        assert job.status is Status.PENDING
+        assert job.waiting_for is not None
+        assert job.waiting_for.reason is WaitReason.DEPLOYMENT
+
+        stage.runner._chains = known
+        stage.clock.advance(timedelta(minutes=2))
+        assert stage.run(SUMMARY, CHECKLIST, DIAGRAM).status is Status.COMPLETED
+
+    def test_fails_it_at_its_deadline(self, stage: Stage) -> None:
+        stage.runner._chains = {}
+        runs = 0
+        while (job := stage.run()).status is Status.PENDING:
+            runs += 1
+            stage.clock.advance(MAX_DELAY)
+
+        assert runs < 120
+        assert job.status is Status.FAILED
+        assert job.error is not None
+        assert job.error.type == "unknown_chain"
+
+    def test_lets_its_caller_cancel_it(self, stage: Stage) -> None:
+        stage.runner._chains = {}
+        stage.run()
+        stage.stores.jobs.cancel("local", stage.event_id)
+
+        assert stage.job.status is Status.CANCELLED
+
+
+class TestAnAccountFault:
+    @pytest.mark.parametrize("type_", ACCOUNT_FAULTS)
+    def test_makes_the_job_wait_and_fails_nothing(self, stage: Stage, type_: str) -> None:
+        job = stage.run(SUMMARY, PermanentModelError(type_, "the account is refused"))
+
+        assert job.status is Status.PENDING
+        assert job.waiting_for is not None
+        assert (job.waiting_for.reason, job.waiting_for.detail) == (WaitReason.ACCOUNT, "the account is refused")
+        stage.clock.advance(timedelta(minutes=2))
+        assert stage.run(CHECKLIST, DIAGRAM).status is Status.COMPLETED
+
+    def test_that_outlasts_the_deadline_fails_the_job_with_its_words(self, stage: Stage) -> None:
+        stage.run(PermanentModelError("model_unauthorized", "does not accept the API key"))
+        stage.clock.advance(DEADLINE)
+
+        job = stage.run()
+
+        assert job.status is Status.FAILED
+        assert job.error is not None
+        assert job.error.type == "deadline_exceeded"
+        assert len(stage.llm.requests) == 1
 
 
 class TestABudget:

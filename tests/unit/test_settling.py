@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from jobchain.domain import Attempt, Claim, FinishedStep, JobError, Status, Tier
 from jobchain.errors import ClaimLost, Unavailable
 from jobchain.spending import Bill, Estimate, Spending, Usage, summed
-from jobchain_sweeper.sweeper import MAX_CRASHES, Sweep
+from jobchain_sweeper.resending import MAX_CRASHES
+from jobchain_sweeper.sweeper import Sweep
 from tests.deployment import AFTER_LEASE, INVOCATION, TENANT, Deployment, Fault
 
 MODEL = "m"

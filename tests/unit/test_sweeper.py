@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 from aws_lambda_powertools import Logger
 
-from jobchain.aws.items import DISPATCH_GRACE, DUE_SHARDS
+from jobchain.aws.items import DISPATCH_GRACE, Due
 from jobchain.aws.queue import JobQueue
 from jobchain.domain import DueJob, NewJob, Status
 from jobchain.errors import Unavailable
-from jobchain_sweeper.sweeper import MAX_CRASHES, MAX_RESEND_GAP, Sweep, Sweeper
+from jobchain_sweeper.resending import MAX_CRASHES, MAX_RESEND_GAP
+from jobchain_sweeper.sweeper import Sweep, Sweeper
 from tests.conftest import Items, Messages, make_sweeper
 from tests.fakes import FakeClock
 from tests.stores import Stores
@@ -228,10 +229,12 @@ def test_a_shard_that_can_not_be_read_is_left_for_the_next_sweep(
 ) -> None:
     create()
     clock.advance(DISPATCH_GRACE)
-    (due,) = (shard for shard in range(DUE_SHARDS) if stores.due.due_jobs(shard, 1)[0])
-    other = (due + 1) % DUE_SHARDS
+    (due,) = (shard for shard in Due.SENT.value if stores.due.due_jobs(shard, 1)[0])
+    other = (due + 1) % len(Due.SENT.value)
     due_jobs = stores.due.due_jobs
-    monkeypatch.setattr(stores.due, "due_jobs", lambda shard, limit: _fail_for({other}, shard, due_jobs(shard, limit)))
+    monkeypatch.setattr(
+        stores.due, "due_jobs", lambda shard, limit, since: _fail_for({other}, shard, due_jobs(shard, limit, since))
+    )
 
     assert sweep() == Sweep(sent=1, unfinished=True)
 
@@ -239,9 +242,7 @@ def test_a_shard_that_can_not_be_read_is_left_for_the_next_sweep(
 def test_a_sweep_that_can_read_nothing_fails(
     create: Create, sweep: Run, stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        stores.due, "due_jobs", lambda shard, limit: _fail_for({*range(DUE_SHARDS)}, shard, ([], False))
-    )
+    monkeypatch.setattr(stores.due, "due_jobs", lambda shard, limit, since: _fail_for({*range(20)}, shard, ([], False)))
 
     with pytest.raises(Unavailable):
         sweep()

@@ -21,7 +21,7 @@ from jobchain.connection import UnusableSetting, checked_model_url
 from jobchain.metrics import count_breaker
 from jobchain.model_check import WARN_DAYS, ModelCheck
 from jobchain.spending import Spending, Usage
-from jobchain_worker import runner
+from jobchain_worker import endings
 from jobchain_worker.dialects import Api
 from local import sam_template
 from local.emulator_clients import Clients
@@ -446,11 +446,14 @@ def test_failures_of_the_model_are_counted_from_the_line_that_the_worker_logs(te
 
     assert {found["LogGroupName"]["Ref"] for found in filters} == {"WorkerFunctionLogs", "FlexWorkerFunctionLogs"}
     for found in filters:
-        assert found["FilterPattern"] == '{ ($.message = "job failed") && ($.type = "model_*") }'
+        assert (
+            found["FilterPattern"]
+            == '{ ($.message = "job failed") && (($.type = "model_*") || ($.type = "deadline_exceeded")) }'
+        )
         (counted,) = found["MetricTransformations"]
         alarm = properties(template, "ModelFailuresAlarm")
         assert (counted["MetricNamespace"], counted["MetricName"]) == (alarm["Namespace"], alarm["MetricName"])
-    assert 'warning("job failed", type=error.type' in inspect.getsource(runner)
+    assert 'warning("job failed", type=error.type' in inspect.getsource(endings)
 
 
 def test_the_alarm_of_costs_looks_at_what_the_worker_counts(

@@ -219,19 +219,17 @@ class TestABugBehindACall:
         return deployment
 
     def test_has_every_answer_recorded_and_ends_every_job_by_its_name(self, broken: Deployment) -> None:
-        ids = [broken.create(number) for number in range(10)]
+        ids = [broken.create(number, deadline=timedelta(hours=2)) for number in range(10)]
         for _ in range(5):
             broken.run_together(ids)
-            broken.clock.advance(MAX_DELAY)
+            broken.clock.advance(timedelta(minutes=50))
 
         jobs = [broken.job(event_id) for event_id in ids]
         assert {job.status for job in jobs} == {Status.FAILED}
-        assert {(job.error.type, job.error.step) for job in jobs if job.error} == {("step_failed", "summary")}
-        assert {job.error.message for job in jobs if job.error} == {
-            "the step's code failed (KeyError), 5 times in a row"
-        }
-        assert len(broken.llm.requests) == 50
-        assert broken.spent(*ids).calls == 50
+        assert {(job.error.type, job.error.step) for job in jobs if job.error} <= {("deadline_exceeded", "summary")}
+        assert all("the step's code failed (KeyError)" in job.error.message for job in jobs if job.error)
+        # After three that are paid for, the next comes an hour later.
+        assert len(broken.llm.requests) == broken.spent(*ids).calls <= 40
         assert broken.spent(*ids).estimated.calls == 0
 
     def test_makes_no_worker_count_as_lost(self, broken: Deployment) -> None:
@@ -250,11 +248,11 @@ class TestABugBehindACall:
 
         deployment.runner._chains = {"guideline_checklist": first_step_changed(write_input=write)}
         deployment.create()
-        job = run_five_times(deployment)
+        job = deployment.run_until_final()
 
         assert (job.status, job.spending) == (Status.FAILED, Spending())
         assert job.error is not None
-        assert job.error.type == "step_failed"
+        assert job.error.type == "deadline_exceeded"
 
     def test_in_a_step_without_a_call_fails_the_job_too(self, deployment: Deployment) -> None:
         # given a long text that can't be split
@@ -262,11 +260,11 @@ class TestABugBehindACall:
         deployment.runner = deployment.worker(max_input_tokens=100)
         deployment.create(payload={"guidelines": "\n".join(parts)})
         deployment.llm.counts = raise_a_bug
-        job = run_five_times(deployment)
+        job = deployment.run_until_final()
 
         assert job.status is Status.FAILED
         assert job.error is not None
-        assert (job.error.type, job.error.step) == ("step_failed", "summary.parts")
+        assert (job.error.type, job.error.step) == ("deadline_exceeded", "summary.parts")
         assert deployment.spent() == Spending()
 
 
@@ -285,15 +283,16 @@ class TestALateAnswer:
     """A call that was given up: the server may have worked on it, and does not tell what it used."""
 
     def test_is_recorded_as_an_estimate_of_the_most_that_it_can_have_cost(self, deployment: Deployment) -> None:
-        deployment.create()
-        job = run_five_times(deployment, TIMEOUT)
+        deployment.create(deadline=timedelta(hours=1))
+        job = deployment.run_until_final(TIMEOUT)
 
         assert job.status is Status.FAILED
         estimated = job.spending.estimated
-        assert (job.spending.calls, estimated.calls) == (5, 5)
-        assert estimated.input_tokens == 5 * deployment.llm.requests[0].size
-        assert estimated.output_tokens == 5 * (deployment.llm.requests[0].max_output_tokens or 0)
-        assert job.spending.cost_usd == estimated.cost_usd > Decimal("0.008")
+        # within an hour: the fourth would come after it
+        assert (job.spending.calls, estimated.calls) == (3, 3)
+        assert estimated.input_tokens == 3 * deployment.llm.requests[0].size
+        assert estimated.output_tokens == 3 * (deployment.llm.requests[0].max_output_tokens or 0)
+        assert job.spending.cost_usd == estimated.cost_usd > Decimal("0.004")
         assert deployment.spent() == job.spending
 
     def test_that_was_never_sent_costs_nothing(self, deployment: Deployment) -> None:
@@ -345,17 +344,18 @@ class TestAWorkerThatVanishedBeforeItsChainWasRemoved:
     def test_is_recorded_with_the_most_that_a_call_for_such_a_text_can_have_cost(self, deployment: Deployment) -> None:
         # given a long text, all of which a worker has sent to the model
         deployment.runner = deployment.worker(max_input_tokens=400_000)
-        deployment.create(payload={"guidelines": "\N{PILE OF POO}" * 90_000})
+        deployment.create(payload={"guidelines": "\N{PILE OF POO}" * 90_000}, deadline=timedelta(hours=1))
         with pytest.raises(WorkerVanished):
             deployment.run(WorkerVanished())
         (request,) = deployment.llm.requests
         deployment.clock.advance(AFTER_LEASE)
 
-        # when the next worker no longer knows its chain
+        # when the next worker does not know its chain
         deployment.runner._chains = {}
-        job = deployment.run()
+        deployment.run()
 
         # then the estimate is not less than the call can have cost
+        job = deployment.run_until_final()
         assert job.error is not None
         assert job.error.type == "unknown_chain"
         assert job.spending.estimated.input_tokens >= request.size > 360_000

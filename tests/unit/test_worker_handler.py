@@ -16,11 +16,15 @@ import boto3
 import pytest
 
 from jobchain.aws.clients import create_session
+from jobchain.chains.guideline_checklist import SummaryAnswer
 from jobchain.errors import ModelSettingsError, SettingsError, TransientModelError
+from jobchain.llm import ModelRequest
 from jobchain.settings import load_settings
 from jobchain.spending import Usage
 from jobchain_worker.consumer import Consumer
-from jobchain_worker.dialects import Chat, Responses
+from jobchain_worker.chat_dialect import Chat
+from jobchain_worker.responses_dialect import Responses
+from jobchain_worker.worker_settings import UnusableLLM
 from local import offline_model
 from tests.conftest import ROOT, TABLE
 from tests.fakes import FakeContext
@@ -32,12 +36,21 @@ FUNCTIONS = {
     "jobchain_worker": "WorkerFunction",
 }
 
+REQUEST = ModelRequest("You summarize.", "a text", SummaryAnswer)
+
 
 def environment(template: dict[str, Any], function: str) -> dict[str, str]:
     """The variables that the template gives to a function, each with a value that will do."""
     own = template["Resources"][function]["Properties"]["Environment"]["Variables"]
     names = {*template["Globals"]["Function"]["Environment"]["Variables"], *own} - {"LOG_LEVEL"}
-    choices = {"AUTH_MODE": "api_key", "OPENAI_API": "responses", "OPENAI_BASE_URL": "https://models.example.com/v1"}
+    choices = {
+        "AUTH_MODE": "api_key",
+        "MODEL_CALL_SECONDS": "0",
+        "MODEL_TIMEOUT_SECONDS": "95",
+        "OPENAI_API": "responses",
+        "OPENAI_BASE_URL": "https://models.example.com/v1",
+        "WORKER_TIMEOUT_SECONDS": "300",
+    }
     return {name: choices.get(name, "1") for name in names}
 
 
@@ -58,7 +71,7 @@ def read_key(handler: ModuleType, key: str | None = None, secret: str | None = N
     """The key that the handler's reader finds."""
     loaded = load_settings(handler.WorkerSettings, os.environ)
     settings = replace(loaded, openai_api_key=key, openai_secret_name=secret)
-    found: str = asyncio.run(handler.api_key_reader(settings, create_session())())
+    found: str = asyncio.run(handler.model_key(settings, create_session(), handler.AWS).read())
     return found
 
 
@@ -78,7 +91,7 @@ class TestTheKey:
 
     def test_is_kept_for_a_while(self, handler: ModuleType, secret: str) -> None:
         settings = replace(load_settings(handler.WorkerSettings, os.environ), openai_secret_name=secret)
-        read = handler.api_key_reader(settings, create_session())
+        read = handler.model_key(settings, create_session(), handler.AWS).read
 
         async def before_and_after_a_rotation() -> tuple[str, str]:
             before = await read()
@@ -88,8 +101,10 @@ class TestTheKey:
         assert asyncio.run(before_and_after_a_rotation()) == ("sk-stored", "sk-stored")
 
     def test_may_be_mended_later_where_there_is_no_such_secret(self, handler: ModuleType, secret: str) -> None:
-        with pytest.raises(TransientModelError, match="can't be read from Secrets Manager"):
+        with pytest.raises(TransientModelError, match="can't be read from Secrets Manager") as caught:
             read_key(handler, secret="jobchain/other")
+
+        assert caught.value.type == "secret_unreadable"
 
     @pytest.mark.parametrize("content", [" \n", "sk-“quoted”", "sk-abc\ndef", '{"key": "sk-abc"}', "\ufeffsk-abc"])
     def test_is_no_outage_where_the_secret_holds_none_and_is_read_again_once_mended(
@@ -98,7 +113,7 @@ class TestTheKey:
         client = boto3.client("secretsmanager")
         client.put_secret_value(SecretId=secret, SecretString=content)
         settings = replace(load_settings(handler.WorkerSettings, os.environ), openai_secret_name=secret)
-        read = handler.api_key_reader(settings, create_session())
+        read = handler.model_key(settings, create_session(), handler.AWS).read
 
         async def before_and_after_the_fix() -> str:
             with pytest.raises(ModelSettingsError, match=rf"^the secret {secret} ") as caught:
@@ -110,12 +125,6 @@ class TestTheKey:
             return found
 
         assert asyncio.run(before_and_after_the_fix()) == "sk-fixed"
-
-    def test_stops_the_start_where_the_environment_holds_one_that_no_header_can_carry(
-        self, handler: ModuleType
-    ) -> None:
-        with pytest.raises(SettingsError, match="OPENAI_API_KEY can't be an API key: it holds a line break"):
-            read_key(handler, key="sk-abc\ndef")
 
     def test_has_to_have_a_source(self, handler: ModuleType) -> None:
         with pytest.raises(SettingsError, match="OPENAI_API_KEY, or OPENAI_SECRET_NAME"):
@@ -139,7 +148,8 @@ class TestThePrices:
     ) -> None:
         used = Usage(1_000, output_tokens=100)
 
-        prices = handler.price_list(base_url)
+        settings = replace(load_settings(handler.WorkerSettings, os.environ), openai_base_url=base_url)
+        prices = handler.price_list(settings)
 
         assert prices.spending("qwen3-8b", used, used).cost_usd == cost
         assert prices.spending("gpt-6-luna", used, used).cost_usd == Decimal("0.00015")
@@ -170,15 +180,6 @@ class TestTheModule:
         with pytest.raises(SettingsError, match="OPENAI_API"):
             import_anew(monkeypatch)
 
-    @pytest.mark.parametrize("model", ["\u201cgpt-6-luna\u201d", "gpt-6\u200b-luna", "gpt 6"])
-    def test_refuses_a_model_that_no_server_can_know(
-        self, monkeypatch: pytest.MonkeyPatch, handler: ModuleType, model: str
-    ) -> None:
-        monkeypatch.setenv("OPENAI_MODEL", model)
-
-        with pytest.raises(SettingsError, match="OPENAI_MODEL can't be used: it holds"):
-            import_anew(monkeypatch)
-
     @pytest.mark.parametrize(("value", "most"), [("", 16_384), ("4000", 4_000)])
     def test_has_the_room_for_answers_that_its_environment_names(
         self, monkeypatch: pytest.MonkeyPatch, handler: ModuleType, value: str, most: int
@@ -187,14 +188,49 @@ class TestTheModule:
 
         assert import_anew(monkeypatch).consumer._runner._executor._llm.max_output_tokens == most
 
-    @pytest.mark.parametrize("url", ["models.example.com/v1", "https://models.example.com/v1/chat/completions"])
-    def test_refuses_a_base_url_that_can_not_work(
-        self, monkeypatch: pytest.MonkeyPatch, handler: ModuleType, url: str
+    @pytest.mark.parametrize(
+        ("name", "value", "says"),
+        [
+            ("OPENAI_BASE_URL", "models.example.com/v1", "OPENAI_BASE_URL is 'models.example.com/v1'"),
+            ("OPENAI_BASE_URL", "https://models.example.com/v1/chat/completions", "OPENAI_BASE_URL is 'https://"),
+            ("OPENAI_API_KEY", "sk-abc\ndef", "OPENAI_API_KEY can't be an API key: it holds a line break"),
+            ("OPENAI_MODEL", "\u201cgpt-6-luna\u201d", "OPENAI_MODEL can't be used: it holds"),
+            ("OPENAI_MODEL", "gpt-6\u200b-luna", "OPENAI_MODEL can't be used: it holds"),
+            ("OPENAI_MODEL", "gpt 6", "OPENAI_MODEL can't be used: it holds"),
+            ("MODEL_CALL_SECONDS", "281", "ModelCallSeconds is 281: set it to 280 at most"),
+            ("MODEL_CALL_SECONDS", "-1", "ModelCallSeconds is -1: set it to 280 at most"),
+        ],
+    )
+    def test_starts_with_settings_that_can_not_work_and_says_so_at_each_call(
+        self, monkeypatch: pytest.MonkeyPatch, handler: ModuleType, name: str, value: str, says: str
     ) -> None:
-        monkeypatch.setenv("OPENAI_BASE_URL", url)
+        monkeypatch.setenv(name, value)
 
-        with pytest.raises(SettingsError, match=f"OPENAI_BASE_URL is '{url}'"):
-            import_anew(monkeypatch)
+        started = import_anew(monkeypatch)
+
+        llm = started.consumer._runner._executor._llm
+        for call in (llm.ask(REQUEST), llm.count_tokens("a text"), llm.ask(REQUEST)):
+            with pytest.raises(ModelSettingsError) as caught:
+                asyncio.run(call)
+            assert str(caught.value).startswith(says)
+            assert "sk-" not in str(caught.value)
+        assert isinstance(llm, UnusableLLM)
+        assert llm.model.isascii()
+        assert llm.max_output_tokens > 0
+        assert started.consumer._runner._call_time.total_seconds() == 95 + 5, "the job is claimed nevertheless"
+
+    @pytest.mark.parametrize(("call", "whole"), [("0", 95), ("", 95), ("40", 40), ("280", 280)])
+    def test_has_the_time_for_a_call_that_its_environment_names(
+        self, monkeypatch: pytest.MonkeyPatch, handler: ModuleType, call: str, whole: int
+    ) -> None:
+        monkeypatch.setenv("MODEL_CALL_SECONDS", call)
+        monkeypatch.setenv("MODEL_IDLE_SECONDS", "7")
+
+        runner = import_anew(monkeypatch).consumer._runner
+
+        time = runner._executor._llm._time
+        assert (time.whole.total_seconds(), time.idle.total_seconds()) == (whole, 7)
+        assert runner._call_time.total_seconds() == whole + 5
 
     def test_needs_no_proxy_and_no_certificates_for_a_model_on_this_machine(
         self, monkeypatch: pytest.MonkeyPatch, handler: ModuleType

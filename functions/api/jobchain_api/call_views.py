@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from jobchain.chains.chain import Chain
-from jobchain.chains.step_keys import SplitKey, TriesKey, read_key
+from jobchain.chains.step_keys import SplitKey, TriesKey, is_tries, read_key
 from jobchain.domain import Attempt, FinishedStep, Job, Status, Tier
 from jobchain.spending import Spending, summed
 
@@ -167,6 +167,8 @@ def _failed_tries(tries: Mapping[str, int]) -> dict[str, int]:
     """The failed tries of each stored step, of both tiers."""
     sums: dict[str, int] = {}
     for stored, count in tries.items():
+        if not is_tries(stored):
+            continue
         step = TriesKey.read(stored).step
         sums[step] = sums.get(step, 0) + count
     return sums

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from jobchain.aws.due import DueStore
 from jobchain.aws.queue import JobQueue, batches
-from jobchain.domain import Clock, Job, Tier
+from jobchain.domain import Clock, Job, Tier, tier_at
 from jobchain.errors import Unavailable
 from jobchain.observability import Logger, describe
 
@@ -38,7 +38,7 @@ class Dispatcher:
         refused: list[str] = []
         answers = True
         for tier in Tier:
-            for batch in batches([job for job in jobs if job.tier is tier]):
+            for batch in batches([job for job in jobs if self._tier(job) is tier]):
                 ids = [job.event_id for job in batch]
                 # After the first batch of which it takes none, the others are not tried: each would wait for a timeout.
                 failed = self._queue.send_batch([(job.event_id, job.tenant) for job in batch], tier) if answers else ids
@@ -48,8 +48,12 @@ class Dispatcher:
 
     def _send_one(self, job: Job) -> list[str]:
         try:
-            self._queue.send(job.event_id, job.tenant, tier=job.tier)
+            self._queue.send(job.event_id, job.tenant, tier=self._tier(job))
         except Unavailable as error:
             self._logger.warning("the queue does not answer", extra=describe(error))
             return [job.event_id]
         return []
+
+    def _tier(self, job: Job) -> Tier:
+        """The tier of the job's queue. A flex job whose time for flex calls is over is a standard one."""
+        return tier_at(job.flex_until, self._clock())

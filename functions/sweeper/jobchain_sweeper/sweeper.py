@@ -1,27 +1,31 @@
-"""Checks due jobs: those whose messages were lost, and those whose workers crashed."""
+"""Checks due jobs: those without messages, those whose workers crashed, and those whose messages may be lost.
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+What is known comes first. Whether a message was lost can't be told: a job whose worker has not come may as well wait in
+a long queue. So a job that may have lost its message is sent again only while the queue is short, or after hours.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import chain, compress
 
 from jobchain.aws.due import DueStore
-from jobchain.aws.items import DISPATCH_GRACE, DUE_SHARDS
-from jobchain.aws.queue import JobQueue, batches
-from jobchain.domain import Clock, DueJob, JobError, Tier
+from jobchain.aws.items import Due
+from jobchain.aws.queue import JobQueue
+from jobchain.domain import Clock, DueJob, Tier
 from jobchain.errors import Unavailable
 from jobchain.metrics import Meter
 from jobchain.observability import Logger, describe
+from jobchain_sweeper.resending import MAX_RESEND_GAP, Done, Resender
 
-MAX_CRASHES = 5
-"""Claims in a row whose workers vanished and stored no step, after which a job fails: it probably crashes them."""
+BACKLOG = 500
+"""The messages of a queue from which on its jobs may wait for long though no message is lost.
 
-MAX_RESEND_GAP = timedelta(hours=6)
-"""The longest between two messages for the same job."""
+Fewer than that are copied in one sweep, and worked off within minutes: a worker acknowledges a copy after one read.
+"""
 
-# A lease has ended for certain by then: `due_at` is in whole seconds.
-_AFTER_LEASE = timedelta(seconds=1)
+MOST_OVERDUE = 100
+"""The most jobs that a sweep sends again for their age while the queue has a backlog."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +38,19 @@ class _Page:
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """What one run did: jobs sent again, jobs failed, and whether it stopped before all due jobs were checked."""
+    """What one run did: jobs sent, jobs failed, and whether it stopped before all due jobs were checked.
+
+    `backlog` are the messages that wait, where they were so many that only known losses were checked.
+    """
 
     sent: int = 0
     failed: int = 0
     unfinished: bool = False
+    backlog: int = 0
 
 
 class Sweeper:
-    """Sends the messages of due jobs again."""
+    """Sends the messages of due jobs."""
 
     def __init__(
         self,
@@ -56,7 +64,10 @@ class Sweeper:
         page_size: int,
         most: int,
     ) -> None:
-        """Postpones `threads` jobs at a time, reads `page_size` of each shard at once, sends about `most` a sweep."""
+        """Changes `threads` jobs at a time, reads `page_size` of each shard at once.
+
+        It sends about `most` jobs a sweep whose messages may be lost.
+        """
         self._due = due
         self._queue = queue
         self._clock = clock
@@ -67,103 +78,126 @@ class Sweeper:
         self._most = most
 
     def sweep(self, deadline: datetime) -> Sweep:
-        """Checks the due jobs, the oldest of each shard first, until all are checked or `deadline` is reached.
+        """Checks the due jobs until all are checked or `deadline` is reached; the others are due in the next sweep too.
 
-        It stops after about `most` messages: the other due jobs are due in the next sweep too.
-        Raises Unavailable where no shard can be read.
+        Raises Unavailable where no shard of the index can be read.
         """
-        sent = failed = 0
-        shards = list(range(DUE_SHARDS))
-        unread: set[int] = set()
         with ThreadPoolExecutor(self._threads) as pool:
-            while shards and sent < self._most and self._clock() < deadline:
-                pages = dict(zip(shards, pool.map(self._read, shards), strict=True))
-                unread |= {shard for shard, page in pages.items() if page is None}
-                if len(unread) == DUE_SHARDS:
-                    raise Unavailable("no shard of the index can be read")
-                due = list(chain.from_iterable(page.jobs for page in pages.values() if page))
-                held, free = _by_hold(due, self._clock())
-                ended = list(pool.map(self._end_if_stalled, free))
-                failed += sum(ended)
-                waiting = [job for job, over in zip(free, ended, strict=True) if not over]
-                # Postponed first, then sent: of two sweepers only one sends a job. The delay doubles each time, so
-                # that a backlog does not fill up with copies.
-                moved = sum(pool.map(self._postpone_held, held))
-                postponed = list(compress(waiting, pool.map(self._postpone, waiting)))
-                accepted = sum(pool.map(self._send, _batches_of_a_tier(postponed)))
-                sent += accepted
-                if accepted < len(postponed):
-                    break  # the queue refuses jobs: they are due again, and must not be read again at once
-                if due and not (moved or postponed or any(ended)):
-                    break  # the table refuses every change: the same jobs would be read again at once
-                shards = [shard for shard, page in pages.items() if page and page.jobs and page.more]
-        return Sweep(sent, failed, unfinished=bool(shards or unread))
+            resender = Resender(
+                due=self._due,
+                queue=self._queue,
+                clock=self._clock,
+                logger=self._logger,
+                meter=self._meter,
+                pool=pool,
+            )
+            return _Run(self._due, self._queue, self._clock, self._logger, resender, pool, self._page_size).run(
+                deadline, self._most
+            )
 
-    def _read(self, shard: int) -> _Page | None:
+
+class _Run:
+    """One sweep."""
+
+    def __init__(
+        self,
+        due: DueStore,
+        queue: JobQueue,
+        clock: Clock,
+        logger: Logger,
+        resender: Resender,
+        pool: Executor,
+        page_size: int,
+    ) -> None:
+        self._due = due
+        self._queue = queue
+        self._clock = clock
+        self._logger = logger
+        self._resender = resender
+        self._pool = pool
+        self._page_size = page_size
+        self._sent = self._failed = self._backlog = 0
+        self._unfinished = self._queue_refuses = False
+        self._is_read: set[bool] = set()
+
+    def run(self, deadline: datetime, most: int) -> Sweep:
+        """Checks what is known before what may be. Each kind but the last may take half of the time that is left."""
+        self._check_shards(Due.UNSENT, self._half(deadline), self._resender.send_unsent)
+        self._check_shards(Due.LATER, self._half(deadline), self._resender.send_unsent)
+        self._find_backlog()
+        if self._backlog:
+            self._check_leases(self._half(deadline))
+            self._check_shards(Due.SENT, deadline, self._resender.send_again, MOST_OVERDUE, MAX_RESEND_GAP)
+        else:
+            self._check_shards(Due.SENT, deadline, self._resender.send_again, most)
+        if self._is_read == {False}:
+            raise Unavailable("no shard of the index can be read")
+        return Sweep(self._sent, self._failed, self._unfinished, self._backlog)
+
+    def _half(self, deadline: datetime) -> datetime:
+        now = self._clock()
+        return now + (deadline - now) / 2
+
+    def _find_backlog(self) -> None:
+        """Counts the messages of the queue that most jobs wait in; those that workers have are claimed."""
+        if self._queue_refuses:
+            return
         try:
-            return _Page(*self._due.due_jobs(shard, self._page_size))
+            depth = self._queue.depth(Tier.STANDARD)
+        except Unavailable as error:
+            self._logger.warning("the queue does not answer, nothing more is sent", extra=describe(error))
+            self._queue_refuses = True
+            return
+        waiting = depth.waiting + depth.delayed
+        self._backlog = waiting if waiting >= BACKLOG else 0
+
+    def _check_shards(
+        self,
+        due: Due,
+        until: datetime,
+        check: Callable[[Sequence[DueJob]], Done],
+        most: int | None = None,
+        since: timedelta = timedelta(0),
+    ) -> None:
+        """Checks the jobs that are due `since` then or longer, the oldest of each shard first.
+
+        It stops after about `most` messages, and where the queue or the table refuses.
+        """
+        shards: list[int] = [*due.value]
+        sent = 0
+        while shards and not self._queue_refuses and (most is None or sent < most) and self._clock() < until:
+            found = self._pool.map(lambda shard: self._read(shard, since), shards)
+            pages = dict(zip(shards, found, strict=True))
+            self._unfinished |= None in pages.values()
+            self._is_read.update(page is not None for page in pages.values())
+            done = check([job for page in pages.values() if page for job in page.jobs])
+            self._add(done)
+            sent += done.sent
+            if done.table_refuses:
+                break
+            shards = [shard for shard, page in pages.items() if page and page.jobs and page.more]
+        self._unfinished |= bool(shards) or self._queue_refuses
+
+    def _check_leases(self, until: datetime) -> None:
+        """Checks the jobs whose workers vanished, wherever in the backlog they are."""
+        try:
+            for jobs in self._due.expired():
+                if self._queue_refuses or self._clock() >= until:
+                    self._unfinished = True
+                    return
+                self._add(self._resender.send_again(jobs))
+        except Unavailable as error:
+            self._logger.warning("leases not read, left for the next sweep", extra=describe(error))
+            self._unfinished = True
+
+    def _read(self, shard: int, since: timedelta) -> _Page | None:
+        try:
+            return _Page(*self._due.due_jobs(shard, self._page_size, since))
         except Unavailable as error:
             self._logger.warning("shard not read, left for the next sweep", shard=shard, extra=describe(error))
             return None
 
-    def _end_if_stalled(self, job: DueJob) -> bool:
-        return job.crashes >= MAX_CRASHES and self._fail(job)
-
-    def _postpone_held(self, job: DueJob) -> bool:
-        """Makes the job due when its worker's lease has ended: a job that ends before that needs no check."""
-        until = (job.held_until or self._clock()) + _AFTER_LEASE
-        return self._excused(job, lambda: self._due.postpone(job, until))
-
-    def _fail(self, job: DueJob) -> bool:
-        message = f"{job.crashes} workers in a row crashed or lost the job before they stored a step"
-
-        def change() -> bool:
-            recorded = self._due.fail_stalled(job, JobError("worker_lost", message))
-            for model, spending in (recorded or {}).items():
-                self._meter(job.job_name, model, spending)
-            return recorded is not None
-
-        return self._excused(job, change)
-
-    def _postpone(self, job: DueJob) -> bool:
-        # Seven doublings exceed the longest gap; a few hundred would exceed what a timedelta can hold.
-        wait = min(DISPATCH_GRACE * 2 ** min(job.sends, 7), MAX_RESEND_GAP)
-        return self._excused(job, lambda: self._due.postpone(job, self._clock() + wait, sends=1))
-
-    def _mark_due(self, job: DueJob) -> bool:
-        def change() -> bool:
-            self._due.mark_due(job.event_id, self._clock())
-            return True
-
-        return self._excused(job, change)
-
-    def _excused(self, job: DueJob, change: Callable[[], bool]) -> bool:
-        """The result of `change`; where the table does not answer for this job, it is left for the next sweep."""
-        try:
-            return change()
-        except Unavailable as error:
-            self._logger.warning("job left for the next sweep", event_id=job.event_id, extra=describe(error))
-            return False
-
-    def _send(self, jobs: Sequence[DueJob]) -> int:
-        """Sends a batch; the jobs that the queue refuses are due again at once. Gives how many it accepted."""
-        refused = self._queue.send_batch([(job.event_id, job.tenant) for job in jobs], jobs[0].tier)
-        for job in jobs:
-            if job.event_id in refused:
-                self._logger.warning("message not sent", event_id=job.event_id)
-                self._mark_due(job)
-        return len(jobs) - len(refused)
-
-
-def _by_hold(jobs: Sequence[DueJob], now: datetime) -> tuple[list[DueJob], list[DueJob]]:
-    """The jobs that a worker holds, and those that none holds or whose worker's lease has ended."""
-    held: list[DueJob] = []
-    free: list[DueJob] = []
-    for job in jobs:
-        (held if job.held_until and job.held_until >= now else free).append(job)
-    return held, free
-
-
-def _batches_of_a_tier(jobs: Sequence[DueJob]) -> Iterator[Sequence[DueJob]]:
-    for tier in Tier:
-        yield from batches([job for job in jobs if job.tier is tier])
+    def _add(self, done: Done) -> None:
+        self._sent += done.sent
+        self._failed += done.failed
+        self._queue_refuses |= done.queue_refuses

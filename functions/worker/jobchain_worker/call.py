@@ -2,24 +2,42 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import datetime
 
 from jobchain.domain import Attempt, Clock, isoformat
 from jobchain.errors import NO_REPORT, CallReport, PermanentModelError, TransientModelError
 from jobchain.llm import LLM, FailedAnswer, ModelAnswer, ModelRequest
+from jobchain.observability import Logger
+from jobchain.pace import Demand
 from jobchain.prices import PriceList
 from jobchain.spending import NOTHING_SPENT, Spending, Usage
+from jobchain_worker.call_line import Facts, answer_facts, call_line, error_facts, outcome_of
 from jobchain_worker.job_run import Records
 from jobchain_worker.redaction import MAX_ANSWER_CHARACTERS
+
+# English has four characters a token: https://help.openai.com/en/articles/4936856
+BYTES_PER_TOKEN = 4
 
 UNEXPECTED = "step_failed"
 """The outcome of a call whose answer the step's own code could not read."""
 
 
 class Call:
-    """One call. What it may have cost is charged as soon as it ends, and a call that failed is stored."""
+    """One call. What it may have cost is charged as soon as it ends, and a call that failed is stored.
+
+    The log has one line for each call.
+    """
 
     def __init__(
-        self, clock: Clock, records: Records, step: str, request: ModelRequest, llm: LLM, prices: PriceList
+        self,
+        clock: Clock,
+        records: Records,
+        step: str,
+        request: ModelRequest,
+        llm: LLM,
+        prices: PriceList,
+        logger: Logger,
     ) -> None:
         self._clock = clock
         self._records = records
@@ -27,7 +45,8 @@ class Call:
         self._request = request
         self._llm = llm
         self._prices = prices
-        self._started_at = ""
+        self._logger = logger
+        self._started_at: datetime = clock()
         self._model = llm.model
         self._tier = request.tier
         self._request_id: str | None = None
@@ -40,24 +59,42 @@ class Call:
 
         Raises the errors of `LLM.ask`, and Unavailable where a failed call can't be stored.
         """
-        self._started_at = isoformat(self._clock())
+        self._started_at = self._clock()
         retries = Spending(retries=int(is_retry))
         try:
             answer = await self._llm.ask(self._request)
         except (PermanentModelError, TransientModelError) as error:
-            calls = self._priced(None) if error.report.maybe_billed else Spending(calls=1)
+            calls = self._estimated(error.report) if error.report.maybe_billed else Spending(calls=1)
             self._charge(calls + retries)
+            await self._records.passage.failed(self._asked, error, self._started_at)
+            self._log(error.type, error_facts(error))
             await self.record(error.type, str(error), error.report)
             raise
         except Exception as error:
             # A fault of this project: how far the call got is not known.
-            self._charge(self._priced(None) + retries)
+            self._charge(self._estimated(NO_REPORT) + retries)
+            self._log(UNEXPECTED, {})
             await self.record(UNEXPECTED, f"the model's adapter failed ({type(error).__name__})")
             raise
         self._model, self._tier, self._request_id = answer.model, answer.tier, answer.request_id
         self._text = _raw(answer)
-        self._charge(self._priced(answer.usage) + retries)
+        self._charge(self._priced(answer.usage, most_of(self._request, self._llm)) + retries)
+        self._log(outcome_of(answer), answer_facts(answer))
+        await self._pass_on(answer)
         return answer
+
+    async def _pass_on(self, answer: ModelAnswer) -> None:
+        passage = self._records.passage
+        if isinstance(answer, FailedAnswer):
+            await passage.failed(self._asked, answer.error, self._started_at)
+        else:
+            await passage.answered(self._asked, _used(answer.usage) or self._asked, answer.limits, self._started_at)
+
+    @property
+    def _asked(self) -> Demand:
+        """What the call takes of the account's limits before it is answered."""
+        most = most_of(self._request, self._llm)
+        return Demand(1, most.input_tokens // BYTES_PER_TOKEN + most.output_tokens)
 
     @asynccontextmanager
     async def recorded_on_error(self) -> AsyncIterator[None]:
@@ -76,7 +113,7 @@ class Call:
         await self._records.attempt(
             Attempt(
                 step=self._step,
-                started_at=self._started_at,
+                started_at=isoformat(self._started_at),
                 finished_at=isoformat(self._clock()),
                 model=self._model,
                 tier=self._tier,
@@ -92,8 +129,26 @@ class Call:
         self.spending = spending
         self._records.charge(spending)
 
-    def _priced(self, usage: Usage | None) -> Spending:
-        return self._prices.spending(self._model, usage, most_of(self._request, self._llm), self._tier)
+    def _estimated(self, report: CallReport) -> Spending:
+        """What a call without a final usage can have used: all of the answer's room, as the server may have gone on.
+
+        Where the server had told the tokens of the request when the answer broke off, those are no estimate.
+        """
+        most = most_of(self._request, self._llm)
+        told = report.usage.input_tokens if report.usage else 0
+        return self._priced(None, replace(most, input_tokens=min(told or most.input_tokens, most.input_tokens)))
+
+    def _priced(self, usage: Usage | None, most: Usage) -> Spending:
+        return self._prices.spending(self._model, usage, most, self._tier)
+
+    def _log(self, outcome: str, facts: Facts) -> None:
+        known = {"model": self._model, "tier": self._tier.value, **facts}
+        line = call_line(outcome, self._clock() - self._started_at, self.spending, known)
+        self._logger.info("model called", extra=line)
+
+
+def _used(usage: Usage | None) -> Demand | None:
+    return Demand(1, usage.input_tokens + usage.output_tokens) if usage else None
 
 
 def _raw(answer: ModelAnswer) -> str | None:

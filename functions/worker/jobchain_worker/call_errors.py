@@ -107,10 +107,30 @@ def _lacks_flex(report: CallReport, tier: Tier) -> bool:
 
 
 def timed_out(limit: timedelta, trace: CallTrace) -> TransientModelError:
-    """The error for a call that took longer than `limit`."""
-    cause = f"no complete answer within {limit.total_seconds():g} s"
-    report = CallReport(maybe_billed=trace.sent, cause=cause if trace.sent else f"{cause}: the request was not sent")
-    return TransientModelError("the model did not answer in time", report=report, type_="timeout")
+    """The error for a call that took longer than `limit`, or whose server was silent for too long."""
+    if trace.is_silent:
+        cause = f"the server was silent for {trace.silence:.3g} s, which is longer than ModelIdleSeconds allows"
+    else:
+        cause = f"no complete answer within {limit.total_seconds():g} s"
+    cause = f"{cause}{_came(trace)}" if trace.sent else f"{cause}: the request was not sent"
+    return TransientModelError(
+        "the model did not answer in time", report=CallReport(maybe_billed=trace.sent, cause=cause), type_="timeout"
+    )
+
+
+def broken_off(trace: CallTrace) -> TransientModelError:
+    """The error for a connection that has ended before the answer was complete."""
+    cause = f"the connection broke before the answer was complete{_came(trace)}"
+    report = CallReport(maybe_billed=True, cause=cause)
+    return TransientModelError("the connection to the model's server was lost", report=report, type_="connection_lost")
+
+
+def _came(trace: CallTrace) -> str:
+    """How much of a streamed answer came, and when the last of it."""
+    if trace.answer is None:
+        return ""
+    characters = len(trace.answer.text())
+    return f": {characters} characters of the answer had come, and nothing in the last {trace.silence:.3g} s"
 
 
 def unsendable() -> ModelSettingsError:
@@ -133,8 +153,7 @@ def connection_error(error: BaseException | None, trace: CallTrace) -> ModelErro
         return TransientModelError("the model did not answer in time", report=report, type_="timeout")
     if isinstance(error, UnreadableBody):
         return unreadable(str(error))
-    report = CallReport(maybe_billed=True, cause="the connection broke before the answer was complete")
-    return TransientModelError("the connection to the model's server was lost", report=report, type_="connection_lost")
+    return broken_off(trace)
 
 
 def _has_illegal_header(error: BaseException | None) -> bool:

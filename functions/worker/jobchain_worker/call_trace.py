@@ -1,28 +1,53 @@
-"""Follows a call on its way to the model's server, by the hooks of the HTTP client."""
+"""Follows a call on its way to the model's server, by the hooks of the HTTP client, and while its answer arrives."""
 
+import asyncio
 import time
 from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import httpx2
 
+from jobchain_worker.assembling import Assembler
 from jobchain_worker.bounded_body import ACCEPTED_ENCODING, bound
 
 LONGEST_CONNECTING = timedelta(seconds=20)
 """More than connecting can take: TCP by way of a proxy and TLS each end after their own timeout of 5 s."""
 
+FIRST_TOKEN_FACTOR = 5
+"""How much longer the server may be silent before the first token.
+
+Until then many servers say nothing, though they work: while the request waits its turn, while a long prompt is read,
+and while OpenAI's models reason. A token that does not follow the one before it is a stall.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class CallTime:
+    """How long a call may take in all, and how long the server may be silent between tokens, None for any time."""
+
+    whole: timedelta
+    idle: timedelta | None = None
+
 
 class CallTrace:
     """How far a call got: whether a failed call may be billed depends on it.
 
-    `response` is what the server answered, while its body may still be on the way.
+    `response` is what the server answered, while its body may still be on the way. `answer` is what has come of a
+    streamed answer.
     """
 
-    def __init__(self, limit: timedelta) -> None:
-        """The call ends within `limit`."""
-        self._until = time.monotonic() + limit.total_seconds()
+    def __init__(self, limits: CallTime) -> None:
+        """The call ends within the limits."""
+        self._started = time.monotonic()
+        self._until = self._started + limits.whole.total_seconds()
+        self._idle = limits.idle.total_seconds() if limits.idle else None
+        self._heard = self._started
+        self._first_token: float | None = None
+        self._timeout: asyncio.Timeout | None = None
         self.response: httpx2.Response | None = None
+        self.answer: Assembler | None = None
         self._begun = False
         self._connecting = False
 
@@ -31,10 +56,60 @@ class CallTrace:
         """Whether the server may have the request. If the connection is not followed, it may."""
         return self._begun and not self._connecting
 
+    @property
+    def silence(self) -> float:
+        """The seconds since the last sign of life."""
+        return time.monotonic() - self._heard
+
+    @property
+    def first_token_seconds(self) -> float | None:
+        """How long the first token took; None where none has come."""
+        return None if self._first_token is None else self._first_token - self._started
+
+    @property
+    def patience(self) -> float | None:
+        """How many seconds the server may be silent now; None for any time."""
+        if self._idle is None:
+            return None
+        return self._idle if self._first_token is not None else self._idle * FIRST_TOKEN_FACTOR
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether the server has been silent for longer than it may, with time left for the call."""
+        return self.patience is not None and self._heard + self.patience < self._until
+
+    def end_by(self, timeout: asyncio.Timeout) -> None:
+        """Has a timeout, which ends with the call's time, also end the call where the server is silent for too long."""
+        self._timeout = timeout
+        self.hear()
+
+    def hear(self, *, token: bool = False) -> None:
+        """Notes a sign of life: any part of the body, such as a comment or an event that tells of the prompt.
+
+        `token` if it had a part of the answer, or of the reasoning.
+        """
+        self._heard = time.monotonic()
+        if token and self._first_token is None:
+            self._first_token = self._heard
+        if self.patience is not None and self._timeout is not None and not self._timeout.expired():
+            # The event loop's time is the monotonic one.
+            self._timeout.reschedule(min(self._until, self._heard + self.patience))
+
+    def release(self) -> None:
+        """Leaves the timeout alone, as the call has ended."""
+        self._timeout = None
+
+    def expect_no_stream(self) -> None:
+        """Notes that the answer comes in one piece, before which a server says nothing."""
+        self._idle = None
+        if self._timeout is not None and not self._timeout.expired():
+            self._timeout.reschedule(self._until)
+
     def begin(self, request: httpx2.Request) -> None:
         """Follows a request, which the HTTP client is about to send."""
-        self.response = None
+        self.response = self.answer = None
         self._begun = True
+        self.hear()
         # Following the connection costs a tenth of a call's CPU time. With enough time left, a connection that is not
         # made ends the call with an error of its own.
         if self._until - time.monotonic() < LONGEST_CONNECTING.total_seconds():
@@ -51,9 +126,9 @@ class CallTrace:
 _CURRENT: ContextVar[CallTrace | None] = ContextVar("call_trace", default=None)
 
 
-def start_trace(limit: timedelta) -> CallTrace:
-    """A trace of the call that this task makes next, within `limit`."""
-    trace = CallTrace(limit)
+def start_trace(limits: CallTime) -> CallTrace:
+    """A trace of the call that this task makes next, within its limits."""
+    trace = CallTrace(limits)
     _CURRENT.set(trace)
     return trace
 
@@ -78,3 +153,4 @@ async def _answered(response: httpx2.Response) -> None:
     bound(response)
     if trace := _CURRENT.get():
         trace.response = response
+        trace.hear()

@@ -1,17 +1,29 @@
-"""Receives batches of messages, and runs their jobs at the same time."""
+"""Receives batches of messages, and runs their jobs at the same time.
+
+A job that may have crashed its workers runs after the others, alone: if it crashes this one too, it is known.
+"""
 
 import asyncio
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from enum import Enum, auto
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from jobchain.aws.queue import read_message
 from jobchain.domain import Clock
-from jobchain.errors import JobNotFound
+from jobchain.errors import JobNotFound, MustRunAlone
 from jobchain.observability import Logger, describe
 from jobchain_worker.runner import Runner
+
+
+class _End(Enum):
+    """What became of a record. A suspect has not been run yet."""
+
+    DONE = auto()
+    FAILED = auto()
+    SUSPECT = auto()
 
 
 class Consumer:
@@ -36,22 +48,29 @@ class Consumer:
 
     async def _run_all(self, records: list[dict[str, Any]], deadline: datetime) -> list[str]:
         """The ids of the messages that failed."""
-        done = await asyncio.gather(*(self._run(record, deadline) for record in records))
-        return [record["messageId"] for record, well in zip(records, done, strict=True) if not well]
+        ends = await asyncio.gather(*(self._run(record, deadline, alone=False) for record in records))
+        for place, end in enumerate(ends):
+            if end is _End.SUSPECT:
+                # A task, as each has log keys of its own.
+                ends[place] = await asyncio.create_task(self._run(records[place], deadline, alone=True))
+        return [record["messageId"] for record, end in zip(records, ends, strict=True) if end is not _End.DONE]
 
-    async def _run(self, record: dict[str, Any], deadline: datetime) -> bool:
-        """Runs a record's job, in a task of its own with its own log keys. False where it failed."""
+    async def _run(self, record: dict[str, Any], deadline: datetime, *, alone: bool) -> "_End":
+        """Runs a record's job, in a task of its own with its own log keys. `alone` where no other job runs."""
         self._logger.thread_safe_append_keys(message_id=record["messageId"])
         try:
-            event_id = read_message(record["body"])
-            self._logger.thread_safe_append_keys(event_id=event_id)
-            await self._runner.run(event_id, deadline)
+            message = read_message(record)
+            self._logger.thread_safe_append_keys(event_id=message.event_id)
+            await self._runner.run(message.event_id, deadline, message.slot, alone=alone)
         except JobNotFound:
             # The job was deleted, or expired, after its message was sent: there is nothing to run. If this were wrong,
             # the job would still be in the index `due`, and the sweeper would send it again.
             self._logger.warning("job not found, message acknowledged")
+        except MustRunAlone as suspect:
+            self._logger.warning("suspect, runs alone after the others", reason=str(suspect))
+            return _End.SUSPECT
         except Exception as error:  # noqa: BLE001  # no error may affect another record
             # After five deliveries SQS moves it to the dead letters.
             self._logger.error("record failed", extra=describe(error))
-            return False
-        return True
+            return _End.FAILED
+        return _End.DONE

@@ -5,17 +5,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
 from jobchain.aws.claims import ClaimStore
 from jobchain.chains.chain import Chain
 from jobchain.chains.fields import Payload
-from jobchain.chains.step_keys import TriesKey
-from jobchain.domain import Attempt, Claim, FinishedStep, JobError, Tier
+from jobchain.chains.step_keys import TriesKey, UnansweredKey
+from jobchain.domain import Attempt, Claim, FinishedStep, JobError, Tier, WaitReason, isoformat
 from jobchain.spending import NOTHING_SPENT, Bill, Spending
 from jobchain_worker.persistence import Persistence
 from jobchain_worker.text_threads import JobThread
+
+if TYPE_CHECKING:
+    from jobchain_worker.gate import Passage
 
 MAX_AT_ONCE = 10
 """Steps of one job that run at the same time: a text of a hundred parts must not use up a provider's rate limit."""
@@ -47,9 +51,13 @@ class JobRun:
         budget = self.claim.max_cost_usd
         return None if budget is None else (budget - self.spending.known_cost_usd) / steps
 
-    def tries(self, key: TriesKey) -> int:
+    def tries(self, key: TriesKey | UnansweredKey) -> int:
         """The failed tries that the job's earlier runs stored under `key`."""
         return self.claim.tries.get(key.stored, 0)
+
+    def left(self, now: datetime) -> timedelta:
+        """The time until the job's own deadline; negative where it is over."""
+        return self.claim.deadline_at - now
 
     def is_retry(self, step: str) -> bool:
         """Whether an earlier run called the model for the step, and failed."""
@@ -61,11 +69,19 @@ class JobRun:
         return max(until - now, timedelta(0)) if until else timedelta(0)
 
 
+def overdue(claim: Claim, last: str, step: str | None = None) -> JobError:
+    """The error of a job whose deadline is over; `last` says what it waited for."""
+    return JobError("deadline_exceeded", f"the job's deadline ({isoformat(claim.deadline_at)}) is over: {last}", step)
+
+
 class Records:
     """The records of a claim's calls: each is stored when its call has ended, and added to the claim's bill."""
 
-    def __init__(self, claims: ClaimStore, claim: Claim, model: str, persistence: Persistence) -> None:
+    def __init__(
+        self, claims: ClaimStore, claim: Claim, model: str, persistence: Persistence, passage: "Passage"
+    ) -> None:
         """`model` is the one that is asked: the claim's bill is by that name."""
+        self.passage = passage
         self._claims = claims
         self.claim = claim
         self._model = model
@@ -124,11 +140,15 @@ class StepFailed:
 
 @dataclass(frozen=True, slots=True)
 class StepDeferred:
-    """The step is tried again after `delay`, in another run, for `reason`. `tries` are the failed tries to store."""
+    """The step is tried again after `delay`, in another run. `tries` are the failed tries to store.
 
-    tries: Mapping[TriesKey, int]
+    `reason` and `detail` tell the caller why the job waits.
+    """
+
+    tries: Mapping[TriesKey | UnansweredKey, int]
     delay: timedelta
-    reason: str
+    detail: str
+    reason: WaitReason = WaitReason.RETRY
 
 
 StepOutcome = StepCompleted | StepFailed | StepDeferred

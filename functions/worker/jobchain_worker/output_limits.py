@@ -18,10 +18,6 @@ _MARGIN = 1.1
 
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}\b)")
 _SUBJECT = re.compile(r"max_(completion_|output_|new_)?tokens|completion|output")
-_UNSUPPORTED = re.compile(
-    r"(unsupported|unknown|unrecognized) parameter:? ['\"`]?max_tokens\b|use ['\"`]?max_completion"
-)
-
 _WINDOW = re.compile(
     r"(?:context|model) (?:length|window|size)(?: is| of|:)?(?: only)? (\d+)"
     r"|\(context (\d+)\)"
@@ -103,13 +99,6 @@ class OutputLimits:
             return None
         self._most = min(self._most, most)
         return most
-
-
-def unsupported_parameter(refusal: str, code: str | None, parameter: str | None) -> str | None:
-    """The parameter that the server does not support by its refusal, None where it refuses something else."""
-    if code and parameter and re.search("unsupported|unknown", code):
-        return parameter
-    return "max_tokens" if _UNSUPPORTED.search(refusal[:_MOST_READ].lower()) else None
 
 
 def _number(pattern: re.Pattern[str], text: str) -> int | None:

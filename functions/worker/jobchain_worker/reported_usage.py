@@ -20,6 +20,10 @@ class UsageNames:
     written: str
 
 
+RESPONSES_USAGE = UsageNames("input_tokens", "output_tokens")
+CHAT_USAGE = UsageNames("prompt_tokens", "completion_tokens")
+
+
 def read_usage(reported: object, names: UsageNames) -> Usage | None:
     """The usage, None where the server does not tell it.
 

@@ -12,30 +12,36 @@ from pydantic import ValidationError
 
 from jobchain.aws.claims import ClaimStore
 from jobchain.aws.due import DueStore
-from jobchain.aws.queue import MAX_DELAY, JobQueue
+from jobchain.aws.queue import MAX_DELAY, JobQueue, Slot
 from jobchain.aws.usage import UsageStore
 from jobchain.chains.chain import Chain
 from jobchain.chains.fields import Payload
 from jobchain.chains.planning import PlannedStep, plan
-from jobchain.domain import Claim, Clock, FinishedStep, JobError, Tier, WaitingFor, WaitReason, isoformat
-from jobchain.errors import ClaimLost, JobNotReady, LimitReached, SettingsError, Unavailable
+from jobchain.domain import Claim, Clock, FinishedStep, JobError, WaitReason, isoformat
+from jobchain.errors import ClaimLost, JobNotReady, LimitReached, SettingsError
 from jobchain.llm import LLM
 from jobchain.metrics import Meter
 from jobchain.observability import Logger, describe
 from jobchain.prices import PriceList
 from jobchain.spending import Spending, summed
 from jobchain_worker.billing import Billing, exhausted_budget
-from jobchain_worker.job_run import MAX_AT_ONCE, JobRun, Records, StepCompleted, StepDeferred, StepFailed
+from jobchain_worker.endings import Endings
+from jobchain_worker.gate import Gate, Passage
+from jobchain_worker.job_run import MAX_AT_ONCE, JobRun, Records, StepCompleted, StepDeferred, StepFailed, overdue
 from jobchain_worker.persistence import Persistence
-from jobchain_worker.retry_policy import RetryPolicy
+from jobchain_worker.retry_policy import MAX_JITTER, MIN_JITTER, RetryPolicy
 from jobchain_worker.step_executor import StepExecutor
 from jobchain_worker.text_threads import JobThread, TextThreads
 
 # Jobs that were parked until the next day do not all start in the same second.
 _SPREAD = timedelta(minutes=10)
 
-_NO_CHAIN = "this deployment does not have the job's chain any more"
-_OTHER_PAYLOAD = "this deployment's chain takes another payload than when the job was created: create it again"
+# Between two looks whether another version of the worker has the job's chain.
+_DEPLOYMENT = timedelta(minutes=1)
+
+_UNFINISHED = "not all of its steps are completed"
+_NO_CHAIN = "this deployment does not have the job's chain"
+_OTHER_PAYLOAD = "this deployment's chain takes another payload than when the job was created"
 
 # A job is not parked if less would be left until it is erased: it ends, and its caller can still read why.
 _KEPT_AFTER_PARKING = timedelta(days=1)
@@ -51,6 +57,7 @@ class Runner:
         due: DueStore,
         usage: UsageStore,
         queue: JobQueue,
+        gate: Gate,
         llm: LLM,
         chains: Mapping[str, Chain],
         prices: PriceList,
@@ -65,8 +72,8 @@ class Runner:
         much time left. A text of more than `max_input_tokens` is split into parts.
         """
         self._claims = claims
-        self._due = due
         self._usage = usage
+        self._gate = gate
         self._llm = llm
         self._billing = Billing(
             claims=claims,
@@ -77,7 +84,7 @@ class Runner:
             meter=meter,
             logger=logger,
         )
-        self._queue = queue
+        self._endings = Endings(claims=claims, due=due, queue=queue, billing=self._billing, clock=clock, logger=logger)
         self._executor = StepExecutor(
             llm=llm,
             prices=prices,
@@ -94,25 +101,37 @@ class Runner:
         self._logger = logger
         self._text_threads = TextThreads()
 
-    async def run(self, event_id: str, deadline: datetime) -> None:
+    async def run(self, event_id: str, deadline: datetime, slot: Slot | None = None, *, alone: bool = False) -> None:
         """Runs the job until it is final, or too close to `deadline`, at which the invocation and the lease end.
 
-        Skips a job that another worker holds or that is final. Requeues a job that is not due yet, or that is released.
-        Raises Unavailable where the table does not answer, JobNotFound where there is no such job, and SettingsError
-        where no invocation is long enough for a model call.
+        `slot` is the one of the account's pace that its message holds, and `alone` tells that no other job runs in this
+        process. Skips a job that another worker holds or that is final. Requeues a job that is not due yet, that has to
+        wait for the account, or that is released.
+        Raises MustRunAlone for a job that may have crashed workers, Unavailable where the table does not answer,
+        JobNotFound where there is no such job, and SettingsError where no invocation is long enough for a model call.
         """
         if self._clock() + self._call_time > deadline:
             raise SettingsError("an invocation is too short for a model call: raise WorkerTimeoutSeconds")
+        passage = self._gate.passage(slot, alone=alone)
         try:
-            claim = await asyncio.to_thread(self._claims.claim, event_id, deadline, self._billing.at_risk)
+            await self._run(event_id, deadline, passage)
+        finally:
+            await passage.leave()
+
+    async def _run(self, event_id: str, deadline: datetime, passage: Passage) -> None:
+        try:
+            claim = await asyncio.to_thread(
+                self._claims.claim, event_id, deadline, self._billing.at_risk, passage.admit
+            )
         except ClaimLost as lost:
             self._logger.info("claim lost, skipping", reason=str(lost))
         except JobNotReady as early:
             self._logger.info("not due yet, requeued", reason=str(early))
-            await self._requeue(event_id, early.tenant, early.tier, early.wait)
+            await self._endings.requeue(event_id, early.tenant, early.tier, early.wait, passage.slot)
         else:
             self._logger.thread_safe_append_keys(tenant=claim.tenant, claim=claim.number)
-            records = Records(self._claims, claim, self._llm.model, Persistence(deadline, self._clock, self._logger))
+            persistence = Persistence(deadline, self._clock, self._logger)
+            records = Records(self._claims, claim, self._llm.model, persistence, passage)
             try:
                 await self._run_claimed(claim, records)
             except ClaimLost as lost:
@@ -125,14 +144,25 @@ class Runner:
         payload = await _checked_payload(texts, chain, claim) if chain else None
         if chain is None or payload is None:
             await self._billing.settle(claim, records)
-            message = _OTHER_PAYLOAD if chain else _NO_CHAIN
-            await self._fail(records, JobError("unknown_chain", message))
+            await self._wait_for_deployment(records, _OTHER_PAYLOAD if chain else _NO_CHAIN)
             return
         outputs = {step.name: step.output for step in claim.steps}
         run = JobRun(claim=claim, chain=chain, payload=payload, texts=texts, records=records, outputs=outputs)
         if claim.unsettled:
             run.claim = await self._billing.settle(claim, records, await self._estimate(run))
         await self._run_waves(run)
+
+    async def _wait_for_deployment(self, records: Records, detail: str) -> None:
+        """Releases a job that another version of the worker may be able to run."""
+        if records.claim.cancel_requested:
+            await self._endings.cancel(records)
+            return
+        self._logger.warning("job waits for another version", reason=detail)
+        error = JobError("unknown_chain", f"{detail}: create it again")
+        # The longer it has waited, the longer it waits.
+        waited = self._clock() - datetime.fromisoformat(records.claim.started_at or isoformat(self._clock()))
+        wait = min(_spread(max(waited / 2, _DEPLOYMENT)), MAX_DELAY)
+        await self._endings.put_off(records, wait, WaitReason.DEPLOYMENT, detail, error)
 
     async def _estimate(self, run: JobRun) -> Spending | None:
         """The most that calls in flight can have cost when the last worker vanished: one for each ready step.
@@ -148,27 +178,29 @@ class Runner:
 
     async def _run_waves(self, run: JobRun) -> None:
         """Executes one wave after the other, until the job is final or released."""
-        claim, records = run.claim, run.records
-        cancelled = claim.cancel_requested
+        records = run.records
+        cancelled = run.claim.cancel_requested
         wave = await run.texts.run(self._wave, run)
         while wave:
             if cancelled:
-                await records.persistence.write(self._claims.end_cancelled, claim, records.bill)
-                self._billing.count(claim, records.bill)
-                self._logger.info("job cancelled")
+                await self._endings.cancel(records)
+                return
+            if run.left(self._clock()) <= timedelta(0):
+                await self._endings.fail(records, overdue(run.claim, run.claim.waited_for or _UNFINISHED))
                 return
             if refusal := await exhausted_budget(self._usage, run, self._clock()):
                 await self._park(run, refusal)
+                return
+            if wait := await records.passage.wait_for(wave):
+                await self._endings.put_off(records, wait, WaitReason.RATE_LIMIT, "the account's rate limit")
                 return
             if stopped := await self._run_wave(run, wave):
                 await self._stop(run, stopped)
                 return
             if wave := await run.texts.run(self._wave, run):
                 # It also finds out whether the job is lost, before another call is made.
-                cancelled = await records.persistence.write(self._claims.check, claim)
-        await records.persistence.write(self._claims.finish, claim, records.bill)
-        self._billing.count(claim, records.bill)
-        self._logger.info("job completed")
+                cancelled = await records.persistence.write(self._claims.check, run.claim)
+        await self._endings.complete(records)
 
     async def _park(self, run: JobRun, reached: LimitReached) -> None:
         """Releases the job until the next day (UTC), as its key's daily budget is used up."""
@@ -176,10 +208,10 @@ class Runner:
         delay = reached.retry_after + _SPREAD * random.random()  # noqa: S311  # no secret
         if self._clock() + delay + _KEPT_AFTER_PARKING > datetime.fromtimestamp(run.claim.expires_at, UTC):
             message = f"{detail}, and the job is about to be erased"
-            await self._fail(run.records, JobError("budget_exceeded", message))
+            await self._endings.fail(run.records, JobError("budget_exceeded", message))
             return
         self._logger.info("daily budget used up, parked", limit=reached.limit)
-        await self._release(run, delay, {}, WaitReason.BUDGET, detail)
+        await self._endings.put_off(run.records, delay, WaitReason.BUDGET, detail)
 
     def _wave(self, run: JobRun) -> list[tuple[int, PlannedStep]]:
         """The steps whose needs are stored, each with its position in the plan."""
@@ -243,47 +275,17 @@ class Runner:
     async def _stop(self, run: JobRun, stopped: Sequence[StepFailed | StepDeferred]) -> None:
         """Fails the job if a step failed it. Otherwise releases it until all deferred steps can be tried again."""
         if failed := next((step for step in stopped if isinstance(step, StepFailed)), None):
-            await self._fail(run.records, failed.error)
+            await self._endings.fail(run.records, failed.error)
             return
         deferred = [step for step in stopped if isinstance(step, StepDeferred)]
         longest = max(deferred, key=lambda step: step.delay)
         tries = {key.stored: count for step in deferred for key, count in step.tries.items()}
-        await self._release(run, longest.delay, tries, WaitReason.RETRY, longest.reason)
+        await self._endings.release(run.records, longest.delay, tries, longest.reason, longest.detail)
 
-    async def _release(
-        self,
-        run: JobRun,
-        delay: timedelta,
-        tries: Mapping[str, int],
-        reason: WaitReason,
-        detail: str,
-    ) -> None:
-        claim, bill = run.claim, run.records.bill
-        now = self._clock()
-        waiting = WaitingFor(reason, isoformat(now), isoformat(now + delay), detail)
-        released = await run.records.persistence.write(
-            self._claims.release, claim, delay, {**claim.tries, **tries}, bill, waiting if delay else None
-        )
-        self._billing.count(claim, bill)
-        if not released:
-            self._logger.info("job cancelled")
-            return
-        await self._requeue(claim.event_id, claim.tenant, claim.tier, delay)
 
-    async def _requeue(self, event_id: str, tenant: str, tier: Tier, delay: timedelta) -> None:
-        """Sends the job's message, visible after `delay`. The sweeper sends it where the queue can't."""
-        if delay > MAX_DELAY:
-            return  # longer than the queue can delay a message: the sweeper sends it when the job is due
-        try:
-            await asyncio.to_thread(self._queue.send, event_id, tenant, delay, tier)
-        except Unavailable as error:
-            self._logger.warning("job not requeued, left to the sweeper", extra=describe(error))
-            await asyncio.to_thread(self._due.mark_due, event_id, self._clock() + delay)
-
-    async def _fail(self, records: Records, error: JobError) -> None:
-        await records.persistence.write(self._claims.fail, records.claim, error, records.bill)
-        self._billing.count(records.claim, records.bill)
-        self._logger.warning("job failed", type=error.type, reason=error.message)
+def _spread(wait: timedelta) -> timedelta:
+    """About `wait`, so that jobs that were put off together do not come back together."""
+    return wait * random.uniform(MIN_JITTER, MAX_JITTER)  # noqa: S311  # no secret
 
 
 async def _checked_payload(texts: JobThread, chain: Chain, claim: Claim) -> Payload | None:

@@ -11,17 +11,17 @@ from pydantic import JsonValue
 from jobchain.chains.chain import MergeStep, SplitStep, Step, StepContext
 from jobchain.chains.planning import PlannedStep
 from jobchain.chains.splitting import split
-from jobchain.chains.step_keys import TriesKey
-from jobchain.domain import Clock, JobError, Tier
-from jobchain.errors import PermanentModelError, TransientModelError, Unavailable
+from jobchain.chains.step_keys import TriesKey, UnansweredKey
+from jobchain.domain import Clock, JobError, Tier, WaitReason
+from jobchain.errors import CallReport, ModelError, PermanentModelError, TransientModelError, Unavailable
 from jobchain.llm import LLM, AnswerText, FailedAnswer, ModelAnswer, ModelRequest, UnusableAnswer
 from jobchain.observability import Logger, describe
 from jobchain.prices import PriceList
 from jobchain.spending import NOTHING_SPENT, Spending
 from jobchain_worker.answers import Complaint, Output, read_answer
 from jobchain_worker.call import Call, most_of
-from jobchain_worker.job_run import JobRun, StepCompleted, StepDeferred, StepFailed, StepOutcome
-from jobchain_worker.retry_policy import MAX_JITTER, MIN_JITTER, GiveUp, RetryPolicy, TryAgain
+from jobchain_worker.job_run import JobRun, StepCompleted, StepDeferred, StepFailed, StepOutcome, overdue
+from jobchain_worker.retry_policy import MAX_JITTER, MIN_JITTER, Failures, GiveUp, RetryPolicy, TryAgain
 
 MAX_COMPLAINTS = 2
 """How often the model is called again in a row, with a complaint, for an answer that does not fit."""
@@ -31,6 +31,20 @@ MIN_OUTPUT_TOKENS = 200
 
 # A part may have more tokens for each byte than the whole text has, and it is sent with a prompt and a fence.
 _PART_MARGIN = 0.8
+
+ACCOUNT_FAULTS = (
+    "model_unauthorized",
+    "model_quota_exceeded",
+    "model_misconfigured",
+    "model_forbidden",
+    "model_not_found",
+)
+"""The `PermanentModelError.type`s that concern the account or the settings, and so every job."""
+
+PARKED = timedelta(minutes=1)
+"""About how long a job waits whose call met such a fault."""
+
+_TOO_SLOW = "the worker's time was over"
 
 _UNPRICED = "max_cost_usd can't be kept, as the price of the model {} is unknown: leave it out"
 
@@ -86,7 +100,7 @@ class StepExecutor:
             raise
         except Exception as error:  # noqa: BLE001  # a fault of the chain or of this project must not lose what is paid
             self._logger.error("step failed unexpectedly", extra=describe(error))
-            return self._defer(run, step, _unexpected(error))
+            return self._defer(run, step, _unexpected(error, paid=isinstance(step, Step)))
 
     async def most(self, run: JobRun, step: PlannedStep) -> Spending:
         """The most that one call of the step can cost; nothing for a step without a call."""
@@ -110,7 +124,9 @@ class StepExecutor:
         except _OutOfTime as late:
             return self._out_of_time(run, step, paid=late.paid)
         except PermanentModelError as error:
-            self._logger.warning("step failed", type=error.type, extra=error.report.facts)
+            if error.type in ACCOUNT_FAULTS:
+                return self._park(run, step, error)
+            self._logger.warning("step failed", type=error.type)
             return StepFailed(error.as_job_error(step.name))
         except TransientModelError as error:
             return self._defer_flex(run, step, error, flex_left) if flex_left else self._defer(run, step, error)
@@ -119,24 +135,35 @@ class StepExecutor:
 
     def _out_of_time(self, run: JobRun, step: Step, *, paid: bool) -> StepFailed | StepDeferred:
         """Only a billed try counts: it bounds how often a slow model is paid for nothing."""
-        key = TriesKey(step.name, Tier.STANDARD)
-        tries = run.tries(key) + 1
-        if paid and self._retry_policy.is_last(tries):
-            return StepFailed(JobError("model_unavailable", "the model is too slow", step.name))
+        if paid:
+            late = CallReport(maybe_billed=True)
+            return self._defer(run, step, TransientModelError(_TOO_SLOW, report=late, type_="timeout"))
         self._logger.info("out of time, requeued")
-        return StepDeferred({key: tries} if paid else {}, timedelta(0), "the worker's time was over")
+        return StepDeferred({}, timedelta(0), _TOO_SLOW)
+
+    def _park(self, run: JobRun, step: PlannedStep, error: PermanentModelError) -> StepFailed | StepDeferred:
+        """An account or settings that allow no call are no fault of the job: it waits until they are mended."""
+        left = run.left(self._clock())
+        delay = PARKED * _jitter()
+        if delay >= left:
+            return StepFailed(_overdue(run, step.name, error))
+        self._logger.warning("step parked", type=error.type)
+        return StepDeferred({}, delay, str(error), WaitReason.ACCOUNT)
 
     def _defer(self, run: JobRun, step: PlannedStep, error: TransientModelError) -> StepFailed | StepDeferred:
-        key = TriesKey(step.name, Tier.STANDARD)
-        tries = run.tries(key) + 1
-        match self._retry_policy.after(tries, error.retry_after, _jitter()):
+        key, unanswered = TriesKey(step.name, Tier.STANDARD), UnansweredKey(step.name)
+        failures = Failures(run.tries(key) + 1, run.tries(unanswered) + int(error.report.maybe_billed))
+        match self._retry_policy.after(failures, error.retry_after, _jitter(), run.left(self._clock())):
             case GiveUp(reason):
-                return StepFailed(JobError(_final_type(error), f"{error}, {reason}", step.name))
+                return StepFailed(_overdue(run, step.name, error, reason))
             case TryAgain(delay):
                 seconds = delay.total_seconds()
-                facts = error.report.facts
-                self._logger.warning("step deferred", reason=str(error), tries=tries, seconds=seconds, extra=facts)
-                return StepDeferred({key: tries}, delay, f"try {tries}: {error}")
+                tries = failures.tries
+                self._logger.warning("step deferred", reason=str(error), tries=tries, seconds=seconds)
+                counts: dict[TriesKey | UnansweredKey, int] = {key: tries}
+                if failures.unanswered:
+                    counts[unanswered] = failures.unanswered
+                return StepDeferred(counts, delay, f"try {tries}: {error}")
             case decision:
                 assert_never(decision)
 
@@ -144,7 +171,7 @@ class StepExecutor:
         key = TriesKey(step.name, Tier.FLEX)
         tries = run.tries(key) + 1
         delay = self._retry_policy.after_flex(tries, error.retry_after, _jitter(), left).delay
-        self._logger.warning("flex call deferred", reason=str(error), tries=tries, extra=error.report.facts)
+        self._logger.warning("flex call deferred", reason=str(error), tries=tries)
         return StepDeferred({key: tries}, delay, f"flex, try {tries}: {error}")
 
     async def _ask(self, run: JobRun, step: Step, share: Decimal | None) -> StepCompleted:
@@ -162,7 +189,7 @@ class StepExecutor:
         failed = NOTHING_SPENT
         for number in range(1 + MAX_COMPLAINTS):
             asked = self._next_request(run, asked, share, failed)
-            call = Call(self._clock, run.records, step.name, asked, self._llm, self._prices)
+            call = Call(self._clock, run.records, step.name, asked, self._llm, self._prices, self._logger)
             answer = await call.ask(is_retry=bool(number) or run.is_retry(step.name))
             async with call.recorded_on_error():
                 read = await _read(run, step, answer, context)
@@ -221,14 +248,18 @@ async def _read(run: JobRun, step: Step, answer: ModelAnswer, context: StepConte
             assert_never(answer)
 
 
-def _unexpected(error: Exception) -> TransientModelError:
-    """A fault of the chain or of this project, as an error of the step. Its text could hold what the caller sent."""
-    return TransientModelError(f"the step's code failed ({type(error).__name__})", type_="step_failed")
+def _unexpected(error: Exception, *, paid: bool) -> TransientModelError:
+    """A fault of the chain or of this project, as an error of the step. Its text could hold what the caller sent.
+
+    A step with a call counts as `paid`, since most of such faults come after its answer.
+    """
+    report = CallReport(maybe_billed=paid)
+    return TransientModelError(f"the step's code failed ({type(error).__name__})", report=report, type_="step_failed")
 
 
-def _final_type(error: TransientModelError) -> str:
-    """The type of the job's error when a step is not tried again."""
-    return "step_failed" if error.type == "step_failed" else "model_unavailable"
+def _overdue(run: JobRun, step: str, error: ModelError, reason: str = "") -> JobError:
+    """The error of a job whose deadline is over, or comes before the next try."""
+    return overdue(run.claim, ", ".join(filter(None, (str(error), reason))), step)
 
 
 def _computed(output: JsonValue) -> StepCompleted:

@@ -69,6 +69,11 @@ class Tier(StrEnum):
     FLEX = "flex"
 
 
+def tier_at(flex_until: datetime | None, at: datetime) -> Tier:
+    """The tier of a job at this time: flex before `flex_until`, standard from then on and where that is None."""
+    return Tier.FLEX if flex_until and flex_until > at else Tier.STANDARD
+
+
 @dataclass(frozen=True, slots=True)
 class DailyUsage:
     """A tenant's jobs and their usage on one day (UTC): how many were created, how many ended how, what they used.
@@ -151,8 +156,8 @@ class FinishedStep:
 class Job:
     """A job as it is stored, without its input. Times are texts of `isoformat`; `expires_at` is seconds since 1970.
 
-    `attempts` counts its claims. `tries` counts the failed tries of its steps, by the names of
-    `jobchain.chains.step_keys.TriesKey`.
+    `flex_until` is when a job of the tier flex continues as a standard one. `attempts` counts its claims. `tries` counts
+    the failed tries of its steps, by the names of `jobchain.chains.step_keys.TriesKey`.
     """
 
     event_id: str
@@ -169,6 +174,7 @@ class Job:
     max_cost_usd: Decimal | None = None
     tier: Tier = Tier.STANDARD
     flex_for: timedelta = timedelta(0)
+    flex_until: datetime | None = None
     expires_at: int = 0
     metadata: Mapping[str, str] = field(default_factory=dict)
     steps: tuple[FinishedStep, ...] = ()
@@ -224,6 +230,14 @@ class Unsettled:
     at_risk: tuple[str, Spending] | None = None
 
 
+NEVER = datetime.max.replace(tzinfo=UTC)
+"""The deadline of a job that has none."""
+
+
+NEVER = datetime.max.replace(tzinfo=UTC)
+"""The deadline of a job that has none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """One worker's hold on a job: what it needs to run it, and the number that fences its writes.
@@ -232,8 +246,8 @@ class Claim:
     is what all earlier claims used. `flex_until` is when a job of the tier flex continues as a standard one, None for
     any other. `cancel_requested` tells whether the caller had asked to cancel the job when the claim was made. `key_id`
     is the API key that created the job, empty without one, and `daily_budget` what that key allows. `unsettled` is set
-    if an earlier worker vanished, and `outdated` are the attributes of META that its settlement drops. `deadline_at` is
-    when the job is not tried again, None for a job that an earlier version stored.
+    if an earlier worker vanished, and `outdated` are the attributes of META that its settlement drops. The job is
+    tried until `deadline_at`. `waited_for` is the detail of its last wait.
     """
 
     event_id: str
@@ -256,7 +270,8 @@ class Claim:
     started_at: str | None = None
     outdated: tuple[str, ...] = ()
     at_risk: tuple[str, Spending] = ("", NOTHING_SPENT)
-    deadline_at: datetime | None = None
+    deadline_at: datetime = NEVER
+    waited_for: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +280,9 @@ class DueJob:
 
     `sends` counts the messages sent for it since a worker last claimed or released
     it, `crashes` the claims in a row whose workers vanished before they stored a step, the last claim included.
-    `held_until` is when its worker's lease ends, None for a job that no worker holds. `token` changes with each write.
+    `tier` is that of the queue that its next message belongs into, and `flex_until` is when a flex job leaves that
+    queue, None for any other. `held_until` is when its worker's lease ends, None for a job that no worker holds.
+    `token` changes with each write.
     """
 
     event_id: str
@@ -275,4 +292,5 @@ class DueJob:
     crashes: int
     token: str
     tier: Tier = Tier.STANDARD
+    flex_until: datetime | None = None
     held_until: datetime | None = None

@@ -11,6 +11,7 @@ from decimal import Decimal
 
 from jobchain.domain import Job, JobError, Tier
 from jobchain.rate_limits import NO_RATE_LIMITS, RateLimits
+from jobchain.spending import Usage
 
 
 class JobchainError(Exception):
@@ -113,8 +114,12 @@ class JobNotReady(JobchainError):
         self.wait = wait
 
 
+class MustRunAlone(JobchainError):
+    """The job may have crashed its workers: it runs when no other job of the batch does any more."""
+
+
 class MalformedMessage(JobchainError):
-    """A message of the queue holds no event_id."""
+    """A message of the queue holds no event_id, or a slot that is none."""
 
 
 # --- calls to the model, for the worker -------------------------------------------------------
@@ -125,11 +130,13 @@ class CallReport:
     """What is known of a call that failed, for the author of its chain and for the operator.
 
     `maybe_billed` if the server may have worked on it and gave no answer whose usage could be told. `cause` is the
-    provider's explanation, or ours of what happened, redacted and cut; `answer` is the model's text, or the body that
-    could not be read. Both are for the caller of the job alone, not for a log.
+    provider's explanation, or ours of what happened, redacted and cut; `answer` is the model's text, as far as it came,
+    or the body that could not be read. Both are for the caller of the job alone, not for a log.
 
     `status`, `code` and `kind` are what the provider answered: the HTTP status, and the `code` and `type` of its
-    error. `request_id` is the provider's id of the call, and `limits` what it told of the account's limits.
+    error. `request_id` is the provider's id of the call, and `limits` what it told of the account's limits. `usage` is
+    what it had told of the tokens when the answer broke off, which is no final count. `first_token_seconds` is how long
+    the answer's first token took.
     """
 
     maybe_billed: bool = False
@@ -140,6 +147,8 @@ class CallReport:
     code: str | None = None
     kind: str | None = None
     limits: RateLimits = NO_RATE_LIMITS
+    usage: Usage | None = None
+    first_token_seconds: float | None = field(default=None, compare=False)
 
     @property
     def facts(self) -> Mapping[str, int | str]:
@@ -169,8 +178,9 @@ class ModelError(JobchainError):
 class TransientModelError(ModelError):
     """Trying again later may help; `retry_after` is how long the provider asks to wait.
 
-    `type` names the fault: rate_limited, overloaded, flex_unavailable, timeout, connection_lost, unreachable, conflict,
-    server_error, unreadable_answer, or model_unavailable for any other. The job's error is model_unavailable for all.
+    `type` names the fault: rate_limited, overloaded, flex_unavailable, timeout, connection_lost, unreachable,
+    secret_unreadable, conflict, server_error, unreadable_answer, or model_unavailable for any other. The job's error is
+    model_unavailable for all.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """The port to the language model: the one service that costs money and that no emulator replaces."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from pydantic import BaseModel
@@ -45,6 +45,7 @@ class AnswerText:
     tier: Tier = Tier.STANDARD
     request_id: str | None = None
     limits: RateLimits = NO_RATE_LIMITS
+    first_token_seconds: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ class UnusableAnswer:
     text: str = ""
     cut_off: bool = False
     limits: RateLimits = NO_RATE_LIMITS
+    first_token_seconds: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ class FailedAnswer:
     tier: Tier = Tier.STANDARD
     request_id: str | None = None
     limits: RateLimits = NO_RATE_LIMITS
+    first_token_seconds: float | None = field(default=None, compare=False)
 
 
 ModelAnswer = AnswerText | UnusableAnswer | FailedAnswer
@@ -81,7 +84,8 @@ ModelAnswer = AnswerText | UnusableAnswer | FailedAnswer
 
 `usage` is None where the server does not report it, or reports what is no count: then the call has to be estimated.
 The report of a FailedAnswer's error is never `maybe_billed`, as the answer itself is counted. `tier` is the tier that
-the call was served and priced as. `limits` is what the server told of its account's limits.
+the call was served and priced as. `limits` is what the server told of its account's limits. `first_token_seconds` is
+how long the answer's first token took, None where the answer came in one piece.
 """
 
 

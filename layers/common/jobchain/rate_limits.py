@@ -8,7 +8,8 @@ from datetime import timedelta
 class RateLimit:
     """One limit: how much may be used in a window, what is left of it, and when all of it is free again.
 
-    `limit` and `remaining` are counts, of requests or of tokens. What the server did not tell, or what can't be, is None.
+    `limit` and `remaining` are counts, of requests or of tokens. What the server did not tell, or what can't be, is
+    None.
     """
 
     limit: int | None = None

@@ -1,15 +1,16 @@
 """How a job that was read is claimed: why it can't be, the update of META, and the claim."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from jobchain.aws.attributes import Item
-from jobchain.aws.items import StoredJob, job_key, spending_of, totals, unpacked
-from jobchain.aws.meta import budget_of, payload_of, tier_of
+from jobchain.aws.items import Due, StoredJob, job_key, spending_of, totals, unpacked
+from jobchain.aws.meta import budget_of, deadline_of, flex_until_of, payload_of, queue_tier, tier_of
 from jobchain.aws.records import newest_by_claim, step_of, unsettled_spending, visible_steps
 from jobchain.aws.settling import has_unsettled, outdated_late
 from jobchain.aws.writes import IfAbsent, Write, epoch, epoch_ms, update
-from jobchain.domain import Claim, Status, Unsettled, isoformat
+from jobchain.domain import Claim, Status, Tier, Unsettled, isoformat
 from jobchain.errors import ClaimLost, JobchainError, JobNotReady
 from jobchain.spending import Spending, summed
 
@@ -24,12 +25,55 @@ sweeper, which know neither chains nor prices, record it as the estimate for a w
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A job that a worker has read and may claim.
+
+    `completed` are the names of its completed steps. `crashes` counts the workers in a row that have vanished with it
+    before they stored a step. Its calls are of `tier`.
+    """
+
+    event_id: str
+    tenant: str
+    job_name: str
+    tier: Tier
+    payload_bytes: int
+    completed: frozenset[str]
+    crashes: int
+    deadline_at: datetime
+
+
+def candidate_of(job: StoredJob, now: datetime) -> Candidate:
+    """The job that was read, for the gate before its claim."""
+    meta = job.meta
+    return Candidate(
+        event_id=meta["pk"].removeprefix("JOB#"),
+        tenant=meta["tenant"],
+        job_name=meta["job_name"],
+        tier=queue_tier(meta, now),
+        payload_bytes=_payload_bytes(job),
+        completed=frozenset(step_of(item).name for item in visible_steps(job)),
+        crashes=_crashes(job),
+        deadline_at=deadline_of(meta),
+    )
+
+
+def _crashes(job: StoredJob) -> int:
+    """The claims in a row whose workers vanished before they stored a step."""
+    meta = job.meta
+    crashed = meta["status"] == Status.PROCESSING
+    if crashed and any(item.get("claim") == meta["claim"] for item in visible_steps(job)):
+        return 0
+    return int(meta.get("crashes", 0)) + int(crashed)
+
+
 def refusal_of(meta: Item, now: datetime) -> JobchainError | None:
     """Why the job of this META cannot be claimed, None where it can."""
     status = Status(meta["status"])
     if status is Status.PENDING:
         wait = timedelta(milliseconds=int(meta.get("not_before", 0)) - epoch_ms(now))
-        return JobNotReady(meta["tenant"], tier_of(meta), wait) if wait > timedelta(0) else None
+        # Its message is delayed: the queue is that of the tier which the job has by then.
+        return JobNotReady(meta["tenant"], queue_tier(meta, now + wait), wait) if wait > timedelta(0) else None
     if status is Status.PROCESSING and int(meta["lease_until"]) < epoch_ms(now):
         return None
     return ClaimLost(f"the job is {status}")
@@ -39,14 +83,12 @@ def claiming(job: StoredJob, now: datetime, lease_until: datetime, risk: Risk) -
     """The update that claims a job as it was read."""
     meta = job.meta
     steps = visible_steps(job)
-    crashed = meta["status"] == Status.PROCESSING
-    progressed = crashed and any(item.get("claim") == meta["claim"] for item in steps)
     changes: Item = {
         "status": Status.PROCESSING,
         "claim": int(meta["claim"]) + 1,
         "lease_until": epoch_ms(lease_until),
         "sends": 1,
-        "crashes": 0 if progressed else int(meta.get("crashes", 0)) + int(crashed),
+        "crashes": _crashes(job),
         "started_at": IfAbsent(isoformat(now)),
         "updated_at": isoformat(now),
         "steps": newest_by_claim(steps),
@@ -56,15 +98,23 @@ def claiming(job: StoredJob, now: datetime, lease_until: datetime, risk: Risk) -
     if not has_unsettled(meta):
         # That of an earlier worker stays until its calls are settled.
         changes["at_risk"] = risk_item(risk)
-    # Moving it costs four units. So it stays where the sweeper looks soon enough after the lease.
-    if int(meta["due_at"]) > epoch(lease_until) + 1:
-        changes["due_at"] = epoch(lease_until) + 1
+    changes |= _due_after(meta, epoch(lease_until) + 1)
     removed = tuple(name for name in ("not_before", "sealed", "waiting_for") if name in meta)
     # An earlier version that still runs beside this one writes no token, so the number of the claim is compared too.
     condition, values = "#token = :seen AND claim = :was", {":seen": meta.get("token"), ":was": meta["claim"]}
     if "token" not in meta:
         condition, values = "attribute_not_exists(#token) AND claim = :was", {":was": meta["claim"]}
     return update(job_key(meta["pk"].removeprefix("JOB#")), condition, values, changes, removed)
+
+
+def _due_after(meta: Item, lease: int) -> Item:
+    """The changes that make the job due when its lease has ended."""
+    event_id = meta["pk"].removeprefix("JOB#")
+    sent = Due.SENT.shard(event_id)
+    # Moving it costs three units. So it stays where the sweeper looks soon enough after the lease.
+    if meta.get("due_shard") == sent and int(meta["due_at"]) <= lease:
+        return {}
+    return {"due_shard": sent, "due_at": lease}
 
 
 def risk_of(job: StoredJob, at_risk: AtRisk) -> Risk:
@@ -103,7 +153,7 @@ def claim_of(job: StoredJob, number: int, now: datetime, risk: Risk) -> Claim:
         spending=earlier,
         max_cost_usd=meta.get("max_cost_usd"),
         tier=tier_of(meta),
-        flex_until=datetime.fromtimestamp(int(meta["flex_until"]), UTC) if "flex_until" in meta else None,
+        flex_until=flex_until_of(meta),
         cancel_requested="cancel_requested" in meta,
         uid=meta.get("uid", ""),
         key_id=meta.get("key_id", ""),
@@ -112,4 +162,6 @@ def claim_of(job: StoredJob, number: int, now: datetime, risk: Risk) -> Claim:
         started_at=meta.get("started_at", isoformat(now)),
         outdated=outdated_late(meta),
         at_risk=risk,
+        deadline_at=deadline_of(meta),
+        waited_for=meta.get("waiting_for", {}).get("detail", ""),
     )

@@ -10,15 +10,14 @@ What A stores after the claim of B is not shown, as META names the steps that B 
 recorded an estimate of A's call, which A replaces when it finds that it has lost the job.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from jobchain.aws.attributes import Item
-from jobchain.aws.claiming import AtRisk, claim_of, claiming, refusal_of, risk_item, risk_of
+from jobchain.aws.claiming import AtRisk, Candidate, candidate_of, claim_of, claiming, refusal_of, risk_item, risk_of
 from jobchain.aws.items import (
-    DISPATCH_GRACE,
     MOVE_TRIES,
     PROCESSING,
     REMOVED_WHEN_FINAL,
@@ -27,12 +26,12 @@ from jobchain.aws.items import (
     read_job,
 )
 from jobchain.aws.late_reports import correction_of, late_report
-from jobchain.aws.meta import ended, waiting_item
+from jobchain.aws.meta import ended, released, waiting_item
 from jobchain.aws.records import attempt_item, step_item
 from jobchain.aws.settling import TRIES, bill_item, has_unsettled, total_of
 from jobchain.aws.table import ConditionFailed, Table
 from jobchain.aws.usage import UsageRecord, write_with_usage
-from jobchain.aws.writes import Write, epoch, epoch_ms_up, update
+from jobchain.aws.writes import Write, epoch_ms_up, update
 from jobchain.domain import Attempt, Claim, Clock, FinishedStep, JobError, Status, WaitingFor, isoformat
 from jobchain.errors import ClaimLost, JobNotFound, Unavailable
 from jobchain.spending import Bill
@@ -55,15 +54,23 @@ class ClaimStore:
 
     # --- claiming ----------------------------------------------------------------------------------
 
-    def claim(self, event_id: str, lease_until: datetime, at_risk: AtRisk) -> Claim:
+    def claim(
+        self,
+        event_id: str,
+        lease_until: datetime,
+        at_risk: AtRisk,
+        admit: Callable[[Candidate], None] = lambda _: None,
+    ) -> Claim:
         """Claims a pending job, or one whose worker's lease has expired, until `lease_until`.
 
+        `admit` is called with the job that was read, and raises an error where it must not be claimed now.
         Raises ClaimLost where another worker holds the job or it is final, JobNotReady where its wait is not over, and
         JobNotFound where a consistent read finds none.
         """
         for _ in range(MOVE_TRIES):
             now = self._clock()
             job = self._read_free(event_id, now, "INPUT")
+            admit(candidate_of(job, now))
             if has_unsettled(job.meta):
                 # Failed calls may be long, and are needed for their costs alone.
                 job = self._read_free(event_id, now, "ATTEMPT")
@@ -170,16 +177,16 @@ class ClaimStore:
     ) -> bool:
         """Releases the job as pending, and records the claim's `bill`; no worker can claim it before `wait` is over.
 
-        It is due `DISPATCH_GRACE` after that. `tries` are the failed tries of each step so far, `waiting` says why it
+        Its holder sends its message with that delay, if the queue can delay it so long; else the sweeper does, when the
+        wait is over. `tries` are the failed tries of each step so far, `waiting` says why it
         waits. False where the job's caller has asked to cancel it, which ends it instead. Raises ClaimLost.
         """
         now = self._clock()
         changes = {
             "status": Status.PENDING,
             "updated_at": isoformat(now),
-            "due_at": epoch(now + wait + DISPATCH_GRACE),
+            **released(claim, now, wait),
             "not_before": epoch_ms_up(now + wait),
-            "sends": 1,
             "crashes": 0,
             "tries": dict(tries),
             **_settled_by(claim),

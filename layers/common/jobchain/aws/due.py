@@ -1,11 +1,13 @@
 """Due jobs: what the sweeper does with them, and how the others make a job due whose message was not sent."""
 
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from jobchain.aws.items import FREE, UNFINISHED, job_key, read_job, unchanged
-from jobchain.aws.meta import due_job_of
+from jobchain.aws.attributes import Item
+from jobchain.aws.items import FREE, PROCESSING, UNFINISHED, Due, job_key, read_job, unchanged
+from jobchain.aws.meta import due_job_of, flex_due
 from jobchain.aws.records import visible_steps
 from jobchain.aws.settling import end_unheld
 from jobchain.aws.table import ConditionFailed, Table
@@ -16,6 +18,9 @@ from jobchain.spending import Spending
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+# https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
+_MAX_READ = 100
+
 
 class DueStore:
     """Reads due jobs and changes when jobs are due. Every method raises Unavailable where the table does not answer."""
@@ -24,30 +29,61 @@ class DueStore:
         self._table = Table(client, table)
         self._clock = clock
 
-    def due_jobs(self, shard: int, limit: int) -> tuple[list[DueJob], bool]:
-        """Up to `limit` unfinished jobs of a shard (0 to `DUE_SHARDS` - 1) that are due, the oldest first.
+    def due_jobs(self, shard: int, limit: int, since: timedelta = timedelta(0)) -> tuple[list[DueJob], bool]:
+        """Up to `limit` unfinished jobs of a shard of `Due` that are due `since` then or longer, the oldest first.
 
         The second part of the answer tells whether the shard may have more.
         """
-        now = epoch(self._clock())
-        condition, values = "due_shard = :shard AND due_at <= :now", {":shard": shard, ":now": now}
+        now = self._clock()
+        condition, values = "due_shard = :shard AND due_at <= :then", {":shard": shard, ":then": epoch(now - since)}
         page, _ = next(self._table.index_pages("due", condition, values, limit))
-        # The index may be a moment late, and holds only what never changes.
-        metas = self._table.get_many([job_key(item["pk"].removeprefix("JOB#")) for item in page]) if page else []
-        due = [meta for meta in metas if "due_at" in meta and meta["due_at"] <= now]
-        return [due_job_of(meta) for meta in sorted(due, key=lambda meta: int(meta["due_at"]))], len(page) == limit
+        # The index may be a moment late, and holds only keys.
+        due = [meta for meta in self._metas(page) if meta.get("due_shard") == shard and _is_due(meta, now - since)]
+        due.sort(key=lambda meta: int(meta["due_at"]))
+        return [due_job_of(meta, now) for meta in due], len(page) == limit
+
+    def expired(self) -> Iterator[list[DueJob]]:
+        """The unfinished jobs whose workers' leases have expired, in parts, by a scan of all unfinished jobs.
+
+        A part may be empty.
+        """
+        now = self._clock()
+        values = {**PROCESSING, ":now": epoch(now)}
+        pages = self._table.scan_index(
+            "unfinished",
+            "#status = :processing AND due_at <= :now",
+            values,
+            ExpressionAttributeNames={"#status": "status"},
+        )
+        for page in pages:
+            for start in range(0, max(len(page), 1), _MAX_READ):
+                metas = self._metas(page[start : start + _MAX_READ])
+                processing = (meta for meta in metas if meta["status"] == Status.PROCESSING and _is_due(meta, now))
+                jobs = [due_job_of(meta, now) for meta in processing]
+                yield [job for job in jobs if job.held_until and job.held_until < now]
+
+    def _metas(self, entries: Sequence[Item]) -> list[Item]:
+        """META of the jobs of entries of an index, by consistent reads."""
+        keys = [job_key(entry["pk"].removeprefix("JOB#")) for entry in entries]
+        return self._table.get_many(keys) if keys else []
 
     def mark_due(self, event_id: str, at: datetime) -> None:
         """Makes a job that no worker holds due at this time, since its message could not be sent."""
         # Where a worker holds it, the message arrived after all.
         values = {**UNFINISHED, ":now": epoch_ms(self._clock())}
+        changes = {"due_shard": Due.UNSENT.shard(event_id), "due_at": epoch(at), "sends": 0}
         with suppress(ConditionFailed):
-            self._table.write(update(job_key(event_id), FREE, values, {"due_at": epoch(at)}))
+            self._table.write(update(job_key(event_id), FREE, values, changes))
 
     def postpone(self, due: DueJob, until: datetime, sends: int = 0) -> bool:
-        """Makes a due job due again at `until`, and counts `sends` messages. False where the job has changed."""
+        """Makes a due job due again at `until`, and counts `sends` messages. False where the job has changed.
+
+        One whose message was sent to the queue of flex jobs is due when it leaves that queue.
+        """
         added = {"sends": sends} if sends else {}
-        changes = {"due_at": epoch(until)}
+        changes: Item = {"due_shard": Due.SENT.shard(due.event_id), "due_at": epoch(until)}
+        if sends and due.flex_until:
+            changes = flex_due(due.event_id, due.flex_until)
         later = update(job_key(due.event_id), *unchanged(due.token), changes, added=added)
         try:
             self._table.write(later)
@@ -71,3 +107,7 @@ class DueStore:
             return end_unheld(self._table, job, Status.FAILED, now, error)
         except ConditionFailed:
             return None
+
+
+def _is_due(meta: Item, then: datetime) -> bool:
+    return "due_at" in meta and int(meta["due_at"]) <= epoch(then)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from decimal import Decimal
+from enum import Enum
 from typing import Any
 
 from jobchain.aws.attributes import Item
@@ -19,8 +20,24 @@ from jobchain.aws.writes import key
 from jobchain.domain import Status
 from jobchain.spending import Estimate, Spending, Usage
 
-DUE_SHARDS = 8
-"""Partitions of the index `due`, so that its writes are spread over several."""
+
+class Due(Enum):
+    """Why the sweeper checks a job when it is due. Each reason has shards of the index `due` of its own.
+
+    Shards are partitions, so that the writes of the index are spread over several.
+    """
+
+    SENT = range(8)
+    """Its message was sent, and may be lost; or a worker holds it, and may crash."""
+    UNSENT = range(8, 16)
+    """It has no message, as the queue did not take it."""
+    LATER = range(16, 20)
+    """Its message is sent then: when a wait is over that the queue can't delay, or its time for flex calls."""
+
+    def shard(self, event_id: str) -> int:
+        """The shard that holds the job."""
+        return self.value[zlib.crc32(event_id.encode()) % len(self.value)]
+
 
 DISPATCH_GRACE = timedelta(minutes=5)
 """How long a job may wait for a worker after its message was sent before the sweeper checks it."""
@@ -55,11 +72,6 @@ _COMPRESSED_FROM = 1024
 def job_key(event_id: str, sk: str = "META") -> Item:
     """The key of one of the job's items."""
     return key(f"JOB#{event_id}", sk)
-
-
-def due_shard(event_id: str) -> int:
-    """The partition of the index `due` that holds the job."""
-    return zlib.crc32(event_id.encode()) % DUE_SHARDS
 
 
 @dataclass(frozen=True, slots=True)

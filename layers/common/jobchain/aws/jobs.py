@@ -17,7 +17,7 @@ from jobchain.aws.items import (
     read_job,
     unchanged,
 )
-from jobchain.aws.meta import REMOVED_BY_RETRY, dispatched, is_being_posted, job_of, listed_job_of
+from jobchain.aws.meta import REMOVED_BY_RETRY, dispatched, flex_again, is_being_posted, job_of, listed_job_of
 from jobchain.aws.quotas import QuotaCounter, count_unfinished, quota_counters, remaining_quota
 from jobchain.aws.records import attempt_of
 from jobchain.aws.settling import end_unheld, has_unsettled
@@ -231,7 +231,7 @@ def _check_retry(job: Job, now: datetime) -> None:
 
 def _pending_again(job: Job, meta: Item, budget: DailyBudget, now: datetime) -> Write:
     """The update that makes a final job pending, where it has not changed since it was read."""
-    flex = {"flex_until": epoch(now + job.flex_for)} if job.tier is Tier.FLEX else {}
+    flex = flex_again(job.event_id, now + job.flex_for) if job.tier is Tier.FLEX else {}
     limits = {"tokens_per_day": budget.tokens, "cost_usd_per_day": budget.cost_usd}
     pending = {"status": Status.PENDING, "updated_at": isoformat(now), **dispatched(job.event_id, now), **flex}
     pending |= {name: value for name, value in limits.items() if value is not None}

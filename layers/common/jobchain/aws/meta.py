@@ -9,22 +9,25 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 from pydantic import JsonValue
 
 from jobchain.aws.attributes import Item
 from jobchain.aws.items import (
     DISPATCH_GRACE,
+    Due,
     StoredJob,
-    due_shard,
     job_key,
     packed,
     spending_of,
     unpacked,
 )
+from jobchain.aws.queue import MAX_DELAY
 from jobchain.aws.records import step_of, unsettled_spending, visible_steps
-from jobchain.aws.writes import epoch, new_token
+from jobchain.aws.writes import epoch, epoch_ms_up, new_token
 from jobchain.domain import (
+    Claim,
     DailyBudget,
     DueJob,
     Job,
@@ -35,6 +38,7 @@ from jobchain.domain import (
     WaitingFor,
     WaitReason,
     isoformat,
+    tier_at,
 )
 from jobchain.errors import JobExists
 from jobchain.spending import summed
@@ -63,6 +67,8 @@ def new_meta(new: NewJob, uid: str, now: datetime, expires_at: int) -> Item:
         "created_at_id": f"{isoformat(now)}#{new.event_id}",
         "updated_at": isoformat(now),
         "fingerprint": new.fingerprint,
+        "deadline_seconds": int(new.deadline.total_seconds()),
+        "deadline_at": epoch(now + new.deadline),
         "claim": 0,
         "settled": 0,
         "steps": {},
@@ -102,16 +108,38 @@ def dispatched(event_id: str, now: datetime) -> Item:
         "sends": 1,
         "crashes": 0,
         "tries": {},
-        "due_shard": due_shard(event_id),
+        "due_shard": Due.SENT.shard(event_id),
         "due_at": epoch(now + DISPATCH_GRACE),
     }
+
+
+def flex_due(event_id: str, flex_until: datetime) -> Item:
+    """When a job is due whose message is in the queue of flex jobs: when it leaves that queue."""
+    return {"due_shard": Due.LATER.shard(event_id), "due_at": epoch(flex_until)}
+
+
+def released(claim: Claim, now: datetime, wait: timedelta) -> Item:
+    """The attributes of META with which a claimed job begins to wait for its next worker, after `wait`."""
+    ready = now + wait
+    if wait > MAX_DELAY:
+        # Rounded up: a message that comes too early is sent a second time.
+        due_at = -(-epoch_ms_up(ready) // 1000)
+        return {"sends": 0, "due_shard": Due.LATER.shard(claim.event_id), "due_at": due_at}
+    if tier_at(claim.flex_until, ready) is Tier.FLEX and claim.flex_until:
+        return {"sends": 1, **flex_due(claim.event_id, claim.flex_until)}
+    return {"sends": 1, "due_shard": Due.SENT.shard(claim.event_id), "due_at": epoch(ready + DISPATCH_GRACE)}
+
+
+def flex_again(event_id: str, flex_until: datetime) -> Item:
+    """What differs from `dispatched` for a job of the tier flex."""
+    return {"flex_until": epoch(flex_until), **flex_due(event_id, flex_until)}
 
 
 def _flex(new: NewJob, now: datetime) -> Item:
     if new.tier is not Tier.FLEX:
         return {}
     seconds = int(new.flex_for.total_seconds())
-    return {"tier": new.tier, "flex_seconds": seconds, "flex_until": epoch(now + new.flex_for)}
+    return {"tier": new.tier, "flex_seconds": seconds, **flex_again(new.event_id, now + new.flex_for)}
 
 
 def ended(status: Status, now: datetime, claim: int, started_at: str | None, error: JobError | None = None) -> Item:
@@ -143,10 +171,32 @@ def tier_of(meta: Item) -> Tier:
     return Tier(meta.get("tier", Tier.STANDARD))
 
 
+def flex_until_of(meta: Item) -> datetime | None:
+    """When the job's time for flex calls is over; None for a job of the tier standard."""
+    until: Decimal | None = meta.get("flex_until")
+    return None if until is None else datetime.fromtimestamp(int(until), UTC)
+
+
+def queue_tier(meta: Item, at: datetime) -> Tier:
+    """The tier of the queue that a message of the job belongs into which becomes visible `at` this time."""
+    return tier_at(flex_until_of(meta), at)
+
+
 def budget_of(meta: Item) -> DailyBudget:
     """The daily limits of the key that created the job."""
     tokens = meta.get("tokens_per_day")
     return DailyBudget(int(tokens) if tokens is not None else None, meta.get("cost_usd_per_day"))
+
+
+# Of a job that an earlier version stored: it ends while its caller can still read why.
+_READABLE_FOR = timedelta(days=1)
+
+
+def deadline_of(meta: Item) -> datetime:
+    """The moment until which the job is tried."""
+    if "deadline_at" in meta:
+        return datetime.fromtimestamp(int(meta["deadline_at"]), UTC)
+    return datetime.fromtimestamp(int(meta["expires_at"]), UTC) - _READABLE_FOR
 
 
 def waiting_item(waiting: WaitingFor) -> Item:
@@ -180,6 +230,7 @@ def job_of(stored: StoredJob) -> Job:
         max_cost_usd=meta.get("max_cost_usd"),
         tier=tier_of(meta),
         flex_for=timedelta(seconds=int(meta.get("flex_seconds", 0))),
+        flex_until=flex_until_of(meta),
         expires_at=int(meta["expires_at"]),
         metadata=metadata[0]["metadata"] if metadata else {},
         steps=tuple(map(step_of, visible_steps(stored))),
@@ -211,17 +262,19 @@ def existing_job(meta: Item) -> JobExists:
     return JobExists(job_of(StoredJob(meta)), meta["fingerprint"])
 
 
-def due_job_of(meta: Item) -> DueJob:
+def due_job_of(meta: Item, now: datetime) -> DueJob:
     """The unfinished job, for the sweeper."""
     held = meta["status"] == Status.PROCESSING
+    tier = queue_tier(meta, now)
     return DueJob(
         event_id=meta["pk"].removeprefix("JOB#"),
         tenant=meta["tenant"],
         job_name=meta["job_name"],
-        sends=int(meta.get("sends") or meta.get("dispatches", 1)),
+        sends=int(meta["sends"] if "sends" in meta else meta.get("dispatches", 1)),
         crashes=int(meta.get("crashes", 0)) + int(held),
         token=meta.get("token", ""),
-        tier=tier_of(meta),
+        tier=tier,
+        flex_until=flex_until_of(meta) if tier is Tier.FLEX else None,
         held_until=datetime.fromtimestamp(int(meta["lease_until"]) / 1000, UTC) if held else None,
     )
 

@@ -1,14 +1,18 @@
-"""The queue of jobs. A message holds a job's id and nothing else: the job is stored in the table."""
+"""The queue of jobs. A message's body holds a job's id and nothing else: the job is stored in the table.
+
+A job that has been granted a slot of its model's pace carries it in an attribute of its message. Workers that know no
+slots ignore it.
+"""
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from jobchain.domain import EVENT_ID, Tier
 from jobchain.errors import MalformedMessage, Unavailable
@@ -16,7 +20,7 @@ from jobchain.errors import MalformedMessage, Unavailable
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.literals import QueueAttributeNameType
-    from mypy_boto3_sqs.type_defs import SendMessageBatchRequestEntryTypeDef
+    from mypy_boto3_sqs.type_defs import MessageAttributeValueTypeDef, SendMessageBatchRequestEntryTypeDef
 
 MAX_DELAY = timedelta(minutes=15)
 """The longest that SQS delays a message:
@@ -35,7 +39,31 @@ def batches(jobs: Sequence[T]) -> Iterator[Sequence[T]]:
     return (jobs[start : start + MAX_BATCH] for start in range(0, len(jobs), MAX_BATCH))
 
 
-class _Message(BaseModel):
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """What the limiter has granted a job: from `at` on, so many requests and tokens."""
+
+    at: datetime
+    requests: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobMessage:
+    """What a message says: the job to run, and the slot that it was granted, if any."""
+
+    event_id: str
+    slot: Slot | None = None
+
+
+# The name of the attribute that holds a slot.
+_SLOT = "slot"
+
+# 2286: a later time is no slot's.
+_LAST_SECOND = 10_000_000_000
+
+
+class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
     # A text that cannot be a job's id is malformed, and its message becomes a dead letter. A job that does not exist
@@ -43,16 +71,39 @@ class _Message(BaseModel):
     event_id: Annotated[str, StringConstraints(pattern=EVENT_ID)]
 
 
-def read_message(body: str) -> str:
-    """The `event_id` of a message's body. Raises MalformedMessage for a body that `send` did not write."""
+class _Slot(BaseModel):
+    # A later version may say more of a slot.
+    model_config = ConfigDict(extra="ignore", strict=True, frozen=True, defer_build=True)
+
+    at: Annotated[float, Field(ge=0, le=_LAST_SECOND, allow_inf_nan=False)]
+    requests: Annotated[int, Field(ge=0)]
+    tokens: Annotated[int, Field(ge=0)]
+
+
+def read_message(record: Mapping[str, Any]) -> JobMessage:
+    """What a record of a function's event says. Raises MalformedMessage for one whose message `send` did not write."""
+    slot = record.get("messageAttributes", {}).get(_SLOT)
     try:
-        return _Message.model_validate_json(body).event_id
+        event_id = _Body.model_validate_json(record["body"]).event_id
+        return JobMessage(event_id, _slot_of(slot.get("stringValue") or "") if slot else None)
     except ValidationError as error:
         raise MalformedMessage(f"not a job's message ({error.error_count()} errors)") from None
 
 
+def _slot_of(text: str) -> Slot:
+    read = _Slot.model_validate_json(text)
+    return Slot(datetime.fromtimestamp(read.at, UTC), read.requests, read.tokens)
+
+
 def _body(event_id: str) -> str:
     return json.dumps({"event_id": event_id})
+
+
+def _attributes(slot: Slot | None) -> "dict[str, MessageAttributeValueTypeDef]":
+    if slot is None:
+        return {}
+    text = json.dumps({"at": slot.at.timestamp(), "requests": slot.requests, "tokens": slot.tokens})
+    return {_SLOT: {"DataType": "String", "StringValue": text}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +122,17 @@ class JobQueue:
         self._client = client
         self._urls = {Tier.STANDARD: url, Tier.FLEX: flex_url or url}
 
-    def send(self, event_id: str, tenant: str, delay: timedelta = timedelta(0), tier: Tier = Tier.STANDARD) -> None:
+    def send(
+        self,
+        event_id: str,
+        tenant: str,
+        delay: timedelta = timedelta(0),
+        tier: Tier = Tier.STANDARD,
+        slot: Slot | None = None,
+    ) -> None:
         """Sends the job's message to a worker after `delay`, at most `MAX_DELAY`. Raises Unavailable.
+
+        `slot` is the one that the job was granted: the worker that gets the message asks for no other.
 
         The message group is the tenant, so that SQS serves tenants fairly:
         https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-fair-queues.html
@@ -84,6 +144,7 @@ class JobQueue:
                 MessageGroupId=tenant,
                 # Whole seconds, and never too early.
                 DelaySeconds=math.ceil(min(delay, MAX_DELAY).total_seconds()),
+                MessageAttributes=_attributes(slot),
             )
         except (BotoCoreError, ClientError) as error:
             raise Unavailable("the queue does not take the job") from error
@@ -100,17 +161,17 @@ class JobQueue:
             return [event_id for event_id, _ in jobs]
         return [jobs[int(failed["Id"])][0] for failed in answer.get("Failed", [])]
 
-    def depth(self) -> QueueDepth:
-        """The sums over the queues. Raises Unavailable where one does not answer."""
+    def depth(self, tier: Tier | None = None) -> QueueDepth:
+        """The messages of a tier's queue, of all queues without one. Raises Unavailable where one does not answer."""
         names: list[QueueAttributeNameType] = [
             "ApproximateNumberOfMessages",
             "ApproximateNumberOfMessagesNotVisible",
             "ApproximateNumberOfMessagesDelayed",
         ]
+        urls = {self._urls[tier]} if tier else {*self._urls.values()}
         try:
             found = [
-                self._client.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
-                for url in {*self._urls.values()}
+                self._client.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"] for url in urls
             ]
         except (BotoCoreError, ClientError) as error:
             raise Unavailable("the queue does not answer") from error

@@ -109,6 +109,19 @@ class Table:
                 last = page.get("LastEvaluatedKey")
                 yield [from_item(item) for item in page["Items"]], from_item(last) if last else None
 
+    def scan_index(self, index: str, condition: str, values: Item, **options: Any) -> Iterator[list[Item]]:
+        """What passes the filter `condition` of a whole index, in parts; `options` are those of DynamoDB's Scan."""
+        pages = self._client.get_paginator("scan").paginate(
+            TableName=self._name,
+            IndexName=index,
+            FilterExpression=condition,
+            ExpressionAttributeValues=to_item(values),
+            **options,
+        )
+        with _answering():
+            for page in pages:
+                yield [from_item(item) for item in page["Items"]]
+
     def count_index(
         self, index: str, condition: str, values: Item, most: int, **options: Any
     ) -> Iterator[tuple[int, int]]:

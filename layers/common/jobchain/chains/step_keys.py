@@ -72,7 +72,7 @@ _FLEX = "@flex"
 class TriesKey:
     """A count of a step's failed tries: flex calls are counted apart from standard ones.
 
-    `step` is the stored name of the step: `summary`, `summary@flex`.
+    `step` is the stored name of the step: `summary`, `summary@flex`. What `UnansweredKey` counts has no key here.
     """
 
     step: str
@@ -88,3 +88,26 @@ class TriesKey:
     def stored(self) -> str:
         """The name in the table."""
         return f"{self.step}{_FLEX}" if self.tier is Tier.FLEX else self.step
+
+
+_UNANSWERED = "@unanswered"
+
+
+@dataclass(frozen=True, slots=True)
+class UnansweredKey:
+    """A count of a step's calls that may be billed and brought nothing: `summary@unanswered`.
+
+    It is stored beside the tries, of which these calls are some.
+    """
+
+    step: str
+
+    @property
+    def stored(self) -> str:
+        """The name in the table."""
+        return f"{self.step}{_UNANSWERED}"
+
+
+def is_tries(stored: str) -> bool:
+    """Whether a stored name is that of a `TriesKey`."""
+    return not stored.endswith(_UNANSWERED)

@@ -1,0 +1,106 @@
+"""How a run of a job ends: the job is completed, failed or cancelled, or released until it can go on."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+
+from jobchain.aws.claims import ClaimStore
+from jobchain.aws.due import DueStore
+from jobchain.aws.queue import MAX_DELAY, JobQueue, Slot
+from jobchain.domain import Clock, JobError, Tier, WaitingFor, WaitReason, isoformat, tier_at
+from jobchain.errors import Unavailable
+from jobchain.observability import Logger, describe
+from jobchain_worker.billing import Billing
+from jobchain_worker.job_run import Records, overdue
+
+
+class Endings:
+    """Ends and releases claimed jobs, with the bills of their claims, and sends the messages of those that go on."""
+
+    def __init__(
+        self,
+        *,
+        claims: ClaimStore,
+        due: DueStore,
+        queue: JobQueue,
+        billing: Billing,
+        clock: Clock,
+        logger: Logger,
+    ) -> None:
+        """See `jobchain_worker.runner.Runner`."""
+        self._claims = claims
+        self._due = due
+        self._queue = queue
+        self._billing = billing
+        self._clock = clock
+        self._logger = logger
+
+    async def complete(self, records: Records) -> None:
+        """Completes the job. Raises ClaimLost."""
+        await self._end(records, self._claims.finish)
+        self._logger.info("job completed")
+
+    async def cancel(self, records: Records) -> None:
+        """Ends the job as its caller has asked. Raises ClaimLost."""
+        await self._end(records, self._claims.end_cancelled)
+        self._logger.info("job cancelled")
+
+    async def fail(self, records: Records, error: JobError) -> None:
+        """Fails the job. Raises ClaimLost."""
+        await records.persistence.write(self._claims.fail, records.claim, error, records.bill)
+        self._billing.count(records.claim, records.bill)
+        self._logger.warning("job failed", type=error.type, reason=error.message)
+
+    async def _end(self, records: Records, end: Callable[..., None]) -> None:
+        await records.persistence.write(end, records.claim, records.bill)
+        self._billing.count(records.claim, records.bill)
+
+    async def put_off(
+        self, records: Records, delay: timedelta, reason: WaitReason, detail: str, error: JobError | None = None
+    ) -> None:
+        """Releases the job for `delay`. Where its deadline comes first, it fails then: with `error`, if one is given.
+
+        Raises ClaimLost.
+        """
+        left = records.claim.deadline_at - self._clock()
+        if left <= timedelta(0):
+            await self.fail(records, error or overdue(records.claim, detail))
+            return
+        await self.release(records, min(delay, left), {}, reason, detail)
+
+    async def release(
+        self,
+        records: Records,
+        delay: timedelta,
+        tries: Mapping[str, int],
+        reason: WaitReason,
+        detail: str,
+    ) -> None:
+        """Releases the job as pending: no worker can claim it before `delay` is over. Raises ClaimLost.
+
+        `tries` are the failed tries to store beside the earlier ones, `reason` and `detail` tell the caller why it
+        waits.
+        """
+        claim, bill = records.claim, records.bill
+        now = self._clock()
+        waiting = WaitingFor(reason, isoformat(now), isoformat(now + delay), detail)
+        released = await records.persistence.write(
+            self._claims.release, claim, delay, {**claim.tries, **tries}, bill, waiting if delay else None
+        )
+        self._billing.count(claim, bill)
+        if not released:
+            self._logger.info("job cancelled")
+            return
+        # The queue of the tier that the job has when its message becomes visible.
+        tier = tier_at(claim.flex_until, now + delay)
+        await self.requeue(claim.event_id, claim.tenant, tier, delay)
+
+    async def requeue(self, event_id: str, tenant: str, tier: Tier, delay: timedelta, slot: Slot | None = None) -> None:
+        """Sends the job's message, visible after `delay`. The sweeper sends it where the queue can't."""
+        if delay > MAX_DELAY:
+            return  # longer than the queue can delay a message: the sweeper sends it when the job is due
+        try:
+            await asyncio.to_thread(self._queue.send, event_id, tenant, delay, tier, slot)
+        except Unavailable as error:
+            self._logger.warning("job not requeued, left to the sweeper", extra=describe(error))
+            await asyncio.to_thread(self._due.mark_due, event_id, self._clock() + delay)

@@ -1,0 +1,257 @@
+"""What a worker asks before it claims a job: may it run beside others, is the account well, has it room for the job?
+
+A job that is not let through is not claimed, and no write is made for it: its message is sent again with a delay.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from jobchain.aws.breakers import BreakerStore
+from jobchain.aws.claiming import Candidate
+from jobchain.aws.paces import PaceStore
+from jobchain.aws.queue import JobQueue, Slot
+from jobchain.breaker import MAX_JITTER, MIN_JITTER
+from jobchain.chains.chain import Chain, Step
+from jobchain.chains.planning import PlannedStep
+from jobchain.domain import Clock, Tier
+from jobchain.errors import JobNotReady, ModelError, MustRunAlone, Unavailable
+from jobchain.llm import LLM
+from jobchain.observability import Logger, describe
+from jobchain.pace import Demand, Granted, Refused
+from jobchain.rate_limits import NO_RATE_LIMITS, RateLimits
+from jobchain_worker.account_watch import AccountWatch
+from jobchain_worker.call import BYTES_PER_TOKEN
+from jobchain_worker.job_run import MAX_AT_ONCE
+
+SUSPECT = 2
+"""A job runs alone once so many workers in a row have vanished with it: one of their other jobs may be the cause."""
+
+LONGEST_WAIT = timedelta(seconds=2)
+"""A slot that is no further away is waited for. A job with a later one goes back to the queue."""
+
+SLOT_KEPT = timedelta(seconds=60)
+"""A slot is lost when its job comes later than this: its workers are busier than the account."""
+
+DEPTH_KEPT = timedelta(seconds=5)
+
+_INSTRUCTION_TOKENS = 500
+
+NOTHING = Demand(0, 0)
+
+
+class QueueDepthCache:
+    """How many messages a tier's queue holds, at most `DEPTH_KEPT` old; none where the queue does not tell."""
+
+    def __init__(self, queue: JobQueue) -> None:
+        self._queue = queue
+        self._known = 0
+        self._until = float("-inf")
+
+    def read(self) -> int:
+        """The messages that wait or are delayed."""
+        if time.monotonic() > self._until:
+            try:
+                depth = self._queue.depth()
+                self._known = depth.waiting + depth.delayed
+            except Unavailable:
+                self._known = 0
+            self._until = time.monotonic() + DEPTH_KEPT.total_seconds()
+        return self._known
+
+
+class Gate:
+    """Lets jobs through to a model's account, as far as that bears them."""
+
+    def __init__(
+        self,
+        *,
+        paces: Callable[[Tier], PaceStore],
+        breakers: BreakerStore,
+        watch: AccountWatch,
+        queue: JobQueue,
+        llm: LLM,
+        chains: Mapping[str, Chain],
+        max_input_tokens: int,
+        clock: Clock,
+        logger: Logger,
+    ) -> None:
+        """`paces` gives the limiter of a tier, `watch` is told of calls. See `jobchain_worker.runner.Runner`."""
+        self.paces = paces
+        self.breakers = breakers
+        self.watch = watch
+        self.clock = clock
+        self.logger = logger
+        self.depth = QueueDepthCache(queue)
+        self._llm = llm
+        self._chains = chains
+        self._max_input_tokens = max_input_tokens
+
+    def passage(self, slot: Slot | None = None, *, alone: bool = False) -> "Passage":
+        """The way of one job through the gate."""
+        return Passage(self, slot, alone=alone)
+
+    def demands(self, candidate: Candidate) -> list[Demand]:
+        """What the job's remaining steps need of the account, and what its next wave needs; empty if that is unknown.
+
+        The input is estimated, as counting it would take a call; the room of the answers is what calls ask for.
+        """
+        chain = self._chains.get(candidate.job_name)
+        if chain is None:
+            return []
+        text = candidate.payload_bytes // BYTES_PER_TOKEN
+        steps = [step for step in chain.steps if step.name not in candidate.completed]
+        input_tokens = min(text, self._max_input_tokens) + _INSTRUCTION_TOKENS
+        calls = [input_tokens + self.room(step) for step in steps]
+        if not calls:
+            return []
+        if text > self._max_input_tokens:
+            # How many parts it has is not known yet.
+            return [Demand(MAX_AT_ONCE, MAX_AT_ONCE * max(calls))]
+        return [Demand(len(calls), sum(calls)), Demand(1, max(calls))]
+
+    def room(self, step: Step) -> int:
+        """The tokens that the step's answer may have."""
+        return min(step.max_output_tokens or self._llm.max_output_tokens, self._llm.max_output_tokens)
+
+    def wave(self, steps: Sequence[PlannedStep]) -> Demand:
+        """What the calls of a wave need, as far as the steps tell."""
+        calls = [self._max_input_tokens + self.room(step) for step in steps if isinstance(step, Step)]
+        return Demand(len(calls), sum(calls))
+
+
+class Passage:
+    """One job's way through the gate: what it was granted, and what its calls have taken of it."""
+
+    def __init__(self, gate: Gate, slot: Slot | None, *, alone: bool) -> None:
+        self._gate = gate
+        self._alone = alone
+        self.slot = slot
+        """The slot that the job's next message holds."""
+        self._tenant = ""
+        self._pace: PaceStore | None = None
+        self._granted = NOTHING
+        self._asked = NOTHING
+        self._used = NOTHING
+        self._limits: RateLimits = NO_RATE_LIMITS
+        self._refused = False
+        self._probing = False
+
+    # --- before the claim --------------------------------------------------------------------------
+
+    def admit(self, candidate: Candidate) -> None:
+        """Lets the job through, or raises JobNotReady with the time to wait, or MustRunAlone."""
+        if candidate.crashes >= SUSPECT and not self._alone:
+            raise MustRunAlone(f"{candidate.crashes} workers in a row have vanished with the job")
+        now = self._gate.clock()
+        if now >= candidate.deadline_at or self._pace:
+            return  # it ends without a call; or it was let through, and is read again
+        demands = self._gate.demands(candidate)
+        if not demands:
+            return
+        self._tenant = candidate.tenant
+        try:
+            self._pass_breaker(candidate, now)
+            self._take_pace(candidate, demands, now)
+        except Unavailable as error:
+            # Without its limits the account itself refuses what is too much.
+            self._gate.logger.warning("limits not read, the job runs", extra=describe(error))
+
+    def _pass_breaker(self, candidate: Candidate, now: datetime) -> None:
+        found = self._gate.breakers.look()
+        if found is None:
+            return
+        if self._gate.breakers.probe(found):
+            self._gate.logger.info("probes the account", type=found.type)
+            self._probing = True
+            return
+        jitter = random.uniform(MIN_JITTER, MAX_JITTER)  # noqa: S311  # no secret
+        raise _not_ready(candidate, found.delay(jitter), now)
+
+    def _take_pace(self, candidate: Candidate, demands: Sequence[Demand], now: datetime) -> None:
+        pace = self._gate.paces(candidate.tier)
+        if self.slot and now <= self.slot.at + SLOT_KEPT:
+            if self.slot.at > now + LONGEST_WAIT:
+                raise _not_ready(candidate, self.slot.at - now, now)
+            self._granted = Demand(self.slot.requests, self.slot.tokens)
+            self._pace = pace
+            return
+        self.slot = None
+        got = pace.reserve(demands, candidate.tenant, self._gate.depth.read())
+        match got:
+            case Refused():
+                raise _not_ready(candidate, got.until - now, now)
+            case Granted():
+                if got.at > now + LONGEST_WAIT:
+                    self.slot = Slot(got.at, got.demand.requests, got.demand.tokens)
+                    raise _not_ready(candidate, got.at - now, now)
+        self._granted = got.demand
+        self._pace = pace
+
+    # --- while it runs -----------------------------------------------------------------------------
+
+    async def wait_for(self, steps: Sequence[tuple[int, PlannedStep]]) -> timedelta | None:
+        """How long the job has to wait before it may make the calls of a wave; None where it may at once.
+
+        The first wave is part of what the job was granted. So are the later ones, but for those of a long text.
+        """
+        if self._pace is None:
+            return None
+        need = self._gate.wave([step for _, step in steps])
+        left = self._granted.requests - self._asked.requests
+        if need.requests <= left:
+            return None
+        more = Demand(need.requests - left, need.tokens * (need.requests - left) // need.requests)
+        try:
+            got = await asyncio.to_thread(self._pace.reserve, [more], self._tenant, self._gate.depth.read())
+        except Unavailable as error:
+            self._gate.logger.warning("limits not read, the job runs", extra=describe(error))
+            return None
+        now = self._gate.clock()
+        if isinstance(got, Refused):
+            return got.until - now
+        self._granted = _sum(self._granted, got.demand)
+        if got.at > now:
+            await asyncio.sleep((got.at - now).total_seconds())
+        return None
+
+    async def answered(self, asked: Demand, used: Demand, limits: RateLimits, began_at: datetime) -> None:
+        """Notes a call that was answered. It closes a breaker that was open when it began."""
+        self._note(asked, used, limits)
+        await self._gate.watch.answered(began_at)
+
+    async def failed(self, asked: Demand, error: ModelError, began_at: datetime) -> None:
+        """Notes a call that failed. It opens a breaker where the fault is the account's."""
+        refused = error.type == "rate_limited"
+        self._refused = self._refused or refused
+        self._note(Demand(1, 0) if refused else asked, Demand(1, 0) if refused else asked, error.report.limits)
+        await self._gate.watch.refused(error, began_at, probing=self._probing)
+
+    async def leave(self) -> None:
+        """Gives back what was granted and not asked for, and tells the limiter what the server told."""
+        if self._pace is None:
+            return
+        await self._told(self._pace.settle, self._granted, self._asked, self._used, self._limits, self._refused)
+
+    def _note(self, asked: Demand, used: Demand, limits: RateLimits) -> None:
+        self._asked, self._used = _sum(self._asked, asked), _sum(self._used, used)
+        if limits != NO_RATE_LIMITS:
+            self._limits = limits
+
+    async def _told(self, tell: Callable[..., object], *what: object) -> None:
+        try:
+            await asyncio.to_thread(tell, *what)
+        except Unavailable as error:
+            self._gate.logger.warning("limits not written", extra=describe(error))
+
+
+def _not_ready(candidate: Candidate, wait: timedelta, now: datetime) -> JobNotReady:
+    """The job waits, and not past its deadline: then a worker ends it."""
+    wait = max(min(wait, candidate.deadline_at - now), timedelta(0))
+    return JobNotReady(candidate.tenant, candidate.tier, wait)
+
+
+def _sum(first: Demand, second: Demand) -> Demand:
+    return Demand(first.requests + second.requests, first.tokens + second.tokens)

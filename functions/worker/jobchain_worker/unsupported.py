@@ -1,0 +1,41 @@
+"""Finds which parameter a server does not support, in what it says about a request that it refuses."""
+
+import re
+
+# In this order: the first one that a refusal names.
+_NAMES = {
+    "max_tokens": re.compile(
+        r"(unsupported|unknown|unrecognized) parameter:? ['\"`]?max_tokens\b|use ['\"`]?max_completion"
+    ),
+    "return_progress": re.compile(r"\breturn_progress\b"),
+    "stream_options": re.compile(r"\bstream_options\b"),
+    "stream": re.compile(r"\bstream(ing|ed)?\b"),
+}
+_REFUSED = re.compile(
+    r"support|permit|allow|recogni|unknown|unexpected|extra|additional|invalid|not (a )?valid|must be false|disabled"
+)
+
+_MOST_READ = 4_000
+
+
+def unsupported_parameter(refusal: str, code: str | None, parameter: str | None, body: object) -> str | None:
+    """The parameter that the server does not support by its refusal, None where it refuses something else.
+
+    `refusal` is the explanation in the `body`, without quotations of the request.
+    """
+    if code and parameter and re.search("unsupported|unknown", code):
+        return parameter
+    said = refusal[:_MOST_READ].lower()
+    if _NAMES["max_tokens"].search(said):
+        return "max_tokens"
+    if not _REFUSED.search(said):
+        return None
+    said = f"{said} {parameter} {_located(body)}"
+    return next((name for name, words in _NAMES.items() if words.search(said)), None)
+
+
+def _located(body: object) -> str:
+    """The names of the fields at fault, in the form of FastAPI's validation errors."""
+    faults = body.get("detail") if isinstance(body, dict) else None
+    places = [fault.get("loc") for fault in faults if isinstance(fault, dict)] if isinstance(faults, list) else []
+    return " ".join(str(place[-1]) for place in places if isinstance(place, list) and place)
