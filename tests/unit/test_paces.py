@@ -83,9 +83,7 @@ def test_slots_of_all_workers_follow_each_other_at_the_limit(workers: Workers) -
     slots = [granted(stores[number % 3].reserve([Demand(2, 0)], "acme")) for number in range(12)]
 
     start = workers.clock()
-    assert slots == [
-        pytest.approx(start + max(0, 2 * n - BURST) * SECOND, abs=SECOND / 100) for n in range(12)
-    ]
+    assert slots == [pytest.approx(start + max(0, 2 * n - BURST) * SECOND, abs=SECOND / 100) for n in range(12)]
 
 
 def test_a_grant_is_one_write_and_a_settlement_one_and_a_refusal_none(workers: Workers) -> None:

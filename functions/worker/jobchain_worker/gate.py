@@ -200,7 +200,7 @@ class Passage:
         if self._pace is None:
             return None
         need = self._gate.wave([step for _, step in steps])
-        left = self._granted.requests - self._asked.requests
+        left = max(self._granted.requests - self._asked.requests, 0)
         if need.requests <= left:
             return None
         more = Demand(need.requests - left, need.tokens * (need.requests - left) // need.requests)
