@@ -50,7 +50,8 @@ def test_a_standard_call_is_tried_again_after(
     [
         (2, 2, None, 1, 40),
         (3, 3, None, 1, 3600),
-        (30, 3, None, MIN_JITTER, 2880),
+        (30, 3, None, MIN_JITTER, 3600),
+        (30, 3, None, MAX_JITTER, 4320),
         (3, 3, 7200, 1, 7200),
     ],
 )

@@ -265,7 +265,7 @@ def test_one_job_costs_what_it_comes_to_by_hand(inputs: Inputs) -> None:
     requests = 1 + 5
     assert cost["Lambda"] == pytest.approx((12 + requests * 0.030) * 0.0000133334 + (1 + requests) * 0.2e-6)
     assert cost["DynamoDB"] == pytest.approx(
-        (11 + 2 + 3 * 1.67 + 7) * 0.625e-6 + (4 + 5 * 2) * 0.125e-6 + 8.2e-6 * (0.25 + 0.20)
+        (11 + 2 + 3 * 1.67 + 7) * 0.625e-6 + (4 + 5 * 2) * 0.125e-6 + 8.3e-6 * (0.25 + 0.20)
     )
     assert cost["API Gateway"] == pytest.approx(requests * 3.5e-6)
     assert cost["SQS"] == pytest.approx(3 * 0.4e-6)

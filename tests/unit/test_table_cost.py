@@ -108,6 +108,11 @@ class Table:
         """What a worker costs that gets the job's message; one that `crashes` makes no call of the table after that."""
         record = {"messageId": "m", "body": json.dumps({"event_id": event_id})}
         context = cast(LambdaContext, FakeContext(LEASE))
+        # A worker looks at the account's limits once in some seconds, for all of its jobs.
+        gate = self._consumer._runner._gate
+        gate.breakers.look()
+        for pace in gate.paces.values():
+            pace.view()
         with self._meter.counting() as cost:
             if crashes:
                 with pytest.raises(Crash):

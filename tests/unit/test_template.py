@@ -35,15 +35,16 @@ ADD_USAGE = {"dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"}
 OPEN_AND_CLOSE = {"dynamodb:BatchGetItem", "dynamodb:UpdateItem"}
 PACE_CALLS = {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"}
 READ_WAITS = {"dynamodb:BatchGetItem", "dynamodb:GetItem"}
+QUEUES = {"sqs:SendMessage", "sqs:GetQueueAttributes"}
 ALLOWED_ACTIONS = {
     "ApiFunction": {
         *RUN_JOBS,
         *("dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:DeleteItem"),
-        *("sqs:SendMessage", "sqs:GetQueueAttributes"),
+        *QUEUES,
     },
-    "FlexWorkerFunction": {*RUN_JOBS, *OPEN_AND_CLOSE, "sqs:SendMessage", "secretsmanager:GetSecretValue"},
-    "SweeperFunction": {"dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:UpdateItem", "sqs:SendMessage"},
-    "WorkerFunction": {*RUN_JOBS, *OPEN_AND_CLOSE, "sqs:SendMessage", "secretsmanager:GetSecretValue"},
+    "FlexWorkerFunction": {*RUN_JOBS, *OPEN_AND_CLOSE, *QUEUES, "secretsmanager:GetSecretValue"},
+    "SweeperFunction": {"dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:Scan", "dynamodb:UpdateItem", *QUEUES},
+    "WorkerFunction": {*RUN_JOBS, *OPEN_AND_CLOSE, *QUEUES, "secretsmanager:GetSecretValue"},
     "WebFunction": set(),
 }
 FUNCTIONS = sorted(ALLOWED_ACTIONS)

@@ -42,24 +42,24 @@ _INSTRUCTION_TOKENS = 500
 NOTHING = Demand(0, 0)
 
 
-class QueueDepthCache:
-    """How many messages a tier's queue holds, at most `DEPTH_KEPT` old; none where the queue does not tell."""
+class Backlog:
+    """How many messages the tiers' queues hold, at most `DEPTH_KEPT` old; none where a queue does not tell."""
 
     def __init__(self, queue: JobQueue) -> None:
         self._queue = queue
-        self._known = 0
-        self._until = float("-inf")
+        self._known: dict[Tier, tuple[int, float]] = {}
 
-    def read(self) -> int:
+    def messages(self, tier: Tier) -> int:
         """The messages that wait or are delayed."""
-        if time.monotonic() > self._until:
+        known, until = self._known.get(tier, (0, float("-inf")))
+        if time.monotonic() > until:
             try:
-                depth = self._queue.depth()
-                self._known = depth.waiting + depth.delayed
+                depth = self._queue.depth(tier)
+                known = depth.waiting + depth.delayed
             except Unavailable:
-                self._known = 0
-            self._until = time.monotonic() + DEPTH_KEPT.total_seconds()
-        return self._known
+                known = 0
+            self._known[tier] = (known, time.monotonic() + DEPTH_KEPT.total_seconds())
+        return known
 
 
 class Gate:
@@ -84,7 +84,7 @@ class Gate:
         self.watch = watch
         self.clock = clock
         self.logger = logger
-        self.depth = QueueDepthCache(queue)
+        self.backlog = Backlog(queue)
         self._llm = llm
         self._chains = chains
         self._max_input_tokens = max_input_tokens
@@ -131,6 +131,7 @@ class Passage:
         self.slot = slot
         """The slot that the job's next message holds."""
         self._tenant = ""
+        self._tier = Tier.STANDARD
         self._pace: PaceStore | None = None
         self._granted = NOTHING
         self._asked = NOTHING
@@ -151,7 +152,7 @@ class Passage:
         demands = self._gate.demands(candidate)
         if not demands:
             return
-        self._tenant = candidate.tenant
+        self._tenant, self._tier = candidate.tenant, candidate.tier
         try:
             self._pass_breaker(candidate, now)
             self._take_pace(candidate, demands, now)
@@ -179,7 +180,7 @@ class Passage:
             self._pace = pace
             return
         self.slot = None
-        got = pace.reserve(demands, candidate.tenant, self._gate.depth.read())
+        got = pace.reserve(demands, candidate.tenant, self._gate.backlog.messages(candidate.tier))
         match got:
             case Refused():
                 raise _not_ready(candidate, got.until - now, now)
@@ -205,7 +206,7 @@ class Passage:
             return None
         more = Demand(need.requests - left, need.tokens * (need.requests - left) // need.requests)
         try:
-            got = await asyncio.to_thread(self._pace.reserve, [more], self._tenant, self._gate.depth.read())
+            got = await asyncio.to_thread(self._pace.reserve, [more], self._tenant, self._gate.backlog.messages(self._tier))
         except Unavailable as error:
             self._gate.logger.warning("limits not read, the job runs", extra=describe(error))
             return None

@@ -91,10 +91,11 @@ class RetryPolicy:
         return TryAgain(min(self._delay(Failures(tries), retry_after, jitter), left))
 
     def _delay(self, failures: Failures, retry_after: timedelta | None, jitter: float) -> timedelta:
-        backoff = self._backoff(failures.tries)
-        if failures.unanswered >= MAX_UNANSWERED:
-            backoff = max(backoff, UNANSWERED_WAIT)
-        return max(retry_after or timedelta(0), backoff * jitter)
+        delay = max(retry_after or timedelta(0), self._backoff(failures.tries) * jitter)
+        if failures.unanswered < MAX_UNANSWERED:
+            return delay
+        # It is the least wait, so jitter only adds to it.
+        return max(delay, UNANSWERED_WAIT * max(jitter, 1))
 
     def _backoff(self, tries: int) -> timedelta:
         # The exponent is capped too: no timedelta holds the power of a large number of tries.
