@@ -37,7 +37,10 @@ ALLOWED_ACTIONS = {
         *("sqs:SendMessage", "sqs:GetQueueAttributes"),
     },
     "FlexWorkerFunction": {*RUN_JOBS, "sqs:SendMessage", "secretsmanager:GetSecretValue"},
-    "SweeperFunction": {"dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:UpdateItem", "sqs:SendMessage"},
+    "SweeperFunction": {
+        *("dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:Scan", "dynamodb:UpdateItem"),
+        *("sqs:SendMessage", "sqs:GetQueueAttributes"),
+    },
     "WorkerFunction": {*RUN_JOBS, "sqs:SendMessage", "secretsmanager:GetSecretValue"},
     "WebFunction": set(),
 }
