@@ -32,7 +32,7 @@ _AFTER_LEASE = timedelta(seconds=1)
 class Done:
     """What became of some due jobs: how many were sent and failed.
 
-    Where the queue refuses messages or the table refuses all changes, the same jobs are still due: they must not be read
+    Where the queue refuses messages or the table refuses all changes, the same jobs are still due, and must not be read
     again at once.
     """
 

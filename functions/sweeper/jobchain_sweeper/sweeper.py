@@ -40,7 +40,7 @@ class _Page:
 class Sweep:
     """What one run did: jobs sent, jobs failed, and whether it stopped before all due jobs were checked.
 
-    `backlog` are the messages that wait, where they were so many that only known losses were checked.
+    `backlog` counts the messages that wait, if that is why only known losses were checked; else it is 0.
     """
 
     sent: int = 0

@@ -156,7 +156,7 @@ class FinishedStep:
 class Job:
     """A job as it is stored, without its input. Times are texts of `isoformat`; `expires_at` is seconds since 1970.
 
-    `flex_until` is when a job of the tier flex continues as a standard one. `attempts` counts its claims. `tries` counts
+    `flex_until` is when a job of the tier flex continues as a standard one. `attempts` counts its claims. `tries` has
     the failed tries of its steps, by the names of `jobchain.chains.step_keys.TriesKey`.
     """
 

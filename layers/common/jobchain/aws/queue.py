@@ -41,7 +41,7 @@ def batches(jobs: Sequence[T]) -> Iterator[Sequence[T]]:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """What the limiter has granted a job: from `at` on, so many requests and tokens."""
+    """What the limiter has granted a job: this number of requests and tokens, from `at` on."""
 
     at: datetime
     requests: int
