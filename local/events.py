@@ -42,7 +42,7 @@ def completion_events(completion: Mapping[str, Any], characters: int = CHARACTER
 
 
 def pieces(text: str, characters: int) -> Sequence[str]:
-    """The text in parts of so many characters."""
+    """The text in parts of `characters` characters."""
     return [text[start : start + characters] for start in range(0, len(text), characters)]
 
 

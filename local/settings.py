@@ -23,6 +23,26 @@ APIS = ("responses", "chat")
 _HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 BIND_HOSTS = ("127.0.0.1", "0.0.0.0")  # noqa: S104 - see Settings
 
+# The template's parameters that decide how patient the workers are, by the variables that set them.
+_PATIENCE = {
+    "WORKER_TIMEOUT_SECONDS": "WorkerTimeoutSeconds",
+    "MODEL_CALL_SECONDS": "ModelCallSeconds",
+    "MODEL_IDLE_SECONDS": "ModelIdleSeconds",
+    "WORKER_CONCURRENCY": "WorkerConcurrency",
+    "BATCH_SIZE": "BatchSize",
+}
+_SLOW_MODEL = {
+    "WORKER_TIMEOUT_SECONDS": "900",
+    "MODEL_CALL_SECONDS": "850",
+    "MODEL_IDLE_SECONDS": "170",
+    "WORKER_CONCURRENCY": "2",
+    "BATCH_SIZE": "1",
+}
+"""For a model on this machine, which may write two tokens a second, and one answer at a time: the others wait for it.
+
+Before the first token its server may be silent for five times as long, which is the whole call.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -31,7 +51,7 @@ class Settings:
     `auth_mode` is the template's parameter `AuthMode`; unset, the local stack requires no authentication.
     `openai_api` is its parameter `OpenAIApi`. `bind_host` is where the emulator listens: beyond this machine only in a
     container, whose engine publishes the port on the host's 127.0.0.1. `hosts` are the names, besides localhost and
-    127.0.0.1, that the API may be called by.
+    127.0.0.1, that the API may be called by. `patience` has the values of more of the template's parameters.
     """
 
     openai_api_key: str = field(default="", repr=False)
@@ -42,6 +62,7 @@ class Settings:
     auth_mode: str = ""
     bind_host: str = BIND_HOSTS[0]
     hosts: tuple[str, ...] = ()
+    patience: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def offline(self) -> bool:
@@ -87,15 +108,17 @@ class Settings:
             raise SettingsError(
                 f"LOCAL_HOSTS has {wrong[0]!r}: set it to names or addresses without a port, separated by commas"
             )
+        base_url = checked(checked_model_url, "OPENAI_BASE_URL")
         return cls(
             openai_api_key=checked(checked_key, "OPENAI_API_KEY"),
-            openai_base_url=checked(checked_model_url, "OPENAI_BASE_URL"),
+            openai_base_url=base_url,
             openai_model=checked(checked_name, "OPENAI_MODEL"),
             openai_api=api,
             lambda_endpoint_url=checked(checked_url, "LAMBDA_AWS_ENDPOINT_URL"),
             auth_mode=auth_mode,
             bind_host=bind_host,
             hosts=hosts,
+            patience=_patience(value, is_slow=bool(base_url) and is_loopback(base_url)),
         )
 
     @classmethod
@@ -114,3 +137,17 @@ class Settings:
             check_http_environment(environment)
         except UnusableSetting as error:
             raise SettingsError(str(error)) from None
+
+
+def _patience(value: Callable[[str], str], *, is_slow: bool) -> Mapping[str, str]:
+    """The parameters that variables set, and those for a slow model where they do not. Raises SettingsError."""
+    found = {name: value(name) or (_SLOW_MODEL[name] if is_slow else "") for name in _PATIENCE}
+    if wrong := [name for name, number in found.items() if number and not re.fullmatch("[0-9]{1,4}", number)]:
+        raise SettingsError(f"{wrong[0]} is {found[wrong[0]]!r}: set it to a whole number, or leave it out")
+    call, timeout = found["MODEL_CALL_SECONDS"], found["WORKER_TIMEOUT_SECONDS"] or "300"
+    if call and int(call) > int(timeout) - 20:
+        raise SettingsError(
+            f"MODEL_CALL_SECONDS is {call!r}: set it to {int(timeout) - 20} at most, which is WORKER_TIMEOUT_SECONDS "
+            "less 20"
+        )
+    return {_PATIENCE[name]: number for name, number in found.items() if number}

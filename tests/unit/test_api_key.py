@@ -63,10 +63,12 @@ class Server:
     def keys(self) -> list[str]:
         return [request.headers["Authorization"].removeprefix("Bearer ") for request in self.transport.requests]
 
-    def ask(self, key: ApiKey, times: int = 1, between: Callable[[], Any] = lambda: None) -> list[ModelAnswer | Any]:
+    def ask(
+        self, key: ApiKey, times: int = 1, between: Callable[[], Any] = lambda: None
+    ) -> list[ModelAnswer | BaseException]:
         """The answers to calls made at once, after a first one that is followed by what happens `between`."""
 
-        async def call() -> list[ModelAnswer | Any]:
+        async def call() -> list[ModelAnswer | BaseException]:
             async with httpx2.AsyncClient(transport=self.transport) as http_client:
                 client = create_client("https://models.example.com/v1", key.read, LIMIT, http_client)
                 llm = OpenAILLM(client, MODEL, LIMIT, 500, key=key)
@@ -122,6 +124,7 @@ def test_a_key_of_the_environment_is_not_read_again() -> None:
 
     (found, _) = server.ask(FixedKey("sk-first-key"))
 
+    assert isinstance(found, ModelError)
     assert found.type == "model_unauthorized"
     assert len(server.keys) == 2
 

@@ -177,3 +177,46 @@ class TestTheKeysOfAnEmulator:
     )
     def test_are_none_of_the_developers_account(self, named: dict[str, str]) -> None:
         assert Credentials.for_endpoint("http://127.0.0.1:4566", {**self.KEYS, **named}) == Credentials()
+
+
+class TestThePatience:
+    def test_is_the_templates_for_the_offline_model_and_for_any_server_elsewhere(self) -> None:
+        assert Settings.of({}).patience == {}
+        assert Settings.of({"OPENAI_BASE_URL": "https://models.example.com/v1"}).patience == {}
+
+    def test_is_great_for_a_model_on_this_machine(self) -> None:
+        assert Settings.of({"OPENAI_BASE_URL": "http://127.0.0.1:11434/v1"}).patience == {
+            "WorkerTimeoutSeconds": "900",
+            "ModelCallSeconds": "850",
+            "ModelIdleSeconds": "170",
+            "WorkerConcurrency": "2",
+            "BatchSize": "1",
+        }
+
+    def test_may_be_set(self) -> None:
+        values = {
+            "OPENAI_BASE_URL": "http://localhost:8000/v1",
+            "WORKER_TIMEOUT_SECONDS": "120",
+            "MODEL_CALL_SECONDS": "100",
+            "BATCH_SIZE": "10",
+        }
+
+        patience = Settings.of(values).patience
+
+        assert (patience["WorkerTimeoutSeconds"], patience["ModelCallSeconds"], patience["BatchSize"]) == (
+            "120",
+            "100",
+            "10",
+        )
+
+    @pytest.mark.parametrize(
+        ("values", "says"),
+        [
+            ({"MODEL_CALL_SECONDS": "281"}, "MODEL_CALL_SECONDS is '281': set it to 280 at most"),
+            ({"MODEL_IDLE_SECONDS": "soon"}, "MODEL_IDLE_SECONDS is 'soon': set it to a whole number"),
+            ({"BATCH_SIZE": "-1"}, "BATCH_SIZE is '-1'"),
+        ],
+    )
+    def test_is_refused_where_it_can_not_be(self, values: dict[str, str], says: str) -> None:
+        with pytest.raises(SettingsError, match=says):
+            Settings.of(values)

@@ -7,8 +7,8 @@ import pytest
 
 from jobchain.rate_limits import NO_RATE_LIMITS, RateLimit, RateLimits
 from jobchain_worker.reported_limits import read_limits
-from tests.fake_model.replies import Reply, answer, refused
-from tests.unit.test_streams import ask, failure, streamed
+from tests.fake_model.replies import Reply, answer, refused, streamed
+from tests.unit.test_streams import ask, failure
 
 NOW = datetime(2026, 11, 29, 6, 0, tzinfo=UTC)
 

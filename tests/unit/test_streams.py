@@ -65,7 +65,7 @@ def ask(
     base_url: str = HTTPS,
     times: int = 1,
 ) -> ModelAnswer:
-    """The last of the answers to so many calls."""
+    """The answer to the last of `times` calls."""
     transport = ModelTransport(answer if callable(answer) else lambda _: answer)
 
     async def call() -> ModelAnswer:

@@ -46,6 +46,7 @@ class CallTrace:
         self._heard = self._started
         self._first_token: float | None = None
         self._timeout: asyncio.Timeout | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self.response: httpx2.Response | None = None
         self.answer: Assembler | None = None
         self._begun = False
@@ -81,7 +82,7 @@ class CallTrace:
     def end_by(self, timeout: asyncio.Timeout) -> None:
         """Has a timeout, which ends with the call's time, also end the call where the server is silent for too long."""
         self._timeout = timeout
-        self.hear()
+        self._watch()
 
     def hear(self, *, token: bool = False) -> None:
         """Notes a sign of life: any part of the body, such as a comment or an event that tells of the prompt.
@@ -91,19 +92,34 @@ class CallTrace:
         self._heard = time.monotonic()
         if token and self._first_token is None:
             self._first_token = self._heard
-        if self.patience is not None and self._timeout is not None and not self._timeout.expired():
-            # The event loop's time is the monotonic one.
-            self._timeout.reschedule(min(self._until, self._heard + self.patience))
+            self._watch()
 
     def release(self) -> None:
         """Leaves the timeout alone, as the call has ended."""
         self._timeout = None
+        self._watch()
 
     def expect_no_stream(self) -> None:
         """Notes that the answer comes in one piece, before which a server says nothing."""
         self._idle = None
-        if self._timeout is not None and not self._timeout.expired():
-            self._timeout.reschedule(self._until)
+        self._watch()
+
+    def _watch(self) -> None:
+        """Ends the call if the server has been silent for too long, or looks again when it may have been.
+
+        A timer for each sign of life would cost more than to read the event.
+        """
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        if self._timeout is None or self.patience is None or self._timeout.expired():
+            return
+        loop = asyncio.get_running_loop()
+        left = self._heard + self.patience - time.monotonic()
+        if left > 0:
+            self._timer = loop.call_later(left, self._watch)
+        else:
+            self._timeout.reschedule(loop.time())
 
     def begin(self, request: httpx2.Request) -> None:
         """Follows a request, which the HTTP client is about to send."""

@@ -114,7 +114,7 @@ def text_answer(model: str, usage: Usage | None, text: str, elsewhere: Sequence[
 
 
 def declined(model: str, usage: Usage | None, error: tuple[str, str], text: str) -> FailedAnswer:
-    """The answer of a model or filter that declines, with the text that it has all the same."""
+    """The answer of a model or filter that declines, with the text that it may have."""
     type_, message = error
     return FailedAnswer(model, usage, PermanentModelError(type_, message, CallReport(cause=message, answer=text)))
 

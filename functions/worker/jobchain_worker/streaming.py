@@ -40,11 +40,18 @@ async def _read_stream(response: httpx2.Response, answer: Assembler, trace: Call
     trace.answer = answer
     parser = EventParser()
     async with _ending(answer) as ending:
-        async for part in response.aiter_bytes():
+        async for part in _parts(response):
             if ending.when() is None and _take(parser.feed(part), answer):
                 ending.reschedule(asyncio.get_running_loop().time() + _DRAIN.total_seconds())
             trace.hear(token=answer.tokens > 0)
     return _whole(answer, parser)
+
+
+def _parts(response: httpx2.Response) -> httpx2.AsyncByteStream:
+    """The parts of a body, as `bounded_body` has them: the client's own iterators would only hand them on."""
+    if not isinstance(response.stream, httpx2.AsyncByteStream):
+        raise TypeError("not a response of an asynchronous client")
+    return response.stream
 
 
 def _take(events: Iterable[Event], answer: Assembler) -> bool:
