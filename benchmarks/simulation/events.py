@@ -2,7 +2,8 @@
 
 What it knows: pollers that grow as AWS documents, batches that end with their slowest job, cold starts, a processor
 that the jobs of a batch share, writes that wait for the table, and a model server whose limits are buckets that fill
-up continuously. A call that is refused puts its job off by the worker's own backoff, through the queue.
+up continuously, or are full again each minute. A call that is refused puts its job off by a backoff, through the queue.
+With a pacing (`benchmarks.simulation.pacing`), jobs wait for a slot of the model's account before they run.
 
 What it leaves out: faults, the sweeper, flex, answers that are asked again, invocations that come near their timeout,
 and the API, which only decides when jobs come in.
@@ -17,15 +18,26 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from benchmarks.simulation.pacing import ModelServer, Pacing
+from jobchain.pace import Demand
+
 # The worker's own: functions/worker/jobchain_worker/retry_policy.py
 MAX_TRIES = 5
 BACKOFF_FACTOR = 4
 JITTER = 0.2
 
+LONGEST_BACKOFF = 900.0
+
+LOOK_SECONDS = 0.02
+"""How long a worker has a job that it does not claim: it is read, and its message sent again."""
+
+WAITED_FOR_SECONDS = 2.0
+"""A slot that is no further away is waited for."""
+
 REFUSAL_SECONDS = 0.2
 """How long a call takes that is refused."""
 
-_CALL_ENDS, _INVOCATION_ENDS, _COMES_BACK, _MORE_POLLERS, _WINDOW_ENDS = range(5)
+_CALL_ENDS, _INVOCATION_ENDS, _COMES_BACK, _MORE_POLLERS, _WINDOW_ENDS, _CALL_BEGINS = range(6)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +61,12 @@ class Setup:
     requests_per_minute: float = math.inf
     tokens_per_minute: float = math.inf
     tokens_per_call: float = 0
+    input_tokens: float = 0  # of a call; with `output_caps`, the server counts these, not `tokens_per_call`
+    output_tokens: float = 0
+    output_caps: tuple[float, ...] = ()  # of each step
+    counts_asked: bool = False  # the server counts the output that is asked for, not the one that is used
+    windows: bool = False
+    headers: bool = True
     first_backoff: float = 10
     most_tries: float = MAX_TRIES
     table_writes: float = math.inf
@@ -68,6 +86,8 @@ class Outcome:
     completed: int = 0
     failed: int = 0
     latencies: "array[float]" = field(default_factory=lambda: array("d"))  # of completed jobs
+    starts: dict[int, float] = field(default_factory=dict)  # when a job's first call was let in
+    ends: dict[int, float] = field(default_factory=dict)
     ended_at: float = 0
     invocations: int = 0
     received: int = 0
@@ -95,25 +115,6 @@ class Outcome:
         return self.received / self.invocations if self.invocations else 0.0
 
 
-class _Bucket:
-    """Fills up continuously to what it gives in a minute."""
-
-    def __init__(self, per_minute: float) -> None:
-        self._most = self._level = per_minute
-        self._rate = per_minute / 60
-        self._at = 0.0
-
-    def has(self, amount: float, now: float) -> bool:
-        if self._most == math.inf:
-            return True
-        self._level = min(self._most, self._level + (now - self._at) * self._rate)
-        self._at = now
-        return self._level >= amount
-
-    def take(self, amount: float) -> None:
-        self._level -= amount
-
-
 @dataclass(slots=True)
 class _Environment:
     """A process that runs one invocation after the other."""
@@ -133,8 +134,10 @@ class _Invocation:
 class Simulation:
     """One run of a setup."""
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self, setup: Setup, pacing: Pacing | None = None) -> None:
         self._setup = setup
+        self._pacing = pacing
+        self._delayed = 0
         self._random = random.Random(setup.seed)  # noqa: S311  # no secret
         self._events: list[tuple[float, int, int, int, _Invocation | None]] = []
         self._order = itertools.count()
@@ -151,8 +154,9 @@ class Simulation:
         self._idle: list[_Environment] = []
         self._calling = 0
         self._unended = 0
-        self._requests = _Bucket(setup.requests_per_minute)
-        self._tokens = _Bucket(setup.tokens_per_minute)
+        self._server = ModelServer(
+            setup.requests_per_minute, setup.tokens_per_minute, windows=setup.windows, headers=setup.headers
+        )
         self._table_free = 0.0
         self._processors = [0.0] * setup.shared_processors
         self._share = setup.processor_share
@@ -193,7 +197,10 @@ class Simulation:
         elif kind == _INVOCATION_ENDS and invocation is not None:
             self._end(invocation)
         elif kind == _COMES_BACK:
+            self._delayed -= 1
             self._waiting.append(job)
+        elif kind == _CALL_BEGINS and invocation is not None:
+            self._call(job, invocation, self._now)
         elif kind == _MORE_POLLERS:
             self._growing = False
         elif kind == _WINDOW_ENDS:
@@ -204,9 +211,14 @@ class Simulation:
 
     def _arrive(self) -> None:
         self._write(self._setup.create_writes)
-        self._waiting.append(len(self._arrived))
+        job = len(self._arrived)
         self._arrived.append(self._now)
         self._steps.append(0)
+        at = self._pacing.post(job, self._demands(job)[0], self._now) if self._pacing else self._now
+        if at > self._now:
+            self._send_for(job, at)
+        else:
+            self._waiting.append(job)
         self._unended += 1
         self.outcome.jobs += 1
 
@@ -252,7 +264,39 @@ class Simulation:
         outcome.received += len(jobs)
         outcome.most_invocations = max(outcome.most_invocations, self._running)
         for job in jobs:
+            if self._pacing:
+                self._ask(job, invocation, ready)
+                continue
             self._call(job, invocation, self._work(environment, ready) + self._write(self._setup.claim_writes))
+
+    def _ask(self, job: int, invocation: _Invocation, ready: float) -> None:
+        """Asks whether the job may run, and sends it back to the queue if it may not."""
+        assert self._pacing
+        waiting = len(self._waiting) + self._delayed
+        at = self._pacing.admit(id(invocation.environment), job, self._demands(job), waiting, self._now)
+        if at > self._now + WAITED_FOR_SECONDS:
+            self._send_for(job, at)
+            self._leave(invocation, ready + LOOK_SECONDS)
+            return
+        done = self._work(invocation.environment, ready) + self._write(self._setup.claim_writes)
+        self._at(max(at, done), _CALL_BEGINS, job, invocation)
+
+    def _demands(self, job: int) -> list[Demand]:
+        """What the job's remaining steps ask for, and what its next one does."""
+        calls = [round(self._asked(step)) for step in range(self._steps[job], self._setup.steps)]
+        return [Demand(len(calls), sum(calls)), Demand(1, calls[0])]
+
+    def _asked(self, step: int) -> float:
+        caps = self._setup.output_caps
+        return self._setup.input_tokens + caps[step] if caps else self._setup.tokens_per_call
+
+    def _used(self) -> float:
+        setup = self._setup
+        return setup.input_tokens + setup.output_tokens if setup.output_caps else setup.tokens_per_call
+
+    def _send_for(self, job: int, at: float) -> None:
+        self._delayed += 1
+        self._at(at, _COMES_BACK, job)
 
     def _environment(self) -> tuple[_Environment, float]:
         """An environment, and when it is ready: the one that was used last, or a new one."""
@@ -301,11 +345,15 @@ class Simulation:
         """Calls the model at that time. Its limits are looked at now, which is some hundredths of a second sooner."""
         setup, outcome = self._setup, self.outcome
         outcome.calls += 1
-        if not (self._requests.has(1, self._now) and self._tokens.has(setup.tokens_per_call, self._now)):
+        asked, used = self._asked(self._steps[job]), self._used()
+        let_in = self._server.call(asked if setup.counts_asked else used, self._now)
+        if self._pacing:
+            limits = self._server.limits(self._now)
+            self._pacing.accounts[job].note(asked, used, limits, refused=not let_in)
+        if not let_in:
             self._put_off(job, invocation, at + REFUSAL_SECONDS)
             return
-        self._requests.take(1)
-        self._tokens.take(setup.tokens_per_call)
+        outcome.starts.setdefault(job, self._now)
         self._tries.pop(job, None)
         self._calling += 1
         outcome.most_calls = max(outcome.most_calls, self._calling)
@@ -322,6 +370,9 @@ class Simulation:
         at += self._write(setup.finish_writes)
         self.outcome.completed += 1
         self.outcome.latencies.append(at - self._arrived[job])
+        self.outcome.ends[job] = at
+        if self._pacing:
+            self._pacing.leave(id(invocation.environment), job, self._now)
         self._unended -= 1
         self._leave(invocation, at)
 
@@ -330,15 +381,17 @@ class Simulation:
         tries = self._tries[job] = self._tries.get(job, 0) + 1
         at += self._write(self._setup.release_writes)
         self._leave(invocation, at)
+        if self._pacing:
+            self._pacing.leave(id(invocation.environment), job, self._now)
         if tries >= self._setup.most_tries:
             self.outcome.failed += 1
             self._unended -= 1
             return
-        wait = self._setup.first_backoff * BACKOFF_FACTOR ** (tries - 1)
+        wait = min(LONGEST_BACKOFF, self._setup.first_backoff * BACKOFF_FACTOR ** min(10, tries - 1))
         self.outcome.sends_again += 1
-        self._at(at + wait * self._random.uniform(1 - JITTER, 1 + JITTER), _COMES_BACK, job)
+        self._send_for(job, at + wait * self._random.uniform(1 - JITTER, 1 + JITTER))
 
 
-def simulate(setup: Setup, arrivals: Iterable[float]) -> Outcome:
+def simulate(setup: Setup, arrivals: Iterable[float], pacing: Pacing | None = None) -> Outcome:
     """Runs `setup` for jobs that come in at `arrivals`, which ascend."""
-    return Simulation(setup).run(arrivals)
+    return Simulation(setup, pacing).run(arrivals)

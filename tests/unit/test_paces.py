@@ -1,6 +1,5 @@
 """The paces' items: what several workers see of one account's limits, and what that costs."""
 
-import threading
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -117,26 +116,16 @@ def test_an_item_with_many_tenants_stays_below_a_write_unit(workers: Workers) ->
     assert size(workers.item()) < 1024
 
 
-def test_workers_that_ask_at_the_same_moment_get_different_slots(workers: Workers) -> None:
+def test_workers_whose_looks_are_stale_get_different_slots(workers: Workers) -> None:
     limits = Rates(requests=600)
-    stores = [workers.one(limits) for _ in range(8)]
-    slots: list[datetime] = []
-    together = threading.Barrier(len(stores))
+    stores = [workers.one(limits) for _ in range(6)]
+    for store in stores:
+        store.view()  # all of them know a time when nothing was granted yet
 
-    def ask(store: PaceStore) -> None:
-        together.wait()
-        slots.extend(got.at for _ in range(5) if isinstance(got := store.reserve([Demand(60, 0)], "acme"), Granted))
+    slots = [granted(store.reserve([Demand(60, 0)], "acme")) for store in stores]
 
-    threads = [threading.Thread(target=ask, args=(store,)) for store in stores]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    slots.sort()
-    assert len(slots) >= 5
-    gaps = [later - earlier for earlier, later in zip(slots[1:], slots[2:], strict=False)]
-    assert min(gaps) >= 5.9 * SECOND
+    start = workers.clock()
+    assert slots == [pytest.approx(start + max(0, 6 * n - BURST) * SECOND, abs=SECOND / 100) for n in range(6)]
 
 
 def test_a_worker_that_is_refused_asks_again_when_there_is_room(workers: Workers) -> None:

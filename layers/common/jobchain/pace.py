@@ -44,6 +44,9 @@ DOUBLING = 60.0
 COUNTS_ASKED = 1200.0
 """How long it takes until only tokens that are used count again, after a server seemed to count those asked for."""
 
+FIRST_SHARE = 0.5
+"""The tokens that jobs use of those that they ask for, before any has told."""
+
 Books = Mapping[str, float]
 """All numbers that workers share of one account, by name; times are seconds since 1970.
 
@@ -205,7 +208,7 @@ def plan(
     rate = rates(known, configured, now)
     if not rate:
         return Granted(moment(now), Demand(0, 0))
-    share = min(1.0, known.get("used_share", 1.0))
+    share = min(1.0, known.get("used_share", FIRST_SHARE))
     charges = [Demand(d.requests, round(charge(known, d.tokens, d.tokens * share, now))) for d in demands]
     charged = next((c for c in charges if _fits(c, rate)), charges[-1])
     charged = _capped(charged, rate)

@@ -1,0 +1,243 @@
+"""How jobs are kept to the limits of a model's account: the two designs that were tried, and the account's server.
+
+The first is the shipped one, `jobchain.pacer`, on a table in memory: each worker asks when it is about to claim a job.
+The second hands out a slot when a job is posted, and its message is sent for when the slot is due.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+from jobchain.pace import Books, Change, Demand, Granted, Rates, seconds_of
+from jobchain.pacer import Moved, Pacer
+from jobchain.rate_limits import NO_RATE_LIMITS, RateLimit, RateLimits
+
+EPOCH = 1_800_000_000.0
+LONGEST_WAIT = 2.0
+"""A slot that is no further away is waited for, by the worker: see `jobchain_worker.gate`."""
+
+NOTHING = Demand(0, 0)
+
+
+class Bucket:
+    """A limit that fills up continuously to what it gives in a minute."""
+
+    def __init__(self, per_minute: float) -> None:
+        self.most = self.level = per_minute
+        self._at = 0.0
+
+    def has(self, amount: float, now: float) -> bool:
+        """Whether so much is left."""
+        if self.most == float("inf"):
+            return True
+        self.level = min(self.most, self.level + (now - self._at) * self.most / 60)
+        self._at = now
+        return self.level >= amount
+
+    def take(self, amount: float) -> None:
+        """Uses so much."""
+        self.level -= amount
+
+    def reset(self, _now: float) -> float:
+        """The seconds until it is full."""
+        return (1 - self.level / self.most) * 60
+
+
+class Window(Bucket):
+    """A limit that is full again when each minute begins."""
+
+    def has(self, amount: float, now: float) -> bool:
+        """Whether so much is left."""
+        if now // 60 > self._at // 60:
+            self.level = self.most
+            self._at = now
+        return self.level >= amount
+
+    def reset(self, now: float) -> float:
+        """The seconds until it is full."""
+        return 60 - now % 60
+
+
+class ModelServer:
+    """Refuses calls above its limits; tells them with each answer, or does not."""
+
+    def __init__(self, requests: float, tokens: float, *, windows: bool = False, headers: bool = True) -> None:
+        kind = Window if windows else Bucket
+        self._requests, self._tokens = kind(requests), kind(tokens)
+        self._headers = headers
+
+    def call(self, tokens: float, now: float) -> bool:
+        """Whether a call is let in that counts so many tokens."""
+        # Both are asked, as each is brought up to the time then.
+        has_requests, has_tokens = self._requests.has(1, now), self._tokens.has(tokens, now)
+        if has_requests and has_tokens:
+            self._requests.take(1)
+            self._tokens.take(tokens)
+        return has_requests and has_tokens
+
+    def limits(self, now: float) -> RateLimits:
+        """What it tells of them."""
+        if not self._headers or self._tokens.most == float("inf"):
+            return NO_RATE_LIMITS
+        return RateLimits(_told(self._requests, now), _told(self._tokens, now))
+
+
+def _told(bucket: Bucket, now: float) -> RateLimit:
+    return RateLimit(int(bucket.most), int(bucket.level), timedelta(seconds=bucket.reset(now)))
+
+
+class MemoryTable:
+    """The books in memory; counts reads, writes and writes whose conditions failed."""
+
+    def __init__(self) -> None:
+        self.books: dict[str, float] = {}
+        self.reads = self.writes = self.failed = 0
+
+    def read(self) -> Books | None:
+        """The books."""
+        self.reads += 1
+        return dict(self.books) or None
+
+    def write(self, change: Change) -> Books:
+        """Makes the change. Raises Moved."""
+        self.writes += 1
+        if not (self.books or change.first) or not all(self._holds(change)):
+            self.failed += 1
+            raise Moved(dict(self.books) or None)
+        self.books |= change.changes
+        for name, added in change.added.items():
+            self.books[name] = self.books.get(name, 0.0) + added
+        for name in change.removed:
+            self.books.pop(name, None)
+        return dict(self.books)
+
+    def _holds(self, change: Change) -> list[bool]:
+        return [
+            found.least is None
+            if (value := self.books.get(found.name)) is None
+            else (found.least is None or found.least <= value) and value <= found.most
+            for found in change.conditions
+        ]
+
+
+@dataclass(slots=True)
+class Account:
+    """What one job has of the account: what it was charged, what its calls have taken, what the server told last."""
+
+    charged: Demand = NOTHING
+    slot: float | None = None
+    asked_requests: int = 0
+    asked: float = 0
+    used: float = 0
+    limits: RateLimits = NO_RATE_LIMITS
+    refused: bool = False
+
+    def note(self, asked: float, used: float, limits: RateLimits, *, refused: bool) -> None:
+        """Counts a call."""
+        self.asked_requests += 1
+        self.refused = self.refused or refused
+        if not refused:
+            self.asked += asked
+            self.used += used
+        if limits != NO_RATE_LIMITS:
+            self.limits = limits
+
+
+class Pacing(Protocol):
+    """A design."""
+
+    accounts: dict[int, Account]
+
+    def post(self, job: int, demand: Demand, now: float) -> float:
+        """When the message of a new job is sent."""
+        ...
+
+    def admit(self, worker: int, job: int, demands: list[Demand], waiting: int, now: float) -> float:
+        """When the job may run: `now` or a little later, else it goes back to the queue until then."""
+        ...
+
+    def leave(self, worker: int, job: int, now: float) -> None:
+        """The job has ended, or is put off."""
+        ...
+
+
+class AskedAtClaim:
+    """The shipped design."""
+
+    def __init__(self, configured: Rates, tenant: Callable[[int], str] = lambda _: "a", seed: int = 1) -> None:
+        self.accounts: dict[int, Account] = {}
+        self.table = MemoryTable()
+        self.asks = self.grants = 0
+        self._configured = configured
+        self._tenant = tenant
+        self._draw = random.Random(seed).random  # noqa: S311  # no secret
+        self._workers: dict[int, Pacer] = {}
+        self._now = 0.0
+
+    def post(self, _job: int, _demand: Demand, now: float) -> float:
+        """At once."""
+        return now
+
+    def admit(self, worker: int, job: int, demands: list[Demand], waiting: int, now: float) -> float:
+        """At the job's slot."""
+        account = self.accounts.setdefault(job, Account())
+        if account.slot is not None and now >= account.slot - LONGEST_WAIT:
+            return max(now, account.slot)
+        self.asks += 1
+        got = self._pacer(worker, now).reserve(demands, self._tenant(job), waiting)
+        if not isinstance(got, Granted):
+            return got.until.timestamp() - EPOCH
+        self.grants += 1
+        account.charged = got.demand
+        account.slot = got.at.timestamp() - EPOCH
+        return max(now, account.slot)
+
+    def leave(self, worker: int, job: int, now: float) -> None:
+        """Settles."""
+        account = self.accounts.pop(job)
+        self._pacer(worker, now).settle(
+            account.charged,
+            Demand(account.asked_requests, round(account.asked)),
+            Demand(account.asked_requests, round(account.used)),
+            account.limits,
+            account.refused,
+        )
+
+    def _pacer(self, worker: int, now: float) -> Pacer:
+        self._now = now
+        if worker not in self._workers:
+            self._workers[worker] = Pacer(self.table, self._configured, self._clock, self._draw)
+        return self._workers[worker]
+
+    def _clock(self) -> datetime:
+        return datetime.fromtimestamp(EPOCH + self._now, UTC)
+
+
+class HandedOutAtPost:
+    """The other design: slots follow each other without a bound, at a rate that is known from the start.
+
+    It is given what it could not know: how many of the tokens that jobs ask for they will use.
+    """
+
+    def __init__(self, rates: Rates, used_share: float) -> None:
+        self.accounts: dict[int, Account] = {}
+        self._rates = rates
+        self._share = used_share
+        self._free_at = 0.0
+
+    def post(self, _job: int, demand: Demand, now: float) -> float:
+        """At the slot."""
+        slot = max(now, self._free_at)
+        self._free_at = slot + max(seconds_of(demand.requests, demand.tokens * self._share, self._rates).values())
+        return slot
+
+    def admit(self, _worker: int, job: int, _demands: list[Demand], _waiting: int, now: float) -> float:
+        """At once: its message came when it was due."""
+        self.accounts.setdefault(job, Account())
+        return now
+
+    def leave(self, _worker: int, job: int, _now: float) -> None:
+        """Slots that are given away can't be changed."""
+        self.accounts.pop(job)
