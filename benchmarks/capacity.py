@@ -21,7 +21,7 @@ Attributes = Mapping[str, Mapping[str, Any]]
 Key = tuple[str, str]
 
 _WRITES = ("PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem", "TransactWriteItems")
-_READS = ("GetItem", "Query", "BatchGetItem")
+_READS = ("GetItem", "Query", "Scan", "BatchGetItem")
 
 
 def size(item: Attributes) -> int:
@@ -233,9 +233,13 @@ class Meter:
         self._units.reads += _read_units(sum(map(size, found))) * factor
 
     def _passed_over(self, query: Mapping[str, Any]) -> list[Attributes]:
-        """All that a query reads: what its filter leaves out, and what it only counts, is read too."""
+        """All that a query or a scan reads: what its filter leaves out, and what it only counts, is read too."""
         left_out = {"FilterExpression", "Select", "ProjectionExpression", "ExpressionAttributeNames"}
         whole = {name: value for name, value in query.items() if name not in left_out}
+        if self._operation == "Scan":
+            whole.pop("ExpressionAttributeValues", None)
+            passed: Any = self._observer.scan(**whole)["Items"]
+            return list(passed)
         condition = str(query["KeyConditionExpression"])
         values = query["ExpressionAttributeValues"]
         whole["ExpressionAttributeValues"] = {name: value for name, value in values.items() if name in condition}

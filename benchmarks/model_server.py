@@ -3,7 +3,8 @@
     python -m benchmarks.model_server --port 9000 --delay 0.5
 
 It answers `POST /v1/responses` with what fits the schema that is asked for, by rules and out of the text that it is
-given. `GET /count` tells how many calls were answered, `POST /delay` with a number sets the seconds that each takes.
+given, as a stream where that is asked for. `GET /count` tells how many calls were answered, `POST /delay` with a number
+sets the seconds that each takes.
 It speaks as much HTTP as the two clients do, and no more: it must not be what limits a measure.
 """
 
@@ -19,9 +20,13 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
+from local.events import events_of
+
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 _FENCED = re.compile(r"<<<\w+ \w+>>>\n(.*?)\n<<<end", re.DOTALL)
 _SENTENCE = re.compile(r"[A-Z][^.!?]*\bmust\b[^.!?]*\.")
+
+_JSON, _EVENTS = b"application/json", b"text/event-stream"
 
 MODEL = "gpt-6-luna"
 MOST_ITEMS = 6
@@ -108,19 +113,26 @@ class _Connection(asyncio.Protocol):
             self._state.delay = float(body)
             self._send(b"null")
         else:
-            said = json.dumps(respond(json.loads(body))).encode()
-            if self._state.delay:
-                asyncio.get_running_loop().call_later(self._state.delay, self._answer, said)
+            request = json.loads(body)
+            said = respond(request)
+            if request.get("stream"):
+                self._answer_later(_EVENTS, b"".join(events_of(said)))
             else:
-                self._answer(said)
+                self._answer_later(_JSON, json.dumps(said).encode())
 
-    def _answer(self, said: bytes) -> None:
+    def _answer_later(self, kind: bytes, said: bytes) -> None:
+        if self._state.delay:
+            asyncio.get_running_loop().call_later(self._state.delay, self._answer, kind, said)
+        else:
+            self._answer(kind, said)
+
+    def _answer(self, kind: bytes, said: bytes) -> None:
         self._state.answered += 1
-        self._send(said)
+        self._send(said, kind)
 
-    def _send(self, body: bytes) -> None:
+    def _send(self, body: bytes, kind: bytes = _JSON) -> None:
         if not self._transport.is_closing():
-            head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+            head = b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n" % (kind, len(body))
             self._transport.write(head + body)
 
 

@@ -9,7 +9,10 @@ import json
 import re
 import sys
 import threading
+from functools import cache
 from typing import Any
+
+from local.events import events_of
 
 CLAIM = 1
 TENANT = "local"
@@ -91,8 +94,32 @@ def _aws(operation: str, body: bytes) -> dict[str, Any]:
     return {}
 
 
-def _model(body: bytes) -> dict[str, Any]:
-    asked = json.loads(body)["text"]["format"]["name"]
+TOKEN = 4
+"""The characters of a token, which is an event of a streamed answer."""
+
+
+def _answered(body: bytes) -> tuple[bytes, bytes]:
+    """The headers and the body of a model's answer."""
+    request = json.loads(body)
+    asked = request["text"]["format"]["name"]
+    if request.get("stream"):
+        return b"Content-Type: text/event-stream\r\nTransfer-Encoding: chunked", _chunks(asked)
+    answer = json.dumps(_model(asked)).encode()
+    return _headers(b"application/json", answer), answer
+
+
+def _headers(kind: bytes, body: bytes) -> bytes:
+    return b"Content-Type: %b\r\nContent-Length: %d" % (kind, len(body))
+
+
+@cache
+def _chunks(asked: str) -> bytes:
+    """Each event in a chunk of its own, as servers send them."""
+    events = events_of(_model(asked), TOKEN)
+    return b"".join(b"%x\r\n%b\r\n" % (len(event), event) for event in events) + b"0\r\n\r\n"
+
+
+def _model(asked: str) -> dict[str, Any]:
     said = {"type": "output_text", "text": json.dumps(_ANSWERS[asked]), "annotations": []}
     message = {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed", "content": [said]}
     return {
@@ -119,10 +146,12 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
             writer.close()
             return
         target = _TARGET.search(head)
-        answer = json.dumps(_aws(target[1].decode(), body) if target else _model(body)).encode()
-        kind = b"application/x-amz-json-1.0" if target else b"application/json"
-        head = b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n" % (kind, len(answer))
-        writer.write(head + answer)
+        if target:
+            answer = json.dumps(_aws(target[1].decode(), body)).encode()
+            headers = _headers(b"application/x-amz-json-1.0", answer)
+        else:
+            headers, answer = _answered(body)
+        writer.write(b"HTTP/1.1 200 OK\r\n%b\r\n\r\n%b" % (headers, answer))
 
 
 async def _main() -> None:

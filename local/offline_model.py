@@ -2,8 +2,9 @@
 
     python -m local.offline_model --port 0
 
-It answers `POST /v1/responses` and `/v1/chat/completions`, `POST /v1/responses/input_tokens`, and `GET /v1/models` and
-`/v1/models/{id}`, and names itself so that no one takes it for a GPT.
+It answers `POST /v1/responses` and `/v1/chat/completions`, as a stream of events where that is asked for,
+`POST /v1/responses/input_tokens`, and `GET /v1/models` and `/v1/models/{id}`, and names itself so that no one takes it
+for a GPT.
 Tokens are an estimate: one for every four bytes of UTF-8, rounded up; a limit on them is not looked at.
 Requests are not logged.
 """
@@ -23,6 +24,7 @@ from threading import Thread
 from typing import Any
 from urllib.parse import unquote
 
+from local.events import events_of
 from local.extract import summarize
 from local.schema_answer import fill
 
@@ -217,12 +219,18 @@ class _Handler(BaseHTTPRequestHandler):
             request = json.loads(body)
             if not isinstance(request, dict):
                 raise ValueError("The body must be a JSON object.")
-            self._send(HTTPStatus.OK, answer(request))
+            self._answer(answer(request), streamed=request.get("stream") is True)
         except ValueError as error:
             self._send_error(HTTPStatus.BAD_REQUEST, str(error))
 
     def log_message(self, *_: Any, **__: Any) -> None:
         """Nothing is logged."""
+
+    def _answer(self, content: Mapping[str, Any], *, streamed: bool) -> None:
+        if streamed and not content.keys().isdisjoint(("output", "choices")):
+            self._send_body(HTTPStatus.OK, b"".join(events_of(content)), "text/event-stream")
+        else:
+            self._send(HTTPStatus.OK, content)
 
     def _send_unknown(self, known: str) -> None:
         self._send_error(HTTPStatus.NOT_FOUND, f"Unknown path {self.path}. Known: {known}.")
@@ -232,9 +240,11 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(status, {"error": error})
 
     def _send(self, status: HTTPStatus, content: Mapping[str, Any]) -> None:
-        body = json.dumps(content).encode()
+        self._send_body(status, json.dumps(content).encode(), "application/json")
+
+    def _send_body(self, status: HTTPStatus, body: bytes, content_type: str) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

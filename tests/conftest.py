@@ -26,7 +26,9 @@ from jobchain.aws.paces import PaceStore
 from jobchain.aws.queue import JobQueue
 from jobchain.breaker import ModelAccount
 from jobchain.chains import CHAINS, DEFAULT_CHAIN
+from jobchain.domain import Tier
 from jobchain.llm import LLM
+from jobchain.pace import Rates
 from jobchain.prices import PriceList
 from jobchain_api.service import JobService
 from jobchain_sweeper.sweeper import Sweeper
@@ -200,7 +202,7 @@ def make_gate(stores: Stores, queue: JobQueue, llm: LLM, logger: Logger, **chang
     account = ModelAccount("models.test", "secret", llm.model)
     breakers = BreakerStore(stores.client, stores.table, account, stores.clock)
     parts: dict[str, Any] = {
-        "paces": lambda _: PaceStore(stores.client, stores.table, account, stores.clock),
+        "paces": {tier: PaceStore(stores.client, stores.table, account, tier, Rates(), stores.clock) for tier in Tier},
         "breakers": breakers,
         "watch": AccountWatch(breakers, logger, lambda _: None),
         "chains": CHAINS,

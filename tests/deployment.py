@@ -112,18 +112,16 @@ class Deployment:
         return job
 
     def run_together(self, event_ids: Iterable[str]) -> None:
-        """One batch of messages. The table is called from one thread, as moto can't serve two."""
+        """One batch of messages; suspects run after the others, alone. moto can't serve two threads, so there is one."""
+        ids = list(event_ids)
 
         async def all_of_them() -> None:
-            ids = list(event_ids)
             runs = [self.runner.run(event_id, self.clock() + INVOCATION) for event_id in ids]
-            ended = dict(zip(ids, await asyncio.gather(*runs, return_exceptions=True), strict=True))
-            suspects = [event_id for event_id, error in ended.items() if isinstance(error, MustRunAlone)]
-            for error in ended.values():
-                if isinstance(error, BaseException) and not isinstance(error, MustRunAlone):
-                    raise error
-            for event_id in suspects:
-                await self.runner.run(event_id, self.clock() + INVOCATION, alone=True)
+            for event_id, ended in zip(ids, await asyncio.gather(*runs, return_exceptions=True), strict=True):
+                if isinstance(ended, MustRunAlone):
+                    await self.runner.run(event_id, self.clock() + INVOCATION, alone=True)
+                elif isinstance(ended, BaseException):
+                    raise ended
 
         with asyncio.Runner() as loop:
             loop.get_loop().set_default_executor(ThreadPoolExecutor(1))

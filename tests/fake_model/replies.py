@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -22,9 +22,13 @@ class Reply:
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     content_type: str = "application/json"
-    way: Literal["answer", "right answer", "drop", "half", "hang"] = "answer"
+    way: Literal["answer", "right answer", "drop", "half", "hang", "stall"] = "answer"
     delay: float = 0
     """Seconds that it takes on top of the server's latency."""
+    parts: Sequence[bytes] = ()
+    """The body in parts, in place of `body`. After the last one a "half" breaks the connection, a "stall" hangs."""
+    pause: float = 0
+    """Seconds before each part."""
 
     @property
     def retry_after(self) -> float:
@@ -50,6 +54,11 @@ def nothing(status: int = 200) -> Reply:
 def answer(text: str, name: str = "answer") -> Reply:
     """A complete response that says `text`."""
     return json_reply(name, response(output_text(text)))
+
+
+def streamed(parts: Iterable[bytes], **changes: Any) -> Reply:
+    """An answer whose body is a stream of events."""
+    return replace(Reply("answer", content_type="text/event-stream", parts=tuple(parts)), **changes)
 
 
 def with_usage(usage: object) -> Reply:

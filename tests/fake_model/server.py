@@ -10,14 +10,16 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
 from http.server import ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote
 
 from local import offline_model
+from local.events import events_of
 from tests.fake_model.answers import about_models, by_marker, by_offline_model
 from tests.fake_model.journal import Call, Journal
-from tests.fake_model.replies import Reply, refused
+from tests.fake_model.replies import Reply, refused, streamed
 from tests.fake_model.script import Asked, Script, asked
 
 
@@ -124,10 +126,10 @@ class _Handler(offline_model._Handler):
         scripted = model.choose(call)
         way, delay = (scripted.way, scripted.delay) if scripted else ("right answer", 0)
         present = model.hold(self.connection, None if way == "hang" else model.latency + delay)
-        if scripted and (way in ("answer", "drop", "half") or not present):
+        if scripted and (way in ("answer", "drop", "half", "stall") or not present):
             reply = scripted
         else:
-            reply = model.right_answer(self.path, call)
+            reply = _as_asked(model.right_answer(self.path, call), body)
         # Noted before it is sent: a client that has the answer finds it in the journal.
         model.journal.close(call, reply, client_left=not present)
         if not present or way == "drop":
@@ -147,9 +149,34 @@ class _Handler(offline_model._Handler):
             self.send_header(name, value)
         if reply.content_type:
             self.send_header("Content-Type", reply.content_type)
+        if reply.parts:
+            self._reply_in_parts(reply)
+            return
         self.send_header("Content-Length", str(len(reply.body)))
         self.end_headers()
         self.wfile.write(reply.body[: len(reply.body) // 2] if reply.way == "half" else reply.body)
+
+    def _reply_in_parts(self, reply: Reply) -> None:
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        self.wfile.flush()
+        for part in reply.parts:
+            if not self.server.model.hold(self.connection, reply.pause):
+                return
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(part), part))
+            self.wfile.flush()
+        if reply.way == "stall":
+            self.server.model.hold(self.connection, None)
+        elif reply.way != "half":
+            self.wfile.write(b"0\r\n\r\n")
+
+
+def _as_asked(reply: Reply, body: str) -> Reply:
+    """The answer as a stream, where the request asks for one."""
+    if reply.status != HTTPStatus.OK or json.loads(body).get("stream") is not True:
+        return reply
+    answer = json.loads(reply.body)
+    return streamed(events_of(answer)) if "output" in answer or "choices" in answer else reply
 
 
 def _read(body: Mapping[str, Any]) -> Asked:

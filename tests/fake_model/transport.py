@@ -1,7 +1,7 @@
 """The fake model behind the HTTP client of this process: for the tests of the adapter, which need no socket."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import httpx2
 
@@ -32,11 +32,22 @@ class ModelTransport(httpx2.MockTransport):
         assert reply.way != "right answer", "it is not known here"
         if reply.way == "drop":
             raise httpx2.RemoteProtocolError("Server disconnected without sending a response.")
-        if reply.way == "half":
+        if reply.way == "half" and not reply.parts:
             raise httpx2.RemoteProtocolError("peer closed connection without sending complete message body")
         if reply.way == "hang":
             self.holds.set()
             await asyncio.Event().wait()
         await asyncio.sleep(reply.delay)
         headers = {**({"Content-Type": reply.content_type} if reply.content_type else {}), **reply.headers}
-        return httpx2.Response(reply.status, headers=headers, content=reply.body)
+        content = _parts(reply) if reply.parts else reply.body
+        return httpx2.Response(reply.status, headers=headers, content=content)
+
+
+async def _parts(reply: Reply) -> AsyncIterator[bytes]:
+    for part in reply.parts:
+        await asyncio.sleep(reply.pause)
+        yield part
+    if reply.way == "half":
+        raise httpx2.RemoteProtocolError("peer closed connection without sending complete message body")
+    if reply.way == "stall":
+        await asyncio.Event().wait()

@@ -28,10 +28,18 @@ from moto.dynamodb.models import dynamodb_backends
 
 from jobchain.aws.attributes import Item, from_item
 from jobchain.aws.items import spending_of
-from jobchain.aws.queue import JobQueue
+from jobchain.aws.queue import JobQueue, QueueDepth, Slot
 from jobchain.chains import CHAINS, DEFAULT_CHAIN
 from jobchain.domain import Job, Tier
-from jobchain.errors import CallReport, JobchainError, JobNotFound, ModelError, TransientModelError, Unavailable
+from jobchain.errors import (
+    CallReport,
+    JobchainError,
+    JobNotFound,
+    ModelError,
+    MustRunAlone,
+    TransientModelError,
+    Unavailable,
+)
 from jobchain.limits import NO_LIMITS, Limits
 from jobchain.llm import AnswerText, ModelAnswer, ModelRequest
 from jobchain.spending import NOTHING_SPENT, Spending, Usage, summed
@@ -260,7 +268,14 @@ class SimulatedQueue(JobQueue):
         self._world = world
         self._clock = world.clock
 
-    def send(self, event_id: str, tenant: str, delay: timedelta = timedelta(0), tier: Tier = Tier.STANDARD) -> None:
+    def send(
+        self,
+        event_id: str,
+        tenant: str,
+        delay: timedelta = timedelta(0),
+        tier: Tier = Tier.STANDARD,
+        slot: Slot | None = None,
+    ) -> None:
         self._point()
         if self.is_down:
             raise Unavailable("the queue does not take the job")
@@ -276,6 +291,10 @@ class SimulatedQueue(JobQueue):
         except Unavailable:
             return [event_id for event_id, _ in jobs]
         return [event_id for event_id, _ in jobs] if self.is_down else []
+
+    def depth(self, tier: Tier | None = None) -> QueueDepth:
+        visible = len(self.visible())
+        return QueueDepth(waiting=visible, in_flight=0, delayed=len(self.messages) - visible)
 
     def _point(self) -> None:
         self._world.point(_queue_silent, CURRENT.get())
@@ -519,7 +538,10 @@ class World:
         """A worker takes a message; it stays in the queue where its consumer would report the record as failed."""
         message.visible_at = self.clock() + 6 * INVOCATION
         try:
-            await self.runner.run(message.event_id, self.clock() + INVOCATION)
+            try:
+                await self.runner.run(message.event_id, self.clock() + INVOCATION)
+            except MustRunAlone:
+                await self.runner.run(message.event_id, self.clock() + INVOCATION, alone=True)
         except JobNotFound:
             pass
         except JobchainError:

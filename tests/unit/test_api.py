@@ -12,7 +12,7 @@ from botocore.stub import Stubber
 
 from jobchain.aws.due import DueStore
 from jobchain.aws.items import StoredJob
-from jobchain.aws.queue import JobQueue
+from jobchain.aws.queue import JobQueue, Slot
 from jobchain.domain import Claim, FinishedStep, JobError, Tier
 from jobchain.errors import ClaimLost, Unavailable
 from jobchain.spending import Spending
@@ -320,7 +320,14 @@ def test_a_job_stays_accepted_where_neither_queue_nor_table_answers_after_it_was
     dynamodb: "DynamoDBClient", clock: FakeClock, logger: Logger, items: Items
 ) -> None:
     class Down(JobQueue):
-        def send(self, event_id: str, tenant: str, delay: timedelta = timedelta(0), tier: Tier = Tier.STANDARD) -> None:
+        def send(
+            self,
+            event_id: str,
+            tenant: str,
+            delay: timedelta = timedelta(0),
+            tier: Tier = Tier.STANDARD,
+            slot: Slot | None = None,
+        ) -> None:
             raise Unavailable("the queue does not take the job")
 
     class NeverDue(DueStore):

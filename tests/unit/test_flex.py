@@ -16,6 +16,7 @@ from jobchain.domain import Status, Tier
 from jobchain.errors import TransientModelError
 from jobchain.llm import AnswerText, ModelAnswer
 from jobchain.spending import Usage
+from jobchain_sweeper.sweeper import Sweep
 from tests.conftest import Items, Messages, make_runner, make_service, make_sweeper
 from tests.fake_model.answers import CHECKLIST, DIAGRAM, SUMMARY
 from tests.fake_model.llm import Said, ScriptedLLM
@@ -102,7 +103,7 @@ class TestItsQueue:
 
         assert (flex_messages.count(), messages.count()) == (2, 1)
 
-    def test_gets_what_is_put_off_retried_and_swept(
+    def test_gets_what_is_put_off_retried_and_sent_by_the_sweeper(
         self,
         api: Api,
         run: Run,
@@ -121,10 +122,88 @@ class TestItsQueue:
         api("POST", f"/jobs/{event_id}/retry")
         assert flex_messages.count() == 3
 
-        clock.advance(DISPATCH_GRACE)
+        stores.due.mark_due(event_id, clock())
         sweeper = make_sweeper(stores, queue, logger)
         assert sweeper.sweep(clock() + timedelta(minutes=1)).sent == 1
         assert (flex_messages.count(), messages.count()) == (4, 0)
+
+
+class TestAJobThatWaitsUntilItsTimeForFlexIsOver:
+    """It waits behind a backlog of its queue, whose messages never come here."""
+
+    @pytest.fixture
+    def sweep(self, stores: Stores, queue: JobQueue, clock: FakeClock, logger: Logger) -> Callable[[], Sweep]:
+        sweeper = make_sweeper(stores, queue, logger)
+        return lambda: sweeper.sweep(clock() + timedelta(minutes=1))
+
+    def test_is_sent_to_the_standard_queue_then_and_not_before(
+        self,
+        api: Api,
+        sweep: Callable[[], Sweep],
+        clock: FakeClock,
+        messages: Messages,
+        flex_messages: Messages,
+    ) -> None:
+        event_id = create(api, flex_seconds=3600)
+        sent = []
+        for minute in range(1, 70):
+            clock.advance(timedelta(minutes=1))
+            if sweep().sent:
+                sent.append(minute)
+
+        # then once more, as any standard job whose worker does not come
+        assert sent == [60]
+        assert messages.waiting() == [{"event_id": event_id}]
+        assert flex_messages.count() == 1
+
+    def test_is_checked_from_then_on_like_a_standard_one(
+        self, api: Api, sweep: Callable[[], Sweep], clock: FakeClock, messages: Messages, flex_messages: Messages
+    ) -> None:
+        create(api, flex_seconds=60)
+        clock.advance(timedelta(seconds=60))
+        assert sweep().sent == 1
+        clock.advance(2 * DISPATCH_GRACE)
+
+        assert sweep().sent == 1
+        assert (messages.count(), flex_messages.count()) == (2, 1)
+
+    def test_leaves_it_too_after_it_was_put_off_in_between(
+        self, api: Api, run: Run, sweep: Callable[[], Sweep], clock: FakeClock, items: Items, messages: Messages
+    ) -> None:
+        event_id = create(api, flex_seconds=3600)
+        run(event_id, BUSY)
+        assert items.meta(event_id)["due_at"] == items.meta(event_id)["flex_until"]
+
+        clock.advance(timedelta(seconds=3599))
+        assert sweep() == Sweep()
+        clock.advance(timedelta(seconds=1))
+        assert sweep() == Sweep(sent=1)
+        assert messages.count() == 1
+
+    def test_is_put_off_into_the_standard_queue_where_the_wait_ends_with_its_time(
+        self, api: Api, run: Run, clock: FakeClock, messages: Messages, flex_messages: Messages, items: Items
+    ) -> None:
+        event_id = create(api, flex_seconds=60)
+        clock.advance(timedelta(seconds=59))
+        run(event_id, BUSY)
+
+        assert items.meta(event_id)["not_before"]["N"] == items.meta(event_id)["flex_until"]["N"] + "000"
+        assert (messages.count(), flex_messages.count()) == (1, 1)
+        # A message that comes before that is delayed in the standard queue too.
+        run(event_id)
+        assert (messages.count(), flex_messages.count()) == (2, 1)
+
+    def test_is_recovered_when_its_worker_has_vanished(
+        self, api: Api, sweep: Callable[[], Sweep], stores: Stores, clock: FakeClock, flex_messages: Messages
+    ) -> None:
+        event_id = create(api, flex_seconds=12 * 3600)
+        stores.claim(event_id, clock() + INVOCATION)
+        clock.advance(INVOCATION)
+        assert sweep() == Sweep()
+        clock.advance(timedelta(seconds=1))
+
+        assert sweep() == Sweep(sent=1)
+        assert flex_messages.count() == 2
 
 
 class TestItsCalls:

@@ -1,24 +1,31 @@
 """The sweeper: a job without a worker when it is due is sent again, once, and less and less often."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import boto3
 import pytest
 from aws_lambda_powertools import Logger
 
-from jobchain.aws.items import DISPATCH_GRACE, Due
-from jobchain.aws.queue import JobQueue
-from jobchain.domain import DueJob, NewJob, Status
+from benchmarks.capacity import Meter, indexes
+from jobchain.aws.claims import NO_BILL
+from jobchain.aws.items import DISPATCH_GRACE, Due, job_key
+from jobchain.aws.queue import JobQueue, QueueDepth
+from jobchain.aws.table import Table
+from jobchain.domain import DueJob, NewJob, Status, Tier
 from jobchain.errors import Unavailable
 from jobchain_sweeper.resending import MAX_CRASHES, MAX_RESEND_GAP
-from jobchain_sweeper.sweeper import Sweep, Sweeper
-from tests.conftest import Items, Messages, make_sweeper
+from jobchain_sweeper.sweeper import BACKLOG, MOST_OVERDUE, Sweep, Sweeper
+from tests.conftest import TABLE, Items, Messages, make_sweeper
 from tests.fakes import FakeClock
 from tests.stores import Stores
 
 if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_sqs import SQSClient
 
 LEASE = timedelta(minutes=5)
@@ -246,6 +253,279 @@ def test_a_sweep_that_can_read_nothing_fails(
 
     with pytest.raises(Unavailable):
         sweep()
+
+
+class TestWhatHasNoMessage:
+    def test_is_sent_in_the_next_sweep(
+        self, create: Create, sweep: Run, stores: Stores, clock: FakeClock, messages: Messages
+    ) -> None:
+        event_id = create()
+        stores.due.mark_due(event_id, clock())
+
+        assert sweep() == Sweep(sent=1)
+        assert messages.waiting() == [{"event_id": event_id}]
+        # From now on it is a job as any other whose message was sent.
+        assert sweep() == Sweep()
+        clock.advance(DISPATCH_GRACE)
+        assert sweep() == Sweep(sent=1)
+
+    def test_is_sent_when_a_wait_is_over_that_the_queue_cannot_delay(
+        self, create: Create, sweep: Run, stores: Stores, clock: FakeClock, messages: Messages
+    ) -> None:
+        event_id = create()
+        wait = timedelta(hours=8, seconds=0.5)
+        stores.claims.release(stores.claim(event_id, clock() + LEASE), wait, {}, NO_BILL)
+
+        clock.advance(wait)
+        assert sweep() == Sweep(), "it would come back: a worker refuses it"
+        clock.advance(SECOND / 2)
+        assert sweep() == Sweep(sent=1)
+        assert stores.claim(event_id, clock() + LEASE).number == 2
+
+    def test_is_due_when_its_lease_ends_once_a_worker_has_it_all_the_same(
+        self, create: Create, sweep: Run, stores: Stores, clock: FakeClock
+    ) -> None:
+        event_id = create()
+        stores.due.mark_due(event_id, clock())
+        stores.claim(event_id, clock() + LEASE)
+
+        assert sweep() == Sweep()
+        clock.advance(LEASE + SECOND)
+        assert sweep() == Sweep(sent=1)
+
+    def test_is_not_sent_twice_though_a_worker_takes_it_while_it_is_sent(
+        self,
+        create: Create,
+        sweep: Run,
+        stores: Stores,
+        queue: JobQueue,
+        clock: FakeClock,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        event_id = create()
+        stores.due.mark_due(event_id, clock())
+        send_batch = queue.send_batch
+
+        def claimed_at_once(jobs: Sequence[tuple[str, str]], tier: Tier) -> list[str]:
+            refused = send_batch(jobs, tier)
+            stores.claim(event_id, clock() + LEASE)
+            return refused
+
+        monkeypatch.setattr(queue, "send_batch", claimed_at_once)
+
+        assert sweep() == Sweep(sent=1)
+        assert sweep() == Sweep()
+
+    def test_stays_due_while_the_queue_refuses_it(
+        self, create: Create, sweep: Run, stores: Stores, clock: FakeClock, queue: JobQueue, messages: Messages
+    ) -> None:
+        event_id = create()
+        stores.due.mark_due(event_id, clock())
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(queue, "send_batch", refuse)
+            assert sweep() == Sweep(unfinished=True)
+
+        assert sweep() == Sweep(sent=1)
+        assert messages.waiting() == [{"event_id": event_id}]
+
+    def test_comes_before_what_may_have_lost_its_message(
+        self, create: Create, stores: Stores, queue: JobQueue, clock: FakeClock, logger: Logger
+    ) -> None:
+        # given a sweep that the queue lets send one message
+        for _ in range(10):
+            create()
+        clock.advance(2 * DISPATCH_GRACE)
+        event_id = create()
+        stores.due.mark_due(event_id, clock())
+        asked: list[str] = []
+
+        def take_one(jobs: Sequence[tuple[str, str]], _: Tier) -> list[str]:
+            asked.extend(job for job, _ in jobs)
+            return [job for job, _ in jobs][1:]
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(queue, "send_batch", take_one)
+            make_sweeper(stores, queue, logger).sweep(clock() + timedelta(minutes=1))
+
+        assert asked[0] == event_id
+
+    def test_may_be_so_much_that_it_takes_several_sweeps_and_delays_nothing_else(
+        self, create: Create, stores: Stores, clock: FakeClock, queue: JobQueue, logger: Logger
+    ) -> None:
+        # given more of it than a sweep has time for, and a job whose worker vanished
+        vanished = create()
+        stores.claim(vanished, clock())
+        for _ in range(60):
+            stores.due.mark_due(create(), clock())
+        clock.advance(SECOND)
+        send_batch = queue.send_batch
+        sent: list[str] = []
+
+        def slow(jobs: Sequence[tuple[str, str]], tier: Tier) -> list[str]:
+            sent.extend(job for job, _ in jobs)
+            clock.advance(10 * SECOND)
+            return send_batch(jobs, tier)
+
+        # when
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(queue, "send_batch", slow)
+            sweep = make_sweeper(stores, queue, logger, page_size=1).sweep(clock() + timedelta(minutes=1))
+
+        # then
+        assert sweep.unfinished
+        assert vanished in sent
+        assert len(sent) < 60
+
+
+def test_what_the_queue_refuses_of_jobs_that_are_sent_again_has_no_message(
+    create: Create, sweep: Run, clock: FakeClock, queue: JobQueue, items: Items
+) -> None:
+    event_id = create()
+    clock.advance(DISPATCH_GRACE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(queue, "send_batch", refuse)
+        assert sweep() == Sweep(unfinished=True)
+
+    assert int(items.meta(event_id)["due_shard"]["N"]) in Due.UNSENT.value
+    assert sweep() == Sweep(sent=1)
+
+
+def test_jobs_whose_workers_vanished_are_sent_before_those_that_may_have_lost_their_messages(
+    create: Create, sweep: Run, stores: Stores, clock: FakeClock, messages: Messages
+) -> None:
+    waiting = [create() for _ in range(3)]
+    vanished = create()
+    stores.claim(vanished, clock() + timedelta(minutes=1))
+    clock.advance(DISPATCH_GRACE)
+
+    assert sweep() == Sweep(sent=4)
+    first, *others = [message["event_id"] for message in messages.waiting()]
+    assert (first, sorted(others)) == (vanished, waiting)
+
+
+class Backlog:
+    """Many jobs that wait, each with its message in the queue, and have been due for long.
+
+    The queue only tells of the messages: moto takes minutes for thousands.
+    """
+
+    SIZE = 5000
+
+    def __init__(
+        self,
+        dynamodb: "DynamoDBClient",
+        queue: JobQueue,
+        create: Create,
+        clock: FakeClock,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        table = Table(dynamodb, TABLE)
+        meta = table.get(job_key(create()))
+        assert meta
+        ids = [f"0b6c2f4e-0000-4000-8000-1{number:011}" for number in range(self.SIZE)]
+        table.put_many(
+            [{**meta, **job_key(event_id), "due_shard": Due.SENT.shard(event_id), "uid": event_id} for event_id in ids]
+        )
+        depth = queue.depth
+        monkeypatch.setattr(
+            queue, "depth", lambda tier: replace(found := depth(tier), waiting=found.waiting + self.SIZE)
+        )
+        clock.advance(2 * DISPATCH_GRACE)
+
+
+class TestABacklog:
+    @pytest.fixture(autouse=True)
+    def backlog(
+        self,
+        dynamodb: "DynamoDBClient",
+        queue: JobQueue,
+        create: Create,
+        clock: FakeClock,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> Backlog:
+        return Backlog(dynamodb, queue, create, clock, monkeypatch)
+
+    def test_hides_no_known_loss_and_gets_no_copies(
+        self,
+        dynamodb: "DynamoDBClient",
+        template: dict[str, Any],
+        create: Create,
+        stores: Stores,
+        queue: JobQueue,
+        clock: FakeClock,
+        logger: Logger,
+        messages: Messages,
+    ) -> None:
+        # given a job whose send failed, one whose worker vanished, and one whose worker has it for long
+        unsent, vanished, held = create(), create(), create()
+        stores.claim(vanished, clock() + LEASE)
+        stores.claim(held, clock() + timedelta(hours=1))
+        clock.advance(2 * LEASE)
+        stores.due.mark_due(unsent, clock())
+        schema = template["Resources"]["JobTable"]["Properties"]
+        meter = Meter(dynamodb, boto3.client("dynamodb"), TABLE, indexes(schema))
+
+        # when
+        with meter.counting() as cost:
+            done = make_sweeper(stores, queue, logger, page_size=25).sweep(clock() + timedelta(minutes=1))
+
+        # then the first two are sent, and the jobs that wait have cost no message and no write
+        assert done == Sweep(sent=2, backlog=Backlog.SIZE)
+        assert messages.count() == 2
+        assert cost.by_item == Counter(META=2, due=2 * 2, unfinished=2 * 2)
+        # Each shard of `due`, and META of the three; and half a unit for 4 KB of `unfinished`, some 40 of its entries.
+        scanned = cost.reads - 20 * 0.5 - 3
+        assert scanned == pytest.approx(Backlog.SIZE / 80, rel=0.1)
+        # Neither is due any more, and neither are the copies.
+        assert make_sweeper(stores, queue, logger).sweep(clock() + timedelta(minutes=1)).sent == 0
+
+    def test_lets_a_job_that_is_overdue_for_hours_be_sent_again_a_few_at_a_time(
+        self, create: Create, sweep: Run, stores: Stores, clock: FakeClock
+    ) -> None:
+        clock.advance(MAX_RESEND_GAP)
+
+        sweeps = [sweep() for _ in range(2)]
+
+        assert all(MOST_OVERDUE <= done.sent < MOST_OVERDUE + 8 * PAGE_SIZE for done in sweeps)
+        assert all(done.unfinished for done in sweeps)
+
+
+@pytest.mark.parametrize(("waiting", "delayed", "in_flight", "sent"), [(499, 0, 10_000, 1), (250, 250, 0, 0)])
+def test_a_backlog_is_what_waits_for_a_worker_and_not_what_workers_have(
+    create: Create,
+    stores: Stores,
+    queue: JobQueue,
+    clock: FakeClock,
+    logger: Logger,
+    monkeypatch: pytest.MonkeyPatch,
+    waiting: int,
+    delayed: int,
+    in_flight: int,
+    sent: int,
+) -> None:
+    create()
+    clock.advance(DISPATCH_GRACE)
+    monkeypatch.setattr(queue, "depth", lambda tier: QueueDepth(waiting, in_flight, delayed))
+
+    assert make_sweeper(stores, queue, logger).sweep(clock() + timedelta(minutes=1)).sent == sent
+
+
+def test_the_flex_queues_backlog_hides_no_loss_of_a_standard_job(
+    create: Create, stores: Stores, sqs: "SQSClient", queue_url: str, clock: FakeClock, logger: Logger
+) -> None:
+    flex_url = sqs.create_queue(QueueName="flex")["QueueUrl"]
+    queue = JobQueue(sqs, queue_url, flex_url)
+    for number in range(BACKLOG):
+        queue.send(f"0b6c2f4e-0000-4000-8000-1{number:011}", "local", tier=Tier.FLEX)
+    create()
+    clock.advance(DISPATCH_GRACE)
+
+    assert make_sweeper(stores, queue, logger).sweep(clock() + timedelta(minutes=1)) == Sweep(sent=1)
+
+
+def refuse(jobs: Sequence[tuple[str, str]], _: Tier) -> list[str]:
+    """A queue that takes no message."""
+    return [event_id for event_id, _ in jobs]
 
 
 def _fail_for(shards: set[int], shard: int, page: Page) -> Page:

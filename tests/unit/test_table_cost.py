@@ -376,9 +376,12 @@ def test_a_deletion_costs_two_units_for_each_item(table: Table) -> None:
     assert cost == units(META=2, INPUT=2, STEP=3 * 2, recent=1, reads=2, calls=3)
 
 
-# The sweeper reads eight shards of `due`, half a unit each, and the META of the job that it finds. It moves `due_at`,
+SHARDS = 8 + 8 + 4
+"""Those of jobs that were sent, that could not be sent, and that are sent later."""
+
+# The sweeper reads each shard of `due`, half a unit each, and the META of the job that it finds. It moves `due_at`,
 # which takes an entry out of `due` and `unfinished` and puts one in.
-DUE_SWEEP = units(META=1, due=2, unfinished=2, reads=8 * 0.5 + 1, calls=8 + 1 + 1)
+DUE_SWEEP = units(META=1, due=2, unfinished=2, reads=SHARDS * 0.5 + 1, calls=SHARDS + 1 + 1)
 
 
 def test_a_job_that_waits_for_five_minutes_costs_a_sweep_and_a_later_claim(table: Table, clock: FakeClock) -> None:
@@ -389,7 +392,7 @@ def test_a_job_that_waits_for_five_minutes_costs_a_sweep_and_a_later_claim(table
     work = table.work(event_id)
     copy = table.work(event_id)
 
-    assert idle == units(reads=8 * 0.5, calls=8)
+    assert idle == units(reads=SHARDS * 0.5, calls=SHARDS)
     assert (done, swept) == (Sweep(sent=1), DUE_SWEEP)
     # It is due in ten minutes now, after the lease of five: the claim moves that, so 2 units of `due`, 1 more of
     # `unfinished`.
@@ -407,6 +410,26 @@ def test_a_due_job_that_a_worker_holds_costs_a_sweep(table: Table, clock: FakeCl
     assert table.sweep(clock() + timedelta(minutes=1)) == (Sweep(), DUE_SWEEP)
 
 
+def test_a_job_whose_message_is_not_sent_at_first_costs_a_mark_and_a_sweep(table: Table, clock: FakeClock) -> None:
+    event_id, _ = table.post()
+    marked, _ = table.measure(lambda: table.stores.due.mark_due(event_id, clock()))
+    done, swept = table.sweep(clock() + timedelta(minutes=1))
+    work = table.work(event_id)
+
+    assert marked == units(META=1, due=2, unfinished=2, calls=1)
+    assert (done, swept) == (Sweep(sent=1), DUE_SWEEP)
+    assert work == WORK
+
+
+def test_a_flex_job_costs_three_units_more_than_others(table: Table) -> None:
+    answer, post = table.call("POST", "/jobs", {"input_text": SMALL, "tier": "flex"})
+    work = table.work(answer.body["event_id"])
+
+    assert post == POST
+    # The claim makes it due when the lease has ended; until then it was due when its time for flex calls is over.
+    assert work == Units(WORK.by_item + Counter(due=2, unfinished=1), WORK.reads, WORK.calls)
+
+
 def test_a_job_that_fails_as_worker_lost_costs_its_end(table: Table, clock: FakeClock) -> None:
     event_id, _ = table.post()
     most = Spending(Usage(50_040, 0, 16_384, 0, 50_040), Decimal("0.014447"), calls=1)
@@ -417,7 +440,7 @@ def test_a_job_that_fails_as_worker_lost_costs_its_end(table: Table, clock: Fake
 
     assert done == Sweep(failed=1)
     # The end, as a worker makes it, after the sweeper's look at the index, META and the job with its text.
-    assert cost == units(META=2, USAGE=2, recent=1, due=1, unfinished=1, reads=8 * 0.5 + 1 + 1, calls=8 + 1 + 1 + 1)
+    assert cost == units(META=2, USAGE=2, recent=1, due=1, unfinished=1, reads=SHARDS * 0.5 + 2, calls=SHARDS + 3)
 
 
 def test_lists_and_counts_cost_reads_alone(table: Table) -> None:

@@ -21,8 +21,8 @@ from jobchain.errors import ModelSettingsError, SettingsError, TransientModelErr
 from jobchain.llm import ModelRequest
 from jobchain.settings import load_settings
 from jobchain.spending import Usage
-from jobchain_worker.consumer import Consumer
 from jobchain_worker.chat_dialect import Chat
+from jobchain_worker.consumer import Consumer
 from jobchain_worker.responses_dialect import Responses
 from jobchain_worker.worker_settings import UnusableLLM
 from local import offline_model

@@ -68,7 +68,7 @@ class Gate:
     def __init__(
         self,
         *,
-        paces: Callable[[Tier], PaceStore],
+        paces: Mapping[Tier, PaceStore],
         breakers: BreakerStore,
         watch: AccountWatch,
         queue: JobQueue,
@@ -78,7 +78,7 @@ class Gate:
         clock: Clock,
         logger: Logger,
     ) -> None:
-        """`paces` gives the limiter of a tier, `watch` is told of calls. See `jobchain_worker.runner.Runner`."""
+        """`paces` are the limiters of each tier, `watch` is told of calls. See `jobchain_worker.runner.Runner`."""
         self.paces = paces
         self.breakers = breakers
         self.watch = watch
@@ -171,7 +171,7 @@ class Passage:
         raise _not_ready(candidate, found.delay(jitter), now)
 
     def _take_pace(self, candidate: Candidate, demands: Sequence[Demand], now: datetime) -> None:
-        pace = self._gate.paces(candidate.tier)
+        pace = self._gate.paces[candidate.tier]
         if self.slot and now <= self.slot.at + SLOT_KEPT:
             if self.slot.at > now + LONGEST_WAIT:
                 raise _not_ready(candidate, self.slot.at - now, now)
@@ -200,7 +200,7 @@ class Passage:
         if self._pace is None:
             return None
         need = self._gate.wave([step for _, step in steps])
-        left = self._granted.requests - self._asked.requests
+        left = max(self._granted.requests - self._asked.requests, 0)
         if need.requests <= left:
             return None
         more = Demand(need.requests - left, need.tokens * (need.requests - left) // need.requests)

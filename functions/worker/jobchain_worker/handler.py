@@ -14,28 +14,34 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 from botocore.session import Session
 
+from jobchain.aws.breakers import BreakerStore
 from jobchain.aws.claims import ClaimStore
 from jobchain.aws.clients import aws_client, create_session
 from jobchain.aws.due import DueStore
 from jobchain.aws.model_checks import ModelCheckStore
+from jobchain.aws.paces import PaceStore
 from jobchain.aws.queue import JobQueue
 from jobchain.aws.usage import UsageStore
 from jobchain.chains import CHAINS
 from jobchain.connection import UnusableSetting, is_loopback
-from jobchain.domain import utc_now
+from jobchain.domain import Tier, utc_now
 from jobchain.errors import ModelSettingsError
-from jobchain.metrics import count_spending
+from jobchain.llm import LLM
+from jobchain.metrics import count_breaker, count_spending
 from jobchain.model_check import ModelCheck
 from jobchain.observability import create_logger
+from jobchain.pace import Rates
 from jobchain.prices import FREE, PriceList
 from jobchain.settings import load_settings
+from jobchain_worker.account_watch import AccountWatch
 from jobchain_worker.consumer import Consumer
+from jobchain_worker.gate import Gate
 from jobchain_worker.model_checker import EVENT, ModelChecker
 from jobchain_worker.openai_calls import create_client
 from jobchain_worker.openai_models import find_shutdown
 from jobchain_worker.retry_policy import RetryPolicy
 from jobchain_worker.runner import Runner
-from jobchain_worker.worker_settings import WorkerSettings, call_time, create_llm, model_key, model_url
+from jobchain_worker.worker_settings import WorkerSettings, call_time, create_llm, model_account, model_key, model_url
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -100,14 +106,36 @@ def create_model_checker(settings: WorkerSettings, session: Session, checks: Mod
     )
 
 
+def create_gate(settings: WorkerSettings, dynamodb: "DynamoDBClient", queue: JobQueue, llm: LLM) -> Gate:
+    """The gate with its dependencies."""
+    account = model_account(settings)
+    breakers = BreakerStore(dynamodb, settings.table_name, account, utc_now)
+    configured = Rates(settings.model_requests_per_minute or None, settings.model_tokens_per_minute or None)
+    paces = {tier: PaceStore(dynamodb, settings.table_name, account, tier, configured, utc_now) for tier in Tier}
+    return Gate(
+        paces=paces,
+        breakers=breakers,
+        watch=AccountWatch(breakers, logger, count_breaker),
+        queue=queue,
+        llm=llm,
+        chains=CHAINS,
+        max_input_tokens=settings.max_input_tokens,
+        clock=utc_now,
+        logger=logger,
+    )
+
+
 def create_consumer(settings: WorkerSettings, session: Session, dynamodb: "DynamoDBClient") -> Consumer:
     """The consumer with its dependencies."""
+    queue = JobQueue(aws_client(session, "sqs", AWS), settings.queue_url, settings.flex_queue_url)
+    llm = create_llm(settings, session, AWS)
     runner = Runner(
         claims=ClaimStore(dynamodb, settings.table_name, utc_now),
         due=DueStore(dynamodb, settings.table_name, utc_now),
         usage=UsageStore(dynamodb, settings.table_name, utc_now),
-        queue=JobQueue(aws_client(session, "sqs", AWS), settings.queue_url, settings.flex_queue_url),
-        llm=create_llm(settings, session, AWS),
+        queue=queue,
+        gate=create_gate(settings, dynamodb, queue, llm),
+        llm=llm,
         chains=CHAINS,
         prices=price_list(settings),
         retry_policy=RetryPolicy(first_backoff=timedelta(seconds=settings.first_backoff_seconds)),

@@ -13,7 +13,7 @@ from jobchain_worker.call_trace import CallTrace
 from jobchain_worker.event_stream import Event, EventParser, looks_like_events
 
 # How long the rest of a body is waited for once the answer is complete. A connection whose body was read is used again.
-_DRAIN = timedelta(seconds=1)
+_DRAIN = timedelta(seconds=0.25)
 
 
 class BrokenOff(Exception):

@@ -7,6 +7,7 @@ from typing import NoReturn
 from botocore.config import Config
 from botocore.session import Session
 
+from jobchain.breaker import ModelAccount
 from jobchain.connection import UnusableSetting, checked_key, checked_model_url, checked_name
 from jobchain.errors import ModelSettingsError, SettingsError
 from jobchain.llm import LLM, ModelAnswer, ModelRequest
@@ -34,7 +35,7 @@ class WorkerSettings:
     """The worker function's settings, from its environment.
 
     `model_call_seconds` is the longest call, 0 for `model_timeout_seconds`, of which three fit into an invocation of
-    `worker_timeout_seconds`.
+    `worker_timeout_seconds`. The limits of the model's account are learned where they are 0.
     """
 
     table_name: str
@@ -48,6 +49,8 @@ class WorkerSettings:
     model_call_seconds: float = 0
     model_idle_seconds: float = 60
     worker_timeout_seconds: float = 0
+    model_requests_per_minute: int = 0
+    model_tokens_per_minute: int = 0
     openai_api: Api = "responses"
     openai_base_url: str | None = None
     openai_api_key: str | None = None
@@ -79,6 +82,15 @@ def call_time(settings: WorkerSettings) -> CallTime:
     seconds = settings.model_call_seconds if _fits(settings) else 0
     whole = timedelta(seconds=seconds or settings.model_timeout_seconds)
     return CallTime(whole, timedelta(seconds=settings.model_idle_seconds))
+
+
+def model_account(settings: WorkerSettings) -> ModelAccount:
+    """What the limits of the model's account are stored under."""
+    try:
+        url = model_url(settings)
+    except UnusableSetting:
+        url = ""
+    return ModelAccount.of(url, settings.openai_secret_name, settings.openai_model)
 
 
 def create_llm(settings: WorkerSettings, session: Session, aws: Config) -> LLM:

@@ -1,0 +1,261 @@
+"""The pace of calls to a model's account: who gets the next slot, and when. Pure: no clock, no I/O.
+
+All workers share one set of numbers, the books. Two of them are virtual times, of requests and of tokens: the moment
+until which the account's limit is given away. A grant adds what its job takes of the limit, in seconds, to both. This
+is the generic cell rate algorithm: https://en.wikipedia.org/wiki/Generic_cell_rate_algorithm. What the limits are is
+learned in `jobchain.pace_learning`.
+"""
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from jobchain.errors import SettingsError
+
+BURST = 5.0
+"""Seconds of the limit that may be used at once, after nobody asked for so long: no slot is lost between two polls."""
+
+HORIZON = 20.0
+"""Slots are granted so many seconds ahead, ..."""
+
+FAR_HORIZON = 120.0
+"""... and this far to a tenant that has had less than its share."""
+
+SHARE_BURST = 60.0
+"""Half of these seconds' limit a tenant gets before it counts as one that has had its share."""
+
+MIN_DELAY = 3.0
+MAX_DELAY = 900.0
+"""A job that is refused asks again after this long. The queue can't delay a message for longer."""
+
+WINDOW = 60.0
+"""The limits are of a minute. A job that needs more is granted one minute's."""
+
+MAX_TENANTS = 32
+"""So many tenants have a virtual time of their own; the others share one."""
+
+RECOVERY = 600.0
+"""After a cut, a pace grows by this many seconds' share of itself each second."""
+
+DOUBLING = 60.0
+"""While nothing is known of a limit, its pace doubles in this time."""
+
+COUNTS_ASKED = 1200.0
+"""How long it takes until only tokens that are used count again, after a server seemed to count those asked for."""
+
+Books = Mapping[str, float]
+"""All numbers that workers share of one account, by name; times are seconds since 1970.
+
+`requests_at`, `tokens_at`: the virtual times. `requests_limit`, `tokens_limit`: what the server told, a minute.
+`requests_rate`, `requests_rate_at`, `requests_slow`, and the same of tokens: what a limit was cut to, when, and whether
+it is still being looked for. `asked_at`: when the server last seemed to count tokens that are asked for. `used_share`:
+the tokens that jobs use of those that they ask for. `pressed_at`: when the server last came near its limit.
+`t` and four hexadecimal digits: the virtual time of a tenant.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """What may be used in a minute; None where no limit is known."""
+
+    requests: float | None = None
+    tokens: float | None = None
+
+    def __post_init__(self) -> None:
+        """Raises SettingsError."""
+        for name, rate in (("requests", self.requests), ("tokens", self.tokens)):
+            if rate is not None and not 0 < rate < 1e12:
+                raise SettingsError(f"the limit of {name} a minute is {rate:g}: set it to 1 or more, or leave it out")
+
+    def __bool__(self) -> bool:
+        return self.requests is not None or self.tokens is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What a job needs of the account: requests, and the tokens that they ask for or use."""
+
+    requests: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """A slot: from `at` on, the job may make its calls. `demand` is what it was charged, to be given to `settle`."""
+
+    at: datetime
+    demand: Demand
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """No slot now: ask again at `until`."""
+
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PaceView:
+    """The pace as it is now: the rates a minute, and the time up to which slots are given away."""
+
+    rates: Rates
+    free_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """A number of the books has to be from `least` to `most`; without `least` it may also be missing."""
+
+    name: str
+    least: float | None
+    most: float
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One conditional write of the books. `first` if there may be none yet."""
+
+    conditions: Sequence[Range] = ()
+    changes: Books = field(default_factory=dict)
+    added: Books = field(default_factory=dict)
+    removed: Sequence[str] = ()
+    first: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A grant that holds once `change` is written."""
+
+    change: Change
+    charge: Demand
+    seconds: Mapping[str, float]
+
+    def granted(self, books: Books, now: float) -> Granted:
+        """The slot, by the books that the write left."""
+        at = max(now, *(books[name] - seconds for name, seconds in self.seconds.items()))
+        return Granted(moment(at), self.charge)
+
+
+@dataclass(frozen=True, slots=True)
+class Full:
+    """No slot: there is one after `wait` seconds, if nobody is faster; each job takes `each` of the limit."""
+
+    wait: float
+    each: float
+
+    def delay(self, waiting: int, draw: float) -> float:
+        """How long the job waits before it asks again. `draw` is a random number from 0 to 1.
+
+        Drawn so from the backlog, about one and a half times as many jobs ask as there are slots.
+        """
+        whole = min(MAX_DELAY, max(MIN_DELAY, self.wait, waiting * self.each))
+        return max(MIN_DELAY, whole * (0.3 + 0.7 * draw))
+
+
+def moment(seconds: float) -> datetime:
+    """Seconds since 1970 as a time."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def rates(books: Books, configured: Rates, now: float) -> Rates:
+    """What may be used in a minute as of `now`."""
+    return Rates(_rate(books, "requests", configured.requests, now), _rate(books, "tokens", configured.tokens, now))
+
+
+def ceiling(books: Books, name: str, configured: float | None) -> float | None:
+    """The limit itself, as configured or told, the lower of both; None where it is unknown."""
+    return min(filter(None, (configured, books.get(f"{name}_limit"))), default=None)
+
+
+def _rate(books: Books, name: str, configured: float | None, now: float) -> float | None:
+    known = ceiling(books, name, configured)
+    cut = books.get(f"{name}_rate")
+    if cut is None:
+        return known
+    since = max(0.0, now - books.get(f"{name}_rate_at", now))
+    grown = cut * (2 ** min(30.0, since / DOUBLING) if books.get(f"{name}_slow") else 1 + since / RECOVERY)
+    return min(grown, known) if known else grown
+
+
+def charge(books: Books, asked: float, used: float, now: float) -> float:
+    """The tokens that count: those that are used, or those that are asked for where the server seems to count them."""
+    weight = max(0.0, 1 - max(0.0, now - books["asked_at"]) / COUNTS_ASKED) if "asked_at" in books else 0.0
+    return used + weight * max(0.0, asked - used)
+
+
+def seconds_of(requests: float, tokens: float, rate: Rates) -> dict[str, float]:
+    """What that takes of each limit, in seconds."""
+    found = {}
+    if rate.requests:
+        found["requests_at"] = requests * WINDOW / rate.requests
+    if rate.tokens:
+        found["tokens_at"] = tokens * WINDOW / rate.tokens
+    return found
+
+
+def plan(
+    books: Books | None, configured: Rates, demands: Sequence[Demand], tenant: str, now: float
+) -> Granted | Planned | Full:
+    """The slot of a job: granted where no limit is known, planned where a write has to make it, or none.
+
+    `demands` are what the job needs as a whole, and then what it needs next: the first that fits into a minute counts.
+    """
+    known = books or {}
+    rate = rates(known, configured, now)
+    if not rate:
+        return Granted(moment(now), Demand(0, 0))
+    share = min(1.0, known.get("used_share", 1.0))
+    charges = [Demand(d.requests, round(charge(known, d.tokens, d.tokens * share, now))) for d in demands]
+    charged = next((c for c in charges if _fits(c, rate)), charges[-1])
+    charged = _capped(charged, rate)
+    seconds = seconds_of(charged.requests, charged.tokens, rate)
+    each, name = max(seconds.values()), tenant_name(known, tenant, now)
+    own = known.get(name, 0.0)
+    horizon = now + (FAR_HORIZON if own <= now + SHARE_BURST else HORIZON)
+    ahead = max(known.get(at, 0.0) for at in seconds) - horizon
+    if ahead > 0:
+        return Full(ahead, each)
+    return Planned(_grant(known, seconds, name, own + 2 * each, horizon, now), charged, seconds)
+
+
+def _fits(demand: Demand, rate: Rates) -> bool:
+    return demand == _capped(demand, rate)
+
+
+def _capped(demand: Demand, rate: Rates) -> Demand:
+    return Demand(
+        min(demand.requests, max(1, int(rate.requests))) if rate.requests else demand.requests,
+        min(demand.tokens, max(1, int(rate.tokens))) if rate.tokens else demand.tokens,
+    )
+
+
+def _grant(
+    books: Books, seconds: Mapping[str, float], tenant: str, tenant_at: float, horizon: float, now: float
+) -> Change:
+    floor = now - BURST
+    conditions, changes, added = [], {}, {}
+    for name, taken in seconds.items():
+        if books.get(name, 0.0) < floor:
+            # Nobody has asked for a while: what was not used then is lost, but for the burst.
+            conditions.append(Range(name, None, floor))
+            changes[name] = floor + taken
+        else:
+            conditions.append(Range(name, floor, horizon))
+            added[name] = taken
+    # A tenant's time is not fenced: a write that is lost under contention gives it a slot too many.
+    changes[tenant] = min(max(tenant_at, now + tenant_at - books.get(tenant, 0.0)), now + FAR_HORIZON)
+    removed = [name for name, at in books.items() if is_tenant(name) and at < now and name != tenant]
+    return Change(conditions, changes, added, removed, first=not books)
+
+
+def is_tenant(name: str) -> bool:
+    """Whether the number is a tenant's virtual time."""
+    return len(name) == 5 and name[0] == "t"
+
+
+def tenant_name(books: Books, tenant: str, now: float) -> str:
+    """The number that is the tenant's, so that no more than `MAX_TENANTS` of them exist."""
+    name = f"t{zlib.crc32(tenant.encode()) & 0xFFFF:04x}"
+    others = sum(is_tenant(other) and at >= now for other, at in books.items())
+    return name if name in books or others < MAX_TENANTS else "tmore"

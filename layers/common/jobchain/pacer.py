@@ -1,0 +1,137 @@
+"""One worker's view of an account's pace: it looks before it writes, so that a job that is refused costs no write."""
+
+import random
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from threading import Lock
+from typing import Protocol
+
+from jobchain.domain import Clock
+from jobchain.pace import (
+    HORIZON,
+    Books,
+    Change,
+    Demand,
+    Full,
+    Granted,
+    PaceView,
+    Planned,
+    Rates,
+    Refused,
+    moment,
+    plan,
+    rates,
+)
+from jobchain.pace_learning import settle
+from jobchain.rate_limits import RateLimits
+
+MAX_AGE = 3.0
+"""How old a look may be that refuses a job, in seconds."""
+
+MAX_AGE_OF_GRANT = 0.5
+"""The same for a look by which a slot is granted: a write that fails costs more than a look."""
+
+_TRIES = 4
+
+
+class Moved(Exception):
+    """The condition of a change did not hold; `books` are the present ones, None where there are none."""
+
+    def __init__(self, books: Books | None) -> None:
+        super().__init__("the books have changed")
+        self.books = books
+
+
+class PaceTable(Protocol):
+    """Where the books are."""
+
+    def read(self) -> Books | None:
+        """The books as of a moment ago, None where there are none."""
+        ...
+
+    def write(self, change: Change) -> Books:
+        """Makes the change, and returns the books after it. Raises Moved."""
+        ...
+
+
+class Pacer:
+    """Grants slots of one account. Its methods may be called from several threads, and raise what its table does."""
+
+    def __init__(
+        self, table: PaceTable, configured: Rates, clock: Clock, draw: Callable[[], float] = random.random
+    ) -> None:
+        self._table = table
+        self._configured = configured
+        self._clock = clock
+        self._draw = draw
+        self._books: Books | None = None
+        self._read_at: float | None = None
+        # All jobs of a batch come at once: one of them asks the table, and the others use what it learns.
+        self._lock = Lock()
+
+    def reserve(self, demands: Sequence[Demand], tenant: str, waiting: int = 0) -> Granted | Refused:
+        """A slot for a job of the tenant, or when to ask again.
+
+        `demands` are what the job needs as a whole, and then what it needs next, for a job that is larger than the
+        limit of a minute; `waiting` is how many messages the queue holds, delayed ones included.
+        """
+        with self._lock:
+            self._look(MAX_AGE)
+            for _ in range(_TRIES):
+                now = self._now()
+                found = plan(self._books, self._configured, demands, tenant, now)
+                if isinstance(found, Granted):
+                    return found
+                if isinstance(found, Full):
+                    return self._refused(found, waiting, now)
+                if self._look(MAX_AGE_OF_GRANT):
+                    continue
+                if granted := self._grant(found, now):
+                    return granted
+            return Refused(moment(self._now()) + timedelta(seconds=HORIZON * (0.3 + 0.7 * self._draw())))
+
+    def settle(self, granted: Demand, asked: Demand, used: Demand, limits: RateLimits, refused: bool) -> None:
+        """Corrects what a job was charged, and learns from what the server told and whether it refused a call."""
+        with self._lock:
+            self._look(MAX_AGE)
+            now = self._now()
+            for change in settle(self._books, self._configured, granted, asked, used, limits, refused=refused, now=now):
+                if self._write(change):
+                    return
+
+    def view(self) -> PaceView:
+        """The pace, a few seconds old at most."""
+        with self._lock:
+            self._look(MAX_AGE)
+            now, books = self._now(), self._books or {}
+            free_at = max(now, books.get("requests_at", 0.0), books.get("tokens_at", 0.0))
+            return PaceView(rates(books, self._configured, now), moment(free_at))
+
+    def _refused(self, full: Full, waiting: int, now: float) -> Refused:
+        return Refused(moment(now + full.delay(waiting, self._draw())))
+
+    def _grant(self, planned: Planned, now: float) -> Granted | None:
+        written = self._write(planned.change)
+        return planned.granted(written, now) if written else None
+
+    def _write(self, change: Change) -> Books | None:
+        try:
+            self._books = self._table.write(change)
+        except Moved as moved:
+            self._books = moved.books
+            return None
+        finally:
+            self._read_at = self._now()
+        return self._books
+
+    def _look(self, max_age: float) -> bool:
+        """Reads the books if they are older than that, and tells whether it did."""
+        now = self._now()
+        if self._read_at is not None and now - self._read_at <= max_age:
+            return False
+        self._books = self._table.read()
+        self._read_at = now
+        return True
+
+    def _now(self) -> float:
+        return self._clock().timestamp()

@@ -1,0 +1,144 @@
+"""A key that was rotated: the call that finds out is made again, and no job fails."""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import boto3
+import httpx2
+import pytest
+from botocore.config import Config
+
+from jobchain.aws.clients import create_session
+from jobchain.chains.guideline_checklist import SummaryAnswer
+from jobchain.errors import ModelError, TransientModelError
+from jobchain.llm import AnswerText, ModelAnswer, ModelRequest
+from jobchain_worker.api_key import ApiKey, FixedKey, SecretKey
+from jobchain_worker.openai_calls import create_client
+from jobchain_worker.openai_llm import OpenAILLM
+from jobchain_worker.secret import Secret
+from tests.fake_model.replies import MODEL, Reply, answer, json_reply, refused
+from tests.fake_model.transport import ModelTransport
+
+NAME = "jobchain/key"
+REQUEST = ModelRequest("You summarize.", "a text", SummaryAnswer)
+LIMIT = timedelta(seconds=30)
+
+
+class CountedSecret(Secret):
+    """Counts how often the secret is fetched."""
+
+    fetched = 0
+
+    def read(self) -> str:
+        self.fetched += time.monotonic() >= self._cached_until
+        return super().read()
+
+
+@pytest.fixture
+def secret(aws: None) -> CountedSecret:
+    boto3.client("secretsmanager").create_secret(Name=NAME, SecretString="sk-first-key")
+    return CountedSecret(create_session(), NAME, Config(), max_age_seconds=300)
+
+
+def rotate(key: str) -> None:
+    boto3.client("secretsmanager").put_secret_value(SecretId=NAME, SecretString=key)
+
+
+class Server:
+    """Answers calls that carry `accepted`, and refuses all others."""
+
+    def __init__(self, accepted: str, refusal: Reply) -> None:
+        self.accepted = accepted
+        self.refusal = refusal
+        self.transport = ModelTransport(self._choose)
+
+    def _choose(self, request: httpx2.Request) -> Reply:
+        return answer("{}") if request.headers["Authorization"] == f"Bearer {self.accepted}" else self.refusal
+
+    @property
+    def keys(self) -> list[str]:
+        return [request.headers["Authorization"].removeprefix("Bearer ") for request in self.transport.requests]
+
+    def ask(self, key: ApiKey, times: int = 1, between: Callable[[], Any] = lambda: None) -> list[ModelAnswer | Any]:
+        """The answers to calls made at once, after a first one that is followed by what happens `between`."""
+
+        async def call() -> list[ModelAnswer | Any]:
+            async with httpx2.AsyncClient(transport=self.transport) as http_client:
+                client = create_client("https://models.example.com/v1", key.read, LIMIT, http_client)
+                llm = OpenAILLM(client, MODEL, LIMIT, 500, key=key)
+                first = await asyncio.gather(llm.ask(REQUEST), return_exceptions=True)
+                await asyncio.to_thread(between)
+                return [
+                    *first,
+                    *await asyncio.gather(*(llm.ask(REQUEST) for _ in range(times)), return_exceptions=True),
+                ]
+
+        return asyncio.run(call())
+
+
+UNAUTHORIZED = refused(401, "invalid_api_key")
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        UNAUTHORIZED,
+        json_reply("refused", {"error": {"code": 400, "message": "API key not valid. Pass a valid one."}}, 400),
+    ],
+    ids=["401", "400 of Gemini"],
+)
+def test_ten_calls_that_are_refused_together_read_the_rotated_key_once_and_are_answered(
+    secret: CountedSecret, refusal: Reply
+) -> None:
+    server = Server("sk-first-key", refusal)
+
+    def rotated() -> None:
+        rotate("sk-second-key")
+        server.accepted = "sk-second-key"
+
+    answers = server.ask(SecretKey(secret, NAME), 10, rotated)
+
+    assert all(isinstance(found, AnswerText) for found in answers)
+    assert sorted(server.keys) == ["sk-first-key"] * 11 + ["sk-second-key"] * 10
+    assert secret.fetched == 2
+
+
+def test_a_key_that_has_not_changed_is_read_again_once_and_the_call_is_not_repeated(secret: CountedSecret) -> None:
+    server = Server("sk-other-key", UNAUTHORIZED)
+
+    answers = server.ask(SecretKey(secret, NAME), 10)
+
+    assert {found.type for found in answers if isinstance(found, ModelError)} == {"model_unauthorized"}
+    assert server.keys == ["sk-first-key"] * 11
+    assert secret.fetched == 3, "once for the first call, and once for each round of refusals"
+
+
+def test_a_key_of_the_environment_is_not_read_again() -> None:
+    server = Server("sk-other-key", UNAUTHORIZED)
+
+    (found, _) = server.ask(FixedKey("sk-first-key"))
+
+    assert found.type == "model_unauthorized"
+    assert len(server.keys) == 2
+
+
+def test_other_refusals_leave_the_key_alone(secret: CountedSecret) -> None:
+    for status in (400, 403, 404, 429, 500):
+        Server("sk-other-key", refused(status)).ask(SecretKey(secret, NAME))
+
+    assert secret.fetched == 1
+
+
+def test_a_secret_that_can_not_be_read_again_passes_by_waiting(secret: CountedSecret) -> None:
+    server = Server("sk-other-key", UNAUTHORIZED)
+    gone = lambda: boto3.client("secretsmanager").delete_secret(SecretId=NAME, ForceDeleteWithoutRecovery=True)  # noqa: E731
+
+    _, found = server.ask(SecretKey(secret, NAME), 1, gone)
+
+    assert isinstance(found, TransientModelError)
+    assert (found.type, found.report.maybe_billed) == ("secret_unreadable", False)
+    assert json.dumps(str(found)) == "\"the model's API key can't be read from Secrets Manager\""
