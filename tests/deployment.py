@@ -112,7 +112,7 @@ class Deployment:
         return job
 
     def run_together(self, event_ids: Iterable[str]) -> None:
-        """One batch of messages; suspects run after the others, alone. moto can't serve two threads, so there is one."""
+        """One batch of messages; suspects run after the others, alone. There is one thread: moto can't serve two."""
         ids = list(event_ids)
 
         async def all_of_them() -> None:

@@ -115,6 +115,9 @@ def test_a_type_of_a_later_version_has_words_too() -> None:
         ("http://localhost:11434/v1", "localhost:11434"),
         ("http://[::1]:8080/v1", "::1:8080"),
         ("https://user:secret@models.example.com/v1", "models.example.com"),
+        ("https://models.example.com:port/v1", ""),
+        ("https://[::1/v1", ""),
+        ("", ""),
     ],
 )
 def test_an_account_has_the_host_of_the_url_and_nothing_secret_of_it(url: str, host: str) -> None:

@@ -32,9 +32,9 @@ Template = dict[str, Any]
 RUN_JOBS = {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"}
 # A tenant's usage is read for its daily budget.
 ADD_USAGE = {"dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"}
-OPEN_AND_CLOSE = {"dynamodb:BatchGetItem", "dynamodb:UpdateItem"}
-PACE_CALLS = {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"}
-READ_WAITS = {"dynamodb:BatchGetItem", "dynamodb:GetItem"}
+# Of breakers and paces, of which one look reads several items.
+KEEP_WAITS = {"dynamodb:BatchGetItem", "dynamodb:UpdateItem"}
+READ_WAITS = {"dynamodb:BatchGetItem"}
 QUEUES = {"sqs:SendMessage", "sqs:GetQueueAttributes"}
 ALLOWED_ACTIONS = {
     "ApiFunction": {
@@ -42,9 +42,9 @@ ALLOWED_ACTIONS = {
         *("dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:DeleteItem"),
         *QUEUES,
     },
-    "FlexWorkerFunction": {*RUN_JOBS, *OPEN_AND_CLOSE, *QUEUES, "secretsmanager:GetSecretValue"},
+    "FlexWorkerFunction": {*RUN_JOBS, *KEEP_WAITS, *QUEUES, "secretsmanager:GetSecretValue"},
     "SweeperFunction": {"dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:Scan", "dynamodb:UpdateItem", *QUEUES},
-    "WorkerFunction": {*RUN_JOBS, *OPEN_AND_CLOSE, *QUEUES, "secretsmanager:GetSecretValue"},
+    "WorkerFunction": {*RUN_JOBS, *KEEP_WAITS, *QUEUES, "secretsmanager:GetSecretValue"},
     "WebFunction": set(),
 }
 FUNCTIONS = sorted(ALLOWED_ACTIONS)
@@ -62,8 +62,8 @@ ITEMS = {
     "FlexWorkerFunction": {
         "JOB#*": RUN_JOBS,
         "TENANT#*": ADD_USAGE,
-        "BREAKER#*": OPEN_AND_CLOSE,
-        "PACE#*": PACE_CALLS,
+        "BREAKER#*": KEEP_WAITS,
+        "PACE#*": KEEP_WAITS,
     },
     "SweeperFunction": {
         "JOB#*": {"dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:UpdateItem"},
@@ -73,8 +73,8 @@ ITEMS = {
         "JOB#*": RUN_JOBS,
         "TENANT#*": ADD_USAGE,
         "MODEL": {"dynamodb:PutItem"},
-        "BREAKER#*": OPEN_AND_CLOSE,
-        "PACE#*": PACE_CALLS,
+        "BREAKER#*": KEEP_WAITS,
+        "PACE#*": KEEP_WAITS,
     },
     "WebFunction": {},
 }

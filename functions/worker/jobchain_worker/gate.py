@@ -206,7 +206,9 @@ class Passage:
             return None
         more = Demand(need.requests - left, need.tokens * (need.requests - left) // need.requests)
         try:
-            got = await asyncio.to_thread(self._pace.reserve, [more], self._tenant, self._gate.backlog.messages(self._tier))
+            got = await asyncio.to_thread(
+                self._pace.reserve, [more], self._tenant, self._gate.backlog.messages(self._tier)
+            )
         except Unavailable as error:
             self._gate.logger.warning("limits not read, the job runs", extra=describe(error))
             return None

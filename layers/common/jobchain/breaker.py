@@ -70,10 +70,13 @@ class ModelAccount:
 
     @classmethod
     def of(cls, base_url: str, secret_name: str | None, model: str) -> "ModelAccount":
-        """The account behind a base URL that `jobchain.connection` has checked."""
-        parts = urlsplit(base_url)
-        host = (parts.hostname or "").lower()
-        return cls(f"{host}:{parts.port}" if parts.port else host, secret_name or "", model)
+        """The account behind a base URL. One that can't be used is an account too: its jobs wait for the settings."""
+        try:
+            parts = urlsplit(base_url)
+            host, port = parts.hostname or "", parts.port
+        except ValueError:
+            host, port = "", None
+        return cls(f"{host}:{port}" if port else host, secret_name or "", model)
 
 
 @dataclass(frozen=True, slots=True)
