@@ -30,7 +30,7 @@ class PoisonedLLM(SchemaLLM):
 
     def __init__(self) -> None:
         super().__init__()
-        self.together = 1
+        self.all_ask = asyncio.Barrier(1)
         self.asking = 0
         self.most = 0
         """The most calls that were in flight at the same time."""
@@ -39,11 +39,10 @@ class PoisonedLLM(SchemaLLM):
         self.asking += 1
         self.most = max(self.most, self.asking)
         try:
-            while self.asking < self.together:
-                await asyncio.sleep(0)
+            await self.all_ask.wait()
             if POISON in request.input:
                 raise WorkerVanished
-            if self.together > 1:
+            if self.all_ask.parties > 1:
                 await asyncio.Event().wait()  # The process ends before it is answered.
             return await super().ask(request)
         finally:
@@ -93,8 +92,7 @@ def test_nine_jobs_complete_beside_one_that_kills_the_process_and_that_one_fails
     for number in range(ROUNDS):
         if not batch.unfinished:
             break
-        batch.llm.together = 10 if number < 2 else 1
-        batch.llm.asking = 0
+        batch.llm.all_ask = asyncio.Barrier(10 if number < 2 else 1)
         with suppress(WorkerVanished):
             assert batch.deliver(batch.unfinished) == []
         deployment.clock.advance(AFTER_LEASE)
