@@ -30,24 +30,15 @@ class PoisonedLLM(SchemaLLM):
 
     def __init__(self) -> None:
         super().__init__()
-        self.together = 1
-        self.asking = 0
-        self.most = 0
-        """The most calls that were in flight at the same time."""
+        self.all_ask = asyncio.Barrier(1)
 
     async def ask(self, request: ModelRequest) -> ModelAnswer:
-        self.asking += 1
-        self.most = max(self.most, self.asking)
-        try:
-            while self.asking < self.together:
-                await asyncio.sleep(0)
-            if POISON in request.input:
-                raise WorkerVanished
-            if self.together > 1:
-                await asyncio.Event().wait()  # The process ends before it is answered.
-            return await super().ask(request)
-        finally:
-            self.asking -= 1
+        await self.all_ask.wait()
+        if POISON in request.input:
+            raise WorkerVanished
+        if self.all_ask.parties > 1:
+            await asyncio.Event().wait()  # The process ends before it is answered.
+        return await super().ask(request)
 
 
 class Batch:
@@ -93,8 +84,7 @@ def test_nine_jobs_complete_beside_one_that_kills_the_process_and_that_one_fails
     for number in range(ROUNDS):
         if not batch.unfinished:
             break
-        batch.llm.together = 10 if number < 2 else 1
-        batch.llm.asking = 0
+        batch.llm.all_ask = asyncio.Barrier(10 if number < 2 else 1)
         with suppress(WorkerVanished):
             assert batch.deliver(batch.unfinished) == []
         deployment.clock.advance(AFTER_LEASE)
@@ -129,4 +119,3 @@ def test_suspects_run_one_after_the_other_when_the_others_have_ended(deployment:
     calls = len(order) // 9
     assert set(order[: 3 * calls]) == {7, 8, 9}
     assert order[3 * calls :] == [number for number in range(1, 7) for _ in range(calls)]
-    assert batch.llm.most == 3

@@ -16,6 +16,7 @@ from jobchain.aws.claims import NO_BILL
 from jobchain.aws.items import DISPATCH_GRACE, Due, job_key
 from jobchain.aws.queue import JobQueue, QueueDepth
 from jobchain.aws.table import Table
+from jobchain.aws.writes import epoch, update
 from jobchain.domain import DueJob, NewJob, Status, Tier
 from jobchain.errors import Unavailable
 from jobchain_sweeper.resending import MAX_CRASHES, MAX_RESEND_GAP
@@ -507,6 +508,33 @@ def test_a_backlog_is_what_waits_for_a_worker_and_not_what_workers_have(
     monkeypatch.setattr(queue, "depth", lambda tier: QueueDepth(waiting, in_flight, delayed))
 
     assert make_sweeper(stores, queue, logger).sweep(clock() + timedelta(minutes=1)).sent == sent
+
+
+def test_a_job_that_an_earlier_version_let_wait_for_hours_is_sent_though_there_is_a_backlog(
+    create: Create,
+    sweep: Run,
+    stores: Stores,
+    queue: JobQueue,
+    dynamodb: "DynamoDBClient",
+    clock: FakeClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # given a job that has no message, and is due as others that have one
+    event_id = create()
+    stores.claims.release(stores.claim(event_id, clock() + LEASE), timedelta(hours=8), {}, NO_BILL)
+    due_at = epoch(clock() + timedelta(hours=8) + DISPATCH_GRACE)
+    changes = {"due_shard": Due.SENT.shard(event_id), "due_at": due_at, "sends": 1}
+    Table(dynamodb, TABLE).write(update(job_key(event_id), "attribute_exists(pk)", {}, changes))
+    monkeypatch.setattr(queue, "depth", lambda tier: QueueDepth(waiting=100_000, in_flight=0, delayed=0))
+
+    # when
+    clock.advance(timedelta(hours=8) + DISPATCH_GRACE + MAX_RESEND_GAP - SECOND)
+    before = sweep()
+    clock.advance(SECOND)
+
+    # then
+    assert before == Sweep(backlog=100_000)
+    assert sweep() == Sweep(sent=1, backlog=100_000)
 
 
 def test_the_flex_queues_backlog_hides_no_loss_of_a_standard_job(
