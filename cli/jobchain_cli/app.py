@@ -90,6 +90,9 @@ def submit(
     flex_seconds: Annotated[
         int | None, typer.Option(metavar="SECONDS", help="How long to try flex before the step continues as standard.")
     ] = None,
+    deadline: Annotated[
+        int | None, typer.Option(metavar="SECONDS", help="How long a job is tried, 60 to 604800 seconds.")
+    ] = None,
     idempotency_key: Annotated[
         str | None, typer.Option(metavar="KEY", help="The same key is the same job; several jobs get KEY-1, KEY-2, …")
     ] = None,
@@ -102,6 +105,7 @@ def submit(
     notes = _metadata(metadata or [])
     content = _payload(payload, chain, sources or [])
     options = {"max_cost_usd": max_cost, "tier": tier and tier.value, "flex_seconds": flex_seconds}
+    options["deadline_seconds"] = deadline
     found = _target(url, api_key)
 
     from jobchain_cli import jobs, texts
