@@ -191,7 +191,12 @@ def cancel(event_ids: EventIds, as_json: AsJson = False, url: Url = None, api_ke
 def retry(event_ids: EventIds, as_json: AsJson = False, url: Url = None, api_key: ApiKey = None) -> None:
     """Retry failed or cancelled jobs; their completed steps stay."""
     with _client(url, api_key) as client:
-        _each(event_ids, lambda event_id: _moved(client.retry(event_id), "is pending, and runs as soon as a worker is free", as_json))
+        _each(
+            event_ids,
+            lambda event_id: _moved(
+                client.retry(event_id), "is pending, and runs as soon as a worker is free", as_json
+            ),
+        )
 
 
 @app.command()

@@ -1,7 +1,6 @@
 """Why pending jobs wait, where that is worked out when they are read; and how long a job is tried."""
 
-import io
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -9,12 +8,13 @@ from jobchain.aws.breakers import BreakerStore
 from jobchain.aws.paces import PaceStore
 from jobchain.breaker import ModelAccount
 from jobchain.domain import Job, Status, Tier, WaitingFor, WaitReason, isoformat
-from jobchain.errors import Unavailable
+from jobchain.observability import Logger
 from jobchain.pace import Demand, Granted, Rates
 from jobchain_api.service import JobService
 from jobchain_api.waits import AccountWaits, waiting_now
-from tests.conftest import FakeClock, Stores
-from tests.unit.conftest import Api
+from tests.fakes import FakeClock
+from tests.gateway import Api
+from tests.stores import Stores
 
 ACCOUNT = ModelAccount("models.test", "secret", "m")
 MADE = "2026-11-22T10:00:00.000Z"
@@ -91,8 +91,8 @@ def test_a_job_that_is_not_pending_waits_for_nothing(account: Account, status: S
 
 class TestTheDeadline:
     @pytest.fixture
-    def api(self, service: JobService, logger: "object") -> Api:
-        return Api(service, logger)  # type: ignore[arg-type]
+    def api(self, service: JobService, logger: Logger) -> Api:
+        return Api(service, logger)
 
     @pytest.mark.parametrize("seconds", [59, 604_801, 0, -1, "3600", 90.5, True])
     def test_that_is_out_of_range_or_no_whole_number_is_named_with_the_fix(self, api: Api, seconds: object) -> None:

@@ -7,11 +7,10 @@ import os
 import time
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
-from pydantic import Field
 
 from jobchain.aws.admission import AdmissionStore
 from jobchain.aws.api_keys import ApiKeyStore
@@ -33,7 +32,6 @@ from jobchain.settings import load_settings
 from jobchain.spending import Spending
 from jobchain_api.app import create_app
 from jobchain_api.auth import ApiKeys, no_authentication
-from jobchain_api.requests import MAX_DEADLINE_SECONDS, MIN_DEADLINE_SECONDS
 from jobchain_api.service import JobService
 from jobchain_api.waits import AccountWaits, NoWaits, WaitView
 
@@ -48,12 +46,10 @@ class ApiSettings:
     dead_letter_url: str
     auth_mode: Literal["api_key", "none"]
     retention_days: int
-    default_deadline_seconds: Annotated[int, Field(ge=MIN_DEADLINE_SECONDS, le=MAX_DEADLINE_SECONDS)] = 86_400
+    default_deadline_seconds: int = 86_400
     openai_model: str = ""
     openai_base_url: str = "https://api.openai.com/v1"
     openai_secret_name: str = ""
-    model_requests_per_minute: int = 0
-    model_tokens_per_minute: int = 0
 
 
 # If the table or the queue does not answer, a request must end in a 503 before the function's timeout: the longest
@@ -82,8 +78,7 @@ def _waits() -> WaitView:
     except UnusableSetting:
         url = ""
     account = ModelAccount.of(url, settings.openai_secret_name, settings.openai_model)
-    configured = Rates(settings.model_requests_per_minute or None, settings.model_tokens_per_minute or None)
-    paces = {tier: PaceStore(dynamodb, settings.table_name, account, tier, configured, utc_now) for tier in Tier}
+    paces = {tier: PaceStore(dynamodb, settings.table_name, account, tier, Rates(), utc_now) for tier in Tier}
     return AccountWaits(BreakerStore(dynamodb, settings.table_name, account, utc_now), paces)
 
 

@@ -45,11 +45,13 @@ class AccountWaits:
 
     def _full(self, tier: Tier, now: datetime) -> WaitingFor | None:
         view = self._paces[tier].view()
-        if not view.rates or view.free_at <= now + timedelta(seconds=HORIZON):
+        if view.free_at <= now + timedelta(seconds=HORIZON):
             return None
         limits = {"requests": view.rates.requests, "tokens": view.rates.tokens}
         told = " and ".join(f"{limit:,.0f} {name}" for name, limit in limits.items() if limit)
-        detail = f"the account's rate limit ({told} a minute) is given to other jobs until then"
+        # Limits that only the workers' settings name are not known here.
+        known = f" ({told} a minute)" if told else ""
+        detail = f"the account's rate limit{known} is given to other jobs until then"
         return WaitingFor(WaitReason.RATE_LIMIT, isoformat(now), isoformat(view.free_at), detail)
 
 
