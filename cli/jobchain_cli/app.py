@@ -90,6 +90,9 @@ def submit(
     flex_seconds: Annotated[
         int | None, typer.Option(metavar="SECONDS", help="How long to try flex before the step continues as standard.")
     ] = None,
+    deadline: Annotated[
+        int | None, typer.Option(metavar="SECONDS", help="How long a job is tried, 60 to 604800 seconds.")
+    ] = None,
     idempotency_key: Annotated[
         str | None, typer.Option(metavar="KEY", help="The same key is the same job; several jobs get KEY-1, KEY-2, …")
     ] = None,
@@ -102,6 +105,7 @@ def submit(
     notes = _metadata(metadata or [])
     content = _payload(payload, chain, sources or [])
     options = {"max_cost_usd": max_cost, "tier": tier and tier.value, "flex_seconds": flex_seconds}
+    options["deadline_seconds"] = deadline
     found = _target(url, api_key)
 
     from jobchain_cli import jobs, texts
@@ -187,7 +191,12 @@ def cancel(event_ids: EventIds, as_json: AsJson = False, url: Url = None, api_ke
 def retry(event_ids: EventIds, as_json: AsJson = False, url: Url = None, api_key: ApiKey = None) -> None:
     """Retry failed or cancelled jobs; their completed steps stay."""
     with _client(url, api_key) as client:
-        _each(event_ids, lambda event_id: _moved(client.retry(event_id), "is pending again", as_json))
+        _each(
+            event_ids,
+            lambda event_id: _moved(
+                client.retry(event_id), "is pending, and runs as soon as a worker is free", as_json
+            ),
+        )
 
 
 @app.command()

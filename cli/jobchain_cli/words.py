@@ -162,7 +162,15 @@ def waiting(waits: WaitingFor) -> str:
     """Why a job waits, and until when, in one line."""
     left = (waits.until - datetime.now(UTC)).total_seconds() if waits.until else None
     soon = "soon" if left is None else f"in {_span(max(left, 0))}"
-    known = {"retry": f"retrying automatically {soon}", "budget": f"continuing automatically {soon}"}
+    if waits.reason == "queue":
+        return "waiting for a worker"
+    known = {
+        "retry": f"retrying automatically {soon}",
+        "budget": f"continuing automatically {soon}",
+        "rate_limit": f"waiting for the account's rate limit, continuing {soon}",
+        "account": f"waiting until the model's account works again, next probe {soon}",
+        "deployment": f"waiting for a worker that has its chain, continuing {soon}",
+    }
     what = known.get(waits.reason) or f"waiting ({waits.reason}), continuing {soon}"
     at = f" (at {waits.until:%Y-%m-%d %H:%M:%S} UTC)" if waits.until else ""
     return in_one_line(f"{what}{at}: {waits.detail}")

@@ -82,6 +82,8 @@ JOB: dict[str, Any] = {
         "diagram": 'flowchart TD\n    n1["Ask for at least 12 characters"]\n',
     },
     "metadata": {"source": "handbook"},
+    "deadline_seconds": 86_400,
+    "deadline_at": "2026-11-23T10:00:00.000Z",
     "failed_attempts": None,
 }
 PENDING: dict[str, Any] = {
@@ -96,6 +98,12 @@ PENDING: dict[str, Any] = {
     "retries": 0,
     "cost_usd": 0,
     "updated_at": CREATED["created_at"],
+    "waiting_for": {
+        "reason": "queue",
+        "since": CREATED["created_at"],
+        "until": None,
+        "detail": "the job waits for a worker",
+    },
 }
 WAITING: dict[str, Any] = {
     **PENDING,

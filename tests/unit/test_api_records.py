@@ -248,13 +248,50 @@ class TestWaiting:
 
         assert (answer.body["status"], answer.body["waiting_for"]) == ("cancelled", None)
 
-    def test_needs_no_retry_and_the_refusal_of_one_says_so(self, stage: Stage, api: Api) -> None:
+    def test_for_a_later_try_ends_at_a_retry_and_keeps_the_tries(
+        self, stage: Stage, api: Api, stores: Stores, clock: FakeClock
+    ) -> None:
         stage.run(BUSY)
+        before = stage.read("")
+
+        answer = api("POST", f"/jobs/{EVENT_ID}/retry")
+
+        assert (answer.status, answer.body["status"]) == (200, "pending")
+        assert answer.body["waiting_for"]["reason"] == "queue"
+        assert answer.body["deadline_at"] == before["deadline_at"]
+        assert answer.body["steps"][0]["failed_tries"] == 1
+        stores.claim(EVENT_ID, clock() + INVOCATION)
+        assert stage.read("")["status"] == "processing"
+
+    def test_for_a_worker_needs_no_retry_and_the_refusal_of_one_says_so(self, stage: Stage, api: Api) -> None:
+        answer = api("POST", f"/jobs/{EVENT_ID}/retry")
+
+        assert answer.status == 409
+        assert answer.body["detail"].endswith("is pending: it is waiting for a worker, so there is nothing to retry")
+
+    def test_is_not_said_of_a_job_that_runs_nor_can_that_be_retried(
+        self, stage: Stage, api: Api, stores: Stores, clock: FakeClock
+    ) -> None:
+        stage.run(BUSY)
+        stage.wait()
+        stores.claim(EVENT_ID, clock() + INVOCATION)
 
         answer = api("POST", f"/jobs/{EVENT_ID}/retry")
 
         assert answer.status == 409
-        assert answer.body["detail"].endswith("is pending: only a failed or cancelled job can be retried")
+        assert answer.body["detail"].endswith("is processing: it is being run, so there is nothing to retry")
+
+    def test_is_for_a_worker_once_the_time_of_a_stored_reason_is_over(self, stage: Stage) -> None:
+        stage.run(BUSY)
+        until = stage.read("")["waiting_for"]["until"]
+        stage.wait()
+
+        assert stage.read("")["waiting_for"] == {
+            "reason": "queue",
+            "since": until,
+            "until": None,
+            "detail": "the job waits for a worker",
+        }
 
 
 class TestWhatCallsCost:

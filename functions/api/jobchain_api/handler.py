@@ -14,20 +14,26 @@ from botocore.config import Config
 
 from jobchain.aws.admission import AdmissionStore
 from jobchain.aws.api_keys import ApiKeyStore
+from jobchain.aws.breakers import BreakerStore
 from jobchain.aws.clients import aws_client, create_session
 from jobchain.aws.due import DueStore
 from jobchain.aws.jobs import JobStore
 from jobchain.aws.model_checks import ModelCheckStore
+from jobchain.aws.paces import PaceStore
 from jobchain.aws.queue import JobQueue
 from jobchain.aws.usage import UsageStore
+from jobchain.breaker import ModelAccount
 from jobchain.chains import CHAINS, DEFAULT_CHAIN
-from jobchain.domain import utc_now
+from jobchain.connection import UnusableSetting, checked_model_url
+from jobchain.domain import Tier, utc_now
 from jobchain.observability import create_logger
+from jobchain.pace import Rates
 from jobchain.settings import load_settings
 from jobchain.spending import Spending
 from jobchain_api.app import create_app
 from jobchain_api.auth import ApiKeys, no_authentication
 from jobchain_api.service import JobService
+from jobchain_api.waits import AccountWaits, NoWaits, WaitView
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,10 @@ class ApiSettings:
     dead_letter_url: str
     auth_mode: Literal["api_key", "none"]
     retention_days: int
+    default_deadline_seconds: int = 86_400
+    openai_model: str = ""
+    openai_base_url: str = "https://api.openai.com/v1"
+    openai_secret_name: str = ""
 
 
 # If the table or the queue does not answer, a request must end in a 503 before the function's timeout: the longest
@@ -57,6 +67,19 @@ def _count(chain: str, model: str, spending: Spending) -> None:
     from jobchain.metrics import count_spending  # noqa: PLC0415
 
     count_spending(chain, model, spending)
+
+
+def _waits() -> WaitView:
+    """What jobs wait for at the model's account. A base URL that can't be used is the empty one, as in the worker."""
+    if not settings.openai_model:
+        return NoWaits()
+    try:
+        url = checked_model_url("OPENAI_BASE_URL", settings.openai_base_url)
+    except UnusableSetting:
+        url = ""
+    account = ModelAccount.of(url, settings.openai_secret_name, settings.openai_model)
+    paces = {tier: PaceStore(dynamodb, settings.table_name, account, tier, Rates(), utc_now) for tier in Tier}
+    return AccountWaits(BreakerStore(dynamodb, settings.table_name, account, utc_now), paces)
 
 
 settings = load_settings(ApiSettings, os.environ)
@@ -78,6 +101,8 @@ service = JobService(
     clock=utc_now,
     logger=logger,
     meter=_count,
+    deadline=timedelta(seconds=settings.default_deadline_seconds),
+    waits=_waits(),
 )
 authenticate = (
     no_authentication

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4, uuid5
 from pydantic import JsonValue, ValidationError
 
 from jobchain.chains.chain import Chain
-from jobchain.domain import NewJob
+from jobchain.domain import DEADLINE, NewJob
 from jobchain.errors import InvalidRequest
 from jobchain_api.auth import Caller
 from jobchain_api.errors import PayloadTooLarge
@@ -18,15 +18,22 @@ from jobchain_api.validation import explain
 
 MAX_PAYLOAD_BYTES = 256 * 1024
 
+# The options that tell a replay from another request.
+_OPTIONS = {"max_cost_usd", "tier", "flex_seconds", "deadline_seconds"}
+
 # The namespace of the ids that are derived from idempotency keys.
 _KEY_NAMESPACE = UUID("8f1a4f5e-6d0c-4c5b-9a55-6f6f62636861")
 _KEYED_VERSION = 5
 
 
 class JobFactory:
-    """Makes jobs of `chains`. `input_text` is the one field of the payload of `default_chain`."""
+    """Makes jobs of `chains`. `input_text` is the one field of the payload of `default_chain`.
 
-    def __init__(self, chains: Mapping[str, Chain], default_chain: Chain) -> None:
+    `deadline` is that of a job which names none.
+    """
+
+    def __init__(self, chains: Mapping[str, Chain], default_chain: Chain, deadline: timedelta = DEADLINE) -> None:
+        self._deadline = deadline
         self._chains = chains
         self._default_chain = default_chain
         (self._text_field,) = default_chain.payload.model_fields
@@ -75,6 +82,7 @@ class JobFactory:
             flex_for=timedelta(seconds=request.flex_seconds),
             key_id=caller.key_id,
             daily_budget=caller.limits.daily_budget,
+            deadline=timedelta(seconds=request.deadline_seconds) if request.deadline_seconds else self._deadline,
         )
 
     def _chain(self, request: CreateJob) -> Chain:
@@ -99,6 +107,6 @@ def _event_id(tenant: str, idempotency_key: str | None, *place: str) -> str:
 
 
 def _fingerprint(job_name: str, payload: JsonValue, request: CreateJob) -> str:
-    options = request.model_dump(mode="json", include={"max_cost_usd", "tier", "flex_seconds"}, exclude_defaults=True)
+    options = request.model_dump(mode="json", include=_OPTIONS, exclude_defaults=True)
     canonical = json.dumps([job_name, payload, request.metadata, options], sort_keys=True)
     return hashlib.sha256(canonical.encode()).hexdigest()

@@ -24,6 +24,8 @@ MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 MetadataValue = Annotated[str, StringConstraints(max_length=512)]
 MAX_METADATA = 16
 MAX_FLEX_SECONDS = 12 * 3600
+MIN_DEADLINE_SECONDS = 60
+MAX_DEADLINE_SECONDS = 7 * 86_400
 MAX_BATCH = 100
 
 IDEMPOTENCY_KEY = r"^[\x21-\x7e]{1,255}$"
@@ -62,6 +64,16 @@ def _amount(value: object) -> object:
     return value
 
 
+def _whole(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(
+            f"must be a whole number of seconds, from {MIN_DEADLINE_SECONDS} to {MAX_DEADLINE_SECONDS}, such as 7200"
+        )
+    if not MIN_DEADLINE_SECONDS <= value <= MAX_DEADLINE_SECONDS:
+        raise ValueError(f"must be from {MIN_DEADLINE_SECONDS} to {MAX_DEADLINE_SECONDS} seconds (7 days)")
+    return value
+
+
 def _in_millionths(amount: Decimal) -> Decimal:
     return amount.quantize(Decimal("0.000001"), ROUND_DOWN).normalize()
 
@@ -72,6 +84,13 @@ Dollars = Annotated[
     BeforeValidator(_amount),
     AfterValidator(_in_millionths),
     WithJsonSchema({"type": "number", "minimum": 0.000001, "maximum": 10_000}),
+]
+
+
+DeadlineSeconds = Annotated[
+    int,
+    BeforeValidator(_whole),
+    WithJsonSchema({"type": "integer", "minimum": MIN_DEADLINE_SECONDS, "maximum": MAX_DEADLINE_SECONDS}),
 ]
 
 
@@ -100,6 +119,12 @@ class CreateJob(Sent):
         ge=60,
         le=MAX_FLEX_SECONDS,
         description="After this time a job of the tier `flex` continues as a standard one.",
+    )
+
+    deadline_seconds: DeadlineSeconds | None = Field(
+        default=None,
+        description="How long the job is tried until it fails as `deadline_exceeded`. The default is the deployment's: "
+        "86400, where its parameter `DefaultDeadlineSeconds` says nothing else.",
     )
 
     @model_validator(mode="after")

@@ -17,7 +17,7 @@ from jobchain.aws.model_checks import ModelCheckStore
 from jobchain.aws.queue import JobQueue, QueueDepth
 from jobchain.aws.usage import UsageStore
 from jobchain.chains.chain import Chain
-from jobchain.domain import EVENT_ID, Attempt, Clock, DailyUsage, Job, NewJob, Status
+from jobchain.domain import DEADLINE, EVENT_ID, Attempt, Clock, DailyUsage, Job, NewJob, Status
 from jobchain.errors import (
     IdempotencyConflict,
     JobchainError,
@@ -33,6 +33,7 @@ from jobchain_api.cursor import Cursors
 from jobchain_api.dispatcher import Dispatcher
 from jobchain_api.job_factory import JobFactory, is_keyed
 from jobchain_api.requests import CreateJob
+from jobchain_api.waits import NoWaits, WaitView, waiting_now
 
 if TYPE_CHECKING:
     from jobchain.metrics import Meter
@@ -91,8 +92,12 @@ class JobService:
         clock: Clock,
         logger: Logger,
         meter: "Meter",
+        deadline: timedelta = DEADLINE,
+        waits: WaitView | None = None,
     ) -> None:
-        self._factory = JobFactory(chains, default_chain)
+        """`deadline` is that of a job which names none. `waits` tells what pending jobs wait for."""
+        self._factory = JobFactory(chains, default_chain, deadline)
+        self._waits = waits or NoWaits()
         self._dispatcher = Dispatcher(queue=queue, due=due, clock=clock, logger=logger)
         self._admission = admission
         self._jobs = jobs
@@ -187,18 +192,22 @@ class JobService:
 
     def get(self, caller: Caller, event_id: str) -> Job:
         """The caller's job. Raises JobNotFound, Unavailable."""
-        return self._jobs.get(caller.tenant, _checked(event_id))
+        return self._told(self._jobs.get(caller.tenant, _checked(event_id)))
 
     def get_with_attempts(self, caller: Caller, event_id: str) -> tuple[Job, list[Attempt]]:
         """The caller's job, and the newest of its failed calls, the oldest first. Raises JobNotFound, Unavailable."""
-        return self._jobs.get_with_attempts(caller.tenant, _checked(event_id))
+        job, attempts = self._jobs.get_with_attempts(caller.tenant, _checked(event_id))
+        return self._told(job), attempts
+
+    def _told(self, job: Job) -> Job:
+        return waiting_now(job, self._waits, self._clock())
 
     def cancel(self, caller: Caller, event_id: str) -> Job:
         """Cancels a job at once, or before its next step. Raises JobNotFound, JobIsFinal, Unavailable."""
         return self._jobs.cancel(caller.tenant, _checked(event_id), self._meter)
 
     def retry(self, caller: Caller, event_id: str) -> Job:
-        """Makes a failed or cancelled job pending again; its completed steps stay.
+        """Makes a failed or cancelled job pending again; its completed steps stay. One that waits need wait no longer.
 
         Raises JobNotFound, JobIsNotFinal, JobIsFinal, LimitReached, Unavailable.
         """
@@ -206,7 +215,7 @@ class JobService:
         self._check_daily_budget(caller)
         job = self._jobs.retry(caller.tenant, event_id, caller.limits)
         self._dispatcher.dispatch([job])
-        return job
+        return self._told(job)
 
     def delete(self, caller: Caller, event_id: str) -> None:
         """Deletes a final job. Raises JobNotFound, JobIsNotFinal, Unavailable."""
@@ -224,6 +233,7 @@ class JobService:
         scope = caller.tenant, status or "", job_name or ""
         before = self._cursors.read(cursor, *scope) if cursor is not None else None
         jobs, position = self._jobs.recent(caller.tenant, limit, before, status, job_name)
+        jobs = [self._told(job) for job in jobs]
         return jobs, self._cursors.write(position, *scope) if position else None
 
     @cached_property

@@ -1,12 +1,13 @@
 """A job and an error as callers get them."""
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from jobchain.chains.chain import Chain
-from jobchain.domain import Attempt, Job, Status, Tier, WaitReason
+from jobchain.domain import Attempt, Job, Status, Tier, WaitReason, isoformat
 from jobchain_api.call_views import (
     AttemptView,
     EstimateView,
@@ -69,7 +70,9 @@ class WaitingView(LazyView):
     model_config = ConfigDict(from_attributes=True)
 
     reason: WaitReason = Field(
-        description="`retry`: a call failed and is repeated later. `budget`: the key's budget of the day is used up."
+        description="`queue`: it waits for a worker. `retry`: a call failed and is repeated later. `rate_limit`: the limits "
+        "of the model's account are used up. `account`: the model's server refuses the account, its key or the model. "
+        "`budget`: the key's budget of the day is used up. `deployment`: the worker's version does not have the chain."
     )
     since: str
     until: str | None = Field(description="When the job continues.")
@@ -95,7 +98,7 @@ class ListedJob(LazyView):
     max_cost_usd: float | None
     tier: Tier
     error: ErrorView | None
-    waiting_for: WaitingView | None = Field(description="Null for a job that is final, runs, or waits for a worker.")
+    waiting_for: WaitingView | None = Field(description="Why the job is pending. Null for a job that is not.")
 
 
 class JobView(ListedJob):
@@ -104,6 +107,8 @@ class JobView(ListedJob):
     steps: list[StepView]
     result: dict[str, JsonValue]
     metadata: dict[str, str]
+    deadline_seconds: int | None = Field(description="How long the job is tried.")
+    deadline_at: str | None = Field(description="Until when the job is tried; a retry sets it anew.")
     failed_attempts: list[AttemptView] | None = Field(
         description="The newest failed calls of the model, up to 1,000, the oldest first. Null without "
         "`include=attempts`."
@@ -133,6 +138,8 @@ def job_view(job: Job, chains: Mapping[str, Chain], attempts: Sequence[Attempt] 
         steps=step_views(job, chain, attempts or ()),
         result=_result(job, chain),
         metadata=dict(job.metadata),
+        deadline_seconds=None if job.deadline is None else int(job.deadline.total_seconds()),
+        deadline_at=None if job.deadline_at is None else isoformat(datetime.fromtimestamp(job.deadline_at, UTC)),
         failed_attempts=None if attempts is None else attempt_views(attempts),
     )
 

@@ -157,7 +157,8 @@ class Job:
     """A job as it is stored, without its input. Times are texts of `isoformat`; `expires_at` is seconds since 1970.
 
     `flex_until` is when a job of the tier flex continues as a standard one. `attempts` counts its claims. `tries` has
-    the failed tries of its steps, by the names of `jobchain.chains.step_keys.TriesKey`.
+    the failed tries of its steps, by the names of `jobchain.chains.step_keys.TriesKey`. `deadline` is how long it is
+    tried, and `deadline_at` until when, in seconds since 1970; both None for a job that an earlier version stored.
     """
 
     event_id: str
@@ -180,6 +181,8 @@ class Job:
     steps: tuple[FinishedStep, ...] = ()
     waiting_for: WaitingFor | None = None
     tries: Mapping[str, int] = field(default_factory=dict)
+    deadline: timedelta | None = None
+    deadline_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,13 +17,21 @@ from jobchain.aws.items import (
     read_job,
     unchanged,
 )
-from jobchain.aws.meta import REMOVED_BY_RETRY, dispatched, flex_again, is_being_posted, job_of, listed_job_of
+from jobchain.aws.meta import (
+    REMOVED_BY_RETRY,
+    dispatched,
+    flex_again,
+    is_being_posted,
+    job_of,
+    listed_job_of,
+    ready_now,
+)
 from jobchain.aws.quotas import QuotaCounter, count_unfinished, quota_counters, remaining_quota
 from jobchain.aws.records import attempt_of
 from jobchain.aws.settling import end_unheld, has_unsettled
 from jobchain.aws.table import ConditionFailed, Table, TransactionCanceled
 from jobchain.aws.writes import Write, delete, epoch, epoch_ms, key, put_new, update
-from jobchain.domain import Attempt, Clock, DailyBudget, Job, Status, Tier, isoformat
+from jobchain.domain import DEADLINE, Attempt, Clock, DailyBudget, Job, Status, Tier, isoformat
 from jobchain.errors import JobIsFinal, JobIsNotFinal, JobNotFound, Unavailable
 from jobchain.limits import MAX_COUNTED, NO_LIMITS, Limits
 
@@ -149,9 +157,10 @@ class JobStore:
     def retry(self, tenant: str, event_id: str, limits: Limits = NO_LIMITS) -> Job:
         """Makes a failed or cancelled job pending again, with its completed steps; its tries are counted from zero.
 
-        From now on it has the daily budget of `limits`.
+        From now on it has the daily budget of `limits`. A job that waits for a later time waits no longer: that takes
+        no quota, and its tries stay.
 
-        Raises JobNotFound, JobIsNotFinal where it has not ended, JobIsFinal where it has completed, and LimitReached
+        Raises JobNotFound, JobIsNotFinal where it runs or waits for a worker, JobIsFinal where it has completed, and LimitReached
         where one of the limits leaves no quota.
         """
         now = self._clock()
@@ -159,6 +168,10 @@ class JobStore:
 
         def change(stored: StoredJob) -> None:
             job = job_of(stored)
+            if _waits(stored.meta, now):
+                ready, removed = ready_now(stored.meta, now)
+                self._table.write(update(job_key(event_id), *unchanged(stored.meta.get("token", "")), ready, removed))
+                return
             _check_retry(job, now)
             pending = _pending_again(job, stored.meta, limits.daily_budget, now)
             admitted = [counter.admit(1) for counter in counters]
@@ -219,12 +232,18 @@ class JobStore:
         self._table.get(job_key("ping"))
 
 
+def _waits(meta: Item, now: datetime) -> bool:
+    """Whether the job is pending, and no worker may claim it before a later time."""
+    return meta["status"] == Status.PENDING and int(meta.get("not_before", 0)) > epoch_ms(now)
+
+
 def _check_retry(job: Job, now: datetime) -> None:
     """Raises JobIsFinal or JobIsNotFinal where the job cannot be retried."""
     if job.status is Status.COMPLETED:
         raise JobIsFinal(f"job {job.event_id} is completed: there is nothing to retry")
     if not job.status.final:
-        raise JobIsNotFinal(f"job {job.event_id} is {job.status}: only a failed or cancelled job can be retried")
+        what = "is being run" if job.status is Status.PROCESSING else "is waiting for a worker"
+        raise JobIsNotFinal(f"job {job.event_id} is {job.status}: it {what}, so there is nothing to retry")
     if job.expires_at < epoch(now + _LEFT_FOR_A_RETRY):
         raise JobIsFinal(f"job {job.event_id} is about to be erased: create a new job")
 
@@ -232,8 +251,10 @@ def _check_retry(job: Job, now: datetime) -> None:
 def _pending_again(job: Job, meta: Item, budget: DailyBudget, now: datetime) -> Write:
     """The update that makes a final job pending, where it has not changed since it was read."""
     flex = flex_again(job.event_id, now + job.flex_for) if job.tier is Tier.FLEX else {}
+    deadline = job.deadline or DEADLINE
     limits = {"tokens_per_day": budget.tokens, "cost_usd_per_day": budget.cost_usd}
     pending = {"status": Status.PENDING, "updated_at": isoformat(now), **dispatched(job.event_id, now), **flex}
+    pending |= {"deadline_seconds": int(deadline.total_seconds()), "deadline_at": epoch(now + deadline)}
     pending |= {name: value for name, value in limits.items() if value is not None}
     removed = (*REMOVED_BY_RETRY, *(name for name, value in limits.items() if value is None))
     return update(job_key(job.event_id), *unchanged(meta.get("token", "")), pending, removed)

@@ -130,6 +130,16 @@ def released(claim: Claim, now: datetime, wait: timedelta) -> Item:
     return {"sends": 1, "due_shard": Due.SENT.shard(claim.event_id), "due_at": epoch(ready + DISPATCH_GRACE)}
 
 
+def ready_now(meta: Item, now: datetime) -> tuple[Item, tuple[str, ...]]:
+    """What changes in META when a pending job need not wait any longer, and what is removed."""
+    event_id = meta["pk"].removeprefix("JOB#")
+    until = flex_until_of(meta)
+    due = {"due_shard": Due.SENT.shard(event_id), "due_at": epoch(now + DISPATCH_GRACE)}
+    if until and tier_at(until, now) is Tier.FLEX:
+        due = flex_due(event_id, until)
+    return {"updated_at": isoformat(now), "sends": 1, **due}, ("not_before", "waiting_for")
+
+
 def flex_again(event_id: str, flex_until: datetime) -> Item:
     """What differs from `dispatched` for a job of the tier flex."""
     return {"flex_until": epoch(flex_until), **flex_due(event_id, flex_until)}
@@ -236,6 +246,8 @@ def job_of(stored: StoredJob) -> Job:
         steps=tuple(map(step_of, visible_steps(stored))),
         waiting_for=_waiting_of(meta),
         tries={name: int(count) for name, count in meta.get("tries", {}).items()},
+        deadline=timedelta(seconds=int(meta["deadline_seconds"])) if "deadline_seconds" in meta else None,
+        deadline_at=int(meta["deadline_at"]) if "deadline_at" in meta else None,
     )
 
 

@@ -6,8 +6,18 @@ import { clock, count, dollars, duration, moment, panel, words } from "./format.
 /** The most failed calls that are shown. */
 const SHOWN = 50;
 
-const WAITS = { retry: "Retrying automatically", budget: "Continuing automatically" };
-const WAITED = { retry: "waiting to retry", budget: "waiting for the next day" };
+const WAITS = {
+  retry: "Retrying automatically", budget: "Continuing automatically", queue: "Waits for a worker",
+  rate_limit: "Waits for the account's rate limit, continues", account: "The model's account is refused, next probe",
+  deployment: "Waits for a worker that has its chain, continues",
+};
+const WAITED = {
+  retry: "waiting to retry", budget: "waiting for the next day", rate_limit: "waiting for the rate limit",
+  account: "waiting for the model's account", deployment: "waiting for a deployment",
+};
+
+/** Whether the job waits for a time of its own, so that it can be retried at once. */
+export const isPutOff = ({ status, waiting_for: waits }) => status === "pending" && ["retry", "account", "deployment"].includes(waits?.reason) && Date.parse(waits.until) > Date.now();
 
 /** What the job waits for, as a line of its timeline. */
 export const waited = ({ reason }) => WAITED[reason] ?? `waiting (${reason})`;

@@ -1,7 +1,7 @@
 /** `#/jobs/<event_id>`: one job, from its steps to its result. */
 
 import { call, get } from "./api.js";
-import { failedCalls, isUsed, spending, waited, waiting } from "./attempts.js";
+import { failedCalls, isPutOff, isUsed, spending, waited, waiting } from "./attempts.js";
 import { foreign, h } from "./dom.js";
 import { age, ago, chip, clock, count, dollars, duration, facts, isFinal, panel, shortId, skeleton, words } from "./format.js";
 import { remember } from "./memory.js";
@@ -58,6 +58,7 @@ export class JobView {
     return h.div({ class: "buttons" },
       !isFinal(job) && button("Cancel", () => this.#change("POST", "/cancel")),
       isFinal(job) && job.status !== "completed" && button("Retry", () => this.#change("POST", "/retry"), "primary"),
+      isPutOff(job) && button("Retry now", () => this.#change("POST", "/retry"), "primary"),
       button("Copy as curl", () => this.#copy()),
       Object.keys(job.result ?? {}).length > 0 && button("Download Markdown", () => import("./markdown.js").then(({ download }) => download(job))),
       isFinal(job) && button("Delete", () => this.#delete(), "danger"));
@@ -118,7 +119,7 @@ function timeline(job) {
     if (next) return bar(name, status, 0, 0, { spent, said: waits?.until ? [next, "at", clock(Date.parse(waits.until))].join(" ") : next });
     return bar(name, status, Date.parse(from), Date.parse(to) || now, { spent });
   };
-  const wait = waits && bar(waited(waits), "pending", Date.parse(waits.since), now);
+  const wait = waits && waits.reason !== "queue" && bar(waited(waits), "pending", Date.parse(waits.since), now);
   return panel("steps", "Steps", h.ol({ class: "timeline" }, bar("waiting", "", created, started || now), steps.map(step), wait));
 }
 

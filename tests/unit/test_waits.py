@@ -1,0 +1,128 @@
+"""Why pending jobs wait, where that is worked out when they are read; and how long a job is tried."""
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from jobchain.aws.breakers import BreakerStore
+from jobchain.aws.paces import PaceStore
+from jobchain.breaker import ModelAccount
+from jobchain.domain import Job, Status, Tier, WaitingFor, WaitReason, isoformat
+from jobchain.observability import Logger
+from jobchain.pace import Demand, Granted, Rates
+from jobchain_api.service import JobService
+from jobchain_api.waits import AccountWaits, waiting_now
+from tests.fakes import FakeClock
+from tests.gateway import Api
+from tests.stores import Stores
+
+ACCOUNT = ModelAccount("models.test", "secret", "m")
+MADE = "2026-11-22T10:00:00.000Z"
+JOB = Job("id", "local", "guideline_checklist", Status.PENDING, MADE, MADE)
+
+
+class Account:
+    """The account's items, and what jobs see of them."""
+
+    def __init__(self, stores: Stores) -> None:
+        self.breakers = BreakerStore(stores.client, stores.table, ACCOUNT, stores.clock)
+        self.pace = PaceStore(stores.client, stores.table, ACCOUNT, Tier.STANDARD, Rates(requests=6), stores.clock)
+        self._stores = stores
+
+    def reason(self, job: Job = JOB) -> WaitingFor | None:
+        stores = self._stores
+        rates = Rates(requests=6)
+        paces = {tier: PaceStore(stores.client, stores.table, ACCOUNT, tier, rates, stores.clock) for tier in Tier}
+        waits = AccountWaits(BreakerStore(stores.client, stores.table, ACCOUNT, stores.clock), paces)
+        return waiting_now(job, waits, stores.clock()).waiting_for
+
+    def fill(self) -> None:
+        while isinstance(self.pace.reserve([Demand(1, 100)], "local"), Granted):
+            pass
+
+
+@pytest.fixture
+def account(stores: Stores) -> Account:
+    return Account(stores)
+
+
+def test_a_job_of_an_idle_account_waits_for_a_worker(account: Account) -> None:
+    assert account.reason() == WaitingFor(WaitReason.QUEUE, MADE, None, "the job waits for a worker")
+
+
+def test_a_job_of_an_account_whose_limit_is_used_up_waits_for_that(account: Account, clock: FakeClock) -> None:
+    account.fill()
+
+    found = account.reason()
+
+    assert found is not None
+    assert (found.reason, found.since) == (WaitReason.RATE_LIMIT, MADE)
+    assert found.until is not None
+    assert found.until > isoformat(clock() + timedelta(seconds=20))
+    assert "6 requests a minute" in found.detail
+
+
+def test_an_account_that_is_refused_comes_before_its_limit(account: Account, clock: FakeClock) -> None:
+    account.fill()
+    account.breakers.open("model_unauthorized", clock())
+
+    found = account.reason()
+
+    assert found is not None
+    assert (found.reason, found.until) == (WaitReason.ACCOUNT, isoformat(clock() + timedelta(minutes=1)))
+
+
+def test_a_stored_reason_comes_first_until_its_time_is_over(account: Account, clock: FakeClock) -> None:
+    account.fill()
+    stored = WaitingFor(WaitReason.BUDGET, MADE, isoformat(clock() + timedelta(seconds=1)), "used up")
+    job = Job("id", "local", "c", Status.PENDING, MADE, MADE, waiting_for=stored)
+
+    assert account.reason(job) == stored
+    clock.advance(timedelta(seconds=1))
+    found = account.reason(job)
+    assert found is not None
+    assert (found.reason, found.since) == (WaitReason.RATE_LIMIT, stored.until)
+
+
+@pytest.mark.parametrize("status", [status for status in Status if status is not Status.PENDING])
+def test_a_job_that_is_not_pending_waits_for_nothing(account: Account, status: Status) -> None:
+    assert account.reason(Job("id", "local", "c", status, MADE, MADE)) is None
+
+
+class TestTheDeadline:
+    @pytest.fixture
+    def api(self, service: JobService, logger: Logger) -> Api:
+        return Api(service, logger)
+
+    @pytest.mark.parametrize("seconds", [59, 604_801, 0, -1, "3600", 90.5, True])
+    def test_that_is_out_of_range_or_no_whole_number_is_named_with_the_fix(self, api: Api, seconds: object) -> None:
+        answer = api("POST", "/jobs", {"input_text": "Doors must be locked.", "deadline_seconds": seconds})
+
+        assert (answer.status, list(answer.body["errors"])) == (422, ["deadline_seconds"])
+        assert "60 to 604800" in answer.body["errors"]["deadline_seconds"]
+
+    @pytest.mark.parametrize("seconds", [60, 604_800])
+    def test_of_a_job_is_shown(self, api: Api, clock: FakeClock, seconds: int) -> None:
+        made = api("POST", "/jobs", {"input_text": "Doors must be locked.", "deadline_seconds": seconds}).body
+
+        job = api("GET", f"/jobs/{made['event_id']}").body
+
+        assert job["deadline_seconds"] == seconds
+        assert datetime.fromisoformat(job["deadline_at"]) == clock() + timedelta(seconds=seconds)
+
+    def test_is_a_day_by_default_and_starts_anew_at_a_retry(self, api: Api, clock: FakeClock) -> None:
+        path = f"/jobs/{api('POST', '/jobs', {'input_text': 'Doors must be locked.'}).body['event_id']}"
+        api("POST", f"{path}/cancel")
+        clock.advance(timedelta(hours=5))
+
+        job = api("POST", f"{path}/retry").body
+
+        assert job["deadline_seconds"] == 86_400
+        assert datetime.fromisoformat(job["deadline_at"]) == clock() + timedelta(days=1)
+
+    def test_tells_a_replay_from_another_request(self, api: Api) -> None:
+        body = {"input_text": "Doors must be locked."}
+        assert api("POST", "/jobs", body, {"Idempotency-Key": "k"}).status == 201
+
+        assert api("POST", "/jobs", body, {"Idempotency-Key": "k"}).status == 200
+        assert api("POST", "/jobs", {**body, "deadline_seconds": 60}, {"Idempotency-Key": "k"}).status == 422
