@@ -89,9 +89,9 @@ class Gate:
         self._chains = chains
         self._max_input_tokens = max_input_tokens
 
-    def passage(self, slot: Slot | None = None, *, alone: bool = False) -> "Passage":
-        """The way of one job through the gate."""
-        return Passage(self, slot, alone=alone)
+    def passage(self, slot: Slot | None = None, *, alone: bool = False, has_time: bool = True) -> "Passage":
+        """The way of one job through the gate. It ends there if the invocation `has_time` for no call."""
+        return Passage(self, slot, alone=alone, has_time=has_time)
 
     def demands(self, candidate: Candidate) -> list[Demand]:
         """What the job's remaining steps need of the account, and what its next wave needs; empty if that is unknown.
@@ -125,9 +125,10 @@ class Gate:
 class Passage:
     """One job's way through the gate: what it was granted, and what its calls have taken of it."""
 
-    def __init__(self, gate: Gate, slot: Slot | None, *, alone: bool) -> None:
+    def __init__(self, gate: Gate, slot: Slot | None, *, alone: bool, has_time: bool) -> None:
         self._gate = gate
         self._alone = alone
+        self._has_time = has_time
         self.slot = slot
         """The slot that the job's next message holds."""
         self._tenant = ""
@@ -146,6 +147,8 @@ class Passage:
         """Lets the job through, or raises JobNotReady with the time to wait, or MustRunAlone."""
         if candidate.crashes >= SUSPECT and not self._alone:
             raise MustRunAlone(f"{candidate.crashes} workers in a row have vanished with the job")
+        if not self._has_time:
+            raise JobNotReady(candidate.tenant, candidate.tier, timedelta(0))
         now = self._gate.clock()
         if now >= candidate.deadline_at or self._pace:
             return  # it ends without a call; or it was let through, and is read again

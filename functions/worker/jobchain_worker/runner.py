@@ -110,9 +110,10 @@ class Runner:
         Raises MustRunAlone for a job that may have crashed workers, Unavailable where the table does not answer,
         JobNotFound where there is no such job, and SettingsError where no invocation is long enough for a model call.
         """
-        if self._clock() + self._call_time > deadline:
+        has_time = self._clock() + self._call_time <= deadline
+        if not has_time and not alone:
             raise SettingsError("an invocation is too short for a model call: raise WorkerTimeoutSeconds")
-        passage = self._gate.passage(slot, alone=alone)
+        passage = self._gate.passage(slot, alone=alone, has_time=has_time)
         try:
             await self._run(event_id, deadline, passage)
         finally:
