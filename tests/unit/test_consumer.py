@@ -310,7 +310,8 @@ class TestTheLog:
 
         worker.consume([body(ids[0])])
 
-        line, deferred = (line for line in lines(log) if line["message"] != "model called")
+        call, line, deferred = lines(log)
+        assert (call["message"], call["outcome"]) == ("model called", "step_failed")
         assert deferred["message"] == "step deferred"
         assert (line["level"], line["message"], line["error"]) == ("ERROR", "step failed unexpectedly", "RuntimeError")
         assert MARK not in log.getvalue()
@@ -329,8 +330,8 @@ class TestTheLog:
 
         worker.consume([body(worker.create(1)[0])])
 
-        called, line = lines(log)
-        assert called["message"] == "model called"
+        call, line = lines(log)
+        assert (call["message"], call["outcome"]) == ("model called", "model_unavailable")
         assert (line["message"], line["reason"]) == ("step deferred", "the model's server answered 503")
 
     @pytest.mark.parametrize(
