@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from aws_lambda_powertools import Logger
 
+from jobchain.aws.items import StoredJob
+from jobchain.aws.jobs import JobStore
 from jobchain.aws.queue import JobQueue
 from jobchain.domain import Attempt, DailyBudget, NewJob, Tier
 from jobchain.errors import CallReport, PermanentModelError, TransientModelError
@@ -262,6 +264,28 @@ class TestWaiting:
         assert answer.body["steps"][0]["failed_tries"] == 1
         stores.claim(EVENT_ID, clock() + INVOCATION)
         assert stage.read("")["status"] == "processing"
+
+    def test_ends_once_where_a_worker_claims_the_job_before_a_retry_does(
+        self, stage: Stage, api: Api, stores: Stores, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        stage.run(BUSY)
+        read = JobStore._read
+        seen = []
+
+        def read_and_claim(self: JobStore, tenant: str, event_id: str, first: str = "META") -> StoredJob:
+            found = read(self, tenant, event_id, first)
+            seen.append(found.meta["status"])
+            if len(seen) == 1:
+                stage.wait()
+                stores.claim(EVENT_ID, clock() + INVOCATION)
+            return found
+
+        monkeypatch.setattr(JobStore, "_read", read_and_claim)
+
+        answer = api("POST", f"/jobs/{EVENT_ID}/retry")
+
+        assert (answer.status, seen) == (409, ["pending", "processing"])
+        assert "it is being run" in answer.body["detail"]
 
     def test_for_a_worker_needs_no_retry_and_the_refusal_of_one_says_so(self, stage: Stage, api: Api) -> None:
         answer = api("POST", f"/jobs/{EVENT_ID}/retry")

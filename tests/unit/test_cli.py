@@ -230,7 +230,7 @@ def test_submit_sends_what_it_is_told_to(run: Run, api: FakeApi, file: str) -> N
 
     run(
         *("submit", file, "--no-watch", "--metadata", "a=b=c", "--metadata", "d=", "--max-cost", "0.25"),
-        *("--tier", "flex", "--flex-seconds", "600", "--idempotency-key", "k-1", "--api-key", "jc_1"),
+        *("--tier", "flex", "--flex-seconds", "600", "--deadline", "7200", "--idempotency-key", "k-1", "--api-key", "jc_1"),
     )
 
     ((_, headers, body),) = api.requests
@@ -240,6 +240,7 @@ def test_submit_sends_what_it_is_told_to(run: Run, api: FakeApi, file: str) -> N
         "max_cost_usd": 0.25,
         "tier": "flex",
         "flex_seconds": 600,
+        "deadline_seconds": 7200,
     }
     assert (headers["idempotency-key"], headers["authorization"]) == ("k-1", "Bearer jc_1")
 
@@ -594,7 +595,7 @@ def test_jobs_are_cancelled_and_retried_each_by_itself(run: Run, api: FakeApi) -
         "job-1 is cancelled.\njob-1 will be cancelled before its next step.\n",
         "jobchain: b: job b is completed already (job-is-final)\n",
     )
-    assert run("retry", "a") == (0, "job-1 is pending again.\n", "")
+    assert run("retry", "a") == (0, "job-1 is pending, and runs as soon as a worker is free.\n", "")
     assert json.loads(run("retry", "a", "--json").out)["status"] == "pending"
 
 

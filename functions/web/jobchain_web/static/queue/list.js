@@ -2,6 +2,7 @@
 
 import { get } from "./api.js";
 import * as charts from "./charts.js";
+import { waited } from "./attempts.js";
 import { foreign, h } from "./dom.js";
 import { FINAL, STATUSES, age, ago, bound, chip, count, dollars, duration, face, facts, isFinal, link, shortId, skeleton, words } from "./format.js";
 
@@ -142,7 +143,7 @@ function table(jobs) {
 function row(job) {
   const number = (value) => h.td({ class: "number wide" }, value);
   return h.tr({ key: job.event_id },
-    h.td(chip(job.status)),
+    h.td(chip(job.status), job.waiting_for && job.waiting_for.reason !== "queue" && h.div({ class: "muted small" }, waited(job.waiting_for))),
     h.td({ class: "name" },
       h.a({ href: `#/jobs/${encodeURIComponent(job.event_id)}` }, foreign(words(job.job_name)), " ", h.code(shortId(job.event_id))),
       job.error && foreign(job.error.message, "p", "why")),
