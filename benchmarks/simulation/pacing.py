@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from jobchain.pace import Books, Change, Demand, Granted, Rates, seconds_of
+from jobchain.pace import Change, Demand, Granted, PaceState, Rates, seconds_of
 from jobchain.pacer import Moved, Pacer
 from jobchain.rate_limits import NO_RATE_LIMITS, RateLimit, RateLimits
 
 EPOCH = 1_800_000_000.0
 LONGEST_WAIT = 2.0
-"""A slot that is no further away is waited for, by the worker: see `jobchain_worker.gate`."""
+"""A slot that is no further away is waited for, by the worker: see `jobchain_worker.admission_control`."""
 
 NOTHING = Demand(0, 0)
 
@@ -89,34 +89,34 @@ def _told(bucket: Bucket, now: float) -> RateLimit:
 
 
 class MemoryTable:
-    """The books in memory; counts reads, writes and writes whose conditions failed."""
+    """The state in memory; counts reads, writes and writes whose conditions failed."""
 
     def __init__(self) -> None:
-        self.books: dict[str, float] = {}
+        self.state: dict[str, float] = {}
         self.reads = self.writes = self.failed = 0
 
-    def read(self) -> Books | None:
-        """The books."""
+    def read(self) -> PaceState | None:
+        """The state."""
         self.reads += 1
-        return dict(self.books) or None
+        return dict(self.state) or None
 
-    def write(self, change: Change) -> Books:
+    def write(self, change: Change) -> PaceState:
         """Makes the change. Raises Moved."""
         self.writes += 1
-        if not (self.books or change.first) or not all(self._holds(change)):
+        if not (self.state or change.first) or not all(self._holds(change)):
             self.failed += 1
-            raise Moved(dict(self.books) or None)
-        self.books |= change.changes
+            raise Moved(dict(self.state) or None)
+        self.state |= change.changes
         for name, added in change.added.items():
-            self.books[name] = self.books.get(name, 0.0) + added
+            self.state[name] = self.state.get(name, 0.0) + added
         for name in change.removed:
-            self.books.pop(name, None)
-        return dict(self.books)
+            self.state.pop(name, None)
+        return dict(self.state)
 
     def _holds(self, change: Change) -> list[bool]:
         return [
             found.least is None
-            if (value := self.books.get(found.name)) is None
+            if (value := self.state.get(found.name)) is None
             else (found.least is None or found.least <= value) and value <= found.most
             for found in change.conditions
         ]

@@ -143,3 +143,16 @@ def test_the_operator_reads_one_error_for_all_jobs(outage: Outage, log: io.Strin
     errors = [line for line in map(json.loads, log.getvalue().splitlines()) if line["level"] == "ERROR"]
 
     assert [line["message"] for line in errors] == ["breaker opened: jobs wait until the model's account works"]
+
+
+def test_a_probe_with_a_long_text_makes_one_call(outage: Outage) -> None:
+    # given a text of many parts, whose first calls are all refused
+    text = "Passwords must be long. They must be stored hashed. " * 1500
+    outage.ids = [outage.deployment.create(1, payload={"guidelines": text})]
+    outage.llm.refusal = NO_QUOTA
+    outage.deliver()
+    assert outage.calls() > 1
+
+    # then a probe makes one
+    outage.pass_by(1.5 * PROBE_EVERY)
+    assert outage.calls() == 1

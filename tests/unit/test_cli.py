@@ -230,7 +230,18 @@ def test_submit_sends_what_it_is_told_to(run: Run, api: FakeApi, file: str) -> N
 
     run(
         *("submit", file, "--no-watch", "--metadata", "a=b=c", "--metadata", "d=", "--max-cost", "0.25"),
-        *("--tier", "flex", "--flex-seconds", "600", "--deadline", "7200", "--idempotency-key", "k-1", "--api-key", "jc_1"),
+        *(
+            "--tier",
+            "flex",
+            "--flex-seconds",
+            "600",
+            "--deadline",
+            "7200",
+            "--idempotency-key",
+            "k-1",
+            "--api-key",
+            "jc_1",
+        ),
     )
 
     ((_, headers, body),) = api.requests

@@ -109,9 +109,9 @@ class Table:
         record = {"messageId": "m", "body": json.dumps({"event_id": event_id})}
         context = cast(LambdaContext, FakeContext(LEASE))
         # A worker looks at the account's limits once in some seconds, for all of its jobs.
-        gate = self._consumer._runner._gate
-        gate.breakers.look()
-        for pace in gate.paces.values():
+        control = self._consumer._runner._control
+        control.breakers.look()
+        for pace in control.paces.values():
             pace.view()
         with self._meter.counting() as cost:
             if crashes:

@@ -66,7 +66,7 @@ class Call:
         except (PermanentModelError, TransientModelError) as error:
             calls = self._estimated(error.report) if error.report.maybe_billed else Spending(calls=1)
             self._charge(calls + retries)
-            await self._records.passage.failed(self._asked, error, self._started_at)
+            await self._records.permit.failed(self._asked, error, self._started_at)
             self._log(error.type, error_facts(error))
             await self.record(error.type, str(error), error.report)
             raise
@@ -84,11 +84,11 @@ class Call:
         return answer
 
     async def _pass_on(self, answer: ModelAnswer) -> None:
-        passage = self._records.passage
+        permit = self._records.permit
         if isinstance(answer, FailedAnswer):
-            await passage.failed(self._asked, answer.error, self._started_at)
+            await permit.failed(self._asked, answer.error, self._started_at)
         else:
-            await passage.answered(self._asked, _used(answer.usage) or self._asked, answer.limits, self._started_at)
+            await permit.answered(self._asked, _used(answer.usage) or self._asked, answer.limits, self._started_at)
 
     @property
     def _asked(self) -> Demand:

@@ -34,8 +34,8 @@ from jobchain.pace import Rates
 from jobchain.prices import FREE, PriceList
 from jobchain.settings import load_settings
 from jobchain_worker.account_watch import AccountWatch
+from jobchain_worker.admission_control import AdmissionControl
 from jobchain_worker.consumer import Consumer
-from jobchain_worker.gate import Gate
 from jobchain_worker.model_checker import EVENT, ModelChecker
 from jobchain_worker.openai_calls import create_client
 from jobchain_worker.openai_models import find_shutdown
@@ -106,13 +106,15 @@ def create_model_checker(settings: WorkerSettings, session: Session, checks: Mod
     )
 
 
-def create_gate(settings: WorkerSettings, dynamodb: "DynamoDBClient", queue: JobQueue, llm: LLM) -> Gate:
-    """The gate with its dependencies."""
+def create_admission_control(
+    settings: WorkerSettings, dynamodb: "DynamoDBClient", queue: JobQueue, llm: LLM
+) -> AdmissionControl:
+    """What admits jobs, with its dependencies."""
     account = model_account(settings)
     breakers = BreakerStore(dynamodb, settings.table_name, account, utc_now)
     configured = Rates(settings.model_requests_per_minute or None, settings.model_tokens_per_minute or None)
     paces = {tier: PaceStore(dynamodb, settings.table_name, account, tier, configured, utc_now) for tier in Tier}
-    return Gate(
+    return AdmissionControl(
         paces=paces,
         breakers=breakers,
         watch=AccountWatch(breakers, logger, count_breaker),
@@ -134,7 +136,7 @@ def create_consumer(settings: WorkerSettings, session: Session, dynamodb: "Dynam
         due=DueStore(dynamodb, settings.table_name, utc_now),
         usage=UsageStore(dynamodb, settings.table_name, utc_now),
         queue=queue,
-        gate=create_gate(settings, dynamodb, queue, llm),
+        control=create_admission_control(settings, dynamodb, queue, llm),
         llm=llm,
         chains=CHAINS,
         prices=price_list(settings),

@@ -19,7 +19,7 @@ from jobchain_worker.persistence import Persistence
 from jobchain_worker.text_threads import JobThread
 
 if TYPE_CHECKING:
-    from jobchain_worker.gate import Passage
+    from jobchain_worker.admission_control import Permit
 
 MAX_AT_ONCE = 10
 """Steps of one job that run at the same time: a text of a hundred parts must not use up a provider's rate limit."""
@@ -78,10 +78,10 @@ class Records:
     """The records of a claim's calls: each is stored when its call has ended, and added to the claim's bill."""
 
     def __init__(
-        self, claims: ClaimStore, claim: Claim, model: str, persistence: Persistence, passage: "Passage"
+        self, claims: ClaimStore, claim: Claim, model: str, persistence: Persistence, permit: "Permit"
     ) -> None:
         """`model` is the one that is asked: the claim's bill is by that name."""
-        self.passage = passage
+        self.permit = permit
         self._claims = claims
         self.claim = claim
         self._model = model

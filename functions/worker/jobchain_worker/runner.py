@@ -24,9 +24,9 @@ from jobchain.metrics import Meter
 from jobchain.observability import Logger, describe
 from jobchain.prices import PriceList
 from jobchain.spending import Spending, summed
+from jobchain_worker.admission_control import AdmissionControl, Permit
 from jobchain_worker.billing import Billing, exhausted_budget
 from jobchain_worker.endings import Endings
-from jobchain_worker.gate import Gate, Passage
 from jobchain_worker.job_run import MAX_AT_ONCE, JobRun, Records, StepCompleted, StepDeferred, StepFailed, overdue
 from jobchain_worker.persistence import Persistence
 from jobchain_worker.retry_policy import MAX_JITTER, MIN_JITTER, RetryPolicy
@@ -57,7 +57,7 @@ class Runner:
         due: DueStore,
         usage: UsageStore,
         queue: JobQueue,
-        gate: Gate,
+        control: AdmissionControl,
         llm: LLM,
         chains: Mapping[str, Chain],
         prices: PriceList,
@@ -73,7 +73,7 @@ class Runner:
         """
         self._claims = claims
         self._usage = usage
-        self._gate = gate
+        self._control = control
         self._llm = llm
         self._billing = Billing(
             claims=claims,
@@ -113,26 +113,24 @@ class Runner:
         has_time = self._clock() + self._call_time <= deadline
         if not has_time and not alone:
             raise SettingsError("an invocation is too short for a model call: raise WorkerTimeoutSeconds")
-        passage = self._gate.passage(slot, alone=alone, has_time=has_time)
+        permit = self._control.permit(slot, alone=alone, has_time=has_time)
         try:
-            await self._run(event_id, deadline, passage)
+            await self._run(event_id, deadline, permit)
         finally:
-            await passage.leave()
+            await permit.leave()
 
-    async def _run(self, event_id: str, deadline: datetime, passage: Passage) -> None:
+    async def _run(self, event_id: str, deadline: datetime, permit: Permit) -> None:
         try:
-            claim = await asyncio.to_thread(
-                self._claims.claim, event_id, deadline, self._billing.at_risk, passage.admit
-            )
+            claim = await asyncio.to_thread(self._claims.claim, event_id, deadline, self._billing.at_risk, permit.admit)
         except ClaimLost as lost:
             self._logger.info("claim lost, skipping", reason=str(lost))
         except JobNotReady as early:
             self._logger.info("not due yet, requeued", reason=str(early))
-            await self._endings.requeue(event_id, early.tenant, early.tier, early.wait, passage.slot)
+            await self._endings.requeue(event_id, early.tenant, early.tier, early.wait, permit.slot)
         else:
             self._logger.thread_safe_append_keys(tenant=claim.tenant, claim=claim.number)
             persistence = Persistence(deadline, self._clock, self._logger)
-            records = Records(self._claims, claim, self._llm.model, persistence, passage)
+            records = Records(self._claims, claim, self._llm.model, persistence, permit)
             try:
                 await self._run_claimed(claim, records)
             except ClaimLost as lost:
@@ -192,7 +190,7 @@ class Runner:
             if refusal := await exhausted_budget(self._usage, run, self._clock()):
                 await self._park(run, refusal)
                 return
-            if wait := await records.passage.wait_for(wave):
+            if wait := await records.permit.wait_for(wave):
                 await self._endings.put_off(records, wait, WaitReason.RATE_LIMIT, "the account's rate limit")
                 return
             if stopped := await self._run_wave(run, wave):
@@ -222,7 +220,8 @@ class Runner:
             for position, step in enumerate(planned)
             if step.name not in run.outputs and all(name in run.outputs for name in step.needs)
         )
-        return list(islice(ready, MAX_AT_ONCE))
+        # A probe makes one call, and the others once it is answered.
+        return list(islice(ready, 1 if run.records.permit.probing else MAX_AT_ONCE))
 
     async def _run_wave(self, run: JobRun, wave: Sequence[tuple[int, PlannedStep]]) -> list[StepFailed | StepDeferred]:
         """Executes the steps of a wave at the same time, and stores each when it completes.

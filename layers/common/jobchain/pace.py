@@ -1,6 +1,6 @@
 """The pace of calls to a model's account: who gets the next slot, and when. Pure: no clock, no I/O.
 
-All workers share one set of numbers, the books. Two of them are virtual times, of requests and of tokens: the moment
+All workers share one set of numbers, the state. Two of them are virtual times, of requests and of tokens: the moment
 until which the account's limit is given away. A grant adds what its job takes of the limit, in seconds, to both. This
 is the generic cell rate algorithm: https://en.wikipedia.org/wiki/Generic_cell_rate_algorithm. What the limits are is
 learned in `jobchain.pace_learning`.
@@ -47,7 +47,7 @@ COUNTS_ASKED = 1200.0
 FIRST_SHARE = 0.5
 """The tokens that jobs use of those that they ask for, before any has told."""
 
-Books = Mapping[str, float]
+PaceState = Mapping[str, float]
 """All numbers that workers share of one account, by name; times are seconds since 1970.
 
 `requests_at`, `tokens_at`: the virtual times. `requests_limit`, `tokens_limit`: what the server told, a minute.
@@ -108,7 +108,7 @@ class PaceView:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """A number of the books has to be from `least` to `most`; without `least` it may also be missing."""
+    """A number of the state has to be from `least` to `most`; without `least` it may also be missing."""
 
     name: str
     least: float | None
@@ -117,11 +117,11 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One conditional write of the books. `first` if there may be none yet."""
+    """One conditional write of the state. `first` if there may be none yet."""
 
     conditions: Sequence[Range] = ()
-    changes: Books = field(default_factory=dict)
-    added: Books = field(default_factory=dict)
+    changes: PaceState = field(default_factory=dict)
+    added: PaceState = field(default_factory=dict)
     removed: Sequence[str] = ()
     first: bool = False
 
@@ -134,9 +134,9 @@ class Planned:
     charge: Demand
     seconds: Mapping[str, float]
 
-    def granted(self, books: Books, now: float) -> Granted:
-        """The slot, by the books that the write left."""
-        at = max(now, *(books[name] - seconds for name, seconds in self.seconds.items()))
+    def granted(self, state: PaceState, now: float) -> Granted:
+        """The slot, by the state that the write left."""
+        at = max(now, *(state[name] - seconds for name, seconds in self.seconds.items()))
         return Granted(moment(at), self.charge)
 
 
@@ -161,29 +161,29 @@ def moment(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def rates(books: Books, configured: Rates, now: float) -> Rates:
+def rates(state: PaceState, configured: Rates, now: float) -> Rates:
     """What may be used in a minute as of `now`."""
-    return Rates(_rate(books, "requests", configured.requests, now), _rate(books, "tokens", configured.tokens, now))
+    return Rates(_rate(state, "requests", configured.requests, now), _rate(state, "tokens", configured.tokens, now))
 
 
-def ceiling(books: Books, name: str, configured: float | None) -> float | None:
+def ceiling(state: PaceState, name: str, configured: float | None) -> float | None:
     """The limit itself, as configured or told, the lower of both; None where it is unknown."""
-    return min(filter(None, (configured, books.get(f"{name}_limit"))), default=None)
+    return min(filter(None, (configured, state.get(f"{name}_limit"))), default=None)
 
 
-def _rate(books: Books, name: str, configured: float | None, now: float) -> float | None:
-    known = ceiling(books, name, configured)
-    cut = books.get(f"{name}_rate")
+def _rate(state: PaceState, name: str, configured: float | None, now: float) -> float | None:
+    known = ceiling(state, name, configured)
+    cut = state.get(f"{name}_rate")
     if cut is None:
         return known
-    since = max(0.0, now - books.get(f"{name}_rate_at", now))
-    grown = cut * (2 ** min(30.0, since / DOUBLING) if books.get(f"{name}_slow") else 1 + since / RECOVERY)
+    since = max(0.0, now - state.get(f"{name}_rate_at", now))
+    grown = cut * (2 ** min(30.0, since / DOUBLING) if state.get(f"{name}_slow") else 1 + since / RECOVERY)
     return min(grown, known) if known else grown
 
 
-def charge(books: Books, asked: float, used: float, now: float) -> float:
+def charge(state: PaceState, asked: float, used: float, now: float) -> float:
     """The tokens that count: those that are used, or those that are asked for where the server seems to count them."""
-    weight = max(0.0, 1 - max(0.0, now - books["asked_at"]) / COUNTS_ASKED) if "asked_at" in books else 0.0
+    weight = max(0.0, 1 - max(0.0, now - state["asked_at"]) / COUNTS_ASKED) if "asked_at" in state else 0.0
     return used + weight * max(0.0, asked - used)
 
 
@@ -198,13 +198,13 @@ def seconds_of(requests: float, tokens: float, rate: Rates) -> dict[str, float]:
 
 
 def plan(
-    books: Books | None, configured: Rates, demands: Sequence[Demand], tenant: str, now: float
+    state: PaceState | None, configured: Rates, demands: Sequence[Demand], tenant: str, now: float
 ) -> Granted | Planned | Full:
     """The slot of a job: granted where no limit is known, planned where a write has to make it, or none.
 
     `demands` are what the job needs as a whole, and then what it needs next: the first that fits into a minute counts.
     """
-    known = books or {}
+    known = state or {}
     rate = rates(known, configured, now)
     if not rate:
         return Granted(moment(now), Demand(0, 0))
@@ -234,12 +234,12 @@ def _capped(demand: Demand, rate: Rates) -> Demand:
 
 
 def _grant(
-    books: Books, seconds: Mapping[str, float], tenant: str, tenant_at: float, horizon: float, now: float
+    state: PaceState, seconds: Mapping[str, float], tenant: str, tenant_at: float, horizon: float, now: float
 ) -> Change:
     floor = now - BURST
     conditions, changes, added = [], {}, {}
     for name, taken in seconds.items():
-        if books.get(name, 0.0) < floor:
+        if state.get(name, 0.0) < floor:
             # Nobody has asked for a while: what was not used then is lost, but for the burst.
             conditions.append(Range(name, None, floor))
             changes[name] = floor + taken
@@ -247,9 +247,9 @@ def _grant(
             conditions.append(Range(name, floor, horizon))
             added[name] = taken
     # A tenant's time is not fenced: a write that is lost under contention gives it a slot too many.
-    changes[tenant] = min(max(tenant_at, now + tenant_at - books.get(tenant, 0.0)), now + FAR_HORIZON)
-    removed = [name for name, at in books.items() if is_tenant(name) and at < now and name != tenant]
-    return Change(conditions, changes, added, removed, first=not books)
+    changes[tenant] = min(max(tenant_at, now + tenant_at - state.get(tenant, 0.0)), now + FAR_HORIZON)
+    removed = [name for name, at in state.items() if is_tenant(name) and at < now and name != tenant]
+    return Change(conditions, changes, added, removed, first=not state)
 
 
 def is_tenant(name: str) -> bool:
@@ -257,8 +257,8 @@ def is_tenant(name: str) -> bool:
     return len(name) == 5 and name[0] == "t"
 
 
-def tenant_name(books: Books, tenant: str, now: float) -> str:
+def tenant_name(state: PaceState, tenant: str, now: float) -> str:
     """The number that is the tenant's, so that no more than `MAX_TENANTS` of them exist."""
     name = f"t{zlib.crc32(tenant.encode()) & 0xFFFF:04x}"
-    others = sum(is_tenant(other) and at >= now for other, at in books.items())
-    return name if name in books or others < MAX_TENANTS else "tmore"
+    others = sum(is_tenant(other) and at >= now for other, at in state.items())
+    return name if name in state or others < MAX_TENANTS else "tmore"

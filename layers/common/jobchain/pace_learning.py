@@ -8,9 +8,9 @@ start, then additive increase and multiplicative decrease. https://en.wikipedia.
 from dataclasses import replace
 
 from jobchain.pace import (
-    Books,
     Change,
     Demand,
+    PaceState,
     Range,
     Rates,
     ceiling,
@@ -73,7 +73,7 @@ def _reset(limit: RateLimit) -> float | None:
 
 
 def settle(
-    books: Books | None,
+    state: PaceState | None,
     configured: Rates,
     granted: Demand,
     asked: Demand,
@@ -84,7 +84,7 @@ def settle(
     now: float,
 ) -> list[Change]:
     """The writes for a job that has ended, to be tried in this order until one is made; empty where none is needed."""
-    known, first = books or {}, not books
+    known, first = state or {}, not state
     changes = {f"{name}_limit": most for name, most in _told_limits(limits) if known.get(f"{name}_limit") != most}
     now_known = {**known, **changes}
     pressed = _pressed(now_known, configured, limits, refused=refused, now=now)
@@ -104,22 +104,22 @@ def settle(
     return found
 
 
-def _learned_share(books: Books, asked: Demand, used: Demand) -> dict[str, float]:
+def _learned_share(state: PaceState, asked: Demand, used: Demand) -> dict[str, float]:
     """The share of tokens that are used, where the job changes it by a hundredth or more."""
     if asked.tokens <= 0 or used.tokens <= 0:
         return {}
     share = min(1.0, used.tokens / asked.tokens)
-    if (known := books.get("used_share")) is None:
+    if (known := state.get("used_share")) is None:
         return {"used_share": share}
     learned = known + LEARNS * (share - known)
     return {"used_share": learned} if abs(learned - known) > 0.01 * known else {}
 
 
-def _paused(books: Books, change: Change, pressed: list[str], now: float) -> Change:
+def _paused(state: PaceState, change: Change, pressed: list[str], now: float) -> Change:
     """The change with a pause: a part of the limit is left out, so that the server's own fills up again."""
     changes, added = dict(change.changes), dict(change.added)
     for name in (f"{kind}_at" for kind in pressed):
-        if books.get(name, 0.0) >= now:
+        if state.get(name, 0.0) >= now:
             added[name] = added.get(name, 0.0) + PAUSE
         else:
             added.pop(name, None)
@@ -133,33 +133,33 @@ def _told_limits(limits: RateLimits) -> list[tuple[str, float]]:
 
 
 def _corrections(
-    books: Books, rate: Rates, granted: Demand, asked: Demand, used: Demand, now: float
+    state: PaceState, rate: Rates, granted: Demand, asked: Demand, used: Demand, now: float
 ) -> dict[str, float]:
     """What was really charged less what was granted, at most a minute of it: a usage may be a lie."""
-    tokens = charge(books, asked.tokens, used.tokens, now) - granted.tokens
+    tokens = charge(state, asked.tokens, used.tokens, now) - granted.tokens
     seconds = seconds_of(asked.requests - granted.requests, tokens, rate)
-    return {name: min(60.0, taken) for name, taken in seconds.items() if name in books}
+    return {name: min(60.0, taken) for name, taken in seconds.items() if name in state}
 
 
-def _pressed(books: Books, configured: Rates, limits: RateLimits, *, refused: bool, now: float) -> list[str]:
+def _pressed(state: PaceState, configured: Rates, limits: RateLimits, *, refused: bool, now: float) -> list[str]:
     """Which of requests and tokens came near their limit."""
     pressed = [name for name in ("requests", "tokens") if is_near(getattr(limits, name))]
     if pressed or not refused:
         return pressed
-    rate = rates(books, configured, now)
+    rate = rates(state, configured, now)
     return ["tokens"] if rate.tokens and not rate.requests else ["requests", "tokens"] if rate.tokens else ["requests"]
 
 
-def pressed_changes(books: Books, configured: Rates, pressed: list[str], now: float) -> dict[str, float]:
+def pressed_changes(state: PaceState, configured: Rates, pressed: list[str], now: float) -> dict[str, float]:
     """What changes as the pace was too fast."""
     changes = {"pressed_at": now}
     for name in pressed:
-        if name == "tokens" and now - books.get("asked_at", 0.0) > 4 * PRESSED_EVERY:
+        if name == "tokens" and now - state.get("asked_at", 0.0) > 4 * PRESSED_EVERY:
             # The likeliest cause: the server counts the tokens that calls ask for.
             changes["asked_at"] = now
             continue
-        current: float | None = getattr(rates(books, configured, now), name)
-        unknown = ceiling(books, name, getattr(configured, name)) is None and f"{name}_rate" not in books
+        current: float | None = getattr(rates(state, configured, now), name)
+        unknown = ceiling(state, name, getattr(configured, name)) is None and f"{name}_rate" not in state
         changes[f"{name}_rate"] = FIRST_RATE if current is None else max(1.0, current * CUT)
         changes[f"{name}_rate_at"] = now
         changes[f"{name}_slow"] = float(unknown)

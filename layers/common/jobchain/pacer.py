@@ -9,11 +9,11 @@ from typing import Protocol
 from jobchain.domain import Clock
 from jobchain.pace import (
     HORIZON,
-    Books,
     Change,
     Demand,
     Full,
     Granted,
+    PaceState,
     PaceView,
     Planned,
     Rates,
@@ -35,22 +35,22 @@ _TRIES = 4
 
 
 class Moved(Exception):
-    """The condition of a change did not hold; `books` are the present ones, None where there are none."""
+    """The condition of a change did not hold; `state` are the present ones, None where there are none."""
 
-    def __init__(self, books: Books | None) -> None:
-        super().__init__("the books have changed")
-        self.books = books
+    def __init__(self, state: PaceState | None) -> None:
+        super().__init__("the state have changed")
+        self.state = state
 
 
 class PaceTable(Protocol):
-    """Where the books are."""
+    """Where the state are."""
 
-    def read(self) -> Books | None:
-        """The books as of a moment ago, None where there are none."""
+    def read(self) -> PaceState | None:
+        """The state as of a moment ago, None where there are none."""
         ...
 
-    def write(self, change: Change) -> Books:
-        """Makes the change, and returns the books after it. Raises Moved."""
+    def write(self, change: Change) -> PaceState:
+        """Makes the change, and returns the state after it. Raises Moved."""
         ...
 
 
@@ -64,7 +64,7 @@ class Pacer:
         self._configured = configured
         self._clock = clock
         self._draw = draw
-        self._books: Books | None = None
+        self._state: PaceState | None = None
         self._read_at: float | None = None
         # All jobs of a batch come at once: one of them asks the table, and the others use what it learns.
         self._lock = Lock()
@@ -79,7 +79,7 @@ class Pacer:
             self._look(MAX_AGE)
             for _ in range(_TRIES):
                 now = self._now()
-                found = plan(self._books, self._configured, demands, tenant, now)
+                found = plan(self._state, self._configured, demands, tenant, now)
                 if isinstance(found, Granted):
                     return found
                 if isinstance(found, Full):
@@ -95,7 +95,7 @@ class Pacer:
         with self._lock:
             self._look(MAX_AGE)
             now = self._now()
-            for change in settle(self._books, self._configured, granted, asked, used, limits, refused=refused, now=now):
+            for change in settle(self._state, self._configured, granted, asked, used, limits, refused=refused, now=now):
                 if self._write(change):
                     return
 
@@ -103,9 +103,9 @@ class Pacer:
         """The pace, a few seconds old at most."""
         with self._lock:
             self._look(MAX_AGE)
-            now, books = self._now(), self._books or {}
-            free_at = max(now, books.get("requests_at", 0.0), books.get("tokens_at", 0.0))
-            return PaceView(rates(books, self._configured, now), moment(free_at))
+            now, state = self._now(), self._state or {}
+            free_at = max(now, state.get("requests_at", 0.0), state.get("tokens_at", 0.0))
+            return PaceView(rates(state, self._configured, now), moment(free_at))
 
     def _refused(self, full: Full, waiting: int, now: float) -> Refused:
         return Refused(moment(now + full.delay(waiting, self._draw())))
@@ -114,22 +114,22 @@ class Pacer:
         written = self._write(planned.change)
         return planned.granted(written, now) if written else None
 
-    def _write(self, change: Change) -> Books | None:
+    def _write(self, change: Change) -> PaceState | None:
         try:
-            self._books = self._table.write(change)
+            self._state = self._table.write(change)
         except Moved as moved:
-            self._books = moved.books
+            self._state = moved.state
             return None
         finally:
             self._read_at = self._now()
-        return self._books
+        return self._state
 
     def _look(self, max_age: float) -> bool:
-        """Reads the books if they are older than that, and tells whether it did."""
+        """Reads the state if they are older than that, and tells whether it did."""
         now = self._now()
         if self._read_at is not None and now - self._read_at <= max_age:
             return False
-        self._books = self._table.read()
+        self._state = self._table.read()
         self._read_at = now
         return True
 

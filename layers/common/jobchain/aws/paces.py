@@ -1,6 +1,6 @@
 """The items of paces: one for each account, model and tier, shared by all workers.
 
-An item has the numbers of `jobchain.pace.Books`, under 1 KB of them: a grant costs one write unit, and so does a
+An item has the numbers of `jobchain.pace.PaceState`, under 1 KB of them: a grant costs one write unit, and so does a
 settlement.
 """
 
@@ -12,7 +12,7 @@ from jobchain.aws.table import ConditionFailed, Table
 from jobchain.aws.writes import epoch, key, update
 from jobchain.breaker import ModelAccount
 from jobchain.domain import Clock, Tier
-from jobchain.pace import Books, Change, Range, Rates
+from jobchain.pace import Change, PaceState, Range, Rates
 from jobchain.pacer import Moved, Pacer
 
 if TYPE_CHECKING:
@@ -52,11 +52,11 @@ class _PaceItem:
         self._key = its_key
         self._clock = clock
 
-    def read(self) -> Books | None:
+    def read(self) -> PaceState | None:
         found = self._table.get_many([self._key], consistent=False)
-        return _books(found[0]) if found else None
+        return _state(found[0]) if found else None
 
-    def write(self, change: Change) -> Books:
+    def write(self, change: Change) -> PaceState:
         conditions = [_condition(place, found) for place, found in enumerate(change.conditions)]
         values: Item = {}
         for place, found in enumerate(change.conditions):
@@ -74,9 +74,9 @@ class _PaceItem:
             _item(change.added),
         )
         try:
-            return _books(self._table.write(write))
+            return _state(self._table.write(write))
         except ConditionFailed as failed:
-            raise Moved(_books(failed.item) if failed.item else None) from None
+            raise Moved(_state(failed.item) if failed.item else None) from None
 
 
 def _condition(place: int, found: Range) -> str:
@@ -89,9 +89,9 @@ def _number(value: float) -> Decimal:
     return Decimal(f"{value:.6f}")
 
 
-def _item(books: Books) -> Item:
-    return {name: _number(value) for name, value in books.items()}
+def _item(state: PaceState) -> Item:
+    return {name: _number(value) for name, value in state.items()}
 
 
-def _books(item: Item) -> Books:
+def _state(item: Item) -> PaceState:
     return {name: float(value) for name, value in item.items() if name not in _OTHERS}

@@ -62,7 +62,7 @@ class Backlog:
         return known
 
 
-class Gate:
+class AdmissionControl:
     """Lets jobs through to a model's account, as far as that bears them."""
 
     def __init__(
@@ -89,9 +89,9 @@ class Gate:
         self._chains = chains
         self._max_input_tokens = max_input_tokens
 
-    def passage(self, slot: Slot | None = None, *, alone: bool = False, has_time: bool = True) -> "Passage":
-        """The way of one job through the gate. It ends there if the invocation `has_time` for no call."""
-        return Passage(self, slot, alone=alone, has_time=has_time)
+    def permit(self, slot: Slot | None = None, *, alone: bool = False, has_time: bool = True) -> "Permit":
+        """The way of one job through the control. It ends there if the invocation `has_time` for no call."""
+        return Permit(self, slot, alone=alone, has_time=has_time)
 
     def demands(self, candidate: Candidate) -> list[Demand]:
         """What the job's remaining steps need of the account, and what its next wave needs; empty if that is unknown.
@@ -122,11 +122,11 @@ class Gate:
         return Demand(len(calls), sum(calls))
 
 
-class Passage:
-    """One job's way through the gate: what it was granted, and what its calls have taken of it."""
+class Permit:
+    """One job's way through the control: what it was granted, and what its calls have taken of it."""
 
-    def __init__(self, gate: Gate, slot: Slot | None, *, alone: bool, has_time: bool) -> None:
-        self._gate = gate
+    def __init__(self, control: AdmissionControl, slot: Slot | None, *, alone: bool, has_time: bool) -> None:
+        self._control = control
         self._alone = alone
         self._has_time = has_time
         self.slot = slot
@@ -139,7 +139,8 @@ class Passage:
         self._used = NOTHING
         self._limits: RateLimits = NO_RATE_LIMITS
         self._refused = False
-        self._probing = False
+        self.probing = False
+        """Whether the job was let through as the probe of a breaker, and none of its calls was answered yet."""
 
     # --- before the claim --------------------------------------------------------------------------
 
@@ -149,33 +150,39 @@ class Passage:
             raise MustRunAlone(f"{candidate.crashes} workers in a row have vanished with the job")
         if not self._has_time:
             raise JobNotReady(candidate.tenant, candidate.tier, timedelta(0))
-        now = self._gate.clock()
+        now = self._control.clock()
         if now >= candidate.deadline_at or self._pace:
             return  # it ends without a call; or it was let through, and is read again
-        demands = self._gate.demands(candidate)
+        demands = self._control.demands(candidate)
         if not demands:
             return
         self._tenant, self._tier = candidate.tenant, candidate.tier
         try:
             self._pass_breaker(candidate, now)
-            self._take_pace(candidate, demands, now)
+            try:
+                self._take_pace(candidate, demands, now)
+            except JobNotReady:
+                # One call a minute is within any limit, and without it the breaker would stay open.
+                if not self.probing:
+                    raise
+                self.slot, self._pace = None, self._control.paces[candidate.tier]
         except Unavailable as error:
             # Without its limits the account itself refuses what is too much.
-            self._gate.logger.warning("limits not read, the job runs", extra=describe(error))
+            self._control.logger.warning("limits not read, the job runs", extra=describe(error))
 
     def _pass_breaker(self, candidate: Candidate, now: datetime) -> None:
-        found = self._gate.breakers.look()
+        found = self._control.breakers.look()
         if found is None:
             return
-        if self._gate.breakers.probe(found):
-            self._gate.logger.info("probes the account", type=found.type)
-            self._probing = True
+        if self._control.breakers.probe(found):
+            self._control.logger.info("probes the account", type=found.type)
+            self.probing = True
             return
         jitter = random.uniform(MIN_JITTER, MAX_JITTER)  # noqa: S311  # no secret
         raise _not_ready(candidate, found.delay(jitter), now)
 
     def _take_pace(self, candidate: Candidate, demands: Sequence[Demand], now: datetime) -> None:
-        pace = self._gate.paces[candidate.tier]
+        pace = self._control.paces[candidate.tier]
         if self.slot and now <= self.slot.at + SLOT_KEPT:
             if self.slot.at > now + LONGEST_WAIT:
                 raise _not_ready(candidate, self.slot.at - now, now)
@@ -183,7 +190,7 @@ class Passage:
             self._pace = pace
             return
         self.slot = None
-        got = pace.reserve(demands, candidate.tenant, self._gate.backlog.messages(candidate.tier))
+        got = pace.reserve(demands, candidate.tenant, self._control.backlog.messages(candidate.tier))
         match got:
             case Refused():
                 raise _not_ready(candidate, got.until - now, now)
@@ -201,21 +208,21 @@ class Passage:
 
         The first wave is part of what the job was granted. So are the later ones, but for those of a long text.
         """
-        if self._pace is None:
+        if self._pace is None or self.probing:
             return None
-        need = self._gate.wave([step for _, step in steps])
+        need = self._control.wave([step for _, step in steps])
         left = max(self._granted.requests - self._asked.requests, 0)
         if need.requests <= left:
             return None
         more = Demand(need.requests - left, need.tokens * (need.requests - left) // need.requests)
         try:
             got = await asyncio.to_thread(
-                self._pace.reserve, [more], self._tenant, self._gate.backlog.messages(self._tier)
+                self._pace.reserve, [more], self._tenant, self._control.backlog.messages(self._tier)
             )
         except Unavailable as error:
-            self._gate.logger.warning("limits not read, the job runs", extra=describe(error))
+            self._control.logger.warning("limits not read, the job runs", extra=describe(error))
             return None
-        now = self._gate.clock()
+        now = self._control.clock()
         if isinstance(got, Refused):
             return got.until - now
         self._granted = _sum(self._granted, got.demand)
@@ -226,14 +233,15 @@ class Passage:
     async def answered(self, asked: Demand, used: Demand, limits: RateLimits, began_at: datetime) -> None:
         """Notes a call that was answered. It closes a breaker that was open when it began."""
         self._note(asked, used, limits)
-        await self._gate.watch.answered(began_at)
+        self.probing = False
+        await self._control.watch.answered(began_at)
 
     async def failed(self, asked: Demand, error: ModelError, began_at: datetime) -> None:
         """Notes a call that failed. It opens a breaker where the fault is the account's."""
         refused = error.type == "rate_limited"
         self._refused = self._refused or refused
         self._note(Demand(1, 0) if refused else asked, Demand(1, 0) if refused else asked, error.report.limits)
-        await self._gate.watch.refused(error, began_at, probing=self._probing)
+        await self._control.watch.refused(error, began_at, probing=self.probing)
 
     async def leave(self) -> None:
         """Gives back what was granted and not asked for, and tells the limiter what the server told."""
@@ -250,7 +258,7 @@ class Passage:
         try:
             await asyncio.to_thread(tell, *what)
         except Unavailable as error:
-            self._gate.logger.warning("limits not written", extra=describe(error))
+            self._control.logger.warning("limits not written", extra=describe(error))
 
 
 def _not_ready(candidate: Candidate, wait: timedelta, now: datetime) -> JobNotReady:
