@@ -33,7 +33,7 @@ from jobchain.prices import PriceList
 from jobchain_api.service import JobService
 from jobchain_sweeper.sweeper import Sweeper
 from jobchain_worker.account_watch import AccountWatch
-from jobchain_worker.gate import Gate
+from jobchain_worker.admission_control import AdmissionControl
 from jobchain_worker.retry_policy import RetryPolicy
 from jobchain_worker.runner import Runner
 from tests import properties
@@ -197,8 +197,10 @@ def make_service(stores: Stores, queue: JobQueue, logger: Logger) -> JobService:
 CALL_TIME = timedelta(seconds=75)
 
 
-def make_gate(stores: Stores, queue: JobQueue, llm: LLM, logger: Logger, **changes: Any) -> Gate:
-    """The worker's gate on top of these, for an account without limits."""
+def make_admission_control(
+    stores: Stores, queue: JobQueue, llm: LLM, logger: Logger, **changes: Any
+) -> AdmissionControl:
+    """The worker's admission control on top of these, for an account without limits."""
     account = ModelAccount("models.test", "secret", llm.model)
     breakers = BreakerStore(stores.client, stores.table, account, stores.clock)
     parts: dict[str, Any] = {
@@ -208,13 +210,13 @@ def make_gate(stores: Stores, queue: JobQueue, llm: LLM, logger: Logger, **chang
         "chains": CHAINS,
         "max_input_tokens": 8000,
     }
-    return Gate(queue=queue, llm=llm, clock=stores.clock, logger=logger, **{**parts, **changes})
+    return AdmissionControl(queue=queue, llm=llm, clock=stores.clock, logger=logger, **{**parts, **changes})
 
 
 def make_runner(stores: Stores, queue: JobQueue, llm: LLM, logger: Logger, **changes: Any) -> Runner:
     """The worker's runner on top of these."""
     parts: dict[str, Any] = {
-        "gate": changes.get("gate") or make_gate(stores, queue, llm, logger),
+        "control": changes.get("control") or make_admission_control(stores, queue, llm, logger),
         "chains": CHAINS,
         "prices": PriceList.load(),
         "max_input_tokens": 8000,

@@ -346,11 +346,11 @@ class Simulation:
         setup, outcome = self._setup, self.outcome
         outcome.calls += 1
         asked, used = self._asked(self._steps[job]), self._used()
-        let_in = self._server.call(asked if setup.counts_asked else used, self._now)
+        accepted = self._server.call(asked if setup.counts_asked else used, self._now)
         if self._pacing:
             limits = self._server.limits(self._now)
-            self._pacing.accounts[job].note(asked, used, limits, refused=not let_in)
-        if not let_in:
+            self._pacing.accounts[job].note(asked, used, limits, refused=not accepted)
+        if not accepted:
             self._put_off(job, invocation, at + REFUSAL_SECONDS)
             return
         outcome.starts.setdefault(job, self._now)

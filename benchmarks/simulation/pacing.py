@@ -69,7 +69,7 @@ class ModelServer:
         self._headers = headers
 
     def call(self, tokens: float, now: float) -> bool:
-        """Whether a call is let in that counts so many tokens."""
+        """Whether a call that counts for these tokens is accepted."""
         # Both are asked, as each is brought up to the time then.
         has_requests, has_tokens = self._requests.has(1, now), self._tokens.has(tokens, now)
         if has_requests and has_tokens:

@@ -215,9 +215,9 @@ class Job:
 
     From a list it has no steps, no result and no metadata. `result` holds what has finished so far. `cost_usd` is None
     where a price is not known, and `estimated` the part of usage and cost that is an upper bound. `calls` are those of
-    the model, `retries` those of them that repeated one. `waiting_for` says why a pending job does not run yet; it is None
-    for any other. `failed_attempts` are the newest failed calls, the oldest first; None if they were not asked for. `etag` names
-    this state: see `Jobchain.get`.
+    the model, `retries` those of them that repeated one. `waiting_for` says why a pending job does not run yet; it is
+    None for any other. `failed_attempts` are the newest failed calls, the oldest first; None if they were not asked
+    for. `etag` names this state: see `Jobchain.get`.
     """
 
     event_id: str

@@ -108,7 +108,7 @@ class JobView(ListedJob):
     result: dict[str, JsonValue]
     metadata: dict[str, str]
     deadline_seconds: int | None = Field(description="How long the job is tried.")
-    deadline_at: str | None = Field(description="Until when the job is tried; a retry sets it anew.")
+    deadline_at: str | None = Field(description="Until when the job is tried; a retry sets a new one.")
     failed_attempts: list[AttemptView] | None = Field(
         description="The newest failed calls of the model, up to 1,000, the oldest first. Null without "
         "`include=attempts`."

@@ -27,7 +27,7 @@ from jobchain_worker.call import BYTES_PER_TOKEN
 from jobchain_worker.job_run import MAX_AT_ONCE
 
 SUSPECT = 2
-"""A job runs alone once so many workers in a row have vanished with it: one of their other jobs may be the cause."""
+"""A job runs alone after this number of workers in a row vanished with it: another of their jobs may be the cause."""
 
 LONGEST_WAIT = timedelta(seconds=2)
 """A slot that is no further away is waited for. A job with a later one goes back to the queue."""

@@ -142,7 +142,7 @@ class StepExecutor:
         return StepDeferred({}, timedelta(0), _TOO_SLOW)
 
     def _park(self, run: JobRun, step: PlannedStep, error: PermanentModelError) -> StepFailed | StepDeferred:
-        """An account or settings that allow no call are no fault of the job: it waits until they are mended."""
+        """An account or settings that allow no call are no fault of the job: it waits until they are corrected."""
         left = run.left(self._clock())
         delay = PARKED * _jitter()
         if delay >= left:

@@ -14,10 +14,10 @@ from datetime import UTC, datetime
 from jobchain.errors import SettingsError
 
 BURST = 5.0
-"""Seconds of the limit that may be used at once, after nobody asked for so long: no slot is lost between two polls."""
+"""Seconds of the limit that may be used at once after a pause as long: no slot is lost between two polls."""
 
 HORIZON = 20.0
-"""Slots are granted so many seconds ahead, ..."""
+"""Slots are granted this many seconds ahead, ..."""
 
 FAR_HORIZON = 120.0
 """... and this far to a tenant that has had less than its share."""
@@ -142,7 +142,7 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Full:
-    """No slot: there is one after `wait` seconds, if nobody is faster; each job takes `each` of the limit."""
+    """No slot: there is one after `wait` seconds, if no other job takes it; each job takes `each` of the limit."""
 
     wait: float
     each: float
@@ -240,7 +240,7 @@ def _grant(
     conditions, changes, added = [], {}, {}
     for name, taken in seconds.items():
         if state.get(name, 0.0) < floor:
-            # Nobody has asked for a while: what was not used then is lost, but for the burst.
+            # No job has asked for a while: what was not used then is lost, except for the burst.
             conditions.append(Range(name, None, floor))
             changes[name] = floor + taken
         else:

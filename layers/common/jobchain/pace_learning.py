@@ -25,7 +25,7 @@ FIRST_RATE = 60.0
 
 CUT = 0.8
 PRESSED_EVERY = 30.0
-"""The pace is cut once in so many seconds: what was granted before the cut is still on its way."""
+"""The pace is cut at most once in this many seconds: what was granted before the cut is still on its way."""
 
 PAUSE = 10.0
 """So many seconds of the limit are left out when the server comes near it."""

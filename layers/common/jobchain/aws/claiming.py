@@ -44,7 +44,7 @@ class Candidate:
 
 
 def candidate_of(job: StoredJob, now: datetime) -> Candidate:
-    """The job that was read, for the gate before its claim."""
+    """The job that was read, for the checks before its claim."""
     meta = job.meta
     return Candidate(
         event_id=meta["pk"].removeprefix("JOB#"),
