@@ -70,8 +70,8 @@ class WaitingView(LazyView):
     model_config = ConfigDict(from_attributes=True)
 
     reason: WaitReason = Field(
-        description="`queue`: it waits for a worker. `retry`: a call failed and is repeated later. `rate_limit`: the limits "
-        "of the model's account are used up. `account`: the model's server refuses the account, its key or the model. "
+        description="`queue`: it waits for a worker. `retry`: a call failed and is repeated later. `rate_limit`: the "
+        "limits of the model's account are used up. `account`: the model's server refuses the account, its key or the model. "
         "`budget`: the key's budget of the day is used up. `deployment`: the worker's version does not have the chain."
     )
     since: str

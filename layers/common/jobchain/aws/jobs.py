@@ -160,8 +160,8 @@ class JobStore:
         From now on it has the daily budget of `limits`. A job that waits for a later time waits no longer: that takes
         no quota, and its tries stay.
 
-        Raises JobNotFound, JobIsNotFinal where it runs or waits for a worker, JobIsFinal where it has completed, and LimitReached
-        where one of the limits leaves no quota.
+        Raises JobNotFound, JobIsNotFinal where it runs or waits for a worker, JobIsFinal where it has completed, and
+        LimitReached where one of the limits leaves no quota.
         """
         now = self._clock()
         counters = quota_counters(limits, tenant, now)
