@@ -51,10 +51,10 @@ class TestAJobThatWaits:
         assert "automatically in 0 s (at" in lines(job_of(status="pending", waiting_for=waiting(-60)))[0]
 
     def test_shows_a_reason_that_this_version_does_not_know(self) -> None:
-        waits = waiting(reason="rate_limit", until=None, detail="the pace of the model")
+        waits = waiting(reason="weather", until=None, detail="a storm")
 
         assert lines(job_of(status="pending", waiting_for=waits))[0] == (
-            "  waiting (rate_limit), continuing soon: the pace of the model"
+            "  waiting (weather), continuing soon: a storm"
         )
 
     def test_names_the_next_try_of_its_step_and_its_time(self) -> None:
