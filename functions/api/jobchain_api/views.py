@@ -72,7 +72,8 @@ class WaitingView(LazyView):
     reason: WaitReason = Field(
         description="`queue`: it waits for a worker. `retry`: a call failed and is repeated later. `rate_limit`: the "
         "limits of the model's account are used up. `account`: the model's server refuses the account, its key or the "
-        "model. `budget`: the key's budget of the day is used up. `deployment`: the worker's version does not have the chain."
+        "model. `budget`: the key's budget of the day is used up. `deployment`: the worker's version does not have "
+        "the chain."
     )
     since: str
     until: str | None = Field(description="When the job continues.")
