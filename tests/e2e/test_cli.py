@@ -140,7 +140,7 @@ def test_a_cancelled_job_ends_a_watch_and_runs_again(idle: Callable[[], None], j
     # then a watch says so, until it runs again
     assert cancelled.stdout == f"{event_id} is cancelled.\n", cancelled.stderr
     assert jobchain("watch", event_id).returncode == 4
-    assert jobchain("retry", event_id).stdout == f"{event_id} is pending again.\n"
+    assert jobchain("retry", event_id).stdout == f"{event_id} is pending, and runs as soon as a worker is free.\n"
     idle()
     assert jobchain("watch", event_id).returncode == 0
 

@@ -31,8 +31,8 @@ def test_a_changed_parameter_reaches_the_versions_that_it_concerns_and_no_others
         # when the model's name alone changes
         stack._deployer.deploy({**stack._parameters, "OpenAIModel": "another"})
 
-        # then the workers' events go to new versions, and the others, which have not changed, have made none
-        workers = ("FlexWorkerFunction", "WorkerFunction")
+        # then the events of those that depend on it go to new versions, and the others have made none
+        workers = ("ApiFunction", "FlexWorkerFunction", "WorkerFunction")
         assert set(before.values()) == {("1", None), ("1", "gpt-6-luna")}
         assert live(stack) == {**before, **dict.fromkeys(workers, ("2", "another"))}
 
