@@ -103,6 +103,7 @@ PENDING: dict[str, Any] = {
         "since": CREATED["created_at"],
         "until": None,
         "detail": "the job waits for a worker",
+        "retryable": False,
     },
 }
 WAITING: dict[str, Any] = {
@@ -116,6 +117,7 @@ WAITING: dict[str, Any] = {
         "since": "2026-11-22T10:00:01.120Z",
         "until": "2026-11-22T10:00:11.120Z",
         "detail": "try 1: the model's server answered 503",
+        "retryable": True,
     },
     "steps": [
         {

@@ -291,7 +291,7 @@ class TestWaiting:
         answer = api("POST", f"/jobs/{EVENT_ID}/retry")
 
         assert answer.status == 409
-        assert answer.body["detail"].endswith("is pending: it is waiting for a worker, so there is nothing to retry")
+        assert answer.body["detail"].endswith("is pending: it already waits for its turn, so there is nothing to retry")
 
     def test_is_not_said_of_a_job_that_runs_nor_can_that_be_retried(
         self, stage: Stage, api: Api, stores: Stores, clock: FakeClock
@@ -315,6 +315,7 @@ class TestWaiting:
             "since": until,
             "until": None,
             "detail": "the job waits for a worker",
+            "retryable": False,
         }
 
 

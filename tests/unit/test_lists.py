@@ -26,7 +26,7 @@ RETENTION = timedelta(days=30)
 
 SPENT = Spending(Usage(100, 10, 20, 5), Decimal("0.001"), calls=1)
 ERROR = JobError("model_refused", "no", "summary")
-WAITING = WaitingFor(WaitReason.RETRY, "2026-11-22T10:00:00.000Z", None, "try 1: 503")
+WAITING = WaitingFor(WaitReason.RETRY, "2026-11-22T10:00:00.000Z", None, "try 1: 503", retryable=True)
 
 Create = Callable[..., str]
 

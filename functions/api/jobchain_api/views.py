@@ -78,6 +78,7 @@ class WaitingView(LazyView):
     since: str
     until: str | None = Field(description="When the job continues.")
     detail: str
+    retryable: bool = Field(description="Whether a retry makes the job continue at once. A retry of others is a 409.")
 
 
 class ListedJob(LazyView):

@@ -100,12 +100,13 @@ class JobError:
 
 @dataclass(frozen=True, slots=True)
 class WaitingFor:
-    """Why a pending job does not run yet. Times are texts of `isoformat`; `until` is None where no time is known."""
+    """Why a pending job does not run yet. Times are texts of `isoformat`. A wait that is `retryable` ends at a retry."""
 
     reason: WaitReason
     since: str
-    until: str | None
+    until: str | None  # None where no time is known
     detail: str
+    retryable: bool = False
 
 
 @dataclass(frozen=True, slots=True)

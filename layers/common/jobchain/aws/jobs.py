@@ -242,7 +242,7 @@ def _check_retry(job: Job, now: datetime) -> None:
     if job.status is Status.COMPLETED:
         raise JobIsFinal(f"job {job.event_id} is completed: there is nothing to retry")
     if not job.status.final:
-        what = "is being run" if job.status is Status.PROCESSING else "is waiting for a worker"
+        what = "is being run" if job.status is Status.PROCESSING else "already waits for its turn"
         raise JobIsNotFinal(f"job {job.event_id} is {job.status}: it {what}, so there is nothing to retry")
     if job.expires_at < epoch(now + _LEFT_FOR_A_RETRY):
         raise JobIsFinal(f"job {job.event_id} is about to be erased: create a new job")

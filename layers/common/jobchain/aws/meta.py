@@ -211,14 +211,14 @@ def deadline_of(meta: Item) -> datetime:
 
 def waiting_item(waiting: WaitingFor) -> Item:
     """Why the job waits, as an attribute of META."""
-    return _present(asdict(waiting))
+    return _present({**asdict(waiting), "retryable": None})
 
 
 def _waiting_of(meta: Item) -> WaitingFor | None:
     found = meta.get("waiting_for")
     if not found:
         return None
-    return WaitingFor(WaitReason(found["reason"]), found["since"], found.get("until"), found["detail"])
+    return WaitingFor(WaitReason(found["reason"]), found["since"], found.get("until"), found["detail"], retryable=True)
 
 
 def job_of(stored: StoredJob) -> Job:

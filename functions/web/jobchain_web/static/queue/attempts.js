@@ -16,8 +16,8 @@ const WAITED = {
   account: "waiting for the model's account", deployment: "waiting for a deployment",
 };
 
-/** Whether the job waits for a time of its own, so that it can be retried at once. */
-export const isPutOff = ({ status, waiting_for: waits }) => status === "pending" && ["retry", "account", "deployment"].includes(waits?.reason) && Date.parse(waits.until) > Date.now();
+/** Whether the job waits for a time of its own that is not over yet, so that a retry makes it continue at once. */
+export const isPutOff = ({ waiting_for: waits }) => Boolean(waits?.retryable) && Date.parse(waits.until) > Date.now();
 
 /** What the job waits for, as a line of its timeline. */
 export const waited = ({ reason }) => WAITED[reason] ?? `waiting (${reason})`;
