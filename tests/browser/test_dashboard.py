@@ -17,7 +17,7 @@ from local.stack import EmbeddedStack
 from tests.browser.conftest import WIDE, Visit
 from tests.e2e.conftest import FINAL, poll
 from tests.fake_model.answers import result_of
-from tests.fake_model.replies import NEVER, QUOTA_EXCEEDED
+from tests.fake_model.replies import NEVER, REFUSAL
 from tests.fake_model.server import ModelServer
 
 AXE = next(Path(__file__).parent.glob("vendor/axe-core-*/axe.min.js")).read_text()
@@ -156,12 +156,12 @@ class TestAJob:
     def test_says_why_it_failed(
         self, visit: Visit, finish: Callable[..., str], model: ModelServer, marker: str
     ) -> None:
-        model.script(marker, QUOTA_EXCEEDED, step="checklist")
+        model.script(marker, REFUSAL, step="checklist")
         page = visit.open(f"#/jobs/{finish(marker)}")
 
         chip(page, "failed")
         failure = page.locator("section", has=page.get_by_role("heading", name="Why it failed"))
-        expect(failure).to_contain_text("model_quota_exceeded")
+        expect(failure).to_contain_text("model_refused")
         expect(failure).to_contain_text("in step checklist")
         expect(page.get_by_text(f"The summary of {marker}.")).to_be_visible()
 
@@ -301,7 +301,7 @@ class TestTheList:
         expect(row).to_contain_text("completed")
 
     def test_filters(self, visit: Visit, finish: Callable[..., str], model: ModelServer, marker: str) -> None:
-        model.script(marker, QUOTA_EXCEEDED)
+        model.script(marker, REFUSAL)
         finish(marker)
         finish(f"{marker}-done")
         page = visit.open()
@@ -501,7 +501,7 @@ class TestForAll:
     def test_axe_finds_nothing_serious(
         self, visit: Visit, finish: Callable[..., str], model: ModelServer, marker: str, scheme: Any, width: int
     ) -> None:
-        model.script(marker, QUOTA_EXCEEDED, step="diagram")
+        model.script(marker, REFUSAL, step="diagram")
         routes = ["#/", "#/new", f"#/jobs/{finish(marker)}", f"#/jobs/{finish(marker + '-2')}", "#/nowhere"]
         visit.page.emulate_media(color_scheme=scheme)
         visit.page.set_viewport_size({"width": width, "height": 844})

@@ -7,10 +7,11 @@ from typing import Any
 from uuid import uuid4
 
 import httpx2
+import pytest
 from playwright.sync_api import Page, expect
 
 from jobchain.aws.admission import AdmissionStore
-from jobchain.domain import DailyBudget, NewJob, utc_now
+from jobchain.domain import DailyBudget, NewJob, isoformat, utc_now
 from local.stack import EmbeddedStack
 from tests.browser.conftest import Visit
 from tests.e2e.conftest import poll
@@ -29,6 +30,11 @@ def reach(http: httpx2.Client, event_id: str, is_there: Callable[[Any], Any]) ->
     """The id, once the job is so."""
     poll(lambda: is_there(http.get(f"/jobs/{event_id}").json()))
     return event_id
+
+
+def waits_for(reason: str) -> Callable[[Any], bool]:
+    """Whether a job waits for this reason. Before a worker has run it, it waits in the queue."""
+    return lambda job: bool(job["waiting_for"]) and job["waiting_for"]["reason"] == reason
 
 
 def step(page: Page, name: str) -> Any:
@@ -63,7 +69,7 @@ def test_a_failed_job_shows_each_failed_call_with_its_cause_and_the_answer_as_te
 def test_a_job_that_is_retried_says_when_and_why(visit: Visit, http: httpx2.Client, model: ModelServer) -> None:
     busy = with_id(refused(429, retry_after=3600, message="The limit is reached."), "req-busy")
     model.script("job-802", busy, step="checklist")
-    event_id = reach(http, create(http, "job-802"), lambda job: job["waiting_for"])
+    event_id = reach(http, create(http, "job-802"), waits_for("retry"))
 
     page = visit.open(f"#/jobs/{event_id}")
 
@@ -84,6 +90,35 @@ def test_a_job_that_is_retried_says_when_and_why(visit: Visit, http: httpx2.Clie
     expect(call).to_have_count(1)
 
 
+def test_a_job_that_is_put_off_continues_at_once_where_that_is_asked_for(
+    visit: Visit, http: httpx2.Client, model: ModelServer
+) -> None:
+    model.script("job-806", refused(503, retry_after=3600), step="checklist")
+    event_id = reach(http, create(http, "job-806"), waits_for("retry"))
+
+    page = visit.open(f"#/jobs/{event_id}")
+    page.get_by_role("button", name="Retry now").click()
+
+    expect(page.locator(".headline .chip")).to_have_text("completed")
+    expect(page.get_by_role("button", name="Retry now")).to_have_count(0)
+
+
+@pytest.mark.parametrize("reason", ["queue", "rate_limit", "account"])
+def test_a_job_that_waits_for_its_turn_offers_no_retry(visit: Visit, http: httpx2.Client, reason: str) -> None:
+    event_id = reach(http, create(http, "job-807"), lambda job: job["status"] == "completed")
+    job = http.get(f"/jobs/{event_id}?include=attempts").json()
+    until = None if reason == "queue" else isoformat(utc_now() + timedelta(minutes=5))
+    waits = {"reason": reason, "since": job["updated_at"], "until": until, "detail": "It waits.", "retryable": False}
+    shown = {**job, "status": "pending", "finished_at": None, "waiting_for": waits}
+    visit.page.route("**/jobs/*", lambda route: route.fulfill(json=shown))
+
+    page = visit.open(f"#/jobs/{event_id}")
+
+    expect(page.locator("[data-key=waiting]")).to_contain_text("It waits.")
+    expect(page.get_by_role("button", name="Cancel")).to_be_visible()
+    expect(page.get_by_role("button", name="Retry now")).to_have_count(0)
+
+
 def test_a_job_whose_budget_of_the_day_is_used_up_says_when_it_continues(
     visit: Visit, http: httpx2.Client, stack: EmbeddedStack
 ) -> None:
@@ -98,7 +133,7 @@ def test_a_job_whose_budget_of_the_day_is_used_up_says_when_it_continues(
     )
     AdmissionStore(stack.client("dynamodb"), stack.table, utc_now).create(new, timedelta(days=7))
     stack.client("sqs").send_message(QueueUrl=stack.queue_url, MessageBody=json.dumps({"event_id": event_id}))
-    reach(http, event_id, lambda job: job["waiting_for"])
+    reach(http, event_id, waits_for("budget"))
 
     page = visit.open(f"#/jobs/{event_id}")
 

@@ -97,6 +97,16 @@ class Api:
         job: Job = self.poll(lambda: (job := self.job(event_id))["status"] in statuses and job)
         return job
 
+    def waiting(self, event_id: str, reason: str) -> Job:
+        """The job, once it waits for this reason. Raises TimeoutError."""
+
+        def look() -> Job | None:
+            job = self.job(event_id)
+            return job if (job["waiting_for"] or {}).get("reason") == reason else None
+
+        job: Job = self.poll(look)
+        return job
+
     def poll(self, look: Callable[[], Any]) -> Any:
         """What `look` gives once it gives something. Raises TimeoutError."""
         deadline = time.monotonic() + self.target.limit_seconds

@@ -33,6 +33,7 @@ _REPLIES = {
     "throttle": too_many_requests(RETRY_AFTER),
     "break": SERVER_ERROR,
     "unauthorize": refused(401),
+    "refuse": refused(400),
     "delay": late(SLOW_SECONDS),
 }
 _ORDER = re.compile(rf"model-fault-({'|'.join(_REPLIES)})-[0-9a-f]{{32}}")
@@ -42,7 +43,7 @@ def order(kind: str) -> str:
     """A new order, for a job's text. `kind`:
 
     `garble` is NONSENSE, `throttle` is 429 with a `Retry-After` of RETRY_AFTER, `break` is 500, `unauthorize` is 401,
-    `delay` is the right answer after SLOW_SECONDS.
+    `refuse` is 400, `delay` is the right answer after SLOW_SECONDS.
     """
     assert kind in _REPLIES
     return f"model-fault-{kind}-{uuid4().hex}"

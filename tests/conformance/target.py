@@ -95,7 +95,7 @@ class Target:
             ),
             "alone": (
                 self.parts and self.alone,
-                "it would send what is not a job's and shorten the queue's visibility timeout: give ALONE=1 with "
+                "it would disturb other callers' jobs: give ALONE=1 with "
                 "STACK=name or ENDPOINT=url, if no other caller uses the stack",
             ),
         }[need]

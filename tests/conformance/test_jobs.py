@@ -327,9 +327,9 @@ class TestRetrying:
 
     @pytest.mark.needs("model_faults")
     def test_runs_a_failed_job_once_its_cause_is_mended(self, api: Api) -> None:
-        event_id = api.submit(f"{TEXT} {order('unauthorize')}")
+        event_id = api.submit(f"{TEXT} {order('refuse')}")
         failed = api.finished(event_id)
-        assert (failed["status"], failed["error"]["type"]) == ("failed", "model_unauthorized")
+        assert (failed["status"], failed["error"]["type"]) == ("failed", "model_request_refused")
         assert "Traceback" not in json.dumps(failed)
 
         api.http.post(f"/jobs/{event_id}/retry").raise_for_status()

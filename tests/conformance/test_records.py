@@ -17,8 +17,8 @@ NOT_ESTIMATED = {"calls": 0, "input_tokens": 0, "output_tokens": 0, "cost_usd": 
 
 @pytest.fixture(scope="module")
 def failed(api: Api) -> Job:
-    """A job of which one answer did not fit, and whose model then refused the stack's key."""
-    text = f"{TEXT} {order('garble')} {order('unauthorize')}"
+    """A job of which one answer did not fit, and whose model then refused the request."""
+    text = f"{TEXT} {order('garble')} {order('refuse')}"
     job = read(api, api.finished(api.submit(text))["event_id"])
     assert job["status"] == "failed"
     return job
@@ -38,7 +38,7 @@ class TestAFailedCall:
         assert (garbled["step"], garbled["outcome"], garbled["answer"]) == ("summary", "unusable_answer", NONSENSE)
         assert "nonsense" in garbled["cause"]
         assert garbled["usage"]["input_tokens"] > 0
-        assert (refused["step"], refused["outcome"], refused["answer"]) == ("summary", "model_unauthorized", None)
+        assert (refused["step"], refused["outcome"], refused["answer"]) == ("summary", "model_request_refused", None)
         assert refused["cause"]
         for call in (garbled, refused):
             assert failed["started_at"] <= call["started_at"] <= call["finished_at"] <= failed["finished_at"]
@@ -72,7 +72,7 @@ class TestAFailedCall:
         assert (again.status_code, again.content) == (304, b"")
 
     def test_stays_when_the_job_is_retried_and_completes(self, api: Api) -> None:
-        event_id = api.submit(f"{TEXT} {order('unauthorize')}")
+        event_id = api.submit(f"{TEXT} {order('refuse')}")
         api.finished(event_id)
 
         api.http.post(f"/jobs/{event_id}/retry").raise_for_status()
@@ -80,11 +80,11 @@ class TestAFailedCall:
 
         job = read(api, event_id)
         assert (job["status"], job["error"]) == ("completed", None)
-        assert [call["outcome"] for call in job["failed_attempts"]] == ["model_unauthorized"]
+        assert [call["outcome"] for call in job["failed_attempts"]] == ["model_request_refused"]
         assert job["calls"] == sum(step["calls"] for step in job["steps"]) + 1
 
     def test_is_erased_with_its_job(self, api: Api) -> None:
-        event_id = api.submit(f"{TEXT} {order('garble')} {order('unauthorize')}")
+        event_id = api.submit(f"{TEXT} {order('garble')} {order('refuse')}")
         api.finished(event_id)
 
         api.http.delete(f"/jobs/{event_id}").raise_for_status()
@@ -114,10 +114,10 @@ class TestWaiting:
     @pytest.mark.needs("model_faults")
     def test_for_a_retry_says_why_and_until_when_and_is_over_then(self, api: Api) -> None:
         event_id = api.submit(f"{TEXT} {order('throttle')}")
-        waiting: Job = api.poll(lambda: (job := api.job(event_id))["waiting_for"] and job)
+        waiting = api.waiting(event_id, "retry")
 
         waits = waiting["waiting_for"]
-        assert (waiting["status"], waits["reason"]) == ("pending", "retry")
+        assert (waiting["status"], waits["retryable"]) == ("pending", True)
         assert "429" in waits["detail"]
         assert seconds(waits["since"], waits["until"]) >= RETRY_AFTER
         assert waiting["steps"][0]["failed_tries"] == 1
@@ -131,14 +131,37 @@ class TestWaiting:
         event_id = api.unsent(budget=DailyBudget(tokens=1))
         send(target, event_id)
 
-        job: Job = api.poll(lambda: (job := api.job(event_id))["waiting_for"] and job)
+        job = api.waiting(event_id, "budget")
 
-        assert (job["status"], job["waiting_for"]["reason"]) == ("pending", "budget")
+        assert (job["status"], job["waiting_for"]["retryable"]) == ("pending", True)
         assert "tokens_per_day" in job["waiting_for"]["detail"]
         until = datetime.fromisoformat(job["waiting_for"]["until"])
         assert (until.hour, until.minute <= 10) == (0, True)
         cancelled = api.http.post(f"/jobs/{event_id}/cancel").json()
         assert (cancelled["status"], cancelled["waiting_for"]) == ("cancelled", None)
+
+    @pytest.mark.needs("parts")
+    def test_in_the_queue_is_not_ended_by_a_retry(self, api: Api) -> None:
+        event_id = api.unsent()
+
+        job = api.waiting(event_id, "queue")
+
+        assert (job["status"], job["waiting_for"]["retryable"]) == ("pending", False)
+        expect_problem(api.http.post(f"/jobs/{event_id}/retry"), 409, "job-is-not-final", "nothing to retry")
+
+    # A breaker stops all jobs of the stack until a call goes well.
+    @pytest.mark.needs("model_faults", "alone")
+    def test_for_the_model_s_account_is_over_once_that_works(self, api: Api) -> None:
+        event_id = api.submit(f"{TEXT} {order('unauthorize')}")
+
+        waiting = api.waiting(event_id, "account")
+
+        assert (waiting["status"], waiting["error"]) == ("pending", None)
+        assert "API key" in waiting["waiting_for"]["detail"]
+        assert "Traceback" not in json.dumps(waiting)
+        job = read(api, api.finished(event_id)["event_id"])
+        assert (job["status"], job["error"], job["waiting_for"]) == ("completed", None, None)
+        assert [call["outcome"] for call in job["failed_attempts"]] == ["model_unauthorized"]
 
     def test_is_null_of_a_job_that_completed(self, api: Api) -> None:
         assert api.finished(api.submit())["waiting_for"] is None

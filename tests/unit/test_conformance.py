@@ -188,7 +188,9 @@ class TestTheContract:
 
 @pytest.mark.slow
 def test_the_faulty_model_carries_out_each_order_once() -> None:
-    prompts = {kind: f"A text. {faulty_model.order(kind)}" for kind in ("throttle", "break", "unauthorize", "delay")}
+    prompts = {
+        kind: f"A text. {faulty_model.order(kind)}" for kind in ("throttle", "break", "unauthorize", "refuse", "delay")
+    }
     with faulty_model.running() as base_url, httpx2.Client(base_url=base_url, trust_env=False, timeout=120) as http:
         first = {kind: http.post("responses", json={"input": prompt}) for kind, prompt in prompts.items()}
         again = {kind: http.post("responses", json={"input": prompt}) for kind, prompt in prompts.items()}
@@ -197,6 +199,7 @@ def test_the_faulty_model_carries_out_each_order_once() -> None:
         "throttle": 429,
         "break": 500,
         "unauthorize": 401,
+        "refuse": 400,
         "delay": 200,
     }
     assert first["throttle"].headers["Retry-After"] == str(faulty_model.RETRY_AFTER)
