@@ -91,19 +91,27 @@ class Spending:
 
 @dataclass(frozen=True, slots=True)
 class WaitingFor:
-    """Why a pending job does not run yet: `reason` is `retry` or `budget`, `detail` says more in words.
+    """Why a pending job does not run yet: `reason` is a word such as `retry`, `detail` says more.
 
-    `until` is when it continues, without a request; None if that is not known.
+    `until` is when it continues, without a request; None if that is not known. A wait that is `retryable` ends at
+    `retry`; a retry of others is refused.
     """
 
     reason: str
     since: datetime
     until: datetime | None
     detail: str
+    retryable: bool = False
 
     @classmethod
     def of(cls, raw: Mapping[str, Any]) -> Self:
-        return cls(raw["reason"], datetime.fromisoformat(raw["since"]), _moment(raw.get("until")), raw["detail"])
+        return cls(
+            raw["reason"],
+            datetime.fromisoformat(raw["since"]),
+            _moment(raw.get("until")),
+            raw["detail"],
+            raw.get("retryable", False),
+        )
 
 
 @dataclass(frozen=True, slots=True)

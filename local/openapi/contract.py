@@ -76,7 +76,10 @@ def _links_of(event_id: str) -> dict[str, Any]:
     next_steps = {
         "read": ("getJob", "Read the job."),
         "cancel": ("cancelJob", "Cancel the job."),
-        "retry": ("retryJob", "Run the job again, if it has failed or was cancelled."),
+        "retry": (
+            "retryJob",
+            "Run the job again, if it has failed or was cancelled; or at once, if its wait is `retryable`.",
+        ),
         "erase": ("deleteJob", "Delete the job, if it is final."),
     }
     parameters = {"event_id": f"$response.body#{event_id}"}
@@ -223,7 +226,7 @@ _CANCEL_JOB: dict[str, Any] = {
     },
 }
 _RETRY_JOB: dict[str, Any] = {
-    "summary": "Run a failed or cancelled job again",
+    "summary": "Run a failed or cancelled job again, or a waiting one at once",
     "description": "The job continues after its last completed step.",
     "operation_id": "retryJob",
     "tags": ["jobs"],

@@ -101,6 +101,10 @@ class FaultyStack:
         lease = ", lease_until = :past" if "lease_until" in self.meta(event_id) else ""
         self._change(event_id, f"SET due_at = :past{lease} REMOVE not_before")
 
+    def let_deadline_pass(self, event_id: str) -> None:
+        """The time in which a job is tried is over, and so is its wait."""
+        self._change(event_id, "SET due_at = :past, deadline_at = :past REMOVE not_before")
+
     def _change(self, event_id: str, expression: str) -> None:
         self.stack.client("dynamodb").update_item(
             TableName=self.stack.table,

@@ -1,4 +1,4 @@
-"""A model that does all that a model can do wrong: transient faults are waited out, permanent ones end the job."""
+"""A model that does all that a model can do wrong: faults that pass and faults of the account are waited out, others end the job."""
 
 import json
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ from tests.fake_model.replies import (
     refused,
     too_many_requests,
 )
-from tests.faults.conftest import FaultyStack, assert_right, used
+from tests.faults.conftest import FaultyStack, assert_right, faulty_stack, used
 from tests.faults.ledger import UNKNOWN
 
 Jobs = Mapping[str, dict[str, Any]]
@@ -49,13 +49,16 @@ TRANSIENT: dict[str, tuple[Reply, ...]] = {
     "one after another": (SERVER_ERROR, HTML),
 }
 PERMANENT = {
-    "insufficient_quota": (QUOTA_EXCEEDED, "model_quota_exceeded", "no quota left"),
     "400": (refused(400), "model_request_refused", "does not accept the request"),
+    "refusal": (REFUSAL, "model_refused", "declined to work on this text"),
+    "content filter": (CONTENT_FILTERED, "content_filtered", "content filter stopped"),
+}
+# Of the account or of the deployment's settings: no job fails of them.
+ACCOUNT = {
+    "insufficient_quota": (QUOTA_EXCEEDED, "model_quota_exceeded", "no quota left"),
     "401": (refused(401), "model_unauthorized", "does not accept the API key"),
     "403": (refused(403), "model_forbidden", "may not use the model"),
     "404": (refused(404), "model_not_found", "knows no such model"),
-    "refusal": (REFUSAL, "model_refused", "declined to work on this text"),
-    "content filter": (CONTENT_FILTERED, "content_filtered", "content filter stopped"),
 }
 BROKEN = {
     "empty text": (EMPTY_TEXT, "it was empty"),
@@ -178,29 +181,33 @@ def test_a_wait_of_130_seconds_is_kept_whatever_comes_in_between(world: FaultySt
     assert len(world.model.journal.calls("job-130-s")) == 4
 
 
-def test_a_step_whose_model_stays_down_is_tried_five_times_and_fails_with_the_finished_steps_kept(
+def test_a_step_whose_model_stays_down_is_tried_until_the_deadline_and_fails_with_the_finished_steps_kept(
     world: FaultyStack,
 ) -> None:
     # given a model that is down for one step
-    world.model.script("job-down", *[SERVER_ERROR] * 5, step="checklist")
+    world.model.script("job-down", *[SERVER_ERROR] * 7, step="checklist")
     event_id = world.submit("job-down")
 
     # when time passes after each try
-    for tries in map(str, range(1, 5)):
+    for tries in map(str, range(1, 7)):
         poll(partial(has_tried, world, event_id, tries))
         world.let_time_pass(event_id)
         world.sweep()
-    job = world.finished(event_id)
+    poll(partial(has_tried, world, event_id, "7"))
 
-    # then it fails at the fifth, and says so
-    assert job["status"] == "failed"
-    assert job["error"] == {
-        "type": "model_unavailable",
-        "message": "the model's server answered 500, 5 times in a row",
-        "step": "checklist",
-    }
+    # then it still waits, and says for what
+    job = world.job(event_id)
+    assert (job["status"], job["error"], job["waiting_for"]["reason"]) == ("pending", None, "retry")
+    assert job["waiting_for"]["detail"] == "try 7: the model's server answered 500"
+
+    # and it fails at its deadline
+    world.let_deadline_pass(event_id)
+    world.sweep()
+    job = world.finished(event_id)
+    assert (job["status"], job["error"]["type"]) == ("failed", "deadline_exceeded")
+    assert job["error"]["message"].endswith("is over: try 7: the model's server answered 500")
     assert job["result"] == {"summary": result_of("job-down")["summary"]}
-    assert len(world.model.journal.calls("job-down")) == 6
+    assert len(world.model.journal.calls("job-down")) == 8
 
     # and a retry, once the model is well, asks for the missing steps alone
     world.http.post(f"/jobs/{event_id}/retry").raise_for_status()
@@ -219,6 +226,33 @@ def test_a_fault_that_stays_fails_the_job_at_once(world: FaultyStack, after_perm
     assert world.model.journal.replies(marker_of(fault)) == [("summary", "answer"), ("checklist", reply.name)]
     assert job["attempts"] == 1
     assert [step["status"] for step in job["steps"]] == ["completed", "failed", "pending"]
+
+
+@pytest.mark.parametrize("fault", ACCOUNT)
+def test_a_job_whose_model_s_account_is_refused_waits_and_completes_once_that_works(fault: str) -> None:
+    reply, outcome, words = ACCOUNT[fault]
+    # a stack of its own, as an open breaker stops all jobs
+    with faulty_stack() as world:
+        # given an account that is refused once
+        world.model.script("job-refused", reply, step="checklist")
+        event_id = world.submit("job-refused")
+        poll(lambda: "waiting_for" in world.meta(event_id))
+
+        # then the job waits, says why, and no call is made
+        job = world.job(event_id)
+        waits = job["waiting_for"]
+        assert (job["status"], job["error"]) == ("pending", None)
+        assert (waits["reason"], waits["retryable"]) == ("account", True)
+        assert words in waits["detail"]
+        assert "scripted" not in waits["detail"], "that is the provider's own text"
+        refusal = [("summary", "answer"), ("checklist", reply.name)]
+        assert world.model.journal.replies("job-refused") == refusal
+
+        # and completes by itself, with the refusal on record
+        assert_right(world.finished(event_id), "job-refused")
+        assert world.model.journal.replies("job-refused") == [*refusal, ("checklist", "answer"), ("diagram", "answer")]
+        (call,) = world.http.get(f"/jobs/{event_id}?include=attempts").json()["failed_attempts"]
+        assert call["outcome"] == outcome
 
 
 @pytest.mark.parametrize("fault", BROKEN)

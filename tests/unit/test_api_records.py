@@ -214,6 +214,22 @@ class TestWaiting:
         assert waiting["detail"] == "try 1: the model's server answered 503"
         assert api("GET", "/jobs").body["jobs"][0]["waiting_for"] == waiting
 
+    @pytest.mark.parametrize("reason", ["retry", "budget"])
+    def test_that_is_retryable_ends_at_a_retry_and_the_next_retry_is_refused(
+        self, stage: Stage, api: Api, reason: str
+    ) -> None:
+        if reason == "budget":
+            stage.create("0b6c2f4e-0000-4000-8000-000000000002", DailyBudget(tokens=1))
+        stage.run(SUMMARY if reason == "budget" else BUSY)
+        job = stage.read("")
+        path = f"/jobs/{job['event_id']}/retry"
+
+        first, second = api("POST", path), api("POST", path)
+
+        assert (job["waiting_for"]["reason"], job["waiting_for"]["retryable"]) == (reason, True)
+        assert (first.status, first.body["waiting_for"]["retryable"]) == (200, False)
+        assert second.status == 409
+
     def test_for_the_next_day_names_the_limit(self, stage: Stage, api: Api) -> None:
         stage.create("0b6c2f4e-0000-4000-8000-000000000002", DailyBudget(tokens=1))
         stage.run(SUMMARY)

@@ -507,6 +507,7 @@ def test_a_job_that_waits_says_why_and_until_when(api: Api) -> None:
     job = api.run(lambda client: client.get("a"))
 
     assert (job.waiting_for.reason, job.waiting_for.detail) == ("retry", "try 1")
+    assert not job.waiting_for.retryable, "an earlier version does not say it"
     assert (job.waiting_for.until - job.waiting_for.since).total_seconds() == 10
     assert (job.steps[0].failed_tries, job.steps[0].estimated.calls) == (1, 0)
 

@@ -70,6 +70,7 @@ def test_an_account_that_is_refused_comes_before_its_limit(account: Account, clo
 
     assert found is not None
     assert (found.reason, found.until) == (WaitReason.ACCOUNT, isoformat(clock() + timedelta(minutes=1)))
+    assert not found.retryable
 
 
 def test_a_stored_reason_comes_first_until_its_time_is_over(account: Account, clock: FakeClock) -> None:
