@@ -100,7 +100,7 @@ class JobError:
 
 @dataclass(frozen=True, slots=True)
 class WaitingFor:
-    """Why a pending job does not run yet. Times are texts of `isoformat`. A wait that is `retryable` ends at a retry."""
+    """Why a pending job does not run yet. Times are texts of `isoformat`. A `retryable` wait ends at a retry."""
 
     reason: WaitReason
     since: str
