@@ -1,4 +1,4 @@
-"""A model that does all that it can do wrong: faults that pass or are the account's are waited out, others end the job."""
+"""A model that does all that it can do wrong. Its faults, and those of its account, are waited out, or end the job."""
 
 import json
 from collections.abc import Mapping
