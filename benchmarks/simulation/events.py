@@ -193,6 +193,8 @@ class Simulation:
     def _happen(self, kind: int, job: int, invocation: _Invocation | None) -> None:
         if kind == _CALL_ENDS and invocation is not None:
             self._calling -= 1
+            if self._pacing:
+                self._pacing.answered(id(invocation.environment), job, self._now)
             self._store(job, invocation)
         elif kind == _INVOCATION_ENDS and invocation is not None:
             self._end(invocation)

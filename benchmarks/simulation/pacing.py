@@ -133,10 +133,13 @@ class Account:
     used: float = 0
     limits: RateLimits = NO_RATE_LIMITS
     refused: bool = False
+    last: Demand = NOTHING
+    """What the last call asked for."""
 
     def note(self, asked: float, used: float, limits: RateLimits, *, refused: bool) -> None:
         """Counts a call."""
         self.asked_requests += 1
+        self.last = Demand(1, round(asked))
         self.refused = self.refused or refused
         if not refused:
             self.asked += asked
@@ -156,6 +159,10 @@ class Pacing(Protocol):
 
     def admit(self, worker: int, job: int, demands: list[Demand], waiting: int, now: float) -> float:
         """When the job may run: `now` or a little later, else it goes back to the queue until then."""
+        ...
+
+    def answered(self, worker: int, job: int, now: float) -> None:
+        """A call of the job has ended."""
         ...
 
     def leave(self, worker: int, job: int, now: float) -> None:
@@ -193,6 +200,11 @@ class AskedAtClaim:
         account.charged = got.demand
         account.slot = got.at.timestamp() - EPOCH
         return max(now, account.slot)
+
+    def answered(self, worker: int, job: int, now: float) -> None:
+        """Learns."""
+        account = self.accounts[job]
+        self._pacer(worker, now).learn(account.last, account.limits)
 
     def leave(self, worker: int, job: int, now: float) -> None:
         """Settles."""
@@ -237,6 +249,9 @@ class HandedOutAtPost:
         """At once: its message came when it was due."""
         self.accounts.setdefault(job, Account())
         return now
+
+    def answered(self, _worker: int, _job: int, _now: float) -> None:
+        """Nothing is learned."""
 
     def leave(self, _worker: int, job: int, _now: float) -> None:
         """Slots that are given away can't be changed."""

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from math import inf
 
 from jobchain.errors import SettingsError
 
@@ -17,15 +18,30 @@ BURST = 5.0
 """Seconds of the limit that may be used at once after a pause as long: no slot is lost between two polls."""
 
 HORIZON = 20.0
-"""Slots are granted this many seconds ahead, ..."""
+"""Slots are granted at most this many seconds ahead, ..."""
+
+LEAST_HORIZON = 4.0
+HORIZON_JOBS = 40
+"""... and only this many jobs ahead, as far as that is `LEAST_HORIZON` or more: what is granted can't be slowed down."""
 
 FAR_HORIZON = 120.0
-"""... and this far to a tenant that has had less than its share."""
+"""Slots are granted this far ahead to a tenant that has had less than its share."""
 
 SHARE_BURST = 60.0
-"""Half of these seconds' limit a tenant gets before it counts as one that has had its share."""
+SHARE_JOBS = 8
+"""Half of these seconds' limit, or this many jobs, a tenant gets before it counts as one that has had its share."""
 
-MIN_DELAY = 3.0
+SHARE_AT_ONCE = 10.0
+ADVANCE = 30.0
+"""A tenant below its share gets its slot at once, while the limit is given away at most this far ahead."""
+
+RACE = 1.5
+"""A write may find that other workers were faster, and then grants a slot up to this many horizons ahead."""
+
+ASKS = 1.5
+"""About this many times as many jobs ask as there are slots."""
+
+MIN_DELAY = 2.0
 MAX_DELAY = 900.0
 """A job that is refused asks again after this long. The queue can't delay a message for longer."""
 
@@ -133,9 +149,12 @@ class Planned:
     change: Change
     charge: Demand
     seconds: Mapping[str, float]
+    at_once: bool = False
 
     def granted(self, state: PaceState, now: float) -> Granted:
         """The slot, by the state that the write left."""
+        if self.at_once:
+            return Granted(moment(now), self.charge)
         at = max(now, *(state[name] - seconds for name, seconds in self.seconds.items()))
         return Granted(moment(at), self.charge)
 
@@ -150,10 +169,12 @@ class Full:
     def delay(self, waiting: int, draw: float) -> float:
         """How long the job waits before it asks again. `draw` is a random number from 0 to 1.
 
-        Drawn so from the backlog, about one and a half times as many jobs ask as there are slots.
+        Drawn evenly from the time that the backlog takes, about `ASKS` times as many jobs ask as there are slots, at
+        every moment of it.
         """
-        whole = min(MAX_DELAY, max(MIN_DELAY, self.wait, waiting * self.each))
-        return max(MIN_DELAY, whole * (0.3 + 0.7 * draw))
+        most = min(MAX_DELAY, waiting * self.each / ASKS)
+        least = max(MIN_DELAY, min(self.wait, MAX_DELAY))
+        return min(MAX_DELAY, least + max(MIN_DELAY, most - least) * draw)
 
 
 def moment(seconds: float) -> datetime:
@@ -183,7 +204,7 @@ def _rate(state: PaceState, name: str, configured: float | None, now: float) -> 
 
 def charge(state: PaceState, asked: float, used: float, now: float) -> float:
     """The tokens that count: those that are used, or those that are asked for where the server seems to count them."""
-    weight = max(0.0, 1 - max(0.0, now - state["asked_at"]) / COUNTS_ASKED) if "asked_at" in state else 0.0
+    weight = max(0.0, 1 - max(0.0, now - state.get("asked_at", now)) / COUNTS_ASKED)
     return used + weight * max(0.0, asked - used)
 
 
@@ -215,11 +236,19 @@ def plan(
     seconds = seconds_of(charged.requests, charged.tokens, rate)
     each, name = max(seconds.values()), tenant_name(known, tenant, now)
     own = known.get(name, 0.0)
-    horizon = now + (FAR_HORIZON if own <= now + SHARE_BURST else HORIZON)
-    ahead = max(known.get(at, 0.0) for at in seconds) - horizon
-    if ahead > 0:
-        return Full(ahead, each)
-    return Planned(_grant(known, seconds, name, own + 2 * each, horizon, now), charged, seconds)
+    given = max(known.get(at, 0.0) for at in seconds) - now
+    ahead = own - now if any(is_tenant(other) and other != name for other in known) else inf
+    at_once = ahead <= SHARE_AT_ONCE and given <= ADVANCE
+    is_below_share = ahead <= max(SHARE_BURST, 2 * SHARE_JOBS * each)
+    horizon = ADVANCE if at_once else FAR_HORIZON if is_below_share else _horizon(each)
+    if given > horizon:
+        return Full(given - horizon, each)
+    change = _grant(known, seconds, name, own + 2 * each, now + horizon * RACE, now)
+    return Planned(change, charged, seconds, at_once)
+
+
+def _horizon(each: float) -> float:
+    return min(HORIZON, max(LEAST_HORIZON, HORIZON_JOBS * each))
 
 
 def _fits(demand: Demand, rate: Rates) -> bool:
@@ -248,7 +277,7 @@ def _grant(
             added[name] = taken
     # A tenant's time is not fenced: a write that is lost under contention gives it a slot too many.
     changes[tenant] = min(max(tenant_at, now + tenant_at - state.get(tenant, 0.0)), now + FAR_HORIZON)
-    removed = [name for name, at in state.items() if is_tenant(name) and at < now and name != tenant]
+    removed = [name for name, at in state.items() if is_tenant(name) and at < now - FAR_HORIZON and name != tenant]
     return Change(conditions, changes, added, removed, first=not state)
 
 
@@ -260,5 +289,5 @@ def is_tenant(name: str) -> bool:
 def tenant_name(state: PaceState, tenant: str, now: float) -> str:
     """The number that is the tenant's, so that no more than `MAX_TENANTS` of them exist."""
     name = f"t{zlib.crc32(tenant.encode()) & 0xFFFF:04x}"
-    others = sum(is_tenant(other) and at >= now for other, at in state.items())
+    others = sum(is_tenant(other) and at >= now - FAR_HORIZON for other, at in state.items())
     return name if name in state or others < MAX_TENANTS else "tmore"

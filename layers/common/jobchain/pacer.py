@@ -22,7 +22,7 @@ from jobchain.pace import (
     plan,
     rates,
 )
-from jobchain.pace_learning import settle
+from jobchain.pace_learning import learn, settle
 from jobchain.rate_limits import RateLimits
 
 MAX_AGE = 3.0
@@ -89,6 +89,13 @@ class Pacer:
                 if granted := self._grant(found, now):
                     return granted
             return Refused(moment(self._now()) + timedelta(seconds=HORIZON * (0.3 + 0.7 * self._draw())))
+
+    def learn(self, asked: Demand, limits: RateLimits) -> None:
+        """Notes what the answer of a call tells, where it was not known: the rest of its job may take minutes."""
+        with self._lock:
+            self._look(MAX_AGE)
+            if change := learn(self._state, self._configured, asked.tokens, limits, self._now()):
+                self._write(change)
 
     def settle(self, granted: Demand, asked: Demand, used: Demand, limits: RateLimits, refused: bool) -> None:
         """Corrects what a job was charged, and learns from what the server told and whether it refused a call."""
