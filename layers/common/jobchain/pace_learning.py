@@ -101,7 +101,7 @@ def _learned_count(state: PaceState, asked: float, limits: RateLimits, now: floa
     if most is None or left is None or not 0 <= left <= most:
         return {} if "asked_at" in state else {"asked_at": 0.0}
     if most - left < asked * COUNTED:
-        return {"asked_at": 0.0} if state.get("asked_at", now) else {}
+        return {} if state.get("asked_at") == 0 else {"asked_at": 0.0}
     return {} if "asked_at" in state else {"asked_at": now}
 
 
@@ -126,6 +126,7 @@ def settle(
         return []
     changes |= _learned_share(known, asked, used)
     if asked.requests and not refused:
+        # The last of the job's calls may have asked for less than the others.
         changes |= _learned_count(known, asked.tokens / asked.requests / 2, limits, now)
     added = _corrections(known, rate, granted, asked, used, now)
     found = []
@@ -183,9 +184,7 @@ def _corrections(
     return {name: min(_room(state, name, now), taken) for name, taken in seconds.items() if name in state}
 
 
-def _pressed(
-    state: PaceState, configured: Rates, limits: RateLimits, *, refused: bool, now: float
-) -> dict[str, float]:
+def _pressed(state: PaceState, configured: Rates, limits: RateLimits, *, refused: bool, now: float) -> dict[str, float]:
     """Which of requests and tokens came near their limit, and the seconds of it that are missing; 0 if unknown."""
     missing = {"requests": shortfall(limits.requests), "tokens": shortfall(limits.tokens)}
     pressed = {name: seconds for name, seconds in missing.items() if seconds}
@@ -196,9 +195,7 @@ def _pressed(
     return dict.fromkeys(names, 0.0)
 
 
-def pressed_changes(
-    state: PaceState, configured: Rates, pressed: Mapping[str, float], now: float
-) -> dict[str, float]:
+def pressed_changes(state: PaceState, configured: Rates, pressed: Mapping[str, float], now: float) -> dict[str, float]:
     """What changes as the pace was too fast, beside the pause."""
     changes = {"pressed_at": now}
     for name, missing in pressed.items():

@@ -35,18 +35,18 @@ _TRIES = 4
 
 
 class Moved(Exception):
-    """The condition of a change did not hold; `state` are the present ones, None where there are none."""
+    """The condition of a change did not hold; `state` are the present ones, None where there is none."""
 
     def __init__(self, state: PaceState | None) -> None:
-        super().__init__("the state have changed")
+        super().__init__("the state has changed")
         self.state = state
 
 
 class PaceTable(Protocol):
-    """Where the state are."""
+    """Where the state is."""
 
     def read(self) -> PaceState | None:
-        """The state as of a moment ago, None where there are none."""
+        """The state as of a moment ago, None where there is none."""
         ...
 
     def write(self, change: Change) -> PaceState:
@@ -132,7 +132,7 @@ class Pacer:
         return self._state
 
     def _look(self, max_age: float) -> bool:
-        """Reads the state if they are older than that, and tells whether it did."""
+        """Reads the state if it is older than that, and tells whether it did."""
         now = self._now()
         if self._read_at is not None and now - self._read_at <= max_age:
             return False
