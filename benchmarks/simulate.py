@@ -16,8 +16,9 @@ from benchmarks.simulation import arrivals, limits
 from benchmarks.simulation.arrivals import DAY
 from benchmarks.simulation.cost import MODEL, SERVICES, Bill, bill, fixed
 from benchmarks.simulation.emulated import CALL_SECONDS, Comparison, compare
-from benchmarks.simulation.events import Outcome, Setup, simulate
+from benchmarks.simulation.events import simulate
 from benchmarks.simulation.inputs import Inputs
+from benchmarks.simulation.setup import Outcome, Setup
 
 MILLION = 1_000_000
 BURST = 100_000
