@@ -3,7 +3,8 @@
 What it knows: pollers that grow as AWS documents, batches that end with their slowest job, cold starts, a processor
 that the jobs of a batch share, writes that wait for the table, and a model server whose limits are buckets that fill
 up continuously, or are full again each minute. A call that is refused puts its job off by a backoff, through the
-queue, until the job's deadline. With a pacing (`benchmarks.simulation.pacing`), jobs wait for a slot of the model's account before they run.
+queue, until the job's deadline. With a pacing (`benchmarks.simulation.pacing`), jobs wait for a slot of the model's
+account before they run.
 
 What it leaves out: faults, the sweeper, flex, answers that are asked again, invocations that come near their timeout,
 and the API, which only decides when jobs come in.

@@ -8,7 +8,7 @@ from typing import Literal
 from benchmarks.simulation.arrivals import DAY
 
 Headers = Literal["right", "none", "above", "full", "past"]
-"""What a server tells of its limits: what is left, nothing, more than the limit, always all of it, a reset in the past."""
+"""What a server tells of its limits: what is left, nothing, more than all, always all of it, resets in the past."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

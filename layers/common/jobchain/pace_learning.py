@@ -36,6 +36,9 @@ PAUSE = 10.0
 ROOM = 0.8
 """Less than this part of what should be left, and the pace is too fast."""
 
+LEAST_MISSING = 6.0
+"""So few seconds of the limit are missing by chance, as calls don't come evenly."""
+
 LOW = 0.2
 EVEN = 0.5
 """Less than `LOW` is too little of a limit of which the server does not tell when it is full; `EVEN` should be left."""
@@ -187,7 +190,7 @@ def _corrections(
 def _pressed(state: PaceState, configured: Rates, limits: RateLimits, *, refused: bool, now: float) -> dict[str, float]:
     """Which of requests and tokens came near their limit, and the seconds of it that are missing; 0 if unknown."""
     missing = {"requests": shortfall(limits.requests), "tokens": shortfall(limits.tokens)}
-    pressed = {name: seconds for name, seconds in missing.items() if seconds}
+    pressed = {name: seconds for name, seconds in missing.items() if seconds > (0 if refused else LEAST_MISSING)}
     if pressed or not refused:
         return pressed
     rate = rates(state, configured, now)
@@ -200,7 +203,8 @@ def pressed_changes(state: PaceState, configured: Rates, pressed: Mapping[str, f
     changes = {"pressed_at": now}
     for name, missing in pressed.items():
         current: float | None = getattr(rates(state, configured, now), name)
-        if name == "tokens" and now - state.get("asked_at", now) > 4 * PRESSED_EVERY:
+        is_much = not missing or missing > LEAST_MISSING
+        if name == "tokens" and is_much and now - state.get("asked_at", now) > 4 * PRESSED_EVERY:
             # The likeliest cause: the server counts the tokens that calls ask for.
             changes["asked_at"] = now
             if "tokens_limit" not in state:
