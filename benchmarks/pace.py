@@ -234,7 +234,7 @@ def goals(runs: Sequence[Run]) -> str:
     heads = ["tier, tokens counted", "limits", "workers", "failed", "calls refused", "last job ends", "median start"]
     rows: list[list[object]] = [
         [
-            f"{run.case.tier}, {run.case.counted}",
+            _name(run.case),
             run.case.known,
             run.workers,
             run.failed,
@@ -255,7 +255,7 @@ def others(runs: dict[str, Run]) -> str:
     rows: list[list[object]] = [
         [
             name.strip(),
-            f"{run.case.tier}, {run.case.counted}, {run.case.known}",
+            f"{_name(run.case)}, {run.case.known}",
             run.failed,
             f"{run.refused:.2%}",
             f"{run.span:.3f}",
@@ -271,7 +271,7 @@ def seconds(found: Sequence[Second]) -> str:
     """The second tenant."""
     rows: list[list[object]] = [
         [
-            f"{one.case.tier}, {one.case.counted}",
+            _name(one.case),
             one.case.known,
             f"{statistics.median(one.took):.0f} s ({min(one.took):.0f} to {max(one.took):.0f})",
             f"{statistics.median(one.may_take):.0f} s",
@@ -292,13 +292,17 @@ def days() -> str:
             days_of_backlog = JOBS * each / 86_400
             rows.append(
                 [
-                    f"{case.tier}, {case.counted}",
+                    _name(case),
                     f"{86_400 / each:,.0f}",
                     f"{days_of_backlog * 24:.1f} h" if days_of_backlog < 2 else f"{days_of_backlog:.1f} days",
                     accounts.workers(case),
                 ]
             )
     return table(["tier, tokens counted", "jobs a day", f"{JOBS:,} jobs take", "workers"], rows)
+
+
+def _name(case: Case) -> str:
+    return f"{case.tier}, {case.counted}"
 
 
 def _verdict(missed: Sequence[str]) -> str:
@@ -345,9 +349,7 @@ def main() -> None:
         second = [pool.submit(second_tenant, case) for case in usual()]
         for waited_for in runs:
             one = waited_for.result()
-            say(
-                f"tier {one.case.tier}, {one.case.counted}, {one.case.known}: {_verdict(one.missed)}, {one.seconds:.0f} s"
-            )
+            say(f"{_name(one.case)}, {one.case.known}: {_verdict(one.missed)}, {one.seconds:.0f} s")
         body = report(
             jobs,
             [one.result() for one in runs],
