@@ -39,7 +39,7 @@ half as much where workers race: less than the minute that a server's bucket hol
 RACE = 1.5
 """A write may find that other workers were faster, and then grants a slot up to this many horizons ahead."""
 
-ASKS = 2.0
+ASKS = 1.5
 """About this many times as many jobs ask as there are slots."""
 
 MIN_DELAY = 2.0
@@ -241,9 +241,9 @@ def plan(
     at_once = ahead <= ADVANCE_BURST and given <= ADVANCE
     horizon = ADVANCE if at_once else _horizon(each, ahead)
     if given > horizon:
-        # Jobs that ask too seldom leave slots unused, so what is not known yet is taken to be little here.
-        part = 1.0 if "asked_at" in known else share
-        return Full(given - horizon, max(seconds_of(charged.requests, charged.tokens * part, rate).values()))
+        # Jobs that ask too seldom leave slots unused: only what they will use counts here.
+        used = min(charged.tokens, demands[0].tokens * share)
+        return Full(given - horizon, max(seconds_of(charged.requests, used, rate).values()))
     change = _grant(known, seconds, name, known.get(name, 0.0) + 2 * each, now + horizon * RACE, now)
     return Planned(change, charged, seconds, at_once)
 
