@@ -203,9 +203,7 @@ def pressed_changes(state: PaceState, configured: Rates, pressed: Mapping[str, f
     changes = {"pressed_at": now}
     for name, missing in pressed.items():
         current: float | None = getattr(rates(state, configured, now), name)
-        is_much = not missing or missing > LEAST_MISSING
-        if name == "tokens" and is_much and now - state.get("asked_at", now) > 4 * PRESSED_EVERY:
-            # The likeliest cause: the server counts the tokens that calls ask for.
+        if name == "tokens" and _seems_to_count_asked(state, missing, now):
             changes["asked_at"] = now
             if "tokens_limit" not in state:
                 continue
@@ -215,3 +213,11 @@ def pressed_changes(state: PaceState, configured: Rates, pressed: Mapping[str, f
             changes[f"{name}_rate_at"] = now
             changes[f"{name}_slow"] = float(unknown)
     return changes
+
+
+def _seems_to_count_asked(state: PaceState, missing: float, now: float) -> bool:
+    """Whether the likeliest cause is that the server counts the tokens that calls ask for."""
+    asked_at = state.get("asked_at", now)
+    if missing and asked_at > 0:
+        return True  # it did before, and less and less of them was charged since
+    return now - asked_at > 4 * PRESSED_EVERY and (not missing or missing > LEAST_MISSING)
