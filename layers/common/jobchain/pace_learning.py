@@ -96,7 +96,7 @@ def learn(state: PaceState | None, configured: Rates, asked: float, limits: Rate
 
 
 def _learned_count(state: PaceState, asked: float, limits: RateLimits, now: float) -> dict[str, float]:
-    """Whether the server counts the tokens that calls ask for, where a call that asked for so many shows it.
+    """Whether the server counts the tokens that calls ask for, as far as a call that asked for these shows it.
 
     It does not if less than that is missing in its limit. If it tells nothing, most servers do not.
     """
@@ -157,7 +157,11 @@ def _learned_share(state: PaceState, asked: Demand, used: Demand) -> dict[str, f
 def _paused(state: PaceState, change: Change, pressed: Mapping[str, float], now: float) -> Change:
     """The change with a pause: a part of the limit is left out, so that the server's own fills up again."""
     changes, added = dict(change.changes), dict(change.added)
-    for name, pause in ((f"{kind}_at", seconds or PAUSE) for kind, seconds in pressed.items()):
+    for kind, missing in pressed.items():
+        name, until = f"{kind}_at", now + (missing or PAUSE)
+        # What is left out already fills up the server's limit too.
+        pause = max(0.0, until - max(now, state.get(f"{kind}_paused", 0.0)))
+        changes[f"{kind}_paused"] = max(until, state.get(f"{kind}_paused", 0.0))
         if state.get(name, 0.0) >= now:
             added[name] = min(added.get(name, 0.0) + pause, _room(state, name, now))
         else:
