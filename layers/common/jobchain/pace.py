@@ -68,7 +68,8 @@ PaceState = Mapping[str, float]
 `requests_rate`, `requests_rate_at`, `requests_slow`, and the same of tokens: what a limit was cut to, when, and whether
 it is still being looked for. `asked_at`: when the server last seemed to count tokens that are asked for; 0 if it does
 not, missing if that is unknown. `used_share`: the tokens that jobs use of those that they ask for. `pressed_at`: when
-the server last came near its limit. `requests_paused`, `tokens_paused`: until when some of it is left out. `t` and four hexadecimal digits: the virtual time of a tenant.
+the server last came near its limit. `requests_paused`, `tokens_paused`: until when some of it is left out. `t` and four
+hexadecimal digits: the virtual time of a tenant.
 """
 
 
