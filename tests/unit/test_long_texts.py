@@ -18,7 +18,7 @@ from jobchain.chains.chain import Chain
 from jobchain.domain import Job, NewJob, Status
 from jobchain.errors import TransientModelError
 from jobchain.llm import ModelRequest
-from jobchain_worker.job_run import MAX_AT_ONCE
+from jobchain_worker.demand import MAX_AT_ONCE
 from tests.conftest import Items, make_runner
 from tests.fake_model.answers import CHECKLIST, DIAGRAM
 from tests.fake_model.llm import Said, ScriptedLLM, WorkerVanished

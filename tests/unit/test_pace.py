@@ -281,15 +281,45 @@ def test_a_call_that_is_refused_by_a_server_that_tells_nothing_lowers_the_rate_o
     assert account.rates.requests == 100
 
 
-def test_a_call_that_is_refused_although_all_of_the_limit_should_be_left_lowers_the_rate() -> None:
+def test_calls_that_are_refused_although_all_of_the_limit_should_be_left_lower_the_rate() -> None:
     account = Account()
     account.grants("acme", 1)
+    full = RateLimits(RateLimit(5000, 5000, 0 * SECOND), RateLimit(2_000_000, 2_000_000, 0 * SECOND))
 
-    account.settle(
-        RateLimits(RateLimit(5000, 5000, 0 * SECOND), RateLimit(2_000_000, 2_000_000, 0 * SECOND)), refused=True
-    )
+    for refusals in range(1, 5):
+        assert account.rates == TIER, f"{refusals - 1} refusals may be chance"
+        account.settle(full, refused=True)
 
     assert account.rates == Rates(4000, 1_600_000)
+
+
+@pytest.mark.parametrize("configured", [TIER, Rates()], ids=["known limits", "unknown limits"])
+def test_a_server_that_refuses_one_call_in_thirty_at_any_pace_does_not_lower_it(configured: Rates) -> None:
+    account = Account(configured)
+
+    for number in range(300):
+        account.now += 0.5 * SECOND
+        account.settle(refused=number % 10 == 0)
+
+    assert account.rates == configured
+    assert account.table.state.get("refusals", 0.0) < 1.5
+
+
+def test_where_limits_are_unknown_a_pace_that_was_found_and_cut_grows_again_within_minutes() -> None:
+    account = Account(Rates())
+
+    def refuse() -> None:
+        for _ in range(4):
+            account.settle(refused=True)
+
+    refuse()
+    assert account.rates.requests == 60
+    account.now += 180 * SECOND
+    assert account.rates.requests == pytest.approx(480), "it doubles each minute"
+    refuse()
+    assert account.rates.requests == pytest.approx(384)
+    account.now += 180 * SECOND
+    assert account.rates.requests == pytest.approx(768), "and each three minutes later on"
 
 
 def test_a_limit_that_is_lowered_in_the_headers_while_jobs_wait_holds_for_the_next_slot() -> None:

@@ -14,7 +14,7 @@ from jobchain.aws.claiming import Candidate
 from jobchain.aws.paces import PaceStore
 from jobchain.aws.queue import JobQueue, Slot
 from jobchain.breaker import MAX_JITTER, MIN_JITTER
-from jobchain.chains.chain import Chain, Step
+from jobchain.chains.chain import Chain
 from jobchain.chains.planning import PlannedStep
 from jobchain.domain import Clock, Tier
 from jobchain.errors import JobNotReady, ModelError, MustRunAlone, Unavailable
@@ -23,8 +23,7 @@ from jobchain.observability import Logger, describe
 from jobchain.pace import Demand, Granted, Refused
 from jobchain.rate_limits import NO_RATE_LIMITS, RateLimits
 from jobchain_worker.account_watch import AccountWatch
-from jobchain_worker.call import BYTES_PER_TOKEN
-from jobchain_worker.job_run import MAX_AT_ONCE
+from jobchain_worker.demand import Demands
 
 SUSPECT = 2
 """A job runs alone after this number of workers in a row vanished with it: another of their jobs may be the cause."""
@@ -36,8 +35,6 @@ SLOT_KEPT = timedelta(seconds=60)
 """A slot is lost when its job comes later than this: its workers are busier than the account."""
 
 DEPTH_KEPT = timedelta(seconds=5)
-
-_INSTRUCTION_TOKENS = 500
 
 NOTHING = Demand(0, 0)
 
@@ -85,41 +82,17 @@ class AdmissionControl:
         self.clock = clock
         self.logger = logger
         self.backlog = Backlog(queue)
-        self._llm = llm
+        self.demands = Demands(max_input_tokens, llm.max_output_tokens)
         self._chains = chains
-        self._max_input_tokens = max_input_tokens
 
     def permit(self, slot: Slot | None = None, *, alone: bool = False, has_time: bool = True) -> "Permit":
         """The way of one job through the control. It ends there if the invocation `has_time` for no call."""
         return Permit(self, slot, alone=alone, has_time=has_time)
 
-    def demands(self, candidate: Candidate) -> list[Demand]:
-        """What the job's remaining steps need of the account, and what its next wave needs; empty if that is unknown.
-
-        The input is estimated, as counting it would take a call; the room of the answers is what calls ask for.
-        """
+    def demands_of(self, candidate: Candidate) -> list[Demand]:
+        """What its remaining steps need, and what its next call needs; empty where that is unknown."""
         chain = self._chains.get(candidate.job_name)
-        if chain is None:
-            return []
-        text = candidate.payload_bytes // BYTES_PER_TOKEN
-        steps = [step for step in chain.steps if step.name not in candidate.completed]
-        input_tokens = min(text, self._max_input_tokens) + _INSTRUCTION_TOKENS
-        calls = [input_tokens + self.room(step) for step in steps]
-        if not calls:
-            return []
-        if text > self._max_input_tokens:
-            # How many parts it has is not known yet.
-            return [Demand(MAX_AT_ONCE, MAX_AT_ONCE * max(calls))]
-        return [Demand(len(calls), sum(calls)), Demand(1, max(calls))]
-
-    def room(self, step: Step) -> int:
-        """The tokens that the step's answer may have."""
-        return min(step.max_output_tokens or self._llm.max_output_tokens, self._llm.max_output_tokens)
-
-    def wave(self, steps: Sequence[PlannedStep]) -> Demand:
-        """What the calls of a wave need, as far as the steps tell."""
-        calls = [self._max_input_tokens + self.room(step) for step in steps if isinstance(step, Step)]
-        return Demand(len(calls), sum(calls))
+        return self.demands.of_job(chain, candidate.payload_bytes, candidate.completed) if chain else []
 
 
 class Permit:
@@ -131,6 +104,7 @@ class Permit:
         self._has_time = has_time
         self.slot = slot
         """The slot that the job's next message holds."""
+        self._begin_at: datetime | None = None
         self._tenant = ""
         self._tier = Tier.STANDARD
         self._pace: PaceStore | None = None
@@ -153,7 +127,7 @@ class Permit:
         now = self._control.clock()
         if now >= candidate.deadline_at or self._pace:
             return  # it ends without a call; or it was let through, and is read again
-        demands = self._control.demands(candidate)
+        demands = self._control.demands_of(candidate)
         if not demands:
             return
         self._tenant, self._tier = candidate.tenant, candidate.tier
@@ -183,56 +157,65 @@ class Permit:
 
     def _take_pace(self, candidate: Candidate, demands: Sequence[Demand], now: datetime) -> None:
         pace = self._control.paces[candidate.tier]
-        if self.slot and now <= self.slot.at + SLOT_KEPT:
-            if self.slot.at > now + LONGEST_WAIT:
-                raise _not_ready(candidate, self.slot.at - now, now)
-            self._granted = Demand(self.slot.requests, self.slot.tokens)
-            self._pace = pace
-            return
-        self.slot = None
-        got = pace.reserve(demands, candidate.tenant, self._control.backlog.messages(candidate.tier))
-        match got:
-            case Refused():
+        slot, self.slot = self.slot, None
+        if slot is None or now > slot.at + SLOT_KEPT:
+            got = pace.reserve(demands, candidate.tenant, self._control.backlog.messages(candidate.tier))
+            if isinstance(got, Refused):
                 raise _not_ready(candidate, got.until - now, now)
-            case Granted():
-                if got.at > now + LONGEST_WAIT:
-                    self.slot = Slot(got.at, got.demand.requests, got.demand.tokens)
-                    raise _not_ready(candidate, got.at - now, now)
-        self._granted = got.demand
+            slot = _slot(got)
+        if slot.at > now + LONGEST_WAIT:
+            self.slot = slot
+            raise _not_ready(candidate, slot.at - now, now)
+        self._granted = Demand(slot.requests, slot.tokens)
+        self._begin_at = slot.at
         self._pace = pace
 
     # --- while it runs -----------------------------------------------------------------------------
 
     async def wait_for(self, steps: Sequence[tuple[int, PlannedStep]]) -> timedelta | None:
-        """How long the job has to wait before it may make the calls of a wave; None where it may at once.
+        """How long the job has to wait before it may make the calls of a wave; None where it may now.
 
-        The first wave is part of what the job was granted. So are the later ones, but for those of a long text.
+        A slot that is near is waited for here, and a later one is in the job's next message. The first wave is part of
+        what the job was granted. So are the later ones, but for those of a long text.
         """
         if self._pace is None or self.probing:
             return None
-        need = self._control.wave([step for _, step in steps])
+        begin_at, self._begin_at = self._begin_at, None
+        need = self._control.demands.of_wave([step for _, step in steps])
         left = max(self._granted.requests - self._asked.requests, 0)
-        if need.requests <= left:
-            return None
-        more = Demand(need.requests - left, need.tokens * (need.requests - left) // need.requests)
-        try:
-            got = await asyncio.to_thread(
-                self._pace.reserve, [more], self._tenant, self._control.backlog.messages(self._tier)
-            )
-        except Unavailable as error:
-            self._control.logger.warning("limits not read, the job runs", extra=describe(error))
-            return None
+        if need.requests > left:
+            more = Demand(need.requests - left, need.tokens * (need.requests - left) // need.requests)
+            try:
+                got = await asyncio.to_thread(self._reserve, self._pace, more)
+            except Unavailable as error:
+                self._control.logger.warning("limits not read, the job runs", extra=describe(error))
+                return None
+            if wait := self._later(got):
+                return wait
+            begin_at = got.at if isinstance(got, Granted) else begin_at
+        if begin_at and (seconds := (begin_at - self._control.clock()).total_seconds()) > 0:
+            await asyncio.sleep(min(seconds, LONGEST_WAIT.total_seconds()))
+        return None
+
+    def _reserve(self, pace: PaceStore, more: Demand) -> Granted | Refused:
+        return pace.reserve([more], self._tenant, self._control.backlog.messages(self._tier))
+
+    def _later(self, got: Granted | Refused) -> timedelta | None:
+        """How long the job has to leave the worker for; None where it was granted a slot that is near."""
         now = self._control.clock()
         if isinstance(got, Refused):
-            return got.until - now
+            return max(got.until - now, LONGEST_WAIT)
+        if got.at > now + LONGEST_WAIT:
+            self.slot = _slot(got)
+            return got.at - now
         self._granted = _sum(self._granted, got.demand)
-        if got.at > now:
-            await asyncio.sleep((got.at - now).total_seconds())
         return None
 
     async def answered(self, asked: Demand, used: Demand, limits: RateLimits, began_at: datetime) -> None:
         """Notes a call that was answered. It closes a breaker that was open when it began."""
         self._note(asked, used, limits)
+        if self._pace is not None:
+            await self._told(self._pace.learn, asked, limits)
         self.probing = False
         await self._control.watch.answered(began_at)
 
@@ -265,6 +248,10 @@ def _not_ready(candidate: Candidate, wait: timedelta, now: datetime) -> JobNotRe
     """The job waits, and not past its deadline: then a worker ends it."""
     wait = max(min(wait, candidate.deadline_at - now), timedelta(0))
     return JobNotReady(candidate.tenant, candidate.tier, wait)
+
+
+def _slot(granted: Granted) -> Slot:
+    return Slot(granted.at, granted.demand.requests, granted.demand.tokens)
 
 
 def _sum(first: Demand, second: Demand) -> Demand:

@@ -16,7 +16,8 @@ from jobchain.metrics import Meter
 from jobchain.observability import Logger, describe
 from jobchain.prices import PriceList
 from jobchain.spending import Bill, Spending, Usage, summed, summed_by_model
-from jobchain_worker.job_run import MAX_AT_ONCE, JobRun, Records
+from jobchain_worker.demand import MAX_AT_ONCE
+from jobchain_worker.job_run import JobRun, Records
 
 # The instructions, the schema and the earlier outputs that a call has beside the payload, for the estimate of a call
 # whose request is not known: several times what the shipped chains have.

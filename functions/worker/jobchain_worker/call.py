@@ -13,11 +13,9 @@ from jobchain.pace import Demand
 from jobchain.prices import PriceList
 from jobchain.spending import NOTHING_SPENT, Spending, Usage
 from jobchain_worker.call_line import Facts, answer_facts, call_line, error_facts, outcome_of
+from jobchain_worker.demand import BYTES_PER_TOKEN
 from jobchain_worker.job_run import Records
 from jobchain_worker.redaction import MAX_ANSWER_CHARACTERS
-
-# English has four characters a token: https://help.openai.com/en/articles/4936856
-BYTES_PER_TOKEN = 4
 
 UNEXPECTED = "step_failed"
 """The outcome of a call whose answer the step's own code could not read."""

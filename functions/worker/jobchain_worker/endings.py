@@ -93,7 +93,7 @@ class Endings:
             return
         # The queue of the tier that the job has when its message becomes visible.
         tier = tier_at(claim.flex_until, now + delay)
-        await self.requeue(claim.event_id, claim.tenant, tier, delay)
+        await self.requeue(claim.event_id, claim.tenant, tier, delay, records.permit.slot)
 
     async def requeue(self, event_id: str, tenant: str, tier: Tier, delay: timedelta, slot: Slot | None = None) -> None:
         """Sends the job's message, visible after `delay`. The sweeper sends it where the queue can't."""

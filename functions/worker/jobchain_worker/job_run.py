@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
@@ -15,14 +14,9 @@ from jobchain.chains.fields import Payload
 from jobchain.chains.step_keys import TriesKey, UnansweredKey
 from jobchain.domain import Attempt, Claim, FinishedStep, JobError, Tier, WaitReason, isoformat
 from jobchain.spending import NOTHING_SPENT, Bill, Spending
+from jobchain_worker.admission_control import Permit
 from jobchain_worker.persistence import Persistence
 from jobchain_worker.text_threads import JobThread
-
-if TYPE_CHECKING:
-    from jobchain_worker.admission_control import Permit
-
-MAX_AT_ONCE = 10
-"""Steps of one job that run at the same time: a text of a hundred parts must not use up a provider's rate limit."""
 
 
 @dataclass
@@ -77,9 +71,7 @@ def overdue(claim: Claim, last: str, step: str | None = None) -> JobError:
 class Records:
     """The records of a claim's calls: each is stored when its call has ended, and added to the claim's bill."""
 
-    def __init__(
-        self, claims: ClaimStore, claim: Claim, model: str, persistence: Persistence, permit: "Permit"
-    ) -> None:
+    def __init__(self, claims: ClaimStore, claim: Claim, model: str, persistence: Persistence, permit: Permit) -> None:
         """`model` is the one that is asked: the claim's bill is by that name."""
         self.permit = permit
         self._claims = claims

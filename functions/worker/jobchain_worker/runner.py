@@ -26,8 +26,9 @@ from jobchain.prices import PriceList
 from jobchain.spending import Spending, summed
 from jobchain_worker.admission_control import AdmissionControl, Permit
 from jobchain_worker.billing import Billing, exhausted_budget
+from jobchain_worker.demand import MAX_AT_ONCE
 from jobchain_worker.endings import Endings
-from jobchain_worker.job_run import MAX_AT_ONCE, JobRun, Records, StepCompleted, StepDeferred, StepFailed, overdue
+from jobchain_worker.job_run import JobRun, Records, StepCompleted, StepDeferred, StepFailed, overdue
 from jobchain_worker.persistence import Persistence
 from jobchain_worker.retry_policy import MAX_JITTER, MIN_JITTER, RetryPolicy
 from jobchain_worker.step_executor import StepExecutor

@@ -53,7 +53,8 @@ RECOVERY = 600.0
 """After a cut, a pace grows by this many seconds' share of itself each second."""
 
 DOUBLING = 60.0
-"""While nothing is known of a limit, its pace doubles in this time."""
+DOUBLING_AGAIN = 180.0
+"""While nothing is known of a limit, its pace doubles in this time, at first and once it was found and cut."""
 
 COUNTS_ASKED = 1200.0
 """How long it takes until only tokens that are used count again, after a server seemed to count those asked for."""
@@ -197,8 +198,13 @@ def _rate(state: PaceState, name: str, configured: float | None, now: float) -> 
     if cut is None:
         return known
     since = max(0.0, now - state.get(f"{name}_rate_at", now))
-    grown = cut * (2 ** min(30.0, since / DOUBLING) if state.get(f"{name}_slow") else 1 + since / RECOVERY)
-    return min(grown, known) if known else grown
+    if state.get(f"{name}_slow"):
+        grown = cut * 2 ** min(30.0, since / DOUBLING)
+    elif known is None:
+        grown = cut * 2 ** min(30.0, since / DOUBLING_AGAIN)
+    else:
+        grown = cut * (1 + since / RECOVERY)
+    return grown if known is None else min(grown, known)
 
 
 def charge(state: PaceState, asked: float, used: float, now: float) -> float:

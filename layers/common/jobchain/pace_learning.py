@@ -39,6 +39,11 @@ ROOM = 0.8
 LEAST_MISSING = 6.0
 """So few seconds of the limit are missing by chance, as calls don't come evenly."""
 
+MOST_REFUSALS = 3.0
+FORGIVEN = 0.1
+"""The pace is too fast after this many refusals, less this part of the calls that were answered: some servers refuse
+one call in thirty, at any pace. A server that tells that little is left is believed at once."""
+
 LOW = 0.2
 EVEN = 0.5
 """Less than `LOW` is too little of a limit of which the server does not tell when it is full; `EVEN` should be left."""
@@ -123,15 +128,19 @@ def settle(
     known, first = state or {}, not state
     changes = {f"{name}_limit": most for name, most in _told_limits(limits) if known.get(f"{name}_limit") != most}
     now_known = {**known, **changes}
-    pressed = _pressed(now_known, configured, limits, refused=refused, now=now)
+    refusals = _refusals(known, asked.requests, refused=refused)
+    too_many = refused and known.get("refusals", 0.0) + refusals >= MOST_REFUSALS
+    pressed = _pressed(now_known, configured, limits, refused=too_many, now=now)
     rate = rates(now_known, configured, now)
     if not rate and not pressed:
-        return []
+        return [Change((), {}, {"refusals": refusals}, first=first)] if refusals else []
     changes |= _learned_share(known, asked, used)
     if asked.requests and not refused:
         # The last of the job's calls may have asked for less than the others.
         changes |= _learned_count(known, asked.tokens / asked.requests / 2, limits, now)
     added = _corrections(known, rate, granted, asked, used, now)
+    if refusals:
+        added["refusals"] = refusals
     found = []
     if pressed and now - known.get("pressed_at", 0.0) >= PRESSED_EVERY:
         # Many calls are refused together: the first one of them counts.
@@ -141,6 +150,11 @@ def settle(
     if changes or any(abs(seconds) > 1e-3 for seconds in added.values()):
         found.append(Change((), changes, added, first=first))
     return found
+
+
+def _refusals(state: PaceState, calls: int, *, refused: bool) -> float:
+    """What a job's calls add to the number of refusals, which does not fall below zero."""
+    return float(refused) - min(max(0.0, state.get("refusals", 0.0)), FORGIVEN * (calls - refused))
 
 
 def _learned_share(state: PaceState, asked: Demand, used: Demand) -> dict[str, float]:
@@ -156,7 +170,8 @@ def _learned_share(state: PaceState, asked: Demand, used: Demand) -> dict[str, f
 
 def _paused(state: PaceState, change: Change, pressed: Mapping[str, float], now: float) -> Change:
     """The change with a pause: a part of the limit is left out, so that the server's own fills up again."""
-    changes, added = dict(change.changes), dict(change.added)
+    changes, added = {**change.changes, "refusals": 0.0}, dict(change.added)
+    added.pop("refusals", None)
     for kind, missing in pressed.items():
         name, until = f"{kind}_at", now + (missing or PAUSE)
         # What is left out already fills up the server's limit too.
