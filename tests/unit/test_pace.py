@@ -18,6 +18,7 @@ from jobchain.pace import (
     MAX_DELAY,
     MIN_DELAY,
     RACE,
+    STEADY,
     Demand,
     Full,
     Granted,
@@ -317,9 +318,14 @@ def test_where_limits_are_unknown_a_pace_that_was_found_and_cut_grows_again_with
     account.now += 180 * SECOND
     assert account.rates.requests == pytest.approx(480), "it doubles each minute"
     refuse()
-    assert account.rates.requests == pytest.approx(384)
-    account.now += 180 * SECOND
-    assert account.rates.requests == pytest.approx(768), "and each three minutes later on"
+    cut = account.rates.requests
+    found = []
+    for _ in range(4):
+        account.now += STEADY * SECOND
+        found.append(account.rates.requests)
+
+    assert cut == pytest.approx(384)
+    assert found == pytest.approx([480, 576, 1248, 3072]), "at first back to what was too much, then further"
 
 
 def test_a_limit_that_is_lowered_in_the_headers_while_jobs_wait_holds_for_the_next_slot() -> None:

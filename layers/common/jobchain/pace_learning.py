@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from jobchain.pace import (
+    CUT,
     FAR_HORIZON,
     WINDOW,
     Change,
@@ -26,7 +27,6 @@ from jobchain.rate_limits import RateLimit, RateLimits
 FIRST_RATE = 60.0
 """Requests a minute, after the first refusal of a server that tells nothing of its limits."""
 
-CUT = 0.8
 PRESSED_EVERY = 30.0
 """The pace is cut at most once in this many seconds: what was granted before the cut is still on its way."""
 
