@@ -19,6 +19,7 @@ from jobchain.aws.items import (
 )
 from jobchain.aws.meta import (
     REMOVED_BY_RETRY,
+    budget_of,
     dispatched,
     flex_again,
     is_being_posted,
@@ -154,17 +155,18 @@ class JobStore:
 
         return self._move(tenant, event_id, change)
 
-    def retry(self, tenant: str, event_id: str, limits: Limits = NO_LIMITS) -> Job:
+    def retry(self, tenant: str, event_id: str, limits: Limits | None = NO_LIMITS) -> Job:
         """Makes a failed or cancelled job pending again, with its completed steps; its tries are counted from zero.
 
-        From now on it has the daily budget of `limits`. A job that waits for a later time waits no longer: that takes
-        no quota, and its tries stay.
+        From now on it has the daily budget of `limits`. Without limits (None), for an operator, it keeps the one that it
+        has, and takes no quota. A job that waits for a later time waits no longer: that takes no quota, and its tries
+        stay.
 
         Raises JobNotFound, JobIsNotFinal where it runs or waits for a worker, JobIsFinal where it has completed, and
         LimitReached where one of the limits leaves no quota.
         """
         now = self._clock()
-        counters = quota_counters(limits, tenant, now)
+        counters = quota_counters(limits, tenant, now) if limits is not None else []
 
         def change(stored: StoredJob) -> None:
             job = job_of(stored)
@@ -173,7 +175,8 @@ class JobStore:
                 self._table.write(update(job_key(event_id), *unchanged(stored.meta.get("token", "")), ready, removed))
                 return
             _check_retry(job, now)
-            pending = _pending_again(job, stored.meta, limits.daily_budget, now)
+            budget = limits.daily_budget if limits is not None else budget_of(stored.meta)
+            pending = _pending_again(job, stored.meta, budget, now)
             admitted = [counter.admit(1) for counter in counters]
             try:
                 self._table.transact(lambda: [pending, *admitted])

@@ -1,0 +1,126 @@
+"""The log lines of one job, from all functions of a stack, in the order of their times."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from jobchain_cli.stack import Stack
+from jobchain_cli.words import in_one_line
+
+_FUNCTIONS = "AWS::Lambda::Function"
+
+# What the line shows in its own columns, or what is the same in all lines, or of no use to a reader.
+_SHOWN = frozenset({"timestamp", "level", "message", "service", "event_id", "location", "tenant"})
+_HIDDEN = frozenset(
+    {
+        "cold_start",
+        "function_arn",
+        "function_memory_size",
+        "function_name",
+        "function_request_id",
+        "request_id",
+        "xray_trace_id",
+        "log_group",
+        "_aws",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of a function's log. `fields` is what its JSON says; empty for a line that is no JSON object."""
+
+    group: str
+    at: datetime
+    text: str
+    fields: Mapping[str, Any]
+
+    @property
+    def service(self) -> str:
+        """The function that wrote it, such as `worker`."""
+        return str(self.fields.get("service") or self.group.rpartition("/")[2])
+
+
+def groups(stack: Stack) -> list[str]:
+    """The log groups of all functions of a stack. Raises ClientError, BotoCoreError."""
+    return [f"/aws/lambda/{name}" for _, name in sorted(stack.resources(_FUNCTIONS).items())]
+
+
+def lines(stack: Stack, text: str, since: datetime, among: Sequence[str] | None = None) -> list[Line]:
+    """The lines that contain `text`, from `since` on, of all functions or of some log groups, the oldest first.
+
+    A group that does not exist has none: a function's first line may create it. Raises ClientError, BotoCoreError.
+    """
+    client = stack.client("logs")
+    wanted = groups(stack) if among is None else among
+
+    def read(group: str) -> list[Line]:
+        return list(_read(client, group, text, since))
+
+    with ThreadPoolExecutor(max(1, len(wanted))) as pool:
+        found = [line for part in pool.map(read, wanted) for line in part]
+    # Lines of the same millisecond stay in the order of their log.
+    return sorted(found, key=lambda line: line.at)
+
+
+def _read(client: Any, group: str, text: str, since: datetime) -> Iterator[Line]:
+    # In quotes it is one term: a hyphen at the start of a word would exclude the lines that contain it.
+    # https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/FilterAndPatternSyntax.html
+    wanted = {"logGroupName": group, "filterPattern": f'"{text}"', "startTime": int(since.timestamp() * 1000)}
+    pages = client.get_paginator("filter_log_events").paginate(**wanted)
+    try:
+        for page in pages:
+            for event in page["events"]:
+                yield _line(group, event["timestamp"], event["message"])
+    except client.exceptions.ResourceNotFoundException:
+        return
+
+
+def _line(group: str, milliseconds: int, message: str) -> Line:
+    text = message.rstrip("\n")
+    try:
+        fields = json.loads(text)
+    except (ValueError, RecursionError):
+        fields = None
+    fields = fields if isinstance(fields, dict) else {}
+    return Line(group, _moment(fields) or datetime.fromtimestamp(milliseconds / 1000, UTC), text, fields)
+
+
+def _moment(fields: Mapping[str, Any]) -> datetime | None:
+    """When the function wrote the line; CloudWatch's own time may be that of a batch of lines."""
+    try:
+        found = datetime.fromisoformat(str(fields["timestamp"]))
+    except (KeyError, ValueError):
+        return None
+    return found.astimezone(UTC) if found.tzinfo else None
+
+
+# --- in words --------------------------------------------------------------------------------------------------------
+
+
+def readable(line: Line) -> str:
+    """A line in words: time, function, level, message, and the other fields with their names."""
+    at = f"{line.at:%Y-%m-%d %H:%M:%S}.{line.at.microsecond // 1000:03d}"
+    if not line.fields:
+        return in_one_line(f"{at}  {line.service}  {line.text}")
+    level, message = line.fields.get("level", ""), line.fields.get("message", "")
+    others = [
+        f"{name}={_value(value)}"
+        for name, value in line.fields.items()
+        if name not in _SHOWN | _HIDDEN and value not in (None, "")
+    ]
+    start = f"{at}  {in_one_line(line.service):<11} {in_one_line(level):<7} {in_one_line(_value(message))}"
+    return "  ".join([start.rstrip(), in_one_line(" ".join(others))]).rstrip()
+
+
+def _value(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def as_json(line: Line) -> dict[str, Any]:
+    """A line for machines: its fields, or its text as `message`, and the name of its log group."""
+    fields = dict(line.fields) or {"timestamp": line.at.isoformat(timespec="milliseconds"), "message": line.text}
+    return {**fields, "log_group": line.group}
