@@ -5,7 +5,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import typer
@@ -64,6 +64,7 @@ def pause(stack_name: str | None) -> None:
                 print(line, flush=True)
     print("The API still accepts jobs; they wait. Jobs that a worker holds run to the end of its invocation.")
     print("Deadlines are not moved: a job whose deadline passes meanwhile fails as deadline_exceeded.")
+    print("A deployment that changes WorkerConcurrency, FlexConcurrency or BatchSize may resume the workers.")
     print(f"Continue with: jobchain resume{_named(stack)}")
 
 
@@ -211,17 +212,15 @@ def logs(event_id: str, since: str | None, stack_name: str | None, *, as_json: b
     if found:
         return Code.DONE
     print(
-        f"jobchain: no line of the logs of {stack.name} since {isoformat(start)} has {event_id}: lines take a few seconds "
-        "to arrive; an older one needs --since",
+        f"jobchain: no line of the logs of {stack.name} since {isoformat(start)} has {event_id}: a line takes some "
+        "seconds to arrive, and an older one needs --since",
         file=sys.stderr,
     )
     return Code.ERROR
 
 
-def _created(stack: Stack, event_id: str) -> Any:
+def _created(stack: Stack, event_id: str) -> datetime | None:
     """When the job was created; None if it does not exist."""
-    from datetime import datetime
-
     found = Table(stack.client("dynamodb"), stack.table).get(job_key(event_id), ["created_at"])
     return datetime.fromisoformat(found["created_at"]) if found else None
 

@@ -23,6 +23,7 @@ _HIDDEN = frozenset(
         "function_request_id",
         "request_id",
         "xray_trace_id",
+        "message_id",
         "log_group",
         "_aws",
     }
@@ -44,9 +45,9 @@ class Line:
         return str(self.fields.get("service") or self.group.rpartition("/")[2])
 
 
-def groups(stack: Stack) -> list[str]:
-    """The log groups of all functions of a stack. Raises ClientError, BotoCoreError."""
-    return [f"/aws/lambda/{name}" for _, name in sorted(stack.resources(_FUNCTIONS).items())]
+def groups(stack: Stack) -> dict[str, str]:
+    """The log groups of all functions of a stack, by their names in the template. Raises ClientError, BotoCoreError."""
+    return {name: f"/aws/lambda/{function}" for name, function in sorted(stack.resources(_FUNCTIONS).items())}
 
 
 def lines(stack: Stack, text: str, since: datetime, among: Sequence[str] | None = None) -> list[Line]:
@@ -55,7 +56,7 @@ def lines(stack: Stack, text: str, since: datetime, among: Sequence[str] | None 
     A group that does not exist has none: a function's first line may create it. Raises ClientError, BotoCoreError.
     """
     client = stack.client("logs")
-    wanted = groups(stack) if among is None else among
+    wanted = [*groups(stack).values()] if among is None else among
 
     def read(group: str) -> list[Line]:
         return list(_read(client, group, text, since))
@@ -107,10 +108,11 @@ def readable(line: Line) -> str:
     if not line.fields:
         return in_one_line(f"{at}  {line.service}  {line.text}")
     level, message = line.fields.get("level", ""), line.fields.get("message", "")
+    # What is empty, zero or false says nothing.
     others = [
         f"{name}={_value(value)}"
         for name, value in line.fields.items()
-        if name not in _SHOWN | _HIDDEN and value not in (None, "")
+        if name not in _SHOWN | _HIDDEN and value not in (None, "", 0)
     ]
     start = f"{at}  {in_one_line(line.service):<11} {in_one_line(level):<7} {in_one_line(_value(message))}"
     return "  ".join([start.rstrip(), in_one_line(" ".join(others))]).rstrip()

@@ -123,7 +123,7 @@ def put_back(stack: Stack, letters: Iterable[Letter]) -> None:
 
 
 def drop(stack: Stack, letters: Iterable[Letter]) -> int:
-    """Deletes letters that were read, and gives the number of those that are deleted. Raises ClientError, BotoCoreError."""
+    """Deletes letters that were read, and gives how many are deleted. Raises ClientError, BotoCoreError."""
     client = stack.client("sqs")
     return sum(
         len(client.delete_message_batch(QueueUrl=url, Entries=entries).get("Successful", []))

@@ -1,5 +1,4 @@
-"""The commands of operators: what each takes, and what it calls. They reach a stack with its AWS credentials, not by its
-API."""
+"""The commands of operators: what each takes, and what it calls. All but `smoke` use no API, but AWS credentials."""
 
 from types import ModuleType
 from typing import Annotated

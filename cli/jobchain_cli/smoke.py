@@ -96,8 +96,8 @@ class Smoke:
             raise CommandError(f"the stack {self._stack.name} is {status}: wait until its deployment has ended")
         if status not in _WORKS:
             raise CommandError(
-                f"the stack {self._stack.name} is {status}: the last deployment failed. CloudFormation's events say why: "
-                f"aws cloudformation describe-stack-events --stack-name {self._stack.name}; then deploy again"
+                f"the stack {self._stack.name} is {status}: the last deployment failed. Its events say why: "
+                f"`aws cloudformation describe-stack-events --stack-name {self._stack.name}`. Then deploy again"
             )
         self._say(f"The stack {self._stack.name} is {status}.")
         return described
@@ -123,8 +123,8 @@ class Smoke:
         except StoreError as error:
             said = error.__cause__ or error
             raise CommandError(
-                f"no API key could be made in the table {self._stack.table} ({in_one_line(said)}): use credentials that may "
-                "write to it, or give a key with --api-key"
+                f"no API key could be made in the table {self._stack.table} ({in_one_line(said)}): "
+                "use credentials that may write to it, or give a key with --api-key"
             ) from error
         cleanup.callback(store.remove, made.key_id)
         self._say(f"A key of the tenant {TENANT} was made for this test; it is removed afterwards.")
@@ -146,8 +146,8 @@ class Smoke:
             self._not_ended(error.job)
         if job.status == "failed" and job.error:
             raise CommandError(
-                f"the job failed: {job.error.type}: {job.error.message}. docs/reference/http-api.md says what to do about "
-                f"{job.error.type}; `jobchain logs {event_id}{self._named()}` shows the job's log",
+                f"the job failed: {job.error.type}: {job.error.message}. docs/reference/http-api.md says what to do, "
+                f"and `jobchain logs {event_id}{self._named()}` what happened",
                 Code.FAILED,
             )
         if job.status != "completed":
@@ -163,8 +163,8 @@ class Smoke:
     def _account_refused(self, job: Job) -> NoReturn:
         detail = job.waiting_for.detail if job.waiting_for else ""
         raise CommandError(
-            f"the model's server refuses the account: {detail}. Correct that (docs/how-to/runbook.md#the-model-account-is-refused); "
-            "jobs continue by themselves",
+            f"the model's server refuses the account: {detail}. Correct that, and jobs continue by themselves "
+            "(docs/reference/operations.md#when-the-breaker-is-open)",
             Code.FAILED,
         )
 
@@ -176,37 +176,37 @@ class Smoke:
             raise CommandError(f"the job still waits {after}: {waiting(job.waiting_for)}", Code.TIMEOUT)
         done = sum(step.status == "completed" for step in job.steps)
         raise CommandError(
-            f"the job is still {job.status} {after}, with {done} of {len(job.steps)} steps completed: the model is slow. "
-            "Give a longer --timeout",
+            f"the job is still {job.status} {after}, with {done} of {len(job.steps)} steps completed: "
+            "the model is slow. Give a longer --timeout",
             Code.TIMEOUT,
         )
 
     def _worker_errors(self) -> str:
         """What the worker's log says, or where to look if it says nothing."""
-        group = next((group for group in job_logs.groups(self._stack) if "-WorkerFunction-" in group), None)
+        group = job_logs.groups(self._stack).get("WorkerFunction")
         since = datetime.now(UTC) - timedelta(seconds=self._options.limit_seconds + 60)
         found = job_logs.lines(self._stack, "ERROR", since, [group]) if group else []
         if found:
             return f"Its log says: {job_logs.readable(found[-1])}"
         return (
-            f"The log {group} has no error: either the account's limit of concurrent functions is reached, or other jobs "
-            "are before this one (docs/how-to/runbook.md#jobs-wait-too-long)"
+            f"The log {group} has no error: the account's limit of concurrent functions is reached, or other jobs are "
+            "before this one (docs/how-to/runbook.md)"
         )
 
     def _check_usage(self, job: Job, before: Stats, after: Stats) -> None:
         """Raises CommandError where the usage records do not have the job."""
         if not job.calls or not job.usage.input_tokens:
             raise CommandError(
-                f"the job has no usage: {job.calls or 0} calls. The model's server told none, and no estimate was recorded: "
-                f"`jobchain logs {job.event_id}{self._named()}`"
+                f"the job has no usage ({job.calls or 0} calls): the model's server told none, and no estimate was "
+                f"recorded. `jobchain logs {job.event_id}{self._named()}` shows the calls"
             )
         # At midnight (UTC) the records of the day begin again.
         same_day = after.date == before.date
         added = after.usage.input_tokens - (before.usage.input_tokens if same_day else 0)
         if same_day and added < job.usage.input_tokens:
             raise CommandError(
-                f"the daily usage of {after.date} grew by {added} input tokens, but the job used {job.usage.input_tokens}: "
-                f"the usage records are incomplete. `jobchain logs {job.event_id}{self._named()}` shows what was recorded"
+                f"the usage records are incomplete: those of {after.date} grew by {added} input tokens, and the job "
+                f"used {job.usage.input_tokens}. `jobchain logs {job.event_id}{self._named()}` shows the calls"
             )
         tokens = f"{job.usage.input_tokens} tokens in, {job.usage.output_tokens} out"
         self._say(f"Its usage is recorded: {job.calls} calls, {tokens}, {price(job.cost_usd)}.")
@@ -237,7 +237,8 @@ class Smoke:
             case Unauthorized() if self._options.api_key:
                 return "the API refuses the key: give another one with --api-key, or none, so that one is made"
             case Unauthorized():
-                return f"the API refuses a key that was just made in {self._stack.table}: it uses another table. Deploy again"
+                table = self._stack.table
+                return f"a key that was just made in {table} is refused: the API uses another table. Deploy again"
             case LimitReached():
                 return "the API takes no more requests for now: try again later, or with another key"
             case BadAnswer() | NotFound():

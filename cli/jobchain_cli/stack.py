@@ -151,7 +151,7 @@ def _described(client: Any, name: str) -> Description:
             raise NoStackError(
                 f"there is no stack {name} in {region}: correct --stack, or set AWS_DEFAULT_REGION and AWS_PROFILE "
                 "to where it was deployed"
-            ) from error
+            ) from None
         raise
     return Description(
         stack["StackStatus"],
