@@ -81,7 +81,9 @@ def revoke_key(
 
 @operators.command(rich_help_panel=PANEL)
 def smoke(
-    timeout: Annotated[float, typer.Option(metavar="SECONDS", min=1, help="How long the job may take.")] = 180,
+    timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", min=1, max=86_400, help="How long the job may take.")
+    ] = 180,
     api_key: Annotated[
         str | None,
         typer.Option(

@@ -200,17 +200,6 @@ def test_smoke_says_that_the_workers_are_paused(jobchain: Run) -> None:
     assert "no worker: FlexWorkerFunction and WorkerFunction take no messages. Run `jobchain resume`" in said.err
 
 
-def test_smoke_says_what_a_worker_that_cannot_start_has_logged(deployed: Deployed, jobchain: Run) -> None:
-    with deployed.with_table("WorkerFunction", ""):
-        said = jobchain("smoke", "--timeout", "3")
-
-    assert said.code == 5
-    assert "no worker: none has claimed the job after 3 s" in said.err
-    (event_id,) = re.findall(r"Job (\S+) was accepted", said.out)
-    with deployed.caller("smoke-test") as http:
-        assert http.get(f"/jobs/{event_id}").status_code == 404
-
-
 def test_smoke_names_the_log_of_a_request_that_the_api_could_not_answer(deployed: Deployed, jobchain: Run) -> None:
     with deployed.with_table("ApiFunction", "missing"):
         said = jobchain("smoke")
@@ -221,29 +210,12 @@ def test_smoke_names_the_log_of_a_request_that_the_api_could_not_answer(deployed
     assert re.search(r"  api +INFO +request  method=GET status=50[03] ", lines)
 
 
-def test_smoke_says_why_the_model_account_is_refused(deployed: Deployed, jobchain: Run) -> None:
-    with deployed.refusing(refused(401)):
-        said = jobchain("smoke", "--timeout", "60")
-    forget_breakers(deployed)
-
-    assert said.code == 3
-    assert "the model's server refuses the account" in said.err
-
-
 def test_smoke_says_why_the_job_failed(deployed: Deployed, jobchain: Run) -> None:
     with deployed.refusing(refused(400)):
         said = jobchain("smoke")
 
     assert said.code == 3
     assert "the job failed: model_request_refused: " in said.err
-
-
-def forget_breakers(deployed: Deployed) -> None:
-    """A probe would close them within a minute. Workers look every three seconds."""
-    client, table = deployed.stack.client("dynamodb"), deployed.stack.table
-    for item in client.scan(TableName=table)["Items"]:
-        if item["pk"]["S"].startswith("BREAKER#"):
-            client.delete_item(TableName=table, Key={name: item[name] for name in ("pk", "sk")})
 
 
 # --- pause -----------------------------------------------------------------------------------------------------------
@@ -405,11 +377,27 @@ def test_dead_letters_are_listed_dropped_and_redriven(deployed: Deployed, jobcha
     # then workers acknowledge them
     assert redriven.out == "2 dead letters were moved back to the queue.\n"
     assert jobchain("letters", "drop", "--all", "--yes").out == "0 dead letters dropped.\n"
-    counts = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-
-    def handled() -> bool:
-        found = sqs.get_queue_attributes(QueueUrl=deployed.stack.queue_url, AttributeNames=counts)["Attributes"]
-        return not any(int(found[name]) for name in counts)
-
-    poll(handled)
+    poll(lambda: "job not found, message acknowledged" in jobchain("logs", NO_JOB).out)
     assert jobchain("letters", "list").err == "0 dead letters.\n"
+
+
+# --- smoke, where later jobs are delayed ------------------------------------------------------------------------------
+
+
+def test_smoke_says_what_a_worker_that_cannot_start_has_logged(deployed: Deployed, jobchain: Run) -> None:
+    with deployed.with_table("WorkerFunction", ""):
+        said = jobchain("smoke", "--timeout", "3")
+
+    assert said.code == 5
+    assert "no worker: none has claimed the job after 3 s" in said.err
+    (event_id,) = re.findall(r"Job (\S+) was accepted", said.out)
+    with deployed.caller("smoke-test") as http:
+        assert http.get(f"/jobs/{event_id}").status_code == 404
+
+
+def test_smoke_says_why_the_model_account_is_refused(deployed: Deployed, jobchain: Run) -> None:
+    with deployed.refusing(refused(401)):
+        said = jobchain("smoke", "--timeout", "60")
+
+    assert said.code == 3
+    assert "the model's server refuses the account" in said.err
