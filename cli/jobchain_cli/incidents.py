@@ -30,6 +30,7 @@ UNASKED = 20
 """The most jobs or letters that are changed without a confirmation."""
 
 _WITHOUT_JOB = timedelta(days=7)
+_RECENT = timedelta(hours=1)
 _EARLIER = timedelta(minutes=1)
 
 
@@ -207,8 +208,7 @@ def logs(event_id: str, since: str | None, stack_name: str | None, *, as_json: b
             start = created - _EARLIER if created else utc_now() - _WITHOUT_JOB
         with told_when_slow("the logs"):
             found = job_logs.lines(stack, event_id, start)
-    for line in found:
-        print(json_line(job_logs.as_json(line)) if as_json else job_logs.readable(line))
+    _print_lines(found, as_json=as_json)
     if found:
         return Code.DONE
     print(
@@ -217,6 +217,22 @@ def logs(event_id: str, since: str | None, stack_name: str | None, *, as_json: b
         file=sys.stderr,
     )
     return Code.ERROR
+
+
+def errors(since: str | None, stack_name: str | None, *, as_json: bool) -> None:
+    """Print the errors in the logs of all functions."""
+    start = utc_now() - (span("--since", since) if since else _RECENT)
+    with told():
+        stack = Stack.find(stack_name)
+        with told_when_slow("the logs"):
+            found = job_logs.errors(stack, start)
+    _print_lines(found, as_json=as_json)
+    print(f"{_counted(len(found), 'error')} since {isoformat(start)}.", file=sys.stderr)
+
+
+def _print_lines(found: Sequence[job_logs.Line], *, as_json: bool) -> None:
+    for line in found:
+        print(json_line(job_logs.as_json(line)) if as_json else job_logs.readable(line))
 
 
 def _created(stack: Stack, event_id: str) -> datetime | None:

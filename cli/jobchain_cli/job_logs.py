@@ -1,7 +1,7 @@
-"""The log lines of one job, from all functions of a stack, in the order of their times."""
+"""Log lines of all functions of a stack, in the order of their times: those of one job, or errors."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,6 +11,14 @@ from jobchain_cli.stack import Stack
 from jobchain_cli.words import in_one_line
 
 _FUNCTIONS = "AWS::Lambda::Function"
+
+_LEVELS = ("ERROR", "CRITICAL")
+# https://docs.aws.amazon.com/lambda/latest/dg/telemetry-schema-reference.html#platform-report
+_REPORT, _SUCCESS = "platform.report", "success"
+_ERRORS = (
+    f'{{ ($.level = "{_LEVELS[0]}") || ($.level = "{_LEVELS[1]}") || '
+    f'(($.type = "{_REPORT}") && ($.record.status != "{_SUCCESS}")) }}'
+)
 
 # What the line shows in its own columns, or what is the same in all lines, or of no use to a reader.
 _SHOWN = frozenset({"timestamp", "level", "message", "service", "event_id", "location", "tenant"})
@@ -44,22 +52,45 @@ class Line:
         """The function that wrote it, such as `worker`."""
         return str(self.fields.get("service") or self.group.rpartition("/")[2])
 
+    @property
+    def is_error(self) -> bool:
+        """Whether it tells of an error, or of an invocation that crashed or ran out of time."""
+        record = self.fields.get("record")
+        status = record.get("status", _SUCCESS) if isinstance(record, dict) else _SUCCESS
+        return self.fields.get("level") in _LEVELS or (self.fields.get("type") == _REPORT and status != _SUCCESS)
+
 
 def groups(stack: Stack) -> dict[str, str]:
     """The log groups of all functions of a stack, by their names in the template. Raises ClientError, BotoCoreError."""
     return {name: f"/aws/lambda/{function}" for name, function in sorted(stack.resources(_FUNCTIONS).items())}
 
 
-def lines(stack: Stack, text: str, since: datetime, among: Sequence[str] | None = None) -> list[Line]:
-    """The lines that contain `text`, from `since` on, of all functions or of some log groups, the oldest first.
+def lines(stack: Stack, text: str, since: datetime) -> list[Line]:
+    """The lines that contain `text`, from `since` on, of all functions, the oldest first.
 
     A group that does not exist has none: a function's first line may create it. Raises ClientError, BotoCoreError.
     """
-    client = stack.client("logs")
-    wanted = [*groups(stack).values()] if among is None else among
+    # In quotes it is one term: a hyphen at the start of a word would exclude the lines that contain it.
+    # https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/FilterAndPatternSyntax.html
+    return _lines(stack, groups(stack).values(), f'"{text}"', since)
+
+
+def errors(stack: Stack, since: datetime, function: str | None = None) -> list[Line]:
+    """The lines of errors from `since` on, of all functions or of the one with this name in the template.
+
+    Those are lines of the level ERROR, and the platform's reports of invocations that crashed or ran out of time.
+    Raises ClientError, BotoCoreError.
+    """
+    wanted = [group for name, group in groups(stack).items() if function in (None, name)]
+    # Emulators ignore this kind of pattern, and give all lines.
+    return [line for line in _lines(stack, wanted, _ERRORS, since) if line.is_error]
+
+
+def _lines(stack: Stack, among: Iterable[str], pattern: str, since: datetime) -> list[Line]:
+    client, wanted = stack.client("logs"), list(among)
 
     def read(group: str) -> list[Line]:
-        return list(_read(client, group, text, since))
+        return list(_read(client, group, pattern, since))
 
     with ThreadPoolExecutor(max(1, len(wanted))) as pool:
         found = [line for part in pool.map(read, wanted) for line in part]
@@ -67,10 +98,8 @@ def lines(stack: Stack, text: str, since: datetime, among: Sequence[str] | None 
     return sorted(found, key=lambda line: line.at)
 
 
-def _read(client: Any, group: str, text: str, since: datetime) -> Iterator[Line]:
-    # In quotes it is one term: a hyphen at the start of a word would exclude the lines that contain it.
-    # https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/FilterAndPatternSyntax.html
-    wanted = {"logGroupName": group, "filterPattern": f'"{text}"', "startTime": int(since.timestamp() * 1000)}
+def _read(client: Any, group: str, pattern: str, since: datetime) -> Iterator[Line]:
+    wanted = {"logGroupName": group, "filterPattern": pattern, "startTime": int(since.timestamp() * 1000)}
     pages = client.get_paginator("filter_log_events").paginate(**wanted)
     try:
         for page in pages:
@@ -107,7 +136,7 @@ def readable(line: Line) -> str:
     at = f"{line.at:%Y-%m-%d %H:%M:%S}.{line.at.microsecond // 1000:03d}"
     if not line.fields:
         return in_one_line(f"{at}  {line.service}  {line.text}")
-    level, message = line.fields.get("level", ""), line.fields.get("message", "")
+    level, message = line.fields.get("level", ""), line.fields.get("message") or line.fields.get("type", "")
     # What is empty, zero or false says nothing.
     others = [
         f"{name}={_value(value)}"

@@ -111,18 +111,26 @@ def resume(stack: Stack = None) -> None:
 
 @operators.command(rich_help_panel=PANEL)
 def logs(
-    event_id: Annotated[str, typer.Argument(metavar="EVENT_ID", help="The job; or the id of a request.")],
+    event_id: Annotated[
+        str | None, typer.Argument(metavar="[EVENT_ID]", help="The job; or the id of a request.")
+    ] = None,
+    errors: Annotated[bool, typer.Option("--errors", help="The errors of all functions, instead of a job.")] = False,
     since: Annotated[
         str | None,
         typer.Option(
-            metavar="SPAN", help="How long ago, such as 2h or 3d (default: since the job was created, or 7d)."
+            metavar="SPAN", help="Such as 2h or 3d (default: since the job was created, else 7d; errors: 1h)."
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One line of JSON for each line.")] = False,
     stack: Stack = None,
 ) -> None:
-    """Print the log lines of one job, of all functions, in the order of their times."""
-    raise typer.Exit(incidents().logs(event_id, since, stack, as_json=as_json))
+    """Print log lines of all functions, in the order of their times: those of one job, or errors."""
+    if errors == bool(event_id):
+        raise typer.BadParameter("name a job by its EVENT_ID, or give --errors")
+    if event_id is None:
+        incidents().errors(since, stack, as_json=as_json)
+    else:
+        raise typer.Exit(incidents().logs(event_id, since, stack, as_json=as_json))
 
 
 @letters.command("list")

@@ -165,7 +165,7 @@ class Smoke:
         detail = job.waiting_for.detail if job.waiting_for else ""
         raise CommandError(
             f"the model's server refuses the account: {detail}. Correct that, and jobs continue by themselves "
-            "(docs/reference/operations.md#when-the-breaker-is-open)",
+            "(docs/how-to/runbook.md#breaker)",
             Code.FAILED,
         )
 
@@ -184,14 +184,12 @@ class Smoke:
 
     def _worker_errors(self) -> str:
         """What the worker's log says, or where to look if it says nothing."""
-        group = job_logs.groups(self._stack).get("WorkerFunction")
         since = datetime.now(UTC) - timedelta(seconds=self._options.limit_seconds + 60)
-        found = job_logs.lines(self._stack, "ERROR", since, [group]) if group else []
-        if found:
+        if found := job_logs.errors(self._stack, since, "WorkerFunction"):
             return f"Its log says: {job_logs.readable(found[-1])}"
         return (
-            f"The log {group} has no error: the account's limit of concurrent functions is reached, or other jobs are "
-            "before this one (docs/how-to/runbook.md)"
+            "Its log has no error: the account's limit of concurrent functions is reached, or other jobs are before "
+            "this one (docs/how-to/runbook.md#oldest-job)"
         )
 
     def _check_usage(self, job: Job, before: Stats, after: Stats) -> None:

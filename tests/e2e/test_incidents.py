@@ -327,6 +327,24 @@ def test_logs_shows_one_job_across_all_functions(deployed: Deployed, jobchain: R
     )
 
 
+def test_logs_shows_the_errors_of_all_functions(deployed: Deployed, jobchain: Run) -> None:
+    # given a message that no worker can read
+    deployed.stack.client("sqs").send_message(QueueUrl=deployed.stack.queue_url, MessageBody="hello")
+
+    poll(lambda: "record failed" in jobchain("logs", "--errors", "--since", "1m").out)
+    said = jobchain("logs", "--errors", "--json")
+
+    assert {json.loads(line)["level"] for line in said.out.splitlines()} == {"ERROR"}
+    assert re.fullmatch(r"\d+ errors? since .*Z\.\n", said.err)
+
+
+@pytest.mark.parametrize("arguments", [(), (NO_JOB, "--errors")])
+def test_logs_takes_a_job_or_errors(jobchain: Run, arguments: tuple[str, ...]) -> None:
+    said = jobchain("logs", *arguments)
+
+    assert (said.code, "or give --errors" in said.err) == (2, True)
+
+
 def test_logs_of_no_job_says_how_far_it_looked(jobchain: Run) -> None:
     said = jobchain("logs", NO_JOB)
 
