@@ -121,6 +121,6 @@ def test_a_stack_without_workers_is_told(client: Any) -> None:
     other = cast(Stack, OneWorker(client, {"OtherFunctionStream": UUID}))
 
     with pytest.raises(
-        CommandError, match="the stack prod has no workers: name one that has template.yaml with --stack"
+        CommandError, match=r"the stack prod has no workers: name one that has template.yaml with --stack"
     ):
         sources(other)
