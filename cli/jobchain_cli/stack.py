@@ -95,7 +95,7 @@ class Stack:
         """The URL of the stack's API: in an emulator on this machine, where that serves it. Raises NoStackError."""
         url = described.output("ApiUrl", self.name)
         endpoint = self.endpoint_url or os.environ.get("AWS_ENDPOINT_URL", "")
-        return _emulated(url, endpoint) if is_loopback(endpoint) else url
+        return emulated_url(url, endpoint) if is_loopback(endpoint) else url
 
     @classmethod
     def find(cls, name: str | None) -> "Stack":
@@ -160,8 +160,11 @@ def _described(client: Any, name: str) -> Description:
     )
 
 
-def _emulated(url: str, endpoint: str) -> str:
-    """Where an emulator serves the REST API whose URL on AWS would be `url`."""
+def emulated_url(url: str, endpoint: str) -> str:
+    """Where an emulator serves the REST API whose URL on AWS would be `url`.
+
+    https://docs.localstack.cloud/aws/services/apigateway/
+    """
     parts = urlsplit(url)
     api, stage = (parts.hostname or "").partition(".")[0], parts.path.strip("/")
     return f"{endpoint.rstrip('/')}/_aws/execute-api/{api}/{stage}"

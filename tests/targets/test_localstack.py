@@ -22,9 +22,9 @@ import pytest
 import local.deployer
 from jobchain.aws.api_keys import ApiKeyStore
 from jobchain.domain import utc_now
+from jobchain_cli.stack import emulated_url
 from local.deployer import STACK_NAME, Deployer, DeployError
 from local.emulator_clients import Clients, Credentials
-from tests.conformance.target import emulated_url
 from tests.conftest import ROOT
 from tests.e2e.conftest import poll
 from tests.targets.conftest import BUILD, START_LIMIT, api, port, python, result, run, running, say, submit

@@ -158,8 +158,8 @@ class JobStore:
     def retry(self, tenant: str, event_id: str, limits: Limits | None = NO_LIMITS) -> Job:
         """Makes a failed or cancelled job pending again, with its completed steps; its tries are counted from zero.
 
-        From now on it has the daily budget of `limits`; None, for an operator, leaves its own, and takes no quota. A job
-        that waits for a later time waits no longer: that takes no quota, and its tries stay.
+        From now on it has the daily budget of `limits`; None, for an operator, leaves its own, and takes no quota.
+        A job that waits for a later time waits no longer: that takes no quota, and its tries stay.
 
         Raises JobNotFound, JobIsNotFinal where it runs or waits for a worker, JobIsFinal where it has completed, and
         LimitReached where one of the limits leaves no quota.
