@@ -184,7 +184,7 @@ def cancel(event_ids: EventIds, as_json: AsJson = False, url: Url = None, api_ke
 
 @app.command()
 def retry(
-    event_ids: Annotated[list[str] | None, typer.Argument(metavar="[EVENT_ID...]", help="The jobs.")] = None,
+    event_ids: Annotated[list[str] | None, typer.Argument(metavar="EVENT_ID...", help="The jobs.")] = None,
     as_json: AsJson = False,
     url: Url = None,
     api_key: ApiKey = None,

@@ -1,7 +1,7 @@
 """Log lines of all functions of a stack, in the order of their times: those of one job, or errors."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ _ERRORS = (
 )
 
 # What the line shows in its own columns, or what is the same in all lines, or of no use to a reader.
-_SHOWN = frozenset({"timestamp", "level", "message", "service", "event_id", "location", "tenant"})
+_SHOWN = frozenset({"timestamp", "level", "message", "errorMessage", "service", "event_id", "location", "tenant"})
 _HIDDEN = frozenset(
     {
         "cold_start",
@@ -30,6 +30,7 @@ _HIDDEN = frozenset(
         "function_name",
         "function_request_id",
         "request_id",
+        "requestId",
         "xray_trace_id",
         "message_id",
         "log_group",
@@ -40,17 +41,21 @@ _HIDDEN = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of a function's log. `fields` is what its JSON says; empty for a line that is no JSON object."""
+    """A line of a function's log. `fields` is what its JSON says; empty for a line that is no JSON object.
+
+    `function` is the name in the template, such as `WorkerFunction`.
+    """
 
     group: str
+    function: str
     at: datetime
     text: str
     fields: Mapping[str, Any]
 
     @property
     def service(self) -> str:
-        """The function that wrote it, such as `worker`."""
-        return str(self.fields.get("service") or self.group.rpartition("/")[2])
+        """The function that wrote it, such as `worker`; of a line that does not say so, its name in the template."""
+        return str(self.fields.get("service") or self.function)
 
     @property
     def is_error(self) -> bool:
@@ -72,7 +77,7 @@ def lines(stack: Stack, text: str, since: datetime) -> list[Line]:
     """
     # In quotes it is one term: a hyphen at the start of a word would exclude the lines that contain it.
     # https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/FilterAndPatternSyntax.html
-    return _lines(stack, groups(stack).values(), f'"{text}"', since)
+    return _lines(stack, groups(stack), f'"{text}"', since)
 
 
 def errors(stack: Stack, since: datetime, function: str | None = None) -> list[Line]:
@@ -81,42 +86,42 @@ def errors(stack: Stack, since: datetime, function: str | None = None) -> list[L
     Those are lines of the level ERROR, and the platform's reports of invocations that crashed or ran out of time.
     Raises ClientError, BotoCoreError.
     """
-    wanted = [group for name, group in groups(stack).items() if function in (None, name)]
+    wanted = {name: group for name, group in groups(stack).items() if function in (None, name)}
     # Emulators ignore this kind of pattern, and give all lines.
     return [line for line in _lines(stack, wanted, _ERRORS, since) if line.is_error]
 
 
-def _lines(stack: Stack, among: Iterable[str], pattern: str, since: datetime) -> list[Line]:
-    client, wanted = stack.client("logs"), list(among)
+def _lines(stack: Stack, among: Mapping[str, str], pattern: str, since: datetime) -> list[Line]:
+    client = stack.client("logs")
 
-    def read(group: str) -> list[Line]:
-        return list(_read(client, group, pattern, since))
+    def read(function: str) -> list[Line]:
+        return list(_read(client, function, among[function], pattern, since))
 
-    with ThreadPoolExecutor(max(1, len(wanted))) as pool:
-        found = [line for part in pool.map(read, wanted) for line in part]
+    with ThreadPoolExecutor(max(1, len(among))) as pool:
+        found = [line for part in pool.map(read, among) for line in part]
     # Lines of the same millisecond stay in the order of their log.
     return sorted(found, key=lambda line: line.at)
 
 
-def _read(client: Any, group: str, pattern: str, since: datetime) -> Iterator[Line]:
+def _read(client: Any, function: str, group: str, pattern: str, since: datetime) -> Iterator[Line]:
     wanted = {"logGroupName": group, "filterPattern": pattern, "startTime": int(since.timestamp() * 1000)}
     pages = client.get_paginator("filter_log_events").paginate(**wanted)
     try:
         for page in pages:
             for event in page["events"]:
-                yield _line(group, event["timestamp"], event["message"])
+                yield _line(group, function, event["timestamp"], event["message"])
     except client.exceptions.ResourceNotFoundException:
         return
 
 
-def _line(group: str, milliseconds: int, message: str) -> Line:
+def _line(group: str, function: str, milliseconds: int, message: str) -> Line:
     text = message.rstrip("\n")
     try:
         fields = json.loads(text)
     except (ValueError, RecursionError):
         fields = None
     fields = fields if isinstance(fields, dict) else {}
-    return Line(group, _moment(fields) or datetime.fromtimestamp(milliseconds / 1000, UTC), text, fields)
+    return Line(group, function, _moment(fields) or datetime.fromtimestamp(milliseconds / 1000, UTC), text, fields)
 
 
 def _moment(fields: Mapping[str, Any]) -> datetime | None:
@@ -136,12 +141,14 @@ def readable(line: Line) -> str:
     at = f"{line.at:%Y-%m-%d %H:%M:%S}.{line.at.microsecond // 1000:03d}"
     if not line.fields:
         return in_one_line(f"{at}  {line.service}  {line.text}")
-    level, message = line.fields.get("level", ""), line.fields.get("message") or line.fields.get("type", "")
+    level = line.fields.get("level", "")
+    # The runtime's own lines of an exception have an errorMessage, the platform's reports a type.
+    message = next((line.fields[name] for name in ("message", "errorMessage", "type") if line.fields.get(name)), "")
     # What is empty, zero or false says nothing.
     others = [
         f"{name}={_value(value)}"
         for name, value in line.fields.items()
-        if name not in _SHOWN | _HIDDEN and value not in (None, "", 0)
+        if name not in _SHOWN | _HIDDEN and value not in (None, "", 0, message)
     ]
     start = f"{at}  {in_one_line(line.service):<11} {in_one_line(level):<7} {in_one_line(_value(message))}"
     return "  ".join([start.rstrip(), in_one_line(" ".join(others))]).rstrip()

@@ -50,7 +50,7 @@ def _advice(error: BaseException) -> str:
         return ""
     code = error.response["Error"]["Code"]
     if code in _DENIED:
-        return ". docs/reference/operations.md#permissions-of-operators lists what each command may do"
+        return ". docs/reference/operations.md#permissions-of-operators lists what each command needs"
     if code in _EXPIRED:
         return ". Sign in again: `aws sso login`, or `aws configure`"
     return ""

@@ -111,9 +111,7 @@ def resume(stack: Stack = None) -> None:
 
 @operators.command(rich_help_panel=PANEL)
 def logs(
-    event_id: Annotated[
-        str | None, typer.Argument(metavar="[EVENT_ID]", help="The job; or the id of a request.")
-    ] = None,
+    event_id: Annotated[str | None, typer.Argument(metavar="EVENT_ID", help="The job; or the id of a request.")] = None,
     errors: Annotated[bool, typer.Option("--errors", help="The errors of all functions, instead of a job.")] = False,
     since: Annotated[
         str | None,
@@ -152,7 +150,7 @@ def redrive_letters(stack: Stack = None) -> None:
 @letters.command("drop")
 def drop_letters(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[EVENT_ID...]", help="The jobs, or ids of messages, as listed.")
+        list[str] | None, typer.Argument(metavar="EVENT_ID...", help="The jobs, or ids of messages, as listed.")
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="All dead letters.")] = False,
     yes: Yes = False,

@@ -242,6 +242,8 @@ class Smoke:
                 return "the API takes no more requests for now: try again later, or with another key"
             case BadAnswer() | NotFound():
                 return f"the answer is not one of this API: is {url} the URL of the stack?"
+            case Unavailable(status=502 | 504):
+                return f"the api function did not answer: `jobchain logs --errors --since 15m{self._named()}` shows why"
             case Unavailable():
                 return f"the API could not work. {self._see_log(error)}"
             case _:

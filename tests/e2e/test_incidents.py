@@ -148,6 +148,7 @@ def test_smoke_runs_a_job_and_leaves_nothing(deployed: Deployed, jobchain: Run) 
         assert len(deployed.keys.list("smoke-test")) == 1
 
 
+@pytest.mark.thorough
 def test_smoke_finds_a_stack_by_its_name(
     deployed: Deployed, jobchain: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,6 +168,7 @@ def test_smoke_finds_a_stack_by_its_name(
     )
 
 
+@pytest.mark.thorough
 def test_smoke_says_that_the_api_is_not_reachable(jobchain: Run) -> None:
     said = jobchain("smoke", "--url", "http://127.0.0.1:9/v1")
 
@@ -175,6 +177,7 @@ def test_smoke_says_that_the_api_is_not_reachable(jobchain: Run) -> None:
     assert "http://127.0.0.1:9/v1 is not reachable from here" in said.err
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("url", ["ftp://example.com", "http://[", "example"])
 def test_smoke_names_a_url_that_is_none(jobchain: Run, url: str) -> None:
     said = jobchain("smoke", "--url", url)
@@ -183,6 +186,7 @@ def test_smoke_names_a_url_that_is_none(jobchain: Run, url: str) -> None:
     assert "--url" in said.err
 
 
+@pytest.mark.thorough
 def test_smoke_says_that_the_key_is_refused(jobchain: Run) -> None:
     said = jobchain("smoke", "--api-key", "jc_unknown")
 
@@ -191,6 +195,7 @@ def test_smoke_says_that_the_key_is_refused(jobchain: Run) -> None:
     assert "jc_unknown" not in said.out + said.err
 
 
+@pytest.mark.thorough
 def test_smoke_says_that_the_workers_are_paused(jobchain: Run) -> None:
     jobchain("pause")
     said = jobchain("smoke")
@@ -200,6 +205,7 @@ def test_smoke_says_that_the_workers_are_paused(jobchain: Run) -> None:
     assert "no worker: FlexWorkerFunction and WorkerFunction take no messages. Run `jobchain resume`" in said.err
 
 
+@pytest.mark.thorough
 def test_smoke_names_the_log_of_a_request_that_the_api_could_not_answer(deployed: Deployed, jobchain: Run) -> None:
     with deployed.with_table("ApiFunction", "missing"):
         said = jobchain("smoke")
@@ -210,6 +216,16 @@ def test_smoke_names_the_log_of_a_request_that_the_api_could_not_answer(deployed
     assert re.search(r"  api +INFO +request  method=GET status=50[03] ", lines)
 
 
+@pytest.mark.thorough
+def test_smoke_says_where_to_look_if_the_api_function_does_not_start(deployed: Deployed, jobchain: Run) -> None:
+    with deployed.with_table("ApiFunction", ""):
+        said = jobchain("smoke")
+
+    assert said.code == 1
+    assert "the api function did not answer: `jobchain logs --errors --since 15m` shows why" in said.err
+
+
+@pytest.mark.thorough
 def test_smoke_says_why_the_job_failed(deployed: Deployed, jobchain: Run) -> None:
     with deployed.refusing(refused(400)):
         said = jobchain("smoke")
@@ -327,6 +343,7 @@ def test_logs_shows_one_job_across_all_functions(deployed: Deployed, jobchain: R
     )
 
 
+@pytest.mark.thorough
 def test_logs_shows_the_errors_of_all_functions(deployed: Deployed, jobchain: Run) -> None:
     # given a message that no worker can read
     deployed.stack.client("sqs").send_message(QueueUrl=deployed.stack.queue_url, MessageBody="hello")
@@ -338,6 +355,7 @@ def test_logs_shows_the_errors_of_all_functions(deployed: Deployed, jobchain: Ru
     assert re.fullmatch(r"\d+ errors? since .*Z\.\n", said.err)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("arguments", [(), (NO_JOB, "--errors")])
 def test_logs_takes_a_job_or_errors(jobchain: Run, arguments: tuple[str, ...]) -> None:
     said = jobchain("logs", *arguments)
@@ -345,6 +363,7 @@ def test_logs_takes_a_job_or_errors(jobchain: Run, arguments: tuple[str, ...]) -
     assert (said.code, "or give --errors" in said.err) == (2, True)
 
 
+@pytest.mark.thorough
 def test_logs_of_no_job_says_how_far_it_looked(jobchain: Run) -> None:
     said = jobchain("logs", NO_JOB)
 
@@ -402,6 +421,7 @@ def test_dead_letters_are_listed_dropped_and_redriven(deployed: Deployed, jobcha
 # --- smoke, where later jobs are delayed ------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_smoke_says_what_a_worker_that_cannot_start_has_logged(deployed: Deployed, jobchain: Run) -> None:
     with deployed.with_table("WorkerFunction", ""):
         said = jobchain("smoke", "--timeout", "3")
@@ -413,6 +433,7 @@ def test_smoke_says_what_a_worker_that_cannot_start_has_logged(deployed: Deploye
         assert http.get(f"/jobs/{event_id}").status_code == 404
 
 
+@pytest.mark.thorough
 def test_smoke_says_why_the_model_account_is_refused(deployed: Deployed, jobchain: Run) -> None:
     with deployed.refusing(refused(401)):
         said = jobchain("smoke", "--timeout", "60")

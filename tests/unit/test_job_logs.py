@@ -33,7 +33,7 @@ STEP = {
 
 
 def line(fields: dict[str, Any] | str, milliseconds: int = 0) -> Line:
-    return _line(GROUP, milliseconds, fields if isinstance(fields, str) else json.dumps(fields))
+    return _line(GROUP, "WorkerFunction", milliseconds, fields if isinstance(fields, str) else json.dumps(fields))
 
 
 def test_a_line_is_one_line_of_words() -> None:
@@ -42,15 +42,21 @@ def test_a_line_is_one_line_of_words() -> None:
     )
 
 
+def test_an_exception_and_a_report_of_the_platform_are_lines_too() -> None:
+    at = {"timestamp": "2026-11-22T10:00:00.123Z"}
+    raised = {**at, "level": "ERROR", "errorMessage": "table_name: Field required", "errorType": "SettingsError"}
+    report = {**at, "type": "platform.report", "record": {"status": "timeout"}}
+
+    assert readable(line(raised)).endswith("ERROR   table_name: Field required  errorType=SettingsError")
+    assert readable(line(report)).endswith('platform.report  record={"status": "timeout"}')
+
+
 def test_a_line_that_is_no_json_is_shown_as_it_is() -> None:
     milliseconds = int(NOW.timestamp() * 1000)
 
     shown = readable(line("Task timed out\x1b[31m after 30 s\n", milliseconds))
 
-    assert (
-        shown
-        == "2026-11-22 10:00:00.123 jobchain-WorkerFunction-1A2B Task timed out\N{REPLACEMENT CHARACTER}[31m after 30 s"
-    )
+    assert shown == "2026-11-22 10:00:00.123 WorkerFunction Task timed out\N{REPLACEMENT CHARACTER}[31m after 30 s"
 
 
 @pytest.mark.parametrize("hostile", ["a\nb", "a\x1b[2Jb", "a\u202eb"])
