@@ -175,12 +175,6 @@ def test_every_parameter_is_written_for_sam(capsys: pytest.CaptureFixture[str]) 
     assert {type(value) for value in written.values()} == {str}
 
 
-def test_what_was_deployed_is_to_be_tested(capsys: pytest.CaptureFixture[str]) -> None:
-    assert deploy_check.main(["prod", "--next"]) == 0
-
-    assert capsys.readouterr().out == "Test it: .venv/bin/jobchain smoke --stack jobchain-prod\n"
-
-
 def test_values_that_are_no_more_than_the_defaults_are_warned_of(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -201,3 +195,9 @@ def test_an_environment_without_a_stack_is_refused(
 
     assert deploy_check.main(["bare"]) == 1
     assert "names no stack_name for bare" in capsys.readouterr().err
+
+
+def test_what_was_deployed_is_to_be_tested(capsys: pytest.CaptureFixture[str]) -> None:
+    assert deploy_check.main(["prod", "--next"]) == 0
+
+    assert capsys.readouterr().out == "Test it: .venv/bin/jobchain smoke --stack jobchain-prod\n"
