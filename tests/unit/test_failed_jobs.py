@@ -10,7 +10,7 @@ import pytest
 
 from jobchain.aws.api_keys import ApiKeyStore
 from jobchain.domain import DailyBudget, NewJob, Status, Tier
-from jobchain.errors import PermanentModelError
+from jobchain.errors import PermanentModelError, TransientModelError
 from jobchain.limits import Limits
 from jobchain_api.auth import LOCAL_TENANT
 from jobchain_cli.errors import Code, CommandError
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 REFUSED = PermanentModelError("model_request_refused", "the server refuses the request")
+BUSY = TransientModelError("the model's server answered 503")
 UNFIT = PermanentModelError("unusable_answer", "no answer fits")
 HOUR = timedelta(hours=1)
 
@@ -148,21 +149,26 @@ class TestRetrying:
         deployment.stores.jobs.retry(LOCAL_TENANT, event_id, Limits(tokens_per_day=7))
         assert items.meta(event_id)["tokens_per_day"] == {"N": "7"}
 
-    def test_leaves_a_job_that_its_caller_retried_or_deleted_meanwhile(
+    def test_leaves_a_job_that_its_caller_changed_meanwhile(
         self, failed: FailedJobs, deployment: Deployment, clock: FakeClock
     ) -> None:
-        retried, deleted, left = (fail(deployment, number) for number in (1, 2, 3))
+        # given failed jobs that were found, and that their caller then retries, cancels after that, or deletes
+        left, retried, waiting, cancelled, deleted = (fail(deployment, number) for number in range(1, 6))
         found = failed.find(wanted(clock)).jobs
-        deployment.stores.jobs.retry(LOCAL_TENANT, retried)
+        for event_id in (retried, waiting, cancelled):
+            deployment.stores.jobs.retry(LOCAL_TENANT, event_id)
+        deployment.run(BUSY, event_id=waiting)
+        deployment.stores.cancel(LOCAL_TENANT, cancelled)
         deployment.stores.jobs.delete(LOCAL_TENANT, deleted)
+        before = {event_id: deployment.meta(event_id) for event_id in (retried, waiting, cancelled, deleted)}
 
+        # when an operator retries what was found
         (part,) = failed.retry(found)
 
-        assert {outcome.job.event_id: outcome.has_moved for outcome in part} == {
-            retried: True,
-            deleted: True,
-            left: False,
-        }
+        # then only the first one is retried
+        assert [outcome.job.event_id for outcome in part if not outcome.refused] == [left]
+        assert all(outcome.has_moved for outcome in part if outcome.refused)
+        assert {event_id: deployment.meta(event_id) for event_id in before} == before
 
     def test_leaves_a_job_to_the_sweeper_if_the_queue_does_not_take_it(
         self, deployment: Deployment, clock: FakeClock, dynamodb: "DynamoDBClient", sqs: "SQSClient"

@@ -158,8 +158,9 @@ class JobStore:
     def retry(self, tenant: str, event_id: str, limits: Limits | None = NO_LIMITS) -> Job:
         """Makes a failed or cancelled job pending again, with its completed steps; its tries are counted from zero.
 
-        From now on it has the daily budget of `limits`; None, for an operator, leaves its own, and takes no quota.
-        A job that waits for a later time waits no longer: that takes no quota, and its tries stay.
+        From now on it has the daily budget of `limits`. A job that waits for a later time waits no longer: that takes
+        no quota, and its tries stay. Without limits (None), an operator retries it: only a failed job, which keeps its
+        budget, and takes no quota.
 
         Raises JobNotFound, JobIsNotFinal where it runs or waits for a worker, JobIsFinal where it has completed, and
         LimitReached where one of the limits leaves no quota.
@@ -169,11 +170,13 @@ class JobStore:
 
         def change(stored: StoredJob) -> None:
             job = job_of(stored)
-            if _waits(stored.meta, now):
+            if limits is not None and _waits(stored.meta, now):
                 ready, removed = ready_now(stored.meta, now)
                 self._table.write(update(job_key(event_id), *unchanged(stored.meta.get("token", "")), ready, removed))
                 return
             _check_retry(job, now)
+            if limits is None and job.status is Status.CANCELLED:
+                raise JobIsFinal(f"job {event_id} was cancelled by its caller")
             budget = limits.daily_budget if limits is not None else budget_of(stored.meta)
             pending = _pending_again(job, stored.meta, budget, now)
             admitted = [counter.admit(1) for counter in counters]
