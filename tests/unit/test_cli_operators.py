@@ -1,4 +1,4 @@
-"""What operators' commands take: an option that can't be used is named, with what to give instead, before anything is done."""
+"""What operators' commands take: an option that cannot be used is named, before anything is done."""
 
 from pathlib import Path
 
