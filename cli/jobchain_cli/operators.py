@@ -84,11 +84,9 @@ def smoke(
     timeout: Annotated[
         float, typer.Option(metavar="SECONDS", min=1, max=86_400, help="How long the job may take.")
     ] = 180,
+    # Not JOBCHAIN_API_KEY: that may be a key of another stack.
     api_key: Annotated[
-        str | None,
-        typer.Option(
-            "--api-key", metavar="KEY", envvar="JOBCHAIN_API_KEY", help="Else one is made, and removed afterwards."
-        ),
+        str | None, typer.Option(metavar="KEY", help="A key of the stack; else one is made, and removed afterwards.")
     ] = None,
     url: Annotated[str | None, typer.Option(metavar="URL", help="The API; else the stack's output ApiUrl.")] = None,
     stack: Stack = None,

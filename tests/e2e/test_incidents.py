@@ -107,7 +107,6 @@ def jobchain(
     (tmp_path / ".local").mkdir()
     StackFile(tmp_path / ".local").write(deployed.stack)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("JOBCHAIN_API_KEY", raising=False)
     monkeypatch.setattr(smoke_module, "_RETRY_SECONDS", 0.1)
 
     def run(*arguments: str) -> Said:
@@ -193,6 +192,14 @@ def test_smoke_says_that_the_key_is_refused(jobchain: Run) -> None:
     assert said.code == 1
     assert "the API refuses the key: give another one with --api-key" in said.err
     assert "jc_unknown" not in said.out + said.err
+
+
+@pytest.mark.thorough
+def test_smoke_sends_no_key_of_the_environment(jobchain: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    # given a key that is meant for another stack
+    monkeypatch.setenv("JOBCHAIN_API_KEY", "jc_of-another-stack")
+
+    assert jobchain("smoke").code == 0
 
 
 @pytest.mark.thorough
