@@ -41,6 +41,7 @@ LIMIT_SECONDS = 180.0
 
 _KEY_VALID = timedelta(hours=2)
 _RETRY_SECONDS = 10.0
+_CANCEL_SECONDS = 15.0
 # A job whose next try is after its deadline fails at once, and would not tell what it waits for.
 _DEADLINE_LATER = 900  # seconds
 _WORKS = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "IMPORT_COMPLETE")
@@ -258,8 +259,9 @@ class Smoke:
 def _clear(client: Jobchain, event_id: str, say: Callable[[str], None]) -> None:
     """Removes the job as far as it can be removed now."""
     try:
-        if not client.get(event_id).final:
-            client.cancel(event_id)
+        if not client.get(event_id).final and not client.cancel(event_id).final:
+            # A worker has it, and cancels it before its next step.
+            client.wait(event_id, _CANCEL_SECONDS)
         client.delete(event_id)
     except NotFound:
         return

@@ -2,10 +2,14 @@
 
 import json
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any, NamedTuple
 
 import httpx2
@@ -20,8 +24,8 @@ from jobchain_cli.__main__ import main
 from local.dev import StackFile
 from local.settings import Settings
 from local.stack import EmbeddedStack
-from tests.e2e.conftest import poll
-from tests.fake_model.replies import Reply, refused
+from tests.e2e.conftest import LIMIT, poll
+from tests.fake_model.replies import SERVER_ERROR, Reply, refused
 from tests.fake_model.server import ModelServer
 
 TEXT = "Doors must be locked at night."
@@ -239,6 +243,28 @@ def test_smoke_says_why_the_job_failed(deployed: Deployed, jobchain: Run) -> Non
 
     assert said.code == 3
     assert "the job failed: model_request_refused: " in said.err
+
+
+@pytest.mark.thorough
+def test_smoke_that_is_interrupted_removes_its_job_and_its_key(
+    deployed: Deployed, jobchain: Run, tmp_path: Path
+) -> None:
+    # given a model that does not answer for now, so that the job waits
+    known = deployed.keys.list("smoke-test")
+    command = [sys.executable, "-m", "jobchain_cli", "smoke"]
+    with deployed.refusing(SERVER_ERROR), subprocess.Popen(command, cwd=tmp_path, stdout=PIPE, text=True) as running:
+        assert running.stdout
+        event_id = next(line for line in running.stdout if "was accepted" in line).split()[2]
+
+        # when it is interrupted
+        running.send_signal(signal.SIGINT)
+        code = running.wait(LIMIT)
+
+    # then
+    assert code == 130
+    with deployed.caller("smoke-test") as http:
+        assert http.get(f"/jobs/{event_id}").status_code == 404
+    assert len(deployed.keys.list("smoke-test")) == len(known) + 1
 
 
 # --- pause -----------------------------------------------------------------------------------------------------------
