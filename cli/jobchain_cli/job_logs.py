@@ -77,7 +77,8 @@ def lines(stack: Stack, text: str, since: datetime) -> list[Line]:
     """
     # In quotes it is one term: a hyphen at the start of a word would exclude the lines that contain it.
     # https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/FilterAndPatternSyntax.html
-    return _lines(stack, groups(stack), f'"{text}"', since)
+    # Some emulators ignore the pattern, and give all lines.
+    return [line for line in _lines(stack, groups(stack), f'"{text}"', since) if text in line.text]
 
 
 def errors(stack: Stack, since: datetime, function: str | None = None) -> list[Line]:
@@ -87,7 +88,6 @@ def errors(stack: Stack, since: datetime, function: str | None = None) -> list[L
     Raises ClientError, BotoCoreError.
     """
     wanted = {name: group for name, group in groups(stack).items() if function in (None, name)}
-    # Emulators ignore this kind of pattern, and give all lines.
     return [line for line in _lines(stack, wanted, _ERRORS, since) if line.is_error]
 
 

@@ -140,6 +140,14 @@ class TestReading:
 
         assert [one.fields["step"] for one in found] == ["summary"]
 
+    def test_leaves_out_the_other_lines_of_an_emulator_that_gives_all(self) -> None:
+        client = boto3.client("logs")
+        other = {"timestamp": 5, "message": "START RequestId: 4fc92bf2", "logStreamName": "s"}
+        with Stubber(client) as stub:
+            stub.add_response("filter_log_events", {"events": [other]}, self.asked(f'"{EVENT_ID}"'))
+
+            assert lines(cast(Stack, OneFunction(client)), EVENT_ID, self.since) == []
+
     def test_a_log_that_does_not_exist_yet_has_no_lines(self) -> None:
         client = boto3.client("logs")
         with Stubber(client) as stub:
