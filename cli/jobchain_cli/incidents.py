@@ -25,6 +25,7 @@ from jobchain_cli.smoke import Options, Smoke
 from jobchain_cli.spans import span
 from jobchain_cli.stack import Stack
 from jobchain_cli.words import columns, in_one_line, json_line, printable
+from jobchain_client import BadArgument
 
 UNASKED = 20
 """The most jobs or letters that are changed without a confirmation."""
@@ -47,9 +48,12 @@ def smoke(stack_name: str | None, api_key: str | None, url: str | None, limit_se
         )
     except UnusableSetting as error:
         raise CommandError(str(error), Code.USAGE) from error
-    with told():
-        stack = Stack.find(stack_name)
-        Smoke(stack, options, lambda words: print(f"ok  {printable(words)}", flush=True)).run()
+    try:
+        with told():
+            stack = Stack.find(stack_name)
+            Smoke(stack, options, lambda words: print(f"ok  {printable(words)}", flush=True)).run()
+    except BadArgument as error:
+        raise CommandError(str(error), Code.USAGE) from error
     print(f"The stack {stack.name} works.")
 
 

@@ -190,6 +190,15 @@ def test_smoke_names_a_url_that_is_none(jobchain: Run, url: str) -> None:
 
 
 @pytest.mark.thorough
+def test_smoke_names_a_proxy_that_cannot_be_used(jobchain: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "ftp://proxy.example.com")
+
+    said = jobchain("smoke", "--url", "https://api.example.com/v1")
+
+    assert (said.code, "HTTPS_PROXY" in said.err) == (2, True)
+
+
+@pytest.mark.thorough
 def test_smoke_says_that_the_key_is_refused(jobchain: Run) -> None:
     said = jobchain("smoke", "--api-key", "jc_unknown")
 
