@@ -179,6 +179,7 @@ deploy: setup .venv-sam/.ready ## check the account and the model, build, and de
 		$(MAKE) --no-print-directory build ARCHITECTURE="$$architecture"
 	@.venv/bin/python -m local.deploy_check "$(ENV)" --parameters > .cache/parameters.yaml
 	@.venv-sam/bin/sam deploy --config-env "$(ENV)" --parameter-overrides file://.cache/parameters.yaml
+	@.venv/bin/python -m local.deploy_check "$(ENV)" --next
 
 # --- Docker ----------------------------------------------------------------------------------------------------------
 

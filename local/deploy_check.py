@@ -4,6 +4,7 @@ With `--architecture` it only prints what has to be built. With `--parameters` i
 parameter, as YAML for `sam deploy --parameter-overrides file://…`: CloudFormation keeps a stack's value of each
 parameter that a deployment leaves out, so a template's new default would never arrive.
 https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_Parameter.html
+With `--next` it only prints how to test what was deployed.
 
 Checks that there are credentials, a region and the model's key, and that the model's server has the model.
 """
@@ -146,6 +147,9 @@ def main(arguments: Sequence[str]) -> int:
             return 0
         if options == ["--parameters"]:
             print(json.dumps(found.parameters))
+            return 0
+        if options == ["--next"]:
+            print(f"Test it: .venv/bin/jobchain smoke --stack {shlex.quote(found.settings['stack_name'])}")
             return 0
         check_aws()
         if found.pinned:

@@ -62,6 +62,7 @@ class StackFile:
             "secret_key": stack.credentials.secret_key,
             "table": stack.table,
             "queue_url": stack.queue_url,
+            "flex_queue_url": stack.flex_queue_url,
             "dead_letter_url": stack.dead_letter_url,
             "sweeper": stack.sweeper,
             "llm_base_url": stack.llm_base_url,

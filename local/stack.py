@@ -68,6 +68,11 @@ class EmbeddedStack:
         return self._deployment.outputs["QueueUrl"]
 
     @property
+    def flex_queue_url(self) -> str:
+        """The queue of flex jobs; empty where the template has none."""
+        return self._deployment.outputs.get("FlexQueueUrl", "")
+
+    @property
     def dead_letter_url(self) -> str:
         return self._deployment.outputs["DeadLetterUrl"]
 

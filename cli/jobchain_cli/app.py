@@ -7,7 +7,6 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,6 +14,7 @@ import typer
 from jobchain_cli import target
 from jobchain_cli.choices import Form, Status, Tier
 from jobchain_cli.errors import Code, CommandError
+from jobchain_cli.operators import STACK_HELP, incidents, operators
 
 if TYPE_CHECKING:
     from jobchain_cli.jobs import Entry
@@ -28,11 +28,7 @@ app = typer.Typer(
     help="GPT chains as background jobs: submit texts, watch jobs, read results.",
     epilog="Exit codes: 0 done, 1 error, 2 usage, 3 a job failed, 4 cancelled, 5 timeout, 130 Ctrl-C.",
 )
-keys = typer.Typer(
-    no_args_is_help=True, help="Create, list and revoke API keys, with an operator's access to the stack."
-)
-app.add_typer(keys, name="keys", rich_help_panel="For operators")
-
+app.add_typer(operators)
 
 Url = Annotated[
     str | None, typer.Option("--url", metavar="URL", help="The API; else the local stack, JOBCHAIN_URL, or the login.")
@@ -44,8 +40,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON for each 
 AsMarkdown = Annotated[bool, typer.Option("--markdown", help="Results as Markdown.")]
 AsText = Annotated[bool, typer.Option("--text", help="Results as text (the default).")]
 Timeout = Annotated[float | None, typer.Option(metavar="SECONDS", min=0, help="Stop watching then; the job continues.")]
-Stack = Annotated[str | None, typer.Option(metavar="NAME", help="The CloudFormation stack; else that of `make dev`.")]
-Tenant = Annotated[str | None, typer.Option(metavar="TENANT", help="Only this tenant's.")]
+FAILED = "For operators: all failed jobs"
 
 
 def _version(wanted: bool) -> None:
@@ -188,8 +183,53 @@ def cancel(event_ids: EventIds, as_json: AsJson = False, url: Url = None, api_ke
 
 
 @app.command()
-def retry(event_ids: EventIds, as_json: AsJson = False, url: Url = None, api_key: ApiKey = None) -> None:
-    """Retry failed or cancelled jobs; their completed steps stay."""
+def retry(
+    event_ids: Annotated[list[str] | None, typer.Argument(metavar="EVENT_ID...", help="The jobs.")] = None,
+    as_json: AsJson = False,
+    url: Url = None,
+    api_key: ApiKey = None,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="All jobs that failed since then.", rich_help_panel=FAILED)
+    ] = False,
+    since: Annotated[
+        str | None, typer.Option(metavar="SPAN", help="How long ago, such as 90m, 1h or 2d.", rich_help_panel=FAILED)
+    ] = None,
+    types: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--type", metavar="TYPE", help="Only this error, such as 'model_*'; repeat it.", rich_help_panel=FAILED
+        ),
+    ] = None,
+    tenant: Annotated[
+        str | None, typer.Option(metavar="TENANT", help="Only this tenant's.", rich_help_panel=FAILED)
+    ] = None,
+    created_since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SPAN", help="How old the jobs may be (default: 8 days before --since).", rich_help_panel=FAILED
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which.", rich_help_panel=FAILED)] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.", rich_help_panel=FAILED)
+    ] = False,
+    stack: Annotated[str | None, typer.Option(metavar="NAME", help=STACK_HELP, rich_help_panel=FAILED)] = None,
+) -> None:
+    """Retry failed or cancelled jobs; their completed steps stay. As an operator: all that failed since --since."""
+    if failed:
+        if event_ids or url or api_key:
+            raise typer.BadParameter(
+                "--failed finds the jobs itself, in the table of --stack: give no ids, --url or key"
+            )
+        if since is None:
+            raise typer.BadParameter("--failed needs --since, such as --since 1h: when the first of the jobs failed")
+        wanted = {"since": since, "created_since": created_since, "types": types or [], "tenant": tenant}
+        raise typer.Exit(incidents().retry_failed(wanted, stack, dry_run=dry_run, yes=yes, as_json=as_json))
+    given = {"--since": since, "--type": types, "--tenant": tenant, "--created-since": created_since, "--stack": stack}
+    if alone := [option for option, value in {**given, "--dry-run": dry_run, "--yes": yes}.items() if value]:
+        raise typer.BadParameter(f"{alone[0]} goes with --failed")
+    if not event_ids:
+        raise typer.BadParameter("name the jobs to retry, or give --failed --since SPAN")
     with _client(url, api_key) as client:
         _each(
             event_ids,
@@ -275,75 +315,6 @@ def login(
     except OSError as error:
         raise CommandError(f"{file}: {error.strerror}") from error
     print(f"Stored in {file}.")
-
-
-# --- for operators ---------------------------------------------------------------------------------------------------
-
-
-@app.command(rich_help_panel="For operators")
-def redrive(stack: Stack = None) -> None:
-    """Move the dead letters back to the queue."""
-    _operate().redrive_letters(stack)
-
-
-@app.command(rich_help_panel="For operators")
-def sweep(
-    as_json: Annotated[bool, typer.Option("--json", help="As one line of JSON.")] = False, stack: Stack = None
-) -> None:
-    """Run the sweeper now: it sends the message of each due job again."""
-    _operate().sweep(stack, as_json=as_json)
-
-
-@keys.command("create")
-def create_key(
-    tenant: Annotated[str, typer.Option(metavar="TENANT", help="Whom the key belongs to.")],
-    name: Annotated[str | None, typer.Option(metavar="NAME", help="A name for the key (default: the tenant).")] = None,
-    operator: Annotated[
-        bool, typer.Option("--operator", help="An operator's key: it sees the depth of the queues.")
-    ] = False,
-    valid_days: Annotated[str | None, typer.Option(metavar="D", help="Days until it expires (default: never).")] = None,
-    jobs_per_minute: Annotated[str | None, typer.Option(metavar="N", help="A limit (default of each: none).")] = None,
-    unfinished_jobs: Annotated[str | None, typer.Option(metavar="N", help="A limit.")] = None,
-    tokens_per_day: Annotated[str | None, typer.Option(metavar="N", help="A limit.")] = None,
-    cost_usd_per_day: Annotated[str | None, typer.Option(metavar="X", help="A limit.")] = None,
-    stack: Stack = None,
-) -> None:
-    """Create a key. Standard output gets the key alone."""
-    wanted = {
-        "tenant": tenant,
-        "name": name,
-        "operator": operator,
-        "valid_days": valid_days,
-        "jobs_per_minute": jobs_per_minute,
-        "unfinished_jobs": unfinished_jobs,
-        "tokens_per_day": tokens_per_day,
-        "cost_usd_per_day": cost_usd_per_day,
-    }
-    _operate().create_key(wanted, stack)
-
-
-@keys.command("list")
-def list_keys(tenant: Tenant = None, stack: Stack = None) -> None:
-    """List the keys, without the keys themselves."""
-    _operate().list_keys(tenant, stack)
-
-
-@keys.command("revoke")
-def revoke_key(
-    key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="As `keys list` shows it.")], stack: Stack = None
-) -> None:
-    """Revoke a key permanently."""
-    _operate().revoke_key(key_id, stack)
-
-
-def _operate() -> ModuleType:
-    try:
-        from jobchain_cli import operate
-    except ModuleNotFoundError as error:
-        raise CommandError(
-            f"an operator's commands need the package {error.name}: install jobchain[operator]"
-        ) from error
-    return operate
 
 
 # --- what the commands share -----------------------------------------------------------------------------------------

@@ -18,6 +18,9 @@ from jobchain_cli.redrive import RedriveError, redrive
 from jobchain_cli.stack import Stack
 from jobchain_cli.words import json_line
 
+_DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
+_EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException"})
+
 
 class SweepError(Exception):
     """The sweeper did not run to its end; says where to look."""
@@ -39,7 +42,18 @@ def told() -> Iterator[None]:
     ) as error:
         # What AWS said tells an operator more than what it means to a caller of the API.
         said = error.__cause__ if isinstance(error.__cause__, ClientError | BotoCoreError) else error
-        raise CommandError(" ".join(str(said).split())) from error
+        raise CommandError(" ".join(f"{said}{_advice(said)}".split())) from error
+
+
+def _advice(error: BaseException) -> str:
+    if not isinstance(error, ClientError):
+        return ""
+    code = error.response["Error"]["Code"]
+    if code in _DENIED:
+        return ". docs/reference/operations.md#permissions-of-operators lists what each command needs"
+    if code in _EXPIRED:
+        return ". Sign in again: `aws sso login`, or `aws configure`"
+    return ""
 
 
 def redrive_letters(stack_name: str | None) -> None:

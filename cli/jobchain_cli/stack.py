@@ -1,15 +1,21 @@
 """Where the parts of a running Jobchain are."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
 from jobchain.connection import UnusableSetting, check_aws_environment, is_loopback
 from jobchain.errors import SettingsError
 from jobchain_cli.local_stack import NoStackError, local_parts
+
+LOCAL_NAME = "jobchain"
+"""The stack of `make dev` in its emulator's CloudFormation."""
 
 NO_REGION = "no AWS region is set: run `export AWS_DEFAULT_REGION=eu-central-1`, with your region, or `aws configure`"
 
@@ -34,8 +40,26 @@ def aws_session() -> Any:
 
 
 @dataclass(frozen=True, slots=True)
+class Description:
+    """What CloudFormation says of a stack."""
+
+    status: str
+    parameters: Mapping[str, str]
+    outputs: Mapping[str, str]
+
+    def output(self, name: str, stack: str) -> str:
+        """The output of this name of the stack `stack`. Raises NoStackError."""
+        try:
+            return self.outputs[name]
+        except KeyError:
+            raise NoStackError(
+                f"the stack {stack} has no output {name}: name one that template.yaml was deployed to with --stack"
+            ) from None
+
+
+@dataclass(frozen=True, slots=True)
 class Stack:
-    """Where a stack's parts are."""
+    """Where a stack's parts are. Without `endpoint_url` they are where boto3 finds AWS."""
 
     session: Any
     endpoint_url: str | None
@@ -43,12 +67,35 @@ class Stack:
     queue_url: str
     dead_letter_url: str
     sweeper: str
+    name: str = LOCAL_NAME
+    flex_queue_url: str = ""
 
     def client(self, service: str) -> Any:
-        if self.endpoint_url is None:
-            return self.session.client(service)
-        # This machine needs no proxy and no certificates, whatever the environment says of them.
-        return self.session.client(service, endpoint_url=self.endpoint_url, config=Config(proxies={}), verify=True)
+        """A boto3 client of a service, with the credentials that lead to the stack."""
+        return _client(self.session, self.endpoint_url, service)
+
+    def describe(self) -> Description:
+        """The stack as CloudFormation has it now. Raises NoStackError, ClientError, BotoCoreError."""
+        return _described(self.client("cloudformation"), self.name)
+
+    def resources(self, kind: str) -> dict[str, str]:
+        """The physical ids of the stack's resources of a type, such as `AWS::SQS::Queue`, by their logical ids.
+
+        Raises ClientError, BotoCoreError.
+        """
+        pages = self.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=self.name)
+        return {
+            resource["LogicalResourceId"]: resource["PhysicalResourceId"]
+            for page in pages
+            for resource in page["StackResourceSummaries"]
+            if resource["ResourceType"] == kind and resource.get("PhysicalResourceId")
+        }
+
+    def api_url(self, described: Description) -> str:
+        """The URL of the stack's API: in an emulator on this machine, where that serves it. Raises NoStackError."""
+        url = described.output("ApiUrl", self.name)
+        endpoint = self.endpoint_url or os.environ.get("AWS_ENDPOINT_URL", "")
+        return emulated_url(url, endpoint) if is_loopback(endpoint) else url
 
     @classmethod
     def find(cls, name: str | None) -> "Stack":
@@ -70,6 +117,7 @@ class Stack:
             parts["queue_url"],
             parts["dead_letter_url"],
             parts["sweeper"],
+            flex_queue_url=parts.get("flex_queue_url", ""),
         )
 
     @classmethod
@@ -79,12 +127,44 @@ class Stack:
         Raises NoStackError, SettingsError, ClientError.
         """
         session = aws_session()
-        (stack,) = session.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
-        outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
-        try:
-            parts = [outputs[part] for part in ("TableName", "QueueUrl", "DeadLetterUrl", "SweeperName")]
-        except KeyError as missing:
+        found = _described(session.client("cloudformation"), name)
+        table, queue, letters, sweeper = (
+            found.output(part, name) for part in ("TableName", "QueueUrl", "DeadLetterUrl", "SweeperName")
+        )
+        return cls(session, None, table, queue, letters, sweeper, name, found.outputs.get("FlexQueueUrl", ""))
+
+
+def _client(session: Any, endpoint_url: str | None, service: str) -> Any:
+    if endpoint_url is None:
+        return session.client(service)
+    # This machine needs no proxy and no certificates, whatever the environment says of them.
+    return session.client(service, endpoint_url=endpoint_url, config=Config(proxies={}), verify=True)
+
+
+def _described(client: Any, name: str) -> Description:
+    try:
+        (stack,) = client.describe_stacks(StackName=name)["Stacks"]
+    except ClientError as error:
+        said = error.response["Error"]
+        if said["Code"] == "ValidationError" and "does not exist" in said.get("Message", ""):
+            region = client.meta.region_name
             raise NoStackError(
-                f"the stack {name} has no output {missing.args[0]}: name one that template.yaml was deployed to"
+                f"there is no stack {name} in {region}: correct --stack, or set AWS_DEFAULT_REGION and AWS_PROFILE "
+                "to where it was deployed"
             ) from None
-        return cls(session, None, *parts)
+        raise
+    return Description(
+        stack["StackStatus"],
+        {parameter["ParameterKey"]: parameter.get("ParameterValue", "") for parameter in stack.get("Parameters", [])},
+        {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])},
+    )
+
+
+def emulated_url(url: str, endpoint: str) -> str:
+    """Where an emulator serves the REST API whose URL on AWS would be `url`.
+
+    https://docs.localstack.cloud/aws/services/apigateway/
+    """
+    parts = urlsplit(url)
+    api, stage = (parts.hostname or "").partition(".")[0], parts.path.strip("/")
+    return f"{endpoint.rstrip('/')}/_aws/execute-api/{api}/{stage}"

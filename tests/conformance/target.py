@@ -14,6 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from jobchain.aws.api_keys import ApiKeyStore, hashed
 from jobchain.domain import utc_now
 from jobchain_api.auth import LOCAL_TENANT
+from jobchain_cli.stack import emulated_url
 from local.emulator_clients import REGION, Clients, Credentials
 from local.settings import Settings
 from local.stack import EmbeddedStack
@@ -170,16 +171,6 @@ def _find_parts(stack: str, endpoint: str | None) -> tuple[Parts, str]:
 
 def _clients(endpoint: str, region: str) -> Clients:
     return Clients(endpoint, region, Credentials.for_endpoint(endpoint))
-
-
-def emulated_url(url: str, endpoint: str) -> str:
-    """Where an emulator serves the REST API whose URL on AWS would be this.
-
-    https://docs.localstack.cloud/aws/services/apigateway/
-    """
-    parts = urlsplit(url)
-    api, stage = (parts.hostname or "").partition(".")[0], parts.path.strip("/")
-    return f"{endpoint.rstrip('/')}/_aws/execute-api/{api}/{stage}"
 
 
 def _asks_for_keys(url: str, key: str | None) -> bool:

@@ -27,7 +27,7 @@ with open(os.environ["CALLS"], "a") as calls:
     calls.write(json.dumps([os.path.basename(sys.argv[0]), *sys.argv[1:]]) + "\\n")
 print("x")
 """
-STAND_INS = ("aws", "make", "curl", ".venv/bin/jobchain", ".venv-sam/bin/sam")
+STAND_INS = ("aws", "make", "curl", "jobchain", ".venv/bin/jobchain", ".venv-sam/bin/sam")
 
 
 def _blocks(text: str) -> list[str]:

@@ -5,11 +5,12 @@ it, with stand-ins for DynamoDB Local and for the init of functions' containers.
 stack goes up, is used, gets an update that fails, and goes down.
 """
 
+import json
 import os
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,9 +23,9 @@ import pytest
 import local.deployer
 from jobchain.aws.api_keys import ApiKeyStore
 from jobchain.domain import utc_now
+from jobchain_cli.stack import emulated_url
 from local.deployer import STACK_NAME, Deployer, DeployError
 from local.emulator_clients import Clients, Credentials
-from tests.conformance.target import emulated_url
 from tests.conftest import ROOT
 from tests.e2e.conftest import poll
 from tests.targets.conftest import BUILD, START_LIMIT, api, port, python, result, run, running, say, submit
@@ -177,6 +178,58 @@ class TestUp:
 
 class TestTheRecipes(Recipes):
     pass
+
+
+class TestOperators:
+    """The commands of docs/how-to/runbook.md."""
+
+    @pytest.fixture
+    def jobchain(self, stack: Up, tmp_path: Path) -> Callable[..., str]:
+        """What a command prints, for the stack by its name; `fails`: it must not succeed."""
+
+        def typed(*arguments: str, fails: bool = False) -> str:
+            named = python("-m", "jobchain_cli", *arguments, "--stack", STACK_NAME)
+            variables = {
+                "AWS_ENDPOINT_URL": stack.endpoint_url,
+                "AWS_DEFAULT_REGION": stack.clients.region,
+                "AWS_ACCESS_KEY_ID": stack.credentials.access_key,
+                "AWS_SECRET_ACCESS_KEY": stack.credentials.secret_key,
+            }
+            return run(named, variables, cwd=tmp_path, fails=fails)
+
+        return typed
+
+    def test_test_the_stack_with_one_job(self, jobchain: Callable[..., str]) -> None:
+        assert f"The stack {STACK_NAME} works." in jobchain("smoke")
+
+    def test_pause_and_resume_the_workers(self, stack: Up, jobchain: Callable[..., str]) -> None:
+        assert "WorkerFunction was enabled, and is disabled." in jobchain("pause")
+        assert "no worker: " in jobchain("smoke", fails=True)
+        with stack.api() as client:
+            waiting = submit(client)
+            assert client.get(f"/jobs/{waiting}").json()["status"] == "pending"
+
+            assert "WorkerFunction was disabled, and is enabled." in jobchain("resume")
+            result(client, waiting)
+
+    def test_read_the_logs_of_a_job(self, jobchain: Callable[..., str], event_id: str) -> None:
+        said = jobchain("logs", event_id)
+
+        assert re.search(r"  api +INFO +request ", said)
+        assert re.search(r"  worker +INFO +job completed", said)
+        assert "REPORT RequestId" not in said
+
+    def test_list_and_drop_dead_letters(self, stack: Up, jobchain: Callable[..., str], event_id: str) -> None:
+        sqs = stack.client("sqs")
+        for body in (json.dumps({"event_id": event_id}), "hello"):
+            sqs.send_message(QueueUrl=stack.dead_letter_url, MessageBody=body)
+
+        listed = jobchain("letters", "list", "--json")
+        (malformed,) = re.findall(r'"message_id": "([-0-9a-f]+)", "event_id": null', listed)
+
+        assert '"job": "completed"' in listed
+        assert "1 dead letter dropped." in jobchain("letters", "drop", malformed, "--yes")
+        assert "0 jobs" not in jobchain("retry", "--failed", "--since", "1h", "--dry-run")
 
 
 def test_the_stack_conforms_with_keys_and_a_model_that_fails(stack: Up) -> None:

@@ -991,7 +991,7 @@ def test_the_shell_can_complete_commands() -> None:
     environment = {"_JOBCHAIN_COMPLETE": "complete_bash", "COMP_WORDS": "jobchain s", "COMP_CWORD": "1"}
 
     assert python("from jobchain_cli.__main__ import main; main([])", **environment).split() == [
-        *("submit", "show", "stats", "sweep"),
+        *("submit", "show", "stats", "sweep", "smoke"),
     ]
 
 

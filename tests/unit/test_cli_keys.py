@@ -358,4 +358,4 @@ class TestAStackOnAws:
         said = operate("sweep", "--stack", "prod")
 
         assert (said.code, said.out, said.err.count("\n")) == (1, "", 1)
-        assert "Stack with id prod does not exist" in said.err
+        assert "there is no stack prod in us-east-1: correct --stack, or set AWS_DEFAULT_REGION" in said.err

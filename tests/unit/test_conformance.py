@@ -14,10 +14,11 @@ from typing import Any
 import httpx2
 import pytest
 
+from jobchain_cli.stack import emulated_url
 from local.emulator import free_port
 from tests.conformance import faulty_model
 from tests.conformance.contract import Contract
-from tests.conformance.target import NoTargetError, Parts, Target, emulated_url, find
+from tests.conformance.target import NoTargetError, Parts, Target, find
 from tests.conftest import OPENAPI, ROOT
 
 KEY = "jc_a-key-that-no-log-may-show"

@@ -195,3 +195,9 @@ def test_an_environment_without_a_stack_is_refused(
 
     assert deploy_check.main(["bare"]) == 1
     assert "names no stack_name for bare" in capsys.readouterr().err
+
+
+def test_what_was_deployed_is_to_be_tested(capsys: pytest.CaptureFixture[str]) -> None:
+    assert deploy_check.main(["prod", "--next"]) == 0
+
+    assert capsys.readouterr().out == "Test it: .venv/bin/jobchain smoke --stack jobchain-prod\n"

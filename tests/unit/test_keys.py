@@ -111,6 +111,25 @@ class TestTheList:
         assert keys.list() == []
 
 
+class TestRemoving:
+    def test_leaves_nothing_of_the_key(self, keys: ApiKeyStore, dynamodb: "DynamoDBClient") -> None:
+        secret, made = keys.create("acme", "laptop")
+
+        keys.remove(made.key_id)
+
+        assert keys.find(hashed(secret)) is None
+        assert dynamodb.scan(TableName=TABLE)["Items"] == []
+
+    def test_leaves_other_keys_as_they_are(self, keys: ApiKeyStore) -> None:
+        _, other = keys.create("acme", "other")
+        _, made = keys.create("acme", "laptop")
+
+        keys.remove(made.key_id)
+        keys.remove(made.key_id)
+
+        assert keys.list() == [other]
+
+
 class TestRevoking:
     def test_marks_the_key_and_changes_nothing_else(self, keys: ApiKeyStore, clock: FakeClock) -> None:
         secret, made = keys.create("acme", "laptop", Limits(cost_usd_per_day=Decimal(1)))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from jobchain.aws.attributes import Item
 from jobchain.aws.table import ConditionFailed, Table
-from jobchain.aws.writes import key, put_new, update
+from jobchain.aws.writes import delete, key, put_new, update
 from jobchain.domain import Clock, isoformat
 from jobchain.errors import KeyNotFound
 from jobchain.limits import NO_LIMITS, Limits
@@ -75,7 +75,7 @@ class ApiKeyStore:
         digest = hashed(secret)
         now = self._clock()
         api_key = ApiKey(
-            key_id=digest[:_ID_LENGTH],
+            key_id=_id_of(digest),
             tenant=tenant,
             name=name,
             created_at=isoformat(now),
@@ -99,10 +99,20 @@ class ApiKeyStore:
         found = (self.find(item["digest"]) for item in self._table.query(_LIST, first, last))
         return [api_key for api_key in found if api_key]
 
+    def remove(self, key_id: str) -> None:
+        """Erases a key with all that is stored of it; functions that have cached it accept it for up to a minute.
+
+        A key that does not exist is no error.
+        """
+        listed = next((item for item in self._table.query(_LIST, "!", "~") if _id_of(item["digest"]) == key_id), None)
+        if listed:
+            writes = [delete(_key(listed["digest"])), delete(key(_LIST, listed["sk"]))]
+            self._table.transact(lambda: writes)
+
     def revoke(self, key_id: str) -> ApiKey:
         """Revokes a key permanently; functions that have cached it accept it for up to a minute. Raises KeyNotFound."""
         digests = (item["digest"] for item in self._table.query(_LIST, "!", "~"))
-        digest = next((digest for digest in digests if digest[:_ID_LENGTH] == key_id), None)
+        digest = next((digest for digest in digests if _id_of(digest) == key_id), None)
         found = self.find(digest) if digest else None
         if digest is None or found is None:
             raise KeyNotFound("there is no key of this id: list the keys to see theirs")
@@ -117,6 +127,10 @@ class ApiKeyStore:
 def hashed(secret: str) -> str:
     """The hash by which a key is stored."""
     return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _id_of(digest: str) -> str:
+    return digest[:_ID_LENGTH]
 
 
 def _key(digest: str) -> Item:
@@ -136,7 +150,7 @@ def _api_key(digest: str, item: Item) -> ApiKey:
     limits = item["limits"]
     counts = {name: int(value) for name, value in limits.items() if name != "cost_usd_per_day"}
     return ApiKey(
-        key_id=digest[:_ID_LENGTH],
+        key_id=_id_of(digest),
         tenant=item["tenant"],
         name=item["name"],
         created_at=item["created_at"],

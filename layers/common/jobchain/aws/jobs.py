@@ -19,6 +19,7 @@ from jobchain.aws.items import (
 )
 from jobchain.aws.meta import (
     REMOVED_BY_RETRY,
+    budget_of,
     dispatched,
     flex_again,
     is_being_posted,
@@ -154,26 +155,30 @@ class JobStore:
 
         return self._move(tenant, event_id, change)
 
-    def retry(self, tenant: str, event_id: str, limits: Limits = NO_LIMITS) -> Job:
+    def retry(self, tenant: str, event_id: str, limits: Limits | None = NO_LIMITS) -> Job:
         """Makes a failed or cancelled job pending again, with its completed steps; its tries are counted from zero.
 
         From now on it has the daily budget of `limits`. A job that waits for a later time waits no longer: that takes
-        no quota, and its tries stay.
+        no quota, and its tries stay. Without limits (None), an operator retries it: only a failed job, which keeps its
+        budget, and takes no quota.
 
         Raises JobNotFound, JobIsNotFinal where it runs or waits for a worker, JobIsFinal where it has completed, and
         LimitReached where one of the limits leaves no quota.
         """
         now = self._clock()
-        counters = quota_counters(limits, tenant, now)
+        counters = quota_counters(limits, tenant, now) if limits is not None else []
 
         def change(stored: StoredJob) -> None:
             job = job_of(stored)
-            if _waits(stored.meta, now):
+            if limits is not None and _waits(stored.meta, now):
                 ready, removed = ready_now(stored.meta, now)
                 self._table.write(update(job_key(event_id), *unchanged(stored.meta.get("token", "")), ready, removed))
                 return
             _check_retry(job, now)
-            pending = _pending_again(job, stored.meta, limits.daily_budget, now)
+            if limits is None and job.status is Status.CANCELLED:
+                raise JobIsFinal(f"job {event_id} was cancelled by its caller")
+            budget = limits.daily_budget if limits is not None else budget_of(stored.meta)
+            pending = _pending_again(job, stored.meta, budget, now)
             admitted = [counter.admit(1) for counter in counters]
             try:
                 self._table.transact(lambda: [pending, *admitted])
