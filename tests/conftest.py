@@ -191,6 +191,7 @@ def make_service(stores: Stores, queue: JobQueue, logger: Logger) -> JobService:
         clock=stores.clock,
         logger=logger,
         meter=lambda *_: None,
+        outcome_meter=lambda _: None,
     )
 
 
@@ -225,6 +226,7 @@ def make_runner(stores: Stores, queue: JobQueue, llm: LLM, logger: Logger, **cha
         "clock": stores.clock,
         "logger": logger,
         "meter": lambda *_: None,
+        "outcome_meter": lambda _: None,
     }
     return Runner(
         claims=stores.claims, due=stores.due, usage=stores.usage, queue=queue, llm=llm, **{**parts, **changes}
@@ -237,6 +239,7 @@ def make_sweeper(stores: Stores, queue: JobQueue, logger: Logger, **changes: Any
         "clock": stores.clock,
         "logger": logger,
         "meter": lambda *_: None,
+        "outcome_meter": lambda _: None,
         "threads": 1,
         "page_size": 10,
         "most": 1000,

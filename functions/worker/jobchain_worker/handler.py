@@ -27,7 +27,7 @@ from jobchain.connection import UnusableSetting, is_loopback
 from jobchain.domain import Tier, utc_now
 from jobchain.errors import ModelSettingsError
 from jobchain.llm import LLM
-from jobchain.metrics import count_breaker, count_spending
+from jobchain.metrics import count_breaker, count_failed_records, count_outcome, count_spending
 from jobchain.model_check import ModelCheck
 from jobchain.observability import create_logger
 from jobchain.pace import Rates
@@ -146,10 +146,11 @@ def create_consumer(settings: WorkerSettings, session: Session, dynamodb: "Dynam
         clock=utc_now,
         logger=logger,
         meter=count_spending,
+        outcome_meter=count_outcome,
     )
     loop = asyncio.new_event_loop()
     loop.set_default_executor(ThreadPoolExecutor(THREADS))
-    return Consumer(runner, loop, utc_now, logger)
+    return Consumer(runner, loop, utc_now, logger, count_failed_records)
 
 
 logger = create_logger()
