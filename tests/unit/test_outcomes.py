@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from aws_lambda_powertools import Logger
+from pydantic import JsonValue
 
 from jobchain.aws.queue import JobQueue
 from jobchain.domain import JobError, NewJob, Status, WaitReason
@@ -50,7 +51,7 @@ class World:
         self.ends: list[Outcome] = []
 
     def create(self, deadline: timedelta = DAY, *, own_deadline: bool = False) -> None:
-        payload = {"guidelines": "Doors must be locked."}
+        payload: JsonValue = {"guidelines": "Doors must be locked."}
         new = NewJob(JOB, "local", "guideline_checklist", payload, "f", deadline=deadline, own_deadline=own_deadline)
         self.stores.admission.create(new, timedelta(days=30))
 
@@ -194,7 +195,9 @@ def test_an_outcome_has_few_dimensions_and_those_of_alarms_are_the_same_for_all_
 
     assert written(capsys) == [
         {"service": "all", "status": "completed", "EndedJobs": [1]},
+        {"service": "all", "ServiceFaults": [0]},
         {"service": "all", "fault": "service", "Faults": [1]},
+        {"service": "all", "ServiceFaults": [1]},
         {"service": "all", "status": "failed", "EndedJobs": [1]},
         {"service": "all", "type": "unusable_answer", "FailedJobs": [1]},
         {"service": "all", "fault": "unclear", "Faults": [1]},
@@ -243,7 +246,7 @@ def test_metrics_are_written_at_every_log_level_of_which_lambda_drops_no_line(
 
     # then the metric is there, and of the lines those of the level that was set
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [line["EndedJobs"] for line in lines if "_aws" in line] == [[1]]
+    assert [line.get("EndedJobs") or line["ServiceFaults"] for line in lines if "_aws" in line] == [[1], [0]]
     levels = {"DEBUG": logging.DEBUG, "INFO": logging.INFO, "WARN": logging.WARNING}
     expected = [name for name in ("debug", "info", "warning") if getattr(logging, name.upper()) >= levels[level]]
     assert [line["message"] for line in lines if "_aws" not in line] == expected

@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
-from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 from botocore.session import Session
@@ -27,8 +26,7 @@ from jobchain.connection import UnusableSetting, is_loopback
 from jobchain.domain import Tier, utc_now
 from jobchain.errors import ModelSettingsError
 from jobchain.llm import LLM
-from jobchain.metrics import count_breaker, count_failed_records, count_outcome, count_spending
-from jobchain.model_check import ModelCheck
+from jobchain.metrics import count_breaker, count_failed_records, count_model, count_outcome, count_spending
 from jobchain.observability import create_logger
 from jobchain.pace import Rates
 from jobchain.prices import FREE, PriceList
@@ -60,16 +58,6 @@ AWS = Config(
     max_pool_connections=THREADS,
     tcp_keepalive=True,
 )
-
-
-def count_model(check: ModelCheck, days_left: int | None) -> None:
-    """Counts a check of the model as CloudWatch metrics: whether it is unknown, and the days that it has left."""
-    metrics = EphemeralMetrics()
-    metrics.add_dimension(name="model", value=check.model)
-    metrics.add_metric(name="ModelUnknown", unit=MetricUnit.Count, value=int(not check.known))
-    if days_left is not None:
-        metrics.add_metric(name="ModelDaysLeft", unit=MetricUnit.Count, value=days_left)
-    metrics.flush_metrics()
 
 
 def price_list(settings: WorkerSettings) -> PriceList:

@@ -9,7 +9,9 @@ from dataclasses import asdict
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from jobchain.breaker import OpenBreaker
-from jobchain.outcomes import Outcome
+from jobchain.domain import Status
+from jobchain.model_check import ModelCheck
+from jobchain.outcomes import Fault, Outcome
 from jobchain.spending import Spending
 
 Meter = Callable[[str, str, Spending], None]
@@ -50,6 +52,9 @@ def count_outcome(outcome: Outcome) -> None:
         _count("FailedJobs", type=outcome.error_type)
     if outcome.fault:
         _count("Faults", fault=outcome.fault.value)
+    if outcome.status is Status.COMPLETED or outcome.fault is Fault.SERVICE:
+        # Both numbers in one metric: an alarm on a share finds no zero in a metric that is not sent.
+        _count("ServiceFaults", int(outcome.fault is Fault.SERVICE))
 
 
 def count_failed_records(version: str, failed: int) -> None:
@@ -60,11 +65,22 @@ def count_failed_records(version: str, failed: int) -> None:
     metrics.flush_metrics()
 
 
-def _count(metric: str, **dimension: str) -> None:
+def _count(metric: str, count: int = 1, **dimension: str) -> None:
     metrics = EphemeralMetrics(service="all")
     for name, value in dimension.items():
         metrics.add_dimension(name=name, value=value)
-    metrics.add_metric(name=metric, unit=MetricUnit.Count, value=1)
+    metrics.add_metric(name=metric, unit=MetricUnit.Count, value=count)
+    metrics.flush_metrics()
+
+
+def count_model(check: ModelCheck, days_left: int | None) -> None:
+    """Counts the days that the model has left as a CloudWatch metric: 0 if it is unknown, none if no end is known."""
+    left = days_left if check.known else 0
+    if left is None:
+        return
+    metrics = EphemeralMetrics()
+    metrics.add_dimension(name="model", value=check.model)
+    metrics.add_metric(name="ModelDaysLeft", unit=MetricUnit.Count, value=left)
     metrics.flush_metrics()
 
 

@@ -31,9 +31,9 @@ _FAULTS: Mapping[str, Fault] = {
     "model_forbidden": Fault.CALLER,
     "model_not_found": Fault.CALLER,
     "model_refused": Fault.CALLER,
-    "model_failed": Fault.SERVICE,
     "model_request_refused": Fault.SERVICE,
     "unknown_chain": Fault.SERVICE,
+    "model_failed": Fault.UNCLEAR,
     "text_too_long": Fault.UNCLEAR,
     "unusable_answer": Fault.UNCLEAR,
     # A text may crash workers; where all of them crash, the queue is stuck.
