@@ -204,7 +204,7 @@ DEADLINE = timedelta(days=1)
 class NewJob:
     """A job that a caller asks for. `fingerprint` tells a replay of the same request from another one.
 
-    After `flex_for` a flex job goes on as a standard one. The caller set `deadline`, if `own_deadline`.
+    After `flex_for` a flex job continues as a standard one. The caller set `deadline`, if `own_deadline`.
     """
 
     event_id: str
