@@ -41,6 +41,8 @@ ALLOWED_ACTIONS = {
     "WebFunction": set(),
 }
 FUNCTIONS = sorted(ALLOWED_ACTIONS)
+# Of deployments: these have no versions themselves.
+HOOKS = {"ApiHookFunction": ["ApiFunction"], "WorkerHookFunction": ["WorkerFunction", "FlexWorkerFunction"]}
 # What each may do to the items of which partition keys.
 ITEMS = {
     "ApiFunction": {
@@ -87,14 +89,14 @@ SETTINGS = {
 }
 # Values of variables that take not any.
 CHOICES = {"AUTH_MODE": "api_key", "OPENAI_API": "chat", "OPENAI_BASE_URL": "https://models.example.com/v1"}
-# What the libraries read themselves.
-LIBRARIES = ("LOG_LEVEL", "POWERTOOLS_*")
+# What the libraries read themselves, and what no code reads.
+LIBRARIES = ("LOG_LEVEL", "POWERTOOLS_*", "REVISION")
 
 
 def properties(template: Template, name: str) -> dict[str, Any]:
     """A resource's properties; a function's with those that all functions share."""
     found: dict[str, Any] = template["Resources"][name]["Properties"]
-    return {**template["Globals"]["Function"], **found} if name in FUNCTIONS else found
+    return {**template["Globals"]["Function"], **found} if name in (*FUNCTIONS, *HOOKS) else found
 
 
 def of_type(template: Template, type_: str) -> dict[str, dict[str, Any]]:
@@ -137,7 +139,7 @@ def handlers(template: Template, monkeypatch: pytest.MonkeyPatch) -> dict[str, M
 
 
 def test_every_function_is_looked_at_here(template: Template) -> None:
-    assert sorted(of_type(template, "AWS::Serverless::Function")) == FUNCTIONS
+    assert sorted(of_type(template, "AWS::Serverless::Function")) == sorted([*FUNCTIONS, *HOOKS])
 
 
 def test_every_parameter_says_what_it_is_and_has_a_default(template: Template) -> None:
@@ -437,6 +439,53 @@ class TestADeployment:
                 "Resource": {"Fn::Sub": f"${{{function}}}:live"},
                 "ExecutedVersion": {"Fn::GetAtt": [function, "Version.Version"]},
             }
+
+    def test_calls_a_function_of_a_name_that_codedeploy_may_call_before_a_version_gets_traffic(
+        self, template: Template
+    ) -> None:
+        # https://docs.aws.amazon.com/aws-managed-policy/latest/reference/AWSCodeDeployRoleForLambda.html
+        resources = translated(template)["Resources"]
+        for hook, functions in HOOKS.items():
+            text, values = properties(template, hook)["FunctionName"]["Fn::Sub"]
+            assert text.startswith("CodeDeployHook_${Id}-")
+            # The last part of a stack's id, of 36 characters; a function's name has at most 64.
+            assert values == {"Id": {"Fn::Select": [2, {"Fn::Split": ["/", {"Ref": "AWS::StackId"}]}]}}
+            assert len(text.replace("${Id}", "x" * 36)) <= 64
+            for function in functions:
+                update = resources[f"{function}Aliaslive"]["UpdatePolicy"]["CodeDeployLambdaAliasUpdate"]
+                assert update["BeforeAllowTrafficHook"] == {"Ref": hook}
+
+    def test_lets_a_hook_call_the_new_versions_that_it_checks_and_nothing_else(self, template: Template) -> None:
+        for hook, functions in HOOKS.items():
+            invoke, report = statements(template, hook)
+            assert invoke["Action"] == "lambda:InvokeFunction"
+            assert many(invoke["Resource"]) == [{"Fn::Sub": f"${{{function}.Arn}}:*"} for function in functions]
+            assert report["Action"] == "codedeploy:PutLifecycleEventHookExecutionStatus"
+            assert report["Resource"]["Fn::Sub"].endswith(":deploymentgroup:${ServerlessDeploymentApplication}/*")
+            versions = json.dumps(properties(template, hook)["Environment"]["Variables"]["VERSIONS"])
+            assert re.findall(r'"(\w+)", "Version.Version"', versions) == functions
+            assert "AutoPublishAlias" not in properties(template, hook)
+
+    def test_moves_the_workers_before_the_api(self, template: Template) -> None:
+        waits = translated(template)["Resources"]["ApiFunction"]["DependsOn"]
+
+        assert set(waits) == {"WorkerFunctionAliaslive", "FlexWorkerFunctionAliaslive"}
+
+    def test_keeps_the_versions_before_it(self, template: Template) -> None:
+        resources = translated(template)["Resources"]
+
+        for version in of_type({"Resources": resources}, "AWS::Lambda::Version").values():
+            # Where another version is described, and where one takes the place of another in the template.
+            assert (version["UpdateReplacePolicy"], version["DeletionPolicy"]) == ("Retain", "Retain")
+        for name in (*FUNCTIONS, *HOOKS):
+            assert "DeletionPolicy" not in resources[name], "it would outlive its stack"
+
+    def test_publishes_versions_of_the_same_code_where_it_has_a_new_name(self, template: Template) -> None:
+        # Lambda publishes nothing if neither code nor settings differ from the last version:
+        # https://docs.aws.amazon.com/lambda/latest/api/API_PublishVersion.html
+        assert template["Globals"]["Function"]["Environment"]["Variables"]["REVISION"] == {"Ref": "Revision"}
+        for name in FUNCTIONS:
+            assert properties(template, name)["VersionDescription"]["Fn::Sub"].startswith("${Revision} "), name
 
     def test_makes_new_versions_of_functions_when_the_layer_alone_has_changed(self, template: Template) -> None:
         changed = copy.deepcopy(template)

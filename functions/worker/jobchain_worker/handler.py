@@ -34,6 +34,8 @@ from jobchain.settings import load_settings
 from jobchain_worker.account_watch import AccountWatch
 from jobchain_worker.admission_control import AdmissionControl
 from jobchain_worker.consumer import Consumer
+from jobchain_worker.dry_job import EVENT as DRY_JOB
+from jobchain_worker.dry_job import DryJob
 from jobchain_worker.model_checker import EVENT, ModelChecker
 from jobchain_worker.openai_calls import create_client
 from jobchain_worker.openai_models import find_shutdown
@@ -148,14 +150,17 @@ dynamodb = aws_client(session, "dynamodb", AWS)
 model_checks = ModelCheckStore(dynamodb, settings.table_name)
 consumer = create_consumer(settings, session, dynamodb)
 model_checker = create_model_checker(settings, session, model_checks)
+dry_job = DryJob(consumer=consumer, chains=CHAINS, max_input_tokens=settings.max_input_tokens, logger=logger)
 started()
 
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Runs one batch of the queue's messages, or checks the model when the schedule asks for it."""
+    """Runs one batch of the queue's messages; checks the model for the schedule, and itself for a hook."""
     if event == EVENT:
         logger.append_keys(request_id=context.aws_request_id)
         # A loop of its own: the loop on which batches run stays as it is.
         with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
             return runner.run(model_checker.check())
+    if event == DRY_JOB:
+        return dry_job.run(context)
     return consumer.consume(event, context)
