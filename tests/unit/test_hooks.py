@@ -126,8 +126,10 @@ class Aws:
         return self._response({}, "Unhandled") if answer == "crash" else self._response(answer)
 
     def _response(self, answer: Any, error: str | None = None) -> AWSResponse:
-        headers = {"X-Amz-Function-Error": error} if error else {}
-        return AWSResponse("", 200, HTTPHeaders(headers), _Raw(json.dumps(answer).encode()))
+        headers = HTTPHeaders()
+        if error:
+            headers["X-Amz-Function-Error"] = error
+        return AWSResponse("", 200, headers, _Raw(json.dumps(answer).encode()))
 
 
 class _Raw(io.BytesIO):
