@@ -27,7 +27,7 @@ def _fault_of_job(answer: Any) -> str:
 
 def _fault_of_request(answer: Any) -> str:
     status = answer.get("statusCode") if isinstance(answer, dict) else None
-    # A 503 tells of the services behind the api. A version that is to mend that must be deployable.
+    # A 503 tells of the services behind the api. A version that corrects that must be deployable.
     return "" if status in (200, 503) else f"GET /health was answered {status}"
 
 
