@@ -104,6 +104,12 @@ def code_deploy_is_missing(template: Template) -> None:
         alias.pop("UpdatePolicy", None)
 
 
+def alarms_take_no_expressions(template: Template) -> None:
+    """An alarm on an expression is left out. No alarm fires in an emulator in any case."""
+    alarms = of_type(template, "AWS::CloudWatch::Alarm")
+    _remove(template, *(name for name, alarm in alarms.items() if "Metrics" in alarm["Properties"]))
+
+
 def source_has_no_versions(template: Template) -> None:
     """Aliases lead to the functions as they are now: these run from source, which no version would freeze."""
     versions = of_type(template, "AWS::Lambda::Version")
@@ -123,6 +129,7 @@ IN_TEMPLATE: tuple[Callable[[Template], None], ...] = (
     retain_except_on_create_is_unknown,
     api_id_is_random,
     code_deploy_is_missing,
+    alarms_take_no_expressions,
     source_has_no_versions,
     secrets_have_no_policies,
 )
