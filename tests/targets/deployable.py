@@ -1,5 +1,6 @@
-"""Teaches the emulator what it does not know, so that `sam deploy` comes to its end there: three types of resources, and
-alarms on expressions.
+"""Teaches the emulator what it does not know, so that `sam deploy` comes to its end there.
+
+That is three types of resources, and alarms on expressions.
 
 Its own process imports this. They are recorded and do nothing: what CodeDeploy and a secret's policy do is not tested.
 """

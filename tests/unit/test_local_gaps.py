@@ -92,7 +92,7 @@ def test_a_permission_that_names_what_is_gone_of_code_deploy_can_be_deployed() -
     code_deploy_is_missing(template)
 
     named = {"Fn::Sub": "arn:${AWS::Partition}:codedeploy:deploymentgroup:Application/*"}
-    assert template["Resources"]["Role"]["Properties"] == {"Resource": [named]}
+    assert template["Resources"] == {"Role": {"Type": "AWS::IAM::Role", "Properties": {"Resource": [named]}}}
 
 
 def test_an_alarm_on_an_expression_is_left_out() -> None:
