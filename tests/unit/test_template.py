@@ -88,7 +88,12 @@ SETTINGS = {
     "WorkerFunction": "WorkerSettings",
 }
 # Values of variables that take not any.
-CHOICES = {"AUTH_MODE": "api_key", "OPENAI_API": "chat", "OPENAI_BASE_URL": "https://models.example.com/v1"}
+CHOICES = {
+    "AUTH_MODE": "api_key",
+    "CHECK": "job",
+    "OPENAI_API": "chat",
+    "OPENAI_BASE_URL": "https://models.example.com/v1",
+}
 # What the libraries read themselves, and what no code reads.
 LIBRARIES = ("LOG_LEVEL", "POWERTOOLS_*", "REVISION")
 
