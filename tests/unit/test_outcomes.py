@@ -17,8 +17,9 @@ from jobchain.errors import PermanentModelError, TransientModelError
 from jobchain.metrics import count_failed_records, count_outcome
 from jobchain.observability import create_logger
 from jobchain.outcomes import CANCELLED, COMPLETED, ERROR_TYPES, OTHER, PUT_OFF, Fault, Outcome, failed
+from jobchain_api.auth import Caller
 from jobchain_worker.consumer import Consumer
-from tests.conftest import ROOT, make_runner, make_sweeper
+from tests.conftest import ROOT, make_runner, make_service, make_sweeper
 from tests.fake_model.llm import SchemaLLM, ScriptedLLM
 from tests.fakes import FakeClock, FakeContext
 from tests.stores import Stores
@@ -80,8 +81,9 @@ class TestARunThatEnds:
 
     def test_is_counted_as_cancelled_by_the_api_where_no_worker_has_the_job(self, world: World) -> None:
         world.create()
+        service = make_service(world.stores, world.queue, world.logger, world.ends.append)
 
-        world.stores.jobs.cancel("local", JOB, outcome_meter=world.ends.append)
+        service.cancel(Caller("local"), JOB)
 
         assert world.ends == [CANCELLED]
         assert world.run(SchemaLLM()) == [CANCELLED], "once"
