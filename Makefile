@@ -181,6 +181,11 @@ deploy: setup .venv-sam/.ready ## check the account and the model, build, and de
 	@.venv-sam/bin/sam deploy --config-env "$(ENV)" --parameter-overrides file://.cache/parameters.yaml
 	@.venv/bin/python -m local.deploy_check "$(ENV)" --next
 
+.PHONY: rollback
+rollback: setup ## move all functions of a stack back to their last versions: STACK=name (TO=revision: to those of a revision)
+	@test -n "$$STACK" || { echo "rollback: say which stack: make rollback STACK=jobchain" >&2; exit 1; }
+	@.venv/bin/python -m local.rollback "$$STACK" $(call option,TO,to)
+
 # --- Docker ----------------------------------------------------------------------------------------------------------
 
 THIS_ARCHITECTURE = $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x86_64)

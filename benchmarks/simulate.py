@@ -301,7 +301,7 @@ def ladder(simulator: Simulator) -> str:
 
 def bills(simulator: Simulator, case: Case) -> str:
     """A million jobs by service, and a month without any."""
-    idle = fixed(simulator.inputs).by_service
+    idle = fixed(simulator.inputs, chains=0).by_service
     cost = {name: dollars * case.per_million for name, dollars in case.bill.by_service.items()}
     aws = case.bill.aws * case.per_million
     rows: list[list[object]] = [

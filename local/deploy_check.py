@@ -2,7 +2,7 @@
 
 With `--architecture` it only prints what has to be built. With `--parameters` it only prints the value of every
 parameter, as YAML for `sam deploy --parameter-overrides file://…`: CloudFormation keeps a stack's value of each
-parameter that a deployment leaves out, so a template's new default would never arrive.
+parameter that a deployment leaves out, so a template's new default would never arrive. Each has a Revision of its own.
 https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_Parameter.html
 With `--next` it only prints how to test what was deployed.
 
@@ -13,10 +13,12 @@ import json
 import os
 import re
 import shlex
+import string
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +59,8 @@ class Deployment:
     parameters: Mapping[str, str]
     pinned: tuple[str, ...]
     """Parameters that samconfig.toml sets to what is the template's default."""
+    revision: str = ""
+    """The name of the deployment, if samconfig.toml sets one."""
 
 
 def deployment(root: Path, environment: str) -> Deployment:
@@ -78,7 +82,17 @@ def deployment(root: Path, environment: str) -> Deployment:
         # SAM ignores these silently.
         raise DeployCheckError(f"samconfig.toml sets {', '.join(sorted(unknown))}: the template has no such parameter")
     pinned = tuple(name for name, value in overrides.items() if value == defaults[name])
-    return Deployment(settings, {**defaults, **overrides}, pinned)
+    named = "" if "Revision" in pinned else overrides.get("Revision", "")
+    return Deployment(settings, {**defaults, **overrides}, pinned, named)
+
+
+def revision(now: datetime) -> str:
+    """The name of a deployment: the seconds of the epoch, to the base of 36. The names of later ones sort behind it."""
+    seconds, text = int(now.timestamp()), ""
+    while seconds:
+        seconds, digit = divmod(seconds, 36)
+        text = (string.digits + string.ascii_lowercase)[digit] + text
+    return text
 
 
 def _overrides(written: object) -> Iterator[tuple[str, str]]:
@@ -146,7 +160,7 @@ def main(arguments: Sequence[str]) -> int:
             print(found.parameters["Architecture"])
             return 0
         if options == ["--parameters"]:
-            print(json.dumps(found.parameters))
+            print(json.dumps({**found.parameters, "Revision": found.revision or revision(utc_now())}))
             return 0
         if options == ["--next"]:
             print(f"Test it: .venv/bin/jobchain smoke --stack {shlex.quote(found.settings['stack_name'])}")

@@ -96,9 +96,18 @@ def gateway_responses_are_ignored(clients: Clients, template: Template, ids: Map
 
 def code_deploy_is_missing(template: Template) -> None:
     """An alias moves to a new version at once, as with a deployment of the type AllAtOnce."""
-    _remove(template, *of_type(template, "AWS::CodeDeploy::Application", "AWS::CodeDeploy::DeploymentGroup"))
+    gone = of_type(template, "AWS::CodeDeploy::Application", "AWS::CodeDeploy::DeploymentGroup")
+    _remove(template, *gone)
+    # The permissions of hooks name them; without CodeDeploy no hook is called.
+    template["Resources"] = _by_name(template["Resources"], gone.keys())
     for alias in of_type(template, "AWS::Lambda::Alias").values():
         alias.pop("UpdatePolicy", None)
+
+
+def alarms_take_no_expressions(template: Template) -> None:
+    """An alarm on an expression is left out. No alarm fires in an emulator in any case."""
+    alarms = of_type(template, "AWS::CloudWatch::Alarm")
+    _remove(template, *(name for name, alarm in alarms.items() if "Metrics" in alarm["Properties"]))
 
 
 def source_has_no_versions(template: Template) -> None:
@@ -120,6 +129,7 @@ IN_TEMPLATE: tuple[Callable[[Template], None], ...] = (
     retain_except_on_create_is_unknown,
     api_id_is_random,
     code_deploy_is_missing,
+    alarms_take_no_expressions,
     source_has_no_versions,
     secrets_have_no_policies,
 )
@@ -208,6 +218,18 @@ def _latest(value: Any, versions: Collection[str]) -> Any:
             return {key: _latest(part, versions) for key, part in value.items()}
         case list():
             return [_latest(part, versions) for part in value]
+    return value
+
+
+def _by_name(value: Any, gone: Collection[str]) -> Any:
+    """The value with the names of the resources that are gone, in place of what a text substitutes for them."""
+    match value:
+        case {"Fn::Sub": str(text)}:
+            return {"Fn::Sub": re.sub(r"\$\{(\w+)\}", lambda found: found[1] if found[1] in gone else found[0], text)}
+        case dict():
+            return {key: _by_name(part, gone) for key, part in value.items()}
+        case list():
+            return [_by_name(part, gone) for part in value]
     return value
 
 

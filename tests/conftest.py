@@ -28,6 +28,7 @@ from jobchain.breaker import ModelAccount
 from jobchain.chains import CHAINS, DEFAULT_CHAIN
 from jobchain.domain import Tier
 from jobchain.llm import LLM
+from jobchain.metrics import OutcomeMeter
 from jobchain.pace import Rates
 from jobchain.prices import PriceList
 from jobchain_api.service import JobService
@@ -175,7 +176,9 @@ def logger(log: io.StringIO) -> Logger:
     return Logger(service=f"test-{uuid4()}", stream=log)
 
 
-def make_service(stores: Stores, queue: JobQueue, logger: Logger) -> JobService:
+def make_service(
+    stores: Stores, queue: JobQueue, logger: Logger, outcome_meter: OutcomeMeter = lambda _: None
+) -> JobService:
     """The service on top of these; the queue's dead letters are its own messages."""
     return JobService(
         chains=CHAINS,
@@ -191,6 +194,7 @@ def make_service(stores: Stores, queue: JobQueue, logger: Logger) -> JobService:
         clock=stores.clock,
         logger=logger,
         meter=lambda *_: None,
+        outcome_meter=outcome_meter,
     )
 
 
@@ -225,6 +229,7 @@ def make_runner(stores: Stores, queue: JobQueue, llm: LLM, logger: Logger, **cha
         "clock": stores.clock,
         "logger": logger,
         "meter": lambda *_: None,
+        "outcome_meter": lambda _: None,
     }
     return Runner(
         claims=stores.claims, due=stores.due, usage=stores.usage, queue=queue, llm=llm, **{**parts, **changes}
@@ -237,6 +242,7 @@ def make_sweeper(stores: Stores, queue: JobQueue, logger: Logger, **changes: Any
         "clock": stores.clock,
         "logger": logger,
         "meter": lambda *_: None,
+        "outcome_meter": lambda _: None,
         "threads": 1,
         "page_size": 10,
         "most": 1000,

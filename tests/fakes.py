@@ -21,6 +21,7 @@ class FakeContext:
     """The Lambda context, with time left to spare unless a test says otherwise."""
 
     function_name = "function"
+    function_version = "7"
     memory_limit_in_mb = 1024
     invoked_function_arn = "arn:aws:lambda:us-east-1:000000000000:function:function"
 

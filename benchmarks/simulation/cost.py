@@ -16,9 +16,10 @@ _MB_A_GB = 1024
 _QUEUES = 2
 _SWEEPS_A_DAY = 1440
 _SWEEP_GB_SECONDS = 0.5 * 0.1
-_METRICS_A_CHAIN = 7
-_METRICS_OF_THE_MODEL = 2
-_ALARMS = 26
+_SHARDS = 20
+_METRICS_A_CHAIN = 10
+_METRICS_OF_THE_MODEL = 60 / 730  # of a month's hours, those in which it is sent
+_METRICS_OF_ALARMS = 18
 # X-Ray's default rule: https://docs.aws.amazon.com/xray/latest/devguide/xray-console-sampling.html
 _TRACED_SHARE = 0.05
 _TRACED_A_SECOND = 1
@@ -92,14 +93,14 @@ def fixed(inputs: Inputs, chains: int = 1) -> Bill:
     return Bill(
         {
             "Lambda": sweeps * (price["lambda_request"] + _SWEEP_GB_SECONDS * price["lambda_gb_second"]),
-            # Eight shards, each read to the end that is not there: half a unit.
-            "DynamoDB": sweeps * 8 * 0.5 * price["table_read"],
+            # Each shard is read to its end: half a unit where nothing is due.
+            "DynamoDB": sweeps * _SHARDS * 0.5 * price["table_read"],
             "API Gateway": 0.0,
-            "SQS": polls * price["sqs_request"],
+            "SQS": (polls + sweeps) * price["sqs_request"],
             "CloudWatch": (chains * _METRICS_A_CHAIN + _METRICS_OF_THE_MODEL) * price["metric_month"]
-            + _ALARMS * price["alarm_month"]
+            + _METRICS_OF_ALARMS * price["alarm_month"]
             + sweeps * 1e-6 * price["logs_gb"],
-            "X-Ray": sweeps * price["trace"],
+            "X-Ray": 0.0,
             "Secrets Manager": price["secret_month"],
             MODEL: 0.0,
         }

@@ -207,6 +207,7 @@ def test_a_backlog_of_ten_thousand_jobs_is_not_flooded_with_copies() -> None:
             page_size=25,
             most=1000,
             meter=lambda *_: None,
+            outcome_meter=lambda _: None,
         )
         sent, slowest = sweep_each_minute(sweeper.sweep, clock, minutes=60)
         copies = world.queued()["waiting"]

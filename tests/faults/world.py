@@ -408,6 +408,7 @@ class World:
             clock=self.clock,
             logger=logger,
             meter=self._count,
+            outcome_meter=lambda _: None,
         )
         # One thread, as moto bears no more, and so that a death comes to the same job each time.
         self.sweeper = Sweeper(
@@ -416,6 +417,7 @@ class World:
             clock=self.clock,
             logger=logger,
             meter=self._count,
+            outcome_meter=lambda _: None,
             threads=1,
             page_size=5,
             most=1000,

@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError
 from jobchain.aws.api_keys import ApiKeyStore
 from jobchain.domain import utc_now
 from jobchain.limits import Limits
+from jobchain_hook.checks import CHECKS
 from local import emulator
 from local import stack as local_stack
 from local.settings import Settings
@@ -96,6 +97,28 @@ def test_every_route_works_with_the_rights_that_the_api_has(http: httpx2.Client)
     assert http.get("/health").status_code == 200
     assert http.post(f"/jobs/{event_id}/retry").status_code == 409, "it is completed"
     assert http.delete(f"/jobs/{event_id}").status_code == 204
+
+
+@pytest.mark.parametrize("function", ["WorkerFunction", "FlexWorkerFunction"])
+def test_a_new_worker_runs_a_dry_job_before_it_gets_messages(
+    stack: EmbeddedStack, http: httpx2.Client, function: str
+) -> None:
+    created = http.get("/stats").raise_for_status().json()["today"]["created"]
+
+    answer = stack.client("lambda").invoke(
+        FunctionName=resource(stack, function), Payload=json.dumps(CHECKS["job"].event)
+    )
+
+    assert CHECKS["job"].fault(json.load(answer["Payload"])) == ""
+    assert http.get("/stats").raise_for_status().json()["today"]["created"] == created
+
+
+def test_a_new_api_answers_a_request_before_it_gets_traffic(stack: EmbeddedStack) -> None:
+    payload = json.dumps(CHECKS["health"].event)
+
+    answer = stack.client("lambda").invoke(FunctionName=resource(stack, "ApiFunction"), Payload=payload)
+
+    assert CHECKS["health"].fault(json.load(answer["Payload"])) == ""
 
 
 def test_cancelling_and_retrying_work_too(http: httpx2.Client) -> None:

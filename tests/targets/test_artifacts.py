@@ -10,7 +10,7 @@ import pytest
 from local.function_zips import check_build, machine_architecture
 from tests.conftest import ROOT
 from tests.targets.conftest import BUILD, SAM, run, say
-from tests.unit.test_template import CHOICES, FUNCTIONS, ours, properties
+from tests.unit.test_template import CHOICES, FUNCTIONS, HOOKS, ours, properties
 
 # Only these folders and the standard library: no environment, no site-packages, not the folder that it runs in.
 IMPORT = """
@@ -41,10 +41,10 @@ def test_sam_finds_nothing_wrong_with_the_template() -> None:
 
 
 def test_the_build_has_every_function_and_the_layer() -> None:
-    assert {path.name for path in BUILD.iterdir() if path.is_dir()} == {*FUNCTIONS, "CommonLayer"}
+    assert {path.name for path in BUILD.iterdir() if path.is_dir()} == {*FUNCTIONS, *HOOKS, "CommonLayer"}
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("function", [*FUNCTIONS, *HOOKS])
 def test_a_function_starts_from_its_package_and_the_layer_alone(
     template: dict[str, Any], function: str, python313: Path
 ) -> None:

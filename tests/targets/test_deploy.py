@@ -112,7 +112,7 @@ def test_the_first_deployment_asks_one_question_and_pins_nothing(project: Projec
 
     assert said.count("[y/N]") == 1
     assert "has no authentication" not in said
-    assert {**project.parameters(), "OpenAIBaseUrl": ""} == defaults(template)
+    assert {**project.parameters(), "OpenAIBaseUrl": "", "Revision": "0"} == defaults(template)
     assert project.config == before
 
 

@@ -335,7 +335,7 @@ class TestTheCause:
         assert report.code is None
         assert report.facts == {"provider_status": 400}
 
-    @pytest.mark.parametrize("code", ["server_error", "invalid_prompt"])
+    @pytest.mark.parametrize("code", ["server_error", "image_parse_error"])
     def test_is_the_providers_where_a_response_failed(self, code: str) -> None:
         failed = response(status="failed", output=[], error={"code": code, "message": f"It is about: {TEXT}"})
 

@@ -1,7 +1,9 @@
 """What `make deploy` looks at before it builds."""
 
 import json
+import re
 import shutil
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import boto3
 import pytest
 
 from local import deploy_check
-from local.deploy_check import DeployCheckError, check_account, check_model, deployment
+from local.deploy_check import DeployCheckError, check_account, check_model, deployment, revision
 from local.preflight import Report, Target
 from tests.conftest import ROOT
 
@@ -171,8 +173,29 @@ def test_every_parameter_is_written_for_sam(capsys: pytest.CaptureFixture[str]) 
     assert deploy_check.main(["prod", "--parameters"]) == 0
 
     written = json.loads(capsys.readouterr().out)
-    assert written == deployment(ROOT, "prod").parameters
+    assert {**written, "Revision": "0"} == deployment(ROOT, "prod").parameters
     assert {type(value) for value in written.values()} == {str}
+
+
+def test_each_deployment_has_a_revision_that_sorts_behind_the_last_one_and_fits(template: dict[str, Any]) -> None:
+    first = datetime(2026, 11, 29, 8, tzinfo=UTC)
+    names = [revision(first + timedelta(seconds=seconds)) for seconds in (0, 1, 2, 35, 36, 86_400, 10 * 365 * 86_400)]
+
+    assert names == sorted(set(names))
+    assert all(re.fullmatch(template["Parameters"]["Revision"]["AllowedPattern"], name) for name in names)
+
+
+def test_a_revision_that_is_set_by_hand_is_kept(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    shutil.copy(ROOT / "template.yaml", tmp_path)
+    (tmp_path / "samconfig.toml").write_text(
+        '[default.deploy.parameters]\nstack_name = "jobchain"\nparameter_overrides = "Revision=mine"\n'
+    )
+    monkeypatch.setattr(deploy_check, "ROOT", tmp_path)
+
+    assert deploy_check.main(["default", "--parameters"]) == 0
+    assert json.loads(capsys.readouterr().out)["Revision"] == "mine"
 
 
 def test_values_that_are_no_more_than_the_defaults_are_warned_of(

@@ -1,4 +1,5 @@
 from local.gaps import (
+    alarms_take_no_expressions,
     any_method_is_dropped,
     code_deploy_is_missing,
     number_parameters_stay_text,
@@ -77,6 +78,35 @@ def test_an_alias_moves_without_code_deploy() -> None:
     code_deploy_is_missing(template)
 
     assert template["Resources"] == {"Alias": {"Type": "AWS::Lambda::Alias", "Properties": {}}}
+
+
+def test_a_permission_that_names_what_is_gone_of_code_deploy_can_be_deployed() -> None:
+    allowed = {"Fn::Sub": "arn:${AWS::Partition}:codedeploy:deploymentgroup:${Application}/*"}
+    template = {
+        "Resources": {
+            "Application": {"Type": "AWS::CodeDeploy::Application"},
+            "Role": {"Type": "AWS::IAM::Role", "Properties": {"Resource": [allowed]}},
+        }
+    }
+
+    code_deploy_is_missing(template)
+
+    named = {"Fn::Sub": "arn:${AWS::Partition}:codedeploy:deploymentgroup:Application/*"}
+    assert template["Resources"] == {"Role": {"Type": "AWS::IAM::Role", "Properties": {"Resource": [named]}}}
+
+
+def test_an_alarm_on_an_expression_is_left_out() -> None:
+    alarm = {"Type": "AWS::CloudWatch::Alarm", "Properties": {"MetricName": "Errors"}}
+    template = {
+        "Resources": {
+            "Alarm": alarm,
+            "Share": {"Type": "AWS::CloudWatch::Alarm", "Properties": {"Metrics": [{"Id": "share"}]}},
+        }
+    }
+
+    alarms_take_no_expressions(template)
+
+    assert template["Resources"] == {"Alarm": alarm}
 
 
 def test_whatever_names_a_version_gets_the_function_as_it_is_now() -> None:

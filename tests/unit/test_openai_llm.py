@@ -807,7 +807,7 @@ class TestAResponseThatDidNotComplete:
 
         assert str(server.transient()) == "the model's server failed"
 
-    @pytest.mark.parametrize("error", [{"code": "invalid_prompt", "message": WORDS}, None])
+    @pytest.mark.parametrize("error", [{"code": "image_parse_error", "message": WORDS}, None])
     def test_fails_for_good_where_the_server_gave_it_up(self, server: Server, error: Any) -> None:
         server.says(200, reply(status="failed", output=[], error=error))
 

@@ -264,7 +264,8 @@ class TestAResponseThatFailed:
             ({"code": "insufficient_quota", "message": "no"}, "model_quota_exceeded"),
             ({"code": "rate_limit_exceeded", "message": "no"}, "rate_limited"),
             ({"code": "context_length_exceeded", "message": "no"}, "text_too_long"),
-            ({"code": "invalid_prompt", "message": "no"}, "model_failed"),
+            ({"code": "image_parse_error", "message": "no"}, "model_failed"),
+            ({"code": "invalid_prompt", "message": "no"}, "content_filtered"),
         ],
     )
     def test_is_named_by_its_error(self, error: dict[str, Any], type_: str) -> None:

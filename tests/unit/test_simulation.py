@@ -13,6 +13,7 @@ from benchmarks.simulation.cost import MODEL, SERVICES, bill, fixed
 from benchmarks.simulation.events import simulate
 from benchmarks.simulation.inputs import Inputs
 from benchmarks.simulation.setup import Outcome, Setup
+from tests.unit.test_alarms import idle_costs
 
 # Nothing but calls of one second: what is left can be counted on fingers.
 BARE = Setup(
@@ -285,11 +286,17 @@ def test_one_job_costs_what_it_comes_to_by_hand(inputs: Inputs) -> None:
 def test_an_idle_stack_pays_for_polls_alarms_metrics_and_its_secret(inputs: Inputs) -> None:
     idle = fixed(inputs, chains=1)
 
-    assert idle.by_service["SQS"] == pytest.approx(2 * 5 * 3 * 60 * 24 * 30 * 0.4e-6)
-    assert idle.by_service["CloudWatch"] == pytest.approx((7 + 2) * 0.30 + 26 * 0.10, abs=0.03)
+    assert idle.by_service["SQS"] == pytest.approx((2 * 5 * 3 + 1) * 60 * 24 * 30 * 0.4e-6)
+    assert idle.by_service["CloudWatch"] == pytest.approx(10 * 0.30 + 18 * 0.10 + 0.02, abs=0.03)
     assert idle.by_service["Secrets Manager"] == 0.40
     assert idle.by_service[MODEL] == 0
-    assert fixed(inputs, chains=2).aws - idle.aws == pytest.approx(7 * 0.30)
+    assert fixed(inputs, chains=2).aws - idle.aws == pytest.approx(10 * 0.30)
+
+
+def test_an_idle_stack_costs_what_the_reference_counts_from_the_template(
+    inputs: Inputs, template: dict[str, Any]
+) -> None:
+    assert fixed(inputs, chains=0).aws == pytest.approx(float(sum(cost for _, cost in idle_costs(template))), abs=0.02)
 
 
 def test_a_bill_names_every_service_and_adds_up(inputs: Inputs) -> None:

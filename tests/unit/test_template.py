@@ -3,25 +3,18 @@
 import copy
 import fnmatch
 import importlib
-import inspect
 import json
 import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import fields
-from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
+from datetime import timedelta
 from types import ModuleType
 from typing import Any, get_args
 
 import pytest
 
-from jobchain.breaker import PROBE_EVERY, OpenBreaker, Scope
 from jobchain.connection import UnusableSetting, checked_model_url
-from jobchain.metrics import count_breaker
-from jobchain.model_check import WARN_DAYS, ModelCheck
-from jobchain.spending import Spending, Usage
-from jobchain_worker import endings
 from jobchain_worker.dialects import Api
 from local import sam_template
 from local.emulator_clients import Clients
@@ -48,6 +41,8 @@ ALLOWED_ACTIONS = {
     "WebFunction": set(),
 }
 FUNCTIONS = sorted(ALLOWED_ACTIONS)
+# Of deployments: these have no versions themselves.
+HOOKS = {"ApiHookFunction": ["ApiFunction"], "WorkerHookFunction": ["WorkerFunction", "FlexWorkerFunction"]}
 # What each may do to the items of which partition keys.
 ITEMS = {
     "ApiFunction": {
@@ -93,15 +88,20 @@ SETTINGS = {
     "WorkerFunction": "WorkerSettings",
 }
 # Values of variables that take not any.
-CHOICES = {"AUTH_MODE": "api_key", "OPENAI_API": "chat", "OPENAI_BASE_URL": "https://models.example.com/v1"}
-# What the libraries read themselves.
-LIBRARIES = ("LOG_LEVEL", "POWERTOOLS_*")
+CHOICES = {
+    "AUTH_MODE": "api_key",
+    "CHECK": "job",
+    "OPENAI_API": "chat",
+    "OPENAI_BASE_URL": "https://models.example.com/v1",
+}
+# What the libraries read themselves, and what no code reads.
+LIBRARIES = ("LOG_LEVEL", "POWERTOOLS_*", "REVISION")
 
 
 def properties(template: Template, name: str) -> dict[str, Any]:
     """A resource's properties; a function's with those that all functions share."""
     found: dict[str, Any] = template["Resources"][name]["Properties"]
-    return {**template["Globals"]["Function"], **found} if name in FUNCTIONS else found
+    return {**template["Globals"]["Function"], **found} if name in (*FUNCTIONS, *HOOKS) else found
 
 
 def of_type(template: Template, type_: str) -> dict[str, dict[str, Any]]:
@@ -144,7 +144,7 @@ def handlers(template: Template, monkeypatch: pytest.MonkeyPatch) -> dict[str, M
 
 
 def test_every_function_is_looked_at_here(template: Template) -> None:
-    assert sorted(of_type(template, "AWS::Serverless::Function")) == FUNCTIONS
+    assert sorted(of_type(template, "AWS::Serverless::Function")) == sorted([*FUNCTIONS, *HOOKS])
 
 
 def test_every_parameter_says_what_it_is_and_has_a_default(template: Template) -> None:
@@ -320,6 +320,7 @@ class TestAFunction:
         # SAM sees no change of a parameter's value: https://github.com/aws/serverless-application-model/issues/3820
         own = properties(template, function)
         settings = {name: value for name, value in own.items() if name not in NOT_OF_A_VERSION}
+        settings["every function's"] = template["Globals"]["Function"]["Environment"]
 
         described = parameters_in(own["VersionDescription"], template)
 
@@ -357,7 +358,9 @@ class TestAFunction:
 
     def test_writes_logs_as_json_and_is_traced(self, template: Template, function: str) -> None:
         assert properties(template, function)["LoggingConfig"]["LogFormat"] == "JSON"
-        assert properties(template, function)["Tracing"] == "Active"
+        # Of a sweep each minute, traces would be a tenth of what an idle stack costs.
+        traced = "PassThrough" if function == "SweeperFunction" else "Active"
+        assert properties(template, function)["Tracing"] == traced
 
     def test_runs_on_the_python_and_the_machine_of_the_layer(self, template: Template, function: str) -> None:
         own, layer = properties(template, function), template["Resources"]["CommonLayer"]
@@ -381,164 +384,11 @@ def test_the_sweeper_runs_every_minute(template: Template) -> None:
     assert (event["Type"], event["Properties"]["Schedule"]) == ("Schedule", "rate(1 minute)")
 
 
-def test_what_somebody_must_look_at_raises_an_alarm(template: Template) -> None:
-    watched: dict[str, set[str]] = {}
-    for alarm in of_type(template, "AWS::CloudWatch::Alarm").values():
-        found = alarm["Properties"]
-        dimensions = {dimension["Name"]: dimension["Value"] for dimension in found["Dimensions"]}
-        match dimensions:
-            case {"ExecutedVersion": _, "FunctionName": {"Ref": name}}:
-                of = f"{name}'s newest version"
-            case {"FunctionName": {"Ref": of}} | {"QueueName": {"Fn::GetAtt": [of, "QueueName"]}}:
-                pass
-            case _:
-                of = "all"
-        watched.setdefault(found["MetricName"], set()).add(of)
-
-    running = {"ApiFunction", "WorkerFunction", "FlexWorkerFunction", "SweeperFunction"}
-    deployed = {f"{name}'s newest version" for name in running - {"SweeperFunction"}}
-    assert watched == {
-        "Errors": {*running, "WebFunction", *deployed},
-        "Invocations": {"SweeperFunction"},
-        "Throttles": running,
-        "Duration": running,
-        "ApproximateAgeOfOldestMessage": {"JobQueue", "FlexQueue"},
-        "ApproximateNumberOfMessagesVisible": {"DeadLetterQueue"},
-        **{name: {"all"} for name in ("5XXError", "CostUSD", "ModelDaysLeft", "ModelFailures", "ModelUnknown")},
-        **{name: {"all"} for name in ("BreakerOpened", "StalledJobs")},
-    }
-
-
-def test_every_alarm_goes_to_the_topic_and_says_what_it_means(template: Template) -> None:
-    for name, alarm in of_type(template, "AWS::CloudWatch::Alarm").items():
-        found = alarm["Properties"]
-        topic = {"Fn::If": ["HasAlarmTopic", [{"Ref": "AlarmTopicArn"}], {"Ref": "AWS::NoValue"}]}
-        assert found["AlarmActions"] == topic, name
-        assert found["AlarmDescription"].endswith("."), name
-        # Nothing is counted while nothing happens, and that is what one of them watches.
-        expected = "breaching" if name == "SweeperIdleAlarm" else "notBreaching"
-        assert found["TreatMissingData"] == expected, name
-
-
-def test_no_two_alarms_watch_the_same(template: Template) -> None:
-    """Properties that are shared by merging are easily left as they were."""
-    alarms = [alarm["Properties"] for alarm in of_type(template, "AWS::CloudWatch::Alarm").values()]
-
-    assert len({json.dumps([alarm["MetricName"], alarm["Dimensions"]]) for alarm in alarms}) == len(alarms)
-    assert len({alarm["AlarmDescription"] for alarm in alarms}) == len(alarms)
-
-
-@pytest.mark.parametrize(
-    ("alarm", "function"), [("ApiDurationAlarm", "ApiFunction"), ("SweeperDurationAlarm", "SweeperFunction")]
-)
-def test_an_alarm_of_a_duration_comes_before_the_end(template: Template, alarm: str, function: str) -> None:
-    timeout = properties(template, function)["Timeout"] * 1000
-
-    assert 0.7 * timeout < properties(template, alarm)["Threshold"] < timeout
-
-
-def test_an_alarm_of_the_workers_duration_follows_its_timeout(template: Template) -> None:
-    for timeout, values in template["Mappings"]["ByWorkerTimeout"].items():
-        assert values["Nearly"] == int(timeout) * 950
-
-
-def test_failures_of_the_model_are_counted_from_the_line_that_the_worker_logs(template: Template) -> None:
-    filters = [found["Properties"] for found in of_type(template, "AWS::Logs::MetricFilter").values()]
-
-    assert {found["LogGroupName"]["Ref"] for found in filters} == {"WorkerFunctionLogs", "FlexWorkerFunctionLogs"}
-    for found in filters:
-        assert (
-            found["FilterPattern"]
-            == '{ ($.message = "job failed") && (($.type = "model_*") || ($.type = "deadline_exceeded")) }'
-        )
-        (counted,) = found["MetricTransformations"]
-        alarm = properties(template, "ModelFailuresAlarm")
-        assert (counted["MetricNamespace"], counted["MetricName"]) == (alarm["Namespace"], alarm["MetricName"])
-    assert 'warning("job failed", type=error.type' in inspect.getsource(endings)
-
-
-def test_the_alarm_of_costs_looks_at_what_the_worker_counts(
-    template: Template,
-    handlers: dict[str, ModuleType],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    # given what the worker writes for two steps of different chains
-    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "worker")
-    monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "a stack's")
-    for chain in ("one", "other"):
-        handlers["WorkerFunction"].count_spending(chain, "gpt", Spending(Usage(), Decimal("0.25"), calls=1))
-    written = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-
-    # then each has its cost under the one name that the alarm adds up
-    found = properties(template, "CostAlarm")
-    wanted = {dimension["Name"]: dimension["Value"] for dimension in found["Dimensions"]}
-    totals = [entry for entry in written if entry["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [[*wanted]]]
-    assert [(entry["service"], entry[found["MetricName"]]) for entry in totals] == [(wanted["service"], [0.25])] * 2
-    assert found["Namespace"] == NAMESPACE
-    assert found["Threshold"] == {"Ref": "CostAlarmUsdPerDay"}
-    assert (found["Statistic"], found["Period"]) == ("Sum", timedelta(days=1).total_seconds())
-
-
-def test_the_alarm_of_breakers_rings_in_the_minute_of_the_first_one_that_a_worker_counts(
-    template: Template, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    # given what both workers write for a breaker
-    monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "a stack's")
-    now = datetime(2026, 11, 29, tzinfo=UTC)
-    for service in ("worker", "flex-worker"):
-        monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", service)
-        count_breaker(OpenBreaker("model_unauthorized", Scope.KEY, now, now, now))
-    written = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-
-    # then the alarm has the same namespace, name and dimensions
-    found = properties(template, "BreakerAlarm")
-    wanted = {dimension["Name"]: dimension["Value"] for dimension in found["Dimensions"]}
-    assert [entry["_aws"]["CloudWatchMetrics"][0]["Dimensions"] for entry in written] == [[[*wanted]]] * 2
-    assert [(entry["service"], entry[found["MetricName"]]) for entry in written] == [(wanted["service"], [1.0])] * 2
-    assert [(entry["type"], entry["scope"]) for entry in written] == [("model_unauthorized", "key")] * 2
-    assert found["Namespace"] == NAMESPACE
-
-    # and it rings at once, and until there has been no failed probe for longer than the time between two of them
-    assert (found["Statistic"], found["Period"], found["Threshold"]) == ("Sum", 60, 0)
-    assert found["ComparisonOperator"] == "GreaterThanThreshold"
-    assert found["DatapointsToAlarm"] == 1
-    assert found["Period"] * found["EvaluationPeriods"] > 2 * PROBE_EVERY.total_seconds()
-
-
-@pytest.mark.parametrize("alarm", ["ModelEndAlarm", "ModelUnknownAlarm"])
-def test_an_alarm_of_the_model_looks_at_what_the_worker_counts(
-    template: Template,
-    handlers: dict[str, ModuleType],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    alarm: str,
-) -> None:
-    # given what the worker writes for a model with an end
-    names = template["Resources"]["WorkerFunction"]["Properties"]["Environment"]["Variables"]
-    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", names["POWERTOOLS_SERVICE_NAME"])
-    monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "a stack's")
-    handlers["WorkerFunction"].count_model(ModelCheck("gpt-6-luna", True, date(2027, 1, 1), ""), 40)
-    written = json.loads(capsys.readouterr().out)
-    (metrics,) = written["_aws"]["CloudWatchMetrics"]
-
-    # then the alarm has the same namespace, name and dimensions
-    shared = template["Globals"]["Function"]["Environment"]["Variables"]
-    found = properties(template, alarm)
-    assert metrics["Namespace"] == "a stack's"
-    assert found["Namespace"] == shared["POWERTOOLS_METRICS_NAMESPACE"] == NAMESPACE
-    assert found["MetricName"] in {metric["Name"] for metric in metrics["Metrics"]}
-    dimensions = {dimension["Name"]: dimension["Value"] for dimension in found["Dimensions"]}
-    assert dimensions == {"model": {"Ref": "OpenAIModel"}, "service": written["service"]}
-    assert set(dimensions) == set(metrics["Dimensions"][0])
-
-
 def test_the_model_is_looked_at_more_often_than_its_alarms_look(template: Template) -> None:
     schedule = properties(template, "WorkerFunction")["Events"]["ModelCheck"]
 
     assert (schedule["Type"], schedule["Properties"]["Schedule"]) == ("Schedule", "rate(12 hours)")
     assert properties(template, "ModelEndAlarm")["Period"] == timedelta(days=1).total_seconds()
-    assert properties(template, "ModelEndAlarm")["Threshold"] == WARN_DAYS
 
 
 def test_the_worker_takes_every_api_that_the_template_offers(template: Template) -> None:
@@ -587,13 +437,60 @@ class TestADeployment:
     def test_puts_the_last_version_back_by_the_errors_of_its_own(self, template: Template) -> None:
         for function in ("ApiFunction", "WorkerFunction", "FlexWorkerFunction"):
             preference = properties(template, function)["DeploymentPreference"]
-            (alarm,) = (properties(template, name["Ref"]) for name in preference["Alarms"])
+            alarm = properties(template, preference["Alarms"][0]["Ref"])
             assert preference["Type"] == {"Ref": "DeploymentType"}
             assert {dimension["Name"]: dimension["Value"] for dimension in alarm["Dimensions"]} == {
                 "FunctionName": {"Ref": function},
                 "Resource": {"Fn::Sub": f"${{{function}}}:live"},
                 "ExecutedVersion": {"Fn::GetAtt": [function, "Version.Version"]},
             }
+
+    def test_calls_a_function_of_a_name_that_codedeploy_may_call_before_a_version_gets_traffic(
+        self, template: Template
+    ) -> None:
+        # https://docs.aws.amazon.com/aws-managed-policy/latest/reference/AWSCodeDeployRoleForLambda.html
+        resources = translated(template)["Resources"]
+        for hook, functions in HOOKS.items():
+            text, values = properties(template, hook)["FunctionName"]["Fn::Sub"]
+            assert text.startswith("CodeDeployHook_${Id}-")
+            # The last part of a stack's id, of 36 characters; a function's name has at most 64.
+            assert values == {"Id": {"Fn::Select": [2, {"Fn::Split": ["/", {"Ref": "AWS::StackId"}]}]}}
+            assert len(text.replace("${Id}", "x" * 36)) <= 64
+            for function in functions:
+                update = resources[f"{function}Aliaslive"]["UpdatePolicy"]["CodeDeployLambdaAliasUpdate"]
+                assert update["BeforeAllowTrafficHook"] == {"Ref": hook}
+
+    def test_lets_a_hook_call_the_new_versions_that_it_checks_and_nothing_else(self, template: Template) -> None:
+        for hook, functions in HOOKS.items():
+            invoke, report = statements(template, hook)
+            assert invoke["Action"] == "lambda:InvokeFunction"
+            assert many(invoke["Resource"]) == [{"Fn::Sub": f"${{{function}.Arn}}:*"} for function in functions]
+            assert report["Action"] == "codedeploy:PutLifecycleEventHookExecutionStatus"
+            assert report["Resource"]["Fn::Sub"].endswith(":deploymentgroup:${ServerlessDeploymentApplication}/*")
+            versions = json.dumps(properties(template, hook)["Environment"]["Variables"]["VERSIONS"])
+            assert re.findall(r'"(\w+)", "Version.Version"', versions) == functions
+            assert "AutoPublishAlias" not in properties(template, hook)
+
+    def test_moves_the_workers_before_the_api(self, template: Template) -> None:
+        waits = translated(template)["Resources"]["ApiFunction"]["DependsOn"]
+
+        assert set(waits) == {"WorkerFunctionAliaslive", "FlexWorkerFunctionAliaslive"}
+
+    def test_keeps_the_versions_before_it(self, template: Template) -> None:
+        resources = translated(template)["Resources"]
+
+        for version in of_type({"Resources": resources}, "AWS::Lambda::Version").values():
+            # Where another version is described, and where one takes the place of another in the template.
+            assert (version["UpdateReplacePolicy"], version["DeletionPolicy"]) == ("Retain", "Retain")
+        for name in (*FUNCTIONS, *HOOKS):
+            assert "DeletionPolicy" not in resources[name], "it would outlive its stack"
+
+    def test_publishes_versions_of_the_same_code_where_it_has_a_new_name(self, template: Template) -> None:
+        # Lambda publishes nothing if neither code nor settings differ from the last version:
+        # https://docs.aws.amazon.com/lambda/latest/api/API_PublishVersion.html
+        assert template["Globals"]["Function"]["Environment"]["Variables"]["REVISION"] == {"Ref": "Revision"}
+        for name in FUNCTIONS:
+            assert properties(template, name)["VersionDescription"]["Fn::Sub"].startswith("${Revision} "), name
 
     def test_makes_new_versions_of_functions_when_the_layer_alone_has_changed(self, template: Template) -> None:
         changed = copy.deepcopy(template)
@@ -662,7 +559,7 @@ class TestADeployment:
 
         assert names <= {*template["Resources"], *template["Parameters"], "AWS"}
         titles = {widget["properties"]["title"] for widget in json.loads(text)["widgets"]}
-        assert {"Waiting jobs", "Errors of functions", "Tokens", "US dollars for model calls"} <= titles
+        assert {"Waiting jobs", "Errors of functions, throttles", "Tokens", "US dollars for model calls"} <= titles
 
 
 class TestSamconfig:

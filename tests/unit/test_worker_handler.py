@@ -279,7 +279,7 @@ class TestTheLookAtTheModel:
 
         assert answer == {"model": offline_model.MODEL, "checked": True, "known": True, "days_left": None}
         assert handler.model_checks.last().model == offline_model.MODEL
-        assert '"ModelUnknown":[0.0]' in capsys.readouterr().out
+        assert "ModelDaysLeft" not in capsys.readouterr().out, "no end is known"
 
     def test_leaves_the_event_loop_of_the_batches_as_it_is(
         self, handler: ModuleType, monkeypatch: pytest.MonkeyPatch

@@ -27,6 +27,7 @@ from jobchain.chains import CHAINS, DEFAULT_CHAIN
 from jobchain.connection import UnusableSetting, checked_model_url
 from jobchain.domain import Tier, utc_now
 from jobchain.observability import create_logger
+from jobchain.outcomes import Outcome
 from jobchain.pace import Rates
 from jobchain.settings import load_settings
 from jobchain.spending import Spending
@@ -69,6 +70,13 @@ def _count(chain: str, model: str, spending: Spending) -> None:
     count_spending(chain, model, spending)
 
 
+def _count_outcome(outcome: Outcome) -> None:
+    """`count_outcome`, imported at its first use: only cancelling a job needs it."""
+    from jobchain.metrics import count_outcome  # noqa: PLC0415
+
+    count_outcome(outcome)
+
+
 def _waits() -> WaitView:
     """What jobs wait for at the model's account. A base URL that can't be used is the empty one, as in the worker."""
     if not settings.openai_model:
@@ -101,6 +109,7 @@ service = JobService(
     clock=utc_now,
     logger=logger,
     meter=_count,
+    outcome_meter=_count_outcome,
     deadline=timedelta(seconds=settings.default_deadline_seconds),
     waits=_waits(),
 )

@@ -83,6 +83,7 @@ class JobFactory:
             key_id=caller.key_id,
             daily_budget=caller.limits.daily_budget,
             deadline=timedelta(seconds=request.deadline_seconds) if request.deadline_seconds else self._deadline,
+            own_deadline=request.deadline_seconds is not None,
         )
 
     def _chain(self, request: CreateJob) -> Chain:

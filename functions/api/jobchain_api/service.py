@@ -36,7 +36,7 @@ from jobchain_api.requests import CreateJob
 from jobchain_api.waits import NoWaits, WaitView, waiting_now
 
 if TYPE_CHECKING:
-    from jobchain.metrics import Meter
+    from jobchain.metrics import Meter, OutcomeMeter
 
 # Longer than the request that stores a job takes to send its message.
 _DISPATCH_TIME = timedelta(seconds=10)
@@ -92,6 +92,7 @@ class JobService:
         clock: Clock,
         logger: Logger,
         meter: "Meter",
+        outcome_meter: "OutcomeMeter",
         deadline: timedelta = DEADLINE,
         waits: WaitView | None = None,
     ) -> None:
@@ -108,6 +109,7 @@ class JobService:
         self._retention = retention
         self._clock = clock
         self._meter = meter
+        self._outcome_meter = outcome_meter
 
     # --- creating jobs -----------------------------------------------------------------------------
 
@@ -204,7 +206,7 @@ class JobService:
 
     def cancel(self, caller: Caller, event_id: str) -> Job:
         """Cancels a job at once, or before its next step. Raises JobNotFound, JobIsFinal, Unavailable."""
-        return self._jobs.cancel(caller.tenant, _checked(event_id), self._meter)
+        return self._jobs.cancel(caller.tenant, _checked(event_id), self._meter, self._outcome_meter)
 
     def retry(self, caller: Caller, event_id: str) -> Job:
         """Makes a failed or cancelled job pending again; its completed steps stay. One that waits need wait no longer.

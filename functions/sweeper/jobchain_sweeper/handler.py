@@ -8,8 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
 
-from aws_lambda_powertools import Metrics
-from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 
@@ -17,7 +16,7 @@ from jobchain.aws.clients import aws_client, create_session
 from jobchain.aws.due import DueStore
 from jobchain.aws.queue import JobQueue
 from jobchain.domain import utc_now
-from jobchain.metrics import count_spending
+from jobchain.metrics import count_outcome, count_spending
 from jobchain.observability import create_logger
 from jobchain.settings import load_settings
 from jobchain_sweeper.sweeper import Sweeper
@@ -44,7 +43,6 @@ _AWS = Config(
 
 settings = load_settings(SweeperSettings, os.environ)
 logger = create_logger()
-metrics = Metrics()
 session = create_session()
 sweeper = Sweeper(
     due=DueStore(aws_client(session, "dynamodb", _AWS), settings.table_name, utc_now),
@@ -52,6 +50,7 @@ sweeper = Sweeper(
     clock=utc_now,
     logger=logger,
     meter=count_spending,
+    outcome_meter=count_outcome,
     threads=_THREADS,
     page_size=25,
     most=1000,
@@ -59,13 +58,15 @@ sweeper = Sweeper(
 started()
 
 
-@metrics.log_metrics
 def lambda_handler(_event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Runs the sweeper once, by the schedule or by hand. Answers with what it did."""
     logger.append_keys(request_id=context.aws_request_id)
     deadline = utc_now() + timedelta(milliseconds=context.get_remaining_time_in_millis()) - _RESERVE
     done = asdict(sweeper.sweep(deadline))
-    metrics.add_metric(name="HealedJobs", unit=MetricUnit.Count, value=done["sent"])
-    metrics.add_metric(name="StalledJobs", unit=MetricUnit.Count, value=done["failed"])
+    if done["sent"]:
+        # Not a zero each minute: a metric costs as long as it is sent.
+        metrics = EphemeralMetrics()
+        metrics.add_metric(name="HealedJobs", unit=MetricUnit.Count, value=done["sent"])
+        metrics.flush_metrics()
     logger.info("swept", extra=done)
     return done

@@ -11,8 +11,9 @@ from jobchain.aws.items import DISPATCH_GRACE
 from jobchain.aws.queue import JobQueue, batches
 from jobchain.domain import Clock, DueJob, JobError, Tier
 from jobchain.errors import Unavailable
-from jobchain.metrics import Meter
+from jobchain.metrics import Meter, OutcomeMeter
 from jobchain.observability import Logger, describe
+from jobchain.outcomes import failed
 
 MAX_CRASHES = 5
 """Claims in a row whose workers vanished and stored no step, after which a job fails: it probably crashes them.
@@ -46,7 +47,15 @@ class Resender:
     """Sends the messages of due jobs again."""
 
     def __init__(
-        self, *, due: DueStore, queue: JobQueue, clock: Clock, logger: Logger, meter: Meter, pool: Executor
+        self,
+        *,
+        due: DueStore,
+        queue: JobQueue,
+        clock: Clock,
+        logger: Logger,
+        meter: Meter,
+        outcome_meter: OutcomeMeter,
+        pool: Executor,
     ) -> None:
         """Changes as many jobs at a time as `pool` has threads."""
         self._due = due
@@ -54,6 +63,7 @@ class Resender:
         self._clock = clock
         self._logger = logger
         self._meter = meter
+        self._outcome_meter = outcome_meter
         self._pool = pool
 
     def send_unsent(self, jobs: Sequence[DueJob]) -> Done:
@@ -104,12 +114,17 @@ class Resender:
 
     def _fail(self, job: DueJob) -> bool | None:
         message = f"{job.crashes} workers in a row crashed or lost the job before they stored a step"
+        error = JobError("worker_lost", message)
 
         def change() -> bool:
-            recorded = self._due.fail_stalled(job, JobError("worker_lost", message))
-            for model, spending in (recorded or {}).items():
+            recorded = self._due.fail_stalled(job, error)
+            if recorded is None:
+                return False
+            for model, spending in recorded.items():
                 self._meter(job.job_name, model, spending)
-            return recorded is not None
+            self._outcome_meter(failed(error))
+            self._logger.warning("job failed", event_id=job.event_id, type=error.type, reason=error.message)
+            return True
 
         return self._excused(job, change)
 

@@ -14,7 +14,7 @@ from jobchain.aws.items import Due
 from jobchain.aws.queue import JobQueue
 from jobchain.domain import Clock, DueJob, Tier
 from jobchain.errors import Unavailable
-from jobchain.metrics import Meter
+from jobchain.metrics import Meter, OutcomeMeter
 from jobchain.observability import Logger, describe
 from jobchain_sweeper.resending import MAX_RESEND_GAP, Done, Resender
 
@@ -60,6 +60,7 @@ class Sweeper:
         clock: Clock,
         logger: Logger,
         meter: Meter,
+        outcome_meter: OutcomeMeter,
         threads: int,
         page_size: int,
         most: int,
@@ -73,6 +74,7 @@ class Sweeper:
         self._clock = clock
         self._logger = logger
         self._meter = meter
+        self._outcome_meter = outcome_meter
         self._threads = threads
         self._page_size = page_size
         self._most = most
@@ -89,6 +91,7 @@ class Sweeper:
                 clock=self._clock,
                 logger=self._logger,
                 meter=self._meter,
+                outcome_meter=self._outcome_meter,
                 pool=pool,
             )
             return _Run(self._due, self._queue, self._clock, self._logger, resender, pool, self._page_size).run(

@@ -4,7 +4,7 @@ A job that may have crashed its workers runs after the others, alone: if it cras
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from enum import Enum, auto
 from typing import Any
@@ -29,12 +29,23 @@ class _End(Enum):
 class Consumer:
     """Runs a batch of messages. The failure of one does not affect the others."""
 
-    def __init__(self, runner: Runner, loop: asyncio.AbstractEventLoop, clock: Clock, logger: Logger) -> None:
-        """All batches run on `loop`, as the open connections belong to it."""
+    def __init__(
+        self,
+        runner: Runner,
+        loop: asyncio.AbstractEventLoop,
+        clock: Clock,
+        logger: Logger,
+        meter: Callable[[str, int], None] = lambda *_: None,
+    ) -> None:
+        """All batches run on `loop`, as the open connections belong to it.
+
+        `meter` is told of each batch with failed records: the function's version, and how many.
+        """
         self._runner = runner
         self._loop = loop
         self._clock = clock
         self._logger = logger
+        self._meter = meter
 
     def consume(self, event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
         """Runs the event's records; the response names those that SQS has to deliver again.
@@ -44,6 +55,8 @@ class Consumer:
         self._logger.append_keys(request_id=context.aws_request_id)
         deadline = self._clock() + timedelta(milliseconds=context.get_remaining_time_in_millis())
         failed = self._loop.run_until_complete(self._run_all(event["Records"], deadline))
+        if failed:
+            self._meter(context.function_version, len(failed))
         return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
 
     async def _run_all(self, records: list[dict[str, Any]], deadline: datetime) -> list[str]:

@@ -9,7 +9,9 @@ from jobchain.aws.due import DueStore
 from jobchain.aws.queue import MAX_DELAY, JobQueue, Slot
 from jobchain.domain import Clock, JobError, Tier, WaitingFor, WaitReason, isoformat, tier_at
 from jobchain.errors import Unavailable
+from jobchain.metrics import OutcomeMeter
 from jobchain.observability import Logger, describe
+from jobchain.outcomes import CANCELLED, COMPLETED, PUT_OFF, Outcome, failed
 from jobchain_worker.billing import Billing
 from jobchain_worker.job_run import Records, overdue
 
@@ -26,6 +28,7 @@ class Endings:
         billing: Billing,
         clock: Clock,
         logger: Logger,
+        outcome_meter: OutcomeMeter,
     ) -> None:
         """See `jobchain_worker.runner.Runner`."""
         self._claims = claims
@@ -34,26 +37,31 @@ class Endings:
         self._billing = billing
         self._clock = clock
         self._logger = logger
+        self._count = outcome_meter
 
     async def complete(self, records: Records) -> None:
         """Completes the job. Raises ClaimLost."""
-        await self._end(records, self._claims.finish)
+        await self._end(records, self._claims.finish, COMPLETED)
         self._logger.info("job completed")
 
     async def cancel(self, records: Records) -> None:
         """Ends the job as its caller has asked. Raises ClaimLost."""
-        await self._end(records, self._claims.end_cancelled)
+        await self._end(records, self._claims.end_cancelled, CANCELLED)
         self._logger.info("job cancelled")
 
-    async def fail(self, records: Records, error: JobError) -> None:
-        """Fails the job. Raises ClaimLost."""
-        await records.persistence.write(self._claims.fail, records.claim, error, records.bill)
-        self._billing.count(records.claim, records.bill)
-        self._logger.warning("job failed", type=error.type, reason=error.message)
+    async def fail(self, records: Records, error: JobError, waited: WaitReason | None = None) -> None:
+        """Fails the job. `waited` is what it waited for, if that is not known from the claim. Raises ClaimLost."""
+        claim = records.claim
+        await records.persistence.write(self._claims.fail, claim, error, records.bill)
+        self._billing.count(claim, records.bill)
+        outcome = failed(error, waited or claim.waited, own_deadline=claim.own_deadline)
+        self._count(outcome)
+        self._logger.warning("job failed", type=error.type, reason=error.message, fault=outcome.fault)
 
-    async def _end(self, records: Records, end: Callable[..., None]) -> None:
+    async def _end(self, records: Records, end: Callable[..., None], outcome: Outcome) -> None:
         await records.persistence.write(end, records.claim, records.bill)
         self._billing.count(records.claim, records.bill)
+        self._count(outcome)
 
     async def put_off(
         self, records: Records, delay: timedelta, reason: WaitReason, detail: str, error: JobError | None = None
@@ -64,7 +72,7 @@ class Endings:
         """
         left = records.claim.deadline_at - self._clock()
         if left <= timedelta(0):
-            await self.fail(records, error or overdue(records.claim, detail))
+            await self.fail(records, error or overdue(records.claim, detail), reason)
             return
         await self.release(records, min(delay, left), {}, reason, detail)
 
@@ -75,11 +83,13 @@ class Endings:
         tries: Mapping[str, int],
         reason: WaitReason,
         detail: str,
+        *,
+        faulty: bool = False,
     ) -> None:
         """Releases the job as pending: no worker can claim it before `delay` is over. Raises ClaimLost.
 
         `tries` are the failed tries to store beside the earlier ones, `reason` and `detail` tell the caller why it
-        waits.
+        waits. `faulty` if that is a fault of the service.
         """
         claim, bill = records.claim, records.bill
         now = self._clock()
@@ -89,8 +99,11 @@ class Endings:
         )
         self._billing.count(claim, bill)
         if not released:
+            self._count(CANCELLED)
             self._logger.info("job cancelled")
             return
+        if faulty:
+            self._count(PUT_OFF)
         # The queue of the tier that the job has when its message becomes visible.
         tier = tier_at(claim.flex_until, now + delay)
         await self.requeue(claim.event_id, claim.tenant, tier, delay, records.permit.slot)

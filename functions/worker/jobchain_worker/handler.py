@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
-from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 from botocore.session import Session
@@ -27,8 +26,7 @@ from jobchain.connection import UnusableSetting, is_loopback
 from jobchain.domain import Tier, utc_now
 from jobchain.errors import ModelSettingsError
 from jobchain.llm import LLM
-from jobchain.metrics import count_breaker, count_spending
-from jobchain.model_check import ModelCheck
+from jobchain.metrics import count_breaker, count_failed_records, count_model, count_outcome, count_spending
 from jobchain.observability import create_logger
 from jobchain.pace import Rates
 from jobchain.prices import FREE, PriceList
@@ -36,6 +34,8 @@ from jobchain.settings import load_settings
 from jobchain_worker.account_watch import AccountWatch
 from jobchain_worker.admission_control import AdmissionControl
 from jobchain_worker.consumer import Consumer
+from jobchain_worker.dry_job import EVENT as DRY_JOB
+from jobchain_worker.dry_job import DryJob
 from jobchain_worker.model_checker import EVENT, ModelChecker
 from jobchain_worker.openai_calls import create_client
 from jobchain_worker.openai_models import find_shutdown
@@ -60,16 +60,6 @@ AWS = Config(
     max_pool_connections=THREADS,
     tcp_keepalive=True,
 )
-
-
-def count_model(check: ModelCheck, days_left: int | None) -> None:
-    """Counts a check of the model as CloudWatch metrics: whether it is unknown, and the days that it has left."""
-    metrics = EphemeralMetrics()
-    metrics.add_dimension(name="model", value=check.model)
-    metrics.add_metric(name="ModelUnknown", unit=MetricUnit.Count, value=int(not check.known))
-    if days_left is not None:
-        metrics.add_metric(name="ModelDaysLeft", unit=MetricUnit.Count, value=days_left)
-    metrics.flush_metrics()
 
 
 def price_list(settings: WorkerSettings) -> PriceList:
@@ -146,10 +136,11 @@ def create_consumer(settings: WorkerSettings, session: Session, dynamodb: "Dynam
         clock=utc_now,
         logger=logger,
         meter=count_spending,
+        outcome_meter=count_outcome,
     )
     loop = asyncio.new_event_loop()
     loop.set_default_executor(ThreadPoolExecutor(THREADS))
-    return Consumer(runner, loop, utc_now, logger)
+    return Consumer(runner, loop, utc_now, logger, count_failed_records)
 
 
 logger = create_logger()
@@ -159,14 +150,17 @@ dynamodb = aws_client(session, "dynamodb", AWS)
 model_checks = ModelCheckStore(dynamodb, settings.table_name)
 consumer = create_consumer(settings, session, dynamodb)
 model_checker = create_model_checker(settings, session, model_checks)
+dry_job = DryJob(consumer=consumer, chains=CHAINS, max_input_tokens=settings.max_input_tokens, logger=logger)
 started()
 
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Runs one batch of the queue's messages, or checks the model when the schedule asks for it."""
+    """Runs one batch of the queue's messages; checks the model for the schedule, and itself for a hook."""
     if event == EVENT:
         logger.append_keys(request_id=context.aws_request_id)
         # A loop of its own: the loop on which batches run stays as it is.
         with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
             return runner.run(model_checker.check())
+    if event == DRY_JOB:
+        return dry_job.run(context)
     return consumer.consume(event, context)

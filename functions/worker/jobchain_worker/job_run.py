@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 
 from jobchain.aws.claims import ClaimStore
 from jobchain.chains.chain import Chain
@@ -66,6 +66,14 @@ class JobRun:
 def overdue(claim: Claim, last: str, step: str | None = None) -> JobError:
     """The error of a job whose deadline is over; `last` says what it waited for."""
     return JobError("deadline_exceeded", f"the job's deadline ({isoformat(claim.deadline_at)}) is over: {last}", step)
+
+
+async def checked_payload(texts: JobThread, chain: Chain, claim: Claim) -> Payload | None:
+    """The claim's payload, None where this version of the chain does not accept it."""
+    try:
+        return await texts.run(chain.payload.model_validate, claim.payload)
+    except ValidationError:
+        return None
 
 
 class Records:
@@ -134,13 +142,14 @@ class StepFailed:
 class StepDeferred:
     """The step is tried again after `delay`, in another run. `tries` are the failed tries to store.
 
-    `reason` and `detail` tell the caller why the job waits.
+    `reason` and `detail` tell the caller why the job waits. `faulty` if that is a fault of the service.
     """
 
     tries: Mapping[TriesKey | UnansweredKey, int]
     delay: timedelta
     detail: str
     reason: WaitReason = WaitReason.RETRY
+    faulty: bool = False
 
 
 StepOutcome = StepCompleted | StepFailed | StepDeferred

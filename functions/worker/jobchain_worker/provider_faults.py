@@ -47,7 +47,7 @@ _NAMES = {
         "arrearage",
     },
     Fault.NO_KEY: {"invalid_api_key", "api_key_invalid", "authentication_error", "invalid_authentication_error"},
-    Fault.FILTERED: {"content_filter", "content_policy_violation", "responsibleaipolicyviolation"},
+    Fault.FILTERED: {"content_filter", "content_policy_violation", "invalid_prompt", "responsibleaipolicyviolation"},
     Fault.TEXT_TOO_LONG: {
         "context_length_exceeded",
         "context_window_exceeded",

@@ -8,19 +8,16 @@ from decimal import Decimal
 from itertools import islice
 from typing import assert_never
 
-from pydantic import ValidationError
-
 from jobchain.aws.claims import ClaimStore
 from jobchain.aws.due import DueStore
 from jobchain.aws.queue import MAX_DELAY, JobQueue, Slot
 from jobchain.aws.usage import UsageStore
 from jobchain.chains.chain import Chain
-from jobchain.chains.fields import Payload
 from jobchain.chains.planning import PlannedStep, plan
 from jobchain.domain import Claim, Clock, FinishedStep, JobError, WaitReason, isoformat
 from jobchain.errors import ClaimLost, JobNotReady, LimitReached, SettingsError
 from jobchain.llm import LLM
-from jobchain.metrics import Meter
+from jobchain.metrics import Meter, OutcomeMeter
 from jobchain.observability import Logger, describe
 from jobchain.prices import PriceList
 from jobchain.spending import Spending, summed
@@ -28,11 +25,11 @@ from jobchain_worker.admission_control import AdmissionControl, Permit
 from jobchain_worker.billing import Billing, exhausted_budget
 from jobchain_worker.demand import MAX_AT_ONCE
 from jobchain_worker.endings import Endings
-from jobchain_worker.job_run import JobRun, Records, StepCompleted, StepDeferred, StepFailed, overdue
+from jobchain_worker.job_run import JobRun, Records, StepCompleted, StepDeferred, StepFailed, checked_payload, overdue
 from jobchain_worker.persistence import Persistence
 from jobchain_worker.retry_policy import MAX_JITTER, MIN_JITTER, RetryPolicy
 from jobchain_worker.step_executor import StepExecutor
-from jobchain_worker.text_threads import JobThread, TextThreads
+from jobchain_worker.text_threads import TextThreads
 
 # Jobs that were parked until the next day do not all start in the same second.
 _SPREAD = timedelta(minutes=10)
@@ -68,6 +65,7 @@ class Runner:
         clock: Clock,
         logger: Logger,
         meter: Meter,
+        outcome_meter: OutcomeMeter,
     ) -> None:
         """`call_time` is the longest that a model call and the writes after it may take: a call starts only with as
         much time left. A text of more than `max_input_tokens` is split into parts.
@@ -85,7 +83,15 @@ class Runner:
             meter=meter,
             logger=logger,
         )
-        self._endings = Endings(claims=claims, due=due, queue=queue, billing=self._billing, clock=clock, logger=logger)
+        self._endings = Endings(
+            claims=claims,
+            due=due,
+            queue=queue,
+            billing=self._billing,
+            clock=clock,
+            logger=logger,
+            outcome_meter=outcome_meter,
+        )
         self._executor = StepExecutor(
             llm=llm,
             prices=prices,
@@ -141,7 +147,7 @@ class Runner:
     async def _run_claimed(self, claim: Claim, records: Records) -> None:
         texts = self._text_threads.for_job()
         chain = self._chains.get(claim.job_name)
-        payload = await _checked_payload(texts, chain, claim) if chain else None
+        payload = await checked_payload(texts, chain, claim) if chain else None
         if chain is None or payload is None:
             await self._billing.settle(claim, records)
             await self._wait_for_deployment(records, _OTHER_PAYLOAD if chain else _NO_CHAIN)
@@ -276,22 +282,16 @@ class Runner:
     async def _stop(self, run: JobRun, stopped: Sequence[StepFailed | StepDeferred]) -> None:
         """Fails the job if a step failed it. Otherwise releases it until all deferred steps can be tried again."""
         if failed := next((step for step in stopped if isinstance(step, StepFailed)), None):
-            await self._endings.fail(run.records, failed.error)
+            # A step that met the deadline waited for another try.
+            await self._endings.fail(run.records, failed.error, WaitReason.RETRY)
             return
         deferred = [step for step in stopped if isinstance(step, StepDeferred)]
         longest = max(deferred, key=lambda step: step.delay)
         tries = {key.stored: count for step in deferred for key, count in step.tries.items()}
-        await self._endings.release(run.records, longest.delay, tries, longest.reason, longest.detail)
+        faulty = any(step.faulty for step in deferred)
+        await self._endings.release(run.records, longest.delay, tries, longest.reason, longest.detail, faulty=faulty)
 
 
 def _spread(wait: timedelta) -> timedelta:
     """About `wait`, so that jobs that were put off together do not come back together."""
     return wait * random.uniform(MIN_JITTER, MAX_JITTER)  # noqa: S311  # no secret
-
-
-async def _checked_payload(texts: JobThread, chain: Chain, claim: Claim) -> Payload | None:
-    """The claim's payload, None where this version of the chain does not accept it."""
-    try:
-        return await texts.run(chain.payload.model_validate, claim.payload)
-    except ValidationError:
-        return None

@@ -164,7 +164,8 @@ class StepExecutor:
                 counts: dict[TriesKey | UnansweredKey, int] = {key: tries}
                 if failures.unanswered:
                     counts[unanswered] = failures.unanswered
-                return StepDeferred(counts, delay, f"try {tries}: {error}")
+                # A rate limit is reached by the callers' jobs: it is no fault, and the pace follows it.
+                return StepDeferred(counts, delay, f"try {tries}: {error}", faulty=error.type != "rate_limited")
             case decision:
                 assert_never(decision)
 

@@ -204,7 +204,7 @@ DEADLINE = timedelta(days=1)
 class NewJob:
     """A job that a caller asks for. `fingerprint` tells a replay of the same request from another one.
 
-    After `flex_for` a job of the tier flex goes on as a standard one. `deadline` is how long it is tried.
+    After `flex_for` a flex job continues as a standard one. The caller set `deadline`, if `own_deadline`.
     """
 
     event_id: str
@@ -219,6 +219,7 @@ class NewJob:
     key_id: str = ""
     daily_budget: DailyBudget = NO_BUDGET
     deadline: timedelta = DEADLINE
+    own_deadline: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,10 +239,6 @@ NEVER = datetime.max.replace(tzinfo=UTC)
 """The deadline of a job that has none."""
 
 
-NEVER = datetime.max.replace(tzinfo=UTC)
-"""The deadline of a job that has none."""
-
-
 @dataclass(frozen=True, slots=True)
 class Claim:
     """One worker's hold on a job: what it needs to run it, and the number that fences its writes.
@@ -251,7 +248,7 @@ class Claim:
     any other. `cancel_requested` tells whether the caller had asked to cancel the job when the claim was made. `key_id`
     is the API key that created the job, empty without one, and `daily_budget` what that key allows. `unsettled` is set
     if an earlier worker vanished, and `outdated` are the attributes of META that its settlement drops. The job is
-    tried until `deadline_at`. `waited_for` is the detail of its last wait.
+    tried until `deadline_at`, which its caller set if `own_deadline`. `waited` and `waited_for` tell its last wait.
     """
 
     event_id: str
@@ -275,6 +272,8 @@ class Claim:
     outdated: tuple[str, ...] = ()
     at_risk: tuple[str, Spending] = ("", NOTHING_SPENT)
     deadline_at: datetime = NEVER
+    own_deadline: bool = False
+    waited: WaitReason | None = None
     waited_for: str = ""
 
 

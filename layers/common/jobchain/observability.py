@@ -1,6 +1,7 @@
 """Logs: one JSON object a line, with the ids that it concerns, and never a caller's text."""
 
 import logging
+import os
 import traceback
 from pathlib import Path
 
@@ -16,7 +17,10 @@ def create_logger() -> Logger:
     Libraries log warnings and errors only, at any level: botocore's debug lines hold texts and keys.
     """
     logging.getLogger().setLevel(logging.WARNING)
-    return Logger(utc=True)
+    logger = Logger(utc=True)
+    # Lambda passes every line on, as it would drop metrics with lines of the level INFO, and Powertools follows Lambda.
+    logging.getLogger(logger.name).setLevel(os.environ.get("LOG_LEVEL") or logging.INFO)
+    return logger
 
 
 def describe(error: BaseException) -> dict[str, object]:

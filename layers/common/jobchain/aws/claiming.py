@@ -10,7 +10,7 @@ from jobchain.aws.meta import budget_of, deadline_of, flex_until_of, payload_of,
 from jobchain.aws.records import newest_by_claim, step_of, unsettled_spending, visible_steps
 from jobchain.aws.settling import has_unsettled, outdated_late
 from jobchain.aws.writes import IfAbsent, Write, epoch, epoch_ms, update
-from jobchain.domain import Claim, Status, Tier, Unsettled, isoformat
+from jobchain.domain import Claim, Status, Tier, Unsettled, WaitReason, isoformat
 from jobchain.errors import ClaimLost, JobchainError, JobNotReady
 from jobchain.spending import Spending, summed
 
@@ -135,6 +135,7 @@ def _payload_bytes(job: StoredJob) -> int:
 def claim_of(job: StoredJob, number: int, now: datetime, risk: Risk) -> Claim:
     """The claim `number` of the job that was read before it was claimed."""
     meta = job.meta
+    waiting = meta.get("waiting_for", {})
     unsettled = None
     if has_unsettled(meta):
         left = meta.get("at_risk")
@@ -163,5 +164,7 @@ def claim_of(job: StoredJob, number: int, now: datetime, risk: Risk) -> Claim:
         outdated=outdated_late(meta),
         at_risk=risk,
         deadline_at=deadline_of(meta),
-        waited_for=meta.get("waiting_for", {}).get("detail", ""),
+        own_deadline="own_deadline" in meta,
+        waited=WaitReason(waiting["reason"]) if waiting else None,
+        waited_for=waiting.get("detail", ""),
     )

@@ -35,11 +35,12 @@ from jobchain.aws.writes import Write, delete, epoch, epoch_ms, key, put_new, up
 from jobchain.domain import DEADLINE, Attempt, Clock, DailyBudget, Job, Status, Tier, isoformat
 from jobchain.errors import JobIsFinal, JobIsNotFinal, JobNotFound, Unavailable
 from jobchain.limits import MAX_COUNTED, NO_LIMITS, Limits
+from jobchain.outcomes import CANCELLED
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from jobchain.metrics import Meter
+    from jobchain.metrics import Meter, OutcomeMeter
 
 # A retried job may wait for its model for half a day at a time.
 _LEFT_FOR_A_RETRY = timedelta(days=3)
@@ -127,10 +128,17 @@ class JobStore:
         """How many of the tenant's jobs are pending and processing, as of a moment ago; not over `most` in all."""
         return count_unfinished(self._table, tenant, most)
 
-    def cancel(self, tenant: str, event_id: str, meter: "Meter" = lambda *_: None) -> Job:
+    def cancel(
+        self,
+        tenant: str,
+        event_id: str,
+        meter: "Meter" = lambda *_: None,
+        outcome_meter: "OutcomeMeter" = lambda _: None,
+    ) -> Job:
         """Ends a job at once that no worker holds; makes the worker of any other end it before its next step.
 
-        `meter` is told what is recorded of the spending of workers that vanished.
+        `meter` is told what is recorded of the spending of workers that vanished, and `outcome_meter` of a job that is
+        ended at once.
         Raises JobNotFound, and JobIsFinal where it has ended already.
         """
 
@@ -152,6 +160,7 @@ class JobStore:
             # At once, as the caller may get no answer after this.
             for model, spending in recorded.items():
                 meter(job.meta["job_name"], model, spending)
+            outcome_meter(CANCELLED)
 
         return self._move(tenant, event_id, change)
 

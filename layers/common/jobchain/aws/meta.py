@@ -52,6 +52,7 @@ def new_meta(new: NewJob, uid: str, now: datetime, expires_at: int) -> Item:
     """The item META of a pending job. `uid` tells the job from an earlier one of the same id."""
     optional = {
         "key_id": new.key_id or None,
+        "own_deadline": new.own_deadline or None,
         "max_cost_usd": new.max_cost_usd,
         "tokens_per_day": new.daily_budget.tokens,
         "cost_usd_per_day": new.daily_budget.cost_usd,
