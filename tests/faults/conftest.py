@@ -27,6 +27,9 @@ FAST = {
     "WorkerConcurrency": "2",
 }
 
+# Far more than the jobs need: a server that refuses calls by chance, and tells no limits, is then not slowed down.
+KNOWN_LIMIT = {"ModelRequestsPerMinute": "100000"}
+
 
 @dataclass(frozen=True, slots=True)
 class FaultyStack:

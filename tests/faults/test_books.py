@@ -20,7 +20,7 @@ from tests.fake_model.replies import (
     Reply,
     too_many_requests,
 )
-from tests.faults.conftest import faulty_stack
+from tests.faults.conftest import KNOWN_LIMIT, faulty_stack
 from tests.faults.ledger import as_metrics, daily_usage, metrics, report, submit_all, sweep_until_final
 
 SEED = 20261122
@@ -45,7 +45,7 @@ class Trouble:
 @pytest.mark.faults
 @pytest.mark.timeout(900)
 def test_the_books_are_those_of_the_models_server_to_the_token() -> None:
-    with faulty_stack(parameters={"WorkerConcurrency": "3"}) as world:
+    with faulty_stack(parameters={"WorkerConcurrency": "3", **KNOWN_LIMIT}) as world:
         world.model.rule = Trouble()
         jobs = submit_all(world, (f"job-usage-{number}" for number in range(JOBS)))
         sweep_until_final(world, jobs, limit_seconds=800)

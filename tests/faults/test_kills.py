@@ -116,7 +116,7 @@ def test_jobs_whose_messages_were_purged_are_sent_again(world: FaultyStack) -> N
 
 
 class Poison:
-    """Kills the workers of a stack with -9 each time that one of them asks the model about a marker."""
+    """Kills the workers of a stack with -9 each time that one of them calls the model for a marker."""
 
     def __init__(self, world: FaultyStack, marker: str) -> None:
         self.kills = 0

@@ -12,7 +12,7 @@ import pytest
 from jobchain.spending import Spending, summed
 from tests.fake_model.replies import NEVER
 from tests.faults.aws_proxy import ANSWER_LOST, THROTTLED
-from tests.faults.conftest import FaultyStack, faulty_stack
+from tests.faults.conftest import KNOWN_LIMIT, FaultyStack, faulty_stack
 from tests.faults.ledger import (
     CLIENTS,
     Killer,
@@ -62,7 +62,7 @@ def submit_until_accepted(world: FaultyStack, markers: Iterable[str]) -> dict[st
 def test_two_thousand_jobs_with_every_fault_on_are_in_the_records_to_the_token() -> None:
     # given a model that fails in every way, and a table that throttles, and whose answers get lost
     with (
-        faulty_stack(proxied=True, latency=0.05, parameters={"WorkerConcurrency": "4"}) as world,
+        faulty_stack(proxied=True, latency=0.05, parameters={"WorkerConcurrency": "4", **KNOWN_LIMIT}) as world,
         ExitStack() as faults,
     ):
         world.model.rule = Soak()

@@ -21,7 +21,7 @@ from jobchain_sweeper.sweeper import Sweep, Sweeper
 from tests.fake_model.journal import Call, Journal
 from tests.fake_model.replies import DROPPED, EMPTY_OBJECT, HTML, SERVER_ERROR, Reply, too_many_requests
 from tests.fakes import FakeClock
-from tests.faults.conftest import FaultyStack, faulty_stack
+from tests.faults.conftest import KNOWN_LIMIT, FaultyStack, faulty_stack
 from tests.faults.ledger import (
     BROKEN,
     Killer,
@@ -152,7 +152,7 @@ def send_copies(world: FaultyStack, jobs: Iterable[str]) -> None:
 @pytest.mark.timeout(420)
 def test_a_thousand_jobs_with_faults_all_the_time_all_complete() -> None:
     # given
-    with faulty_stack(latency=0.1, parameters={"WorkerConcurrency": "4"}) as world:
+    with faulty_stack(latency=0.1, parameters={"WorkerConcurrency": "4", **KNOWN_LIMIT}) as world:
         world.model.rule = Mischief()
         started = time.monotonic()
 

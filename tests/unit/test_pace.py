@@ -287,7 +287,7 @@ def test_calls_that_are_refused_although_all_of_the_limit_should_be_left_lower_t
     account.grants("acme", 1)
     full = RateLimits(RateLimit(5000, 5000, 0 * SECOND), RateLimit(2_000_000, 2_000_000, 0 * SECOND))
 
-    for refusals in range(1, 5):
+    for refusals in range(1, 6):
         assert account.rates == TIER, f"{refusals - 1} refusals may be chance"
         account.settle(full, refused=True)
 
@@ -298,9 +298,12 @@ def test_calls_that_are_refused_although_all_of_the_limit_should_be_left_lower_t
 def test_a_server_that_refuses_one_call_in_thirty_at_any_pace_does_not_lower_it(configured: Rates) -> None:
     account = Account(configured)
 
-    for number in range(300):
-        account.now += 0.5 * SECOND
-        account.settle(refused=number % 10 == 0)
+    for number in range(900):
+        account.now += 0.2 * SECOND
+        if refused := number % 30 == 0:
+            account.settle(refused=refused)
+        else:
+            account.worker.learn(JOB, NO_RATE_LIMITS)
 
     assert account.rates == configured
     assert account.table.state.get("refusals", 0.0) < 1.5
@@ -310,7 +313,7 @@ def test_where_limits_are_unknown_a_pace_that_was_found_and_cut_grows_again_with
     account = Account(Rates())
 
     def refuse() -> None:
-        for _ in range(4):
+        for _ in range(5):
             account.settle(refused=True)
 
     refuse()

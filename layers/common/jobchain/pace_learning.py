@@ -39,7 +39,7 @@ ROOM = 0.8
 LEAST_MISSING = 6.0
 """So few seconds of the limit are missing by chance, as calls don't come evenly."""
 
-MOST_REFUSALS = 3.0
+MOST_REFUSALS = 5.0
 FORGIVEN = 0.1
 """The pace is too fast after this many refusals, less this part of the calls that were answered: some servers refuse
 one call in thirty, at any pace. A server that tells that little is left is believed at once."""
@@ -157,7 +157,7 @@ def settle(
 
 
 def _refusals(state: PaceState, answered: int) -> float:
-    """What a refusal after so many answers adds to the number of refusals, which does not fall below one."""
+    """What a refusal adds to the number of refusals, less what the answers since the last one make up for."""
     return 1 - min(state.get("refusals", 0.0), FORGIVEN * answered)
 
 

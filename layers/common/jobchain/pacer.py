@@ -94,6 +94,7 @@ class Pacer:
     def learn(self, asked: Demand, limits: RateLimits) -> None:
         """Notes what the answer of a call tells, where it was not known: the rest of its job may take minutes."""
         with self._lock:
+            self._answered += 1
             self._look(MAX_AGE)
             if change := learn(self._state, self._configured, asked.tokens, limits, self._now()):
                 self._write(change)
@@ -102,7 +103,6 @@ class Pacer:
         """Corrects what a job was charged, and learns from what the server told and whether it refused a call."""
         with self._lock:
             self._look(MAX_AGE)
-            self._answered += asked.requests - refused
             changes = settle(
                 self._state,
                 self._configured,
