@@ -16,8 +16,9 @@ import boto3
 import pytest
 
 from jobchain.aws.clients import create_session
+from jobchain.breaker import scope_of
 from jobchain.chains.guideline_checklist import SummaryAnswer
-from jobchain.errors import ModelSettingsError, SettingsError, TransientModelError
+from jobchain.errors import ModelSettingsError, SettingsError
 from jobchain.llm import ModelRequest
 from jobchain.settings import load_settings
 from jobchain.spending import Usage
@@ -100,11 +101,11 @@ class TestTheKey:
 
         assert asyncio.run(before_and_after_a_rotation()) == ("sk-stored", "sk-stored")
 
-    def test_may_be_mended_later_where_there_is_no_such_secret(self, handler: ModuleType, secret: str) -> None:
-        with pytest.raises(TransientModelError, match="can't be read from Secrets Manager") as caught:
+    def test_is_for_the_operator_to_mend_where_there_is_no_such_secret(self, handler: ModuleType, secret: str) -> None:
+        with pytest.raises(ModelSettingsError, match="the secret jobchain/other can't be read") as caught:
             read_key(handler, secret="jobchain/other")
 
-        assert caught.value.type == "secret_unreadable"
+        assert scope_of(caught.value.type) is not None
 
     @pytest.mark.parametrize("content", [" \n", "sk-“quoted”", "sk-abc\ndef", '{"key": "sk-abc"}', "\ufeffsk-abc"])
     def test_is_no_outage_where_the_secret_holds_none_and_is_read_again_once_mended(

@@ -15,6 +15,7 @@ from jobchain.aws.due import DueStore
 from jobchain.aws.jobs import JobStore
 from jobchain.aws.model_checks import ModelCheckStore
 from jobchain.aws.queue import JobQueue, QueueDepth
+from jobchain.aws.refusals import log_unavailable
 from jobchain.aws.usage import UsageStore
 from jobchain.chains.chain import Chain
 from jobchain.domain import DEADLINE, EVENT_ID, Attempt, Clock, DailyUsage, Job, NewJob, Status
@@ -24,6 +25,7 @@ from jobchain.errors import (
     JobExists,
     JobNotFound,
     LimitReached,
+    Misconfigured,
     Unavailable,
 )
 from jobchain.model_check import ModelCheck
@@ -108,6 +110,7 @@ class JobService:
         self._retention = retention
         self._clock = clock
         self._meter = meter
+        self._logger = logger
 
     # --- creating jobs -----------------------------------------------------------------------------
 
@@ -137,11 +140,22 @@ class JobService:
         for new in prepared:
             if isinstance(new, NewJob):
                 first.setdefault(new.event_id, new)
-        outcomes = dict(zip(first, self._submit(caller, list(first.values())), strict=True))
+        submitted = self._submit(caller, list(first.values()))
+        self._report_misconfigured(submitted)
+        outcomes = dict(zip(first, submitted, strict=True))
         return [
             new if isinstance(new, JobchainError) else _repeated(new, first[new.event_id], outcomes[new.event_id])
             for new in prepared
         ]
+
+    def _report_misconfigured(self, submitted: Sequence[Submission | JobchainError]) -> None:
+        """Logs that the table refuses this deployment. Raises it where it stored no job: then the request failed."""
+        refused = next((outcome for outcome in submitted if isinstance(outcome, Misconfigured)), None)
+        if refused is None:
+            return
+        if not any(isinstance(outcome, Submission) for outcome in submitted):
+            raise refused
+        log_unavailable(self._logger, "some jobs of a batch not stored", refused)
 
     def _submit(self, caller: Caller, jobs: Sequence[NewJob]) -> list[Submission | JobchainError]:
         """Stores jobs of different ids and sends their messages."""

@@ -12,10 +12,11 @@ from datetime import datetime, timedelta
 from jobchain.aws.due import DueStore
 from jobchain.aws.items import Due
 from jobchain.aws.queue import JobQueue
+from jobchain.aws.refusals import log_unavailable
 from jobchain.domain import Clock, DueJob, Tier
 from jobchain.errors import Unavailable
 from jobchain.metrics import Meter
-from jobchain.observability import Logger, describe
+from jobchain.observability import Logger
 from jobchain_sweeper.resending import MAX_RESEND_GAP, Done, Resender
 
 BACKLOG = 500
@@ -145,7 +146,7 @@ class _Run:
         try:
             depth = self._queue.depth(Tier.STANDARD)
         except Unavailable as error:
-            self._logger.warning("the queue does not answer, nothing more is sent", extra=describe(error))
+            log_unavailable(self._logger, "the queue does not answer, nothing more is sent", error)
             self._queue_refuses = True
             return
         waiting = depth.waiting + depth.delayed
@@ -187,14 +188,14 @@ class _Run:
                     return
                 self._add(self._resender.send_again(jobs))
         except Unavailable as error:
-            self._logger.warning("leases not read, left for the next sweep", extra=describe(error))
+            log_unavailable(self._logger, "leases not read, left for the next sweep", error)
             self._unfinished = True
 
     def _read(self, shard: int, since: timedelta) -> _Page | None:
         try:
             return _Page(*self._due.due_jobs(shard, self._page_size, since))
         except Unavailable as error:
-            self._logger.warning("shard not read, left for the next sweep", shard=shard, extra=describe(error))
+            log_unavailable(self._logger, "shard not read, left for the next sweep", error, shard=shard)
             return None
 
     def _add(self, done: Done) -> None:

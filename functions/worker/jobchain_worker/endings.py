@@ -7,9 +7,10 @@ from datetime import timedelta
 from jobchain.aws.claims import ClaimStore
 from jobchain.aws.due import DueStore
 from jobchain.aws.queue import MAX_DELAY, JobQueue, Slot
+from jobchain.aws.refusals import log_unavailable
 from jobchain.domain import Clock, JobError, Tier, WaitingFor, WaitReason, isoformat, tier_at
 from jobchain.errors import Unavailable
-from jobchain.observability import Logger, describe
+from jobchain.observability import Logger
 from jobchain_worker.billing import Billing
 from jobchain_worker.job_run import Records, overdue
 
@@ -102,5 +103,5 @@ class Endings:
         try:
             await asyncio.to_thread(self._queue.send, event_id, tenant, delay, tier, slot)
         except Unavailable as error:
-            self._logger.warning("job not requeued, left to the sweeper", extra=describe(error))
+            log_unavailable(self._logger, "job not requeued, left to the sweeper", error)
             await asyncio.to_thread(self._due.mark_due, event_id, self._clock() + delay)

@@ -97,6 +97,14 @@ class Unavailable(JobchainError):
     """The table or the queue does not answer, or refuses for now. Trying again later may help."""
 
 
+class Misconfigured(Unavailable):
+    """AWS refuses the deployment itself: a permission or an encryption key is wrong, or a table or a queue is missing.
+
+    Waiting does not help, so that a caller is not told to try again, and an operator must be alarmed. Jobs are kept as
+    if the service did not answer: once it is repaired, they continue.
+    """
+
+
 # --- for the worker ---------------------------------------------------------------------------
 
 
