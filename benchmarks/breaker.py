@@ -8,7 +8,6 @@ than those in flight when the first one was refused and one probe a minute.
 """
 
 import argparse
-import json
 import logging
 import sys
 import threading
@@ -16,32 +15,24 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
-from typing import Any
 
-from benchmarks import client, model_server, ours
-from benchmarks.client import BenchmarkError, Caller
+from benchmarks import client, ours
+from benchmarks.client import BenchmarkError
+from benchmarks.model_account import Reply, ended_jobs, serving, wait, wait_for_jobs
 from jobchain.breaker import PROBE_EVERY
 from local import signals
 from local.errors import LocalError
 
 WORKERS = 10
-DELAY = 0.1  # seconds that a call takes
 IN_FLIGHT_SECONDS = 5.0
 """So long after the first refusal, calls may still be refused that are no probes: workers know by then."""
-LIMIT_SECONDS = 1200.0
-"""After the account works again, the run is given up."""
-
 NO_QUOTA = {
-    "error": {
-        "message": "You exceeded your current quota, please check your plan and billing details.",
-        "type": "insufficient_quota",
-        "param": None,
-        "code": "insufficient_quota",
-    }
+    "message": "You exceeded your current quota, please check your plan and billing details.",
+    "type": "insufficient_quota",
+    "param": None,
+    "code": "insufficient_quota",
 }
 """https://platform.openai.com/docs/guides/error-codes"""
 
@@ -55,82 +46,11 @@ class Account:
     refused: list[float] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def call(self) -> bool:
-        """Counts a call; gives whether it is answered."""
+    def call(self) -> Reply:
+        """Counts a call; gives how it is taken."""
         with self._lock:
             (self.refused if self.dead else self.answered).append(time.time())
-            return not self.dead
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 512
-
-    def __init__(self, account: Account) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.account = account
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: _Server
-
-    def do_POST(self) -> None:
-        """A call of the model, streamed if it asks for that."""
-        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if not self.server.account.call():
-            self._send(429, "application/json", json.dumps(NO_QUOTA).encode())
-            return
-        time.sleep(DELAY)
-        answer = model_server.respond(request)
-        if request.get("stream"):
-            self._send(200, "text/event-stream", b"".join(_events(answer)))
-        else:
-            self._send(200, "application/json", json.dumps(answer).encode())
-
-    def do_GET(self) -> None:
-        """Nothing else is here."""
-        self._send(404, "application/json", b'{"error": {"message": "not found"}}')
-
-    def _send(self, status: int, content_type: str, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", content_type)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *args: Any) -> None:
-        """Nothing: each call is counted."""
-
-
-def _events(answer: dict[str, Any]) -> Iterator[bytes]:
-    """https://platform.openai.com/docs/api-reference/responses-streaming"""
-    message = answer["output"][0]
-    text = message["content"][0]["text"]
-    begun = {**answer, "status": "in_progress", "output": [], "usage": None}
-    place = {"item_id": message["id"], "output_index": 0, "content_index": 0}
-    events: list[dict[str, Any]] = [
-        {"type": "response.created", "response": begun},
-        {"type": "response.output_text.delta", **place, "delta": text},
-        {"type": "response.completed", "response": answer},
-    ]
-    for number, event in enumerate(events):
-        said = json.dumps({**event, "sequence_number": number})
-        yield f"event: {event['type']}\ndata: {said}\n\n".encode()
-
-
-@contextmanager
-def _model() -> Iterator[tuple[str, Account]]:
-    """The server's base URL, and its account."""
-    account = Account()
-    server = _Server(account)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/v1", account
-    finally:
-        server.shutdown()
-        server.server_close()
+            return Reply(NO_QUOTA if self.dead else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,38 +100,22 @@ class Run:
 
 def measure(jobs: int, dead_seconds: float) -> Run:
     """Runs the jobs. Raises BenchmarkError where they do not end."""
-    with _model() as (base_url, account), ours.start(base_url, workers=WORKERS) as side, ThreadPoolExecutor(1) as pool:
+    account = Account()
+    with serving(account) as base_url, ours.start(base_url, workers=WORKERS) as side, ThreadPoolExecutor(1) as pool:
         posting = pool.submit(client.post, side.url, range(jobs))
-        _wait(lambda: len(account.answered) >= client.CALLS * jobs // 10, "the first calls")
+        wait(lambda: len(account.answered) >= client.CALLS * jobs // 10, "the first calls")
         account.dead, dead = True, time.time()
         _say(f"the account is dead, after {len(account.answered)} calls")
         posting.result()
         time.sleep(max(0.0, dead + dead_seconds - time.time()))
         account.dead, alive = False, time.time()
         _say(f"the account works again; {len(account.refused)} calls were refused")
-        table = side.stack.client("dynamodb")
-
-        def is_done() -> bool:
-            return not table.scan(TableName=side.stack.table, IndexName="unfinished", Select="COUNT")["Count"]
-
-        _wait(is_done, "the jobs' ends", 1.0)
+        wait_for_jobs(side)
         ended = time.time()
-        caller = Caller(side.url)
-        found = list(caller.jobs())
-        caller.close()
+        found = ended_jobs(side, jobs)
     statuses = Counter(str(job["status"]) for job in found)
     errors = Counter(str(job["error"]["type"]) for job in found if job.get("error"))
-    if statuses.total() != jobs:
-        raise BenchmarkError(f"{jobs} jobs were posted, and {statuses.total()} were found")
     return Run(statuses, errors, account.answered, account.refused, dead, alive, ended)
-
-
-def _wait(condition: Any, for_what: str, pause: float = 0.02) -> None:
-    until = time.monotonic() + LIMIT_SECONDS
-    while not condition():
-        if time.monotonic() > until:
-            raise BenchmarkError(f"{for_what} did not come within {LIMIT_SECONDS:.0f} s")
-        time.sleep(pause)
 
 
 def _say(line: str) -> None:

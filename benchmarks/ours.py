@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,11 +48,16 @@ class Jobchain:
 
 
 @contextmanager
-def start(base_url: str, *, working: bool = True, workers: int = WORKERS) -> Iterator[Jobchain]:
-    """A stack that calls the model at `base_url`; if it is not `working`, no worker gets a message."""
+def start(
+    base_url: str, *, working: bool = True, workers: int = WORKERS, parameters: Mapping[str, str] | None = None
+) -> Iterator[Jobchain]:
+    """A stack that calls the model at `base_url`; if it is not `working`, no worker gets a message.
+
+    `parameters` are others of the template.
+    """
     settings = Settings(openai_base_url=base_url)
-    parameters = {"WorkerConcurrency": str(workers), "RequestsPerSecond": "10000", "RequestBurst": "5000"}
-    with EmbeddedStack.start(settings, parameters=parameters) as stack:
+    quick = {"WorkerConcurrency": str(workers), "RequestsPerSecond": "10000", "RequestBurst": "5000"}
+    with EmbeddedStack.start(settings, parameters={**quick, **(parameters or {})}) as stack:
         if not working:
             functions = stack.client("lambda")
             for mapping in functions.list_event_source_mappings()["EventSourceMappings"]:

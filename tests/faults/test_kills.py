@@ -1,12 +1,17 @@
 """Workers and the emulator are killed, messages are lost: no job is lost, and no call is charged twice."""
 
 import json
+import os
 import random
+import signal
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from jobchain_sweeper.resending import MAX_CRASHES
+from jobchain_worker.admission_control import SUSPECT
 from tests.e2e.conftest import poll
 from tests.fake_model.answers import STEPS
 from tests.faults.conftest import FaultyStack, assert_right, faulty_stack
@@ -22,6 +27,7 @@ from tests.faults.ledger import (
     report,
     submit_all,
     sweep_until_final,
+    worker_processes,
 )
 
 SEED = 20261122
@@ -107,6 +113,58 @@ def test_jobs_whose_messages_were_purged_are_sent_again(world: FaultyStack) -> N
     for event_id, marker in jobs.items():
         assert_right(world.finished(event_id), marker)
         assert_asked_once(world, marker)
+
+
+class Poison:
+    """Kills the workers of a stack with -9 each time that one of them asks the model about a marker."""
+
+    def __init__(self, world: FaultyStack, marker: str) -> None:
+        self.kills = 0
+        self._world = world
+        self._marker = marker
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> "Poison":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        seen = 0
+        while not self._ended.wait(0.02):
+            calls = len(self._world.model.journal.calls(self._marker))
+            if calls > seen:
+                seen = calls
+                self.kills += 1
+                for worker in worker_processes(self._world.stack):
+                    os.kill(worker, signal.SIGKILL)
+
+
+@pytest.mark.thorough
+@needs_proc
+@pytest.mark.timeout(600)
+def test_jobs_complete_beside_one_that_kills_each_worker_that_runs_it() -> None:
+    # given a batch of ten jobs, one of which kills its worker at each call
+    with faulty_stack(latency=1.0) as world:
+        with world.workers_paused():
+            jobs = submit_all(world, ["job-poison", *(f"job-beside-{number}" for number in range(9))])
+        poison = next(event_id for event_id, marker in jobs.items() if marker == "job-poison")
+
+        # when the workers get it
+        with Poison(world, "job-poison") as killer:
+            sweep_until_final(world, jobs, limit_seconds=500, patience=5)
+
+        # then it fails, and the others are complete, after at most two kills that they shared with it
+        assert world.job(poison)["error"]["type"] == "worker_lost"
+        assert killer.kills == MAX_CRASHES
+        for event_id, marker in jobs.items():
+            if event_id != poison:
+                assert_right(world.job(event_id), marker)
+                assert len(world.model.journal.calls(marker)) <= len(STEPS) + SUSPECT
 
 
 def post_fifty_times(world: FaultyStack, marker: str, at_once: int) -> None:
