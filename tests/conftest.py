@@ -30,6 +30,7 @@ from jobchain.domain import Tier
 from jobchain.llm import LLM
 from jobchain.pace import Rates
 from jobchain.prices import PriceList
+from jobchain_api.health import HealthCheck
 from jobchain_api.service import JobService
 from jobchain_sweeper.sweeper import Sweeper
 from jobchain_worker.account_watch import AccountWatch
@@ -175,7 +176,7 @@ def logger(log: io.StringIO) -> Logger:
     return Logger(service=f"test-{uuid4()}", stream=log)
 
 
-def make_service(stores: Stores, queue: JobQueue, logger: Logger) -> JobService:
+def make_service(stores: Stores, queue: JobQueue, logger: Logger, health: HealthCheck | None = None) -> JobService:
     """The service on top of these; the queue's dead letters are its own messages."""
     return JobService(
         chains=CHAINS,
@@ -184,7 +185,7 @@ def make_service(stores: Stores, queue: JobQueue, logger: Logger) -> JobService:
         jobs=stores.jobs,
         due=stores.due,
         usage=stores.usage,
-        model_checks=stores.model_checks,
+        health=health or stores.health(queue),
         queue=queue,
         dead_letters=queue,
         retention=timedelta(days=30),

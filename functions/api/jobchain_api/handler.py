@@ -16,6 +16,7 @@ from jobchain.aws.admission import AdmissionStore
 from jobchain.aws.api_keys import ApiKeyStore
 from jobchain.aws.breakers import BreakerStore
 from jobchain.aws.clients import aws_client, create_session
+from jobchain.aws.deployment_checks import SweepStore, TableCheck
 from jobchain.aws.due import DueStore
 from jobchain.aws.jobs import JobStore
 from jobchain.aws.model_checks import ModelCheckStore
@@ -32,6 +33,7 @@ from jobchain.settings import load_settings
 from jobchain.spending import Spending
 from jobchain_api.app import create_app
 from jobchain_api.auth import ApiKeys, no_authentication
+from jobchain_api.health import HealthCheck
 from jobchain_api.service import JobService
 from jobchain_api.waits import AccountWaits, NoWaits, WaitView
 
@@ -69,17 +71,23 @@ def _count(chain: str, model: str, spending: Spending) -> None:
     count_spending(chain, model, spending)
 
 
-def _waits() -> WaitView:
-    """What jobs wait for at the model's account. A base URL that can't be used is the empty one, as in the worker."""
+def _account() -> ModelAccount | None:
+    """The model's account. A base URL that can't be used is the empty one, as in the worker."""
     if not settings.openai_model:
-        return NoWaits()
+        return None
     try:
         url = checked_model_url("OPENAI_BASE_URL", settings.openai_base_url)
     except UnusableSetting:
         url = ""
-    account = ModelAccount.of(url, settings.openai_secret_name, settings.openai_model)
+    return ModelAccount.of(url, settings.openai_secret_name, settings.openai_model)
+
+
+def _waits() -> WaitView:
+    """What jobs wait for at the model's account."""
+    if account is None or breakers is None:
+        return NoWaits()
     paces = {tier: PaceStore(dynamodb, settings.table_name, account, tier, Rates(), utc_now) for tier in Tier}
-    return AccountWaits(BreakerStore(dynamodb, settings.table_name, account, utc_now), paces)
+    return AccountWaits(breakers, paces)
 
 
 settings = load_settings(ApiSettings, os.environ)
@@ -87,6 +95,9 @@ logger = create_logger()
 session = create_session()
 dynamodb = aws_client(session, "dynamodb", _AWS)
 sqs = aws_client(session, "sqs", _AWS)
+account = _account()
+breakers = BreakerStore(dynamodb, settings.table_name, account, utc_now) if account else None
+queue = JobQueue(sqs, settings.queue_url, settings.flex_queue_url)
 service = JobService(
     chains=CHAINS,
     default_chain=DEFAULT_CHAIN,
@@ -94,8 +105,15 @@ service = JobService(
     jobs=JobStore(dynamodb, settings.table_name, utc_now),
     due=DueStore(dynamodb, settings.table_name, utc_now),
     usage=UsageStore(dynamodb, settings.table_name, utc_now),
-    model_checks=ModelCheckStore(dynamodb, settings.table_name),
-    queue=JobQueue(sqs, settings.queue_url, settings.flex_queue_url),
+    health=HealthCheck(
+        table=TableCheck(dynamodb, settings.table_name, utc_now),
+        queue=queue,
+        model_checks=ModelCheckStore(dynamodb, settings.table_name),
+        sweeps=SweepStore(dynamodb, settings.table_name),
+        breakers=breakers,
+        clock=utc_now,
+    ),
+    queue=queue,
     dead_letters=JobQueue(sqs, settings.dead_letter_url),
     retention=timedelta(days=settings.retention_days),
     clock=utc_now,

@@ -13,13 +13,13 @@ from pydantic import BaseModel
 
 from jobchain.chains.chain import Chain
 from jobchain.domain import Job, Status
-from jobchain.errors import InvalidRequest, JobchainError, Unavailable
+from jobchain.errors import InvalidRequest, JobchainError
 from jobchain.observability import Logger
 from jobchain_api.auth import Caller
 from jobchain_api.problems import problem_of
 from jobchain_api.requests import IDEMPOTENCY_KEY, INCLUDABLE, CreateJob, CreateJobs, checked_key, included
 from jobchain_api.service import JobService, Submission
-from jobchain_api.system_views import ChainList, ChainView, HealthView, ModelView, StatsView
+from jobchain_api.system_views import ChainList, ChainView, HealthView, StatsView
 from jobchain_api.views import BatchAccepted, BatchView, JobCreated, JobList, ProblemView, job_view, listed_job
 
 POLL_SECONDS = 1
@@ -149,10 +149,7 @@ def _add_routes_of_the_deployment(
 
     @app.get("/health")
     def health() -> Response[str]:
-        if outages := service.outages():
-            raise Unavailable("; ".join(outages))
-        model = service.model_status()
-        return _json(HTTPStatus.OK, HealthView(model=ModelView.of(model) if model else None))
+        return _json(HTTPStatus.OK, HealthView.of(service.health()))
 
     @app.get("/openapi.json")
     def openapi() -> Response[str]:

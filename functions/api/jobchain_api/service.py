@@ -13,7 +13,6 @@ from pydantic import JsonValue
 from jobchain.aws.admission import AdmissionStore, Outcome
 from jobchain.aws.due import DueStore
 from jobchain.aws.jobs import JobStore
-from jobchain.aws.model_checks import ModelCheckStore
 from jobchain.aws.queue import JobQueue, QueueDepth
 from jobchain.aws.refusals import log_unavailable
 from jobchain.aws.usage import UsageStore
@@ -26,13 +25,12 @@ from jobchain.errors import (
     JobNotFound,
     LimitReached,
     Misconfigured,
-    Unavailable,
 )
-from jobchain.model_check import ModelCheck
 from jobchain.observability import Logger
 from jobchain_api.auth import Caller
 from jobchain_api.cursor import Cursors
 from jobchain_api.dispatcher import Dispatcher
+from jobchain_api.health import Health, HealthCheck
 from jobchain_api.job_factory import JobFactory, is_keyed
 from jobchain_api.requests import CreateJob
 from jobchain_api.waits import NoWaits, WaitView, waiting_now
@@ -67,14 +65,6 @@ class Stats:
     dead_letters: QueueDepth | None
 
 
-@dataclass(frozen=True, slots=True)
-class ModelStatus:
-    """The last check of the model, and the days from today to the model's shutdown if one is announced."""
-
-    check: ModelCheck
-    days_left: int | None
-
-
 class JobService:
     """Creates, reads and moves the jobs of callers."""
 
@@ -87,7 +77,7 @@ class JobService:
         jobs: JobStore,
         due: DueStore,
         usage: UsageStore,
-        model_checks: ModelCheckStore,
+        health: HealthCheck,
         queue: JobQueue,
         dead_letters: JobQueue,
         retention: timedelta,
@@ -104,7 +94,7 @@ class JobService:
         self._admission = admission
         self._jobs = jobs
         self._usage = usage
-        self._model_checks = model_checks
+        self._health = health
         self._queue = queue
         self._dead_letters = dead_letters
         self._retention = retention
@@ -265,20 +255,9 @@ class JobService:
 
     # --- the deployment ----------------------------------------------------------------------------
 
-    def model_status(self) -> ModelStatus | None:
-        """The last check of the model, None before the first one. Raises Unavailable."""
-        check = self._model_checks.last()
-        return ModelStatus(check, check.days_left(self._clock().date())) if check else None
-
-    def outages(self) -> Sequence[str]:
-        """A message for each service that does not answer now; empty if all do."""
-        found = []
-        for ask in (self._jobs.ping, self._queue.depth):
-            try:
-                ask()
-            except Unavailable as error:
-                found.append(str(error))
-        return found
+    def health(self) -> Health:
+        """What was found of the deployment a moment ago. Raises Unavailable where the table or the queue fails."""
+        return self._health.look()
 
 
 def _checked(event_id: str) -> str:

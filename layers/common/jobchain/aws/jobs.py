@@ -227,10 +227,6 @@ class JobStore:
                 self._table.transact(lambda new=new: [new])  # type: ignore[misc]
         return bytes.fromhex(item["secret"])
 
-    def ping(self) -> None:
-        """Raises Unavailable where the table does not answer."""
-        self._table.get(job_key("ping"))
-
 
 def _waits(meta: Item, now: datetime) -> bool:
     """Whether the job is pending, and no worker may claim it before a later time."""
