@@ -266,8 +266,8 @@ _GET_STATS: dict[str, Any] = {
 }
 _GET_HEALTH: dict[str, Any] = {
     "summary": "Read the health of the deployment",
-    "description": "Requires no authentication, and is checked at most once in five seconds. The table is written and read. "
-    "`breaker`, the sweeper's last run and `model`, the worker's last check of the model, are as they are stored.",
+    "description": "Requires no authentication, and is checked at most once in five seconds. The table is written and "
+    "read. `breaker`, the sweeper's last run and `model`, the worker's last check of it, are as they are stored.",
     "operation_id": "getHealth",
     "tags": ["system"],
     "responses": {

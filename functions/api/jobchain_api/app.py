@@ -9,6 +9,7 @@ from aws_lambda_powertools.event_handler.middlewares import NextMiddleware
 from aws_lambda_powertools.event_handler.middlewares.openapi_validation import OpenAPIRequestValidationMiddleware
 from aws_lambda_powertools.event_handler.openapi.exceptions import RequestUnsupportedContentType
 from aws_lambda_powertools.event_handler.types import EventHandlerInstance
+from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic_core import from_json
 
 from jobchain.chains.chain import Chain
@@ -39,6 +40,29 @@ class _JsonValidation(OpenAPIRequestValidationMiddleware):
         return app.current_event.json_body
 
 
+# Answers are a tenant's own, and data: no cache keeps them, no browser takes them for a page, or asks for them without
+# TLS once it has used it. Over plain http, as on this machine, browsers ignore the last one.
+_SECURITY_HEADERS = {
+    "Cache-Control": ["no-store"],
+    "Content-Security-Policy": ["default-src 'none'; frame-ancestors 'none'"],
+    "Strict-Transport-Security": ["max-age=31536000"],
+    "X-Content-Type-Options": ["nosniff"],
+}
+
+
+class _Resolver(APIGatewayRestResolver):
+    """Answers HEAD as GET without the body, and adds to every answer the headers that browsers need.
+
+    https://www.rfc-editor.org/rfc/rfc9110#name-head
+    """
+
+    def resolve(self, event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
+        head = event["httpMethod"] == "HEAD"
+        answer = super().resolve({**event, "httpMethod": "GET"} if head else event, context)
+        headers = {**_SECURITY_HEADERS, **answer["multiValueHeaders"]}
+        return {**answer, "multiValueHeaders": headers, **({"body": ""} if head else {})}
+
+
 def create_app(
     service: JobService, authenticate: Authenticate, logger: Logger, chains: Mapping[str, Chain]
 ) -> APIGatewayRestResolver:
@@ -46,7 +70,7 @@ def create_app(
 
     `authenticate` gives the caller of a request, or refuses it.
     """
-    app = APIGatewayRestResolver(json_body_deserializer=read_json)
+    app = _Resolver(json_body_deserializer=read_json)
 
     def authenticated(app: APIGatewayRestResolver, next_middleware: NextMiddleware) -> Response[Any]:
         if app.current_event.path.rstrip("/") not in PUBLIC_PATHS:

@@ -29,18 +29,21 @@ MAX_PAGE = 100
 DEFAULT_PAGE = 20
 
 ALLOWED_METHODS = {
-    "/jobs": ("GET", "POST"),
+    "/jobs": ("GET", "HEAD", "POST"),
     "/jobs/batch": ("POST",),
-    "/jobs/<event_id>": ("GET", "DELETE"),
+    "/jobs/<event_id>": ("GET", "HEAD", "DELETE"),
     "/jobs/<event_id>/cancel": ("POST",),
     "/jobs/<event_id>/retry": ("POST",),
-    "/chains": ("GET",),
-    "/stats": ("GET",),
-    "/health": ("GET",),
-    "/openapi.json": ("GET",),
+    "/chains": ("GET", "HEAD"),
+    "/stats": ("GET", "HEAD"),
+    "/health": ("GET", "HEAD"),
+    "/openapi.json": ("GET", "HEAD"),
 }
 PUBLIC_PATHS = ("/health", "/openapi.json")
 """The paths that require no authentication."""
+
+# The gateway calls an answer without a type JSON, an empty one too.
+_NO_TYPE = "text/plain"
 
 IdempotencyKey = Annotated[
     str | None,
@@ -129,7 +132,7 @@ def _add_routes_of_one_job(
     def delete_job(event_id: str) -> Response[str]:
         service.delete(_caller(app), event_id)
         logger.append_keys(event_id=event_id)
-        return Response(HTTPStatus.NO_CONTENT.value, body="")
+        return Response(HTTPStatus.NO_CONTENT.value, _NO_TYPE, "")
 
     def _changed(job: Job) -> Response[str]:
         logger.append_keys(event_id=job.event_id)
@@ -190,7 +193,7 @@ def _current_text(app: APIGatewayRestResolver, body: str, headers: Mapping[str, 
     etag = f'"{hashlib.sha256(body.encode()).hexdigest()[:32]}"'
     known = app.current_event.headers.get("If-None-Match", "")
     if etag in known or known.strip() == "*":
-        return Response(HTTPStatus.NOT_MODIFIED.value, body="", headers={**headers, "ETag": etag})
+        return Response(HTTPStatus.NOT_MODIFIED.value, _NO_TYPE, "", headers={**headers, "ETag": etag})
     return Response(HTTPStatus.OK.value, content_types.APPLICATION_JSON, body, headers={**headers, "ETag": etag})
 
 
