@@ -1,4 +1,4 @@
-"""The health of the deployment: asked at most once in some seconds, whoever asks how often."""
+"""The health of the deployment: checked at most once in five seconds, however often it is read."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
