@@ -91,7 +91,7 @@ def _links_of(event_id: str) -> dict[str, Any]:
 
 def _problems(*errors: type[JobchainError], guarded: bool = True) -> dict[int, Any]:
     """Every problem that a route can answer with, by status; `guarded`: the route requires authentication."""
-    always = (Unauthorized, Unavailable) if guarded else (Unavailable,)
+    always = (Unauthorized, LimitReached, Unavailable) if guarded else (Unavailable,)
     examples: dict[HTTPStatus, dict[str, Any]] = {}
     for error in (*errors, *always):
         body = problem(KINDS[error], DETAILS[error], REQUEST_ID, **MEMBERS.get(error, {}))

@@ -22,6 +22,7 @@ from jobchain.aws.jobs import JobStore
 from jobchain.aws.model_checks import ModelCheckStore
 from jobchain.aws.paces import PaceStore
 from jobchain.aws.queue import JobQueue
+from jobchain.aws.request_quotas import RequestQuotas
 from jobchain.aws.usage import UsageStore
 from jobchain.breaker import ModelAccount
 from jobchain.chains import CHAINS, DEFAULT_CHAIN
@@ -125,7 +126,11 @@ service = JobService(
 authenticate = (
     no_authentication
     if settings.auth_mode == "none"
-    else ApiKeys(ApiKeyStore(dynamodb, settings.table_name, utc_now), utc_now)
+    else ApiKeys(
+        ApiKeyStore(dynamodb, settings.table_name, utc_now),
+        RequestQuotas(dynamodb, settings.table_name, utc_now),
+        utc_now,
+    )
 )
 app = create_app(service, authenticate, logger, CHAINS)
 started()

@@ -42,6 +42,21 @@ ALLOWED_METHODS = {
 PUBLIC_PATHS = ("/health", "/openapi.json")
 """The paths that require no authentication."""
 
+
+def route_of(path: str) -> str:
+    """The route of a path, such as `/jobs/<event_id>`; empty for none. The path itself may be anything."""
+    parts = path.strip("/").split("/")
+    for route in ALLOWED_METHODS:
+        names = route.strip("/").split("/")
+        if len(names) == len(parts) and all(map(_matches, names, parts)):
+            return route
+    return ""
+
+
+def _matches(name: str, part: str) -> bool:
+    return name in (part, "<event_id>")
+
+
 # The gateway calls an answer without a type JSON, an empty one too.
 _NO_TYPE = "text/plain"
 
