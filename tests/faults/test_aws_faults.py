@@ -114,7 +114,7 @@ def test_a_post_whose_write_happened_unseen_is_accepted_and_runs_once(proxied: F
 
 def test_a_post_to_a_slow_table_is_refused_in_time_and_its_repeat_finds_at_most_one_job(proxied: FaultyStack) -> None:
     # given a table that is too slow to be waited for
-    with proxied.proxy.failing(slow(5), "TransactWriteItems"):
+    with proxied.proxy.failing(slow(10), "TransactWriteItems"):
         answer, seconds = timed_post(proxied, "job-slow", key="job-slow")
         assert_unavailable(answer)
         assert seconds < API_TIMEOUT
@@ -128,6 +128,17 @@ def test_a_post_to_a_slow_table_is_refused_in_time_and_its_repeat_finds_at_most_
     proxied.let_time_pass(event_id)
     proxied.sweep()
     assert_bought_once(proxied, "job-slow", proxied.finished(event_id))
+
+
+def test_a_large_batch_on_a_slow_table_is_accepted_and_no_job_of_it_is_called_refused(proxied: FaultyStack) -> None:
+    jobs = [{"input_text": f"Rule {number} must be kept."} for number in range(100)]
+
+    with proxied.workers_paused(), proxied.proxy.failing(slow(2.5), "TransactWriteItems"):
+        answer = proxied.http.post("/jobs/batch", json={"jobs": jobs})
+
+    assert answer.status_code == 200
+    assert {result.get("status") for result in answer.json()["results"]} == {"pending"}
+    assert proxied.proxy.passed("TransactWriteItems") == 2
 
 
 def test_a_post_whose_first_answer_is_lost_is_accepted_as_one_new_job(proxied: FaultyStack) -> None:

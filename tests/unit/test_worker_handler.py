@@ -353,6 +353,29 @@ print(json.dumps([len(runs), gc.isenabled(), gc.get_freeze_count() > 10_000]))""
 
 
 @pytest.mark.slow
+def test_environments_that_are_restored_from_one_snapshot_draw_different_numbers(template: dict[str, Any]) -> None:
+    program = """\
+import json, random
+from jobchain_api import handler
+from jobchain.startup import first_invocation
+from tests.fakes import FakeContext
+from tests.gateway import _event
+snapshot = random.getstate()
+drawn = []
+for environment in range(3):
+    random.setstate(snapshot)
+    first_invocation.cache_clear()
+    for _ in range(2):
+        handler.lambda_handler(_event("GET", "/openapi.json", None, {}), FakeContext())
+    drawn.append(random.random())
+random.seed(7)
+handler.lambda_handler(_event("GET", "/openapi.json", None, {}), FakeContext())
+print(json.dumps([len(set(drawn)), random.random() == random.Random(7).random()]))"""
+
+    assert printed_by(program, environment(template, "ApiFunction")) == [3, True]
+
+
+@pytest.mark.slow
 def test_the_api_has_built_at_its_start_what_a_post_needs_and_no_other_view(template: dict[str, Any]) -> None:
     program = """\
 import jobchain_api.handler, json
@@ -380,7 +403,7 @@ def imported_by(module: str, variables: dict[str, str]) -> set[str]:
 
 
 def printed_by(program: str, variables: dict[str, str]) -> Any:
-    """What a program prints as JSON, in a fresh process like that of a function."""
+    """What a program prints last, as JSON, in a fresh process like that of a function."""
     # A Lambda function has its credentials and its region from the platform.
     platform = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
     result = subprocess.run(
@@ -390,4 +413,4 @@ def printed_by(program: str, variables: dict[str, str]) -> Any:
         text=True,
         check=True,
     )
-    return json.loads(result.stdout)
+    return json.loads(result.stdout.splitlines()[-1])

@@ -1,6 +1,6 @@
 """The composition root of the api function."""
 
-from jobchain.startup import started
+from jobchain.startup import first_invocation, started
 
 # isort: split
 import os
@@ -55,14 +55,16 @@ class ApiSettings:
     openai_secret_name: str = ""
 
 
-# If the table or the queue does not answer, a request must end in a 503 before the function's timeout: the longest
-# request makes five calls of two tries each, with up to a second between them.
-_AWS = Config(
+# If the table or the queue does not answer, a request must end in a 503 before the function's timeout. Each call has
+# two tries, with up to a second between them, and after a call of the table fails, a request makes one more at most.
+_QUEUE = Config(
     connect_timeout=1,
     read_timeout=1.5,
     retries={"mode": "standard", "total_max_attempts": 2},
     tcp_keepalive=True,
 )
+# A transaction of 99 jobs takes seconds at times. If it were given up, its jobs would run though the caller got a 503.
+_TABLE = _QUEUE.merge(Config(read_timeout=4))
 
 
 def _count(chain: str, model: str, spending: Spending) -> None:
@@ -94,8 +96,8 @@ def _waits() -> WaitView:
 settings = load_settings(ApiSettings, os.environ)
 logger = create_logger()
 session = create_session()
-dynamodb = aws_client(session, "dynamodb", _AWS)
-sqs = aws_client(session, "sqs", _AWS)
+dynamodb = aws_client(session, "dynamodb", _TABLE)
+sqs = aws_client(session, "sqs", _QUEUE)
 account = _account()
 breakers = BreakerStore(dynamodb, settings.table_name, account, utc_now) if account else None
 queue = JobQueue(sqs, settings.queue_url, settings.flex_queue_url)
@@ -139,6 +141,7 @@ started()
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Answers one request of the API Gateway."""
+    first_invocation()
     started = time.perf_counter()
     logger.append_keys(request_id=event["requestContext"]["requestId"])
     response = app.resolve(event, context)
