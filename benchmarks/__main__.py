@@ -28,6 +28,7 @@ PROGRAMS = {
     "start": "benchmarks.cold_start",
     "cpu": "benchmarks.handler_cpu",
     "simulation": "benchmarks.simulate",
+    "pace": "benchmarks.pace",
 }
 """What is measured after that, of our side alone: programs that keep their fragments themselves."""
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from benchmarks import client, ours
 from benchmarks.client import BenchmarkError
 from benchmarks.model_account import Reply, ended_jobs, serving, wait_for_jobs
-from benchmarks.simulation.pacing import Bucket
+from benchmarks.simulation.account import Bucket
 from local import signals
 from local.errors import LocalError
 

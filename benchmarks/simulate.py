@@ -16,8 +16,12 @@ from benchmarks.simulation import arrivals, limits
 from benchmarks.simulation.arrivals import DAY
 from benchmarks.simulation.cost import MODEL, SERVICES, Bill, bill, fixed
 from benchmarks.simulation.emulated import CALL_SECONDS, Comparison, compare
-from benchmarks.simulation.events import Outcome, Setup, simulate
+from benchmarks.simulation.events import simulate
 from benchmarks.simulation.inputs import Inputs
+from benchmarks.simulation.pacing import AskedAtClaim, Pacing
+from benchmarks.simulation.setup import Outcome, Setup
+from jobchain.chains.guideline_checklist import GUIDELINE_CHECKLIST
+from jobchain.pace import Rates
 
 MILLION = 1_000_000
 BURST = 100_000
@@ -80,16 +84,18 @@ class Simulator:
         """The share of a processor that an environment with this memory has; Python uses one at most."""
         return min(1.0, memory / self.inputs["function.full_cpu_memory"])
 
-    def run(self, setup: Setup, times: Iterable[float], memory: float | None = None) -> Case:
+    def run(
+        self, setup: Setup, times: Iterable[float], memory: float | None = None, pacing: Pacing | None = None
+    ) -> Case:
         """A run, and what it costs."""
         memory = memory or self.inputs["function.worker_memory"]
         began = time.monotonic()
-        outcome = simulate(replace(setup, processor_share=self.share(memory)), times)
+        outcome = simulate(replace(setup, processor_share=self.share(memory)), times, pacing)
         say(f"{outcome.jobs:,} jobs in {time.monotonic() - began:.0f} s: p50 {outcome.latency(0.5):.1f} s")
         return Case(setup, outcome, bill(outcome, self.inputs, memory_mb=memory), memory)
 
     def on_a_new_table(self, rate: float, seconds: float, limit: float | None = None) -> Outcome:
-        """As many workers as AWS takes, and `rate` jobs a second. The units of a limit on the pace of calls count."""
+        """As many workers as AWS takes, and `rate` jobs a second. The limiter's units count."""
         setup = replace(
             self.base,
             concurrency=1000,
@@ -118,9 +124,10 @@ class Simulator:
         return (self.inputs["work.input_tokens"] + self.inputs["work.output_tokens"]) / self.inputs["work.steps"]
 
     @property
-    def reserved_per_call(self) -> float:
+    def asked_per_call(self) -> float:
         """Where the server counts the room that is asked for, not what is used of it."""
-        return self.inputs["work.input_tokens"] / self.inputs["work.steps"] + self.inputs["work.reserved_output_tokens"]
+        rooms = [step.max_output_tokens or 0 for step in GUIDELINE_CHECKLIST.steps]
+        return (self.inputs["work.input_tokens"] + sum(rooms)) / self.inputs["work.steps"]
 
 
 def say(text: str) -> None:
@@ -218,10 +225,11 @@ def bursts(simulator: Simulator) -> str:
     rows: list[list[object]] = []
     for tier in (None, 5, 4):
         for workers in (WORKERS, 100, 1000):
-            setup = replace(simulator.base, concurrency=workers)
+            setup, pacing = replace(simulator.base, concurrency=workers), None
             if tier:
                 setup = simulator.tier(tier, simulator.tokens_per_call, setup)
-            case = simulator.run(setup, arrivals.burst(BURST, REQUESTS_PER_SECOND))
+                pacing = AskedAtClaim(Rates(setup.requests_per_minute, setup.tokens_per_minute))
+            case = simulator.run(setup, arrivals.burst(BURST, REQUESTS_PER_SECOND), pacing=pacing)
             outcome = case.outcome
             rows.append(
                 [
@@ -240,26 +248,14 @@ def bursts(simulator: Simulator) -> str:
 
 
 def tiers(simulator: Simulator) -> str:
-    """What a backlog of 20,000 jobs comes to within the limits of each usage tier."""
+    """What each usage tier lets through."""
     rows: list[list[object]] = []
     for tier in limits.TIERS:
-        for name, tokens in (("used", simulator.tokens_per_call), ("asked for", simulator.reserved_per_call)):
-            setup = simulator.tier(tier, tokens, simulator.base)
-            outcome = simulator.run(setup, arrivals.burst(20_000, REQUESTS_PER_SECOND)).outcome
+        for name, tokens in (("used", simulator.tokens_per_call), ("asked for", simulator.asked_per_call)):
             most = limits.of_the_model(simulator.inputs, tier, tokens)
             at_once = most * simulator.base.steps * simulator.base.call_seconds
-            rows.append(
-                [
-                    tier,
-                    name,
-                    f"{most * DAY:,.0f}",
-                    f"{at_once:,.0f}",
-                    f"{outcome.refused / outcome.calls:.0%}",
-                    f"{outcome.failed / outcome.jobs:.0%}",
-                ]
-            )
-    heads = ["tier", "tokens counted", "jobs a day, most", "calls at once that fit", "calls refused", "jobs failed"]
-    return table(heads, rows)
+            rows.append([tier, name, f"{most * DAY:,.0f}", f"{at_once:,.0f}"])
+    return table(["tier", "tokens counted", "jobs a day, most", "calls at once that fit"], rows)
 
 
 def new_table(simulator: Simulator) -> str:
@@ -273,7 +269,7 @@ def new_table(simulator: Simulator) -> str:
             "the table": round(together - sum(indexes.values())),
             **indexes,
             "all together": round(together),
-            "with a limit on the pace of calls": round(together + inputs["table.limiter_writes"]),
+            "with the limiter": round(together + inputs["table.limiter_writes"]),
         }.items()
     ]
     return table(["", "write units a job", f"a second, at {RATE} jobs", "jobs a second at the limit"], rows)
@@ -358,8 +354,10 @@ def _advice(simulator: Simulator, full: Outcome, workers: int) -> str:
         f" jobs want a worker for each {each / ROOM:.2f} jobs a second, at the peak: {workers} for a million a day that"
         f" come evenly, {math.ceil(workers * (1 + arrivals.SWING))} for those of day and night. Many more workers than"
         " that make batches small, and AWS dearer.",
-        "No more workers than the model's limits carry, or a backlog fails jobs (see below). By usage tier, with"
-        f" batches of ten, and tokens counted as they are used: {'; '.join(fitting)}. Its minimum is 2.",
+        "The model's limits may be lower: workers wait for them then, and more of them make no job faster. By usage"
+        f" tier, with full batches, and tokens counted as they are used, the limits are used up by {'; '.join(fitting)}"
+        " workers. Its minimum is 2. Where jobs wait for limits, batches are not full, and it takes up to ten times as"
+        " many.",
     ]
     return "\n".join(f"- {line}" for line in lines)
 
@@ -401,11 +399,12 @@ def report(simulator: Simulator, comparisons: list[Comparison]) -> str:
         f" {limits.job_writes(inputs):.0f}. In truth it refuses what is too much, and grows within half an hour; here"
         " it makes it wait.",
         bursts(simulator),
+        "On the tiers, workers keep to the limits, which are configured.",
         "### A new table",
         f"A new table on demand takes {inputs['limit.table_writes']:,.0f} write units a second, and so does each of"
         " its indexes. The units are counted for a text of 8 KB and outputs of 2 KB"
         " (`tests/unit/test_table_cost.py`); a short text takes 20. The last lines are stricter than AWS: table and"
-        " indexes share one limit, and two units are kept free for a limit on the pace of calls.",
+        " indexes share one limit, and the limiter's two units count, a grant and a settlement.",
         new_table(simulator),
         f"Simulated with that shared limit, for {TABLE_SECONDS / 60:g} minutes, with as many workers as AWS takes:",
         _waits(simulator),
@@ -415,11 +414,8 @@ def report(simulator: Simulator, comparisons: list[Comparison]) -> str:
         f" {each.received / each.billed:.2f} jobs a second.",
         ladder(simulator),
         "### The model's limits",
-        f"A backlog of 20,000 jobs on {WORKERS} workers, which make up to {WORKERS * 10} calls at once. A call that is"
-        " refused puts its job off, and frees its worker for another job that is refused too: a step is given up after"
-        " five tries, in about ten minutes, whether or not its turn has come. So a limit that is far below what the"
-        " workers ask fails jobs. The server may count the tokens that a call uses, or those that it asks room for"
-        f" (`max_output_tokens`, {inputs['work.reserved_output_tokens']:,.0f}); limits are those of `gpt-5-nano`.",
+        "The server may count the tokens that a call uses, or those that it asks room for (`max_output_tokens` of the"
+        " chain's steps); limits are those of `gpt-5-nano`. What backlogs come to within them is in the next section.",
         tiers(simulator),
     ]
     if comparisons:

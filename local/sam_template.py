@@ -42,12 +42,29 @@ def read(path: Path) -> Template:
 
 
 def set_parameters(template: Template, values: Mapping[str, str]) -> None:
-    """Make the values the template's defaults. Raises TemplateError for one that it does not declare."""
+    """Make the values the template's defaults. Raises TemplateError for one that it does not declare or allow."""
     declared = template.get("Parameters") or {}
     if unknown := values.keys() - declared.keys():
         raise TemplateError(f"the template has no parameter {', '.join(sorted(unknown))}")
     for name, value in values.items():
+        _check_range(name, value, declared[name])
         declared[name]["Default"] = value
+
+
+def _check_range(name: str, value: str, declared: Mapping[str, Any]) -> None:
+    """As CloudFormation does, and the emulator does not. Raises TemplateError."""
+    least, most = declared.get("MinValue"), declared.get("MaxValue")
+    if least is None and most is None:
+        return
+    try:
+        number = float(value)
+    except ValueError:
+        raise TemplateError(f"the parameter {name} is {value!r}: set it to a number") from None
+    if not (least is None or number >= least) or not (most is None or number <= most):
+        expected = f"a number from {least} to {most}"
+        if least is None or most is None:
+            expected = f"{least} or more" if most is None else f"{most} or less"
+        raise TemplateError(f"the parameter {name} is {value}: set it to {expected}")
 
 
 def translate(template: Template, session: Any) -> Template:

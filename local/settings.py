@@ -20,16 +20,19 @@ from local.errors import SettingsError
 
 AUTH_MODES = ("none", "api_key")
 APIS = ("responses", "chat")
+_NUMBER = "[0-9]{1,10}"
 _HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 BIND_HOSTS = ("127.0.0.1", "0.0.0.0")  # noqa: S104 - see Settings
 
-# The template's parameters that decide how patient the workers are, by the variables that set them.
-_PATIENCE = {
+# The template's parameters that decide how patient and how quick the workers are, by the variables that set them.
+_PARAMETERS = {
     "WORKER_TIMEOUT_SECONDS": "WorkerTimeoutSeconds",
     "MODEL_CALL_SECONDS": "ModelCallSeconds",
     "MODEL_IDLE_SECONDS": "ModelIdleSeconds",
     "WORKER_CONCURRENCY": "WorkerConcurrency",
     "BATCH_SIZE": "BatchSize",
+    "MODEL_REQUESTS_PER_MINUTE": "ModelRequestsPerMinute",
+    "MODEL_TOKENS_PER_MINUTE": "ModelTokensPerMinute",
 }
 _SLOW_MODEL = {
     "WORKER_TIMEOUT_SECONDS": "900",
@@ -51,7 +54,7 @@ class Settings:
     `auth_mode` is the template's parameter `AuthMode`; unset, the local stack requires no authentication.
     `openai_api` is its parameter `OpenAIApi`. `bind_host` is where the emulator listens: beyond this machine only in a
     container, whose engine publishes the port on the host's 127.0.0.1. `hosts` are the names, besides localhost and
-    127.0.0.1, that the API may be called by. `patience` has the values of more of the template's parameters.
+    127.0.0.1, that the API may be called by. `parameters` has the values of more of the template's parameters.
     """
 
     openai_api_key: str = field(default="", repr=False)
@@ -62,7 +65,7 @@ class Settings:
     auth_mode: str = ""
     bind_host: str = BIND_HOSTS[0]
     hosts: tuple[str, ...] = ()
-    patience: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def offline(self) -> bool:
@@ -118,7 +121,7 @@ class Settings:
             auth_mode=auth_mode,
             bind_host=bind_host,
             hosts=hosts,
-            patience=_patience(value, is_slow=bool(base_url) and is_loopback(base_url)),
+            parameters=_parameters(value, is_slow=bool(base_url) and is_loopback(base_url)),
         )
 
     @classmethod
@@ -139,10 +142,10 @@ class Settings:
             raise SettingsError(str(error)) from None
 
 
-def _patience(value: Callable[[str], str], *, is_slow: bool) -> Mapping[str, str]:
+def _parameters(value: Callable[[str], str], *, is_slow: bool) -> Mapping[str, str]:
     """The parameters that variables set, and those for a slow model where they do not. Raises SettingsError."""
-    found = {name: value(name) or (_SLOW_MODEL[name] if is_slow else "") for name in _PATIENCE}
-    if wrong := [name for name, number in found.items() if number and not re.fullmatch("[0-9]{1,4}", number)]:
+    found = {name: value(name) or (_SLOW_MODEL.get(name, "") if is_slow else "") for name in _PARAMETERS}
+    if wrong := [name for name, number in found.items() if number and not re.fullmatch(_NUMBER, number)]:
         raise SettingsError(f"{wrong[0]} is {found[wrong[0]]!r}: set it to a whole number, or leave it out")
     call, timeout = found["MODEL_CALL_SECONDS"], found["WORKER_TIMEOUT_SECONDS"] or "300"
     if call and int(call) > int(timeout) - 20:
@@ -150,4 +153,4 @@ def _patience(value: Callable[[str], str], *, is_slow: bool) -> Mapping[str, str
             f"MODEL_CALL_SECONDS is {call!r}: set it to {int(timeout) - 20} at most, which is WORKER_TIMEOUT_SECONDS "
             "less 20"
         )
-    return {_PATIENCE[name]: number for name, number in found.items() if number}
+    return {_PARAMETERS[name]: number for name, number in found.items() if number}

@@ -176,7 +176,7 @@ def offered(settings: Settings, base_url: str, template: Path) -> dict[str, str]
         "OpenAIApi": settings.openai_api,
         "WorkerConcurrency": WORKER_CONCURRENCY,
         "AuthMode": settings.auth_mode or "none",
-        **settings.patience,
+        **settings.parameters,
     }
     declared = sam_template.read(template).get("Parameters") or {}
     return {name: value for name, value in values.items() if value and name in declared}

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from benchmarks.simulation.arrivals import DAY
-from benchmarks.simulation.events import Outcome
 from benchmarks.simulation.inputs import Inputs
+from benchmarks.simulation.setup import Outcome
 
 SERVICES = ("Lambda", "DynamoDB", "API Gateway", "SQS", "CloudWatch", "X-Ray", "Secrets Manager", "the model")
 MODEL = SERVICES[-1]
@@ -50,14 +50,14 @@ def bill(outcome: Outcome, inputs: Inputs, *, memory_mb: float, batched_posts: i
     steps = outcome.completed * inputs["work.steps"]
     writes = (
         jobs * inputs["table.create_writes"]
-        + outcome.received * inputs["table.claim_writes"]
+        + (outcome.received - outcome.sent_back) * inputs["table.claim_writes"]
         + steps * inputs["table.step_writes"]
         + outcome.completed * inputs["table.finish_writes"]
         + outcome.refused * inputs["table.release_writes"]
     )
     reads = outcome.received * inputs["table.job_reads"] + jobs * inputs["work.gets"] * inputs["table.get_reads"]
     # Sends, then a receive and a deletion of each batch.
-    messages = jobs / min(batched_posts, 10) + outcome.sends_again + 2 * outcome.invocations
+    messages = jobs / min(batched_posts, 10) + outcome.sends_again + outcome.sent_back + 2 * outcome.invocations
     stored = jobs * inputs["work.job_kilobytes"] / 1e6
     logged = jobs * inputs["work.log_kilobytes"] / 1e6
     seconds = max(outcome.ended_at, 1.0)

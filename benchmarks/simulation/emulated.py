@@ -10,7 +10,8 @@ import httpx2
 import psutil
 
 from benchmarks import model_server, processes
-from benchmarks.simulation.events import Outcome, Setup, simulate
+from benchmarks.simulation.events import simulate
+from benchmarks.simulation.setup import Outcome, Setup
 from local.settings import Settings
 from local.stack import EmbeddedStack
 

@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass
 
 from benchmarks.simulation.arrivals import DAY
-from benchmarks.simulation.events import Outcome
 from benchmarks.simulation.inputs import Inputs
+from benchmarks.simulation.setup import Outcome
 
 TIERS = (1, 2, 3, 4, 5)
 

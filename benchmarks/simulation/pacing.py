@@ -1,4 +1,4 @@
-"""How jobs are kept to the limits of a model's account: the two designs that were tried, and the account's server.
+"""How jobs are kept to the limits of a model's account: the two designs that were tried.
 
 The first is the shipped one, `jobchain.pacer`, on a table in memory: each worker asks when it is about to claim a job.
 The second hands out a slot when a job is posted, and its message is sent for when the slot is due.
@@ -7,85 +7,20 @@ The second hands out a slot when a job is posted, and its message is sent for wh
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Protocol
 
-from jobchain.pace import Change, Demand, Granted, PaceState, Rates, seconds_of
+from jobchain.pace import PATIENCE, Change, Demand, Granted, PaceState, Rates, seconds_of
 from jobchain.pacer import Moved, Pacer
-from jobchain.rate_limits import NO_RATE_LIMITS, RateLimit, RateLimits
+from jobchain.rate_limits import NO_RATE_LIMITS, RateLimits
 
 EPOCH = 1_800_000_000.0
-LONGEST_WAIT = 2.0
-"""A slot that is no further away is waited for, by the worker: see `jobchain_worker.admission_control`."""
+# The worker's own: functions/worker/jobchain_worker/admission_control.py
+LONGEST_WAIT = PATIENCE
+SLOT_KEPT = 60.0
+"""A slot is lost when its job comes later than this."""
 
 NOTHING = Demand(0, 0)
-
-
-class Bucket:
-    """A limit that fills up continuously to what it gives in a minute."""
-
-    def __init__(self, per_minute: float) -> None:
-        self.most = self.level = per_minute
-        self._at = 0.0
-
-    def has(self, amount: float, now: float) -> bool:
-        """Whether so much is left."""
-        if self.most == float("inf"):
-            return True
-        self.level = min(self.most, self.level + (now - self._at) * self.most / 60)
-        self._at = now
-        return self.level >= amount
-
-    def take(self, amount: float) -> None:
-        """Uses so much."""
-        self.level -= amount
-
-    def reset(self, _now: float) -> float:
-        """The seconds until it is full."""
-        return (1 - self.level / self.most) * 60
-
-
-class Window(Bucket):
-    """A limit that is full again when each minute begins."""
-
-    def has(self, amount: float, now: float) -> bool:
-        """Whether so much is left."""
-        if now // 60 > self._at // 60:
-            self.level = self.most
-            self._at = now
-        return self.level >= amount
-
-    def reset(self, now: float) -> float:
-        """The seconds until it is full."""
-        return 60 - now % 60
-
-
-class ModelServer:
-    """Refuses calls above its limits; tells them with each answer, or does not."""
-
-    def __init__(self, requests: float, tokens: float, *, windows: bool = False, headers: bool = True) -> None:
-        kind = Window if windows else Bucket
-        self._requests, self._tokens = kind(requests), kind(tokens)
-        self._headers = headers
-
-    def call(self, tokens: float, now: float) -> bool:
-        """Whether a call that counts for these tokens is accepted."""
-        # Both are asked, as each is brought up to the time then.
-        has_requests, has_tokens = self._requests.has(1, now), self._tokens.has(tokens, now)
-        if has_requests and has_tokens:
-            self._requests.take(1)
-            self._tokens.take(tokens)
-        return has_requests and has_tokens
-
-    def limits(self, now: float) -> RateLimits:
-        """What it tells of them."""
-        if not self._headers or self._tokens.most == float("inf"):
-            return NO_RATE_LIMITS
-        return RateLimits(_told(self._requests, now), _told(self._tokens, now))
-
-
-def _told(bucket: Bucket, now: float) -> RateLimit:
-    return RateLimit(int(bucket.most), int(bucket.level), timedelta(seconds=bucket.reset(now)))
 
 
 class MemoryTable:
@@ -133,10 +68,13 @@ class Account:
     used: float = 0
     limits: RateLimits = NO_RATE_LIMITS
     refused: bool = False
+    last: Demand = NOTHING
+    """What the last call asked for."""
 
     def note(self, asked: float, used: float, limits: RateLimits, *, refused: bool) -> None:
         """Counts a call."""
         self.asked_requests += 1
+        self.last = Demand(1, round(asked))
         self.refused = self.refused or refused
         if not refused:
             self.asked += asked
@@ -156,6 +94,10 @@ class Pacing(Protocol):
 
     def admit(self, worker: int, job: int, demands: list[Demand], waiting: int, now: float) -> float:
         """When the job may run: `now` or a little later, else it goes back to the queue until then."""
+        ...
+
+    def answered(self, worker: int, job: int, now: float) -> None:
+        """A call of the job has ended."""
         ...
 
     def leave(self, worker: int, job: int, now: float) -> None:
@@ -183,7 +125,7 @@ class AskedAtClaim:
     def admit(self, worker: int, job: int, demands: list[Demand], waiting: int, now: float) -> float:
         """At the job's slot."""
         account = self.accounts.setdefault(job, Account())
-        if account.slot is not None and now >= account.slot - LONGEST_WAIT:
+        if account.slot is not None and now <= account.slot + SLOT_KEPT:
             return max(now, account.slot)
         self.asks += 1
         got = self._pacer(worker, now).reserve(demands, self._tenant(job), waiting)
@@ -193,6 +135,11 @@ class AskedAtClaim:
         account.charged = got.demand
         account.slot = got.at.timestamp() - EPOCH
         return max(now, account.slot)
+
+    def answered(self, worker: int, job: int, now: float) -> None:
+        """Learns."""
+        account = self.accounts[job]
+        self._pacer(worker, now).learn(account.last, account.limits)
 
     def leave(self, worker: int, job: int, now: float) -> None:
         """Settles."""
@@ -237,6 +184,9 @@ class HandedOutAtPost:
         """At once: its message came when it was due."""
         self.accounts.setdefault(job, Account())
         return now
+
+    def answered(self, _worker: int, _job: int, _now: float) -> None:
+        """Nothing is learned."""
 
     def leave(self, _worker: int, job: int, _now: float) -> None:
         """Slots that are given away can't be changed."""

@@ -101,6 +101,18 @@ class FaultyStack:
         lease = ", lease_until = :past" if "lease_until" in self.meta(event_id) else ""
         self._change(event_id, f"SET due_at = :past{lease} REMOVE not_before")
 
+    def let_probe_be_due(self) -> None:
+        """The account that is refused may be asked again at once."""
+        table = {"TableName": self.stack.table}
+        client = self.stack.client("dynamodb")
+        for item in client.scan(**table, FilterExpression="attribute_exists(probe_at)")["Items"]:
+            client.update_item(
+                **table,
+                Key={"pk": item["pk"], "sk": item["sk"]},
+                UpdateExpression="SET probe_at = :past",
+                ExpressionAttributeValues={":past": {"N": str(int(time.time() * 1000) - 1000)}},
+            )
+
     def let_deadline_pass(self, event_id: str) -> None:
         """The time in which a job is tried is over, and so is its wait."""
         self._change(event_id, "SET due_at = :past, deadline_at = :past REMOVE not_before")

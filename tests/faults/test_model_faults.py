@@ -228,6 +228,7 @@ def test_a_fault_that_stays_fails_the_job_at_once(world: FaultyStack, after_perm
     assert [step["status"] for step in job["steps"]] == ["completed", "failed", "pending"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("fault", ACCOUNT)
 def test_a_job_whose_model_s_account_is_refused_waits_and_completes_once_that_works(fault: str) -> None:
     reply, outcome, words = ACCOUNT[fault]
@@ -248,7 +249,10 @@ def test_a_job_whose_model_s_account_is_refused_waits_and_completes_once_that_wo
         refusal = [("summary", "answer"), ("checklist", reply.name)]
         assert world.model.journal.replies("job-refused") == refusal
 
-        # and completes by itself, with the refusal on record
+        # and completes by itself a minute later, which is made to pass, with the refusal on record
+        world.let_probe_be_due()
+        world.let_time_pass(event_id)
+        world.sweep()
         assert_right(world.finished(event_id), "job-refused")
         assert world.model.journal.replies("job-refused") == [*refusal, ("checklist", "answer"), ("diagram", "answer")]
         (call,) = world.http.get(f"/jobs/{event_id}?include=attempts").json()["failed_attempts"]

@@ -41,6 +41,9 @@ class ScriptedPace:
         wait = self.waits.pop(0)
         return Granted(self.clock() + wait, demands[0]) if wait >= timedelta(0) else Refused(self.clock() - wait)
 
+    def learn(self, _asked: Demand, _limits: RateLimits) -> None:
+        """Nothing: what answers tell is not what is looked at here."""
+
     def settle(self, granted: Demand, asked: Demand, _used: Demand, _limits: RateLimits, _refused: bool) -> None:
         self.settled.append((granted, asked))
 

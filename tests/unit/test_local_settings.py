@@ -181,11 +181,11 @@ class TestTheKeysOfAnEmulator:
 
 class TestThePatience:
     def test_is_the_templates_for_the_offline_model_and_for_any_server_elsewhere(self) -> None:
-        assert Settings.of({}).patience == {}
-        assert Settings.of({"OPENAI_BASE_URL": "https://models.example.com/v1"}).patience == {}
+        assert Settings.of({}).parameters == {}
+        assert Settings.of({"OPENAI_BASE_URL": "https://models.example.com/v1"}).parameters == {}
 
     def test_is_great_for_a_model_on_this_machine(self) -> None:
-        assert Settings.of({"OPENAI_BASE_URL": "http://127.0.0.1:11434/v1"}).patience == {
+        assert Settings.of({"OPENAI_BASE_URL": "http://127.0.0.1:11434/v1"}).parameters == {
             "WorkerTimeoutSeconds": "900",
             "ModelCallSeconds": "850",
             "ModelIdleSeconds": "170",
@@ -201,17 +201,26 @@ class TestThePatience:
             "BATCH_SIZE": "10",
         }
 
-        patience = Settings.of(values).patience
+        parameters = Settings.of(values).parameters
 
-        assert (patience["WorkerTimeoutSeconds"], patience["ModelCallSeconds"], patience["BatchSize"]) == (
+        assert (parameters["WorkerTimeoutSeconds"], parameters["ModelCallSeconds"], parameters["BatchSize"]) == (
             "120",
             "100",
             "10",
         )
 
+    def test_has_the_limits_of_the_models_account(self) -> None:
+        values = {"MODEL_REQUESTS_PER_MINUTE": "500", "MODEL_TOKENS_PER_MINUTE": "200000"}
+
+        assert Settings.of(values).parameters == {
+            "ModelRequestsPerMinute": "500",
+            "ModelTokensPerMinute": "200000",
+        }
+
     @pytest.mark.parametrize(
         ("values", "says"),
         [
+            ({"MODEL_TOKENS_PER_MINUTE": "1e6"}, "MODEL_TOKENS_PER_MINUTE is '1e6': set it to a whole number"),
             ({"MODEL_CALL_SECONDS": "281"}, "MODEL_CALL_SECONDS is '281': set it to 280 at most"),
             ({"MODEL_IDLE_SECONDS": "soon"}, "MODEL_IDLE_SECONDS is 'soon': set it to a whole number"),
             ({"BATCH_SIZE": "-1"}, "BATCH_SIZE is '-1'"),

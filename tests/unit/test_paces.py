@@ -118,14 +118,14 @@ def test_an_item_with_many_tenants_stays_below_a_write_unit(workers: Workers) ->
 
 def test_workers_whose_looks_are_stale_get_different_slots(workers: Workers) -> None:
     limits = Rates(requests=600)
-    stores = [workers.one(limits) for _ in range(6)]
+    stores = [workers.one(limits) for _ in range(5)]
     for store in stores:
         store.view()  # all of them know a time when nothing was granted yet
 
     slots = [granted(store.reserve([Demand(60, 0)], "acme")) for store in stores]
 
     start = workers.clock()
-    assert slots == [pytest.approx(start + max(0, 6 * n - BURST) * SECOND, abs=SECOND / 100) for n in range(6)]
+    assert slots == [pytest.approx(start + max(0, 6 * n - BURST) * SECOND, abs=SECOND / 100) for n in range(5)]
 
 
 def test_a_worker_that_is_refused_asks_again_when_there_is_room(workers: Workers) -> None:
@@ -146,7 +146,7 @@ def test_limits_that_the_server_tells_hold_for_all_workers(workers: Workers) -> 
 
     assert second.view().rates == Rates(60, None)
     slots = [second.reserve([JOB], "acme") for _ in range(100)]
-    assert 10 < sum(isinstance(slot, Granted) for slot in slots) < 60
+    assert sum(isinstance(slot, Granted) for slot in slots) == int((BURST + HORIZON) / 3) + 1
 
 
 def test_limits_that_are_lowered_while_jobs_wait_hold_from_the_next_grant_on(workers: Workers) -> None:

@@ -10,8 +10,9 @@ import pytest
 from benchmarks.simulate import Simulator
 from benchmarks.simulation import arrivals, limits
 from benchmarks.simulation.cost import MODEL, SERVICES, bill, fixed
-from benchmarks.simulation.events import MAX_TRIES, Outcome, Setup, simulate
+from benchmarks.simulation.events import simulate
 from benchmarks.simulation.inputs import Inputs
+from benchmarks.simulation.setup import Outcome, Setup
 
 # Nothing but calls of one second: what is left can be counted on fingers.
 BARE = Setup(
@@ -207,18 +208,26 @@ def test_a_refused_call_comes_back_through_the_queue_after_the_backoff() -> None
     assert 40 < max(outcome.latencies) < 260
 
 
-def test_a_step_that_is_refused_five_times_fails_its_job() -> None:
-    outcome = simulate(replace(BARE, requests_per_minute=0.0), [0.0])
+def test_a_job_whose_calls_are_refused_fails_before_its_deadline() -> None:
+    outcome = simulate(replace(BARE, requests_per_minute=0.0, deadline_seconds=3600), [0.0])
 
-    assert (outcome.failed, outcome.calls, outcome.sends_again) == (1, MAX_TRIES, MAX_TRIES - 1)
-    assert outcome.ended_at == pytest.approx((10 + 40 + 160 + 640), rel=0.25)
+    # After about 10, 40, 160, 640, 720, 720 and 720 seconds, and in the rest of the hour once or twice.
+    assert outcome.failed == 1
+    assert 8 <= outcome.calls <= 11
+    assert 3000 < outcome.ended_at <= 3600
 
 
-def test_a_backlog_on_a_model_that_is_far_too_narrow_fails_jobs() -> None:
-    narrow = replace(REAL, requests_per_minute=60)
+def test_a_job_that_comes_to_a_worker_after_its_deadline_fails_without_a_call() -> None:
+    outcome = simulate(replace(BARE, concurrency=1, pollers_first=1, deadline_seconds=5), [0.0, 0.0, 0.0])
+
+    assert (outcome.completed, outcome.failed, outcome.calls) == (2, 1, 6)
+
+
+def test_without_a_pace_a_backlog_on_a_model_that_is_far_too_narrow_fails_at_its_deadline() -> None:
+    narrow = replace(REAL, requests_per_minute=60, deadline_seconds=1800)
 
     assert simulate(narrow, [0.0] * 1000).failed > 500
-    assert simulate(replace(narrow, most_tries=math.inf), [0.0] * 200).failed == 0
+    assert simulate(replace(narrow, deadline_seconds=7 * arrivals.DAY), [0.0] * 200).failed == 0
 
 
 # --- when jobs come --------------------------------------------------------------------------------

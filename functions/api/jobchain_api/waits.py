@@ -9,7 +9,7 @@ from jobchain.aws.breakers import BreakerStore
 from jobchain.aws.paces import PaceStore
 from jobchain.domain import Job, Status, Tier, WaitingFor, WaitReason, isoformat, tier_at
 from jobchain.errors import Unavailable
-from jobchain.pace import HORIZON
+from jobchain.pace import PATIENCE
 
 
 class WaitView(Protocol):
@@ -45,7 +45,7 @@ class AccountWaits:
 
     def _full(self, tier: Tier, now: datetime) -> WaitingFor | None:
         view = self._paces[tier].view()
-        if view.free_at <= now + timedelta(seconds=HORIZON):
+        if view.free_at <= now + timedelta(seconds=PATIENCE):
             return None
         limits = {"requests": view.rates.requests, "tokens": view.rates.tokens}
         told = " and ".join(f"{limit:,.0f} {name}" for name, limit in limits.items() if limit)

@@ -215,6 +215,8 @@ class Permit:
     async def answered(self, asked: Demand, used: Demand, limits: RateLimits, began_at: datetime) -> None:
         """Notes a call that was answered. It closes a breaker that was open when it began."""
         self._note(asked, used, limits)
+        if self._pace is not None:
+            await self._told(self._pace.learn, asked, limits)
         self.probing = False
         await self._control.watch.answered(began_at)
 

@@ -8,6 +8,7 @@ from typing import Any, assert_never
 
 from pydantic import JsonValue
 
+from jobchain.breaker import PROBE_EVERY
 from jobchain.chains.chain import MergeStep, SplitStep, Step, StepContext
 from jobchain.chains.planning import PlannedStep
 from jobchain.chains.splitting import split
@@ -41,8 +42,8 @@ ACCOUNT_FAULTS = (
 )
 """The `PermanentModelError.type`s that concern the account or the settings, and so every job."""
 
-PARKED = timedelta(minutes=1)
-"""About how long a job waits whose call met such a fault."""
+PARKED = PROBE_EVERY / MIN_JITTER
+"""About how long a job waits whose call met such a fault: no shorter than until the account may be probed again."""
 
 _TOO_SLOW = "the worker's time was over"
 

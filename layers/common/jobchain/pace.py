@@ -6,40 +6,55 @@ is the generic cell rate algorithm: https://en.wikipedia.org/wiki/Generic_cell_r
 learned in `jobchain.pace_learning`.
 """
 
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from jobchain.errors import SettingsError
+from jobchain.pace_tenants import ADVANCE_BURST, had, is_below_share, is_over, is_tenant, tenant_name
 
 BURST = 5.0
 """Seconds of the limit that may be used at once after a pause as long: no slot is lost between two polls."""
 
+PATIENCE = 2.0
+"""A slot that is no further away is waited for, in seconds; a job with a later one goes back to the queue."""
+
 HORIZON = 20.0
-"""Slots are granted this many seconds ahead, ..."""
+"""Slots are granted at most this many seconds ahead, ..."""
+
+HORIZON_JOBS = 40
+LEAST_HORIZON = 4.0
+"""... and of short jobs only this many ahead, or this many seconds: what is granted can't be slowed down any more."""
 
 FAR_HORIZON = 120.0
-"""... and this far to a tenant that has had less than its share."""
+"""A tenant that has had less than its share is granted slots this far ahead, while others wait."""
 
-SHARE_BURST = 60.0
-"""Half of these seconds' limit a tenant gets before it counts as one that has had its share."""
+ADVANCE = 30.0
+"""It is granted the first ones at once, before slots of others, while those go this far at most.
 
-MIN_DELAY = 3.0
+So the calls that have begun are never more than `ADVANCE` and `BURST` seconds of the limit ahead of it, or once and a
+half as much where workers race: less than the minute that a server's bucket holds.
+"""
+
+RACE = 1.5
+"""A write may find that other workers were faster, and then grants a slot up to this many horizons ahead."""
+
+ASKS = 1.5
+"""About this many times as many jobs ask as there are slots."""
+
+MIN_DELAY = 2.0
 MAX_DELAY = 900.0
 """A job that is refused asks again after this long. The queue can't delay a message for longer."""
 
 WINDOW = 60.0
 """The limits are of a minute. A job that needs more is granted one minute's."""
 
-MAX_TENANTS = 32
-"""So many tenants have a virtual time of their own; the others share one."""
-
 RECOVERY = 600.0
 """After a cut, a pace grows by this many seconds' share of itself each second."""
 
 DOUBLING = 60.0
-"""While nothing is known of a limit, its pace doubles in this time."""
+DOUBLING_AGAIN = 180.0
+"""While nothing is known of a limit, its pace doubles in this time, at first and once it was found and cut."""
 
 COUNTS_ASKED = 1200.0
 """How long it takes until only tokens that are used count again, after a server seemed to count those asked for."""
@@ -52,9 +67,9 @@ PaceState = Mapping[str, float]
 
 `requests_at`, `tokens_at`: the virtual times. `requests_limit`, `tokens_limit`: what the server told, a minute.
 `requests_rate`, `requests_rate_at`, `requests_slow`, and the same of tokens: what a limit was cut to, when, and whether
-it is still being looked for. `asked_at`: when the server last seemed to count tokens that are asked for. `used_share`:
-the tokens that jobs use of those that they ask for. `pressed_at`: when the server last came near its limit.
-`t` and four hexadecimal digits: the virtual time of a tenant.
+it is still being looked for. `asked_at`: when the server last seemed to count tokens that are asked for; 0 if it does
+not, missing if that is unknown. `used_share`: the tokens that jobs use of those that they ask for. `pressed_at`: when
+the server last came near its limit. `t` and four hexadecimal digits: the virtual time of a tenant.
 """
 
 
@@ -133,9 +148,12 @@ class Planned:
     change: Change
     charge: Demand
     seconds: Mapping[str, float]
+    at_once: bool
 
     def granted(self, state: PaceState, now: float) -> Granted:
         """The slot, by the state that the write left."""
+        if self.at_once:
+            return Granted(moment(now), self.charge)
         at = max(now, *(state[name] - seconds for name, seconds in self.seconds.items()))
         return Granted(moment(at), self.charge)
 
@@ -150,10 +168,12 @@ class Full:
     def delay(self, waiting: int, draw: float) -> float:
         """How long the job waits before it asks again. `draw` is a random number from 0 to 1.
 
-        Drawn so from the backlog, about one and a half times as many jobs ask as there are slots.
+        Drawn evenly from the time that the backlog takes, about `ASKS` times as many jobs ask as there are slots, at
+        every moment of it.
         """
-        whole = min(MAX_DELAY, max(MIN_DELAY, self.wait, waiting * self.each))
-        return max(MIN_DELAY, whole * (0.3 + 0.7 * draw))
+        most = min(MAX_DELAY, waiting * self.each / ASKS)
+        least = max(MIN_DELAY, min(self.wait, MAX_DELAY))
+        return min(MAX_DELAY, least + max(MIN_DELAY, most - least) * draw)
 
 
 def moment(seconds: float) -> datetime:
@@ -177,13 +197,21 @@ def _rate(state: PaceState, name: str, configured: float | None, now: float) -> 
     if cut is None:
         return known
     since = max(0.0, now - state.get(f"{name}_rate_at", now))
-    grown = cut * (2 ** min(30.0, since / DOUBLING) if state.get(f"{name}_slow") else 1 + since / RECOVERY)
-    return min(grown, known) if known else grown
+    if state.get(f"{name}_slow"):
+        grown = cut * 2 ** min(30.0, since / DOUBLING)
+    elif known is None:
+        grown = cut * 2 ** min(30.0, since / DOUBLING_AGAIN)
+    else:
+        grown = cut * (1 + since / RECOVERY)
+    return grown if known is None else min(grown, known)
 
 
 def charge(state: PaceState, asked: float, used: float, now: float) -> float:
-    """The tokens that count: those that are used, or those that are asked for where the server seems to count them."""
-    weight = max(0.0, 1 - max(0.0, now - state["asked_at"]) / COUNTS_ASKED) if "asked_at" in state else 0.0
+    """The tokens that count: those that are used, or those that are asked for where the server may count them.
+
+    Until an answer tells how it counts, it may.
+    """
+    weight = max(0.0, 1 - max(0.0, now - state.get("asked_at", now)) / COUNTS_ASKED)
     return used + weight * max(0.0, asked - used)
 
 
@@ -214,12 +242,22 @@ def plan(
     charged = _capped(charged, rate)
     seconds = seconds_of(charged.requests, charged.tokens, rate)
     each, name = max(seconds.values()), tenant_name(known, tenant, now)
-    own = known.get(name, 0.0)
-    horizon = now + (FAR_HORIZON if own <= now + SHARE_BURST else HORIZON)
-    ahead = max(known.get(at, 0.0) for at in seconds) - horizon
-    if ahead > 0:
-        return Full(ahead, each)
-    return Planned(_grant(known, seconds, name, own + 2 * each, horizon, now), charged, seconds)
+    given = max(known.get(at, 0.0) for at in seconds) - now
+    ahead = had(known, name, now)
+    at_once = ahead <= ADVANCE_BURST and given <= ADVANCE
+    horizon = ADVANCE if at_once else _horizon(each, ahead)
+    if given > horizon:
+        # Jobs that ask too seldom leave slots unused: only what they will use counts here.
+        used = min(charged.tokens, demands[0].tokens * share)
+        return Full(given - horizon, max(seconds_of(charged.requests, used, rate).values()))
+    change = _grant(known, seconds, name, known.get(name, 0.0) + 2 * each, now + horizon * RACE, now)
+    return Planned(change, charged, seconds, at_once)
+
+
+def _horizon(each: float, ahead: float) -> float:
+    if is_below_share(ahead, each):
+        return FAR_HORIZON
+    return min(HORIZON, max(LEAST_HORIZON, HORIZON_JOBS * each))
 
 
 def _fits(demand: Demand, rate: Rates) -> bool:
@@ -248,17 +286,5 @@ def _grant(
             added[name] = taken
     # A tenant's time is not fenced: a write that is lost under contention gives it a slot too many.
     changes[tenant] = min(max(tenant_at, now + tenant_at - state.get(tenant, 0.0)), now + FAR_HORIZON)
-    removed = [name for name, at in state.items() if is_tenant(name) and at < now and name != tenant]
+    removed = [name for name, at in state.items() if is_tenant(name) and is_over(at, now) and name != tenant]
     return Change(conditions, changes, added, removed, first=not state)
-
-
-def is_tenant(name: str) -> bool:
-    """Whether the number is a tenant's virtual time."""
-    return len(name) == 5 and name[0] == "t"
-
-
-def tenant_name(state: PaceState, tenant: str, now: float) -> str:
-    """The number that is the tenant's, so that no more than `MAX_TENANTS` of them exist."""
-    name = f"t{zlib.crc32(tenant.encode()) & 0xFFFF:04x}"
-    others = sum(is_tenant(other) and at >= now for other, at in state.items())
-    return name if name in state or others < MAX_TENANTS else "tmore"

@@ -5,9 +5,12 @@ another way: what it says is left shows both, before it refuses a call. Without 
 start, then additive increase and multiplicative decrease. https://en.wikipedia.org/wiki/Slow_start
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from jobchain.pace import (
+    FAR_HORIZON,
+    WINDOW,
     Change,
     Demand,
     PaceState,
@@ -28,19 +31,31 @@ PRESSED_EVERY = 30.0
 """The pace is cut at most once in this many seconds: what was granted before the cut is still on its way."""
 
 PAUSE = 10.0
-"""So many seconds of the limit are left out when the server comes near it."""
+"""So many seconds of the limit are left out when a call is refused, and the server does not tell how much is left."""
 
 ROOM = 0.8
 """Less than this part of what should be left, and the pace is too fast."""
 
+LEAST_MISSING = 6.0
+"""So few seconds of the limit are missing by chance, as calls don't come evenly."""
+
+MOST_REFUSALS = 3.0
+FORGIVEN = 0.1
+"""The pace is too fast after this many refusals, less this part of the calls that were answered: some servers refuse one
+call in thirty, at any pace. A server that tells that little is left is believed at once."""
+
 LOW = 0.2
-"""The same for a server that does not tell when the limit is full again."""
+EVEN = 0.5
+"""Less than `LOW` is too little of a limit of which the server does not tell when it is full; `EVEN` should be left."""
 
 LONGEST_RESET = 120.0
 """A limit whose window is longer is not one of a minute."""
 
 LEARNS = 0.2
 """How much one job counts for the share of tokens that jobs use."""
+
+COUNTED = 0.9
+"""A call whose tokens are counted leaves at least this part of them missing; the rest may have filled up again."""
 
 _MOST = 1e12
 
@@ -53,23 +68,49 @@ def told(limit: RateLimit) -> float | None:
     return None if reset is not None and reset > LONGEST_RESET else float(limit.limit)
 
 
-def is_near(limit: RateLimit) -> bool:
-    """Whether less is left than an even pace would have left.
+def shortfall(limit: RateLimit) -> float:
+    """The seconds of the limit that are missing, where less is left than an even pace would have left; 0 elsewhere.
 
     A bucket that fills up continuously has as much of it left as its reset is short; a window of a minute, at an even
     pace, as its reset is long.
     """
     most = told(limit)
     if most is None or limit.remaining is None or not 0 <= limit.remaining <= most:
-        return False
+        return 0.0
     left, reset = limit.remaining / most, _reset(limit)
-    return left < LOW if reset is None else left < ROOM * min(1.0, reset / 60)
+    even, least = (EVEN, LOW) if reset is None else (min(1.0, reset / WINDOW), ROOM * min(1.0, reset / WINDOW))
+    return WINDOW * (even - left) if left < least else 0.0
 
 
 def _reset(limit: RateLimit) -> float | None:
     if limit.reset is None or limit.reset.total_seconds() < 0:
         return None
     return limit.reset.total_seconds()
+
+
+def learn(state: PaceState | None, configured: Rates, asked: float, limits: RateLimits, now: float) -> Change | None:
+    """The write for what one answer tells that was not known; None where it tells nothing new.
+
+    `asked` is the tokens that the answered call asked for.
+    """
+    known = state or {}
+    changes = {f"{name}_limit": most for name, most in _told_limits(limits) if f"{name}_limit" not in known}
+    if rates({**known, **changes}, configured, now):
+        changes |= _learned_count(known, asked, limits, now)
+    return Change((), changes, first=not known) if changes else None
+
+
+def _learned_count(state: PaceState, asked: float, limits: RateLimits, now: float) -> dict[str, float]:
+    """Whether the server counts the tokens that calls ask for, where a call that asked for so many shows it.
+
+    It does not if less than that is missing in its limit. If it tells nothing, most servers do not.
+    """
+    most, left = told(limits.tokens), limits.tokens.remaining
+    if most is None or left is None or not 0 <= left <= most:
+        return {} if "asked_at" in state else {"asked_at": 0.0}
+    if most - left < asked * COUNTED:
+        return {} if state.get("asked_at") == 0 else {"asked_at": 0.0}
+    return {} if "asked_at" in state else {"asked_at": now}
 
 
 def settle(
@@ -87,12 +128,19 @@ def settle(
     known, first = state or {}, not state
     changes = {f"{name}_limit": most for name, most in _told_limits(limits) if known.get(f"{name}_limit") != most}
     now_known = {**known, **changes}
-    pressed = _pressed(now_known, configured, limits, refused=refused, now=now)
+    refusals = _refusals(known, asked.requests, refused=refused)
+    too_many = refused and known.get("refusals", 0.0) + refusals >= MOST_REFUSALS
+    pressed = _pressed(now_known, configured, limits, refused=too_many, now=now)
     rate = rates(now_known, configured, now)
     if not rate and not pressed:
-        return []
+        return [Change((), {}, {"refusals": refusals}, first=first)] if refusals else []
     changes |= _learned_share(known, asked, used)
+    if asked.requests and not refused:
+        # The last of the job's calls may have asked for less than the others.
+        changes |= _learned_count(known, asked.tokens / asked.requests / 2, limits, now)
     added = _corrections(known, rate, granted, asked, used, now)
+    if refusals:
+        added["refusals"] = refusals
     found = []
     if pressed and now - known.get("pressed_at", 0.0) >= PRESSED_EVERY:
         # Many calls are refused together: the first one of them counts.
@@ -102,6 +150,11 @@ def settle(
     if changes or any(abs(seconds) > 1e-3 for seconds in added.values()):
         found.append(Change((), changes, added, first=first))
     return found
+
+
+def _refusals(state: PaceState, calls: int, *, refused: bool) -> float:
+    """What a job's calls add to the number of refusals, which does not fall below zero."""
+    return float(refused) - min(max(0.0, state.get("refusals", 0.0)), FORGIVEN * (calls - refused))
 
 
 def _learned_share(state: PaceState, asked: Demand, used: Demand) -> dict[str, float]:
@@ -115,16 +168,22 @@ def _learned_share(state: PaceState, asked: Demand, used: Demand) -> dict[str, f
     return {"used_share": learned} if abs(learned - known) > 0.01 * known else {}
 
 
-def _paused(state: PaceState, change: Change, pressed: list[str], now: float) -> Change:
+def _paused(state: PaceState, change: Change, pressed: Mapping[str, float], now: float) -> Change:
     """The change with a pause: a part of the limit is left out, so that the server's own fills up again."""
-    changes, added = dict(change.changes), dict(change.added)
-    for name in (f"{kind}_at" for kind in pressed):
+    changes, added = {**change.changes, "refusals": 0.0}, dict(change.added)
+    added.pop("refusals", None)
+    for name, pause in ((f"{kind}_at", seconds or PAUSE) for kind, seconds in pressed.items()):
         if state.get(name, 0.0) >= now:
-            added[name] = added.get(name, 0.0) + PAUSE
+            added[name] = min(added.get(name, 0.0) + pause, _room(state, name, now))
         else:
             added.pop(name, None)
-            changes[name] = now + PAUSE
+            changes[name] = now + pause
     return replace(change, changes=changes, added=added)
+
+
+def _room(state: PaceState, name: str, now: float) -> float:
+    """How far a virtual time may be moved: after that long without a call, any limit of a minute is full again."""
+    return max(0.0, now + FAR_HORIZON - state[name])
 
 
 def _told_limits(limits: RateLimits) -> list[tuple[str, float]]:
@@ -135,32 +194,39 @@ def _told_limits(limits: RateLimits) -> list[tuple[str, float]]:
 def _corrections(
     state: PaceState, rate: Rates, granted: Demand, asked: Demand, used: Demand, now: float
 ) -> dict[str, float]:
-    """What was really charged less what was granted, at most a minute of it: a usage may be a lie."""
+    """What was really charged less what was granted; a usage may be a lie, so the virtual time stays near."""
+    if not granted.requests:
+        return {}  # it ran before any limit was known; what it took shows in what is left
     tokens = charge(state, asked.tokens, used.tokens, now) - granted.tokens
     seconds = seconds_of(asked.requests - granted.requests, tokens, rate)
-    return {name: min(60.0, taken) for name, taken in seconds.items() if name in state}
+    return {name: min(_room(state, name, now), taken) for name, taken in seconds.items() if name in state}
 
 
-def _pressed(state: PaceState, configured: Rates, limits: RateLimits, *, refused: bool, now: float) -> list[str]:
-    """Which of requests and tokens came near their limit."""
-    pressed = [name for name in ("requests", "tokens") if is_near(getattr(limits, name))]
+def _pressed(state: PaceState, configured: Rates, limits: RateLimits, *, refused: bool, now: float) -> dict[str, float]:
+    """Which of requests and tokens came near their limit, and the seconds of it that are missing; 0 if unknown."""
+    missing = {"requests": shortfall(limits.requests), "tokens": shortfall(limits.tokens)}
+    pressed = {name: seconds for name, seconds in missing.items() if seconds > (0 if refused else LEAST_MISSING)}
     if pressed or not refused:
         return pressed
     rate = rates(state, configured, now)
-    return ["tokens"] if rate.tokens and not rate.requests else ["requests", "tokens"] if rate.tokens else ["requests"]
+    names = ["tokens"] if rate.tokens and not rate.requests else ["requests", "tokens"] if rate.tokens else ["requests"]
+    return dict.fromkeys(names, 0.0)
 
 
-def pressed_changes(state: PaceState, configured: Rates, pressed: list[str], now: float) -> dict[str, float]:
-    """What changes as the pace was too fast."""
+def pressed_changes(state: PaceState, configured: Rates, pressed: Mapping[str, float], now: float) -> dict[str, float]:
+    """What changes as the pace was too fast, beside the pause."""
     changes = {"pressed_at": now}
-    for name in pressed:
-        if name == "tokens" and now - state.get("asked_at", 0.0) > 4 * PRESSED_EVERY:
+    for name, missing in pressed.items():
+        current: float | None = getattr(rates(state, configured, now), name)
+        is_much = not missing or missing > LEAST_MISSING
+        if name == "tokens" and is_much and now - state.get("asked_at", now) > 4 * PRESSED_EVERY:
             # The likeliest cause: the server counts the tokens that calls ask for.
             changes["asked_at"] = now
-            continue
-        current: float | None = getattr(rates(state, configured, now), name)
-        unknown = ceiling(state, name, getattr(configured, name)) is None and f"{name}_rate" not in state
-        changes[f"{name}_rate"] = FIRST_RATE if current is None else max(1.0, current * CUT)
-        changes[f"{name}_rate_at"] = now
-        changes[f"{name}_slow"] = float(unknown)
+            if "tokens_limit" not in state:
+                continue
+        if not missing:
+            unknown = ceiling(state, name, getattr(configured, name)) is None and f"{name}_rate" not in state
+            changes[f"{name}_rate"] = FIRST_RATE if current is None else max(1.0, current * CUT)
+            changes[f"{name}_rate_at"] = now
+            changes[f"{name}_slow"] = float(unknown)
     return changes

@@ -22,7 +22,7 @@ from jobchain.pace import (
     plan,
     rates,
 )
-from jobchain.pace_learning import settle
+from jobchain.pace_learning import learn, settle
 from jobchain.rate_limits import RateLimits
 
 MAX_AGE = 3.0
@@ -35,18 +35,18 @@ _TRIES = 4
 
 
 class Moved(Exception):
-    """The condition of a change did not hold; `state` are the present ones, None where there are none."""
+    """The condition of a change did not hold; `state` are the present ones, None where there is none."""
 
     def __init__(self, state: PaceState | None) -> None:
-        super().__init__("the state have changed")
+        super().__init__("the state has changed")
         self.state = state
 
 
 class PaceTable(Protocol):
-    """Where the state are."""
+    """Where the state is."""
 
     def read(self) -> PaceState | None:
-        """The state as of a moment ago, None where there are none."""
+        """The state as of a moment ago, None where there is none."""
         ...
 
     def write(self, change: Change) -> PaceState:
@@ -90,6 +90,13 @@ class Pacer:
                     return granted
             return Refused(moment(self._now()) + timedelta(seconds=HORIZON * (0.3 + 0.7 * self._draw())))
 
+    def learn(self, asked: Demand, limits: RateLimits) -> None:
+        """Notes what the answer of a call tells, where it was not known: the rest of its job may take minutes."""
+        with self._lock:
+            self._look(MAX_AGE)
+            if change := learn(self._state, self._configured, asked.tokens, limits, self._now()):
+                self._write(change)
+
     def settle(self, granted: Demand, asked: Demand, used: Demand, limits: RateLimits, refused: bool) -> None:
         """Corrects what a job was charged, and learns from what the server told and whether it refused a call."""
         with self._lock:
@@ -125,7 +132,7 @@ class Pacer:
         return self._state
 
     def _look(self, max_age: float) -> bool:
-        """Reads the state if they are older than that, and tells whether it did."""
+        """Reads the state if it is older than that, and tells whether it did."""
         now = self._now()
         if self._read_at is not None and now - self._read_at <= max_age:
             return False
