@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from jobchain.aws.attributes import Item
@@ -26,7 +27,7 @@ from jobchain.aws.meta import (
     listed_job_of,
     ready_now,
 )
-from jobchain.aws.quotas import QuotaCounter, count_unfinished, quota_counters, remaining_quota
+from jobchain.aws.quotas import QuotaCounter, Room, count_unfinished, quota_counters, remaining_quota
 from jobchain.aws.records import attempt_of
 from jobchain.aws.settling import end_unheld, has_unsettled
 from jobchain.aws.table import ConditionFailed, Table, TransactionCanceled
@@ -165,6 +166,7 @@ class JobStore:
         """
         now = self._clock()
         counters = quota_counters(limits, tenant, now)
+        rooms = [counter.shares for counter in counters]
 
         def change(stored: StoredJob) -> None:
             job = job_of(stored)
@@ -174,19 +176,23 @@ class JobStore:
                 return
             _check_retry(job, now)
             pending = _pending_again(job, stored.meta, limits.daily_budget, now)
-            admitted = [counter.admit(1) for counter in counters]
+            admitted = [counter.admit(1, room) for counter, room in zip(counters, rooms, strict=True)]
             try:
-                self._table.transact(lambda: [pending, *admitted])
+                self._table.transact(lambda: [pending, *chain(*admitted)])
             except TransactionCanceled as canceled:
-                for counter, write in zip(counters, admitted, strict=True):
-                    self._check_quota(tenant, counter, canceled.found(write))
+                for place, (counter, writes) in enumerate(zip(counters, admitted, strict=True)):
+                    if any(canceled.found(write) is not None for write in writes):
+                        rooms[place] = self._room(tenant, counter)
                 raise
 
         return self._move(tenant, event_id, change)
 
-    def _check_quota(self, tenant: str, counter: QuotaCounter, found: Item | None) -> None:
-        if not remaining_quota(self._table, tenant, counter, found):
+    def _room(self, tenant: str, counter: QuotaCounter) -> Room:
+        """The room for one job. Raises LimitReached where there is none."""
+        room = remaining_quota(self._table, tenant, counter, 1)
+        if not sum(room):
             raise counter.refusal() from None
+        return room
 
     def delete(self, tenant: str, event_id: str) -> None:
         """Erases a final job and all that it stored. Raises JobNotFound, and JobIsNotFinal."""

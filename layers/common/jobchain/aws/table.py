@@ -218,6 +218,14 @@ class Table:
         """
         _past_conflicts(lambda: self._transact_once(writes()))
 
+    def transact_if_calm(self, writes: Sequence[Write]) -> bool:
+        """Makes all of `writes` or none; whether it did. It does not where a condition fails, or another writes too."""
+        try:
+            self._transact_once(writes)
+        except (_ConflictError, TransactionCanceled):
+            return False
+        return True
+
     def _transact_once(self, writes: Sequence[Write]) -> None:
         items: Any = [{write.kind: {"TableName": self._name, **write.parameters}} for write in writes]
         try:
