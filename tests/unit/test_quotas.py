@@ -80,7 +80,7 @@ class TestARecount:
         numbers = iter(range(10_000))
 
         def admit(jobs: int, **limits: Any) -> int:
-            """How many of so many jobs are admitted."""
+            """How many of `jobs` are admitted."""
             new = [
                 NewJob(f"0b6c2f4e-0000-4000-8000-{next(numbers):012}", "acme", "guideline_checklist", {}, "f")
                 for _ in range(jobs)
@@ -147,10 +147,12 @@ def test_a_transaction_that_conflicts_is_not_waited_for(
 
 
 @pytest.mark.parametrize(
-    "limits", [{"jobs_per_minute": 60}, {"unfinished_jobs": 60}, {"jobs_per_minute": 60, "unfinished_jobs": 70}]
+    "limits",
+    [Limits(jobs_per_minute=60), Limits(unfinished_jobs=60), Limits(jobs_per_minute=60, unfinished_jobs=70)],
+    ids=["minute", "unfinished", "both"],
 )
 def test_environments_that_admit_in_turn_keep_the_limit_together(
-    dynamodb: "DynamoDBClient", clock: FakeClock, limits: dict[str, int]
+    dynamodb: "DynamoDBClient", clock: FakeClock, limits: Limits
 ) -> None:
     environments = [AdmissionStore(dynamodb, TABLE, clock) for _ in range(3)]
     admitted = 0

@@ -22,7 +22,7 @@ def quotas(dynamodb: "DynamoDBClient", clock: FakeClock) -> RequestQuotas:
 
 
 def admitted(quotas: RequestQuotas, tries: int, most: int, key_id: str = "a") -> int:
-    """How many of so many requests are admitted."""
+    """How many of `tries` requests are admitted."""
     count = 0
     for _ in range(tries):
         try:
