@@ -97,9 +97,9 @@ def quota_counters(limits: Limits, tenant: str, now: datetime) -> list[QuotaCoun
 
 def remaining_quota(table: Table, tenant: str, counter: QuotaCounter, jobs: int) -> Room:
     """How many more jobs a counter admits, by its items as they are now; it has refused some of `jobs`."""
-    keys = [counter.shard_key(shard) for shard in range(SHARDS)]
-    stored = {item["sk"]: item for item in table.get_many(keys)}
-    items = [stored.get(where["sk"], {}) for where in keys]
+    sk = counter.key["sk"]
+    stored = {item["sk"]: item for item in table.query(counter.key["pk"], f"{sk}#", f"{sk}$")}
+    items = [stored.get(f"{sk}#{shard}", {}) for shard in range(SHARDS)]
     taken = [int(item.get("taken", 0)) for item in items]
     complete = len(stored) == SHARDS or not counter.recounted
     if counter.recounted and not (complete and sum(_room(counter, taken)) >= jobs):
