@@ -96,7 +96,8 @@ def test_all_jobs_outlast_a_storm_of_429_and_none_asks_before_its_retry_after(
     tally = balance(accounts(world, jobs))
     early = [call for marker in jobs.values() for call in too_early(world.model.journal, marker)]
     report(name, **as_numbers(tally), too_early=len(early), seconds=round(lasted))
-    assert tally.refused > count / 2
+    # The pace is lowered after the first refusals, and keeps most jobs from asking while the storm lasts.
+    assert 4 <= tally.refused <= count
     assert_balanced(tally)
     assert tally.wasted == 0
     assert early == []

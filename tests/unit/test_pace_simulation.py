@@ -1,7 +1,9 @@
 """Backlogs on simulated accounts with limits, whose servers are of all kinds."""
 
 import math
+import random
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -10,7 +12,10 @@ from benchmarks.pace import Accounts, Case, Run
 from benchmarks.simulation.account import Bucket, ModelServer, Window
 from benchmarks.simulation.events import simulate
 from benchmarks.simulation.inputs import Inputs
+from benchmarks.simulation.pacing import EPOCH, MemoryTable
 from benchmarks.simulation.setup import Headers
+from jobchain.pace import Demand, Granted, Rates
+from jobchain.pacer import Pacer
 from jobchain.rate_limits import NO_RATE_LIMITS
 
 JOBS = 1500
@@ -80,6 +85,53 @@ def test_five_workers_do_with_a_small_account() -> None:
 
     assert run.failed == 0
     assert run.span < 1.1
+
+
+# --- an account that others use too ---------------------------------------------------------------
+
+
+class Shared:
+    """An account of 3,333 tokens a second of which others use a share; our jobs are calls that use 1,000."""
+
+    def __init__(self, others: float, headers: Headers = "right") -> None:
+        self.server = ModelServer(Bucket(6000), Bucket(200_000), headers)
+        self.now = 0.0
+        self.calls = self.refused = 0
+        self._others = others * 200_000 / 600
+        self._worker = Pacer(MemoryTable(), Rates(6000, 200_000), self._clock, random.Random(1).random)
+        self._slots: list[tuple[float, Demand]] = []
+
+    def run(self, minutes: int) -> None:
+        """Jobs without end."""
+        for _ in range(minutes * 600):
+            self.now += 0.1
+            self.server.call(self._others, self.now)
+            for slot in [slot for slot in self._slots if slot[0] <= self.now]:
+                self._slots.remove(slot)
+                self._call(slot[1])
+            while isinstance(got := self._worker.reserve([Demand(1, 3000)], "acme", 1000), Granted):
+                self._slots.append((got.at.timestamp() - EPOCH, got.demand))
+
+    def _call(self, granted: Demand) -> None:
+        accepted = self.server.call(1000, self.now)
+        self.calls += 1
+        self.refused += not accepted
+        asked, used = (Demand(1, 3000), Demand(1, 1000)) if accepted else (Demand(1, 0), Demand(1, 0))
+        self._worker.settle(granted, asked, used, self.server.limits(self.now), refused=not accepted)
+
+    def _clock(self) -> datetime:
+        return datetime.fromtimestamp(EPOCH + self.now, UTC)
+
+
+@pytest.mark.parametrize("headers", ["right", "none", "past"])
+@pytest.mark.parametrize("others", [0.0, 0.5])
+def test_what_others_leave_of_an_account_is_used(others: float, headers: Headers) -> None:
+    account = Shared(others, headers)
+
+    account.run(minutes=20)
+
+    assert account.refused <= 0.03 * account.calls
+    assert account.calls * 1000 > 0.8 * (1 - others) * 20 * 200_000
 
 
 # --- the account -----------------------------------------------------------------------------------

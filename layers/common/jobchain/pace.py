@@ -53,8 +53,11 @@ RECOVERY = 600.0
 """After a cut, a pace grows by this many seconds' share of itself each second."""
 
 DOUBLING = 60.0
-DOUBLING_AGAIN = 180.0
-"""While nothing is known of a limit, its pace doubles in this time, at first and once it was found and cut."""
+"""While nothing is known of a limit, its pace doubles in this time, ..."""
+
+CUT = 0.8
+STEADY = 200.0
+"""... until it is cut to this part. After these seconds it is back at what was too fast, and grows slowest there."""
 
 COUNTS_ASKED = 1200.0
 """How long it takes until only tokens that are used count again, after a server seemed to count those asked for."""
@@ -69,7 +72,8 @@ PaceState = Mapping[str, float]
 `requests_rate`, `requests_rate_at`, `requests_slow`, and the same of tokens: what a limit was cut to, when, and whether
 it is still being looked for. `asked_at`: when the server last seemed to count tokens that are asked for; 0 if it does
 not, missing if that is unknown. `used_share`: the tokens that jobs use of those that they ask for. `pressed_at`: when
-the server last came near its limit. `t` and four hexadecimal digits: the virtual time of a tenant.
+the server last came near its limit. `requests_paused`, `tokens_paused`: until when some of it is left out. `t` and four
+hexadecimal digits: the virtual time of a tenant.
 """
 
 
@@ -200,7 +204,8 @@ def _rate(state: PaceState, name: str, configured: float | None, now: float) -> 
     if state.get(f"{name}_slow"):
         grown = cut * 2 ** min(30.0, since / DOUBLING)
     elif known is None:
-        grown = cut * 2 ** min(30.0, since / DOUBLING_AGAIN)
+        # https://en.wikipedia.org/wiki/CUBIC_TCP
+        grown = cut / CUT * (1 + (1 - CUT) * (since / STEADY - 1) ** 3)
     else:
         grown = cut * (1 + since / RECOVERY)
     return grown if known is None else min(grown, known)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from jobchain.pace import (
+    CUT,
     FAR_HORIZON,
     WINDOW,
     Change,
@@ -26,7 +27,6 @@ from jobchain.rate_limits import RateLimit, RateLimits
 FIRST_RATE = 60.0
 """Requests a minute, after the first refusal of a server that tells nothing of its limits."""
 
-CUT = 0.8
 PRESSED_EVERY = 30.0
 """The pace is cut at most once in this many seconds: what was granted before the cut is still on its way."""
 
@@ -41,8 +41,8 @@ LEAST_MISSING = 6.0
 
 MOST_REFUSALS = 3.0
 FORGIVEN = 0.1
-"""The pace is too fast after this many refusals, less this part of the calls that were answered: some servers refuse one
-call in thirty, at any pace. A server that tells that little is left is believed at once."""
+"""The pace is too fast after this many refusals, less this part of the calls that were answered: some servers refuse
+one call in thirty, at any pace. A server that tells that little is left is believed at once."""
 
 LOW = 0.2
 EVEN = 0.5
@@ -101,7 +101,7 @@ def learn(state: PaceState | None, configured: Rates, asked: float, limits: Rate
 
 
 def _learned_count(state: PaceState, asked: float, limits: RateLimits, now: float) -> dict[str, float]:
-    """Whether the server counts the tokens that calls ask for, where a call that asked for so many shows it.
+    """Whether the server counts the tokens that calls ask for, as far as a call that asked for these shows it.
 
     It does not if less than that is missing in its limit. If it tells nothing, most servers do not.
     """
@@ -172,7 +172,11 @@ def _paused(state: PaceState, change: Change, pressed: Mapping[str, float], now:
     """The change with a pause: a part of the limit is left out, so that the server's own fills up again."""
     changes, added = {**change.changes, "refusals": 0.0}, dict(change.added)
     added.pop("refusals", None)
-    for name, pause in ((f"{kind}_at", seconds or PAUSE) for kind, seconds in pressed.items()):
+    for kind, missing in pressed.items():
+        name, until = f"{kind}_at", now + (missing or PAUSE)
+        # What is left out already fills up the server's limit too.
+        pause = max(0.0, until - max(now, state.get(f"{kind}_paused", 0.0)))
+        changes[f"{kind}_paused"] = max(until, state.get(f"{kind}_paused", 0.0))
         if state.get(name, 0.0) >= now:
             added[name] = min(added.get(name, 0.0) + pause, _room(state, name, now))
         else:
@@ -218,9 +222,7 @@ def pressed_changes(state: PaceState, configured: Rates, pressed: Mapping[str, f
     changes = {"pressed_at": now}
     for name, missing in pressed.items():
         current: float | None = getattr(rates(state, configured, now), name)
-        is_much = not missing or missing > LEAST_MISSING
-        if name == "tokens" and is_much and now - state.get("asked_at", now) > 4 * PRESSED_EVERY:
-            # The likeliest cause: the server counts the tokens that calls ask for.
+        if name == "tokens" and _seems_to_count_asked(state, missing, now):
             changes["asked_at"] = now
             if "tokens_limit" not in state:
                 continue
@@ -230,3 +232,11 @@ def pressed_changes(state: PaceState, configured: Rates, pressed: Mapping[str, f
             changes[f"{name}_rate_at"] = now
             changes[f"{name}_slow"] = float(unknown)
     return changes
+
+
+def _seems_to_count_asked(state: PaceState, missing: float, now: float) -> bool:
+    """Whether the likeliest cause is that the server counts the tokens that calls ask for."""
+    asked_at = state.get("asked_at", now)
+    if missing and asked_at > 0:
+        return True  # it did before, and less and less of them was charged since
+    return now - asked_at > 4 * PRESSED_EVERY and (not missing or missing > LEAST_MISSING)

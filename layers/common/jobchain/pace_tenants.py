@@ -15,7 +15,7 @@ ADVANCE_BURST = 10.0
 """Half of these seconds' limit a tenant gets at once, before slots that were granted to others."""
 
 MAX_TENANTS = 32
-"""So many tenants have a virtual time of their own; the others share one."""
+"""At most this many tenants have a virtual time of their own; the others share one."""
 
 KEPT = 120.0
 """A virtual time that is this far behind is removed; until then its tenant counts as one that shares."""
