@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from jobchain.aws.due import DueStore
+from jobchain.aws.outage_log import log_unavailable
 from jobchain.aws.queue import JobQueue, batches
-from jobchain.aws.refusals import log_unavailable
 from jobchain.domain import Clock, Job, Tier, tier_at
 from jobchain.errors import Unavailable
 from jobchain.observability import Logger

@@ -14,7 +14,7 @@ from aws_lambda_powertools.event_handler.openapi.exceptions import (
 )
 from pydantic import JsonValue
 
-from jobchain.aws.refusals import log_unavailable
+from jobchain.aws.outage_log import log_unavailable
 from jobchain.errors import (
     BodyTooLarge,
     ForeignOrigin,

@@ -13,8 +13,8 @@ from pydantic import JsonValue
 from jobchain.aws.admission import AdmissionStore, Outcome
 from jobchain.aws.due import DueStore
 from jobchain.aws.jobs import JobStore
+from jobchain.aws.outage_log import log_unavailable
 from jobchain.aws.queue import JobQueue, QueueDepth
-from jobchain.aws.refusals import log_unavailable
 from jobchain.aws.usage import UsageStore
 from jobchain.chains.chain import Chain
 from jobchain.domain import DEADLINE, EVENT_ID, Attempt, Clock, DailyUsage, Job, NewJob, Status

@@ -16,8 +16,8 @@ from botocore.config import Config
 from jobchain.aws.clients import aws_client, create_session
 from jobchain.aws.deployment_checks import SweepReport, SweepStore
 from jobchain.aws.due import DueStore
+from jobchain.aws.outage_log import log_unavailable
 from jobchain.aws.queue import JobQueue
-from jobchain.aws.refusals import log_unavailable
 from jobchain.domain import utc_now
 from jobchain.errors import Unavailable
 from jobchain.metrics import count_spending

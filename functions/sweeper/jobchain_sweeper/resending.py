@@ -8,8 +8,8 @@ from itertools import compress
 
 from jobchain.aws.due import DueStore
 from jobchain.aws.items import DISPATCH_GRACE
+from jobchain.aws.outage_log import log_unavailable
 from jobchain.aws.queue import JobQueue, batches
-from jobchain.aws.refusals import log_unavailable
 from jobchain.domain import Clock, DueJob, JobError, Tier
 from jobchain.errors import Unavailable
 from jobchain.metrics import Meter

@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 
 from jobchain.aws.due import DueStore
 from jobchain.aws.items import Due
+from jobchain.aws.outage_log import log_unavailable
 from jobchain.aws.queue import JobQueue
-from jobchain.aws.refusals import log_unavailable
 from jobchain.domain import Clock, DueJob, Tier
 from jobchain.errors import Unavailable
 from jobchain.metrics import Meter

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from jobchain.aws.breakers import BreakerStore
-from jobchain.aws.refusals import log_unavailable
+from jobchain.aws.outage_log import log_unavailable
 from jobchain.breaker import OpenBreaker, scope_of
 from jobchain.domain import isoformat
 from jobchain.errors import ModelError, Unavailable

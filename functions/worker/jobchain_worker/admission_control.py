@@ -11,9 +11,9 @@ from datetime import datetime, timedelta
 
 from jobchain.aws.breakers import BreakerStore
 from jobchain.aws.claiming import Candidate
+from jobchain.aws.outage_log import log_unavailable
 from jobchain.aws.paces import PaceStore
 from jobchain.aws.queue import JobQueue, Slot
-from jobchain.aws.refusals import log_unavailable
 from jobchain.breaker import MAX_JITTER, MIN_JITTER
 from jobchain.chains.chain import Chain
 from jobchain.chains.planning import PlannedStep

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from jobchain.aws.claims import ClaimStore
-from jobchain.aws.refusals import log_unavailable
+from jobchain.aws.outage_log import log_unavailable
 from jobchain.aws.usage import UsageStore
 from jobchain.chains.chain import Chain
 from jobchain.domain import NO_BUDGET, Claim

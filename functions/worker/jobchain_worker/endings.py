@@ -6,8 +6,8 @@ from datetime import timedelta
 
 from jobchain.aws.claims import ClaimStore
 from jobchain.aws.due import DueStore
+from jobchain.aws.outage_log import log_unavailable
 from jobchain.aws.queue import MAX_DELAY, JobQueue, Slot
-from jobchain.aws.refusals import log_unavailable
 from jobchain.domain import Clock, JobError, Tier, WaitingFor, WaitReason, isoformat, tier_at
 from jobchain.errors import Unavailable
 from jobchain.observability import Logger

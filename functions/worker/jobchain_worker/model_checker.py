@@ -5,7 +5,7 @@ from datetime import date
 from typing import Any
 
 from jobchain.aws.model_checks import ModelCheckStore
-from jobchain.aws.refusals import log_unavailable
+from jobchain.aws.outage_log import log_unavailable
 from jobchain.domain import Clock, isoformat
 from jobchain.errors import ModelError, Unavailable, UnknownModel
 from jobchain.model_check import WARN_DAYS, ModelCheck

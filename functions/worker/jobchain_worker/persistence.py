@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import ParamSpec, TypeVar
 
-from jobchain.aws.refusals import log_unavailable
+from jobchain.aws.outage_log import log_unavailable
 from jobchain.domain import Clock
 from jobchain.errors import Unavailable
 from jobchain.observability import Logger

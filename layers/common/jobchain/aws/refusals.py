@@ -5,7 +5,6 @@ from collections.abc import Set
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 
 from jobchain.errors import Misconfigured, Unavailable
-from jobchain.observability import Logger, describe
 
 # Each service has its own words for the same, and SQS two spellings for most of them.
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html
@@ -60,12 +59,6 @@ def unavailable(
     if isinstance(error, _NO_CREDENTIALS) or any(map(_is_lasting, codes)):
         return Misconfigured(f"{what} refuses this deployment: tell its operator")
     return Unavailable(f"{what} {fault}")
-
-
-def log_unavailable(logger: Logger, message: str, error: Unavailable, **keys: object) -> None:
-    """Logs that a service did not do its part: as an error where an operator must repair it, else as a warning."""
-    log = logger.error if isinstance(error, Misconfigured) else logger.warning
-    log(message, extra={**keys, **describe(error)})
 
 
 def _code(error: BotoCoreError | ClientError) -> str | None:
