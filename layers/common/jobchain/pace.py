@@ -22,8 +22,8 @@ PATIENCE = 2.0
 HORIZON = 20.0
 """Slots are granted at most this many seconds ahead, ..."""
 
-HORIZON_JOBS = 40
-LEAST_HORIZON = 4.0
+HORIZON_JOBS = 10
+LEAST_HORIZON = PATIENCE
 """... and of short jobs only this many ahead, or this many seconds: what is granted can't be slowed down any more."""
 
 FAR_HORIZON = 120.0

@@ -122,13 +122,17 @@ def settle(
     limits: RateLimits,
     *,
     refused: bool,
+    answered: int,
     now: float,
 ) -> list[Change]:
-    """The writes for a job that has ended, to be tried in this order until one is made; empty where none is needed."""
+    """The writes for a job that has ended, to be tried in this order until one is made; empty where none is needed.
+
+    `answered` is how many calls of this worker were answered since one of them was refused.
+    """
     known, first = state or {}, not state
     changes = {f"{name}_limit": most for name, most in _told_limits(limits) if known.get(f"{name}_limit") != most}
     now_known = {**known, **changes}
-    refusals = _refusals(known, asked.requests, refused=refused)
+    refusals = _refusals(known, answered) if refused else 0.0
     too_many = refused and known.get("refusals", 0.0) + refusals >= MOST_REFUSALS
     pressed = _pressed(now_known, configured, limits, refused=too_many, now=now)
     rate = rates(now_known, configured, now)
@@ -152,9 +156,9 @@ def settle(
     return found
 
 
-def _refusals(state: PaceState, calls: int, *, refused: bool) -> float:
-    """What a job's calls add to the number of refusals, which does not fall below zero."""
-    return float(refused) - min(max(0.0, state.get("refusals", 0.0)), FORGIVEN * (calls - refused))
+def _refusals(state: PaceState, answered: int) -> float:
+    """What a refusal after so many answers adds to the number of refusals, which does not fall below one."""
+    return 1 - min(state.get("refusals", 0.0), FORGIVEN * answered)
 
 
 def _learned_share(state: PaceState, asked: Demand, used: Demand) -> dict[str, float]:

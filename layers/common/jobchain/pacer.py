@@ -66,6 +66,7 @@ class Pacer:
         self._draw = draw
         self._state: PaceState | None = None
         self._read_at: float | None = None
+        self._answered = 0
         # All jobs of a batch come at once: one of them asks the table, and the others use what it learns.
         self._lock = Lock()
 
@@ -101,8 +102,21 @@ class Pacer:
         """Corrects what a job was charged, and learns from what the server told and whether it refused a call."""
         with self._lock:
             self._look(MAX_AGE)
-            now = self._now()
-            for change in settle(self._state, self._configured, granted, asked, used, limits, refused=refused, now=now):
+            self._answered += asked.requests - refused
+            changes = settle(
+                self._state,
+                self._configured,
+                granted,
+                asked,
+                used,
+                limits,
+                refused=refused,
+                answered=self._answered,
+                now=self._now(),
+            )
+            if refused:
+                self._answered = 0
+            for change in changes:
                 if self._write(change):
                     return
 
