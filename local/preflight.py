@@ -29,6 +29,7 @@ from jobchain.model_check import WARN_DAYS
 from jobchain.prices import PriceList
 from jobchain_cli.slow import told_when_slow
 from jobchain_cli.stack import aws_session
+from jobchain_cli.words import printable
 from jobchain_worker.openai_calls import create_client
 from jobchain_worker.openai_models import find_shutdown
 from local.env_file import read_env_file
@@ -83,11 +84,11 @@ def run(root: Path, stack_name: str | None) -> int:
     with told_when_slow(f"the model's server at {shown(target.base_url)}"):
         report = preflight(target, utc_now().date())
     for fact in report.facts:
-        print(fact)
+        print(printable(fact))
     for warning in report.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+        print(f"warning: {printable(warning)}", file=sys.stderr)
     for failure in report.failures:
-        print(f"error: {failure}", file=sys.stderr)
+        print(f"error: {printable(failure)}", file=sys.stderr)
     return 1 if report.failures else 0
 
 

@@ -31,6 +31,7 @@ from jobchain.llm import LLM
 from jobchain.metrics import OutcomeMeter
 from jobchain.pace import Rates
 from jobchain.prices import PriceList
+from jobchain_api.health import HealthCheck
 from jobchain_api.service import JobService
 from jobchain_sweeper.sweeper import Sweeper
 from jobchain_worker.account_watch import AccountWatch
@@ -177,7 +178,11 @@ def logger(log: io.StringIO) -> Logger:
 
 
 def make_service(
-    stores: Stores, queue: JobQueue, logger: Logger, outcome_meter: OutcomeMeter = lambda _: None
+    stores: Stores,
+    queue: JobQueue,
+    logger: Logger,
+    outcome_meter: OutcomeMeter = lambda _: None,
+    health: HealthCheck | None = None,
 ) -> JobService:
     """The service on top of these; the queue's dead letters are its own messages."""
     return JobService(
@@ -187,7 +192,7 @@ def make_service(
         jobs=stores.jobs,
         due=stores.due,
         usage=stores.usage,
-        model_checks=stores.model_checks,
+        health=health or stores.health(queue),
         queue=queue,
         dead_letters=queue,
         retention=timedelta(days=30),

@@ -2,6 +2,9 @@
 
 import itertools
 from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from botocore.exceptions import EndpointConnectionError
 
 
 class FakeClock:
@@ -31,6 +34,15 @@ class FakeContext:
 
     def get_remaining_time_in_millis(self) -> int:
         return int(self._remaining.total_seconds() * 1000)
+
+
+def silence(client: Any) -> None:
+    """Makes a client of AWS reach nothing from now on, without the pauses between its tries."""
+
+    def unreachable(**_: object) -> None:
+        raise EndpointConnectionError(endpoint_url=client.meta.endpoint_url)
+
+    client.meta.events.register("before-call", unreachable)
 
 
 _request_numbers = itertools.count(1)

@@ -14,6 +14,9 @@ from jobchain_api.auth import Authenticate, no_authentication
 from jobchain_api.service import JobService
 from tests.fakes import FakeContext
 
+ADDRESS = "203.0.113.7"
+"""Where requests come from."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -57,7 +60,12 @@ def _event(method: str, url: str, body: str | None, headers: Mapping[str, str]) 
         "multiValueQueryStringParameters": query or None,
         "pathParameters": {"proxy": path.removeprefix("/")},
         "stageVariables": None,
-        "requestContext": {"requestId": "request-1", "path": f"/v1{path}", "stage": "v1"},
+        "requestContext": {
+            "requestId": "request-1",
+            "path": f"/v1{path}",
+            "stage": "v1",
+            "identity": {"sourceIp": ADDRESS},
+        },
         "body": body,
         "isBase64Encoded": False,
     }

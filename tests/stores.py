@@ -5,12 +5,15 @@ from typing import TYPE_CHECKING
 
 from jobchain.aws.admission import AdmissionStore
 from jobchain.aws.claims import ClaimStore
+from jobchain.aws.deployment_checks import SweepStore, TableCheck
 from jobchain.aws.due import DueStore
 from jobchain.aws.jobs import JobStore
 from jobchain.aws.model_checks import ModelCheckStore
+from jobchain.aws.queue import JobQueue
 from jobchain.aws.usage import UsageStore
 from jobchain.domain import Claim, Clock, FinishedStep, Job
 from jobchain.spending import NOTHING_SPENT, Spending
+from jobchain_api.health import HealthCheck
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -29,6 +32,18 @@ class Stores:
         self.due = DueStore(client, table, clock)
         self.usage = UsageStore(client, table, clock)
         self.model_checks = ModelCheckStore(client, table)
+        self.sweeps = SweepStore(client, table)
+
+    def health(self, queue: JobQueue) -> HealthCheck:
+        """What `GET /health` asks, for a deployment without an account of a model."""
+        return HealthCheck(
+            table=TableCheck(self.client, self.table, self.clock),
+            queue=queue,
+            model_checks=self.model_checks,
+            sweeps=self.sweeps,
+            breakers=None,
+            clock=self.clock,
+        )
 
     def claim(self, event_id: str, lease_until: datetime) -> Claim:
         """A worker's claim of a job whose calls cost nothing."""

@@ -49,6 +49,7 @@ def new_key(
     unfinished_jobs: str | None = None,
     tokens_per_day: str | None = None,
     cost_usd_per_day: str | None = None,
+    requests_per_minute: str | None = None,
 ) -> NewKey:
     """The key that options, as they were typed, ask for; its name is the tenant's if there is none.
 
@@ -64,6 +65,7 @@ def new_key(
             unfinished_jobs=_whole("--unfinished-jobs", unfinished_jobs, MAX_COUNTED),
             tokens_per_day=_whole("--tokens-per-day", tokens_per_day),
             cost_usd_per_day=_dollars("--cost-usd-per-day", cost_usd_per_day),
+            requests_per_minute=_whole("--requests-per-minute", requests_per_minute),
         ),
         operator=operator,
         valid_for=None if days is None else timedelta(days=days),
@@ -119,6 +121,7 @@ def limits_in_words(limits: Limits) -> str:
         _counted(limits.unfinished_jobs, "unfinished job", ""),
         _counted(limits.tokens_per_day, "token", "a day"),
         f"{limits.cost_usd_per_day:f} USD a day" if limits.cost_usd_per_day is not None else "",
+        _counted(limits.requests_per_minute, "request", "a minute"),
     ]
     return ", ".join(filter(None, words)) or "no limits"
 

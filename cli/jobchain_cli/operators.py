@@ -49,6 +49,7 @@ def create_key(
     unfinished_jobs: Annotated[str | None, typer.Option(metavar="N", help="A limit.")] = None,
     tokens_per_day: Annotated[str | None, typer.Option(metavar="N", help="A limit.")] = None,
     cost_usd_per_day: Annotated[str | None, typer.Option(metavar="X", help="A limit.")] = None,
+    requests_per_minute: Annotated[str | None, typer.Option(metavar="N", help="A limit.")] = None,
     stack: Stack = None,
 ) -> None:
     """Create a key. Standard output gets the key alone."""
@@ -61,6 +62,7 @@ def create_key(
         "unfinished_jobs": unfinished_jobs,
         "tokens_per_day": tokens_per_day,
         "cost_usd_per_day": cost_usd_per_day,
+        "requests_per_minute": requests_per_minute,
     }
     _operate().create_key(wanted, stack)
 

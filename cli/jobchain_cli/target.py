@@ -3,10 +3,11 @@
 import json
 import os
 import socket
+import sys
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -28,6 +29,7 @@ class Target:
 
     url: str
     api_key: str | None = field(repr=False)
+    insecure_http: bool = False
 
     @contextmanager
     def client(self) -> "Iterator[Jobchain]":
@@ -40,7 +42,9 @@ class Target:
         try:
             with (
                 told_when_slow(f"the API at {shown(self.url)}"),
-                Jobchain(self.url, self.api_key, retry_seconds=RETRY_SECONDS) as client,
+                Jobchain(
+                    self.url, self.api_key, retry_seconds=RETRY_SECONDS, insecure_http=self.insecure_http
+                ) as client,
             ):
                 yield client
         except JobchainError as error:
@@ -50,25 +54,59 @@ class Target:
 
 
 def find(url: str | None, api_key: str | None, environment: Mapping[str, str], config_file: Path) -> Target:
-    """The API of the options, else the local stack, else that of the environment, else that of the file.
+    """The API of the options, else that of the environment, else the local stack, else that of the file.
 
-    The key of the environment goes with any of them, that of the file with the file's URL alone. Raises CommandError.
+    What was set by hand comes before what lies in a folder. The key of the environment goes to the host of the
+    environment's URL alone, where that is set, that of the file with the file's URL. Raises CommandError.
     """
-    key_name, key = ("--api-key", api_key) if api_key else ("JOBCHAIN_API_KEY", environment.get("JOBCHAIN_API_KEY"))
-    if url:
-        return _checked("--url", url, key_name, key)
-    if local := _local_url():
-        return _checked("the local stack's URL", local, key_name, key)
+    found = _named(url, environment)
+    config = {} if found else read_config(config_file)
+    if found is None and "url" in config:
+        found = f"url of {config_file}", config["url"]
+    if found is None:
+        raise CommandError(
+            "no API is set: start one here with `make dev`, or name one with --url, JOBCHAIN_URL or `jobchain login`"
+        )
+    name, url = found
+    keys = {
+        "--api-key": api_key,
+        "JOBCHAIN_API_KEY": None if api_key else _key_of_environment(url, environment),
+        f"api_key of {config_file}": config.get("api_key"),
+    }
+    key_name, key = next(((key_name, key) for key_name, key in keys.items() if key), ("", None))
+    return replace(_checked(name, url, key_name, key), insecure_http=environment.get("JOBCHAIN_INSECURE_HTTP") == "1")
+
+
+def _named(option: str | None, environment: Mapping[str, str]) -> tuple[str, str] | None:
+    """The URL of an API that needs no file of settings, after the name of where it comes from."""
+    if option:
+        return "--url", option
     if url := environment.get("JOBCHAIN_URL"):
-        return _checked("JOBCHAIN_URL", url, key_name, key)
-    config = read_config(config_file)
-    if "url" in config:
-        if not key:
-            key_name, key = f"api_key of {config_file}", config.get("api_key")
-        return _checked(f"url of {config_file}", config["url"], key_name, key)
-    raise CommandError(
-        "no API is set: start one here with `make dev`, or name one with --url, JOBCHAIN_URL or `jobchain login`"
+        return "JOBCHAIN_URL", url
+    if url := _local_url():
+        return "the local stack's URL", url
+    return None
+
+
+def _key_of_environment(url: str, environment: Mapping[str, str]) -> str | None:
+    """The key of the environment, unless its URL names another host than `url`."""
+    key, own = environment.get("JOBCHAIN_API_KEY"), environment.get("JOBCHAIN_URL")
+    if not key or not own or _origin(own) == _origin(url):
+        return key
+    print(
+        "jobchain: JOBCHAIN_API_KEY belongs to JOBCHAIN_URL, and is not sent to another host: give --api-key",
+        file=sys.stderr,
     )
+    return None
+
+
+def _origin(url: str) -> tuple[str, str, int | None] | None:
+    try:
+        parts = urlsplit(url.strip())
+        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError:
+        return None  # it is refused later, by its name
+    return parts.scheme, parts.hostname or "", port
 
 
 def _checked(url_name: str, url: str, key_name: str, key: str | None) -> Target:

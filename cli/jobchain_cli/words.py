@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from jobchain.markdown import escaped
 from jobchain_client import Attempt, Chain, Estimate, Job, JobchainError, Stats, Step, Usage, WaitingFor
 
 MAX_CALLS = 10
@@ -66,7 +67,18 @@ def markdown_lines(result: Mapping[str, Any], title: str) -> Iterator[str]:
         if _is_diagram(name, value):
             yield from ("```mermaid", printable(value).rstrip("\n").replace("```", "'''"), "```")
         else:
-            yield from _lines(name, value, "- [ ] " if name == "checklist" else "- ")
+            # What a chain wrote as Markdown has its texts escaped.
+            shown = value if name.endswith(_MARKDOWN) else _without_markup(value)
+            yield from _lines(name, shown, "- [ ] " if name == "checklist" else "- ")
+
+
+def _without_markup(value: Any) -> Any:
+    """A value whose texts Markdown shows as they are: a viewer would load images and HTML that a model wrote."""
+    if isinstance(value, dict):
+        return {key: _without_markup(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_without_markup(part) for part in value]
+    return escaped(value) if isinstance(value, str) else value
 
 
 def _shown(result: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

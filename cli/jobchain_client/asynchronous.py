@@ -20,6 +20,7 @@ from jobchain_client.flows import (
     Outcome,
     Pause,
     Stream,
+    check_way,
     checked_key,
     checked_url,
     last,
@@ -43,6 +44,7 @@ class AsyncJobchain:
         *,
         timeout: float = 30.0,
         retry_seconds: float = 30.0,
+        insecure_http: bool = False,
         transport: httpx2.AsyncBaseTransport | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -50,8 +52,11 @@ class AsyncJobchain:
         """As `Jobchain`."""
         self._flows = Flows(checked_key(api_key), timeout, retry_seconds, clock)
         self._url = checked_url(url)
+        check_way(self._url, api_key, insecure_http=insecure_http)
         trust_env = transport is None and trusts_environment(self._url)
-        self._http = httpx2.AsyncClient(transport=transport, trust_env=trust_env, limits=LIMITS, headers=headers())
+        self._http = httpx2.AsyncClient(
+            follow_redirects=False, transport=transport, trust_env=trust_env, limits=LIMITS, headers=headers()
+        )
         self._sleep = sleep
 
     async def submit(

@@ -107,6 +107,16 @@ def checked_key(api_key: str | None) -> str | None:
         raise BadArgument(str(error)) from error
 
 
+def check_way(url: str, api_key: str | None, *, insecure_http: bool) -> None:
+    """Refuses to send a key over plain http to another machine, where it can be read on its way. Raises BadArgument."""
+    if api_key and not insecure_http and not connection.hides_keys(url):
+        raise BadArgument(
+            f"the API's URL is {connection.shown(url)}, plain http: the API key could be read on its way, and is not "
+            "sent. Use https. In a trusted network, say so: insecure_http=True, for the command "
+            "JOBCHAIN_INSECURE_HTTP=1"
+        )
+
+
 def checked_idempotency_key(key: str) -> str:
     """The key, if the API takes it: docs/reference/http-api.md. Raises BadArgument."""
     if not re.fullmatch(r"[!-~]{1,255}", key):

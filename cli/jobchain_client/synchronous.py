@@ -19,6 +19,7 @@ from jobchain_client.flows import (
     Outcome,
     Pause,
     Stream,
+    check_way,
     checked_key,
     checked_url,
     last,
@@ -44,20 +45,26 @@ class Jobchain:
         *,
         timeout: float = 30.0,
         retry_seconds: float = 30.0,
+        insecure_http: bool = False,
         transport: httpx2.BaseTransport | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """`url` is what the API's paths are put behind, `timeout` the seconds for one request.
 
+        A key is not sent over plain http to another machine, unless `insecure_http` says that the network is trusted.
+        Redirects are not followed, so that it goes to no other host.
         A test may stand in for the network with `transport`, and for time with `clock` and `sleep`.
         Raises BadArgument for a URL or a key that can't be one, and for a proxy or certificates of the environment that
         can't be used.
         """
         self._flows = Flows(checked_key(api_key), timeout, retry_seconds, clock)
         self._url = checked_url(url)
+        check_way(self._url, api_key, insecure_http=insecure_http)
         trust_env = transport is None and trusts_environment(self._url)
-        self._http = httpx2.Client(transport=transport, trust_env=trust_env, limits=LIMITS, headers=headers())
+        self._http = httpx2.Client(
+            follow_redirects=False, transport=transport, trust_env=trust_env, limits=LIMITS, headers=headers()
+        )
         self._sleep = sleep
 
     def submit(

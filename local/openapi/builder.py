@@ -16,7 +16,8 @@ from local.openapi.forms import describe_forms
 _DESCRIPTION = (
     "GPT chains as background jobs: post a text, read its summary, checklist and diagram.\n\n"
     "An unknown path is a 404 (`path-not-found`), a method that a path does not have is a 405 "
-    "(`method-not-allowed`, with `Allow`). Every error is `application/problem+json`."
+    "(`method-not-allowed`, with `Allow`). HEAD works on every path that GET works on. Every error is "
+    "`application/problem+json`."
 )
 
 # The framework lower-cases the names of headers.

@@ -91,7 +91,7 @@ def _links_of(event_id: str) -> dict[str, Any]:
 
 def _problems(*errors: type[JobchainError], guarded: bool = True) -> dict[int, Any]:
     """Every problem that a route can answer with, by status; `guarded`: the route requires authentication."""
-    always = (Unauthorized, Unavailable) if guarded else (Unavailable,)
+    always = (Unauthorized, LimitReached, Unavailable) if guarded else (Unavailable,)
     examples: dict[HTTPStatus, dict[str, Any]] = {}
     for error in (*errors, *always):
         body = problem(KINDS[error], DETAILS[error], REQUEST_ID, **MEMBERS.get(error, {}))
@@ -266,7 +266,8 @@ _GET_STATS: dict[str, Any] = {
 }
 _GET_HEALTH: dict[str, Any] = {
     "summary": "Read the health of the deployment",
-    "description": "Requires no authentication. `model` is the result of the worker's last check of the model.",
+    "description": "Requires no authentication, and is checked at most once in five seconds. The table is written and "
+    "read. `breaker`, the sweeper's last run and `model`, the worker's last check of it, are as they are stored.",
     "operation_id": "getHealth",
     "tags": ["system"],
     "responses": {

@@ -180,6 +180,9 @@ HEALTH: dict[str, Any] = {
     "status": "ok",
     "table": "ok",
     "queue": "ok",
+    "breaker": "closed",
+    "last_sweep_seconds": 24,
+    "oldest_due_seconds": 0,
     "model": {"name": "gpt-6-luna", "known": True, "shutdown_date": "2028-03-01", "days_left": 465},
 }
 DETAILS: dict[type[JobchainError], str] = {

@@ -9,6 +9,7 @@ import httpx2
 import pytest
 
 from tests.conformance.api import CHAIN, TEXT, Api, expect_problem
+from tests.conformance.target import Target
 from tests.conftest import OPENAPI
 
 JSON = {"Content-Type": "application/json"}
@@ -71,6 +72,9 @@ BODIES: dict[str, tuple[bytes, int, str, str]] = {
     "an empty text": (b'{"input_text": ""}', 422, "invalid-request", "input_text"),
     "a blank text": (b'{"input_text": " \\n\\u3000"}', 422, "invalid-request", "input_text"),
     "a NUL": (b'{"input_text": "a\\u0000b"}', 422, "invalid-request", "NUL"),
+    "zero-width characters alone": (b'{"input_text": "\\u200b\\u200d\\ufeff"}', 422, "invalid-request", "input_text"),
+    "Latin-1": (b'{"input_text": "Geb\xfchr"}', 400, "malformed-body", "UTF-8"),
+    "UTF-16": ('{"input_text": "a"}'.encode("utf-16"), 400, "malformed-body", ""),
     "a lone surrogate": (b'{"input_text": "a\\ud800b"}', 400, "malformed-body", "not JSON"),
     "nesting without end": (b"[" * 100_000, 400, "malformed-body", "not JSON"),
     "a text over the limit": (json.dumps({"input_text": "x" * 100_001}).encode(), 422, "invalid-request", "100000"),
@@ -124,15 +128,15 @@ BODIES: dict[str, tuple[bytes, int, str, str]] = {
 PATHS = ("/nothing", "/jobs/1/2/3")
 IDS = {"short": "1", "word": "null", "upper case": UNKNOWN_ID.upper(), "long": "a" * 2000}
 METHODS = [
-    ("PUT", "/jobs", "GET, POST"),
-    ("PUT", "/jobs/", "GET, POST"),
-    ("DELETE", "/jobs", "GET, POST"),
+    ("PUT", "/jobs", "GET, HEAD, POST"),
+    ("PUT", "/jobs/", "GET, HEAD, POST"),
+    ("DELETE", "/jobs", "GET, HEAD, POST"),
     ("GET", "/jobs/batch", "POST"),
-    ("PATCH", f"/jobs/{UNKNOWN_ID}", "GET, DELETE"),
-    ("POST", f"/jobs/{UNKNOWN_ID}", "GET, DELETE"),
+    ("PATCH", f"/jobs/{UNKNOWN_ID}", "GET, HEAD, DELETE"),
+    ("POST", f"/jobs/{UNKNOWN_ID}", "GET, HEAD, DELETE"),
     ("GET", f"/jobs/{UNKNOWN_ID}/cancel", "POST"),
     ("DELETE", f"/jobs/{UNKNOWN_ID}/retry", "POST"),
-    ("POST", "/health", "GET"),
+    ("POST", "/health", "GET, HEAD"),
 ]
 
 REFUSED: dict[str, dict[str, Any]] = {
@@ -204,12 +208,65 @@ def created(api: Api) -> int:
     return int(today["created"])
 
 
+READABLE = ("/jobs", "/jobs/{event_id}", "/chains", "/stats", "/health", "/openapi.json", "/queue", "/docs", "/redoc")
+
+
+class TestAnAnswer:
+    @pytest.mark.parametrize("path", READABLE)
+    def test_to_head_is_that_to_get_without_its_body(self, api: Api, path: str) -> None:
+        url = path.format(event_id=api.submit()) if "{" in path else path
+
+        answer, read = api.http.head(url), api.http.get(url)
+
+        assert (answer.status_code, answer.content) == (200, b"")
+        for name in ("Content-Type", "Cache-Control", "X-Content-Type-Options"):
+            assert answer.headers[name] == read.headers[name], name
+
+    @pytest.mark.parametrize("path", ["/jobs/batch", f"/jobs/{UNKNOWN_ID}/cancel"])
+    def test_to_head_is_a_refusal_where_nothing_can_be_read(self, api: Api, path: str) -> None:
+        answer = api.http.head(path)
+
+        assert (answer.status_code, answer.headers["Allow"], answer.content) == (405, "POST", b"")
+
+    def test_to_head_needs_a_key(self, target: Target, anonymous: httpx2.Client) -> None:
+        assert anonymous.head("/jobs").status_code == (401 if target.asks_for_keys else 200)
+
+    def test_that_is_empty_is_no_json(self, api: Api) -> None:
+        etag = api.http.get("/chains").headers["ETag"]
+        event_id = api.submit()
+        api.finished(event_id)
+
+        unchanged = api.http.get("/chains", headers={"If-None-Match": etag})
+        deleted = api.http.delete(f"/jobs/{event_id}")
+
+        assert (unchanged.status_code, deleted.status_code) == (304, 204)
+        for answer in (unchanged, deleted):
+            assert "json" not in answer.headers.get("Content-Type", "")
+            assert answer.content == b""
+
+    @pytest.mark.parametrize(
+        "path", [*(path for path in READABLE if "{" not in path), "/nothing", f"/jobs/{UNKNOWN_ID}"]
+    )
+    def test_is_kept_by_no_cache_and_taken_for_nothing_else(self, api: Api, path: str) -> None:
+        headers = api.http.get(path).headers
+
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Strict-Transport-Security"] == "max-age=31536000"
+        if path in ("/jobs", "/stats", "/health", f"/jobs/{UNKNOWN_ID}"):
+            assert headers["Cache-Control"] == "no-store"
+            assert headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
+
+
 class TestTheSystem:
     def test_is_healthy_and_says_so_to_anybody(self, anonymous: httpx2.Client) -> None:
         answer = anonymous.get("/health")
 
         assert answer.status_code == 200
-        assert answer.json() | {"model": None} == {"status": "ok", "table": "ok", "queue": "ok", "model": None}
+        assert answer.json().keys() == {
+            *("status", "table", "queue", "breaker"),
+            *("last_sweep_seconds", "oldest_due_seconds", "model"),
+        }
+        assert (answer.json()["table"], answer.json()["queue"]) == ("ok", "ok")
 
     def test_counts_what_was_made_and_what_it_took(self, api: Api) -> None:
         before = api.http.get("/stats").json()

@@ -109,6 +109,17 @@ def test_the_schedule_finds_a_job_whose_message_was_never_sent(api: Api, overdue
     assert (job["status"], job["attempts"]) == ("completed", 1)
 
 
+@pytest.mark.thorough
+@pytest.mark.needs("parts")
+def test_the_health_tells_of_the_sweep_that_found_it(api: Api, overdue: str) -> None:
+    api.finished(overdue)
+
+    health = api.poll(lambda: (found := api.http.get("/health").json())["last_sweep_seconds"] is not None and found)
+
+    assert health["last_sweep_seconds"] < 120
+    assert health["oldest_due_seconds"] >= 0
+
+
 def message(event_id: str) -> str:
     """The message that the api sends for a job."""
     return json.dumps({"event_id": event_id})

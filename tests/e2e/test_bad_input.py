@@ -66,8 +66,8 @@ def test_options_are_told_the_methods(http: httpx2.Client, state: State) -> None
 
     answer = http.request("OPTIONS", "/jobs", json={"input_text": "a"})
 
-    expect_problem(answer, 405, "method-not-allowed", "GET, POST")
-    assert answer.headers["Allow"] == "GET, POST"
+    expect_problem(answer, 405, "method-not-allowed", "GET, HEAD, POST")
+    assert answer.headers["Allow"] == "GET, HEAD, POST"
     assert state() == before
 
 

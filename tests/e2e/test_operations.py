@@ -101,7 +101,8 @@ def test_a_caller_who_ends_jobs_before_a_worker_gets_their_messages_leaves_no_de
 def test_the_sweeper_answers_what_it_did(stack: EmbeddedStack) -> None:
     answer = stack.client("lambda").invoke(FunctionName=stack.sweeper)
 
-    assert json.loads(answer["Payload"].read()).keys() == {"sent", "failed", "unfinished", "backlog"}
+    told = {"sent", "failed", "unfinished", "backlog", "oldest_due_seconds"}
+    assert json.loads(answer["Payload"].read()).keys() == told
 
 
 def operate(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

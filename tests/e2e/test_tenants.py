@@ -259,3 +259,34 @@ def test_ten_thousand_jobs_of_two_tenants_are_listed_once_each_while_new_ones_ar
     for tenant, ids in seen.items():
         assert len(ids) == len(set(ids))
         assert set(ids) - set(arriving) == expected[tenant]
+
+
+def test_a_key_with_a_limit_on_requests_is_refused_above_it_and_told_when_to_come_again(enter: Enter) -> None:
+    busy = enter("busy", Limits(requests_per_minute=4))
+
+    # A minute may end in between.
+    answers = [busy.get("/chains") for _ in range(10)]
+
+    refused = [answer for answer in answers if answer.status_code == 429]
+    assert refused
+    assert {answer.json()["limit"] for answer in refused} == {"requests_per_minute"}
+    assert all(0 < int(answer.headers["Retry-After"]) <= 60 for answer in refused)
+
+
+def test_the_log_tells_by_whom_a_refused_request_was_sent(enter: Enter, keyed: EmbeddedStack) -> None:
+    answer = enter().get("/jobs", headers={"Authorization": "Bearer jc_wrong-key"})
+    assert answer.status_code == 401
+
+    def line() -> dict[str, Any] | None:
+        logs = keyed.client("logs")
+        lines = [
+            event["message"]
+            for group in logs.describe_log_groups()["logGroups"]
+            for event in logs.filter_log_events(logGroupName=group["logGroupName"])["events"]
+        ]
+        assert not any("jc_wrong" in text for text in lines)
+        found = [json.loads(text) for text in lines if answer.json()["request_id"] in text and "401" in text]
+        return found[0] if found else None
+
+    logged = poll(line)
+    assert (logged["route"], logged["address"]) == ("/jobs", "127.0.0.1")

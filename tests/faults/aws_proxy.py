@@ -45,6 +45,9 @@ TRANSACTION_THROTTLED = refusal(
     "TransactionCanceledException", CancellationReasons=[{"Code": "ThrottlingError"}, {"Code": "None"}]
 )
 """How DynamoDB throttles one item of a transaction."""
+ACCESS_DENIED = refusal("AccessDeniedException")
+KEY_DISABLED = refusal("KMSDisabledException")
+TABLE_GONE = refusal("ResourceNotFoundException")
 INTERNAL_ERROR = refusal("InternalServerError", 500)
 UNAVAILABLE = Fault("503", 503, b"")
 CALL_LOST = Fault("call lost", lost="call")

@@ -15,10 +15,13 @@ from tests.e2e.conftest import FINAL, poll
 from tests.fake_model.answers import STEPS
 from tests.fake_model.replies import SERVER_ERROR
 from tests.faults.aws_proxy import (
+    ACCESS_DENIED,
     ANSWER_LOST,
     CALL_LOST,
     INTERNAL_ERROR,
+    KEY_DISABLED,
     RATE_EXCEEDED,
+    TABLE_GONE,
     THROTTLED,
     TRANSACTION_THROTTLED,
     UNAVAILABLE,
@@ -111,7 +114,7 @@ def test_a_post_whose_write_happened_unseen_is_accepted_and_runs_once(proxied: F
 
 def test_a_post_to_a_slow_table_is_refused_in_time_and_its_repeat_finds_at_most_one_job(proxied: FaultyStack) -> None:
     # given a table that is too slow to be waited for
-    with proxied.proxy.failing(slow(5), "TransactWriteItems"):
+    with proxied.proxy.failing(slow(10), "TransactWriteItems"):
         answer, seconds = timed_post(proxied, "job-slow", key="job-slow")
         assert_unavailable(answer)
         assert seconds < API_TIMEOUT
@@ -125,6 +128,17 @@ def test_a_post_to_a_slow_table_is_refused_in_time_and_its_repeat_finds_at_most_
     proxied.let_time_pass(event_id)
     proxied.sweep()
     assert_bought_once(proxied, "job-slow", proxied.finished(event_id))
+
+
+def test_a_large_batch_on_a_slow_table_is_accepted_and_no_job_of_it_is_called_refused(proxied: FaultyStack) -> None:
+    jobs = [{"input_text": f"Rule {number} must be kept."} for number in range(100)]
+
+    with proxied.workers_paused(), proxied.proxy.failing(slow(2.5), "TransactWriteItems"):
+        answer = proxied.http.post("/jobs/batch", json={"jobs": jobs})
+
+    assert answer.status_code == 200
+    assert {result.get("status") for result in answer.json()["results"]} == {"pending"}
+    assert proxied.proxy.passed("TransactWriteItems") == 2
 
 
 def test_a_post_whose_first_answer_is_lost_is_accepted_as_one_new_job(proxied: FaultyStack) -> None:
@@ -143,10 +157,56 @@ def test_reading_a_job_while_the_table_fails_is_refused_and_works_again_afterwar
 
     with proxied.proxy.failing(THROTTLED, "DynamoDB"):
         assert_unavailable(proxied.http.get(f"/jobs/{event_id}"))
+        # An answer of before is given for five seconds.
+        poll(lambda: proxied.http.get("/health").status_code == 503)
         assert_unavailable(proxied.http.get("/health"))
 
     assert proxied.job(event_id)["status"] == "completed"
     assert proxied.http.get("/health").status_code == 200
+
+
+# --- what AWS refuses until an operator acts --------------------------------------------------------
+
+REFUSALS = {"permission": ACCESS_DENIED, "encryption key": KEY_DISABLED, "missing table": TABLE_GONE}
+
+
+def assert_refused(answer: httpx2.Response, code: str) -> None:
+    assert answer.status_code == 500, answer.text
+    assert answer.json()["type"] == "urn:jobchain:problem:internal-error"
+    assert "Retry-After" not in answer.headers
+    assert code not in answer.text
+
+
+@pytest.mark.parametrize("kind", REFUSALS)
+def test_no_caller_is_told_to_try_again_what_only_an_operator_can_repair(proxied: FaultyStack, kind: str) -> None:
+    refusal, items = REFUSALS[kind], proxied.count_items()
+    event_id = proxied.submit(f"job-before-{kind.replace(' ', '-')}")
+    proxied.finished(event_id)
+
+    with proxied.proxy.failing(refusal, "DynamoDB"):
+        assert_refused(proxied.post("job-refused"), refusal.name)
+        assert_refused(proxied.http.get(f"/jobs/{event_id}"), refusal.name)
+        poll(lambda: proxied.http.get("/health").status_code == 500)
+        assert_refused(proxied.http.get("/health"), refusal.name)
+
+    assert proxied.count_items() > items
+    assert proxied.http.get("/health").status_code == 200
+
+
+def test_the_health_sees_a_table_that_can_be_read_and_not_written(proxied: FaultyStack) -> None:
+    with proxied.proxy.failing(ACCESS_DENIED, "PutItem"):
+        poll(lambda: proxied.http.get("/health").status_code == 500)
+
+    assert proxied.http.get("/health").json()["table"] == "ok"
+
+
+def test_a_job_outlives_a_permission_that_its_worker_lacks_for_a_while(proxied: FaultyStack) -> None:
+    proxied.proxy.fault(ACCESS_DENIED, "PutItem", times=2, holding="STEP#")
+
+    job = proxied.finished(proxied.submit("job-denied"))
+
+    assert proxied.proxy.met("PutItem", ACCESS_DENIED) == 2
+    assert_bought_once(proxied, "job-denied", job)
 
 
 # --- POST while the queue is in trouble ------------------------------------------------------------

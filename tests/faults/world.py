@@ -401,7 +401,7 @@ class World:
             jobs=mortal.jobs,
             due=mortal.due,
             usage=mortal.usage,
-            model_checks=mortal.model_checks,
+            health=mortal.health(self.queue),
             queue=self.queue,
             dead_letters=self.queue,
             retention=timedelta(days=30),

@@ -165,6 +165,8 @@ def test_the_sweeper_sends_a_due_job_and_fails_a_stalled_one(http: httpx2.Client
     assert (swept["sent"], swept["failed"]) == (1, 1)
     assert finished(http, lost)["status"] == "completed"
     assert finished(http, stalled)["error"]["type"] == "worker_lost"
+    # and may say so
+    assert poll(lambda: (found := http.get("/health").json())["last_sweep_seconds"] is not None and found)
 
 
 def test_the_worker_may_keep_what_it_finds_of_the_model(http: httpx2.Client, stack: EmbeddedStack) -> None:
@@ -173,7 +175,8 @@ def test_the_worker_may_keep_what_it_finds_of_the_model(http: httpx2.Client, sta
     answer = stack.client("lambda").invoke(FunctionName=name, Payload=json.dumps({"check": "model"}))
 
     assert json.loads(answer["Payload"].read())["checked"] is True
-    assert http.get("/health").json()["model"] is not None
+    # The api answers with what it has found for five seconds.
+    assert poll(lambda: http.get("/health").json()["model"])
 
 
 def read(stack: EmbeddedStack, aws: Any, pk: str) -> Any:

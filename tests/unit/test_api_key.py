@@ -13,8 +13,9 @@ import pytest
 from botocore.config import Config
 
 from jobchain.aws.clients import create_session
+from jobchain.breaker import scope_of
 from jobchain.chains.guideline_checklist import SummaryAnswer
-from jobchain.errors import ModelError, TransientModelError
+from jobchain.errors import ModelError, ModelSettingsError, TransientModelError
 from jobchain.llm import AnswerText, ModelAnswer, ModelRequest
 from jobchain_worker.api_key import ApiKey, FixedKey, SecretKey
 from jobchain_worker.openai_calls import create_client
@@ -22,6 +23,7 @@ from jobchain_worker.openai_llm import OpenAILLM
 from jobchain_worker.secret import Secret
 from tests.fake_model.replies import MODEL, Reply, answer, json_reply, refused
 from tests.fake_model.transport import ModelTransport
+from tests.fakes import silence
 
 NAME = "jobchain/key"
 REQUEST = ModelRequest("You summarize.", "a text", SummaryAnswer)
@@ -138,10 +140,19 @@ def test_other_refusals_leave_the_key_alone(secret: CountedSecret) -> None:
 
 def test_a_secret_that_can_not_be_read_again_passes_by_waiting(secret: CountedSecret) -> None:
     server = Server("sk-other-key", UNAUTHORIZED)
-    gone = lambda: boto3.client("secretsmanager").delete_secret(SecretId=NAME, ForceDeleteWithoutRecovery=True)  # noqa: E731
 
-    _, found = server.ask(SecretKey(secret, NAME), 1, gone)
+    _, found = server.ask(SecretKey(secret, NAME), 1, lambda: silence(secret._client))
 
     assert isinstance(found, TransientModelError)
     assert (found.type, found.report.maybe_billed) == ("secret_unreadable", False)
     assert json.dumps(str(found)) == "\"the model's API key can't be read from Secrets Manager\""
+
+
+def test_a_secret_that_the_worker_may_not_read_opens_the_breaker(secret: CountedSecret) -> None:
+    server = Server("sk-other-key", UNAUTHORIZED)
+    gone = lambda: boto3.client("secretsmanager").delete_secret(SecretId=NAME, ForceDeleteWithoutRecovery=True)  # noqa: E731
+
+    _, found = server.ask(SecretKey(secret, NAME), 1, gone)
+
+    assert isinstance(found, ModelSettingsError)
+    assert scope_of(found.type) is not None

@@ -1,21 +1,28 @@
 """Who is let in by the header `Authorization`."""
 
+import io
+import json
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from aws_lambda_powertools import Logger
 
 from jobchain.aws.api_keys import MAX_LENGTH, ApiKey, ApiKeyStore, hashed
+from jobchain.aws.request_quotas import RequestQuotas
 from jobchain.errors import Unauthorized, Unavailable
 from jobchain.limits import Limits
 from jobchain_api.auth import ApiKeys, Caller, no_authentication
+from jobchain_api.service import JobService
 from tests.conftest import TABLE
 from tests.fakes import FakeClock
+from tests.gateway import ADDRESS, Answer, Api
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 LIMITS = Limits(jobs_per_minute=3)
+EVENT_ID = "0b6c2f4e-0000-4000-8000-000000000001"
 
 
 class Keys(ApiKeyStore):
@@ -36,8 +43,8 @@ def keys(dynamodb: "DynamoDBClient", clock: FakeClock) -> Keys:
 
 
 @pytest.fixture
-def authenticate(keys: Keys, clock: FakeClock) -> ApiKeys:
-    return ApiKeys(keys, clock)
+def authenticate(keys: Keys, dynamodb: "DynamoDBClient", clock: FakeClock) -> ApiKeys:
+    return ApiKeys(keys, RequestQuotas(dynamodb, TABLE, clock), clock)
 
 
 @pytest.fixture
@@ -192,3 +199,65 @@ def test_a_table_that_does_not_answer_is_no_refusal(
 
 def test_without_keys_every_caller_is_the_one_tenant() -> None:
     assert no_authentication("") == no_authentication("Bearer jc_any") == Caller("local", operator=True, anonymous=True)
+
+
+def log_line(log: io.StringIO, answer: Answer, logger: Logger) -> dict[str, Any]:
+    """The keys of the request's log line, after it was answered."""
+    logger.info("request", status=answer.status)
+    line: dict[str, Any] = json.loads(log.getvalue().splitlines()[-1])
+    return line
+
+
+class TestTheLogOfARequest:
+    @pytest.fixture
+    def api(self, service: JobService, logger: Logger, authenticate: ApiKeys) -> Api:
+        return Api(service, logger, authenticate)
+
+    def test_names_route_tenant_and_key(
+        self, api: Api, keys: Keys, secret: str, log: io.StringIO, logger: Logger
+    ) -> None:
+        answer = api("GET", f"/jobs/{EVENT_ID}?x=secret", headers={"Authorization": f"Bearer {secret}"})
+
+        (stored,) = keys.list("acme")
+        line = log_line(log, answer, logger)
+        assert (line["route"], line["tenant"], line["key_id"]) == ("/jobs/<event_id>", "acme", stored.key_id)
+        assert "address" not in line
+        assert "secret" not in log.getvalue()
+
+    def test_names_route_and_address_of_a_wrong_key_and_not_the_key(
+        self, api: Api, log: io.StringIO, logger: Logger
+    ) -> None:
+        answer = api("POST", "/jobs/batch", {}, {"Authorization": "Bearer jc_wrong"})
+
+        line = log_line(log, answer, logger)
+        assert (answer.status, line["route"], line["address"], line["key_id"]) == (401, "/jobs/batch", ADDRESS, "")
+        assert line["reason"].startswith("invalid API key")
+        assert "jc_wrong" not in log.getvalue()
+
+    def test_names_the_id_of_a_key_that_is_revoked(
+        self, api: Api, keys: Keys, secret: str, log: io.StringIO, logger: Logger
+    ) -> None:
+        (stored,) = keys.list("acme")
+        keys.revoke(stored.key_id)
+
+        answer = api("GET", "/jobs", headers={"Authorization": f"Bearer {secret}"})
+
+        line = log_line(log, answer, logger)
+        assert (answer.status, line["key_id"], line["address"]) == (401, stored.key_id, ADDRESS)
+
+    @pytest.mark.parametrize("path", ["/nothing", "/jobs/a/b/c", "/health/secret"])
+    def test_names_no_path_that_is_none(self, api: Api, log: io.StringIO, logger: Logger, path: str) -> None:
+        assert log_line(log, api("GET", path), logger)["route"] == ""
+
+
+def test_a_key_may_make_so_many_requests_a_minute(
+    service: JobService, logger: Logger, authenticate: ApiKeys, keys: Keys
+) -> None:
+    secret, _ = keys.create("acme", "busy", Limits(requests_per_minute=3))
+    api = Api(service, logger, authenticate)
+
+    answers = [api("GET", "/chains", headers={"Authorization": f"Bearer {secret}"}) for _ in range(5)]
+
+    assert [answer.status for answer in answers] == [200, 200, 200, 429, 429]
+    assert (answers[-1].body["limit"], answers[-1].headers["Retry-After"]) == ("requests_per_minute", "60")
+    assert api("GET", "/health").status == 200

@@ -15,7 +15,7 @@ from jobchain_api.auth import Caller
 from jobchain_api.requests import MAX_BATCH
 from jobchain_api.service import JobService
 from tests.conftest import Items, Messages, make_service
-from tests.fakes import FakeClock
+from tests.fakes import FakeClock, silence
 from tests.gateway import Api
 from tests.stores import Stores
 
@@ -217,7 +217,7 @@ class DeadQueue(JobQueue):
 def test_a_table_that_is_down_refuses_each_entry_and_leaves_nothing(
     service: JobService, dynamodb: "DynamoDBClient", messages: Messages
 ) -> None:
-    dynamodb.delete_table(TableName="jobs")
+    silence(dynamodb)
 
     outcomes = service.submit_batch(Caller("local"), [json.loads(json.dumps(entry(1)))] * 3, None)
 

@@ -549,6 +549,18 @@ def test_what_a_chain_wrote_as_markdown_is_markdown() -> None:
     )
 
 
+def test_what_a_model_wrote_is_no_markup() -> None:
+    summary = "See ![x](https://evil.test/?a) and <img src=x onerror=y>.\nNote: [here](javascript:x), www.evil.test"
+    items = [{"text": "<script>x</script>", "source": "**b**"}]
+
+    lines = "\n".join(markdown_lines({"summary": summary, "checklist": items}, "t"))
+
+    for live in ("![", "](", "<img", "<script", "://", "**", "www."):
+        assert live not in lines
+    assert "Note: " in lines
+    assert "\n- [ ] " in lines
+
+
 def test_a_fence_in_a_diagram_does_not_end_its_own() -> None:
     assert list(markdown_lines({"diagram": "a\n```\nb\n"}, "t")).count("```") == 1
 
@@ -680,14 +692,14 @@ def config(home: Path) -> Path:
 ENVIRONMENT = {"JOBCHAIN_URL": FROM_ENVIRONMENT, "JOBCHAIN_API_KEY": "jc_env"}
 
 
-def test_an_option_wins_then_the_local_stack_then_the_environment_then_the_file(up: str, config: Path) -> None:
+def test_an_option_wins_then_the_environment_then_the_local_stack_then_the_file(up: str, config: Path) -> None:
     assert target.find("https://option.test", "jc_1", ENVIRONMENT, config) == target.Target(
         "https://option.test", "jc_1"
     )
-    assert target.find(None, None, ENVIRONMENT, config) == target.Target(up, "jc_env")
+    assert target.find(None, None, ENVIRONMENT, config) == target.Target(FROM_ENVIRONMENT, "jc_env")
+    assert target.find(None, None, {"JOBCHAIN_API_KEY": "jc_env"}, config) == target.Target(up, "jc_env")
     assert target.find(None, "jc_1", {}, config) == target.Target(up, "jc_1")
     os.chdir("/")
-    assert target.find(None, None, ENVIRONMENT, config) == target.Target(FROM_ENVIRONMENT, "jc_env")
     assert target.find(None, None, {}, config) == target.Target(FROM_FILE, "jc_file")
     assert target.find(None, None, {"JOBCHAIN_API_KEY": "jc_env"}, config) == target.Target(FROM_FILE, "jc_env")
 
@@ -697,6 +709,33 @@ def test_the_files_key_goes_to_no_other_api(up: str, config: Path) -> None:
     assert target.find(None, None, {}, config).api_key is None
     os.chdir("/")
     assert target.find(None, None, {"JOBCHAIN_URL": FROM_ENVIRONMENT}, config).api_key is None
+
+
+@pytest.mark.parametrize(
+    "url", ["https://option.test", "https://environment.test:8443", "https://environment.test.evil"]
+)
+def test_the_environments_key_goes_to_its_own_host_alone(
+    url: str, config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert target.find(url, None, ENVIRONMENT, config) == target.Target(url, None)
+    assert "JOBCHAIN_API_KEY belongs to JOBCHAIN_URL" in capsys.readouterr().err
+
+    assert target.find(f"{FROM_ENVIRONMENT}/v2", None, ENVIRONMENT, config).api_key == "jc_env"
+    assert target.find(url, "jc_1", ENVIRONMENT, config).api_key == "jc_1"
+    assert capsys.readouterr().err == ""
+
+
+def test_a_key_does_not_go_over_plain_http_to_another_machine(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JOBCHAIN_API_KEY", "jc_env")
+    monkeypatch.setenv("JOBCHAIN_URL", "http://api.test/v1")
+
+    said = run("list")
+
+    assert said.code == 2
+    assert "'http://api.test/v1', plain http: the API key could be read" in said.err
+    assert "JOBCHAIN_INSECURE_HTTP=1" in said.err
+    assert "jc_env" not in said.err
+    assert target.find(None, None, {**os.environ, "JOBCHAIN_INSECURE_HTTP": "1"}, Path("none")).insecure_http
 
 
 def test_a_key_is_not_in_what_a_target_looks_like() -> None:

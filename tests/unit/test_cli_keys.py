@@ -81,9 +81,10 @@ class TestOptions:
             unfinished_jobs="10000",
             tokens_per_day="1",
             cost_usd_per_day="2.50",
+            requests_per_minute="600",
         )
 
-        limits = Limits(10, 10_000, 1, Decimal("2.5"))
+        limits = Limits(10, 10_000, 1, Decimal("2.5"), 600)
         assert made == NewKey("acme", "Ana's laptop", limits, operator=True, valid_for=timedelta(days=30))
 
     def test_may_be_left_out_but_for_the_tenant(self) -> None:
@@ -107,7 +108,9 @@ class TestOptions:
         with pytest.raises(OptionError, match=r"--name .*1 to 100 printable characters"):
             new_key("acme", name)
 
-    @pytest.mark.parametrize("option", ["jobs_per_minute", "unfinished_jobs", "tokens_per_day", "valid_days"])
+    @pytest.mark.parametrize(
+        "option", ["jobs_per_minute", "unfinished_jobs", "tokens_per_day", "valid_days", "requests_per_minute"]
+    )
     @pytest.mark.parametrize("text", ["", "0", "-1", "1.5", "1e3", "1,000", "1_000", " 1", "ten", "٣", "9" * 40])
     def test_take_whole_numbers_from_one(self, option: str, text: str) -> None:
         with pytest.raises(OptionError, match=f"--{option.replace('_', '-')} .*whole number from 1 to"):
@@ -170,11 +173,27 @@ def test_a_tables_columns_are_aligned(keys: ApiKeyStore, clock: FakeClock) -> No
 
 class TestCreate:
     def test_prints_the_key_alone_and_the_rest_on_standard_error(self, on_table: Operate, keys: ApiKeyStore) -> None:
-        said = on_table("keys", "create", "--tenant", "acme", "--name", "Ana's laptop", "--jobs-per-minute", "10")
+        said = on_table(
+            "keys",
+            "create",
+            "--tenant",
+            "acme",
+            "--name",
+            "Ana's laptop",
+            "--jobs-per-minute",
+            "10",
+            "--requests-per-minute",
+            "600",
+        )
 
         stored = keys.find(hashed(said.out.removesuffix("\n")))
         assert stored
-        assert (said.code, stored.tenant, stored.name, stored.limits) == (0, "acme", "Ana's laptop", Limits(10))
+        assert (said.code, stored.tenant, stored.name, stored.limits) == (
+            0,
+            "acme",
+            "Ana's laptop",
+            Limits(10, requests_per_minute=600),
+        )
         assert all(word in said.err for word in (stored.key_id, "acme", "10 jobs a minute", "shown this once"))
         assert said.out.strip() not in said.err
 

@@ -756,3 +756,25 @@ def test_a_job_that_completed_before_a_cancel_arrived_is_a_conflict(api: Api) ->
 
     with pytest.raises(Conflict):
         api.run(lambda client: client.cancel(ID))
+
+
+@pytest.mark.parametrize("kind", [Jobchain, AsyncJobchain])
+@pytest.mark.parametrize("url", ["http://api.test/v1", "HTTP://10.0.0.7", "http://127.0.0.1.evil.test"])
+def test_a_key_does_not_go_over_plain_http_to_another_machine(kind: Any, url: str) -> None:
+    with pytest.raises(BadArgument, match="plain http: the API key could be read on its way") as caught:
+        kind(url, "jc_key")
+
+    assert "jc_key" not in str(caught.value)
+    kind(url)
+    kind(url, "jc_key", insecure_http=True)
+    kind("http://127.0.0.1:4566", "jc_key")
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_key_does_not_follow_a_redirect(api: Api, status: int) -> None:
+    api.says(httpx2.Response(status, headers={"Location": "https://evil.test/v1/stats"}))
+
+    with pytest.raises(JobchainError):
+        api.run(lambda client: client.stats())
+
+    assert [request.url.host for request in api.requests] == ["api.test"]

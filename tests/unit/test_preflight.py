@@ -207,6 +207,13 @@ class TestTheCommand:
         assert (done.returncode, done.stdout) == (1, "")
         assert done.stderr.startswith(f"error: {url} knows no model {DEFAULT_MODEL}")
 
+    def test_lets_no_server_write_to_the_terminal(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        with ModelServer(models=[{"id": "gpt\x1b]0;owned\x07"}]) as server:
+            done = run(tmp_path, monkeypatch, OPENAI_BASE_URL=server.base_url)
+
+        assert "the nearest that it has: gpt" in done.stderr
+        assert not {"\x1b", "\x07"} & set(done.stderr + done.stdout)
+
     def test_says_what_to_set(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         done = run(tmp_path, monkeypatch)
 

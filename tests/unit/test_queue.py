@@ -12,7 +12,7 @@ from botocore.exceptions import EndpointConnectionError
 from botocore.stub import Stubber
 
 from jobchain.aws.queue import JobMessage, JobQueue, QueueDepth, Slot, read_message
-from jobchain.errors import MalformedMessage, Unavailable
+from jobchain.errors import MalformedMessage, Misconfigured, Unavailable
 from tests.conftest import Messages
 
 if TYPE_CHECKING:
@@ -114,10 +114,11 @@ class TestABatch:
 
         assert JobQueue(offline, URL).send_batch(self.JOBS) == ["second"]
 
-    def test_names_every_job_where_the_queue_refuses(self, stubber: Stubber, offline: "SQSClient") -> None:
+    def test_is_an_error_where_the_queue_takes_none(self, stubber: Stubber, offline: "SQSClient") -> None:
         stubber.add_client_error("send_message_batch", "ThrottlingException")
 
-        assert JobQueue(offline, URL).send_batch(self.JOBS) == ["first", "second"]
+        with pytest.raises(Unavailable, match="the queue does not take the jobs"):
+            JobQueue(offline, URL).send_batch(self.JOBS)
 
     def test_is_read_as_it_was_sent(self, queue: JobQueue, messages: Messages) -> None:
         queue.send_batch(self.JOBS)
@@ -175,10 +176,21 @@ def test_a_message_whose_slot_is_none_is_malformed(slot: str) -> None:
 
 
 class TestAQueueThatDoesNotAnswer:
-    @pytest.mark.parametrize("code", ["ThrottlingException", "AWS.SimpleQueueService.NonExistentQueue", "AccessDenied"])
-    def test_is_unavailable_where_it_refuses(self, stubber: Stubber, offline: "SQSClient", code: str) -> None:
-        stubber.add_client_error("send_message", code)
-        stubber.add_client_error("get_queue_attributes", code)
+    @pytest.mark.parametrize("code", ["AWS.SimpleQueueService.NonExistentQueue", "AccessDenied"])
+    def test_is_misconfigured_where_waiting_does_not_help(
+        self, stubber: Stubber, offline: "SQSClient", code: str
+    ) -> None:
+        for operation in ("send_message", "send_message_batch", "get_queue_attributes"):
+            stubber.add_client_error(operation, code)
+
+        queue = JobQueue(offline, URL)
+        for call in (lambda: queue.send(EVENT_ID, "local"), lambda: queue.send_batch([(EVENT_ID, "a")]), queue.depth):
+            with pytest.raises(Misconfigured, match="the queue refuses this deployment"):
+                call()
+
+    def test_is_unavailable_where_it_refuses_for_now(self, stubber: Stubber, offline: "SQSClient") -> None:
+        stubber.add_client_error("send_message", "ThrottlingException")
+        stubber.add_client_error("get_queue_attributes", "ThrottlingException")
 
         with pytest.raises(Unavailable, match="the queue does not take the job"):
             JobQueue(offline, URL).send(EVENT_ID, "local")

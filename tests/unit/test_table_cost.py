@@ -26,7 +26,8 @@ from benchmarks.simulation.inputs import Inputs
 from jobchain.aws.items import DISPATCH_GRACE
 from jobchain.aws.queue import JobQueue
 from jobchain.domain import DailyBudget, NewJob, Tier
-from jobchain.errors import CallReport, TransientModelError
+from jobchain.errors import CallReport, LimitReached, TransientModelError
+from jobchain.limits import Limits
 from jobchain.spending import Spending, Usage
 from jobchain_sweeper.sweeper import Sweep, Sweeper
 from jobchain_worker.consumer import Consumer
@@ -590,3 +591,23 @@ def test_120_jobs_a_second_fit_in_a_new_table(table: Table, inputs: Inputs) -> N
         ("unfinished", "local"): pytest.approx(360),
     }
     assert max(busiest.values()) < inputs["limit.partition_writes"]
+
+
+def test_a_limit_on_jobs_costs_two_units_a_job_and_a_refusal_none(table: Table, clock: FakeClock) -> None:
+    admission, limits = table.stores.admission, Limits(jobs_per_minute=8)
+    new = iter(
+        NewJob(f"0b6c2f4e-0000-4000-8000-{number:012}", "acme", "guideline_checklist", {"guidelines": SMALL}, "f")
+        for number in range(100)
+    )
+    retention = timedelta(days=30)
+
+    first, _ = table.measure(lambda: admission.create_many([next(new)], retention, limits))
+    assert (first.writes, first.reads) == (POST.writes + 2, 0)
+
+    admission.create_many([next(new) for _ in range(7)], retention, limits)
+    refused, (outcome,) = table.measure(lambda: admission.create_many([next(new)], retention, limits))
+
+    assert isinstance(outcome, LimitReached)
+    # The text, written and deleted, and a canceled transaction, as for a replay; then the eight items are read at once.
+    assert refused.reads == 1
+    assert refused.by_item["recent"] == 0

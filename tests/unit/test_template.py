@@ -36,7 +36,10 @@ ALLOWED_ACTIONS = {
         *QUEUES,
     },
     "FlexWorkerFunction": {*RUN_JOBS, *KEEP_WAITS, *QUEUES, "secretsmanager:GetSecretValue"},
-    "SweeperFunction": {"dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:Scan", "dynamodb:UpdateItem", *QUEUES},
+    "SweeperFunction": {
+        *(f"dynamodb:{action}" for action in ("BatchGetItem", "PutItem", "Query", "Scan", "UpdateItem")),
+        *QUEUES,
+    },
     "WorkerFunction": {*RUN_JOBS, *KEEP_WAITS, *QUEUES, "secretsmanager:GetSecretValue"},
     "WebFunction": set(),
 }
@@ -50,6 +53,7 @@ ITEMS = {
         "TENANT#*": ADD_USAGE,
         "KEY#*": {"dynamodb:GetItem"},
         "MODEL": {"dynamodb:GetItem"},
+        "SWEEP": {"dynamodb:GetItem"},
         "SECRET#cursors": {"dynamodb:GetItem", "dynamodb:PutItem"},
         "BREAKER#*": READ_WAITS,
         "PACE#*": READ_WAITS,
@@ -63,6 +67,7 @@ ITEMS = {
     "SweeperFunction": {
         "JOB#*": {"dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:UpdateItem"},
         "TENANT#*": {"dynamodb:UpdateItem"},
+        "SWEEP": {"dynamodb:PutItem"},
     },
     "WorkerFunction": {
         "JOB#*": RUN_JOBS,

@@ -214,6 +214,7 @@ class TestAnyFile:
         headers = get(path)["headers"]
 
         assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Strict-Transport-Security"] == "max-age=31536000"
         assert headers["Referrer-Policy"] == "no-referrer"
 
     def test_gives_no_handle_to_a_page_that_opens_it_as_a_window(self, path: str) -> None:

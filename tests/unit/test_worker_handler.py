@@ -16,8 +16,9 @@ import boto3
 import pytest
 
 from jobchain.aws.clients import create_session
+from jobchain.breaker import scope_of
 from jobchain.chains.guideline_checklist import SummaryAnswer
-from jobchain.errors import ModelSettingsError, SettingsError, TransientModelError
+from jobchain.errors import ModelSettingsError, SettingsError
 from jobchain.llm import ModelRequest
 from jobchain.settings import load_settings
 from jobchain.spending import Usage
@@ -100,11 +101,11 @@ class TestTheKey:
 
         assert asyncio.run(before_and_after_a_rotation()) == ("sk-stored", "sk-stored")
 
-    def test_may_be_mended_later_where_there_is_no_such_secret(self, handler: ModuleType, secret: str) -> None:
-        with pytest.raises(TransientModelError, match="can't be read from Secrets Manager") as caught:
+    def test_is_for_the_operator_to_mend_where_there_is_no_such_secret(self, handler: ModuleType, secret: str) -> None:
+        with pytest.raises(ModelSettingsError, match="the secret jobchain/other can't be read") as caught:
             read_key(handler, secret="jobchain/other")
 
-        assert caught.value.type == "secret_unreadable"
+        assert scope_of(caught.value.type) is not None
 
     @pytest.mark.parametrize("content", [" \n", "sk-“quoted”", "sk-abc\ndef", '{"key": "sk-abc"}', "\ufeffsk-abc"])
     def test_is_no_outage_where_the_secret_holds_none_and_is_read_again_once_mended(
@@ -352,6 +353,29 @@ print(json.dumps([len(runs), gc.isenabled(), gc.get_freeze_count() > 10_000]))""
 
 
 @pytest.mark.slow
+def test_environments_that_are_restored_from_one_snapshot_draw_different_numbers(template: dict[str, Any]) -> None:
+    program = """\
+import json, random
+from jobchain_api import handler
+from jobchain.startup import first_invocation
+from tests.fakes import FakeContext
+from tests.gateway import _event
+snapshot = random.getstate()
+drawn = []
+for environment in range(3):
+    random.setstate(snapshot)
+    first_invocation.cache_clear()
+    for _ in range(2):
+        handler.lambda_handler(_event("GET", "/openapi.json", None, {}), FakeContext())
+    drawn.append(random.random())
+random.seed(7)
+handler.lambda_handler(_event("GET", "/openapi.json", None, {}), FakeContext())
+print(json.dumps([len(set(drawn)), random.random() == random.Random(7).random()]))"""
+
+    assert printed_by(program, environment(template, "ApiFunction")) == [3, True]
+
+
+@pytest.mark.slow
 def test_the_api_has_built_at_its_start_what_a_post_needs_and_no_other_view(template: dict[str, Any]) -> None:
     program = """\
 import jobchain_api.handler, json
@@ -379,7 +403,7 @@ def imported_by(module: str, variables: dict[str, str]) -> set[str]:
 
 
 def printed_by(program: str, variables: dict[str, str]) -> Any:
-    """What a program prints as JSON, in a fresh process like that of a function."""
+    """What a program prints last, as JSON, in a fresh process like that of a function."""
     # A Lambda function has its credentials and its region from the platform.
     platform = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
     result = subprocess.run(
@@ -389,4 +413,4 @@ def printed_by(program: str, variables: dict[str, str]) -> Any:
         text=True,
         check=True,
     )
-    return json.loads(result.stdout)
+    return json.loads(result.stdout.splitlines()[-1])

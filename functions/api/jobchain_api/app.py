@@ -9,14 +9,15 @@ from aws_lambda_powertools.event_handler.middlewares import NextMiddleware
 from aws_lambda_powertools.event_handler.middlewares.openapi_validation import OpenAPIRequestValidationMiddleware
 from aws_lambda_powertools.event_handler.openapi.exceptions import RequestUnsupportedContentType
 from aws_lambda_powertools.event_handler.types import EventHandlerInstance
+from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic_core import from_json
 
 from jobchain.chains.chain import Chain
-from jobchain.errors import BodyTooLarge, InvalidRequest, MalformedBody
+from jobchain.errors import BodyTooLarge, InvalidRequest, MalformedBody, Unauthorized
 from jobchain.observability import Logger
 from jobchain_api.auth import Authenticate, refuse_foreign
 from jobchain_api.problems import method_not_allowed, register_problems
-from jobchain_api.routes import ALLOWED_METHODS, PUBLIC_PATHS, add_routes
+from jobchain_api.routes import ALLOWED_METHODS, PUBLIC_PATHS, add_routes, route_of
 from jobchain_api.service import JobService
 
 MAX_BODY_CHARACTERS = 5_000_000
@@ -39,6 +40,29 @@ class _JsonValidation(OpenAPIRequestValidationMiddleware):
         return app.current_event.json_body
 
 
+# Answers are a tenant's own, and data: no cache keeps them, no browser takes them for a page, or asks for them without
+# TLS once it has used it. Over plain http, as on this machine, browsers ignore the last one.
+_SECURITY_HEADERS = {
+    "Cache-Control": ["no-store"],
+    "Content-Security-Policy": ["default-src 'none'; frame-ancestors 'none'"],
+    "Strict-Transport-Security": ["max-age=31536000"],
+    "X-Content-Type-Options": ["nosniff"],
+}
+
+
+class _Resolver(APIGatewayRestResolver):
+    """Answers HEAD as GET without the body, and adds to every answer the headers that browsers need.
+
+    https://www.rfc-editor.org/rfc/rfc9110#name-head
+    """
+
+    def resolve(self, event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
+        head = event["httpMethod"] == "HEAD"
+        answer = super().resolve({**event, "httpMethod": "GET"} if head else event, context)
+        headers = {**_SECURITY_HEADERS, **answer["multiValueHeaders"]}
+        return {**answer, "multiValueHeaders": headers, **({"body": ""} if head else {})}
+
+
 def create_app(
     service: JobService, authenticate: Authenticate, logger: Logger, chains: Mapping[str, Chain]
 ) -> APIGatewayRestResolver:
@@ -46,14 +70,19 @@ def create_app(
 
     `authenticate` gives the caller of a request, or refuses it.
     """
-    app = APIGatewayRestResolver(json_body_deserializer=read_json)
+    app = _Resolver(json_body_deserializer=read_json)
 
     def authenticated(app: APIGatewayRestResolver, next_middleware: NextMiddleware) -> Response[Any]:
+        logger.append_keys(route=route_of(app.current_event.path))
         if app.current_event.path.rstrip("/") not in PUBLIC_PATHS:
-            caller = authenticate(app.current_event.headers.get("Authorization", ""))
+            try:
+                caller = authenticate(app.current_event.headers.get("Authorization", ""))
+            except Unauthorized as refused:
+                _log_refused(logger, app.current_event.raw_event, refused)
+                raise
             refuse_foreign(caller, app.current_event.http_method, app.current_event.headers)
             app.append_context(caller=caller)  # type: ignore[no-untyped-call]
-            logger.append_keys(tenant=caller.tenant)
+            logger.append_keys(tenant=caller.tenant, key_id=caller.key_id)
         if "\n" in app.current_event.path:
             # The framework's patterns end with `$`, which also matches before a newline at the end.
             raise NotFoundError
@@ -67,6 +96,12 @@ def create_app(
         refuse = method_not_allowed(app, ", ".join(allowed))
         app.route(path, method=sorted(_METHODS - set(allowed)), include_in_schema=False)(refuse)
     return app
+
+
+def _log_refused(logger: Logger, event: Mapping[str, Any], refused: Unauthorized) -> None:
+    """Adds to the request's log line by whom it was sent, as far as that is known. A wrong key is not logged."""
+    address = (event["requestContext"].get("identity") or {}).get("sourceIp")
+    logger.append_keys(address=address, key_id=refused.key_id, reason=str(refused))
 
 
 def read_json(body: str) -> Any:

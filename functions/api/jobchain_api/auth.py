@@ -7,6 +7,7 @@ from datetime import datetime
 from functools import lru_cache
 
 from jobchain.aws.api_keys import MAX_LENGTH, ApiKey, ApiKeyStore, hashed
+from jobchain.aws.request_quotas import RequestQuotas
 from jobchain.domain import Clock
 from jobchain.errors import ForeignOrigin, Unauthorized
 from jobchain.limits import NO_LIMITS, Limits
@@ -39,7 +40,7 @@ class Caller:
 
 
 Authenticate = Callable[[str], Caller]
-"""Gives the caller for a request's header `Authorization`. Raises Unauthorized, Unavailable."""
+"""Gives the caller for a request's header `Authorization`. Raises Unauthorized, LimitReached, Unavailable."""
 
 
 def no_authentication(_authorization: str) -> Caller:
@@ -68,25 +69,28 @@ def refuse_foreign(caller: Caller, method: str, headers: Mapping[str, str]) -> N
 
 
 class ApiKeys:
-    """Authenticates requests by API keys that are stored, not revoked and not expired."""
+    """Authenticates requests by API keys that are stored, not revoked and not expired, and counts them."""
 
-    def __init__(self, keys: ApiKeyStore, clock: Clock) -> None:
+    def __init__(self, keys: ApiKeyStore, quotas: RequestQuotas, clock: Clock) -> None:
         self._keys = keys
+        self._quotas = quotas
         self._clock = clock
         # An unknown key is not cached: it may be created the next moment.
         self._known = lru_cache(_MAX_KNOWN)(self._find)
 
     def __call__(self, authorization: str) -> Caller:
-        """The caller whose key is in the header. Raises Unauthorized, Unavailable."""
+        """The caller whose key is in the header. Raises Unauthorized, LimitReached, Unavailable."""
         sent = _BEARER.fullmatch(authorization.strip())
         if sent is None:
             raise Unauthorized("send an API key, in the header `Authorization: Bearer <key>`")
         now = self._clock()
         api_key = self._known(hashed(sent[1]), _period(now))
         if api_key.revoked_at:
-            raise Unauthorized("the API key is revoked: ask for another")
+            raise Unauthorized("the API key is revoked: ask for another", api_key.key_id)
         if api_key.is_over(now):
-            raise Unauthorized("the API key has expired: ask for another")
+            raise Unauthorized("the API key has expired: ask for another", api_key.key_id)
+        if (most := api_key.limits.requests_per_minute) is not None:
+            self._quotas.take(api_key.tenant, api_key.key_id, most)
         return Caller(api_key.tenant, api_key.limits, api_key.operator, key_id=api_key.key_id)
 
     def _find(self, digest: str, _period: int) -> ApiKey:

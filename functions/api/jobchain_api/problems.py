@@ -14,6 +14,7 @@ from aws_lambda_powertools.event_handler.openapi.exceptions import (
 )
 from pydantic import JsonValue
 
+from jobchain.aws.outage_log import log_unavailable
 from jobchain.errors import (
     BodyTooLarge,
     ForeignOrigin,
@@ -25,6 +26,7 @@ from jobchain.errors import (
     JobNotFound,
     LimitReached,
     MalformedBody,
+    Misconfigured,
     Unauthorized,
     Unavailable,
 )
@@ -47,6 +49,8 @@ class Kind:
 
 _TOO_LARGE = Kind(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large", "The body is too large")
 
+INTERNAL_ERROR = Kind(HTTPStatus.INTERNAL_SERVER_ERROR, "internal-error", "Internal error")
+
 KINDS: dict[type[JobchainError], Kind] = {
     MalformedBody: Kind(HTTPStatus.BAD_REQUEST, "malformed-body", "The body is not JSON"),
     Unauthorized: Kind(HTTPStatus.UNAUTHORIZED, "unauthorized", "A valid API key is required"),
@@ -62,6 +66,7 @@ KINDS: dict[type[JobchainError], Kind] = {
     ),
     LimitReached: Kind(HTTPStatus.TOO_MANY_REQUESTS, "limit-reached", "A limit is reached"),
     Unavailable: Kind(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", "Try again in a moment"),
+    Misconfigured: INTERNAL_ERROR,
 }
 """The kind of problem for each error that a caller can get."""
 
@@ -71,7 +76,6 @@ UNSUPPORTED_CONTENT_TYPE = Kind(
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported-content-type", "Unsupported content type"
 )
 SEND_JSON = "send the body as JSON, with the header `Content-Type: application/json`"
-INTERNAL_ERROR = Kind(HTTPStatus.INTERNAL_SERVER_ERROR, "internal-error", "Internal error")
 
 
 def problem(kind: Kind, detail: str, request_id: str, **more: JsonValue) -> dict[str, JsonValue]:
@@ -110,8 +114,7 @@ def register_problems(app: APIGatewayRestResolver, logger: Logger) -> None:
 
     def project_error(error: JobchainError) -> Response[str]:
         if isinstance(error, Unavailable):
-            # A conflict has no other cause; all others come from an AWS client's error.
-            logger.warning("unavailable", extra=describe(error.__cause__ or error))
+            log_unavailable(logger, "unavailable", error)
         body = problem_of(error, app.current_event.request_context.request_id)
         return Response(KINDS[type(error)].status.value, CONTENT_TYPE, json.dumps(body), headers=_headers(error))
 
@@ -147,7 +150,7 @@ def _answer(
 def _headers(error: JobchainError) -> dict[str, str]:
     if isinstance(error, Unauthorized):
         return {"WWW-Authenticate": "Bearer"}
-    if isinstance(error, Unavailable):
+    if isinstance(error, Unavailable) and not isinstance(error, Misconfigured):
         return {"Retry-After": str(UNAVAILABLE_RETRY_SECONDS)}
     if isinstance(error, LimitReached):
         return {"Retry-After": str(math.ceil(error.retry_after.total_seconds()))}

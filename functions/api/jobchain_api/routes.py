@@ -13,13 +13,13 @@ from pydantic import BaseModel
 
 from jobchain.chains.chain import Chain
 from jobchain.domain import Job, Status
-from jobchain.errors import InvalidRequest, JobchainError, Unavailable
+from jobchain.errors import InvalidRequest, JobchainError
 from jobchain.observability import Logger
 from jobchain_api.auth import Caller
 from jobchain_api.problems import problem_of
 from jobchain_api.requests import IDEMPOTENCY_KEY, INCLUDABLE, CreateJob, CreateJobs, checked_key, included
 from jobchain_api.service import JobService, Submission
-from jobchain_api.system_views import ChainList, ChainView, HealthView, ModelView, StatsView
+from jobchain_api.system_views import ChainList, ChainView, HealthView, StatsView
 from jobchain_api.views import BatchAccepted, BatchView, JobCreated, JobList, ProblemView, job_view, listed_job
 
 POLL_SECONDS = 1
@@ -29,18 +29,36 @@ MAX_PAGE = 100
 DEFAULT_PAGE = 20
 
 ALLOWED_METHODS = {
-    "/jobs": ("GET", "POST"),
+    "/jobs": ("GET", "HEAD", "POST"),
     "/jobs/batch": ("POST",),
-    "/jobs/<event_id>": ("GET", "DELETE"),
+    "/jobs/<event_id>": ("GET", "HEAD", "DELETE"),
     "/jobs/<event_id>/cancel": ("POST",),
     "/jobs/<event_id>/retry": ("POST",),
-    "/chains": ("GET",),
-    "/stats": ("GET",),
-    "/health": ("GET",),
-    "/openapi.json": ("GET",),
+    "/chains": ("GET", "HEAD"),
+    "/stats": ("GET", "HEAD"),
+    "/health": ("GET", "HEAD"),
+    "/openapi.json": ("GET", "HEAD"),
 }
 PUBLIC_PATHS = ("/health", "/openapi.json")
 """The paths that require no authentication."""
+
+
+def route_of(path: str) -> str:
+    """The route of a path, such as `/jobs/<event_id>`; empty for none. The path itself may be anything."""
+    parts = path.strip("/").split("/")
+    for route in ALLOWED_METHODS:
+        names = route.strip("/").split("/")
+        if len(names) == len(parts) and all(map(_matches, names, parts)):
+            return route
+    return ""
+
+
+def _matches(name: str, part: str) -> bool:
+    return name in (part, "<event_id>")
+
+
+# The gateway calls an answer without a type JSON, an empty one too.
+_NO_TYPE = "text/plain"
 
 IdempotencyKey = Annotated[
     str | None,
@@ -129,7 +147,7 @@ def _add_routes_of_one_job(
     def delete_job(event_id: str) -> Response[str]:
         service.delete(_caller(app), event_id)
         logger.append_keys(event_id=event_id)
-        return Response(HTTPStatus.NO_CONTENT.value, body="")
+        return Response(HTTPStatus.NO_CONTENT.value, _NO_TYPE, "")
 
     def _changed(job: Job) -> Response[str]:
         logger.append_keys(event_id=job.event_id)
@@ -149,10 +167,7 @@ def _add_routes_of_the_deployment(
 
     @app.get("/health")
     def health() -> Response[str]:
-        if outages := service.outages():
-            raise Unavailable("; ".join(outages))
-        model = service.model_status()
-        return _json(HTTPStatus.OK, HealthView(model=ModelView.of(model) if model else None))
+        return _json(HTTPStatus.OK, HealthView.of(service.health()))
 
     @app.get("/openapi.json")
     def openapi() -> Response[str]:
@@ -193,7 +208,7 @@ def _current_text(app: APIGatewayRestResolver, body: str, headers: Mapping[str, 
     etag = f'"{hashlib.sha256(body.encode()).hexdigest()[:32]}"'
     known = app.current_event.headers.get("If-None-Match", "")
     if etag in known or known.strip() == "*":
-        return Response(HTTPStatus.NOT_MODIFIED.value, body="", headers={**headers, "ETag": etag})
+        return Response(HTTPStatus.NOT_MODIFIED.value, _NO_TYPE, "", headers={**headers, "ETag": etag})
     return Response(HTTPStatus.OK.value, content_types.APPLICATION_JSON, body, headers={**headers, "ETag": etag})
 
 

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from jobchain.aws.admission import AdmissionStore, Outcome
 from jobchain.aws.due import DueStore
 from jobchain.aws.jobs import JobStore
-from jobchain.aws.model_checks import ModelCheckStore
+from jobchain.aws.outage_log import log_unavailable
 from jobchain.aws.queue import JobQueue, QueueDepth
 from jobchain.aws.usage import UsageStore
 from jobchain.chains.chain import Chain
@@ -24,13 +24,13 @@ from jobchain.errors import (
     JobExists,
     JobNotFound,
     LimitReached,
-    Unavailable,
+    Misconfigured,
 )
-from jobchain.model_check import ModelCheck
 from jobchain.observability import Logger
 from jobchain_api.auth import Caller
 from jobchain_api.cursor import Cursors
 from jobchain_api.dispatcher import Dispatcher
+from jobchain_api.health import Health, HealthCheck
 from jobchain_api.job_factory import JobFactory, is_keyed
 from jobchain_api.requests import CreateJob
 from jobchain_api.waits import NoWaits, WaitView, waiting_now
@@ -65,14 +65,6 @@ class Stats:
     dead_letters: QueueDepth | None
 
 
-@dataclass(frozen=True, slots=True)
-class ModelStatus:
-    """The last check of the model, and the days from today to the model's shutdown if one is announced."""
-
-    check: ModelCheck
-    days_left: int | None
-
-
 class JobService:
     """Creates, reads and moves the jobs of callers."""
 
@@ -85,7 +77,7 @@ class JobService:
         jobs: JobStore,
         due: DueStore,
         usage: UsageStore,
-        model_checks: ModelCheckStore,
+        health: HealthCheck,
         queue: JobQueue,
         dead_letters: JobQueue,
         retention: timedelta,
@@ -103,13 +95,14 @@ class JobService:
         self._admission = admission
         self._jobs = jobs
         self._usage = usage
-        self._model_checks = model_checks
+        self._health = health
         self._queue = queue
         self._dead_letters = dead_letters
         self._retention = retention
         self._clock = clock
         self._meter = meter
         self._outcome_meter = outcome_meter
+        self._logger = logger
 
     # --- creating jobs -----------------------------------------------------------------------------
 
@@ -139,11 +132,22 @@ class JobService:
         for new in prepared:
             if isinstance(new, NewJob):
                 first.setdefault(new.event_id, new)
-        outcomes = dict(zip(first, self._submit(caller, list(first.values())), strict=True))
+        submitted = self._submit(caller, list(first.values()))
+        self._report_misconfigured(submitted)
+        outcomes = dict(zip(first, submitted, strict=True))
         return [
             new if isinstance(new, JobchainError) else _repeated(new, first[new.event_id], outcomes[new.event_id])
             for new in prepared
         ]
+
+    def _report_misconfigured(self, submitted: Sequence[Submission | JobchainError]) -> None:
+        """Logs that the table refuses this deployment. Raises it where it stored no job: then the request failed."""
+        refused = next((outcome for outcome in submitted if isinstance(outcome, Misconfigured)), None)
+        if refused is None:
+            return
+        if not any(isinstance(outcome, Submission) for outcome in submitted):
+            raise refused
+        log_unavailable(self._logger, "some jobs of a batch not stored", refused)
 
     def _submit(self, caller: Caller, jobs: Sequence[NewJob]) -> list[Submission | JobchainError]:
         """Stores jobs of different ids and sends their messages."""
@@ -253,20 +257,9 @@ class JobService:
 
     # --- the deployment ----------------------------------------------------------------------------
 
-    def model_status(self) -> ModelStatus | None:
-        """The last check of the model, None before the first one. Raises Unavailable."""
-        check = self._model_checks.last()
-        return ModelStatus(check, check.days_left(self._clock().date())) if check else None
-
-    def outages(self) -> Sequence[str]:
-        """A message for each service that does not answer now; empty if all do."""
-        found = []
-        for ask in (self._jobs.ping, self._queue.depth):
-            try:
-                ask()
-            except Unavailable as error:
-                found.append(str(error))
-        return found
+    def health(self) -> Health:
+        """What was found of the deployment a moment ago. Raises Unavailable where the table or the queue fails."""
+        return self._health.look()
 
 
 def _checked(event_id: str) -> str:

@@ -1,7 +1,7 @@
 """The chains, the statistics and the health of the deployment as callers get them."""
 
 from dataclasses import asdict
-from datetime import date
+from datetime import date, timedelta
 from typing import Literal
 
 from pydantic import Field, JsonValue
@@ -9,7 +9,8 @@ from pydantic import Field, JsonValue
 from jobchain.chains.chain import Chain
 from jobchain.domain import Status
 from jobchain_api.call_views import LazyView, SpendingView, spent
-from jobchain_api.service import ModelStatus, Stats
+from jobchain_api.health import Health, ModelStatus
+from jobchain_api.service import Stats
 
 
 class StepInfo(LazyView):
@@ -118,9 +119,37 @@ class ModelView(LazyView):
 
 
 class HealthView(LazyView):
-    """Whether the services that the API needs answer."""
+    """The parts of the deployment. Everybody may read it, so that it tells no names, counts or reasons."""
 
-    status: Literal["ok"] = "ok"
-    table: Literal["ok"] = "ok"
-    queue: Literal["ok"] = "ok"
+    status: Literal["ok", "degraded"] = Field(
+        default="ok",
+        description="`degraded`: jobs are accepted, and do not run as they should. The sweeper is silent, a due job "
+        "waits for over 15 minutes, or a breaker is open.",
+    )
+    table: Literal["ok"] = Field(default="ok", description="It can be written and read.")
+    queue: Literal["ok"] = Field(default="ok", description="It answers.")
+    breaker: Literal["closed", "open"] = Field(
+        default="closed", description="`open`: the model's server refuses the account, so that jobs wait."
+    )
+    last_sweep_seconds: int | None = Field(
+        default=None, description="Seconds since the sweeper's last run. Null: it has not run yet."
+    )
+    oldest_due_seconds: int | None = Field(
+        default=None, description="Seconds for which the oldest due job had been due that this run found; 0 for none."
+    )
     model: ModelView | None = Field(default=None, description="Null: the model was not checked yet.")
+
+    @classmethod
+    def of(cls, health: Health) -> "HealthView":
+        """`health`, as everybody may see it."""
+        return cls(
+            status="degraded" if health.degraded else "ok",
+            breaker="open" if health.breaker_open else "closed",
+            last_sweep_seconds=_seconds(health.since_sweep),
+            oldest_due_seconds=_seconds(health.oldest_due),
+            model=ModelView.of(health.model) if health.model else None,
+        )
+
+
+def _seconds(span: timedelta | None) -> int | None:
+    return None if span is None else int(span.total_seconds())

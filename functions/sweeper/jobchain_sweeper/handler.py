@@ -13,13 +13,16 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 
 from jobchain.aws.clients import aws_client, create_session
+from jobchain.aws.deployment_checks import SweepReport, SweepStore
 from jobchain.aws.due import DueStore
+from jobchain.aws.outage_log import log_unavailable
 from jobchain.aws.queue import JobQueue
 from jobchain.domain import utc_now
+from jobchain.errors import Unavailable
 from jobchain.metrics import count_outcome, count_spending
 from jobchain.observability import create_logger
 from jobchain.settings import load_settings
-from jobchain_sweeper.sweeper import Sweeper
+from jobchain_sweeper.sweeper import Sweep, Sweeper
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +47,10 @@ _AWS = Config(
 settings = load_settings(SweeperSettings, os.environ)
 logger = create_logger()
 session = create_session()
+dynamodb = aws_client(session, "dynamodb", _AWS)
+sweeps = SweepStore(dynamodb, settings.table_name)
 sweeper = Sweeper(
-    due=DueStore(aws_client(session, "dynamodb", _AWS), settings.table_name, utc_now),
+    due=DueStore(dynamodb, settings.table_name, utc_now),
     queue=JobQueue(aws_client(session, "sqs", _AWS), settings.queue_url, settings.flex_queue_url),
     clock=utc_now,
     logger=logger,
@@ -62,7 +67,9 @@ def lambda_handler(_event: dict[str, Any], context: LambdaContext) -> dict[str, 
     """Runs the sweeper once, by the schedule or by hand. Answers with what it did."""
     logger.append_keys(request_id=context.aws_request_id)
     deadline = utc_now() + timedelta(milliseconds=context.get_remaining_time_in_millis()) - _RESERVE
-    done = asdict(sweeper.sweep(deadline))
+    sweep = sweeper.sweep(deadline)
+    _report(sweep)
+    done = asdict(sweep)
     if done["sent"]:
         # Not a zero each minute: a metric costs as long as it is sent.
         metrics = EphemeralMetrics()
@@ -70,3 +77,11 @@ def lambda_handler(_event: dict[str, Any], context: LambdaContext) -> dict[str, 
         metrics.flush_metrics()
     logger.info("swept", extra=done)
     return done
+
+
+def _report(sweep: Sweep) -> None:
+    """Stores what `GET /health` says of the sweep."""
+    try:
+        sweeps.save(SweepReport(utc_now(), timedelta(seconds=sweep.oldest_due_seconds)))
+    except Unavailable as error:
+        log_unavailable(logger, "the sweep's report was not stored", error)

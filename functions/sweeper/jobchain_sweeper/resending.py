@@ -8,11 +8,12 @@ from itertools import compress
 
 from jobchain.aws.due import DueStore
 from jobchain.aws.items import DISPATCH_GRACE
+from jobchain.aws.outage_log import log_unavailable
 from jobchain.aws.queue import JobQueue, batches
 from jobchain.domain import Clock, DueJob, JobError, Tier
 from jobchain.errors import Unavailable
 from jobchain.metrics import Meter, OutcomeMeter
-from jobchain.observability import Logger, describe
+from jobchain.observability import Logger
 from jobchain.outcomes import failed
 
 MAX_CRASHES = 5
@@ -143,7 +144,7 @@ class Resender:
         try:
             return change()
         except Unavailable as error:
-            self._logger.warning("job left for the next sweep", event_id=job.event_id, extra=describe(error))
+            log_unavailable(self._logger, "job left for the next sweep", error, event_id=job.event_id)
             return None
 
     def _send(self, jobs: Sequence[DueJob]) -> set[str]:
@@ -154,7 +155,11 @@ class Resender:
         return refused
 
     def _send_batch(self, jobs: Sequence[DueJob]) -> list[str]:
-        return self._queue.send_batch([(job.event_id, job.tenant) for job in jobs], jobs[0].tier)
+        try:
+            return self._queue.send_batch([(job.event_id, job.tenant) for job in jobs], jobs[0].tier)
+        except Unavailable as error:
+            log_unavailable(self._logger, "the queue does not answer", error)
+            return [job.event_id for job in jobs]
 
 
 def resend_gap(sends: int) -> timedelta:

@@ -6,16 +6,17 @@ a long queue. So a job that may have lost its message is sent again only while t
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from jobchain.aws.due import DueStore
 from jobchain.aws.items import Due
+from jobchain.aws.outage_log import log_unavailable
 from jobchain.aws.queue import JobQueue
 from jobchain.domain import Clock, DueJob, Tier
 from jobchain.errors import Unavailable
 from jobchain.metrics import Meter, OutcomeMeter
-from jobchain.observability import Logger, describe
+from jobchain.observability import Logger
 from jobchain_sweeper.resending import MAX_RESEND_GAP, Done, Resender
 
 BACKLOG = 500
@@ -41,12 +42,15 @@ class Sweep:
     """What one run did: jobs sent, jobs failed, and whether it stopped before all due jobs were checked.
 
     `backlog` counts the messages that wait, if that is why only known losses were checked; else it is 0.
+    `oldest_due_seconds` is for how long the oldest due job had been due that it found, 0 if it found none.
     """
 
     sent: int = 0
     failed: int = 0
     unfinished: bool = False
     backlog: int = 0
+    # What it found, not what it did.
+    oldest_due_seconds: int = field(default=0, compare=False)
 
 
 class Sweeper:
@@ -122,6 +126,7 @@ class _Run:
         self._sent = self._failed = self._backlog = 0
         self._unfinished = self._queue_refuses = False
         self._is_read: set[bool] = set()
+        self._oldest = timedelta(0)
 
     def run(self, deadline: datetime, most: int) -> Sweep:
         """Checks what is known before what may be. Each kind but the last may take half of the time that is left."""
@@ -135,7 +140,7 @@ class _Run:
             self._check_shards(Due.SENT, deadline, self._resender.send_again, most)
         if self._is_read == {False}:
             raise Unavailable("no shard of the index can be read")
-        return Sweep(self._sent, self._failed, self._unfinished, self._backlog)
+        return Sweep(self._sent, self._failed, self._unfinished, self._backlog, int(self._oldest.total_seconds()))
 
     def _half(self, deadline: datetime) -> datetime:
         now = self._clock()
@@ -148,7 +153,7 @@ class _Run:
         try:
             depth = self._queue.depth(Tier.STANDARD)
         except Unavailable as error:
-            self._logger.warning("the queue does not answer, nothing more is sent", extra=describe(error))
+            log_unavailable(self._logger, "the queue does not answer, nothing more is sent", error)
             self._queue_refuses = True
             return
         waiting = depth.waiting + depth.delayed
@@ -173,7 +178,10 @@ class _Run:
             pages = dict(zip(shards, found, strict=True))
             self._unfinished |= None in pages.values()
             self._is_read.update(page is not None for page in pages.values())
-            done = check([job for page in pages.values() if page for job in page.jobs])
+            jobs = [job for page in pages.values() if page for job in page.jobs]
+            now = self._clock()
+            self._oldest = max([self._oldest, *(now - job.due_at for job in jobs if job.due_at)])
+            done = check(jobs)
             self._add(done)
             sent += done.sent
             if done.table_refuses:
@@ -190,14 +198,14 @@ class _Run:
                     return
                 self._add(self._resender.send_again(jobs))
         except Unavailable as error:
-            self._logger.warning("leases not read, left for the next sweep", extra=describe(error))
+            log_unavailable(self._logger, "leases not read, left for the next sweep", error)
             self._unfinished = True
 
     def _read(self, shard: int, since: timedelta) -> _Page | None:
         try:
             return _Page(*self._due.due_jobs(shard, self._page_size, since))
         except Unavailable as error:
-            self._logger.warning("shard not read, left for the next sweep", shard=shard, extra=describe(error))
+            log_unavailable(self._logger, "shard not read, left for the next sweep", error, shard=shard)
             return None
 
     def _add(self, done: Done) -> None:

@@ -61,6 +61,9 @@ _INLINED = {"/queue"}
 _REVALIDATE = "no-cache"
 _IMMUTABLE = "public, max-age=31536000, immutable"
 
+# Over plain http, as on this machine, browsers ignore the first one.
+_SECURITY_HEADERS = {"Strict-Transport-Security": "max-age=31536000", "X-Content-Type-Options": "nosniff"}
+
 Response = dict[str, Any]
 
 
@@ -102,7 +105,6 @@ class _File:
             "Vary": "Accept-Encoding",  # the gateway compresses
             "Content-Security-Policy": "; ".join(f"{name} {sources}" for name, sources in self.policy.items()),
             "Referrer-Policy": "no-referrer",
-            "X-Content-Type-Options": "nosniff",
         }
 
 
@@ -202,4 +204,4 @@ def _problem(event: Mapping[str, Any], status: HTTPStatus, kind: str, title: str
 
 
 def _response(status: HTTPStatus, headers: Mapping[str, str], body: str = "") -> Response:
-    return {"statusCode": status.value, "headers": dict(headers), "body": body}
+    return {"statusCode": status.value, "headers": {**_SECURITY_HEADERS, **headers}, "body": body}

@@ -5,10 +5,11 @@ from collections.abc import Callable
 from datetime import datetime
 
 from jobchain.aws.breakers import BreakerStore
+from jobchain.aws.outage_log import log_unavailable
 from jobchain.breaker import OpenBreaker, scope_of
 from jobchain.domain import isoformat
 from jobchain.errors import ModelError, Unavailable
-from jobchain.observability import Logger, describe
+from jobchain.observability import Logger
 
 Meter = Callable[[OpenBreaker], None]
 """Told of each breaker that opens, and of each probe that finds it still open."""
@@ -30,7 +31,7 @@ class AccountWatch:
             closed = await asyncio.to_thread(self._breakers.close, began_at)
         except Unavailable as error:
             # The next probe closes it.
-            self._logger.warning("breaker not closed", extra=describe(error))
+            log_unavailable(self._logger, "breaker not closed", error)
             return
         for breaker in closed:
             self._logger.info("breaker closed: the model's account works", extra=_facts(breaker))
@@ -50,7 +51,7 @@ class AccountWatch:
             )
         except Unavailable as unavailable:
             # The next call that is refused opens it.
-            self._logger.warning("breaker not opened", extra=describe(unavailable))
+            log_unavailable(self._logger, "breaker not opened", unavailable)
             return True
         if opened:
             self._meter(opened)

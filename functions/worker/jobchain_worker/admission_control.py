@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from jobchain.aws.breakers import BreakerStore
 from jobchain.aws.claiming import Candidate
+from jobchain.aws.outage_log import log_unavailable
 from jobchain.aws.paces import PaceStore
 from jobchain.aws.queue import JobQueue, Slot
 from jobchain.breaker import MAX_JITTER, MIN_JITTER
@@ -19,7 +20,7 @@ from jobchain.chains.planning import PlannedStep
 from jobchain.domain import Clock, Tier
 from jobchain.errors import JobNotReady, ModelError, MustRunAlone, Unavailable
 from jobchain.llm import LLM
-from jobchain.observability import Logger, describe
+from jobchain.observability import Logger
 from jobchain.pace import Demand, Granted, Refused
 from jobchain.rate_limits import NO_RATE_LIMITS, RateLimits
 from jobchain_worker.account_watch import AccountWatch
@@ -142,7 +143,7 @@ class Permit:
                 self.slot, self._pace = None, self._control.paces[candidate.tier]
         except Unavailable as error:
             # Without its limits the account itself refuses what is too much.
-            self._control.logger.warning("limits not read, the job runs", extra=describe(error))
+            log_unavailable(self._control.logger, "limits not read, the job runs", error)
 
     def _pass_breaker(self, candidate: Candidate, now: datetime) -> None:
         found = self._control.breakers.look()
@@ -188,7 +189,7 @@ class Permit:
             try:
                 got = await asyncio.to_thread(self._reserve, self._pace, more)
             except Unavailable as error:
-                self._control.logger.warning("limits not read, the job runs", extra=describe(error))
+                log_unavailable(self._control.logger, "limits not read, the job runs", error)
                 return None
             if wait := self._later(got):
                 return wait
@@ -241,7 +242,7 @@ class Permit:
         try:
             await asyncio.to_thread(tell, *what)
         except Unavailable as error:
-            self._control.logger.warning("limits not written", extra=describe(error))
+            log_unavailable(self._control.logger, "limits not written", error)
 
 
 def _not_ready(candidate: Candidate, wait: timedelta, now: datetime) -> JobNotReady:

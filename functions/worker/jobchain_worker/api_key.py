@@ -5,7 +5,7 @@ import time
 from typing import Protocol
 
 from jobchain.connection import UnusableSetting, checked_key
-from jobchain.errors import ModelSettingsError, TransientModelError, Unavailable
+from jobchain.errors import Misconfigured, ModelSettingsError, TransientModelError, Unavailable
 from jobchain_worker.secret import Secret
 
 
@@ -65,6 +65,10 @@ class SecretKey:
     async def _read(self) -> str:
         try:
             key = await asyncio.to_thread(self._secret.read)
+        except Misconfigured as error:
+            raise ModelSettingsError(
+                f"the secret {self._name} can't be read: it does not exist, or the worker may not read or decrypt it"
+            ) from error
         except Unavailable:
             raise TransientModelError(
                 "the model's API key can't be read from Secrets Manager", type_="secret_unreadable"

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from jobchain.aws.claims import ClaimStore
+from jobchain.aws.outage_log import log_unavailable
 from jobchain.aws.usage import UsageStore
 from jobchain.chains.chain import Chain
 from jobchain.domain import NO_BUDGET, Claim
@@ -13,7 +14,7 @@ from jobchain.errors import LimitReached, Unavailable
 from jobchain.limits import Limits
 from jobchain.llm import LLM
 from jobchain.metrics import Meter
-from jobchain.observability import Logger, describe
+from jobchain.observability import Logger
 from jobchain.prices import PriceList
 from jobchain.spending import Bill, Spending, Usage, summed, summed_by_model
 from jobchain_worker.demand import MAX_AT_ONCE
@@ -84,7 +85,7 @@ class Billing:
         try:
             self.count(claim, await asyncio.to_thread(self._claims.report_late, claim, records.bill))
         except Unavailable as error:
-            self._logger.warning("late usage not recorded, the estimate stays", extra=describe(error))
+            log_unavailable(self._logger, "late usage not recorded, the estimate stays", error)
 
     def count(self, claim: Claim, bill: Bill) -> None:
         """Counts as metrics what was added to the usage records."""

@@ -6,11 +6,12 @@ from datetime import timedelta
 
 from jobchain.aws.claims import ClaimStore
 from jobchain.aws.due import DueStore
+from jobchain.aws.outage_log import log_unavailable
 from jobchain.aws.queue import MAX_DELAY, JobQueue, Slot
 from jobchain.domain import Clock, JobError, Tier, WaitingFor, WaitReason, isoformat, tier_at
 from jobchain.errors import Unavailable
 from jobchain.metrics import OutcomeMeter
-from jobchain.observability import Logger, describe
+from jobchain.observability import Logger
 from jobchain.outcomes import CANCELLED, COMPLETED, PUT_OFF, Outcome, failed
 from jobchain_worker.billing import Billing
 from jobchain_worker.job_run import Records, overdue
@@ -115,5 +116,5 @@ class Endings:
         try:
             await asyncio.to_thread(self._queue.send, event_id, tenant, delay, tier, slot)
         except Unavailable as error:
-            self._logger.warning("job not requeued, left to the sweeper", extra=describe(error))
+            log_unavailable(self._logger, "job not requeued, left to the sweeper", error)
             await asyncio.to_thread(self._due.mark_due, event_id, self._clock() + delay)

@@ -5,10 +5,11 @@ from datetime import date
 from typing import Any
 
 from jobchain.aws.model_checks import ModelCheckStore
+from jobchain.aws.outage_log import log_unavailable
 from jobchain.domain import Clock, isoformat
 from jobchain.errors import ModelError, Unavailable, UnknownModel
 from jobchain.model_check import WARN_DAYS, ModelCheck
-from jobchain.observability import Logger, describe
+from jobchain.observability import Logger
 
 EVENT = {"check": "model"}
 """The event that asks for a check; the template's schedule sends it."""
@@ -52,7 +53,7 @@ class ModelChecker:
         try:
             self._checks.save(found)
         except Unavailable as error:
-            self._logger.warning("the check of the model was not stored", extra=describe(error))
+            log_unavailable(self._logger, "the check of the model was not stored", error)
         return {"model": found.model, "checked": True, "known": found.known, "days_left": left}
 
     async def _ask(self) -> ModelCheck:

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import ParamSpec, TypeVar
 
+from jobchain.aws.outage_log import log_unavailable
 from jobchain.domain import Clock
 from jobchain.errors import Unavailable
-from jobchain.observability import Logger, describe
+from jobchain.observability import Logger
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -36,7 +37,5 @@ class Persistence:
             except Unavailable as error:
                 if self._clock() + _PAUSE > self.deadline:
                     raise
-                self._logger.warning(
-                    "the table does not answer, trying again", write=write.__name__, extra=describe(error)
-                )
+                log_unavailable(self._logger, "the table does not answer, trying again", error, write=write.__name__)
                 await asyncio.sleep(_PAUSE.total_seconds())

@@ -8,7 +8,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
 
 from jobchain.aws.clients import aws_client
-from jobchain.errors import Unavailable
+from jobchain.aws.refusals import unavailable
 
 
 class Secret:
@@ -32,7 +32,7 @@ class Secret:
             self._client = self._client or aws_client(self._session, "secretsmanager", self._config)
             answer = self._client.get_secret_value(SecretId=self._name)
         except (BotoCoreError, ClientError) as error:
-            raise Unavailable("the secret can't be read") from error
+            raise unavailable("Secrets Manager", "does not give the secret", error) from error
         self._text = answer.get("SecretString", "")
         self._cached_until = time.monotonic() + self._max_age
         return self._text

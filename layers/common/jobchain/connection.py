@@ -166,6 +166,11 @@ def is_loopback(url: str) -> bool:
     return address.is_loopback or address.is_unspecified
 
 
+def hides_keys(url: str) -> bool:
+    """Whether no other machine can read what is sent to a URL: by TLS, or because it leads to this one."""
+    return url.lower().startswith("https:") or is_loopback(url)
+
+
 def is_private(url: str) -> bool:
     """Whether a URL leads to this machine, or to an address or a name of a private network."""
     host = _host(url)

@@ -49,7 +49,11 @@ class InvalidRequest(JobchainError):
 
 
 class Unauthorized(JobchainError):
-    """The request has no API key, or an invalid one."""
+    """The request has no API key, or an invalid one. `key_id` is that of a key that was valid once."""
+
+    def __init__(self, message: str, key_id: str = "") -> None:
+        super().__init__(message)
+        self.key_id = key_id
 
 
 class ForeignOrigin(JobchainError):
@@ -57,7 +61,7 @@ class ForeignOrigin(JobchainError):
 
 
 class LimitReached(JobchainError):
-    """A limit of the caller's key refuses the job; after `retry_after` the job may be admitted."""
+    """A limit of the caller's key refuses the request; after `retry_after` it may be admitted."""
 
     def __init__(self, limit: str, value: int | Decimal, retry_after: timedelta) -> None:
         super().__init__(f"the key's limit {limit} ({value}) is reached: try again later, or ask for a higher one")
@@ -95,6 +99,14 @@ class JobExists(JobchainError):
 
 class Unavailable(JobchainError):
     """The table or the queue does not answer, or refuses for now. Trying again later may help."""
+
+
+class Misconfigured(Unavailable):
+    """AWS refuses the deployment itself: a permission or an encryption key is wrong, or a table or a queue is missing.
+
+    Waiting does not help, so that a caller is not told to try again, and an operator must be alarmed. Jobs are kept as
+    if the service did not answer: once it is repaired, they continue.
+    """
 
 
 # --- for the worker ---------------------------------------------------------------------------

@@ -19,6 +19,7 @@ class Limits:
     unfinished_jobs: int | None = None
     tokens_per_day: int | None = None
     cost_usd_per_day: Decimal | None = None
+    requests_per_minute: int | None = None
 
     @property
     def has_daily_budget(self) -> bool:

@@ -1,4 +1,4 @@
-"""Writes Markdown tables from texts, so that no text can break a table, or become markup in it.
+"""Writes texts as Markdown that shows them as they are: no text can break a table, or become markup.
 
 The grammar: https://github.github.com/gfm/#tables-extension-
 """
@@ -19,6 +19,13 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table with one line for each row. All texts are escaped, the header's too."""
     lines = [_line(header), "|" + " --- |" * len(header), *map(_line, rows)]
     return "\n".join(lines) + "\n"
+
+
+def escaped(text: str) -> str:
+    """`text` with its lines, of which none holds links, images or HTML."""
+    lines = (_escape(line) for line in text.splitlines())
+    # No address has a colon before a space, and a sentence is read better without its code.
+    return "\n".join(re.sub(r"&#58;(?= |$)", ":", line) for line in lines)
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -5,12 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from jobchain.aws.attributes import Item
 from jobchain.aws.items import MAX_WRITES, MOVE_TRIES, StoredJob, job_key
 from jobchain.aws.meta import existing_job, job_of, new_meta, text_items
-from jobchain.aws.quotas import QuotaCounter, quota_counters, remaining_quota
+from jobchain.aws.quotas import SHARDS, QuotaCounter, Room, quota_counters, remaining_quota
 from jobchain.aws.table import Table, TransactionCanceled
 from jobchain.aws.usage import UsageRecord
 from jobchain.aws.writes import epoch, key, put_new
@@ -28,10 +29,10 @@ Outcome = Job | JobExists | LimitReached | Unavailable
 class _NotAdmitted(Exception):
     """A transaction stored none of its jobs: some exist already, or the counters' remaining quota is too small."""
 
-    def __init__(self, existing: Mapping[str, JobExists], remaining: Sequence[int]) -> None:
+    def __init__(self, existing: Mapping[str, JobExists], rooms: Sequence[Room]) -> None:
         super().__init__("not admitted")
         self.existing = dict(existing)
-        self.remaining = list(remaining)
+        self.rooms = list(rooms)
 
 
 class AdmissionStore:
@@ -64,7 +65,7 @@ class AdmissionStore:
         prepared = [_prepared(new, now, epoch(now + retention)) for new in jobs]
         outcomes: dict[str, Outcome] = {}
         silent: Unavailable | None = None
-        for chunk in _chunks(prepared, MAX_WRITES - len(counters)):
+        for chunk in _chunks(prepared, MAX_WRITES - SHARDS * len(counters)):
             # Once the table stores none of a chunk, the caller does not wait for it with every further chunk.
             if silent:
                 outcomes |= {job.event_id: silent for job in chunk}
@@ -108,19 +109,19 @@ class AdmissionStore:
     ) -> dict[str, Outcome]:
         wanted = list(jobs)
         outcomes: dict[str, Outcome] = {}
-        remaining = [counter.most for counter in counters]
+        rooms = [counter.shares for counter in counters]
         for _ in range(MOVE_TRIES):
-            for counter, quota in zip(counters, remaining, strict=True):
-                outcomes |= {job.event_id: counter.refusal() for job in wanted[quota:]}
-                wanted = wanted[:quota]
+            for counter, room in zip(counters, rooms, strict=True):
+                outcomes |= {job.event_id: counter.refusal() for job in wanted[sum(room) :]}
+                wanted = wanted[: sum(room)]
             if not wanted:
                 return outcomes
             try:
-                self._create_all(wanted, counters, now)
+                self._create_all(wanted, counters, rooms, now)
             except _NotAdmitted as reasons:
                 outcomes |= reasons.existing
                 wanted = [job for job in wanted if job.event_id not in reasons.existing]
-                remaining = reasons.remaining
+                rooms = reasons.rooms
             except Unavailable as error:
                 return outcomes | self._stored_or(error, wanted)
             else:
@@ -129,27 +130,27 @@ class AdmissionStore:
         refusal = counters[-1].refusal() if counters else Unavailable("too much at once: try again")
         return outcomes | {job.event_id: refusal for job in wanted}
 
-    def _create_all(self, jobs: Sequence["_Prepared"], counters: Sequence[QuotaCounter], now: datetime) -> None:
+    def _create_all(
+        self, jobs: Sequence["_Prepared"], counters: Sequence[QuotaCounter], rooms: Sequence[Room], now: datetime
+    ) -> None:
         """Stores all of the jobs or none. Raises _NotAdmitted: jobs that exist come first, then the quotas."""
         tenant, key_id = jobs[0].meta["tenant"], jobs[0].meta.get("key_id", "")
         metas = {job.event_id: put_new(job.meta) for job in jobs}
-        admitted = [counter.admit(len(jobs)) for counter in counters]
+        admitted = [counter.admit(len(jobs), room) for counter, room in zip(counters, rooms, strict=True)]
         record = UsageRecord(created=len(jobs))
         try:
-            self._table.transact(lambda: [*metas.values(), *admitted, *record.writes(tenant, key_id, now)])
+            self._table.transact(lambda: [*metas.values(), *chain(*admitted), *record.writes(tenant, key_id, now)])
         except TransactionCanceled as canceled:
             found = {event_id: canceled.found(meta) for event_id, meta in metas.items()}
             own = {job.event_id: job.meta["uid"] for job in jobs}
             if any(meta and meta.get("uid") == own[event_id] for event_id, meta in found.items()):
                 return  # written by an earlier try, whose answer was lost; the job has changed since
             existing = {event_id: existing_job(meta) for event_id, meta in found.items() if meta}
-            remaining = [counter.most for counter in counters]
-            if not existing:
-                remaining = [
-                    remaining_quota(self._table, tenant, counter, canceled.found(write))
-                    for counter, write in zip(counters, admitted, strict=True)
-                ]
-            raise _NotAdmitted(existing, remaining) from None
+            left = list(rooms)
+            for place, (counter, writes) in enumerate(zip(counters, admitted, strict=True)):
+                if not existing and any(canceled.found(write) is not None for write in writes):
+                    left[place] = remaining_quota(self._table, tenant, counter, len(jobs))
+            raise _NotAdmitted(existing, left) from None
 
     def _stored_or(self, error: Unavailable, wanted: Sequence["_Prepared"]) -> dict[str, Outcome]:
         """For each job itself, where it is stored although the answer was lost; else the error."""

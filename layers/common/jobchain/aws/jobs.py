@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from jobchain.aws.attributes import Item
@@ -27,7 +28,7 @@ from jobchain.aws.meta import (
     listed_job_of,
     ready_now,
 )
-from jobchain.aws.quotas import QuotaCounter, count_unfinished, quota_counters, remaining_quota
+from jobchain.aws.quotas import QuotaCounter, Room, count_unfinished, quota_counters, remaining_quota
 from jobchain.aws.records import attempt_of
 from jobchain.aws.settling import end_unheld, has_unsettled
 from jobchain.aws.table import ConditionFailed, Table, TransactionCanceled
@@ -176,6 +177,7 @@ class JobStore:
         """
         now = self._clock()
         counters = quota_counters(limits, tenant, now) if limits is not None else []
+        rooms = [counter.shares for counter in counters]
 
         def change(stored: StoredJob) -> None:
             job = job_of(stored)
@@ -188,19 +190,23 @@ class JobStore:
                 raise JobIsFinal(f"job {event_id} was cancelled by its caller")
             budget = limits.daily_budget if limits is not None else budget_of(stored.meta)
             pending = _pending_again(job, stored.meta, budget, now)
-            admitted = [counter.admit(1) for counter in counters]
+            admitted = [counter.admit(1, room) for counter, room in zip(counters, rooms, strict=True)]
             try:
-                self._table.transact(lambda: [pending, *admitted])
+                self._table.transact(lambda: [pending, *chain(*admitted)])
             except TransactionCanceled as canceled:
-                for counter, write in zip(counters, admitted, strict=True):
-                    self._check_quota(tenant, counter, canceled.found(write))
+                for place, (counter, writes) in enumerate(zip(counters, admitted, strict=True)):
+                    if any(canceled.found(write) is not None for write in writes):
+                        rooms[place] = self._room(tenant, counter)
                 raise
 
         return self._move(tenant, event_id, change)
 
-    def _check_quota(self, tenant: str, counter: QuotaCounter, found: Item | None) -> None:
-        if not remaining_quota(self._table, tenant, counter, found):
+    def _room(self, tenant: str, counter: QuotaCounter) -> Room:
+        """The room for one job. Raises LimitReached where there is none."""
+        room = remaining_quota(self._table, tenant, counter, 1)
+        if not sum(room):
             raise counter.refusal() from None
+        return room
 
     def delete(self, tenant: str, event_id: str) -> None:
         """Erases a final job and all that it stored. Raises JobNotFound, and JobIsNotFinal."""
@@ -240,10 +246,6 @@ class JobStore:
             with suppress(TransactionCanceled):
                 self._table.transact(lambda new=new: [new])  # type: ignore[misc]
         return bytes.fromhex(item["secret"])
-
-    def ping(self) -> None:
-        """Raises Unavailable where the table does not answer."""
-        self._table.get(job_key("ping"))
 
 
 def _waits(meta: Item, now: datetime) -> bool:

@@ -289,6 +289,7 @@ def due_job_of(meta: Item, now: datetime) -> DueJob:
         tier=tier,
         flex_until=flex_until_of(meta) if tier is Tier.FLEX else None,
         held_until=datetime.fromtimestamp(int(meta["lease_until"]) / 1000, UTC) if held else None,
+        due_at=datetime.fromtimestamp(int(meta["due_at"]), UTC) if "due_at" in meta else None,
     )
 
 

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from jobchain.aws.refusals import unavailable
 from jobchain.domain import EVENT_ID, Tier
-from jobchain.errors import MalformedMessage, Unavailable
+from jobchain.errors import MalformedMessage
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -147,18 +148,21 @@ class JobQueue:
                 MessageAttributes=_attributes(slot),
             )
         except (BotoCoreError, ClientError) as error:
-            raise Unavailable("the queue does not take the job") from error
+            raise unavailable("the queue", "does not take the job", error) from error
 
     def send_batch(self, jobs: Sequence[tuple[str, str]], tier: Tier = Tier.STANDARD) -> list[str]:
-        """Sends the messages of up to `MAX_BATCH` jobs, (event_id, tenant) each. Gives the ids that were not sent."""
+        """Sends the messages of up to `MAX_BATCH` jobs, (event_id, tenant) each. Gives the ids that were not sent.
+
+        Raises Unavailable where none was sent.
+        """
         entries: list[SendMessageBatchRequestEntryTypeDef] = [
             {"Id": str(number), "MessageBody": _body(event_id), "MessageGroupId": tenant}
             for number, (event_id, tenant) in enumerate(jobs)
         ]
         try:
             answer = self._client.send_message_batch(QueueUrl=self._urls[tier], Entries=entries)
-        except (BotoCoreError, ClientError):
-            return [event_id for event_id, _ in jobs]
+        except (BotoCoreError, ClientError) as error:
+            raise unavailable("the queue", "does not take the jobs", error) from error
         return [jobs[int(failed["Id"])][0] for failed in answer.get("Failed", [])]
 
     def depth(self, tier: Tier | None = None) -> QueueDepth:
@@ -174,5 +178,5 @@ class JobQueue:
                 self._client.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"] for url in urls
             ]
         except (BotoCoreError, ClientError) as error:
-            raise Unavailable("the queue does not answer") from error
+            raise unavailable("the queue", "does not answer", error) from error
         return QueueDepth(*(sum(int(counts[name]) for counts in found) for name in names))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from botocore.exceptions import BotoCoreError, ClientError
 
 from jobchain.aws.attributes import Item, from_item, to_attribute, to_item
+from jobchain.aws.refusals import unavailable
 from jobchain.aws.writes import Write
 from jobchain.errors import Unavailable
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 R = TypeVar("R")
+
+_TABLE = "the table"
+
+_INVALID = {"ValidationException", "ValidationError", "ItemCollectionSizeLimitExceeded"}
 
 _CONDITION_FAILED = "ConditionalCheckFailed"
 
@@ -60,7 +65,7 @@ class _ConflictError(Unavailable):
 
 
 class Table:
-    """One DynamoDB table. Every method raises Unavailable where it does not answer, or refuses for now."""
+    """One DynamoDB table. Every method raises Unavailable where it does not answer or refuses; see `refusals`."""
 
     def __init__(self, client: "DynamoDBClient", name: str) -> None:
         self._client = client
@@ -213,13 +218,21 @@ class Table:
         """
         _past_conflicts(lambda: self._transact_once(writes()))
 
+    def transact_if_calm(self, writes: Sequence[Write]) -> bool:
+        """Makes all of `writes` or none; whether it did. It does not where a condition fails, or another writes too."""
+        try:
+            self._transact_once(writes)
+        except (_ConflictError, TransactionCanceled):
+            return False
+        return True
+
     def _transact_once(self, writes: Sequence[Write]) -> None:
         items: Any = [{write.kind: {"TableName": self._name, **write.parameters}} for write in writes]
         try:
             # botocore adds a ClientRequestToken, so that its own retries cannot conflict with their own write.
             self._client.transact_write_items(TransactItems=items)
         except BotoCoreError as error:
-            raise Unavailable("the table does not answer") from error
+            raise unavailable(_TABLE, "does not answer", error) from error
         except ClientError as error:
             reasons: Any = error.response.get("CancellationReasons", [])
             codes = {reason.get("Code") for reason in reasons}
@@ -231,7 +244,7 @@ class Table:
                 raise TransactionCanceled(failed) from error
             if "TransactionConflict" in codes:
                 raise _ConflictError("the table is busy with the same items") from error
-            raise _unavailable(error, codes) from error
+            raise _refusal(error, codes) from error
 
 
 def _is_own(write: Write, found: Item) -> bool:
@@ -265,19 +278,18 @@ def _answering() -> Iterator[None]:
     try:
         yield
     except BotoCoreError as error:
-        raise Unavailable("the table does not answer") from error
+        raise unavailable(_TABLE, "does not answer", error) from error
     except ClientError as error:
         if error.response["Error"]["Code"] == "TransactionConflictException":
             raise _ConflictError("the table is busy with the same items") from error
         if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
             found: Any = error.response.get("Item")
             raise ConditionFailed(from_item(found) if found else None) from error
-        raise _unavailable(error) from error
+        raise _refusal(error) from error
 
 
-def _unavailable(error: ClientError, reasons: Set[str | None] = frozenset()) -> Exception:
-    """Unavailable, or the error itself where the request is invalid: that is a bug of this project."""
-    code = error.response["Error"]["Code"]
-    if {code, *reasons} & {"ValidationException", "ValidationError", "ItemCollectionSizeLimitExceeded"}:
+def _refusal(error: ClientError, reasons: Set[str | None] = frozenset()) -> Exception:
+    """Why the table refuses, or the error itself where the request is invalid: that is a bug of this project."""
+    if {error.response["Error"]["Code"], *reasons} & _INVALID:
         return error
-    return Unavailable(f"the table refuses for now ({code})")
+    return unavailable(_TABLE, "refuses for now", error, reasons)
