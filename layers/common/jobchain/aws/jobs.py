@@ -4,7 +4,6 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +18,7 @@ from jobchain.aws.items import (
     unchanged,
 )
 from jobchain.aws.meta import (
-    REMOVED_BY_RETRY,
     budget_of,
-    dispatched,
-    flex_again,
     is_being_posted,
     job_of,
     listed_job_of,
@@ -30,10 +26,11 @@ from jobchain.aws.meta import (
 )
 from jobchain.aws.quotas import QuotaCounter, Room, count_unfinished, quota_counters, remaining_quota
 from jobchain.aws.records import attempt_of
+from jobchain.aws.retrying import check_retry, is_waiting, pending_again
 from jobchain.aws.settling import end_unheld, has_unsettled
 from jobchain.aws.table import ConditionFailed, Table, TransactionCanceled
-from jobchain.aws.writes import Write, delete, epoch, epoch_ms, key, put_new, update
-from jobchain.domain import DEADLINE, Attempt, Clock, DailyBudget, Job, Status, Tier, isoformat
+from jobchain.aws.writes import delete, epoch_ms, key, put_new, update
+from jobchain.domain import Attempt, Clock, Job, Status, isoformat
 from jobchain.errors import JobIsFinal, JobIsNotFinal, JobNotFound, Unavailable
 from jobchain.limits import MAX_COUNTED, NO_LIMITS, Limits
 from jobchain.outcomes import CANCELLED
@@ -42,9 +39,6 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
     from jobchain.metrics import Meter, OutcomeMeter
-
-# A retried job may wait for its model for half a day at a time.
-_LEFT_FOR_A_RETRY = timedelta(days=3)
 
 # The most jobs that are read for one page of a list: few may pass its filter.
 _MAX_SEEN = 1000
@@ -181,15 +175,15 @@ class JobStore:
 
         def change(stored: StoredJob) -> None:
             job = job_of(stored)
-            if limits is not None and _waits(stored.meta, now):
+            if limits is not None and is_waiting(stored.meta, now):
                 ready, removed = ready_now(stored.meta, now)
                 self._table.write(update(job_key(event_id), *unchanged(stored.meta.get("token", "")), ready, removed))
                 return
-            _check_retry(job, now)
+            check_retry(job, now)
             if limits is None and job.status is Status.CANCELLED:
                 raise JobIsFinal(f"job {event_id} was cancelled by its caller")
             budget = limits.daily_budget if limits is not None else budget_of(stored.meta)
-            pending = _pending_again(job, stored.meta, budget, now)
+            pending = pending_again(job, stored.meta, budget, now)
             admitted = [counter.admit(1, room) for counter, room in zip(counters, rooms, strict=True)]
             try:
                 self._table.transact(lambda: [pending, *chain(*admitted)])
@@ -246,34 +240,6 @@ class JobStore:
             with suppress(TransactionCanceled):
                 self._table.transact(lambda new=new: [new])  # type: ignore[misc]
         return bytes.fromhex(item["secret"])
-
-
-def _waits(meta: Item, now: datetime) -> bool:
-    """Whether the job is pending, and no worker may claim it before a later time."""
-    return meta["status"] == Status.PENDING and int(meta.get("not_before", 0)) > epoch_ms(now)
-
-
-def _check_retry(job: Job, now: datetime) -> None:
-    """Raises JobIsFinal or JobIsNotFinal where the job cannot be retried."""
-    if job.status is Status.COMPLETED:
-        raise JobIsFinal(f"job {job.event_id} is completed: there is nothing to retry")
-    if not job.status.final:
-        what = "is being run" if job.status is Status.PROCESSING else "already waits for its turn"
-        raise JobIsNotFinal(f"job {job.event_id} is {job.status}: it {what}, so there is nothing to retry")
-    if job.expires_at < epoch(now + _LEFT_FOR_A_RETRY):
-        raise JobIsFinal(f"job {job.event_id} is about to be erased: create a new job")
-
-
-def _pending_again(job: Job, meta: Item, budget: DailyBudget, now: datetime) -> Write:
-    """The update that makes a final job pending, where it has not changed since it was read."""
-    flex = flex_again(job.event_id, now + job.flex_for) if job.tier is Tier.FLEX else {}
-    deadline = job.deadline or DEADLINE
-    limits = {"tokens_per_day": budget.tokens, "cost_usd_per_day": budget.cost_usd}
-    pending = {"status": Status.PENDING, "updated_at": isoformat(now), **dispatched(job.event_id, now), **flex}
-    pending |= {"deadline_seconds": int(deadline.total_seconds()), "deadline_at": epoch(now + deadline)}
-    pending |= {name: value for name, value in limits.items() if value is not None}
-    removed = (*REMOVED_BY_RETRY, *(name for name, value in limits.items() if value is None))
-    return update(job_key(job.event_id), *unchanged(meta.get("token", "")), pending, removed)
 
 
 def _filter(status: Status | None, job_name: str | None) -> tuple[dict[str, Any], Item]:
