@@ -423,15 +423,15 @@ class TestACallIsGivenUp:
         assert (error.type, error.report.maybe_billed) == ("timeout", True)
         assert error.report.answer
         assert TEXT.startswith(error.report.answer)
-        assert (error.report.cause or "").startswith("the server was silent for 0.3")
+        assert re.match(r"the server was silent for [0-9.]+ s, which is longer than", error.report.cause or "")
         assert f"{len(error.report.answer)} characters of the answer had come" in (error.report.cause or "")
         assert (error.report.first_token_seconds or 0) > 0
 
     @pytest.mark.parametrize("sign", [b":\n\n", b": OPENROUTER PROCESSING\n\n"])
     def test_not_while_the_server_says_that_it_reads_the_prompt(self, sign: bytes) -> None:
-        reply = streamed([*[sign] * 30, b"".join(events("responses"))], pause=0.03)
+        reply = streamed([*[sign] * 30, b"".join(events("responses"))], pause=0.05)
 
-        assert ask(reply, idle=timedelta(seconds=0.04)) == ANSWER
+        assert ask(reply, idle=timedelta(seconds=0.15)) == ANSWER, "though 1.5 s are longer than five times 0.15 s"
 
     def test_later_before_its_first_token(self) -> None:
         slow, silent = (streamed([b"".join(events("responses"))], pause=seconds) for seconds in (0.4, 60))
