@@ -93,8 +93,8 @@ def fixed(inputs: Inputs, chains: int = 1) -> Bill:
     return Bill(
         {
             "Lambda": sweeps * (price["lambda_request"] + _SWEEP_GB_SECONDS * price["lambda_gb_second"]),
-            # Each shard is read to its end: half a unit where nothing is due.
-            "DynamoDB": sweeps * _SHARDS * 0.5 * price["table_read"],
+            # Each shard is read to its end: half a unit where nothing is due. And each sweep notes that it ran.
+            "DynamoDB": sweeps * (_SHARDS * 0.5 * price["table_read"] + price["table_write"]),
             "API Gateway": 0.0,
             "SQS": (polls + sweeps) * price["sqs_request"],
             "CloudWatch": (chains * _METRICS_A_CHAIN + _METRICS_OF_THE_MODEL) * price["metric_month"]

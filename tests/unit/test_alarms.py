@@ -329,7 +329,8 @@ def test_failed_messages_ring_for_the_version_that_failed(
 ALARM, SECRET, METRIC_HOUR = Decimal("0.10"), Decimal("0.40"), Decimal("0.30") / 730
 MILLION = 1_000_000
 SQS_REQUEST, INVOCATION = Decimal("0.40") / MILLION, Decimal("0.20") / MILLION
-READ, GB_SECOND, LOG_BYTE = Decimal("0.125") / MILLION, Decimal("0.0000133334"), Decimal("0.50") / 10**9
+READ, WRITE = Decimal("0.125") / MILLION, Decimal("0.625") / MILLION
+GB_SECOND, LOG_BYTE = Decimal("0.0000133334"), Decimal("0.50") / 10**9
 # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html: five pollers, each of which waits for 20 s.
 POLLS_A_MINUTE = 5 * 3
 MINUTES = 30 * 24 * 60
@@ -354,8 +355,8 @@ def idle_costs(template: Template) -> Iterator[tuple[str, Decimal]]:
     assert resources["SweeperFunction"]["Properties"]["Tracing"] == "PassThrough", "a trace a minute is $0.22"
     shards = sum(len(due.value) for due in Due)
     yield (
-        "sweeper: a run and the reads of its shards each minute",
-        MINUTES * (INVOCATION + SWEEP_SECONDS * memory * GB_SECOND + shards * READ / 2),
+        "sweeper: a run, the reads of its shards, and a write each minute",
+        MINUTES * (INVOCATION + SWEEP_SECONDS * memory * GB_SECOND + shards * READ / 2 + WRITE),
     )
     yield "logs", MINUTES * SWEEP_LOG_BYTES * LOG_BYTE
     # Billed by the hours in which it is sent: twice a day, at most.
