@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from jobchain_cli.__main__ import main
+from jobchain_cli.errors import CommandError
 
 JOB = "3f0e1c7a-5d2b-4a7e-9c61-0b8f2d4e6a19"
 
@@ -67,3 +68,19 @@ def test_without_a_stack_each_command_says_how_to_name_one(
     assert capsys.readouterr().err == (
         "jobchain: no local stack is up: run `make dev`, or name one on AWS with --stack\n"
     )
+
+
+def test_what_a_job_failed_of_does_not_control_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def failed(*_arguments: object) -> None:
+        raise CommandError("the job failed: model_refused: \x1b[2J\x1b]0;x\x07 \u202egnp.exe \x9b1m")
+
+    monkeypatch.setattr("jobchain_cli.incidents.smoke", failed)
+
+    assert main(["smoke"]) == 1
+
+    err = capsys.readouterr().err
+    assert err.startswith("jobchain: the job failed: model_refused: ")
+    assert err.endswith("\n")
+    assert err[:-1].isprintable()
