@@ -84,3 +84,12 @@ def test_what_a_job_failed_of_does_not_control_the_terminal(
     assert err.startswith("jobchain: the job failed: model_refused: ")
     assert err.endswith("\n")
     assert err[:-1].isprintable()
+
+
+def test_a_password_in_a_url_is_not_shown() -> None:
+    smoke = Smoke(cast("Stack", None), Options(), print)
+
+    with pytest.raises(CommandError) as refused, smoke.telling("GET /health", "https://me:secret@api.test/v1"):
+        raise Unreachable("no answer")
+
+    assert "https://***@api.test/v1 is not reachable" in str(refused.value)
