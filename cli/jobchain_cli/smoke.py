@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NoReturn
 
 from jobchain.aws.api_keys import ApiKeyStore
+from jobchain.connection import shown
 from jobchain.domain import utc_now
 from jobchain.errors import JobchainError as StoreError
 from jobchain_cli import job_logs, pausing
@@ -79,7 +80,7 @@ class Smoke:
                 client = cleanup.enter_context(Jobchain(url, key, retry_seconds=_RETRY_SECONDS, insecure_http=trusted))
                 with self._telling("GET /health", url):
                     client.health()
-            self._say(f"The API answers: {url}")
+            self._say(f"The API answers: {shown(url, quoted=False)}")
             with self._telling("GET /stats", url):
                 before = client.stats()
             with self._telling("POST /jobs", url):
@@ -225,11 +226,13 @@ class Smoke:
 
     @contextmanager
     def _telling(self, request: str, url: str) -> Iterator[None]:
-        """Turns an error of the API into a CommandError that says what to do."""
+        """Turns an error of the API at `url` into a CommandError that says what to do."""
         try:
             yield
         except JobchainError as error:
-            raise CommandError(f"{request}: {in_one_line(error)}: {self._advice(error, url)}") from error
+            raise CommandError(
+                f"{request}: {in_one_line(error)}: {self._advice(error, shown(url, quoted=False))}"
+            ) from error
 
     def _advice(self, error: JobchainError, url: str) -> str:
         match error:

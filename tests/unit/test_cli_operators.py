@@ -1,11 +1,17 @@
 """What operators' commands take: an option that cannot be used is named, before anything is done."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from jobchain_cli.__main__ import main
 from jobchain_cli.errors import CommandError
+from jobchain_cli.smoke import Options, Smoke
+from jobchain_client import Problem, Unreachable
+
+if TYPE_CHECKING:
+    from jobchain_cli.stack import Stack
 
 JOB = "3f0e1c7a-5d2b-4a7e-9c61-0b8f2d4e6a19"
 
@@ -89,7 +95,7 @@ def test_what_a_job_failed_of_does_not_control_the_terminal(
 def test_a_password_in_a_url_is_not_shown() -> None:
     smoke = Smoke(cast("Stack", None), Options(), print)
 
-    with pytest.raises(CommandError) as refused, smoke.telling("GET /health", "https://me:secret@api.test/v1"):
-        raise Unreachable("no answer")
+    with pytest.raises(CommandError) as refused, smoke._telling("GET /health", "https://me:secret@api.test/v1"):
+        raise Unreachable(Problem("unreachable", None, "No answer", "no answer", {}, None))
 
     assert "https://***@api.test/v1 is not reachable" in str(refused.value)
