@@ -44,6 +44,7 @@ _RETRY_SECONDS = 10.0
 _CANCEL_SECONDS = 15.0
 # A job whose next try is after its deadline fails at once, and would not tell what it waits for.
 _DEADLINE_LATER = 900  # seconds
+_NEVER_WORKED = ("CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED")
 _WORKS = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "IMPORT_COMPLETE")
 _UNDER_WAY = "_IN_PROGRESS"
 
@@ -97,9 +98,11 @@ class Smoke:
         if status.endswith(_UNDER_WAY):
             raise CommandError(f"the stack {self._stack.name} is {status}: wait until its deployment has ended")
         if status not in _WORKS:
+            # CloudFormation updates no stack whose first deployment failed.
+            first = f"run `sam delete --stack-name {self._stack.name}`, and " if status in _NEVER_WORKED else ""
             raise CommandError(
                 f"the stack {self._stack.name} is {status}: the last deployment failed. Its events say why: "
-                f"`aws cloudformation describe-stack-events --stack-name {self._stack.name}`. Then deploy again"
+                f"`aws cloudformation describe-stack-events --stack-name {self._stack.name}`. Then {first}deploy again"
             )
         self._say(f"The stack {self._stack.name} is {status}.")
         return described
