@@ -236,7 +236,10 @@ class Smoke:
             case Unreachable():
                 return f"{url} is not reachable from here: check the network, and a proxy (HTTPS_PROXY)"
             case Unauthorized(status=403):
-                return "the API refuses the host: give the API's own URL with --url"
+                return (
+                    "this machine's address is not among the stack's AllowedAddresses, or the host is not the API's: "
+                    "correct that parameter, or give the API's own URL with --url"
+                )
             case Unauthorized() if self._options.api_key:
                 return "the API refuses the key: give another one with --api-key, or none, so that one is made"
             case Unauthorized():
