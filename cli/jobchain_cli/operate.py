@@ -77,7 +77,7 @@ def redrive_letters(stack_name: str | None) -> None:
     with told():
         stack = Stack.find(stack_name)
         moved = redrive(stack.client("sqs"), stack.dead_letter_url, stack.queue_url)
-    print(f"{moved} dead letters were moved back to the queue.")
+    print(f"{'1 dead letter was' if moved == 1 else f'{moved} dead letters were'} moved back to the queue.")
 
 
 def sweep(stack_name: str | None, *, as_json: bool) -> None:
@@ -94,7 +94,8 @@ def sweep(stack_name: str | None, *, as_json: bool) -> None:
 
 def _swept(done: Mapping[str, Any]) -> str:
     more = " More jobs are due: run it again." if done["unfinished"] else ""
-    return f"{done['sent']} due jobs were sent again, {done['failed']} failed as worker_lost.{more}"
+    sent = "1 due job was" if done["sent"] == 1 else f"{done['sent']} due jobs were"
+    return f"{sent} sent again, {done['failed']} failed as worker_lost.{more}"
 
 
 def create_key(new: dict[str, str | bool | None], stack_name: str | None) -> None:

@@ -380,6 +380,7 @@ class TestAStackOnAws:
                 {"sent": 3, "failed": 1, "unfinished": True},
                 "3 due jobs were sent again, 1 failed as worker_lost. More jobs are due: run it again.",
             ),
+            ({"sent": 1, "failed": 0, "unfinished": False}, "1 due job was sent again, 0 failed as worker_lost."),
             ({"sent": 0, "failed": 0, "unfinished": False}, "0 due jobs were sent again, 0 failed as worker_lost."),
         ],
     )

@@ -191,6 +191,13 @@ class TestAStack:
             list(rollback.rollback(stack, "jobchain", "r9"))
         assert self.live(functions) == "3"
 
+    def test_says_that_an_emulators_functions_have_no_versions(self, formation: Stubber, functions: Any) -> None:
+        functions.update_alias(FunctionName=API, Name="live", FunctionVersion="$LATEST")
+        stack = self.told(formation, functions)
+
+        with pytest.raises(RollbackError, match=r"have no versions, as in an emulator: .* unset AWS_ENDPOINT_URL"):
+            list(rollback.rollback(stack, "jobchain", None))
+
     def test_does_not_interfere_with_a_deployment(self, formation: Stubber, functions: Any) -> None:
         stack = self.told(formation, functions, "UPDATE_IN_PROGRESS")
 
