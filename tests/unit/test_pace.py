@@ -46,7 +46,9 @@ class Account:
 
     def grants(self, tenant: str, jobs: int, demand: Demand = JOB) -> list[Granted]:
         """Asks for slots of this many jobs, and gives those that are granted."""
-        return [got for _ in range(jobs) if isinstance(got := self.worker.reserve([demand], tenant, lambda: jobs), Granted)]
+        return [
+            got for _ in range(jobs) if isinstance(got := self.worker.reserve([demand], tenant, lambda: jobs), Granted)
+        ]
 
     def ahead(self, granted: Iterable[Granted]) -> list[float]:
         return [(got.at - self.now).total_seconds() for got in granted]

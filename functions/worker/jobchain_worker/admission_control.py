@@ -127,11 +127,11 @@ class Permit:
         """Lets the job through, or raises JobNotReady with the time to wait, or MustRunAlone."""
         if candidate.crashes >= SUSPECT and not self._alone:
             raise MustRunAlone(f"{candidate.crashes} workers in a row have vanished with the job")
-        if not self._has_time:
-            raise JobNotReady(candidate.tenant, candidate.tier, timedelta(0))
         now = self._control.clock()
         if now >= candidate.deadline_at or self._pace:
             return  # it ends without a call; or it was let through, and is read again
+        if not self._has_time:
+            raise JobNotReady(candidate.tenant, candidate.tier, timedelta(0))
         demands = self._control.demands_of(candidate)
         if not demands:
             return

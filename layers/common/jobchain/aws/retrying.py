@@ -35,7 +35,10 @@ def pending_again(job: Job, meta: Item, budget: DailyBudget, now: datetime) -> W
     deadline = job.deadline or DEADLINE
     limits = {"tokens_per_day": budget.tokens, "cost_usd_per_day": budget.cost_usd}
     pending = {"status": Status.PENDING, "updated_at": isoformat(now), **dispatched(job.event_id, now), **flex}
-    pending |= {"deadline_seconds": int(deadline.total_seconds()), "deadline_at": deadline_at(now, deadline, job.expires_at)}
+    pending |= {
+        "deadline_seconds": int(deadline.total_seconds()),
+        "deadline_at": deadline_at(now, deadline, job.expires_at),
+    }
     pending |= {name: value for name, value in limits.items() if value is not None}
     removed = (*REMOVED_BY_RETRY, *(name for name, value in limits.items() if value is None))
     return update(job_key(job.event_id), *unchanged(meta.get("token", "")), pending, removed)
