@@ -99,7 +99,7 @@ class Stack:
             )
 
     def live(self) -> list[Live]:
-        """The functions with an alias."""
+        """The functions with an alias. Raises RollbackError where they have no versions."""
         pages = self._formation.get_paginator("list_stack_resources").paginate(StackName=self._name)
         resources = [one for page in pages for one in page["StackResourceSummaries"]]
         return [
@@ -110,8 +110,13 @@ class Stack:
 
     def _live(self, alias: str, arn: str) -> Live:
         function = arn.split(":")[-2]
-        found = self._functions.get_alias(FunctionName=function, Name=ALIAS)
-        return Live(alias, function, int(found["FunctionVersion"]))
+        version = self._functions.get_alias(FunctionName=function, Name=ALIAS)["FunctionVersion"]
+        if not version.isdigit():
+            raise RollbackError(
+                f"the functions of the stack {self._name} have no versions, as in an emulator: for a stack on AWS, "
+                "unset AWS_ENDPOINT_URL and sign in"
+            )
+        return Live(alias, function, int(version))
 
     def events(self) -> Iterator[Mapping[str, Any]]:
         """The stack's events, the newest first."""

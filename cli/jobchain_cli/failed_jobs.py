@@ -166,5 +166,5 @@ class FailedJobs:
         try:
             return self._queue.send_batch([(job.event_id, job.tenant) for job in jobs], tier)
         except Unavailable:
-            # They are pending already: without their messages they are due, and the outcome tells of them.
+            # They are pending already: the sweeper sends the messages.
             return [job.event_id for job in jobs]

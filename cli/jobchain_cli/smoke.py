@@ -47,6 +47,7 @@ _RETRY_SECONDS = 10.0
 _CANCEL_SECONDS = 15.0
 # A job whose next try is after its deadline fails at once, and would not tell what it waits for.
 _DEADLINE_LATER = 900  # seconds
+_NEVER_WORKED = ("CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED")
 _WORKS = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "IMPORT_COMPLETE")
 _UNDER_WAY = "_IN_PROGRESS"
 
@@ -101,9 +102,11 @@ class Smoke:
         if status.endswith(_UNDER_WAY):
             raise CommandError(f"the stack {self._stack.name} is {status}: wait until its deployment has ended")
         if status not in _WORKS:
+            # CloudFormation updates no stack whose first deployment failed.
+            first = f"run `sam delete --stack-name {self._stack.name}`, and " if status in _NEVER_WORKED else ""
             raise CommandError(
                 f"the stack {self._stack.name} is {status}: the last deployment failed. Its events say why: "
-                f"`aws cloudformation describe-stack-events --stack-name {self._stack.name}`. Then deploy again"
+                f"`aws cloudformation describe-stack-events --stack-name {self._stack.name}`. Then {first}deploy again"
             )
         self._say(f"The stack {self._stack.name} is {status}.")
         return described
@@ -239,7 +242,10 @@ class Smoke:
             case Unreachable():
                 return f"{url} is not reachable from here: check the network, and a proxy (HTTPS_PROXY)"
             case Unauthorized(status=403):
-                return "the API refuses the host: give the API's own URL with --url"
+                return (
+                    "this machine's address is not among the stack's AllowedAddresses, or the host is not the API's: "
+                    "correct that parameter, or give the API's own URL with --url"
+                )
             case Unauthorized() if self._options.api_key:
                 return "the API refuses the key: give another one with --api-key, or none, so that one is made"
             case Unauthorized():

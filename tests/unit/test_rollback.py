@@ -233,6 +233,13 @@ class TestAStack:
         stack = {"StackName": "jobchain", "StackStatus": "UPDATE_COMPLETE", "CreationTime": 0, "Parameters": parameters}
         formation.add_response("describe_stacks", {"Stacks": [stack]})
 
+    def test_says_that_an_emulators_functions_have_no_versions(self, formation: Stubber, functions: Any) -> None:
+        functions.update_alias(FunctionName=API, Name="live", FunctionVersion="$LATEST")
+        stack = self.told(formation, functions)
+
+        with pytest.raises(RollbackError, match=r"have no versions, as in an emulator: .* unset AWS_ENDPOINT_URL"):
+            list(rollback.rollback(stack, "jobchain", None))
+
     def test_does_not_interfere_with_a_deployment(self, formation: Stubber, functions: Any) -> None:
         stack = self.told(formation, functions, "UPDATE_IN_PROGRESS")
 
