@@ -184,7 +184,7 @@ class Permit:
 
         A slot that is near is waited for here, and a later one is in the job's next message. What the job was granted
         is used before it asks for more: where a wave is larger than the limit of a minute, a job that waited until it
-        has room for all of it would wait for ever.
+        has room for all of it would never run.
         """
         if self._pace is None or self.probing:
             return wave
