@@ -15,7 +15,7 @@ from jobchain.aws.claiming import Candidate
 from jobchain.aws.outage_log import log_unavailable
 from jobchain.aws.paces import PaceStore
 from jobchain.aws.queue import MAX_DELAY, JobQueue, Slot
-from jobchain.breaker import MAX_JITTER, MIN_JITTER
+from jobchain.breaker import MAX_JITTER, MIN_JITTER, OpenBreaker
 from jobchain.chains.chain import Chain, Step
 from jobchain.chains.planning import PlannedStep
 from jobchain.domain import Clock, Tier, tier_at
@@ -118,6 +118,7 @@ class Permit:
         self._used = NOTHING
         self._limits: RateLimits = NO_RATE_LIMITS
         self._refused = False
+        self._breaker: OpenBreaker | None = None
         self.probing = False
         """Whether the job was let through as the probe of a breaker, and none of its calls was answered yet."""
 
@@ -156,6 +157,7 @@ class Permit:
         if self._control.breakers.probe(found):
             self._control.logger.info("probes the account", type=found.type)
             self.probing = True
+            self._breaker = self._control.breakers.look()
             return
         jitter = random.uniform(MIN_JITTER, MAX_JITTER)  # noqa: S311  # no secret
         raise _not_ready(candidate, found.delay(jitter), now)
@@ -182,7 +184,7 @@ class Permit:
 
         A slot that is near is waited for here, and a later one is in the job's next message. What the job was granted
         is used before it asks for more: where a wave is larger than the limit of a minute, a job that waited until it
-        has room for all of it would wait without end.
+        has room for all of it would never run.
         """
         if self._pace is None or self.probing:
             return wave
@@ -238,6 +240,9 @@ class Permit:
 
     async def leave(self) -> None:
         """Gives back what was granted and not asked for, and tells the limiter what the server told."""
+        if self._breaker and not self._asked.requests:
+            # A job whose budget is used up, for example: of many of them each would cost the others a minute.
+            await self._told(self._control.breakers.give_back, self._breaker)
         if self._pace is None:
             return
         await self._told(self._pace.settle, self._granted, self._asked, self._used, self._limits, self._refused)
