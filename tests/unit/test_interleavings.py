@@ -140,7 +140,7 @@ def test_an_end_is_metered_where_its_answer_is_lost_and_the_job_is_retried_befor
 def test_a_job_is_not_parked_beyond_its_erasure(deployment: Deployment) -> None:
     deployment.create(daily_budget=DailyBudget(tokens=1), key_id="key", deadline=RETENTION)
     deployment.run()  # the summary
-    deployment.clock.advance(RETENTION - timedelta(hours=2))
+    deployment.clock.advance(RETENTION - timedelta(days=1, hours=2))
     # others use up the budget each day
     deployment.create(2, key_id="key")
     deployment.run()

@@ -366,10 +366,10 @@ for environment in range(3):
     random.setstate(snapshot)
     first_invocation.cache_clear()
     for _ in range(2):
-        handler.lambda_handler(_event("GET", "/openapi.json", None, {}), FakeContext())
+        handler.lambda_handler(_event("GET", "/openapi.json", None, {}, "192.0.2.1"), FakeContext())
     drawn.append(random.random())
 random.seed(7)
-handler.lambda_handler(_event("GET", "/openapi.json", None, {}), FakeContext())
+handler.lambda_handler(_event("GET", "/openapi.json", None, {}, "192.0.2.1"), FakeContext())
 print(json.dumps([len(set(drawn)), random.random() == random.Random(7).random()]))"""
 
     assert printed_by(program, environment(template, "ApiFunction")) == [3, True]

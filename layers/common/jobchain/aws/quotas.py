@@ -128,7 +128,9 @@ def _recounted(table: Table, tenant: str, counter: QuotaCounter, items: Sequence
     if used >= counter.most:
         # The count stops there, so that it may be less than another key with a higher limit has counted.
         return [counter.most] * SHARDS
-    if used == sum(taken) and all(items):
+    # A shard that a key with a higher limit has filled is evened out: the others' room would be given twice.
+    even = all(count <= share for count, share in zip(taken, counter.shares, strict=True))
+    if used == sum(taken) and all(items) and even:
         return taken
     part = [used // SHARDS + (shard < used % SHARDS) for shard in range(SHARDS)]
     expiry = {"expires_at": epoch(counter.now + timedelta(days=400))}
