@@ -77,6 +77,9 @@ def _complete_parameters(operation: dict[str, Any]) -> None:
     for parameter in operation.get("parameters", ()):
         parameter["schema"] = _without_null(parameter["schema"])
         parameter["name"] = _HEADERS.get(parameter["name"], parameter["name"])
+    for status in ("204", "304"):
+        # These have no body, which the framework describes as a text.
+        operation["responses"].get(status, {}).pop("content", None)
     if "304" in operation["responses"]:
         operation.setdefault("parameters", []).append(IF_NONE_MATCH)
 

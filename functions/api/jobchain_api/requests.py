@@ -65,6 +65,8 @@ def _amount(value: object) -> object:
 
 
 def _whole(value: object) -> object:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # JSON has one kind of number: 7200.0 is a whole one
     if isinstance(value, bool) or not isinstance(value, int):
         raise ValueError(
             f"must be a whole number of seconds, from {MIN_DEADLINE_SECONDS} to {MAX_DEADLINE_SECONDS}, such as 7200"
