@@ -8,7 +8,6 @@ than those in flight when the first one was refused and one probe a minute.
 """
 
 import argparse
-import logging
 import sys
 import threading
 import time
@@ -19,11 +18,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from benchmarks import client, ours
-from benchmarks.client import BenchmarkError
-from benchmarks.model_account import Reply, ended_jobs, serving, wait, wait_for_jobs
+from benchmarks.model_account import Reply, ended_jobs, judge, serving, wait, wait_for_jobs
 from jobchain.breaker import PROBE_EVERY
-from local import signals
-from local.errors import LocalError
 
 WORKERS = 10
 IN_FLIGHT_SECONDS = 5.0
@@ -128,18 +124,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1000)
     parser.add_argument("--dead", type=float, default=180, metavar="SECONDS")
     options = parser.parse_args()
-    signals.listen()
-    logging.getLogger("samtranslator.metrics.metrics").setLevel(logging.ERROR)
-    try:
-        run = measure(options.jobs, options.dead)
-    except (LocalError, BenchmarkError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except signals.Stopped as stopped:
-        return 128 + stopped.number
-    for line in run.lines():
-        _say(line)
-    return 0 if run.is_good else 1
+    return judge(lambda: measure(options.jobs, options.dead))
 
 
 if __name__ == "__main__":

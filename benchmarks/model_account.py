@@ -1,9 +1,11 @@
 """A model's server whose account accepts or refuses each call: the one of the runs that are about an account."""
 
 import json
+import logging
+import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,6 +13,8 @@ from typing import Any, Protocol
 
 from benchmarks import model_server, ours
 from benchmarks.client import BenchmarkError, Caller
+from local import signals
+from local.errors import LocalError
 from local.events import events_of
 
 LIMIT_SECONDS = 1200.0
@@ -89,6 +93,36 @@ def serving(account: Account) -> Iterator[str]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+class Run(Protocol):
+    """What came of a run."""
+
+    @property
+    def is_good(self) -> bool:
+        """Whether every goal is met."""
+        ...
+
+    def lines(self) -> Iterator[str]:
+        """The result, in words."""
+        ...
+
+
+def judge(measure: Callable[[], Run]) -> int:
+    """Runs a program, and prints what came of it. The exit status: 0 good, 1 not, 128 + n if signal n ended it."""
+    signals.listen()
+    # It asks for numbers of its own to be published, each time that a stack is started.
+    logging.getLogger("samtranslator.metrics.metrics").setLevel(logging.ERROR)
+    try:
+        run = measure()
+    except (LocalError, BenchmarkError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except signals.Stopped as stopped:
+        return 128 + stopped.number
+    for line in run.lines():
+        print(line, flush=True)
+    return 0 if run.is_good else 1
 
 
 def wait(condition: Any, for_what: str, pause: float = 0.02) -> None:

@@ -8,7 +8,6 @@ the limit was used in a full minute.
 """
 
 import argparse
-import logging
 import sys
 import threading
 import time
@@ -17,11 +16,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from benchmarks import client, ours
-from benchmarks.client import BenchmarkError
-from benchmarks.model_account import Reply, ended_jobs, serving, wait_for_jobs
+from benchmarks.model_account import Reply, ended_jobs, judge, serving, wait_for_jobs
 from benchmarks.simulation.account import Bucket
-from local import signals
-from local.errors import LocalError
 
 WORKERS = 10
 MOST_REFUSED = 0.02
@@ -129,18 +125,9 @@ def main() -> int:
     parser.add_argument("--configured", action="store_true", help="the limit is a parameter, too")
     parser.add_argument("--silent", action="store_true", help="the server does not tell its limit")
     options = parser.parse_args()
-    signals.listen()
-    logging.getLogger("samtranslator.metrics.metrics").setLevel(logging.ERROR)
-    try:
-        run = measure(options.jobs, options.per_minute, configured=options.configured, tells=not options.silent)
-    except (LocalError, BenchmarkError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except signals.Stopped as stopped:
-        return 128 + stopped.number
-    for line in run.lines():
-        print(line, flush=True)
-    return 0 if run.is_good else 1
+    return judge(
+        lambda: measure(options.jobs, options.per_minute, configured=options.configured, tells=not options.silent)
+    )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,13 @@
-"""Stand-ins for what takes time: a clock that tests move, and the Lambda context. The model's is `tests.fake_model`."""
+"""Stand-ins: a clock that tests move, the Lambda context, and others. The model's is `tests.fake_model`."""
 
 import itertools
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import EndpointConnectionError
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
 
 
 class FakeClock:
@@ -46,3 +49,16 @@ def silence(client: Any) -> None:
 
 
 _request_numbers = itertools.count(1)
+
+
+class Requests:
+    """Counts a client's requests by operation."""
+
+    def __init__(self, client: "DynamoDBClient") -> None:
+        self.made: list[str] = []
+        client.meta.events.register("before-call.dynamodb", lambda model, **_: self.made.append(model.name))
+
+    def new(self) -> list[str]:
+        """Those since the last look."""
+        made, self.made = self.made, []
+        return made

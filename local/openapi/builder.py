@@ -47,7 +47,7 @@ def document() -> str:
             operation["security"] = []
     for methods in content["paths"].values():
         for operation in methods.values():
-            _complete_parameters(operation)
+            _complete(operation)
     schemas = content["components"]["schemas"]
     for unused in _UNUSED_SCHEMAS:
         del schemas[unused]
@@ -73,7 +73,7 @@ def _schema_of_the_routes() -> dict[str, Any]:
     return content
 
 
-def _complete_parameters(operation: dict[str, Any]) -> None:
+def _complete(operation: dict[str, Any]) -> None:
     for parameter in operation.get("parameters", ()):
         parameter["schema"] = _without_null(parameter["schema"])
         parameter["name"] = _HEADERS.get(parameter["name"], parameter["name"])

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 import psutil
 import pytest
@@ -65,26 +65,36 @@ def _variables(process: psutil.Process) -> dict[str, str]:
         return {}
 
 
-class Killer:
-    """Kills one of a stack's worker processes with -9 after each pause, `at_most` so often, while it is entered."""
+class Kills:
+    """Kills worker processes with -9 in a thread of its own while it is entered; subclasses say when and which."""
 
-    def __init__(self, stack: EmbeddedStack, chance: random.Random, pause: tuple[float, float], at_most: int) -> None:
-        """`pause` is the shortest and the longest, in seconds."""
+    def __init__(self) -> None:
         self.kills = 0
-        self._stack = stack
-        self._chance = chance
-        self._pause = pause
-        self._at_most = at_most
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def __enter__(self) -> "Killer":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._ended.set()
         self._thread.join()
+
+    def _run(self) -> None:
+        raise NotImplementedError
+
+
+class Killer(Kills):
+    """Kills one of a stack's workers after each pause, `at_most` so often."""
+
+    def __init__(self, stack: EmbeddedStack, chance: random.Random, pause: tuple[float, float], at_most: int) -> None:
+        """`pause` is the shortest and the longest, in seconds."""
+        super().__init__()
+        self._stack = stack
+        self._chance = chance
+        self._pause = pause
+        self._at_most = at_most
 
     def _run(self) -> None:
         while self.kills < self._at_most and not self._ended.wait(self._chance.uniform(*self._pause)):

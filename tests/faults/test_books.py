@@ -43,12 +43,12 @@ class Trouble:
 
 
 @pytest.mark.faults
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(400)
 def test_the_books_are_those_of_the_models_server_to_the_token() -> None:
     with faulty_stack(parameters={"WorkerConcurrency": "3", **KNOWN_LIMIT}) as world:
         world.model.rule = Trouble()
         jobs = submit_all(world, (f"job-usage-{number}" for number in range(JOBS)))
-        sweep_until_final(world, jobs, limit_seconds=800)
+        sweep_until_final(world, jobs, limit_seconds=300)
         calls = world.model.journal.calls()
         read = [world.job(event_id) for event_id in jobs]
         today = world.http.get("/stats").raise_for_status().json()

@@ -4,7 +4,6 @@ import json
 import os
 import random
 import signal
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -17,6 +16,7 @@ from tests.fake_model.answers import STEPS
 from tests.faults.conftest import FaultyStack, assert_right, faulty_stack
 from tests.faults.ledger import (
     Killer,
+    Kills,
     accounts,
     as_numbers,
     assert_balanced,
@@ -115,23 +115,13 @@ def test_jobs_whose_messages_were_purged_are_sent_again(world: FaultyStack) -> N
         assert_asked_once(world, marker)
 
 
-class Poison:
-    """Kills the workers of a stack with -9 each time that one of them calls the model for a marker."""
+class Poison(Kills):
+    """Kills the workers of a stack each time that one of them calls the model for a marker."""
 
     def __init__(self, world: FaultyStack, marker: str) -> None:
-        self.kills = 0
+        super().__init__()
         self._world = world
         self._marker = marker
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self) -> "Poison":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
 
     def _run(self) -> None:
         seen = 0

@@ -2,8 +2,9 @@
 
 import io
 import json
+import random
 from collections import Counter
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -121,6 +122,26 @@ def test_a_job_that_met_the_fault_says_why_it_waits(outage: Outage) -> None:
     assert waiting
     assert waiting.reason is WaitReason.ACCOUNT
     assert "no quota" in waiting.detail
+
+
+@pytest.mark.parametrize("part", [0, 1])
+def test_a_job_that_met_the_fault_is_back_when_the_account_may_be_probed_and_not_before(
+    outage: Outage, monkeypatch: pytest.MonkeyPatch, part: int
+) -> None:
+    # whether it draws the shortest of the waits or the longest
+    monkeypatch.setattr(random, "uniform", lambda *bounds: bounds[part])
+    outage.create(1)
+    outage.llm.refusal = NO_QUOTA
+    outage.deliver()
+    outage.llm.refusal = None
+    waiting = outage.deployment.job().waiting_for
+    assert waiting
+    assert waiting.until
+
+    outage.clock.now = datetime.fromisoformat(waiting.until)
+    outage.deliver()
+
+    assert outage.statuses == {Status.COMPLETED: 1}
 
 
 def test_a_probe_that_meets_another_fault_leaves_the_breaker_open(outage: Outage) -> None:

@@ -12,7 +12,7 @@ from jobchain.aws.table import Table
 from jobchain.breaker import PROBE_EVERY, ModelAccount, OpenBreaker, Scope
 from jobchain.domain import Clock
 from tests.conftest import TABLE
-from tests.fakes import FakeClock
+from tests.fakes import FakeClock, Requests
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -20,19 +20,6 @@ if TYPE_CHECKING:
 ACCOUNT = ModelAccount.of("https://api.openai.com/v1", "jobchain/openai-api-key", "gpt-6-luna")
 QUOTA = "model_quota_exceeded"
 SECOND = timedelta(seconds=1)
-
-
-class Requests:
-    """Counts a client's requests by operation."""
-
-    def __init__(self, client: "DynamoDBClient") -> None:
-        self.made: list[str] = []
-        client.meta.events.register("before-call.dynamodb", lambda model, **_: self.made.append(model.name))
-
-    def new(self) -> list[str]:
-        """Those since the last look."""
-        made, self.made = self.made, []
-        return made
 
 
 class Workers:

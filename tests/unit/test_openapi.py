@@ -56,3 +56,15 @@ def test_it_has_a_form_of_a_request_for_each_chain(contract: dict[str, Any]) -> 
     forms = contract["components"]["schemas"]["CreateJob"]["oneOf"]
 
     assert [form["title"] for form in forms] == ["Short form", *CHAINS]
+
+
+def test_answers_without_a_body_have_no_content_type(contract: dict[str, Any]) -> None:
+    answers = [
+        (status, answer)
+        for methods in contract["paths"].values()
+        for operation in methods.values()
+        for status, answer in operation["responses"].items()
+    ]
+
+    assert {status for status, _ in answers} >= {"204", "304"}
+    assert [status for status, answer in answers if status in ("204", "304") and "content" in answer] == []

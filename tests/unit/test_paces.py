@@ -13,7 +13,7 @@ from jobchain.errors import Unavailable
 from jobchain.pace import BURST, HORIZON, Demand, Granted, Rates, Refused
 from jobchain.rate_limits import NO_RATE_LIMITS, RateLimit, RateLimits
 from tests.conftest import TABLE
-from tests.fakes import FakeClock
+from tests.fakes import FakeClock, Requests
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -22,19 +22,6 @@ ACCOUNT = ModelAccount.of("https://api.openai.com/v1", "jobchain/openai-api-key"
 JOB = Demand(3, 26_000)
 USED = Demand(3, 9000)
 SECOND = timedelta(seconds=1)
-
-
-class Requests:
-    """Counts a client's requests by operation."""
-
-    def __init__(self, client: "DynamoDBClient") -> None:
-        self.made: list[str] = []
-        client.meta.events.register("before-call.dynamodb", lambda model, **_: self.made.append(model.name))
-
-    def new(self) -> list[str]:
-        """Those since the last look."""
-        made, self.made = self.made, []
-        return made
 
 
 class Workers:

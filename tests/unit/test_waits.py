@@ -102,8 +102,8 @@ class TestTheDeadline:
         assert (answer.status, list(answer.body["errors"])) == (422, ["deadline_seconds"])
         assert "60 to 604800" in answer.body["errors"]["deadline_seconds"]
 
-    @pytest.mark.parametrize("seconds", [60, 604_800])
-    def test_of_a_job_is_shown(self, api: Api, clock: FakeClock, seconds: int) -> None:
+    @pytest.mark.parametrize("seconds", [60, 604_800, 7200.0])
+    def test_of_a_job_is_shown(self, api: Api, clock: FakeClock, seconds: float) -> None:
         made = api("POST", "/jobs", {"input_text": "Doors must be locked.", "deadline_seconds": seconds}).body
 
         job = api("GET", f"/jobs/{made['event_id']}").body

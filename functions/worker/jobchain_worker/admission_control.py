@@ -22,7 +22,7 @@ from jobchain.domain import Clock, Tier, tier_at
 from jobchain.errors import JobNotReady, ModelError, MustRunAlone, Unavailable
 from jobchain.llm import LLM
 from jobchain.observability import Logger
-from jobchain.pace import Demand, Granted, Refused
+from jobchain.pace import PATIENCE, Demand, Granted, Refused
 from jobchain.rate_limits import NO_RATE_LIMITS, RateLimits
 from jobchain_worker.account_watch import AccountWatch
 from jobchain_worker.demand import Demands
@@ -30,7 +30,7 @@ from jobchain_worker.demand import Demands
 SUSPECT = 2
 """A job runs alone after this number of workers in a row vanished with it: another of their jobs may be the cause."""
 
-LONGEST_WAIT = timedelta(seconds=2)
+LONGEST_WAIT = timedelta(seconds=PATIENCE)
 """A slot that is no further away is waited for. A job with a later one goes back to the queue."""
 
 SLOT_KEPT = timedelta(seconds=60)
