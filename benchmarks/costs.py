@@ -24,7 +24,7 @@ _BURST_WORKERS = 100
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Jobs that are simulated. `jobs` is what the bill is for, each month, or once for a burst; more than the sample has."""
+    """Jobs of which a sample is simulated, and billed for `jobs` of them: those of a month, or of a burst."""
 
     name: str
     jobs: float

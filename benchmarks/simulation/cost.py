@@ -87,7 +87,7 @@ def bill(outcome: Outcome, inputs: Inputs, *, memory_mb: float, batched_posts: i
 
 
 def fixed(inputs: Inputs, chains: int = 1) -> Bill:
-    """What a stack costs in a month beside its jobs; `chains` are those that complete jobs in it, each with one model."""
+    """What a stack costs in a month beside its jobs; `chains` complete jobs in it, each with one model."""
     price = {name.removeprefix("price."): number.value for name, number in inputs.numbers.items() if "price." in name}
     polls = _QUEUES * inputs["limit.pollers_first"] * DAY / inputs["limit.poll_seconds"] * _MONTH_DAYS
     sweeps = _SWEEPS_A_DAY * _MONTH_DAYS
