@@ -1,4 +1,4 @@
-"""What more jobs take than a simulation reaches, on paper: formulas, of the numbers of `inputs.toml` and of the code."""
+"""What more jobs take than a simulation reaches: formulas, of the numbers of `inputs.toml` and of the code."""
 
 import math
 
@@ -52,7 +52,7 @@ def asks_a_second(waiting: float, per_second: float) -> float:
 
 
 def asks_a_job(jobs: float, per_second: float) -> float:
-    """How often a job of a backlog asks until it gets a slot, on average: once, and all the times that it is refused."""
+    """How often a job of a backlog asks until it gets a slot, on average, the last time included."""
     width = jobs / _STEPS
     # The backlog falls by one job in each `1 / per_second` seconds.
     middles = ((step + 0.5) * width for step in range(_STEPS))
