@@ -105,7 +105,7 @@ def quotas_table(paper: Paper) -> str:
         "",
         "what to do",
     ]
-    return table(heads, rows)
+    return table(heads, rows, texts=(0, 1, 5, 6))
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +163,9 @@ def burst_table(paper: Paper) -> str:
         ["done", name, _span(BURST / most), _span(BURST / CELLS / most), _verdict(BURST / most)]
         for name, most in _ways_out(paper).items()
     ]
-    return table(["", "what holds them", "one cell", "a tenth, in each of ten cells", "deadline in one cell"], rows)
+    return table(
+        ["", "what holds them", "one cell", "a tenth, in each of ten cells", "deadline in one cell"], rows, (0, 1, 4)
+    )
 
 
 def _ways_in(paper: Paper) -> dict[str, Callable[[float], float]]:

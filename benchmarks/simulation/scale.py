@@ -29,7 +29,7 @@ def batch_create_writes(inputs: Inputs) -> float:
 
 
 def seconds_on_a_new_table(units: float, first: float, most: float) -> float:
-    """How long a table takes for so many write units that begins with `first` a second.
+    """How long a table takes for `units` write units that begins with `first` a second.
 
     It is reckoned to take twice as much after each half an hour, up to `most`.
     """
@@ -52,7 +52,10 @@ def asks_a_second(waiting: float, per_second: float) -> float:
 
 
 def asks_a_job(jobs: float, per_second: float) -> float:
-    """How often a job of a backlog asks until it gets a slot, on average, the last time included."""
+    """How often a job of a backlog asks until it gets a slot, on average, the last time included.
+
+    It holds for a backlog of at least half an hour. The jobs of a shorter one ask less often, as workers are busy.
+    """
     width = jobs / _STEPS
     # The backlog falls by one job in each `1 / per_second` seconds.
     middles = ((step + 0.5) * width for step in range(_STEPS))
@@ -74,7 +77,7 @@ def backlog_for_reads(inputs: Inputs, per_second: float, most: float) -> float:
 
 
 def dollars_of_asks(inputs: Inputs, asks: float) -> float:
-    """US dollars of so many refused asks: a message that is sent, a tenth of a receive and of a deletion, and reads.
+    """US dollars of `asks` that are refused: a message that is sent, a tenth of a receive and of a deletion, and reads.
 
     The workers' time is not in it.
     """

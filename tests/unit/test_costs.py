@@ -27,12 +27,14 @@ def found(simulator: Simulator) -> list[Cost]:
     return [costs.cost(simulator, load) for load in costs.loads(simulator)]
 
 
+@pytest.mark.slow
 def test_the_page_of_costs_has_what_the_formula_comes_to(simulator: Simulator, found: list[Cost]) -> None:
     written = parts.read(costs.PAGE)[costs.PART]
 
     assert written == costs.costs_table(simulator, found), "run: .venv/bin/python -m benchmarks.costs"
 
 
+@pytest.mark.slow
 def test_the_page_of_benchmarks_has_the_same_costs_for_a_million_jobs_a_day(found: list[Cost]) -> None:
     page = (ROOT / "docs" / "explanation" / "benchmarks.md").read_text()
     (day,) = (cost for cost in found if cost.load.name == "a million a day")
@@ -43,6 +45,7 @@ def test_the_page_of_benchmarks_has_the_same_costs_for_a_million_jobs_a_day(foun
     assert float(aws) == pytest.approx(day.per_million, rel=0.01)
 
 
+@pytest.mark.slow
 def test_a_month_costs_what_the_stack_costs_anyway_and_its_jobs(simulator: Simulator, found: list[Cost]) -> None:
     thousand, month, day, burst = found
     jobs = [30_000, 1_000_000, 30_000_000, 100_000]
@@ -54,6 +57,7 @@ def test_a_month_costs_what_the_stack_costs_anyway_and_its_jobs(simulator: Simul
     assert thousand.per_million > month.per_million > day.per_million > burst.per_million
 
 
+@pytest.mark.slow
 def test_a_job_of_a_quiet_stack_pays_for_a_whole_worker(simulator: Simulator, found: list[Cost]) -> None:
     """A job is not cheaper than its share of the batches that come about at its rate."""
     _, month, _, _ = found
@@ -83,6 +87,29 @@ def test_the_first_chain_pays_for_the_metrics_that_a_completed_job_sends(
 
     billed = fixed(simulator.inputs, chains=1).aws - fixed(simulator.inputs, chains=0).aws
     assert billed == pytest.approx(len(sent) * simulator.inputs["price.metric_month"])
+
+
+def test_the_page_of_costs_names_the_prices_that_the_formula_uses(simulator: Simulator) -> None:
+    page = " ".join((ROOT / costs.PAGE).read_text().split())
+    texts = {
+        "lambda_gb_second": ("Lambda ${} a GB-second", 1),
+        "lambda_request": ("${} a million requests, API Gateway", 1e6),
+        "gateway_request": ("(REST) ${} a million", 1e6),
+        "table_write": ("DynamoDB ${} a million writes", 1e6),
+        "table_read": ("${} reads", 1e6),
+        "table_gb_month": ("${} a GB and", 1),
+        "backup_gb_month": ("${} for its backup", 1),
+        "sqs_request": ("SQS ${} a million", 1e6),
+        "alarm_month": ("CloudWatch ${} an alarm", 1),
+        "metric_month": ("${} a metric", 1),
+        "logs_gb": ("${} a GB of logs", 1),
+        "trace": ("X-Ray ${} a million traces", 1e6),
+        "secret_month": ("Secrets Manager ${} a secret", 1),
+    }
+
+    for name, (text, unit) in texts.items():
+        (written,) = re.findall(re.escape(text).replace(r"\{\}", r"([\d.]+\d|\d)"), page)
+        assert float(written) == pytest.approx(simulator.inputs[f"price.{name}"] * unit), name
 
 
 @pytest.mark.parametrize(

@@ -92,15 +92,16 @@ def test_jobs_of_a_large_backlog_ask_about_every_seven_and_a_half_minutes() -> N
     assert formulas.asks_a_second(waiting, 10) == pytest.approx(waiting / (MAX_DELAY / 2), rel=0.03)
 
 
-@pytest.mark.parametrize(("jobs", "tier"), [(1000, 1), (3000, 1), (3000, 2)])
-def test_jobs_of_a_backlog_ask_as_often_as_in_a_simulation(jobs: int, tier: int) -> None:
-    case = Case(tier=tier, asked=False, configured=True)
+@pytest.mark.slow
+@pytest.mark.parametrize("jobs", [1000, 3000])
+def test_jobs_of_a_backlog_of_hours_ask_as_often_as_in_a_simulation(jobs: int) -> None:
+    case = Case(tier=1, asked=False, configured=True)
     per_second = 1 / Accounts(Inputs.load()).each(case)
 
     run = pace.run(case, jobs)
 
-    # A job whose slot is later is received once more for it.
-    assert formulas.asks_a_job(jobs, per_second) == pytest.approx(run.asks - 0.5, abs=1.0)
+    # A job whose slot is later is received once more for it, which is no ask.
+    assert formulas.asks_a_job(jobs, per_second) == pytest.approx(run.asks, rel=0.15)
 
 
 def test_nine_million_jobs_of_the_highest_tier_read_all_that_a_table_takes(paper: Paper) -> None:
