@@ -14,7 +14,7 @@ in `.local/bench/<nn>-<name>.json`; two digits give the place: 00 the machine, 1
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -45,9 +45,10 @@ class Fragment:
         (folder / f"{name}.json").write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
 
 
-def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A table of numbers in Markdown: all columns but the first are aligned on the right."""
-    lines: list[Sequence[object]] = [heads, ["---", *("---:" for _ in heads[1:])], *rows]
+def table(heads: Sequence[str], rows: Sequence[Sequence[object]], texts: Collection[int] = (0,)) -> str:
+    """A table of numbers in Markdown: all columns but those of `texts`, the first one, are aligned on the right."""
+    alignment = ["---" if column in texts else "---:" for column in range(len(heads))]
+    lines: list[Sequence[object]] = [heads, alignment, *rows]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 

@@ -18,6 +18,7 @@ _SWEEPS_A_DAY = 1440
 _SWEEP_GB_SECONDS = 0.5 * 0.1
 _SHARDS = 20
 _METRICS_A_CHAIN = 10
+_METRICS_OF_COMPLETED_JOBS = 3  # of all chains together: their number, their faults, and their cost
 _METRICS_OF_THE_MODEL = 60 / 730  # of a month's hours, those in which it is sent
 _METRICS_OF_ALARMS = 18
 # X-Ray's default rule: https://docs.aws.amazon.com/xray/latest/devguide/xray-console-sampling.html
@@ -86,7 +87,7 @@ def bill(outcome: Outcome, inputs: Inputs, *, memory_mb: float, batched_posts: i
 
 
 def fixed(inputs: Inputs, chains: int = 1) -> Bill:
-    """What a stack costs in a month without jobs; `chains` are those that have run in it."""
+    """What a stack costs in a month beside its jobs; `chains` complete jobs in it, each with one model."""
     price = {name.removeprefix("price."): number.value for name, number in inputs.numbers.items() if "price." in name}
     polls = _QUEUES * inputs["limit.pollers_first"] * DAY / inputs["limit.poll_seconds"] * _MONTH_DAYS
     sweeps = _SWEEPS_A_DAY * _MONTH_DAYS
@@ -97,7 +98,10 @@ def fixed(inputs: Inputs, chains: int = 1) -> Bill:
             "DynamoDB": sweeps * (_SHARDS * 0.5 * price["table_read"] + price["table_write"]),
             "API Gateway": 0.0,
             "SQS": (polls + sweeps) * price["sqs_request"],
-            "CloudWatch": (chains * _METRICS_A_CHAIN + _METRICS_OF_THE_MODEL) * price["metric_month"]
+            "CloudWatch": (
+                chains * _METRICS_A_CHAIN + (_METRICS_OF_COMPLETED_JOBS if chains else 0) + _METRICS_OF_THE_MODEL
+            )
+            * price["metric_month"]
             + _METRICS_OF_ALARMS * price["alarm_month"]
             + sweeps * 1e-6 * price["logs_gb"],
             "X-Ray": 0.0,

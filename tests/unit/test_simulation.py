@@ -287,7 +287,7 @@ def test_an_idle_stack_pays_for_polls_alarms_metrics_and_its_secret(inputs: Inpu
     idle = fixed(inputs, chains=1)
 
     assert idle.by_service["SQS"] == pytest.approx((2 * 5 * 3 + 1) * 60 * 24 * 30 * 0.4e-6)
-    assert idle.by_service["CloudWatch"] == pytest.approx(10 * 0.30 + 18 * 0.10 + 0.02, abs=0.03)
+    assert idle.by_service["CloudWatch"] == pytest.approx((10 + 3) * 0.30 + 18 * 0.10 + 0.02, abs=0.03)
     assert idle.by_service["Secrets Manager"] == 0.40
     assert idle.by_service[MODEL] == 0
     assert fixed(inputs, chains=2).aws - idle.aws == pytest.approx(10 * 0.30)
