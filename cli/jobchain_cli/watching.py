@@ -26,10 +26,11 @@ _MARKS = {"completed": "✓", "failed": "✗", "cancelled": "–", "processing":
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """A job, and the name of its text."""
+    """A job, and the name of its text; `look_at` as of a JobHandle."""
 
     source: str
     event_id: str
+    look_at: float | None = None
 
 
 def watch(
@@ -44,7 +45,7 @@ def watch(
 
     Progress goes to the console. Without one, it is a line on standard error every `TOLD_SECONDS`.
 
-    `poll` is the seconds between two requests for a job; None takes the client's.
+    `poll` is the seconds between two requests for a job; None takes what the API says.
     """
     board = Board(jobs)
     try:
@@ -61,7 +62,8 @@ async def _watch_all(
 
         async def watch_one(place: int) -> Job | JobchainError:
             try:
-                async for job in client.watch(board.jobs[place].event_id, limit_seconds, poll=poll):
+                watched = board.jobs[place]
+                async for job in client.watch(watched.event_id, limit_seconds, poll=poll, look_at=watched.look_at):
                     board.show(place, job)
             except JobchainError as error:
                 return error

@@ -437,7 +437,7 @@ def test_a_problem_is_one_line_with_its_places_and_the_requests_id(run: Run, api
 def test_ctrl_c_says_how_to_go_on(run: Run, api: FakeApi, file: str, monkeypatch: pytest.MonkeyPatch) -> None:
     takes_a_job(api)
 
-    def interrupted(*_arguments: Any) -> None:
+    def interrupted(*_arguments: Any, **_options: Any) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("jobchain_cli.watching.watch", interrupted)
