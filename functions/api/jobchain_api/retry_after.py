@@ -22,7 +22,7 @@ MOST_SECONDS = 60
 """The longest answer: a caller sees within a minute what was estimated wrong, or what an operator has changed."""
 
 _ENOUGH = 5  # jobs whose durations are known
-_ASKED = 50  # jobs that are read at once, up to 4 read units
+_ASKED = 50  # jobs that are read at once, for about 3 read units
 _ASK_EVERY = timedelta(minutes=5)
 _DEPTH_KEPT = timedelta(seconds=5)
 
