@@ -35,7 +35,7 @@ def api(service: JobService, logger: Logger) -> Api:
 
 @pytest.fixture
 def another_environment(stores: Stores, queue: JobQueue, logger: Logger) -> Api:
-    """Another environment of the api, which has answered nobody yet."""
+    """Another environment of the api, which has answered no request yet."""
     return Api(make_service(stores, queue, logger), logger)
 
 
@@ -58,7 +58,7 @@ class Work:
         return int(headers["Retry-After"]) if "Retry-After" in headers else None
 
     def done(self, run: float, wait: float = 0, **more: object) -> str:
-        """A job that has waited and run for so many seconds."""
+        """A job that has waited and run for these seconds."""
         event_id, _ = self.post(**more)
         self.pass_by(wait)
         claim = self._stores.claim(event_id, self._clock() + LEASE)
@@ -320,7 +320,7 @@ class TestATypicalJob:
 
     @pytest.fixture
     def polls(self, api: Api, stores: Stores, clock: FakeClock) -> Callable[[float], int]:
-        """Runs a job of so many seconds; gives how often its client reads it after it was created."""
+        """Runs a job of this length; gives how often its client reads it after it was created."""
 
         def run(seconds: float) -> int:
             requests: list[httpx2.Request] = []

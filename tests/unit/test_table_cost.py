@@ -211,7 +211,7 @@ def test_a_short_job_costs_twenty_units(table: Table) -> None:
 def test_an_unfinished_job_is_read_with_the_tenants_recent_jobs_once_in_five_minutes(
     table: Table, clock: FakeClock
 ) -> None:
-    # given a full page of ended jobs, which nobody has read
+    # given a full page of ended jobs, which no caller has read
     for _ in range(60):
         table.work(table.post()[0])
     event_id, _ = table.post()

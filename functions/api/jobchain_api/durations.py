@@ -80,7 +80,7 @@ class Durations:
         return [*self._tenant(job.tenant).kinds.get((job.job_name, job.tier), {}).values()]
 
     def may_ask(self, tenant: str, now: datetime, every: timedelta) -> bool:
-        """Whether nobody has asked for the tenant's jobs for the time `every`; from now on somebody has."""
+        """Whether the tenant's jobs were last asked for at least `every` ago. If so, that is now."""
         known = self._tenant(tenant)
         if known.asked_at is not None and now - known.asked_at < every:
             return False
