@@ -1,6 +1,7 @@
 """Watches jobs, all at once, and shows each on a line of the terminal."""
 
 import asyncio
+import math
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -157,7 +158,8 @@ class Board:
         source = self.jobs[place].source
         job = self.states.get(place)
         if job is None:
-            return "pending", source, ""
+            left = (self.jobs[place].look_at or 0.0) - time.monotonic()
+            return "pending", source, f"(expected to end in {math.ceil(left)} s)" if left > 0 else ""
         if job.waiting_for:
             return job.status, source, waiting(job.waiting_for)
         done = sum(step.status == "completed" for step in job.steps)

@@ -229,6 +229,15 @@ def test_submit_shows_each_step_if_it_looks_as_often_as_it_is_told(run: Run, api
     assert run("watch", "job-1", "--poll", "0.1").code == 0
 
 
+def test_a_job_is_told_of_before_it_is_read() -> None:
+    now = time.monotonic()
+
+    soon, late = (Board([Watched("a.md", "job-1", now + seconds)]).summary() for seconds in (1000, -1))
+
+    assert re.fullmatch(r"a\.md: pending \(expected to end in (1000|9\d\d) s\)", soon)
+    assert late == "a.md: pending"
+
+
 def test_many_jobs_are_told_of_in_one_line() -> None:
     board = Board([Watched("a.md", "job-1"), Watched("b.md", "job-2"), Watched("c.md", "job-3")])
     board.show(0, job_of(status="failed"))

@@ -14,7 +14,8 @@ SHARE = 0.8
 KEPT = 30
 """The jobs of a chain and tier that are remembered: those that ended last."""
 
-_TENANTS = 200
+# Up to some 10 KB each.
+_TENANTS = 500
 
 
 @dataclass(frozen=True, slots=True)
