@@ -122,8 +122,20 @@ def target_of_stack(session: Any, name: str, environment: Mapping[str, str]) -> 
     elif own_key and not url:
         url, key = OPENAI_URL, own_key
     else:
-        key = secret_of(session, secret)
+        key = _key_of_stack(session, secret)
     return Target(environment.get("OPENAI_MODEL") or model, url or OPENAI_URL, key)
+
+
+def _key_of_stack(session: Any, secret: str) -> str:
+    try:
+        return secret_of(session, secret)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ResourceNotFoundException":
+            raise
+        raise SettingsError(
+            f"there is no secret {secret}, which is to hold the model's key: create it as "
+            "docs/how-to/first-deployment.md says, or set OPENAI_API_KEY, or OPENAI_BASE_URL"
+        ) from error
 
 
 def check(target: Target, environment: Mapping[str, str], url_name: str = "OPENAI_BASE_URL") -> None:

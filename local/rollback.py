@@ -99,7 +99,7 @@ class Stack:
             )
 
     def live(self) -> list[Live]:
-        """The functions with an alias."""
+        """The functions with an alias. Raises RollbackError where they have no versions."""
         pages = self._formation.get_paginator("list_stack_resources").paginate(StackName=self._name)
         resources = [one for page in pages for one in page["StackResourceSummaries"]]
         return [
@@ -110,8 +110,13 @@ class Stack:
 
     def _live(self, alias: str, arn: str) -> Live:
         function = arn.split(":")[-2]
-        found = self._functions.get_alias(FunctionName=function, Name=ALIAS)
-        return Live(alias, function, int(found["FunctionVersion"]))
+        version = self._functions.get_alias(FunctionName=function, Name=ALIAS)["FunctionVersion"]
+        if not version.isdigit():
+            raise RollbackError(
+                f"the functions of the stack {self._name} have no versions, as in an emulator: for a stack on AWS, "
+                "unset AWS_ENDPOINT_URL and sign in"
+            )
+        return Live(alias, function, int(version))
 
     def events(self) -> Iterator[Mapping[str, Any]]:
         """The stack's events, the newest first."""
@@ -123,6 +128,25 @@ class Stack:
         pages = self._functions.get_paginator("list_versions_by_function").paginate(FunctionName=function)
         found = {one["Version"]: one.get("Description", "") for page in pages for one in page["Versions"]}
         return {int(version): text for version, text in found.items() if version.isdigit()}
+
+    def check_door(self, move: Move) -> None:
+        """Raises RollbackError for a move to an api without keys, which the template would refuse too.
+
+        The firewall is that of the last deployment, whichever version is live.
+        """
+        if not self._is_open(move.live, move.to) or self._is_open(move.live, move.live.version):
+            return
+        (stack,) = self._formation.describe_stacks(StackName=self._name)["Stacks"]
+        set_to = {one["ParameterKey"]: one.get("ParameterValue", "") for one in stack.get("Parameters", [])}
+        if not set_to.get("AllowedAddresses"):
+            raise RollbackError(
+                f"{move.live.function}: version {move.to} needs no API keys, and AllowedAddresses is empty, so that "
+                "everybody could do everything: go to another revision, or deploy with AllowedAddresses first"
+            )
+
+    def _is_open(self, live: Live, version: int) -> bool:
+        found = self._functions.get_function_configuration(FunctionName=live.function, Qualifier=str(version))
+        return bool(found.get("Environment", {}).get("Variables", {}).get("AUTH_MODE") == "none")
 
     def move(self, move: Move) -> None:
         """Moves the alias, with all traffic."""
@@ -149,6 +173,8 @@ def rollback(stack: Stack, name: str, revision: str | None) -> Iterator[str]:
         missing = f"no function of the stack {name} has another version of the revision {revision}"
     if not moves:
         raise RollbackError(missing)
+    for move in moves:
+        stack.check_door(move)
     for move in moves:
         stack.move(move)
         named = described[move.live.function][move.to].split(" ")[0] or "none"

@@ -30,14 +30,21 @@ class Answer:
 class Api:
     """The app, and callers of it."""
 
-    def __init__(self, service: JobService, logger: Logger, authenticate: Authenticate = no_authentication) -> None:
+    def __init__(
+        self,
+        service: JobService,
+        logger: Logger,
+        authenticate: Authenticate = no_authentication,
+        address: str = ADDRESS,
+    ) -> None:
+        self._address = address
         self._app = create_app(service, authenticate, logger, CHAINS)
 
     def __call__(self, method: str, url: str, body: object = None, headers: Mapping[str, str] | None = None) -> Answer:
         """The answer to a request; a body is sent as JSON, unless the headers say otherwise."""
         sent = body if isinstance(body, str) or body is None else json.dumps(body, ensure_ascii=False)
         given = {"Content-Type": "application/json", **(headers or {})} if sent else headers or {}
-        response = self._app.resolve(_event(method, url, sent, given), FakeContext())  # type: ignore[arg-type]
+        response = self._app.resolve(_event(method, url, sent, given, self._address), FakeContext())  # type: ignore[arg-type]
         text = response["body"]
         return Answer(
             response["statusCode"],
@@ -46,7 +53,7 @@ class Api:
         )
 
 
-def _event(method: str, url: str, body: str | None, headers: Mapping[str, str]) -> dict[str, Any]:
+def _event(method: str, url: str, body: str | None, headers: Mapping[str, str], address: str) -> dict[str, Any]:
     parts = urlsplit(url)
     path = unquote(parts.path)
     query = parse_qs(parts.query, keep_blank_values=True)
@@ -64,7 +71,7 @@ def _event(method: str, url: str, body: str | None, headers: Mapping[str, str]) 
             "requestId": "request-1",
             "path": f"/v1{path}",
             "stage": "v1",
-            "identity": {"sourceIp": ADDRESS},
+            "identity": {"sourceIp": address},
         },
         "body": body,
         "isBase64Encoded": False,

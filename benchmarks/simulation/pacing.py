@@ -128,7 +128,7 @@ class AskedAtClaim:
         if account.slot is not None and now <= account.slot + SLOT_KEPT:
             return max(now, account.slot)
         self.asks += 1
-        got = self._pacer(worker, now).reserve(demands, self._tenant(job), waiting)
+        got = self._pacer(worker, now).reserve(demands, self._tenant(job), lambda: waiting)
         if not isinstance(got, Granted):
             return got.until.timestamp() - EPOCH
         self.grants += 1

@@ -48,7 +48,9 @@ def _replace_closed_streams() -> None:
 
 
 def _refuse(message: str, code: Code = Code.ERROR) -> Code:
-    print(f"jobchain: {' '.join(message.split())}", file=sys.stderr)
+    # A server or a model may have written a part of it. `words` has this too, but needs the library of HTTP.
+    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(message.split()))
+    print(f"jobchain: {shown}", file=sys.stderr)
     return code
 
 

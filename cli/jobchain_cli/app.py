@@ -317,7 +317,7 @@ def login(
             api_key = typer.prompt("API key (none: Enter)", default="", hide_input=True, show_default=False, err=True)
         else:
             api_key = sys.stdin.readline().strip()
-    with target.Target(url, api_key or None).client() as client:
+    with target.Target(url, api_key or None, target.trusts_network(os.environ)).client() as client:
         client.stats()
     file = _config_file()
     try:

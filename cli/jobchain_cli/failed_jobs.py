@@ -15,7 +15,7 @@ from jobchain.aws.meta import listed_job_of
 from jobchain.aws.queue import JobQueue, batches
 from jobchain.aws.table import Table
 from jobchain.domain import Clock, Job, Status, Tier, isoformat, tier_at
-from jobchain.errors import JobchainError, JobIsFinal, JobIsNotFinal, JobNotFound
+from jobchain.errors import JobchainError, JobIsFinal, JobIsNotFinal, JobNotFound, Unavailable
 from jobchain_cli.errors import Code, CommandError
 
 if TYPE_CHECKING:
@@ -159,5 +159,12 @@ class FailedJobs:
         now = self._clock()
         for tier in Tier:
             for batch in batches([job for job in jobs if tier_at(job.flex_until, now) is tier]):
-                for event_id in self._queue.send_batch([(job.event_id, job.tenant) for job in batch], tier):
+                for event_id in self._unsent(batch, tier):
                     self._due.mark_due(event_id, now)
+
+    def _unsent(self, jobs: Sequence[Job], tier: Tier) -> list[str]:
+        try:
+            return self._queue.send_batch([(job.event_id, job.tenant) for job in jobs], tier)
+        except Unavailable:
+            # They are pending already: the sweeper sends the messages.
+            return [job.event_id for job in jobs]

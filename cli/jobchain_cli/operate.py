@@ -6,13 +6,22 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    HTTPClientError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    SSOError,
+    TokenRetrievalError,
+)
+from botocore.exceptions import ConnectionError as NotConnected
 
 from jobchain.aws.api_keys import ApiKeyStore
 from jobchain.domain import utc_now
 from jobchain.errors import JobchainError
 from jobchain_cli import keys
-from jobchain_cli.errors import CommandError
+from jobchain_cli.errors import Code, CommandError
 from jobchain_cli.local_stack import NoStackError
 from jobchain_cli.redrive import RedriveError, redrive
 from jobchain_cli.stack import Stack
@@ -20,6 +29,8 @@ from jobchain_cli.words import json_line
 
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
 _EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException"})
+_SIGNED_OUT = (NoCredentialsError, PartialCredentialsError, SSOError, TokenRetrievalError)
+_SIGN_IN = "`aws sso login`, or `aws configure`, or set AWS_PROFILE"
 
 
 class SweepError(Exception):
@@ -31,8 +42,9 @@ def told() -> Iterator[None]:
     """Turns what can go wrong into a CommandError."""
     try:
         yield
+    except keys.OptionError as error:
+        raise CommandError(str(error), Code.USAGE) from error
     except (
-        keys.OptionError,
         NoStackError,
         RedriveError,
         SweepError,
@@ -46,13 +58,17 @@ def told() -> Iterator[None]:
 
 
 def _advice(error: BaseException) -> str:
+    if isinstance(error, _SIGNED_OUT):
+        return f". Sign in to AWS: {_SIGN_IN}"
+    if isinstance(error, NotConnected | HTTPClientError):
+        return ". Check the network, a proxy (HTTPS_PROXY), and the region (AWS_DEFAULT_REGION)"
     if not isinstance(error, ClientError):
         return ""
     code = error.response["Error"]["Code"]
     if code in _DENIED:
         return ". docs/reference/operations.md#permissions-of-operators lists what each command needs"
     if code in _EXPIRED:
-        return ". Sign in again: `aws sso login`, or `aws configure`"
+        return f". Sign in again: {_SIGN_IN}"
     return ""
 
 
@@ -61,7 +77,7 @@ def redrive_letters(stack_name: str | None) -> None:
     with told():
         stack = Stack.find(stack_name)
         moved = redrive(stack.client("sqs"), stack.dead_letter_url, stack.queue_url)
-    print(f"{moved} dead letters were moved back to the queue.")
+    print(f"{'1 dead letter was' if moved == 1 else f'{moved} dead letters were'} moved back to the queue.")
 
 
 def sweep(stack_name: str | None, *, as_json: bool) -> None:
@@ -70,14 +86,16 @@ def sweep(stack_name: str | None, *, as_json: bool) -> None:
         stack = Stack.find(stack_name)
         answer = stack.client("lambda").invoke(FunctionName=stack.sweeper)
         if "FunctionError" in answer:
-            raise SweepError("the sweep failed: see the sweeper's log")
+            named = f" --stack {stack_name}" if stack_name else ""
+            raise SweepError(f"the sweep failed: `jobchain logs --errors --since 15m{named}` shows why")
         done = json.loads(answer["Payload"].read())
     print(json_line(done) if as_json else _swept(done))
 
 
 def _swept(done: Mapping[str, Any]) -> str:
     more = " More jobs are due: run it again." if done["unfinished"] else ""
-    return f"{done['sent']} due jobs were sent again, {done['failed']} failed as worker_lost.{more}"
+    sent = "1 due job was" if done["sent"] == 1 else f"{done['sent']} due jobs were"
+    return f"{sent} sent again, {done['failed']} failed as worker_lost.{more}"
 
 
 def create_key(new: dict[str, str | bool | None], stack_name: str | None) -> None:

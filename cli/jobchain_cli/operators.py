@@ -157,7 +157,9 @@ def drop_letters(
     stack: Stack = None,
 ) -> None:
     """Delete dead letters. Their jobs stay: an unfinished one gets a new message from the sweeper."""
-    if every == bool(names):
+    if every and names:
+        raise typer.BadParameter("--all drops every letter: give it, or the letters to drop, and not both")
+    if not every and not names:
         raise typer.BadParameter("name the letters to drop as `letters list` shows them, or give --all")
     incidents().drop_letters(stack, names or [], yes=yes)
 

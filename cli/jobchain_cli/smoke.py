@@ -3,6 +3,7 @@
 Each step raises CommandError: what is wrong, which value, and what to do.
 """
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -11,12 +12,14 @@ from datetime import UTC, datetime, timedelta
 from typing import NoReturn
 
 from jobchain.aws.api_keys import ApiKeyStore
+from jobchain.connection import shown
 from jobchain.domain import utc_now
 from jobchain.errors import JobchainError as StoreError
 from jobchain_cli import job_logs, pausing
 from jobchain_cli.errors import Code, CommandError
 from jobchain_cli.slow import told_when_slow
 from jobchain_cli.stack import Description, Stack
+from jobchain_cli.target import trusts_network
 from jobchain_cli.words import in_one_line, price, waiting
 from jobchain_client import (
     BadAnswer,
@@ -44,6 +47,7 @@ _RETRY_SECONDS = 10.0
 _CANCEL_SECONDS = 15.0
 # A job whose next try is after its deadline fails at once, and would not tell what it waits for.
 _DEADLINE_LATER = 900  # seconds
+_NEVER_WORKED = ("CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED")
 _WORKS = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "IMPORT_COMPLETE")
 _UNDER_WAY = "_IN_PROGRESS"
 
@@ -73,10 +77,11 @@ class Smoke:
         with ExitStack() as cleanup:
             key = self._key(described, cleanup)
             with told_when_slow(f"the stack {self._stack.name}"):
-                client = cleanup.enter_context(Jobchain(url, key, retry_seconds=_RETRY_SECONDS))
+                trusted = trusts_network(os.environ)
+                client = cleanup.enter_context(Jobchain(url, key, retry_seconds=_RETRY_SECONDS, insecure_http=trusted))
                 with self._telling("GET /health", url):
                     client.health()
-            self._say(f"The API answers: {url}")
+            self._say(f"The API answers: {shown(url, quoted=False)}")
             with self._telling("GET /stats", url):
                 before = client.stats()
             with self._telling("POST /jobs", url):
@@ -97,9 +102,11 @@ class Smoke:
         if status.endswith(_UNDER_WAY):
             raise CommandError(f"the stack {self._stack.name} is {status}: wait until its deployment has ended")
         if status not in _WORKS:
+            # CloudFormation updates no stack whose first deployment failed.
+            first = f"run `sam delete --stack-name {self._stack.name}`, and " if status in _NEVER_WORKED else ""
             raise CommandError(
                 f"the stack {self._stack.name} is {status}: the last deployment failed. Its events say why: "
-                f"`aws cloudformation describe-stack-events --stack-name {self._stack.name}`. Then deploy again"
+                f"`aws cloudformation describe-stack-events --stack-name {self._stack.name}`. Then {first}deploy again"
             )
         self._say(f"The stack {self._stack.name} is {status}.")
         return described
@@ -222,18 +229,23 @@ class Smoke:
 
     @contextmanager
     def _telling(self, request: str, url: str) -> Iterator[None]:
-        """Turns an error of the API into a CommandError that says what to do."""
+        """Turns an error of the API at `url` into a CommandError that says what to do."""
         try:
             yield
         except JobchainError as error:
-            raise CommandError(f"{request}: {in_one_line(error)}: {self._advice(error, url)}") from error
+            raise CommandError(
+                f"{request}: {in_one_line(error)}: {self._advice(error, shown(url, quoted=False))}"
+            ) from error
 
     def _advice(self, error: JobchainError, url: str) -> str:
         match error:
             case Unreachable():
                 return f"{url} is not reachable from here: check the network, and a proxy (HTTPS_PROXY)"
             case Unauthorized(status=403):
-                return "the API refuses the host: give the API's own URL with --url"
+                return (
+                    "this machine's address is not among the stack's AllowedAddresses, or the host is not the API's: "
+                    "correct that parameter, or give the API's own URL with --url"
+                )
             case Unauthorized() if self._options.api_key:
                 return "the API refuses the key: give another one with --api-key, or none, so that one is made"
             case Unauthorized():

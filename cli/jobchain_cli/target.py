@@ -74,7 +74,12 @@ def find(url: str | None, api_key: str | None, environment: Mapping[str, str], c
         f"api_key of {config_file}": config.get("api_key"),
     }
     key_name, key = next(((key_name, key) for key_name, key in keys.items() if key), ("", None))
-    return replace(_checked(name, url, key_name, key), insecure_http=environment.get("JOBCHAIN_INSECURE_HTTP") == "1")
+    return replace(_checked(name, url, key_name, key), insecure_http=trusts_network(environment))
+
+
+def trusts_network(environment: Mapping[str, str]) -> bool:
+    """Whether a key may go over plain http to another machine."""
+    return environment.get("JOBCHAIN_INSECURE_HTTP") == "1"
 
 
 def _named(option: str | None, environment: Mapping[str, str]) -> tuple[str, str] | None:

@@ -59,7 +59,9 @@ def watch(
 async def _watch_all(
     target: Target, board: "Board", limit_seconds: float | None, poll: float | None
 ) -> list[Job | JobchainError]:
-    async with AsyncJobchain(target.url, target.api_key, retry_seconds=RETRY_SECONDS) as client:
+    async with AsyncJobchain(
+        target.url, target.api_key, retry_seconds=RETRY_SECONDS, insecure_http=target.insecure_http
+    ) as client:
 
         async def watch_one(place: int) -> Job | JobchainError:
             try:

@@ -75,7 +75,8 @@ def markdown_lines(result: Mapping[str, Any], title: str) -> Iterator[str]:
 def _without_markup(value: Any) -> Any:
     """A value whose texts Markdown shows as they are: a viewer would load images and HTML that a model wrote."""
     if isinstance(value, dict):
-        return {key: _without_markup(part) for key, part in value.items()}
+        # A name is shown with spaces for its underscores: the code of one would hide it.
+        return {key if key.isidentifier() else escaped(key): _without_markup(part) for key, part in value.items()}
     if isinstance(value, list):
         return [_without_markup(part) for part in value]
     return escaped(value) if isinstance(value, str) else value

@@ -233,7 +233,7 @@ def test_smoke_names_the_log_of_a_request_that_the_api_could_not_answer(deployed
     assert said.code == 1
     (request_id,) = re.findall(r"`jobchain logs (\S+)` shows why", said.err)
     lines = poll(lambda: jobchain("logs", request_id).out)
-    assert re.search(r"  api +INFO +request  method=GET status=50[03] ", lines)
+    assert re.search(r"  api +INFO +request  route=/health method=GET status=500 ", lines)
 
 
 @pytest.mark.thorough

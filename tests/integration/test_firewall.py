@@ -52,7 +52,10 @@ def test_no_keys_and_no_network_rule_are_refused(stack: EmbeddedStack, template:
         deploy(stack, template, "open", NO_KEYS)
 
 
-@pytest.mark.parametrize("addresses", ["0.0.0.0/0", "203.0.113.7", "203.0.113.0/24, 198.51.100.0/24", "::/1"])
+@pytest.mark.parametrize(
+    "addresses",
+    ["0.0.0.0/0", "0.0.0.0/1,128.0.0.0/1", "203.0.113.7", "203.0.113.0/24, 198.51.100.0/24", "::/1"],
+)
 def test_ranges_that_are_all_addresses_or_none_are_refused(
     stack: EmbeddedStack, template: dict[str, Any], addresses: str
 ) -> None:

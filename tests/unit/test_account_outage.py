@@ -4,6 +4,7 @@ import io
 import json
 from collections import Counter
 from datetime import timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -156,3 +157,22 @@ def test_a_probe_with_a_long_text_makes_one_call(outage: Outage) -> None:
     # then a probe makes one
     outage.pass_by(1.5 * PROBE_EVERY)
     assert outage.calls() == 1
+
+
+def test_a_probe_that_ends_without_a_call_leaves_the_minute_to_the_next_job(outage: Outage) -> None:
+    # given an account that works again, and jobs whose budgets allow no call
+    outage.create(1)
+    outage.llm.refusal = NO_QUOTA
+    outage.deliver()
+    outage.llm.refusal = None
+    poor = [outage.deployment.create(number, max_cost_usd=Decimal("0.000001")) for number in (2, 3)]
+    outage.clock.advance(PROBE_EVERY * 2)
+    outage.calls()
+
+    # when they come first
+    for event_id in [*poor, *outage.ids]:
+        outage.deployment.run_together([event_id])
+
+    # then the first one that makes a call closes the breaker
+    assert [outage.deployment.job(event_id).status for event_id in poor] == [Status.FAILED] * 2
+    assert outage.statuses == {Status.COMPLETED: 1}

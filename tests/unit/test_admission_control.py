@@ -1,7 +1,7 @@
 """How a worker keeps to the slots that its jobs are granted: near ones it waits for, later ones travel in messages."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
@@ -9,7 +9,7 @@ import pytest
 from aws_lambda_powertools import Logger
 
 from jobchain.aws.paces import PaceStore
-from jobchain.aws.queue import JobQueue, Slot
+from jobchain.aws.queue import JobQueue, QueueDepth, Slot
 from jobchain.domain import NewJob, Status, Tier, WaitReason
 from jobchain.llm import ModelAnswer, ModelRequest
 from jobchain.pace import Demand, Granted, Refused
@@ -30,16 +30,23 @@ SECOND = timedelta(seconds=1)
 class ScriptedPace:
     """Answers requests for slots with these waits; a negative one is a refusal for as long."""
 
-    def __init__(self, clock: FakeClock, *waits: timedelta) -> None:
+    def __init__(self, clock: FakeClock, *waits: timedelta, most: int = 1000) -> None:
+        """At most `most` requests are granted at once."""
         self.clock = clock
+        self.most = most
         self.waits = list(waits)
         self.asked: list[Demand] = []
         self.settled: list[tuple[Demand, Demand]] = []
 
-    def reserve(self, demands: Sequence[Demand], _tenant: str, _waiting: int = 0) -> Granted | Refused:
+    def reserve(
+        self, demands: Sequence[Demand], _tenant: str, waiting: Callable[[], int] = lambda: 0
+    ) -> Granted | Refused:
         self.asked.append(demands[0])
         wait = self.waits.pop(0)
-        return Granted(self.clock() + wait, demands[0]) if wait >= timedelta(0) else Refused(self.clock() - wait)
+        if wait < timedelta(0):
+            waiting()
+            return Refused(self.clock() - wait)
+        return Granted(self.clock() + wait, Demand(min(demands[0].requests, self.most), demands[0].tokens))
 
     def learn(self, _asked: Demand, _limits: RateLimits) -> None:
         """Nothing: what answers tell is not what is looked at here."""
@@ -74,10 +81,11 @@ class Stage:
         self.started = clock()
         self.begun: list[timedelta] = []
         self.pace = ScriptedPace(clock)
+        self.pace_most = 1000
         self.llm: SchemaLLM = SchemaLLM(clock=clock)
 
     def worker(self, *waits: timedelta, llm: Any = None, **changes: Any) -> None:
-        self.pace = ScriptedPace(self.clock, *waits)
+        self.pace = ScriptedPace(self.clock, *waits, most=self.pace_most)
         llm = llm or self.llm
         paces = dict.fromkeys(Tier, cast(PaceStore, self.pace))
         control = make_admission_control(self.stores, self.queue, llm, self.logger, paces=paces, **changes)
@@ -171,6 +179,84 @@ def test_a_job_that_is_refused_is_not_claimed_and_comes_back_when_it_was_told(st
     assert stage.sent == [(40 * SECOND, None)]
 
 
+def test_a_refused_job_waits_no_longer_than_the_queue_can_delay_its_message(stage: Stage) -> None:
+    create(stage)
+    # the limiter reads its clock a moment after the job was read
+    stage.worker(-timedelta(minutes=15, milliseconds=20))
+
+    stage.run()
+
+    assert stage.sent == [(timedelta(minutes=15), None)], "without a message it could wait for hours"
+
+
+class CountedQueue(RecordedQueue):
+    """Counts how often it is asked how many messages it holds."""
+
+    asked = 0
+
+    def depth(self, tier: Tier | None = None) -> QueueDepth:
+        self.asked += 1
+        return super().depth(tier)
+
+
+@pytest.mark.parametrize(("waits", "asked"), [((), 0), ((-5 * SECOND,), 1)], ids=["granted", "refused"])
+def test_the_queue_is_asked_for_its_backlog_only_for_a_job_that_is_refused(
+    stage: Stage, sqs: "SQSClient", queue_url: str, waits: tuple[timedelta, ...], asked: int
+) -> None:
+    stage.queue = CountedQueue(sqs, queue_url)
+    stage.queue.sent = []
+    create(stage)
+    stage.worker(*waits or [timedelta(0)])
+
+    stage.run()
+
+    assert stage.queue.asked == asked
+
+
+class TestSlotsOfFlexJobs:
+    """A flex job is a standard one when its time for flex calls is over, and each tier has a pace of its own."""
+
+    def test_are_no_slots_of_standard_calls(self, stage: Stage) -> None:
+        create(stage, tier=Tier.FLEX, flex_for=30 * SECOND)
+        stage.worker(20 * SECOND, timedelta(0))
+        stage.run()
+        [(_, slot)] = stage.sent
+        assert slot
+        assert slot.tier is Tier.FLEX
+
+        stage.clock.advance(31 * SECOND)
+        assert stage.run(slot).status is Status.COMPLETED
+
+        assert len(stage.pace.asked) == 2, "it asks for one of the tier that it has now"
+
+    def test_that_wait_beyond_that_time_go_to_the_standard_queue(
+        self, stage: Stage, sqs: "SQSClient", queue_url: str
+    ) -> None:
+        tiers: list[Tier] = []
+
+        class Noting(RecordedQueue):
+            def send(
+                self,
+                event_id: str,
+                tenant: str,
+                delay: timedelta = timedelta(0),
+                tier: Tier = Tier.STANDARD,
+                slot: Slot | None = None,
+            ) -> None:
+                tiers.append(tier)
+                super().send(event_id, tenant, delay, tier, slot)
+
+        stage.queue = Noting(sqs, queue_url)
+        stage.queue.sent = []
+        create(stage, tier=Tier.FLEX, flex_for=30 * SECOND)
+        stage.worker(-10 * SECOND, -40 * SECOND)
+
+        stage.run()
+        stage.run()
+
+        assert tiers == [Tier.FLEX, Tier.STANDARD]
+
+
 class TestLaterWavesOfALongText:
     """The number of its parts is not known when it is admitted, so later waves may need more than was granted."""
 
@@ -209,6 +295,22 @@ class TestLaterWavesOfALongText:
         assert job.waiting_for
         assert job.waiting_for.reason is WaitReason.RATE_LIMIT
         assert stage.sent == [(30 * SECOND, None)]
+
+    def test_use_what_was_granted_before_they_ask_for_more(self, stage: Stage) -> None:
+        self._create(stage)
+        # an account of three requests a minute
+        stage.pace_most = 3
+        stage.worker(timedelta(0), *[60 * SECOND] * 100, llm=ReadingLLM(), max_input_tokens=LIMIT)
+
+        job, runs = stage.run(), 1
+        while job.status is Status.PENDING and runs < 20:
+            begun = len(stage.begun)
+            delay, slot = stage.sent[-1]
+            stage.clock.advance(delay)
+            job, runs = stage.run(slot), runs + 1
+            assert len(stage.begun) > begun, "a run that makes no call is one of an endless row"
+
+        assert job.status is Status.COMPLETED
 
     def _create(self, stage: Stage) -> None:
         create(stage, TEXT * 6)

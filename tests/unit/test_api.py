@@ -289,6 +289,20 @@ class TestWhenTheQueueIsDown:
 
         assert items.meta(event_id)["due_at"] == due_at
 
+    def test_a_job_that_a_worker_took_and_put_off_is_due_when_its_wait_is_over(
+        self, stores: Stores, api: Api, items: Items, clock: FakeClock
+    ) -> None:
+        event_id = api("POST", "/jobs", {"input_text": TEXT}).body["event_id"]
+        claim = stores.claim(event_id, clock() + LEASE)
+        stores.claims.release(claim, timedelta(hours=10), {}, {})
+        released = items.meta(event_id)
+
+        stores.due.mark_due(event_id, clock())
+
+        # its message would be refused until then, and each sweep would send another one
+        now = items.meta(event_id)
+        assert (now["due_shard"], now["due_at"]) == (released["due_shard"], released["due_at"])
+
     def test_health_says_so(self, api: Api, sqs: "SQSClient") -> None:
         silence(sqs)
 

@@ -245,6 +245,26 @@ class TestTheLogOfARequest:
         line = log_line(log, answer, logger)
         assert (answer.status, line["key_id"], line["address"]) == (401, stored.key_id, ADDRESS)
 
+    @pytest.mark.parametrize("sent", ["\x1b[2Jjc_wrong", "203.0.113.7, 6.6.6.6", "fe80::1%jc_wrong", "", "9" * 5000])
+    def test_names_no_address_that_is_none(
+        self, service: JobService, logger: Logger, authenticate: ApiKeys, log: io.StringIO, sent: str
+    ) -> None:
+        # Emulators take it from the header X-Forwarded-For, in which a caller writes anything.
+        answer = Api(service, logger, authenticate, sent)("GET", "/jobs")
+
+        line = log_line(log, answer, logger)
+        assert (answer.status, line["address"]) == (401, "")
+
+    def test_names_the_key_of_a_request_too_many(self, api: Api, keys: Keys, log: io.StringIO, logger: Logger) -> None:
+        secret, stored = keys.create("acme", "busy", Limits(requests_per_minute=1))
+        api("GET", "/chains", headers={"Authorization": f"Bearer {secret}"})
+
+        answer = api("GET", "/chains", headers={"Authorization": f"Bearer {secret}"})
+
+        line = log_line(log, answer, logger)
+        assert (answer.status, line["key_id"], line["address"]) == (429, stored.key_id, ADDRESS)
+        assert "requests_per_minute" in line["reason"]
+
     @pytest.mark.parametrize("path", ["/nothing", "/jobs/a/b/c", "/health/secret"])
     def test_names_no_path_that_is_none(self, api: Api, log: io.StringIO, logger: Logger, path: str) -> None:
         assert log_line(log, api("GET", path), logger)["route"] == ""

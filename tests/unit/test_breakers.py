@@ -384,3 +384,17 @@ def _looked(worker: BreakerStore) -> OpenBreaker:
     seen = worker.look()
     assert seen
     return seen
+
+
+def test_a_probe_that_is_given_back_late_takes_none_from_a_later_one(workers: Workers, clock: FakeClock) -> None:
+    worker, _ = workers.opened()
+    clock.advance(PROBE_EVERY)
+    slow = workers.one()
+    assert slow.probe(_looked(slow))
+    mine = _looked(slow)
+    clock.advance(PROBE_EVERY + MAX_AGE)
+    assert worker.probe(_looked(worker))
+
+    slow.give_back(mine)
+
+    assert _looked(workers.one()).next_probe_at == clock() + PROBE_EVERY

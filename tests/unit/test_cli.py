@@ -593,6 +593,16 @@ def test_what_a_model_wrote_is_no_markup() -> None:
     assert "\n- [ ] " in lines
 
 
+def test_names_that_a_model_wrote_are_no_markup() -> None:
+    named = {"![x](https://evil.test)": "a", "<img src=x onerror=y>": ["b"]}
+
+    lines = "\n".join(markdown_lines({"changes": named, "rules": [{"text": "One", **named}]}, "t"))
+
+    for live in ("![", "](", "<img", "://"):
+        assert live.lower() not in lines.lower()
+    assert "Open questions: c" in list(markdown_lines({"changes": {"open_questions": "c"}}, "t"))
+
+
 def test_a_fence_in_a_diagram_does_not_end_its_own() -> None:
     assert list(markdown_lines({"diagram": "a\n```\nb\n"}, "t")).count("```") == 1
 
@@ -768,6 +778,24 @@ def test_a_key_does_not_go_over_plain_http_to_another_machine(run: Run, monkeypa
     assert "JOBCHAIN_INSECURE_HTTP=1" in said.err
     assert "jc_env" not in said.err
     assert target.find(None, None, {**os.environ, "JOBCHAIN_INSECURE_HTTP": "1"}, Path("none")).insecure_http
+
+
+def test_a_network_that_is_trusted_is_trusted_by_each_command(
+    run: Run, api: FakeApi, file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The fake API is on this machine; here it counts as on another one.
+    monkeypatch.setattr("jobchain.connection.hides_keys", lambda _url: False)
+    monkeypatch.setenv("JOBCHAIN_API_KEY", "jc_env")
+    monkeypatch.setenv("JOBCHAIN_INSECURE_HTTP", "1")
+    takes_a_job(api)
+    today = {"date": "2026-11-22", "created": 0, "usage": {}, "cost_usd": 0}
+    api.says("GET /stats", {"jobs": {}, "today": today, "queue": None})
+
+    assert run("submit", file).code == 0
+    assert run("login", os.environ["JOBCHAIN_URL"], "--api-key", "jc_env").code == 0
+
+    monkeypatch.delenv("JOBCHAIN_INSECURE_HTTP")
+    assert run("login", os.environ["JOBCHAIN_URL"], "--api-key", "jc_env").code == 2
 
 
 def test_a_key_is_not_in_what_a_target_looks_like() -> None:

@@ -10,6 +10,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import boto3
 import pytest
+from botocore.exceptions import (
+    BotoCoreError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    ReadTimeoutError,
+    SSOTokenLoadError,
+)
 from botocore.stub import Stubber
 
 from jobchain.aws.api_keys import ApiKeyStore, hashed
@@ -206,7 +213,7 @@ class TestCreate:
 
     def test_refuses_an_option_before_it_looks_for_a_stack(self, operate: Operate) -> None:
         assert operate("keys", "create", "--tenant", "Acme") == (
-            1,
+            2,
             "",
             "jobchain: --tenant 'Acme': use 1 to 63 of a-z, 0-9 and -, not - first, such as --tenant my-team\n",
         )
@@ -256,7 +263,7 @@ class TestList:
         assert (said.code, said.err, said.out.count("\n")) == (0, told, 1)
 
     def test_refuses_what_can_not_be_a_tenant(self, on_table: Operate) -> None:
-        assert on_table("keys", "list", "--tenant", "").code == 1
+        assert on_table("keys", "list", "--tenant", "").code == 2
 
 
 class TestRevoke:
@@ -282,7 +289,7 @@ class TestRevoke:
 
         said = on_table("keys", "revoke", secret)
 
-        assert said.code == 1
+        assert said.code == 2
         assert "not the key itself" in said.err
         assert secret not in said.err
 
@@ -345,12 +352,35 @@ class TestAStackOnAws:
         )
 
     @pytest.mark.parametrize(
+        ("error", "fix"),
+        [
+            (NoCredentialsError(), "Sign in to AWS: `aws sso login`, or `aws configure`, or set AWS_PROFILE"),
+            (SSOTokenLoadError(error_msg="it has expired"), "Sign in to AWS: `aws sso login`"),
+            (EndpointConnectionError(endpoint_url="https://x"), "Check the network, a proxy (HTTPS_PROXY), and the"),
+            (ReadTimeoutError(endpoint_url="https://x"), "Check the network"),
+        ],
+    )
+    def test_that_can_not_be_asked_says_what_to_do(
+        self, operate: Operate, monkeypatch: pytest.MonkeyPatch, error: BotoCoreError, fix: str
+    ) -> None:
+        def refuse(*_: Any, **__: Any) -> None:
+            raise error
+
+        monkeypatch.setattr("botocore.client.BaseClient._make_api_call", refuse)
+
+        said = operate("keys", "list", "--stack", "prod")
+
+        assert (said.code, said.err.count("\n")) == (1, 1)
+        assert fix in said.err
+
+    @pytest.mark.parametrize(
         ("payload", "words"),
         [
             (
                 {"sent": 3, "failed": 1, "unfinished": True},
                 "3 due jobs were sent again, 1 failed as worker_lost. More jobs are due: run it again.",
             ),
+            ({"sent": 1, "failed": 0, "unfinished": False}, "1 due job was sent again, 0 failed as worker_lost."),
             ({"sent": 0, "failed": 0, "unfinished": False}, "0 due jobs were sent again, 0 failed as worker_lost."),
         ],
     )

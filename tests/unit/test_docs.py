@@ -3,6 +3,7 @@
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,3 +60,9 @@ def test_each_page_is_in_the_index() -> None:
     shelves = {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")} - {"README.md"}
 
     assert shelves - index == set()
+
+
+def test_the_guide_names_each_parameter_of_the_template(template: dict[str, Any]) -> None:
+    guide = (ROOT / "docs" / "how-to" / "deploy.md").read_text(encoding="utf-8")
+
+    assert [name for name in template["Parameters"] if f"`{name}`" not in guide] == []

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import timedelta
 from typing import cast
 
 import pytest
@@ -119,3 +120,26 @@ def test_suspects_run_one_after_the_other_when_the_others_have_ended(deployment:
     calls = len(order) // 9
     assert set(order[: 3 * calls]) == {7, 8, 9}
     assert order[3 * calls :] == [number for number in range(1, 7) for _ in range(calls)]
+
+
+def test_a_suspect_whose_deadline_is_over_ends_though_the_others_left_no_time_for_a_call(
+    deployment: Deployment,
+) -> None:
+    # given a suspect whose batches are always busy until shortly before their end
+    event_id = deployment.create(1)
+    for _ in range(2):
+        deployment.stores.claim(event_id, deployment.clock() + INVOCATION)
+        deployment.clock.advance(AFTER_LEASE)
+    short = timedelta(seconds=10)
+    runner = deployment.worker()
+    asyncio.run(runner.run(event_id, deployment.clock() + short, alone=True))
+    assert not deployment.job(event_id).status.final, "it comes back, as it has time left"
+
+    # when
+    deployment.clock.advance(timedelta(days=1))
+    asyncio.run(runner.run(event_id, deployment.clock() + short, alone=True))
+
+    # then
+    error = deployment.job(event_id).error
+    assert error is not None
+    assert error.type == "deadline_exceeded"

@@ -46,7 +46,9 @@ class Account:
 
     def grants(self, tenant: str, jobs: int, demand: Demand = JOB) -> list[Granted]:
         """Asks for slots of this many jobs, and gives those that are granted."""
-        return [got for _ in range(jobs) if isinstance(got := self.worker.reserve([demand], tenant, jobs), Granted)]
+        return [
+            got for _ in range(jobs) if isinstance(got := self.worker.reserve([demand], tenant, lambda: jobs), Granted)
+        ]
 
     def ahead(self, granted: Iterable[Granted]) -> list[float]:
         return [(got.at - self.now).total_seconds() for got in granted]
@@ -396,7 +398,7 @@ def test_a_refused_job_is_told_when_to_ask_again() -> None:
     account = Account(Rates(requests=60))
     account.grants("acme", 300, Demand(3, 0))
 
-    got = account.worker.reserve([JOB], "acme", 300)
+    got = account.worker.reserve([JOB], "acme", lambda: 300)
 
     assert isinstance(got, Refused)
     assert account.now + MIN_DELAY * SECOND <= got.until <= account.now + MAX_DELAY * SECOND

@@ -109,7 +109,7 @@ class Shared:
             for slot in [slot for slot in self._slots if slot[0] <= self.now]:
                 self._slots.remove(slot)
                 self._call(slot[1])
-            while isinstance(got := self._worker.reserve([Demand(1, 3000)], "acme", 1000), Granted):
+            while isinstance(got := self._worker.reserve([Demand(1, 3000)], "acme", lambda: 1000), Granted):
                 self._slots.append((got.at.timestamp() - EPOCH, got.demand))
 
     def _call(self, granted: Demand) -> None:

@@ -67,7 +67,7 @@ def test_while_nothing_is_known_of_limits_all_jobs_run_at_once_and_nothing_is_wr
     worker = workers.one()
 
     for _ in range(100):
-        slot = worker.reserve([JOB], "acme", 100)
+        slot = worker.reserve([JOB], "acme", lambda: 100)
         assert slot == Granted(workers.clock(), Demand(0, 0))
         worker.settle(slot.demand, JOB, USED, NO_RATE_LIMITS, refused=False)
 
@@ -99,7 +99,7 @@ def test_a_grant_is_one_write_and_a_settlement_one_and_a_refusal_none(workers: W
         pass
     workers.requests.new()
     for _ in range(50):
-        assert isinstance(worker.reserve([JOB], "acme", 50), Refused)
+        assert isinstance(worker.reserve([JOB], "acme", lambda: 50), Refused)
     assert workers.requests.new() == []
 
 

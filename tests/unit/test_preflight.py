@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 
 import local.preflight
@@ -156,6 +157,14 @@ class TestTheTargetOfAStack:
     def test_has_to_be_a_stack_of_ours(self) -> None:
         with pytest.raises(SettingsError, match="stack other has no parameter OpenAIModel"):
             target_of_stack(Session(), "other", {})
+
+    def test_whose_secret_is_missing_names_it(self, aws: None) -> None:
+        class Missing(Session):
+            def get_secret_value(self, SecretId: str) -> Any:  # noqa: N803
+                return boto3.client("secretsmanager").get_secret_value(SecretId=SecretId)
+
+        with pytest.raises(SettingsError, match=r"there is no secret jobchain/key, .* or set OPENAI_API_KEY"):
+            target_of_stack(Missing(), "jobchain", {})
 
     def test_needs_a_region(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("AWS_DEFAULT_REGION")

@@ -108,6 +108,14 @@ class TestARecount:
         assert admit(10, unfinished_jobs=20) == 0
         assert admit(30, unfinished_jobs=60) == 20
 
+    def test_after_a_key_of_a_higher_limit_leaves_no_more_than_its_own(self, admit: Any) -> None:
+        # A batch that fits is counted by one shard, which is far beyond the lower limit's share of it.
+        assert admit(1, unfinished_jobs=100) == 1
+        assert admit(5, unfinished_jobs=100) == 5
+
+        assert admit(8, unfinished_jobs=8) == 2
+        assert admit(1, unfinished_jobs=8) == 0
+
     def test_that_meets_an_admission_changes_nothing(
         self, admit: Any, table: Table, stores: Stores, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -174,3 +182,17 @@ def test_room_is_what_the_shards_say(dynamodb: "DynamoDBClient") -> None:
 
     expected: Room = (2, 2, 0, 2, 2, 1, 2, 2)
     assert remaining_quota(table, "acme", limited, 14) == expected
+
+
+@pytest.mark.parametrize(("earlier", "expected"), [(12, 0), (5, 3), (1, 7)])
+def test_a_minute_in_which_a_key_of_a_higher_limit_filled_a_shard_has_no_more_room_than_is_left(
+    dynamodb: "DynamoDBClient", earlier: int, expected: int
+) -> None:
+    limited = counter(8)
+    table = Table(dynamodb, TABLE)
+    table.transact(lambda: [put({**limited.shard_key(2), "taken": earlier})])
+
+    room = remaining_quota(table, "acme", limited, 8)
+
+    assert sum(room) == expected
+    assert room[2] == 0

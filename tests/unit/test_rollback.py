@@ -191,6 +191,55 @@ class TestAStack:
             list(rollback.rollback(stack, "jobchain", "r9"))
         assert self.live(functions) == "3"
 
+    def published(self, functions: Any, number: int, auth_mode: str) -> None:
+        """A newer version with this way to authenticate, which is live."""
+        variables = {"REVISION": str(number), "AUTH_MODE": auth_mode}
+        functions.update_function_configuration(FunctionName=API, Environment={"Variables": variables})
+        version = functions.publish_version(FunctionName=API, Description=f"r{number} arm64")["Version"]
+        functions.update_alias(FunctionName=API, Name="live", FunctionVersion=version)
+
+    def test_does_not_go_back_to_an_api_without_keys_where_no_network_rule_is_left(
+        self, formation: Stubber, functions: Any
+    ) -> None:
+        self.published(functions, 4, "none")
+        self.published(functions, 5, "api_key")
+        stack = self.told(formation, functions)
+        self.network(formation, "")
+
+        with pytest.raises(RollbackError, match="version 4 needs no API keys, and AllowedAddresses is empty"):
+            list(rollback.rollback(stack, "jobchain", "r4"))
+        assert self.live(functions) == "5"
+
+    def test_goes_back_to_an_api_without_keys_behind_a_network_rule(self, formation: Stubber, functions: Any) -> None:
+        self.published(functions, 4, "none")
+        self.published(functions, 5, "api_key")
+        stack = self.told(formation, functions)
+        self.network(formation, "203.0.113.0/24")
+
+        list(rollback.rollback(stack, "jobchain", "r4"))
+
+        assert self.live(functions) == "4"
+
+    def test_goes_back_from_an_api_that_is_open_already(self, formation: Stubber, functions: Any) -> None:
+        self.published(functions, 4, "none")
+        self.published(functions, 5, "none")
+
+        list(rollback.rollback(self.told(formation, functions), "jobchain", "r4"))
+
+        assert self.live(functions) == "4"
+
+    def network(self, formation: Stubber, addresses: str) -> None:
+        parameters = [{"ParameterKey": "AllowedAddresses", "ParameterValue": addresses}]
+        stack = {"StackName": "jobchain", "StackStatus": "UPDATE_COMPLETE", "CreationTime": 0, "Parameters": parameters}
+        formation.add_response("describe_stacks", {"Stacks": [stack]})
+
+    def test_says_that_an_emulators_functions_have_no_versions(self, formation: Stubber, functions: Any) -> None:
+        functions.update_alias(FunctionName=API, Name="live", FunctionVersion="$LATEST")
+        stack = self.told(formation, functions)
+
+        with pytest.raises(RollbackError, match=r"have no versions, as in an emulator: .* unset AWS_ENDPOINT_URL"):
+            list(rollback.rollback(stack, "jobchain", None))
+
     def test_does_not_interfere_with_a_deployment(self, formation: Stubber, functions: Any) -> None:
         stack = self.told(formation, functions, "UPDATE_IN_PROGRESS")
 

@@ -7,7 +7,7 @@ import pytest
 from jobchain.aws.breakers import BreakerStore
 from jobchain.aws.paces import PaceStore
 from jobchain.breaker import ModelAccount
-from jobchain.domain import Job, Status, Tier, WaitingFor, WaitReason, isoformat
+from jobchain.domain import Job, NewJob, Status, Tier, WaitingFor, WaitReason, isoformat
 from jobchain.observability import Logger
 from jobchain.pace import Demand, Granted, Rates
 from jobchain_api.service import JobService
@@ -120,6 +120,24 @@ class TestTheDeadline:
 
         assert job["deadline_seconds"] == 86_400
         assert datetime.fromisoformat(job["deadline_at"]) == clock() + timedelta(days=1)
+
+    def test_comes_a_day_before_the_job_is_erased_at_the_latest(self, api: Api, clock: FakeClock) -> None:
+        body = {"input_text": "Doors must be locked.", "deadline_seconds": 604_800}
+        made = api("POST", "/jobs", body).body
+        path, erased = f"/jobs/{made['event_id']}", clock() + timedelta(days=30)
+        api("POST", f"{path}/cancel")
+        clock.advance(timedelta(days=25))
+
+        job = api("POST", f"{path}/retry").body
+
+        assert datetime.fromisoformat(job["deadline_at"]) == erased - timedelta(days=1)
+
+    def test_of_a_new_job_leaves_a_day_to_read_how_it_ended(self, stores: Stores, clock: FakeClock) -> None:
+        new = NewJob("id", "local", "guideline_checklist", {}, fingerprint="f", deadline=timedelta(days=7))
+
+        job = stores.admission.create(new, timedelta(days=7))
+
+        assert job.deadline_at == (clock() + timedelta(days=6)).timestamp()
 
     def test_tells_a_replay_from_another_request(self, api: Api) -> None:
         body = {"input_text": "Doors must be locked."}

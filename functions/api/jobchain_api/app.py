@@ -1,6 +1,7 @@
 """The API as an app: authentication, the body's JSON and its validation before the routes, problems after them."""
 
 from collections.abc import Mapping
+from ipaddress import ip_address
 from typing import Any
 
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response, content_types
@@ -13,7 +14,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic_core import from_json
 
 from jobchain.chains.chain import Chain
-from jobchain.errors import BodyTooLarge, InvalidRequest, MalformedBody, Unauthorized
+from jobchain.errors import BodyTooLarge, InvalidRequest, LimitReached, MalformedBody, Unauthorized
 from jobchain.observability import Logger
 from jobchain_api.auth import Authenticate, refuse_foreign
 from jobchain_api.problems import method_not_allowed, register_problems
@@ -77,7 +78,7 @@ def create_app(
         if app.current_event.path.rstrip("/") not in PUBLIC_PATHS:
             try:
                 caller = authenticate(app.current_event.headers.get("Authorization", ""))
-            except Unauthorized as refused:
+            except (Unauthorized, LimitReached) as refused:
                 _log_refused(logger, app.current_event.raw_event, refused)
                 raise
             refuse_foreign(caller, app.current_event.http_method, app.current_event.headers)
@@ -98,10 +99,19 @@ def create_app(
     return app
 
 
-def _log_refused(logger: Logger, event: Mapping[str, Any], refused: Unauthorized) -> None:
+def _log_refused(logger: Logger, event: Mapping[str, Any], refused: Unauthorized | LimitReached) -> None:
     """Adds to the request's log line by whom it was sent, as far as that is known. A wrong key is not logged."""
-    address = (event["requestContext"].get("identity") or {}).get("sourceIp")
-    logger.append_keys(address=address, key_id=refused.key_id, reason=str(refused))
+    address = str((event["requestContext"].get("identity") or {}).get("sourceIp"))
+    logger.append_keys(address=address if _is_address(address) else "", key_id=refused.key_id, reason=str(refused))
+
+
+def _is_address(text: str) -> bool:
+    """Whether it is an IP address and nothing else: emulators give what a caller wrote. A zone can be any text."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return "%" not in text
 
 
 def read_json(body: str) -> Any:

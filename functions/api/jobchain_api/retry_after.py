@@ -46,7 +46,7 @@ class RetryAfter:
         self._durations.learn(job)
 
     def of_new(self, job: Job) -> int:
-        """For a job that a request has stored, or found. Asks neither table nor queue, so the request is not delayed."""
+        """For a job that a request has stored, or found. Asks neither table nor queue: that would delay the request."""
         if job.status.final:
             return 0
         now = self._clock()

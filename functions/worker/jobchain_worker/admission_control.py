@@ -8,16 +8,17 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import accumulate
 
 from jobchain.aws.breakers import BreakerStore
 from jobchain.aws.claiming import Candidate
 from jobchain.aws.outage_log import log_unavailable
 from jobchain.aws.paces import PaceStore
-from jobchain.aws.queue import JobQueue, Slot
-from jobchain.breaker import MAX_JITTER, MIN_JITTER
-from jobchain.chains.chain import Chain
+from jobchain.aws.queue import MAX_DELAY, JobQueue, Slot
+from jobchain.breaker import MAX_JITTER, MIN_JITTER, OpenBreaker
+from jobchain.chains.chain import Chain, Step
 from jobchain.chains.planning import PlannedStep
-from jobchain.domain import Clock, Tier
+from jobchain.domain import Clock, Tier, tier_at
 from jobchain.errors import JobNotReady, ModelError, MustRunAlone, Unavailable
 from jobchain.llm import LLM
 from jobchain.observability import Logger
@@ -38,6 +39,9 @@ SLOT_KEPT = timedelta(seconds=60)
 DEPTH_KEPT = timedelta(seconds=5)
 
 NOTHING = Demand(0, 0)
+
+Wave = Sequence[tuple[int, PlannedStep]]
+"""Steps that may run at the same time, each with its position in the plan."""
 
 
 class Backlog:
@@ -114,6 +118,7 @@ class Permit:
         self._used = NOTHING
         self._limits: RateLimits = NO_RATE_LIMITS
         self._refused = False
+        self._breaker: OpenBreaker | None = None
         self.probing = False
         """Whether the job was let through as the probe of a breaker, and none of its calls was answered yet."""
 
@@ -123,11 +128,11 @@ class Permit:
         """Lets the job through, or raises JobNotReady with the time to wait, or MustRunAlone."""
         if candidate.crashes >= SUSPECT and not self._alone:
             raise MustRunAlone(f"{candidate.crashes} workers in a row have vanished with the job")
-        if not self._has_time:
-            raise JobNotReady(candidate.tenant, candidate.tier, timedelta(0))
         now = self._control.clock()
         if now >= candidate.deadline_at or self._pace:
             return  # it ends without a call; or it was let through, and is read again
+        if not self._has_time:
+            raise JobNotReady(candidate.tenant, candidate.tier, timedelta(0))
         demands = self._control.demands_of(candidate)
         if not demands:
             return
@@ -152,6 +157,7 @@ class Permit:
         if self._control.breakers.probe(found):
             self._control.logger.info("probes the account", type=found.type)
             self.probing = True
+            self._breaker = self._control.breakers.look()
             return
         jitter = random.uniform(MIN_JITTER, MAX_JITTER)  # noqa: S311  # no secret
         raise _not_ready(candidate, found.delay(jitter), now)
@@ -159,11 +165,11 @@ class Permit:
     def _take_pace(self, candidate: Candidate, demands: Sequence[Demand], now: datetime) -> None:
         pace = self._control.paces[candidate.tier]
         slot, self.slot = self.slot, None
-        if slot is None or now > slot.at + SLOT_KEPT:
-            got = pace.reserve(demands, candidate.tenant, self._control.backlog.messages(candidate.tier))
+        if slot is None or slot.tier is not candidate.tier or now > slot.at + SLOT_KEPT:
+            got = pace.reserve(demands, candidate.tenant, self._backlog)
             if isinstance(got, Refused):
                 raise _not_ready(candidate, got.until - now, now)
-            slot = _slot(got)
+            slot = _slot(got, candidate.tier)
         if slot.at > now + LONGEST_WAIT:
             self.slot = slot
             raise _not_ready(candidate, slot.at - now, now)
@@ -173,33 +179,38 @@ class Permit:
 
     # --- while it runs -----------------------------------------------------------------------------
 
-    async def wait_for(self, steps: Sequence[tuple[int, PlannedStep]]) -> timedelta | None:
-        """How long the job has to wait before it may make the calls of a wave; None where it may now.
+    async def let_through(self, wave: Wave) -> Wave | timedelta:
+        """The steps of a wave that may run now, or how long the job has to wait before any of them may.
 
-        A slot that is near is waited for here, and a later one is in the job's next message. The first wave is part of
-        what the job was granted. So are the later ones, but for those of a long text.
+        A slot that is near is waited for here, and a later one is in the job's next message. What the job was granted
+        is used before it asks for more: where a wave is larger than the limit of a minute, a job that waited until it
+        has room for all of it would never run.
         """
         if self._pace is None or self.probing:
-            return None
+            return wave
         begin_at, self._begin_at = self._begin_at, None
-        need = self._control.demands.of_wave([step for _, step in steps])
+        need = self._control.demands.of_wave([step for _, step in wave])
         left = max(self._granted.requests - self._asked.requests, 0)
-        if need.requests > left:
-            more = Demand(need.requests - left, need.tokens * (need.requests - left) // need.requests)
+        if left:
+            wave = _first(wave, left)
+        elif need.requests:
             try:
-                got = await asyncio.to_thread(self._reserve, self._pace, more)
+                got = await asyncio.to_thread(self._pace.reserve, [need], self._tenant, self._backlog)
             except Unavailable as error:
                 log_unavailable(self._control.logger, "limits not read, the job runs", error)
-                return None
+                return wave
             if wait := self._later(got):
                 return wait
-            begin_at = got.at if isinstance(got, Granted) else begin_at
+            if isinstance(got, Granted):
+                begin_at = got.at
+                # An account without known limits grants any number, and counts none.
+                wave = _first(wave, got.demand.requests or need.requests)
         if begin_at and (seconds := (begin_at - self._control.clock()).total_seconds()) > 0:
             await asyncio.sleep(min(seconds, LONGEST_WAIT.total_seconds()))
-        return None
+        return wave
 
-    def _reserve(self, pace: PaceStore, more: Demand) -> Granted | Refused:
-        return pace.reserve([more], self._tenant, self._control.backlog.messages(self._tier))
+    def _backlog(self) -> int:
+        return self._control.backlog.messages(self._tier)
 
     def _later(self, got: Granted | Refused) -> timedelta | None:
         """How long the job has to leave the worker for; None where it was granted a slot that is near."""
@@ -207,7 +218,7 @@ class Permit:
         if isinstance(got, Refused):
             return max(got.until - now, LONGEST_WAIT)
         if got.at > now + LONGEST_WAIT:
-            self.slot = _slot(got)
+            self.slot = _slot(got, self._tier)
             return got.at - now
         self._granted = _sum(self._granted, got.demand)
         return None
@@ -229,6 +240,9 @@ class Permit:
 
     async def leave(self) -> None:
         """Gives back what was granted and not asked for, and tells the limiter what the server told."""
+        if self._breaker and not self._asked.requests:
+            # A job whose budget is used up, for example: of many of them each would cost the others a minute.
+            await self._told(self._control.breakers.give_back, self._breaker)
         if self._pace is None:
             return
         await self._told(self._pace.settle, self._granted, self._asked, self._used, self._limits, self._refused)
@@ -246,13 +260,23 @@ class Permit:
 
 
 def _not_ready(candidate: Candidate, wait: timedelta, now: datetime) -> JobNotReady:
-    """The job waits, and not past its deadline: then a worker ends it."""
-    wait = max(min(wait, candidate.deadline_at - now), timedelta(0))
-    return JobNotReady(candidate.tenant, candidate.tier, wait)
+    """The job waits: not past its deadline, as a worker ends it then, and no longer than a message can be delayed."""
+    wait = max(min(wait, candidate.deadline_at - now, MAX_DELAY), timedelta(0))
+    return JobNotReady(candidate.tenant, tier_at(candidate.flex_until, now + wait), wait)
 
 
-def _slot(granted: Granted) -> Slot:
-    return Slot(granted.at, granted.demand.requests, granted.demand.tokens)
+def _first(wave: Wave, calls: int) -> Wave:
+    """The steps of a wave without those whose calls are too many; at least one call stays."""
+    numbers = accumulate(isinstance(step, Step) for _, step in wave)
+    return [
+        entry
+        for entry, number in zip(wave, numbers, strict=True)
+        if number <= max(calls, 1) or not isinstance(entry[1], Step)
+    ]
+
+
+def _slot(granted: Granted, tier: Tier) -> Slot:
+    return Slot(granted.at, granted.demand.requests, granted.demand.tokens, tier)
 
 
 def _sum(first: Demand, second: Demand) -> Demand:

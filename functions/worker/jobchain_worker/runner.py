@@ -197,10 +197,11 @@ class Runner:
             if refusal := await exhausted_budget(self._usage, run, self._clock()):
                 await self._park(run, refusal)
                 return
-            if wait := await records.permit.wait_for(wave):
-                await self._endings.put_off(records, wait, WaitReason.RATE_LIMIT, "the account's rate limit")
+            part = await records.permit.let_through(wave)
+            if isinstance(part, timedelta):
+                await self._endings.put_off(records, part, WaitReason.RATE_LIMIT, "the account's rate limit")
                 return
-            if stopped := await self._run_wave(run, wave):
+            if stopped := await self._run_wave(run, part):
                 await self._stop(run, stopped)
                 return
             if wave := await run.texts.run(self._wave, run):

@@ -61,12 +61,16 @@ class ForeignOrigin(JobchainError):
 
 
 class LimitReached(JobchainError):
-    """A limit of the caller's key refuses the request; after `retry_after` it may be admitted."""
+    """A limit of the caller's key refuses the request; after `retry_after` it may be admitted.
 
-    def __init__(self, limit: str, value: int | Decimal, retry_after: timedelta) -> None:
+    `key_id` is that of the key, where no other part of the request's log names it.
+    """
+
+    def __init__(self, limit: str, value: int | Decimal, retry_after: timedelta, key_id: str = "") -> None:
         super().__init__(f"the key's limit {limit} ({value}) is reached: try again later, or ask for a higher one")
         self.limit = limit
         self.retry_after = retry_after
+        self.key_id = key_id
 
 
 class JobNotFound(JobchainError):

@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Callable, Sequence
-from datetime import timedelta
 from threading import Lock
 from typing import Protocol
 
@@ -70,26 +69,35 @@ class Pacer:
         # All jobs of a batch come at once: one of them asks the table, and the others use what it learns.
         self._lock = Lock()
 
-    def reserve(self, demands: Sequence[Demand], tenant: str, waiting: int = 0) -> Granted | Refused:
+    def reserve(
+        self, demands: Sequence[Demand], tenant: str, waiting: Callable[[], int] = lambda: 0
+    ) -> Granted | Refused:
         """A slot for a job of the tenant, or when to ask again.
 
         `demands` are what the job needs as a whole, and then what it needs next, for a job that is larger than the
-        limit of a minute; `waiting` is how many messages the queue holds, delayed ones included.
+        limit of a minute. `waiting` gives how many messages the queue holds, delayed ones included: it is called where
+        there is no slot, and other jobs don't wait for it.
         """
+        got = self._ask(demands, tenant)
+        if isinstance(got, Granted):
+            return got
+        delay = got.delay(waiting(), self._draw()) if got else HORIZON * (0.3 + 0.7 * self._draw())
+        return Refused(moment(self._now() + delay))
+
+    def _ask(self, demands: Sequence[Demand], tenant: str) -> Granted | Full | None:
+        """The slot, or that there is none; None where other workers were faster each time."""
         with self._lock:
             self._look(MAX_AGE)
             for _ in range(_TRIES):
                 now = self._now()
                 found = plan(self._state, self._configured, demands, tenant, now)
-                if isinstance(found, Granted):
+                if isinstance(found, Granted | Full):
                     return found
-                if isinstance(found, Full):
-                    return self._refused(found, waiting, now)
                 if self._look(MAX_AGE_OF_GRANT):
                     continue
                 if granted := self._grant(found, now):
                     return granted
-            return Refused(moment(self._now()) + timedelta(seconds=HORIZON * (0.3 + 0.7 * self._draw())))
+            return None
 
     def learn(self, asked: Demand, limits: RateLimits) -> None:
         """Notes what the answer of a call tells, where it was not known: the rest of its job may take minutes."""
@@ -127,9 +135,6 @@ class Pacer:
             now, state = self._now(), self._state or {}
             free_at = max(now, state.get("requests_at", 0.0), state.get("tokens_at", 0.0))
             return PaceView(rates(state, self._configured, now), moment(free_at))
-
-    def _refused(self, full: Full, waiting: int, now: float) -> Refused:
-        return Refused(moment(now + full.delay(waiting, self._draw())))
 
     def _grant(self, planned: Planned, now: float) -> Granted | None:
         written = self._write(planned.change)

@@ -77,6 +77,19 @@ class BreakerStore:
                 {"probe_at": epoch_ms(now + PROBE_EVERY)},
             )
 
+    def give_back(self, probed: OpenBreaker) -> None:
+        """The caller's job was the probe, and made no call: the next job that comes is let through in its place.
+
+        `probed` is the breaker as the probe has left it. Where another probe has followed, nothing is changed.
+        """
+        with self._lock:
+            self._write(
+                probed.scope,
+                f"{_IS_SEEN} AND probe_at = :was",
+                {":opened_at": _stored(probed.opened_at), ":was": _stored(probed.next_probe_at)},
+                {"probe_at": epoch_ms(self._clock())},
+            )
+
     def open(
         self, fault_type: str, began_at: datetime, *, probing: bool = False, own_model: bool = False
     ) -> OpenBreaker | None:
@@ -192,6 +205,11 @@ def _breaker(scope: Scope, item: Item | None) -> OpenBreaker | None:
         next_probe_at=_moment(item["probe_at"]),
         refusals=int(item["refusals"]),
     )
+
+
+def _stored(moment: datetime) -> int:
+    """The milliseconds that `_moment` was given."""
+    return round(moment.timestamp() * 1000)
 
 
 def _moment(milliseconds: Decimal) -> datetime:

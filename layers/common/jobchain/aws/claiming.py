@@ -30,7 +30,7 @@ class Candidate:
     """A job that a worker has read and may claim.
 
     `completed` are the names of its completed steps. `crashes` counts the workers in a row that have vanished with it
-    before they stored a step. Its calls are of `tier`.
+    before they stored a step. Its calls are of `tier`, and of the tier standard from `flex_until` on.
     """
 
     event_id: str
@@ -41,6 +41,7 @@ class Candidate:
     completed: frozenset[str]
     crashes: int
     deadline_at: datetime
+    flex_until: datetime | None = None
 
 
 def candidate_of(job: StoredJob, now: datetime) -> Candidate:
@@ -55,6 +56,7 @@ def candidate_of(job: StoredJob, now: datetime) -> Candidate:
         completed=frozenset(step_of(item).name for item in visible_steps(job)),
         crashes=_crashes(job),
         deadline_at=deadline_of(meta),
+        flex_until=flex_until_of(meta),
     )
 
 

@@ -11,7 +11,7 @@ from jobchain.aws.meta import due_job_of, flex_due
 from jobchain.aws.records import visible_steps
 from jobchain.aws.settling import end_unheld
 from jobchain.aws.table import ConditionFailed, Table
-from jobchain.aws.writes import epoch, epoch_ms, update
+from jobchain.aws.writes import epoch, epoch_ms, epoch_ms_up, update
 from jobchain.domain import Clock, DueJob, JobError, Status
 from jobchain.spending import Spending
 
@@ -68,12 +68,16 @@ class DueStore:
         return self._table.get_many(keys) if keys else []
 
     def mark_due(self, event_id: str, at: datetime) -> None:
-        """Makes a job that no worker holds due at this time, since its message could not be sent."""
-        # Where a worker holds it, the message arrived after all.
-        values = {**UNFINISHED, ":now": epoch_ms(self._clock())}
+        """Makes a job that no worker holds due at this time, since its message could not be sent.
+
+        One that can't run before a later time stays due as it is.
+        """
+        # Where a worker holds it, the message arrived after all; and where it waits for a later time, a worker did.
+        values = {**UNFINISHED, ":now": epoch_ms(self._clock()), ":at": epoch_ms_up(at)}
+        free = f"({FREE}) AND (attribute_not_exists(not_before) OR not_before <= :at)"
         changes = {"due_shard": Due.UNSENT.shard(event_id), "due_at": epoch(at), "sends": 0}
         with suppress(ConditionFailed):
-            self._table.write(update(job_key(event_id), FREE, values, changes))
+            self._table.write(update(job_key(event_id), free, values, changes))
 
     def postpone(self, due: DueJob, until: datetime, sends: int = 0) -> bool:
         """Makes a due job due again at `until`, and counts `sends` messages. False where the job has changed.

@@ -9,14 +9,14 @@ which of them, under which condition.
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import Enum
 from typing import Any
 
 from jobchain.aws.attributes import Item
 from jobchain.aws.table import Table
-from jobchain.aws.writes import key
+from jobchain.aws.writes import epoch, key
 from jobchain.domain import Status
 from jobchain.spending import Estimate, Spending, Usage
 
@@ -48,6 +48,15 @@ MAX_WRITES = 99
 
 MOVE_TRIES = 5
 """How many times a change is tried while other writers change the same items first."""
+
+READABLE_FOR = timedelta(days=1)
+"""A job ends at least so long before it is erased: its caller can still read how."""
+
+
+def deadline_at(now: datetime, deadline: timedelta, expires_at: int) -> int:
+    """The moment until which a job that begins to wait now is tried, in seconds since 1970."""
+    return min(epoch(now + deadline), expires_at - int(READABLE_FOR.total_seconds()))
+
 
 # Conditions on a job's status, and their values.
 PROCESSING: Item = {":processing": Status.PROCESSING}

@@ -16,8 +16,10 @@ from pydantic import JsonValue
 from jobchain.aws.attributes import Item
 from jobchain.aws.items import (
     DISPATCH_GRACE,
+    READABLE_FOR,
     Due,
     StoredJob,
+    deadline_at,
     job_key,
     packed,
     spending_of,
@@ -69,7 +71,7 @@ def new_meta(new: NewJob, uid: str, now: datetime, expires_at: int) -> Item:
         "updated_at": isoformat(now),
         "fingerprint": new.fingerprint,
         "deadline_seconds": int(new.deadline.total_seconds()),
-        "deadline_at": epoch(now + new.deadline),
+        "deadline_at": deadline_at(now, new.deadline, expires_at),
         "claim": 0,
         "settled": 0,
         "steps": {},
@@ -199,15 +201,12 @@ def budget_of(meta: Item) -> DailyBudget:
     return DailyBudget(int(tokens) if tokens is not None else None, meta.get("cost_usd_per_day"))
 
 
-# Of a job that an earlier version stored: it ends while its caller can still read why.
-_READABLE_FOR = timedelta(days=1)
-
-
 def deadline_of(meta: Item) -> datetime:
     """The moment until which the job is tried."""
     if "deadline_at" in meta:
         return datetime.fromtimestamp(int(meta["deadline_at"]), UTC)
-    return datetime.fromtimestamp(int(meta["expires_at"]), UTC) - _READABLE_FOR
+    # Of a job that an earlier version stored.
+    return datetime.fromtimestamp(int(meta["expires_at"]), UTC) - READABLE_FOR
 
 
 def waiting_item(waiting: WaitingFor) -> Item:

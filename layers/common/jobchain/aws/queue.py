@@ -42,11 +42,12 @@ def batches(jobs: Sequence[T]) -> Iterator[Sequence[T]]:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """What the limiter has granted a job: this number of requests and tokens, from `at` on."""
+    """What the limiter of a tier has granted a job: this number of requests and tokens, from `at` on."""
 
     at: datetime
     requests: int
     tokens: int
+    tier: Tier = Tier.STANDARD
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,8 @@ class _Slot(BaseModel):
     at: Annotated[float, Field(ge=0, le=_LAST_SECOND, allow_inf_nan=False)]
     requests: Annotated[int, Field(ge=0)]
     tokens: Annotated[int, Field(ge=0)]
+    # An earlier version does not say it, and a later one may know others.
+    tier: str = Tier.STANDARD
 
 
 def read_message(record: Mapping[str, Any]) -> JobMessage:
@@ -93,7 +96,8 @@ def read_message(record: Mapping[str, Any]) -> JobMessage:
 
 def _slot_of(text: str) -> Slot:
     read = _Slot.model_validate_json(text)
-    return Slot(datetime.fromtimestamp(read.at, UTC), read.requests, read.tokens)
+    tier = Tier.FLEX if read.tier == Tier.FLEX else Tier.STANDARD
+    return Slot(datetime.fromtimestamp(read.at, UTC), read.requests, read.tokens, tier)
 
 
 def _body(event_id: str) -> str:
@@ -103,7 +107,8 @@ def _body(event_id: str) -> str:
 def _attributes(slot: Slot | None) -> "dict[str, MessageAttributeValueTypeDef]":
     if slot is None:
         return {}
-    text = json.dumps({"at": slot.at.timestamp(), "requests": slot.requests, "tokens": slot.tokens})
+    says = {"at": slot.at.timestamp(), "requests": slot.requests, "tokens": slot.tokens, "tier": slot.tier}
+    text = json.dumps(says)
     return {_SLOT: {"DataType": "String", "StringValue": text}}
 
 

@@ -108,7 +108,13 @@ def remaining_quota(table: Table, tenant: str, counter: QuotaCounter, jobs: int)
 
 
 def _room(counter: QuotaCounter, taken: Sequence[int]) -> Room:
-    return tuple(max(0, share - count) for share, count in zip(counter.shares, taken, strict=True))
+    # A key with a higher limit may have filled a shard beyond this one's share, which the others must make up for.
+    left = max(0, counter.most - sum(taken))
+    room = []
+    for share, count in zip(counter.shares, taken, strict=True):
+        room.append(min(left, max(0, share - count)))
+        left -= room[-1]
+    return tuple(room)
 
 
 def _recounted(table: Table, tenant: str, counter: QuotaCounter, items: Sequence[Item]) -> list[int]:

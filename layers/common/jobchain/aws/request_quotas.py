@@ -54,7 +54,7 @@ class RequestQuotas:
         if not share.left and not share.is_last:
             self._refill(share, tenant, key_id, most)
         if not share.left:
-            raise LimitReached("requests_per_minute", most, minute + _MINUTE - now)
+            raise LimitReached("requests_per_minute", most, minute + _MINUTE - now, key_id)
         share.left -= 1
 
     def _refill(self, share: _Share, tenant: str, key_id: str, most: int) -> None:

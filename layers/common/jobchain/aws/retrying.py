@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from jobchain.aws.attributes import Item
-from jobchain.aws.items import job_key, unchanged
+from jobchain.aws.items import deadline_at, job_key, unchanged
 from jobchain.aws.meta import REMOVED_BY_RETRY, dispatched, flex_again
 from jobchain.aws.writes import Write, epoch, epoch_ms, update
 from jobchain.domain import DEADLINE, DailyBudget, Job, Status, Tier, isoformat
@@ -35,7 +35,10 @@ def pending_again(job: Job, meta: Item, budget: DailyBudget, now: datetime) -> W
     deadline = job.deadline or DEADLINE
     limits = {"tokens_per_day": budget.tokens, "cost_usd_per_day": budget.cost_usd}
     pending = {"status": Status.PENDING, "updated_at": isoformat(now), **dispatched(job.event_id, now), **flex}
-    pending |= {"deadline_seconds": int(deadline.total_seconds()), "deadline_at": epoch(now + deadline)}
+    pending |= {
+        "deadline_seconds": int(deadline.total_seconds()),
+        "deadline_at": deadline_at(now, deadline, job.expires_at),
+    }
     pending |= {name: value for name, value in limits.items() if value is not None}
     removed = (*REMOVED_BY_RETRY, *(name for name, value in limits.items() if value is None))
     return update(job_key(job.event_id), *unchanged(meta.get("token", "")), pending, removed)

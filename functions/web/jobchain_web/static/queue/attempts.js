@@ -29,7 +29,8 @@ export function waiting({ waiting_for: waits }) {
   const left = Math.max(0, until - Date.now());
   const what = WAITS[waits.reason] ?? `Waiting (${words(waits.reason).toLowerCase()})`;
   return panel("waiting", foreign(until ? `${what} in ${duration(left)}` : what),
-    foreign(waits.detail, "p"),
+    // In the queue it waits for a worker alone, which the heading says.
+    waits.reason !== "queue" && foreign(waits.detail, "p"),
     h.p({ class: "muted small" }, "Since ", moment(waits.since), until > 0 && [", until ", moment(waits.until)]));
 }
 
