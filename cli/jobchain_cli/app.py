@@ -40,6 +40,14 @@ AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON for each 
 AsMarkdown = Annotated[bool, typer.Option("--markdown", help="Results as Markdown.")]
 AsText = Annotated[bool, typer.Option("--text", help="Results as text (the default).")]
 Timeout = Annotated[float | None, typer.Option(metavar="SECONDS", min=0, help="Stop watching then; the job continues.")]
+Poll = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS",
+        min=0.1,
+        help="Look this often, to see each step. The default: when a job has probably ended.",
+    ),
+]
 FAILED = "For operators: all failed jobs"
 
 
@@ -92,6 +100,7 @@ def submit(
         str | None, typer.Option(metavar="KEY", help="The same key is the same job; several jobs get KEY-1, KEY-2, …")
     ] = None,
     timeout: Timeout = None,
+    poll: Poll = None,
     url: Url = None,
     api_key: ApiKey = None,
 ) -> None:
@@ -113,7 +122,7 @@ def submit(
     else:
         entries = [jobs.Entry("payload", content)]
     common = jobs.Common(chain, notes, options, idempotency_key)
-    raise typer.Exit(jobs.submit(found, entries, common, form, watch=watch, limit_seconds=timeout))
+    raise typer.Exit(jobs.submit(found, entries, common, form, watch=watch, limit_seconds=timeout, poll=poll))
 
 
 @app.command()
@@ -123,6 +132,7 @@ def watch(
     as_markdown: AsMarkdown = False,
     as_text: AsText = False,
     timeout: Timeout = None,
+    poll: Poll = None,
     url: Url = None,
     api_key: ApiKey = None,
 ) -> None:
@@ -132,7 +142,7 @@ def watch(
 
     from jobchain_cli import jobs
 
-    raise typer.Exit(jobs.follow(found, event_ids, form, timeout))
+    raise typer.Exit(jobs.follow(found, event_ids, form, timeout, poll))
 
 
 @app.command()

@@ -57,6 +57,7 @@ def submit(
     *,
     watch: bool,
     limit_seconds: float | None,
+    poll: float | None = None,
 ) -> Code:
     """Make the jobs, and follow them if that is wanted; many go in batches."""
     submissions = list(common.submissions(entries))
@@ -70,18 +71,20 @@ def submit(
     if not watch:
         return _print_ids(entries, outcomes, form)
     made = [
-        Watched(entry.source, outcome.event_id)
+        Watched(entry.source, outcome.event_id, outcome.look_at)
         for entry, outcome in zip(entries, outcomes, strict=True)
         if isinstance(outcome, JobHandle)
     ]
-    ends = iter(_watch(target, made, limit_seconds))
+    ends = iter(_watch(target, made, limit_seconds, poll))
     states = [next(ends) if isinstance(outcome, JobHandle) else outcome for outcome in outcomes]
     return _print_states([entry.source for entry in entries], states, form)
 
 
-def follow(target: Target, event_ids: Sequence[str], form: Form, limit_seconds: float | None) -> Code:
+def follow(
+    target: Target, event_ids: Sequence[str], form: Form, limit_seconds: float | None, poll: float | None
+) -> Code:
     """Watch jobs to their ends, and print their results."""
-    states = _watch(target, [Watched(event_id, event_id) for event_id in event_ids], limit_seconds)
+    states = _watch(target, [Watched(event_id, event_id) for event_id in event_ids], limit_seconds, poll)
     return _print_states(event_ids, states, form)
 
 
@@ -95,9 +98,11 @@ def show(job: Job, form: Form) -> None:
         _write((*job_lines(job), *result_lines(job.result), "", *source_lines(job)))
 
 
-def _watch(target: Target, jobs: Sequence[Watched], limit_seconds: float | None) -> Sequence[Job | JobchainError]:
+def _watch(
+    target: Target, jobs: Sequence[Watched], limit_seconds: float | None, poll: float | None
+) -> Sequence[Job | JobchainError]:
     try:
-        return watching.watch(target, jobs, limit_seconds, watching.terminal())
+        return watching.watch(target, jobs, limit_seconds, watching.terminal(), poll=poll)
     except KeyboardInterrupt:
         ids = " ".join(in_one_line(job.event_id) for job in jobs)
         print(f"jobchain: stopped watching; the jobs continue: jobchain watch {ids}", file=sys.stderr)

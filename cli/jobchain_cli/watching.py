@@ -1,6 +1,7 @@
 """Watches jobs, all at once, and shows each on a line of the terminal."""
 
 import asyncio
+import math
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -26,10 +27,11 @@ _MARKS = {"completed": "✓", "failed": "✗", "cancelled": "–", "processing":
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """A job, and the name of its text."""
+    """A job, and the name of its text; `look_at` as of a JobHandle."""
 
     source: str
     event_id: str
+    look_at: float | None = None
 
 
 def watch(
@@ -44,7 +46,7 @@ def watch(
 
     Progress goes to the console. Without one, it is a line on standard error every `TOLD_SECONDS`.
 
-    `poll` is the seconds between two requests for a job; None takes the client's.
+    `poll` is the seconds between two requests for a job; None takes what the API says.
     """
     board = Board(jobs)
     try:
@@ -63,7 +65,8 @@ async def _watch_all(
 
         async def watch_one(place: int) -> Job | JobchainError:
             try:
-                async for job in client.watch(board.jobs[place].event_id, limit_seconds, poll=poll):
+                watched = board.jobs[place]
+                async for job in client.watch(watched.event_id, limit_seconds, poll=poll, look_at=watched.look_at):
                     board.show(place, job)
             except JobchainError as error:
                 return error
@@ -157,7 +160,8 @@ class Board:
         source = self.jobs[place].source
         job = self.states.get(place)
         if job is None:
-            return "pending", source, ""
+            left = (self.jobs[place].look_at or 0.0) - time.monotonic()
+            return "pending", source, f"(expected to end in {math.ceil(left)} s)" if left > 0 else ""
         if job.waiting_for:
             return job.status, source, waiting(job.waiting_for)
         done = sum(step.status == "completed" for step in job.steps)

@@ -80,11 +80,20 @@ class AsyncJobchain:
     async def get(self, event_id: str, known: Job | None = None, *, attempts: bool = False) -> Job:
         return await self._run(self._flows.get(event_id, known, attempts=attempts))
 
-    def watch(self, event_id: str, timeout: float | None = None, *, poll: float | None = None) -> AsyncIterator[Job]:
-        return self._stream(self._flows.watch(event_id, timeout, poll))
+    def watch(
+        self, event_id: str, timeout: float | None = None, *, poll: float | None = None, look_at: float | None = None
+    ) -> AsyncIterator[Job]:
+        return self._stream(self._flows.watch(event_id, timeout, poll, look_at))
 
-    async def wait(self, event_id: str, timeout: float | None = None, *, poll: float | None = None) -> Job:  # noqa: ASYNC109  # it raises WaitTimeout
-        return await self._run(last(self._flows.watch(event_id, timeout, poll)))
+    async def wait(
+        self,
+        event_id: str,
+        timeout: float | None = None,  # noqa: ASYNC109  # it raises WaitTimeout
+        *,
+        poll: float | None = None,
+        look_at: float | None = None,
+    ) -> Job:
+        return await self._run(last(self._flows.watch(event_id, timeout, poll, look_at)))
 
     async def cancel(self, event_id: str) -> Job:
         return await self._run(self._flows.cancel(event_id))
@@ -119,7 +128,7 @@ class AsyncJobchain:
         await self.close()
 
     def _handle(self, created: Created) -> "AsyncJobHandle":
-        return AsyncJobHandle(created.event_id, self, created.created_at, created.replayed)
+        return AsyncJobHandle(created.event_id, self, created.created_at, created.replayed, created.look_at)
 
     async def _run(self, flow: Flow[T]) -> T:
         outcome: Outcome = None
@@ -170,15 +179,16 @@ class AsyncJobHandle:
     client: AsyncJobchain = field(repr=False, compare=False)
     created_at: datetime | None = None
     replayed: bool | None = None
+    look_at: float | None = field(default=None, repr=False, compare=False)
 
     async def get(self, known: Job | None = None, *, attempts: bool = False) -> Job:
         return await self.client.get(self.event_id, known, attempts=attempts)
 
     def watch(self, timeout: float | None = None, *, poll: float | None = None) -> AsyncIterator[Job]:
-        return self.client.watch(self.event_id, timeout, poll=poll)
+        return self.client.watch(self.event_id, timeout, poll=poll, look_at=self.look_at)
 
     async def wait(self, timeout: float | None = None, *, poll: float | None = None) -> Job:  # noqa: ASYNC109  # as above
-        return await self.client.wait(self.event_id, timeout, poll=poll)
+        return await self.client.wait(self.event_id, timeout, poll=poll, look_at=self.look_at)
 
     async def result(self, timeout: float | None = None) -> Mapping[str, Any]:  # noqa: ASYNC109  # as above
         return completed(await self.wait(timeout)).result

@@ -164,7 +164,11 @@ class Flows:
         body = yield from self._body(submission)
         reply = yield from self._ask("POST", "/jobs", body=body, headers={"Idempotency-Key": key})
         replayed = reply.answer.headers.get("Idempotent-Replayed") == "true"
-        return _read(reply.answer, lambda raw: Created.of(raw, replayed=replayed))
+        return _read(reply.answer, lambda raw: Created.of(raw, replayed=replayed, look_at=self._look_at(reply.answer)))
+
+    def _look_at(self, answer: Answer) -> float | None:
+        asked = _retry_after(answer)
+        return None if asked is None else self.clock() + asked
 
     def submit_many(self, submissions: Iterable[Submission | str]) -> Flow[list[Created | JobchainError]]:
         entries: list[bytes] = []
@@ -186,7 +190,8 @@ class Flows:
     def _submit_batch(self, entries: list[bytes]) -> Flow[list[Created | JobchainError]]:
         content = b'{"jobs":[' + b",".join(entries) + b"]}"
         reply = yield from self._ask("POST", "/jobs/batch", content=content)
-        outcomes = _read(reply.answer, lambda raw: [_outcome(result) for result in raw["results"]])
+        look_at = self._look_at(reply.answer)
+        outcomes = _read(reply.answer, lambda raw: [_outcome(result, look_at) for result in raw["results"]])
         if len(outcomes) != len(entries):
             raise bad_answer(200, f"{len(entries)} jobs were sent, {len(outcomes)} answered", _request_id(reply.answer))
         return outcomes
@@ -230,8 +235,14 @@ class Flows:
             return known, _retry_after(answer)
         return _read(answer, lambda raw: Job.of(raw, answer.headers.get("ETag"))), _retry_after(answer)
 
-    def watch(self, event_id: str, timeout: float | None, poll: float | None) -> Stream[Job]:
+    def watch(
+        self, event_id: str, timeout: float | None, poll: float | None, look_at: float | None = None
+    ) -> Stream[Job]:
         deadline = None if timeout is None else self.clock() + timeout
+        if poll is None and look_at is not None:
+            first = (look_at if deadline is None else min(look_at, deadline)) - self.clock()
+            if first > 0:
+                yield Pause(first)
         known: Job | None = None
         own = _FIRST_POLL
         while True:
@@ -415,9 +426,9 @@ def _batches(entries: list[bytes]) -> Iterable[list[bytes]]:
         yield batch
 
 
-def _outcome(raw: Mapping[str, Any]) -> Created | JobchainError:
+def _outcome(raw: Mapping[str, Any], look_at: float | None) -> Created | JobchainError:
     if "event_id" in raw:
-        return Created.of(raw, replayed=bool(raw.get("replayed")))
+        return Created.of(raw, replayed=bool(raw.get("replayed")), look_at=look_at)
     return error_of(Problem.of(raw, int(raw["status"])))
 
 

@@ -289,16 +289,20 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """The answer to a request that was accepted; `replayed` if its idempotency key had made the job before."""
+    """The answer to a request that was accepted; `replayed` if its idempotency key had made the job before.
+
+    `look_at` is when the job has probably ended, by the client's clock; None if the API does not tell.
+    """
 
     event_id: str
     status: str
     created_at: datetime
     replayed: bool
+    look_at: float | None = None
 
     @classmethod
-    def of(cls, raw: Mapping[str, Any], *, replayed: bool) -> Self:
-        return cls(raw["event_id"], raw["status"], datetime.fromisoformat(raw["created_at"]), replayed)
+    def of(cls, raw: Mapping[str, Any], *, replayed: bool, look_at: float | None = None) -> Self:
+        return cls(raw["event_id"], raw["status"], datetime.fromisoformat(raw["created_at"]), replayed, look_at)
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,17 +103,23 @@ class Jobchain:
         """
         return self._run(self._flows.get(event_id, known, attempts=attempts))
 
-    def watch(self, event_id: str, timeout: float | None = None, *, poll: float | None = None) -> Iterator[Job]:
-        """The job, each time that it has changed, until it is final.
+    def watch(
+        self, event_id: str, timeout: float | None = None, *, poll: float | None = None, look_at: float | None = None
+    ) -> Iterator[Job]:
+        """The job, each time that it is found changed, until it is final.
 
-        `poll` is the seconds between two requests; without it the API says when to ask again, and the pauses grow to 10
-        seconds while nothing changes. Raises WaitTimeout if it is not final after `timeout` seconds; None: never.
+        `poll` is the seconds between two requests. Without it the API says when to ask again: when the job has probably
+        ended. So few of its changes are seen; `poll=1` shows each step. `look_at` is the time of the first request by
+        the client's clock, if there is no `poll`: None for at once.
+        Raises WaitTimeout if the job is not final after `timeout` seconds; None: never.
         """
-        return self._stream(self._flows.watch(event_id, timeout, poll))
+        return self._stream(self._flows.watch(event_id, timeout, poll, look_at))
 
-    def wait(self, event_id: str, timeout: float | None = None, *, poll: float | None = None) -> Job:
+    def wait(
+        self, event_id: str, timeout: float | None = None, *, poll: float | None = None, look_at: float | None = None
+    ) -> Job:
         """The job once it has ended, however it did. As `watch`."""
-        return self._run(last(self._flows.watch(event_id, timeout, poll)))
+        return self._run(last(self._flows.watch(event_id, timeout, poll, look_at)))
 
     def cancel(self, event_id: str) -> Job:
         """Stop the job: at once if no worker has it, else before its next step. Raises Conflict if it has ended.
@@ -168,7 +174,7 @@ class Jobchain:
         self.close()
 
     def _handle(self, created: Created) -> "JobHandle":
-        return JobHandle(created.event_id, self, created.created_at, created.replayed)
+        return JobHandle(created.event_id, self, created.created_at, created.replayed, created.look_at)
 
     def _run(self, flow: Flow[T]) -> T:
         outcome: Outcome = None
@@ -216,21 +222,24 @@ class JobHandle:
     """A job that is somewhere on its way; its methods are those of the client, for this job.
 
     `created_at` and `replayed` (the idempotency key had made it before) are None if it was not made with this handle.
+    `look_at` is when the job has probably ended, by the client's clock: a wait without `poll` asks then for the first
+    time. None if the API did not tell.
     """
 
     event_id: str
     client: Jobchain = field(repr=False, compare=False)
     created_at: datetime | None = None
     replayed: bool | None = None
+    look_at: float | None = field(default=None, repr=False, compare=False)
 
     def get(self, known: Job | None = None, *, attempts: bool = False) -> Job:
         return self.client.get(self.event_id, known, attempts=attempts)
 
     def watch(self, timeout: float | None = None, *, poll: float | None = None) -> Iterator[Job]:
-        return self.client.watch(self.event_id, timeout, poll=poll)
+        return self.client.watch(self.event_id, timeout, poll=poll, look_at=self.look_at)
 
     def wait(self, timeout: float | None = None, *, poll: float | None = None) -> Job:
-        return self.client.wait(self.event_id, timeout, poll=poll)
+        return self.client.wait(self.event_id, timeout, poll=poll, look_at=self.look_at)
 
     def result(self, timeout: float | None = None) -> Mapping[str, Any]:
         """The result, once the job has completed. Raises JobNotCompleted, WaitTimeout."""

@@ -45,6 +45,11 @@ from local.openapi.examples import (
 
 _LOCATION = {"description": "The job's URL, relative to this one.", "schema": {"type": "string"}}
 _RETRY_AFTER = {"description": "Seconds to wait before the next request.", "schema": {"type": "integer", "minimum": 0}}
+_ENDS_IN = {
+    "description": "Seconds after which the job has probably ended: read it then.",
+    "schema": {"type": "integer", "minimum": 0, "maximum": 60},
+}
+_ENDS_IN_ALL = {**_ENDS_IN, "description": "Seconds after which all of these jobs have probably ended."}
 _ETAG = {"description": "Identifies this answer: send it as `If-None-Match`.", "schema": {"type": "string"}}
 _REPLAYED = {"description": "An earlier request created this job.", "schema": {"const": "true"}}
 _HEADERS_OF_PROBLEMS = {
@@ -143,13 +148,13 @@ _CREATE_JOB: dict[str, Any] = {
     "tags": ["jobs"],
     "responses": {
         201: _answer(
-            "The job is accepted.", JobCreated, CREATED, {"Location": _LOCATION, "Retry-After": _RETRY_AFTER}, _LINKS
+            "The job is accepted.", JobCreated, CREATED, {"Location": _LOCATION, "Retry-After": _ENDS_IN}, _LINKS
         ),
         200: _answer(
             "An earlier request with this `Idempotency-Key` created the job.",
             JobCreated,
             CREATED,
-            {"Location": _LOCATION, "Retry-After": _RETRY_AFTER, "Idempotent-Replayed": _REPLAYED},
+            {"Location": _LOCATION, "Retry-After": _ENDS_IN, "Idempotent-Replayed": _REPLAYED},
             _LINKS,
         ),
         **_problems(ForeignOrigin, *_BODY, IdempotencyConflict, LimitReached),
@@ -175,7 +180,8 @@ _CREATE_JOBS: dict[str, Any] = {
                     ),
                 ]
             },
-            links=_links_of("/results/0/event_id"),
+            {"Retry-After": _ENDS_IN_ALL},
+            _links_of("/results/0/event_id"),
         ),
         **_problems(ForeignOrigin, *_BODY),
     },
@@ -207,7 +213,7 @@ _GET_JOB: dict[str, Any] = {
             "The job.",
             JobView,
             JOB,
-            {"ETag": _ETAG, "Retry-After": _RETRY_AFTER},
+            {"ETag": _ETAG, "Retry-After": _ENDS_IN},
             {**_IF_CHANGED, **_LINKS},
             waiting=WAITING,
         ),

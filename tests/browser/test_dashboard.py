@@ -440,6 +440,24 @@ class TestPolling:
         assert visit.requests == []
         visit.expect_faults("429")
 
+    def test_reads_a_job_when_it_has_probably_ended_or_when_a_person_is_there(
+        self, visit: Visit, http: httpx2.Client, finish: Callable[..., str], marker: str
+    ) -> None:
+        # given a job that runs, and has probably ended in a minute
+        event_id = finish(marker)
+        running = {**http.get(f"/jobs/{event_id}").json(), "status": "processing", "finished_at": None}
+        page = visit.page
+        page.route("**/jobs/*", lambda route: route.fulfill(headers={"Retry-After": "60"}, json=running))
+        visit.open(f"#/jobs/{event_id}")
+        chip(page, "processing")
+        visit.requests.clear()
+
+        page.wait_for_timeout(4_000)
+        assert not [url for url in visit.requests if "/jobs/" in url]
+
+        with page.expect_request("**/jobs/*"):
+            page.keyboard.press("Tab")
+
     def test_finds_back_by_itself_when_the_api_was_gone(
         self, visit: Visit, finish: Callable[..., str], marker: str
     ) -> None:

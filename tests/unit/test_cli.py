@@ -8,6 +8,7 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -204,6 +205,37 @@ def test_a_pipe_is_told_of_a_job_that_takes_long(
     assert said.code == 0
     assert said.out.startswith("Summary")
     assert "jobchain: a.md: processing 1/3 checklist\n" in said.err
+
+
+def test_submit_reads_a_job_when_it_has_probably_ended(run: Run, api: FakeApi, file: str) -> None:
+    api.says("POST /jobs", CREATED, 201, Retry_After="1")
+    api.says("GET /jobs/job-1", JOB)
+
+    started = time.monotonic()
+    said = run("submit", file)
+
+    assert said.code == 0
+    assert time.monotonic() - started >= 1
+    assert [request for request, _, _ in api.requests] == ["POST /jobs", "GET /jobs/job-1"]
+
+
+def test_submit_shows_each_step_if_it_looks_as_often_as_it_is_told(run: Run, api: FakeApi, file: str) -> None:
+    api.says("POST /jobs", CREATED, 201, Retry_After="60")
+    for _ in range(3):
+        api.says("GET /jobs/job-1", {**JOB, "status": "processing"}, Retry_After="60")
+    api.says("GET /jobs/job-1", JOB)
+
+    assert run("submit", file, "--poll", "0.1").code == 0
+    assert run("watch", "job-1", "--poll", "0.1").code == 0
+
+
+def test_a_job_is_told_of_before_it_is_read() -> None:
+    now = time.monotonic()
+
+    soon, late = (Board([Watched("a.md", "job-1", now + seconds)]).summary() for seconds in (1000, -1))
+
+    assert re.fullmatch(r"a\.md: pending \(expected to end in (1000|9\d\d) s\)", soon)
+    assert late == "a.md: pending"
 
 
 def test_many_jobs_are_told_of_in_one_line() -> None:
@@ -437,7 +469,7 @@ def test_a_problem_is_one_line_with_its_places_and_the_requests_id(run: Run, api
 def test_ctrl_c_says_how_to_go_on(run: Run, api: FakeApi, file: str, monkeypatch: pytest.MonkeyPatch) -> None:
     takes_a_job(api)
 
-    def interrupted(*_arguments: Any) -> None:
+    def interrupted(*_arguments: Any, **_options: Any) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("jobchain_cli.watching.watch", interrupted)

@@ -663,6 +663,58 @@ def test_a_wait_ends_in_time_and_says_how_the_job_stands(api: Api) -> None:
     assert sum(api.slept) == 2.5
 
 
+@pytest.mark.parametrize(("between", "slept"), [(0, [13]), (5, [8]), (20, [])])
+def test_a_new_job_is_read_when_it_has_probably_ended(api: Api, between: float, slept: list[float]) -> None:
+    api.says(answer(201, CREATED, Retry_After="13"), answer(200, raw_job()))
+    handle = api.run(lambda client: client.submit("a"))
+    api.now += between
+
+    job = api.run(lambda client: client.wait(handle.event_id, look_at=handle.look_at))
+
+    assert (job.status, api.slept) == ("completed", slept)
+    assert api.paths == ["POST /v1/jobs", f"GET /v1/jobs/{ID}"]
+
+
+def test_a_handle_knows_when_its_job_has_probably_ended(api: Api) -> None:
+    api.says(answer(201, CREATED, Retry_After="13"), answer(200, raw_job()))
+
+    if api.kind == "sync":
+        api.run(lambda client: client.submit("a").wait())
+    else:
+
+        async def submit_and_wait(client: AsyncJobchain) -> Any:
+            return await (await client.submit("a")).wait()
+
+        api.run(submit_and_wait)
+
+    assert api.slept == [13]
+
+
+def test_each_job_of_a_batch_is_read_when_all_have_probably_ended(api: Api) -> None:
+    api.says(answer(200, {"results": [CREATED, CREATED]}, Retry_After="20"))
+
+    handles = api.run(lambda client: client.submit_many(["a", "b"]))
+
+    assert [handle.look_at for handle in handles] == [1020, 1020]
+
+
+def test_who_says_how_often_to_look_does_so_at_once(api: Api) -> None:
+    api.says(answer(200, under_way(0), Retry_After="13"), answer(200, raw_job()))
+
+    api.run(lambda client: client.wait(ID, poll=0.5, look_at=api.now + 13))
+
+    assert api.slept == [0.5]
+
+
+def test_a_wait_for_a_new_job_ends_in_time_too(api: Api) -> None:
+    api.says(answer(200, under_way(0), Retry_After="9"))
+
+    with pytest.raises(WaitTimeout, match=rf"job {ID} is still processing after 2 s"):
+        api.run(lambda client: client.wait(ID, 2, look_at=api.now + 13))
+
+    assert api.slept == [2]
+
+
 def test_a_wait_bears_a_fault_that_passes(api: Api) -> None:
     api.says(answer(200, under_way(0)), problem(503, "unavailable", retry_after=5), answer(200, raw_job()))
 

@@ -208,6 +208,22 @@ def test_a_short_job_costs_twenty_units(table: Table) -> None:
     assert post.table_writes + work.table_writes == 13
 
 
+def test_an_unfinished_job_is_read_with_the_tenants_recent_jobs_once_in_five_minutes(
+    table: Table, clock: FakeClock
+) -> None:
+    # given a full page of ended jobs, which no caller has read
+    for _ in range(60):
+        table.work(table.post()[0])
+    event_id, _ = table.post()
+
+    _, first = table.call("GET", f"/jobs/{event_id}")
+    _, second = table.call("GET", f"/jobs/{event_id}")
+
+    # The job; and what 50 jobs took, from `recent`.
+    assert first == units(reads=1 + 2.5, calls=2)
+    assert second == units(reads=1, calls=1)
+
+
 @pytest.mark.parametrize(("length", "ratio", "written", "read"), [(20_000, 2.44, 9, 3), (100_000, 2.65, 37, 10)])
 def test_a_text_is_written_once_compressed_and_read_once(
     table: Table, length: int, ratio: float, written: int, read: int

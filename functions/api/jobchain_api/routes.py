@@ -22,9 +22,6 @@ from jobchain_api.service import JobService, Submission
 from jobchain_api.system_views import ChainList, ChainView, HealthView, StatsView
 from jobchain_api.views import BatchAccepted, BatchView, JobCreated, JobList, ProblemView, job_view, listed_job
 
-POLL_SECONDS = 1
-"""How long a caller should wait before it reads an unfinished job again."""
-
 MAX_PAGE = 100
 DEFAULT_PAGE = 20
 
@@ -93,7 +90,7 @@ def _add_routes_of_jobs(app: APIGatewayRestResolver, service: JobService, logger
         logger.append_keys(event_id=job.event_id)
         # Relative: only the caller knows the prefix of its URL, such as a stage or a custom domain's base path.
         parent = "" if app.current_event.path.endswith("/") else "jobs/"
-        headers = {"Location": f"{parent}{job.event_id}", "Retry-After": str(POLL_SECONDS)}
+        headers = {"Location": f"{parent}{job.event_id}", "Retry-After": str(service.retry_after.of_new(job))}
         status = HTTPStatus.CREATED
         if submission.replayed:
             status = HTTPStatus.OK
@@ -108,7 +105,10 @@ def _add_routes_of_jobs(app: APIGatewayRestResolver, service: JobService, logger
         results = [_result(outcome, request_id) for outcome in outcomes]
         logger.append_keys(jobs=len(results), refused=sum(isinstance(result, ProblemView) for result in results))
         body = BatchView(results=results).model_dump_json(exclude_unset=True)
-        return Response(HTTPStatus.OK.value, content_types.APPLICATION_JSON, body)
+        accepted = [outcome.job for outcome in outcomes if isinstance(outcome, Submission)]
+        # None of them is read in vain: the last one has probably ended by then.
+        headers = {"Retry-After": str(max(map(service.retry_after.of_new, accepted)))} if accepted else None
+        return Response(HTTPStatus.OK.value, content_types.APPLICATION_JSON, body, headers=headers)
 
     @app.get("/jobs")
     def list_jobs(
@@ -132,7 +132,7 @@ def _add_routes_of_one_job(
         else:
             job = service.get(_caller(app), event_id)
         logger.append_keys(event_id=event_id)
-        headers = {} if job.status.final else {"Retry-After": str(POLL_SECONDS)}
+        headers = {} if job.status.final else {"Retry-After": str(service.retry_after.of(job))}
         return _current(app, job_view(job, chains, attempts), headers)
 
     @app.post("/jobs/<event_id>/cancel")

@@ -33,6 +33,7 @@ from jobchain_api.dispatcher import Dispatcher
 from jobchain_api.health import Health, HealthCheck
 from jobchain_api.job_factory import JobFactory, is_keyed
 from jobchain_api.requests import CreateJob
+from jobchain_api.retry_after import RetryAfter
 from jobchain_api.waits import NoWaits, WaitView, waiting_now
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ class JobService:
         self._factory = JobFactory(chains, default_chain, deadline)
         self._waits = waits or NoWaits()
         self._dispatcher = Dispatcher(queue=queue, due=due, clock=clock, logger=logger)
+        self.retry_after = RetryAfter(jobs=jobs, queue=queue, clock=clock, logger=logger)
         self._admission = admission
         self._jobs = jobs
         self._usage = usage
@@ -206,6 +208,7 @@ class JobService:
         return self._told(job), attempts
 
     def _told(self, job: Job) -> Job:
+        self.retry_after.learn(job)
         return waiting_now(job, self._waits, self._clock())
 
     def cancel(self, caller: Caller, event_id: str) -> Job:

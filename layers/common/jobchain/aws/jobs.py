@@ -119,6 +119,19 @@ class JobStore:
         found = (ended[entry["pk"]] or running.get(entry["pk"]) for entry in entries)
         return [job for job in found if job]
 
+    def completed(self, tenant: str, among: int) -> list[Job]:
+        """Those of the tenant's newest `among` jobs that have completed, newest first, as lists show them."""
+        pages = self._table.index_pages(
+            "recent",
+            "tenant = :tenant",
+            {":tenant": tenant, ":completed": Status.COMPLETED},
+            among,
+            ScanIndexForward=False,
+            FilterExpression="final_status = :completed",
+        )
+        entries, _ = next(pages)
+        return [job for entry in entries if (job := listed_job_of(entry))]
+
     def unfinished(self, tenant: str, most: int = MAX_COUNTED) -> Counter[Status]:
         """How many of the tenant's jobs are pending and processing, as of a moment ago; not over `most` in all."""
         return count_unfinished(self._table, tenant, most)

@@ -10,7 +10,7 @@ const HIDDEN = 30_000;
 
 const pause = ({ first, most, growth }, times) => Math.min(first * growth ** times, most);
 
-/** @typedef {{busy: boolean, changed: boolean, retryAfter: number}} Seen `busy`: a job is unfinished */
+/** @typedef {{busy: boolean, changed: boolean, retryAfter: number}} Seen `busy`: a job is unfinished; in `retryAfter` ms it has probably ended */
 
 export class Poller {
   #controller = new AbortController();
@@ -37,7 +37,7 @@ export class Poller {
     this.#run(look, this.#controller.signal);
   }
 
-  /** Polls at once, unless the API has asked to wait. */
+  /** Polls at once, unless the API has refused the last poll and asked to wait. */
   poke() {
     this.#quiet = 0;
     this.#wake();
@@ -52,9 +52,11 @@ export class Poller {
       if (problem && !(problem instanceof Problem)) throw problem;
       failures = problem ? failures + 1 : 0;
       this.#quiet = seen.changed ? 0 : this.#quiet + 1;
-      this.#notBefore = Date.now() + seen.retryAfter;
+      // Of a refusal it is a limit; of a job that is read it says when the job has probably ended.
+      this.#notBefore = problem ? Date.now() + problem.retryAfter : 0;
+      const asked = problem ? problem.retryAfter : Math.min(seen.retryAfter, IDLE.most);
       const pace = problem ? pause(FAILING, failures - 1) : pause(seen.busy ? BUSY : IDLE, this.#quiet);
-      const wait = Math.max(pace, seen.retryAfter, document.hidden ? HIDDEN : 0);
+      const wait = Math.max(pace, asked, document.hidden ? HIDDEN : 0);
       this.report(problem, Date.now() + wait);
       if (problem && !problem.passes) return;
       await this.#sleep(wait, signal);
