@@ -6,7 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from jobchain.chains.quotes import Original, _unescaped, original
+from jobchain.chains.markup import unescaped
+from jobchain.chains.quotes import Original, original
 
 TEXT = """# Password policy
 
@@ -124,7 +125,7 @@ def test_an_entity_of_thousands_of_digits_is_text_like_any_other(digits: str) ->
 
 @given(st.text("&#xX;019aAfmpltgcoyé <"))
 def test_entities_mean_what_they_mean_in_html(text: str) -> None:
-    assert _unescaped(text) == html.unescape(text)
+    assert unescaped(text) == html.unescape(text)
 
 
 def test_a_phrase_of_many_words_is_looked_up_once_as_a_whole() -> None:
