@@ -41,6 +41,7 @@ _REFERENCE = re.compile(r"&(?:#[0-9]{1,20}|#[xX][0-9a-fA-F]{1,20}|[a-zA-Z][a-zA-
 _FENCE = re.compile(r"[ \t>]*(```|~~~)")
 
 _QUOTED = re.compile(r"[ \t]*(?:>[ \t]?)+")
+_SIGN = re.compile(r"[ \t]*>[ \t]?[-+]?\d")
 _HEADING = re.compile(r"[ \t]*#{1,6}[ \t]+")
 _BULLET = re.compile(r"[ \t]*[-*+•▪◦‣●○■□·][ \t]+(?:\[[ xX]\][ \t])?")
 _ORDINAL = re.compile(r"[ \t]*\d{1,9}[.)][ \t]+(?:\[[ xX]\][ \t])?")
@@ -58,7 +59,9 @@ def without_line_marks(block: str, keeps_numbers: bool) -> str:
     found = []
     for place, line in enumerate(lines):
         # One line alone may begin with a sign: "must be\n> 12".
-        if is_quoted[place] and (place == 0 or is_quoted[place - 1] or is_quoted[place + 1 : place + 2] == [True]):
+        if is_quoted[place] and (
+            place == 0 or is_quoted[place - 1] or is_quoted[place + 1 : place + 2] == [True] or not _SIGN.match(line)
+        ):
             line = _QUOTED.sub("", line, count=1)
         if _is_rule(line):
             found.append(CELL)

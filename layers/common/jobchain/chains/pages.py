@@ -30,20 +30,24 @@ _MOST_LINES = 3
 """Lines of a footer, and of a header, beside the page's number."""
 
 
+_SHARE = 4
+"""A line belongs to the ends of pages if every fourth page or more has it. Code and tables repeat lines, too."""
+
+
 def without_pages(text: str) -> str:
     """The text without its page ends. A paragraph that goes on at the next page has no blank line there."""
     lines = _FORM_FEED.sub("\n\f\n", text).split("\n")
     numbered = _numbered(lines)
     if not numbered:
         return text
-    seen = Counter(_DIGITS.sub("0", line.strip()) for line in lines)
+    footers, headers = _lines_beside(lines, numbered)
     kept: list[str] = []
     place = 0
     for number in numbered:
         if number < place:
             continue
-        start = _start(lines, number, seen, place)
-        end = _end(lines, number, seen)
+        start = _start(lines, number, place, footers)
+        end = _end(lines, number, headers)
         kept += lines[place:start]
         if end < len(lines) and kept and _is_end_of_block(kept[-1], lines[end]):
             kept.append("")
@@ -81,12 +85,40 @@ def _is_only_number(lines: list[str], place: int, bare: set[int]) -> bool:
     return is_alone and (number - 1 in bare or number + 1 in bare)
 
 
-def _start(lines: list[str], number: int, seen: Counter[str], least: int) -> int:
+def _lines_beside(lines: list[str], numbered: list[int]) -> tuple[set[str], set[str]]:
+    """The lines that come again and again right above the numbers of pages, and right below them, without their digits."""
+    above: set[int] = set()
+    below: set[int] = set()
+    for number in numbered:
+        place = number
+        for _ in range(_MOST_LINES):
+            place = _above(lines, place, 0)
+            above.add(place)
+        place = number
+        for _ in range(_MOST_LINES):
+            place = _below(lines, place + 1)
+            below.add(place)
+    pages = sum(lines[number].strip() != "" for number in numbered) or len(numbered)
+    least = max(2, pages // _SHARE)
+    return _repeated(lines, above, least), _repeated(lines, below, least)
+
+
+def _repeated(lines: list[str], places: set[int], least: int) -> set[str]:
+    counts = Counter(_without_digits(lines[place]) for place in places if 0 <= place < len(lines))
+    return {line for line, count in counts.items() if count >= least and len(line) > 1}
+
+
+def _without_digits(line: str) -> str:
+    return _DIGITS.sub("0", line.strip())
+
+
+def _start(lines: list[str], number: int, least: int, footers: set[str]) -> int:
     """The first line of the page's end: its footer above the number, and the blank lines above that."""
     start = number
-    for _ in range(_MOST_LINES):
+    # A footer in columns is whole.
+    for _ in range(0 if _COLUMNS.match(lines[number].strip()) else _MOST_LINES):
         above = _above(lines, start, least)
-        if above < least or seen[_DIGITS.sub("0", lines[above].strip())] < 2:
+        if above < least or _without_digits(lines[above]) not in footers:
             break
         start = above
     return _above(lines, start, least) + 1
@@ -99,15 +131,15 @@ def _above(lines: list[str], place: int, least: int) -> int:
     return place
 
 
-def _end(lines: list[str], number: int, seen: Counter[str]) -> int:
+def _end(lines: list[str], number: int, headers: set[str]) -> int:
     """The line after the next page's header, and after the blank lines below that."""
     end = _below(lines, number + 1)
-    for _ in range(_MOST_LINES):
-        if end >= len(lines):
+    for count in range(_MOST_LINES):
+        if end >= len(lines) or len(lines[end]) > _LONGEST:
             break
-        line = lines[end].strip()
         is_apart = end + 1 == len(lines) or not lines[end + 1].strip() or lines[end - 1] == "\f"
-        if not (len(line) < _LONGEST and is_apart and (seen[_DIGITS.sub("0", line)] > 1 or _COLUMNS.match(line))):
+        is_in_columns = count == 0 and is_apart and _COLUMNS.match(lines[end].strip())
+        if not is_in_columns and _without_digits(lines[end]) not in headers:
             break
         end = _below(lines, end + 1)
     return end

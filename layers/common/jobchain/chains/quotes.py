@@ -77,6 +77,7 @@ class Original:
         yield self._written
         yield self._without_numbers
         yield self._with_markup
+        yield self._unbroken
 
     @cached_property
     def _blocks(self) -> list[str]:
@@ -105,6 +106,11 @@ class Original:
     def _with_markup(self) -> "_View":
         """With addresses and tags, but without the marks of lines and the ends of pages."""
         return _View(without_line_marks(block, keeps_numbers=True) for block in self._blocks)
+
+    @cached_property
+    def _unbroken(self) -> "_View":
+        """Character by character, but for the ends of pages."""
+        return _View(self._blocks)
 
 
 class _View:
