@@ -45,6 +45,9 @@ _SIGN = re.compile(r"[ \t]*>[ \t]?[-+]?\d")
 _HEADING = re.compile(r"[ \t]*#{1,6}[ \t]+")
 _BULLET = re.compile(r"[ \t]*[-*+•▪◦‣●○■□·][ \t]+(?:\[[ xX]\][ \t])?")
 _ORDINAL = re.compile(r"[ \t]*\d{1,9}[.)][ \t]+(?:\[[ xX]\][ \t])?")
+_NUMBER = re.compile(CELL + _ORDINAL.pattern)
+_FIRST = frozenset("#>-*+•▪◦‣●○■□·0123456789=~^_|:")
+"""What a mark, a number or a rule begins with."""
 _RULE_MARKS = "-=~^*_"
 
 # In code, what would be markup elsewhere is text: it is hidden from the patterns above.
@@ -52,26 +55,42 @@ _HIDDEN = {ord(character): chr(1 + number) for number, character in enumerate("<
 _SHOWN = {ord(hidden): chr(shown) for shown, hidden in _HIDDEN.items()}
 
 
-def without_line_marks(block: str, keeps_numbers: bool) -> str:
-    """The block without the marks of its lines: of headings, quotes and list items, and lines that underline."""
+def without_line_marks(block: str) -> str:
+    """The block without the marks of its lines: of headings, quotes and lists, but for numbers, and without rules.
+
+    A `CELL` is in the place of each mark, and before the number of an item.
+    """
     lines = block.split("\n")
-    is_quoted = [bool(_QUOTED.match(line)) for line in lines]
-    found = []
+    after_quoted = True
     for place, line in enumerate(lines):
-        # One line alone may begin with a sign: "must be\n> 12".
-        if is_quoted[place] and (
-            place == 0 or is_quoted[place - 1] or is_quoted[place + 1 : place + 2] == [True] or not _SIGN.match(line)
-        ):
-            line = _QUOTED.sub("", line, count=1)
-        if _is_rule(line):
-            found.append(CELL)
-            continue
-        for mark in (_HEADING, _BULLET, _ORDINAL):
-            if match := mark.match(line):
-                line = CELL + (line if mark is _ORDINAL and keeps_numbers else line[match.end() :])
-                break
-        found.append(line)
-    return "\n".join(found)
+        first = line.lstrip()[:1]
+        if first in _FIRST:
+            lines[place] = _without_mark(line, after_quoted or _is_quoted(lines[place + 1 : place + 2]))
+        after_quoted = first == ">"
+    return "\n".join(lines)
+
+
+def without_list_numbers(text: str) -> str:
+    """A text from `without_line_marks` without the numbers of its lists' items."""
+    return _NUMBER.sub(CELL, text)
+
+
+def _is_quoted(lines: list[str]) -> bool:
+    return any(line.lstrip()[:1] == ">" for line in lines)
+
+
+def _without_mark(line: str, may_be_quoted: bool) -> str:
+    # One line alone may begin with a sign: "must be\n> 12".
+    if quoted := _QUOTED.match(line):
+        if not may_be_quoted and _SIGN.match(line):
+            return line
+        line = line[quoted.end() :]
+    if _is_rule(line):
+        return CELL
+    for mark in (_HEADING, _BULLET):
+        if found := mark.match(line):
+            return CELL + line[found.end() :]
+    return CELL + line if _ORDINAL.match(line) else line
 
 
 def _is_rule(line: str) -> bool:

@@ -14,13 +14,23 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from functools import cached_property, lru_cache
 
-from jobchain.chains.markup import CELL, CONTROLS, paired_elements, rendered, unescaped, without_line_marks
+from jobchain.chains.markup import (
+    CELL,
+    CONTROLS,
+    paired_elements,
+    rendered,
+    unescaped,
+    without_line_marks,
+    without_list_numbers,
+)
 from jobchain.chains.pages import without_pages
-from jobchain.chains.spelling import spelled, words
+from jobchain.chains.spelling import spaced, spelled, words
 
 # No markup continues after one: https://spec.commonmark.org/0.31.2/#blank-lines
 _BLANK_LINES = re.compile(r"\n(?:[ \t\r]*\n)+")
-_LIST_MARK = re.compile(r"^\s*(?:[-*+•]|\d{1,9}[.)])\s+(?:\[[ xX]\]\s)?")
+_LIST_MARK = re.compile(r"^\s*(?:[-*+•]\s+)?(?:\[[ xX]\]\s)?")
+# A line that begins with a capital may begin a sentence, after one without a full stop.
+_NEW_LINE = re.compile(r"\n(?<!-\n)(?=[ \t]*+[^\W\d_a-z])")
 _ENDS = frozenset(".!?…。！？:;,\"'()—-")
 
 # A regular expression holds Python's lock until it returns, so it never gets more than this.
@@ -37,6 +47,8 @@ _NEGATIONS = frozenset(
     "not no never cannot without neither nor nicht kein keine keinen keinem keiner nie niemals ohne ne pas jamais sans"
     " aucun aucune nunca sin jamás non mai senza não nem sem niet geen nooit zonder ikke aldri aldrig inte не нет без".split()
 )
+_ANSWERS = tuple(f" {word} ," for word in "no nein non não nee nej nei нет".split())
+_LONGEST_WORD = 20
 _SIGNS = frozenset("<>≤≥≠±~≈-+")
 
 
@@ -55,8 +67,8 @@ class Original:
     def holds(self, quote: str) -> bool:
         """Whether the text contains the quote; marks and punctuation at its start and end may differ.
 
-        A quote that begins right after a negation or a number's sign, such as "share keys" of "Never share keys", is
-        not in the text: it says something else.
+        A quote that leaves out a negation or a number's sign at its start or end, such as "share keys" of "Never share
+        keys", is not in the text: it says something else.
         """
         wanted = {_wanted(unescaped(quote)), _wanted(quote)} - {""}
         return any(each in view for view in self._views() for each in wanted)
@@ -73,24 +85,33 @@ class Original:
         return bool(sought) and self._rendered.has_near_each_other(sought)
 
     def _views(self) -> Iterator["_View"]:
+        """The text in each form that a quote can have, made when it is needed."""
         yield self._rendered
         yield self._written
-        yield self._without_numbers
-        yield self._with_markup
-        yield self._unbroken
+        if self._unmarked != self._shown:
+            yield self._with_markup
+        if any(without_list_numbers(block) != block for block in self._shown):
+            yield self._without_numbers
+        if self._unbroken != self._text:
+            yield self._without_pages
 
     @cached_property
-    def _blocks(self) -> list[str]:
-        return _blocks(without_pages(self._text))
+    def _unbroken(self) -> str:
+        return without_pages(self._text)
 
     @cached_property
-    def _pairs(self) -> frozenset[str]:
-        return paired_elements(self._blocks)
+    def _unmarked(self) -> list[str]:
+        return [without_line_marks(block) for block in _blocks(self._unbroken)]
+
+    @cached_property
+    def _shown(self) -> list[str]:
+        pairs = paired_elements(self._unmarked)
+        return [rendered(block, pairs) for block in self._unmarked]
 
     @cached_property
     def _rendered(self) -> "_View":
         """As a reader sees it."""
-        return _View(rendered(without_line_marks(block, keeps_numbers=True), self._pairs) for block in self._blocks)
+        return _View(self._shown)
 
     @cached_property
     def _written(self) -> "_View":
@@ -98,33 +119,35 @@ class Original:
         return _View(_blocks(self._text))
 
     @cached_property
-    def _without_numbers(self) -> "_View":
-        """As a reader sees it, but for the numbers of lists."""
-        return _View(rendered(without_line_marks(block, keeps_numbers=False), self._pairs) for block in self._blocks)
-
-    @cached_property
     def _with_markup(self) -> "_View":
         """With addresses and tags, but without the marks of lines and the ends of pages."""
-        return _View(without_line_marks(block, keeps_numbers=True) for block in self._blocks)
+        return _View(self._unmarked)
 
     @cached_property
-    def _unbroken(self) -> "_View":
+    def _without_numbers(self) -> "_View":
+        """As a reader sees it, but for the numbers of lists."""
+        return _View([without_list_numbers(block) for block in self._shown])
+
+    @cached_property
+    def _without_pages(self) -> "_View":
         """Character by character, but for the ends of pages."""
-        return _View(self._blocks)
+        return _View(_blocks(self._unbroken))
 
 
 class _View:
     """A text's words between single spaces, and where its blocks start."""
 
-    def __init__(self, blocks: Iterator[str] | list[str]) -> None:
-        found = [" ".join(words(cell)) for block in blocks for cell in spelled(unescaped(block)).split(CELL)]
+    def __init__(self, blocks: list[str]) -> None:
         self._starts: list[int] = []
         place = 0
-        kept = [cell for cell in found if cell]
-        for cell in kept:
-            self._starts.append(place)
-            place += len(cell) + 1
-        self._text = f" {' '.join(kept)} "
+        found: list[str] = []
+        for chunk in _chunks(blocks):
+            for cell in spaced(spelled(unescaped(_NEW_LINE.sub(CELL, chunk)))).split(CELL):
+                if joined := " ".join(cell.split()):
+                    self._starts.append(place)
+                    found.append(joined)
+                    place += len(joined) + 1
+        self._text = f" {' '.join(found)} "
 
     def __contains__(self, wanted: str) -> bool:
         place = -1
@@ -133,7 +156,7 @@ class _View:
             place = self._text.find(wanted, place + 1)
             if place < 0:
                 return False
-            if not self._is_turned(place, wanted):
+            if not self._says_otherwise(place, wanted):
                 return True
         return False
 
@@ -151,13 +174,23 @@ class _View:
                     return True
         return False
 
-    def _is_turned(self, place: int, wanted: str) -> bool:
-        """Whether the word before, in the same block, gives the words at `place` another meaning."""
-        start = bisect_left(self._starts, place)
-        if start < len(self._starts) and self._starts[start] == place:
-            return False
-        before = self._text[max(0, place - 20) : place].rpartition(" ")[2]
-        return before in _NEGATIONS or before.endswith("n't") or (before in _SIGNS and wanted[1].isdigit())
+    def _says_otherwise(self, place: int, wanted: str) -> bool:
+        """Whether the word before or after the words at `place`, in the same block, gives them another meaning."""
+        end = place + len(wanted) - 1
+        before = "" if self._is_start(place) else self._text[max(0, place - _LONGEST_WORD) : place]
+        if before.endswith(_ANSWERS):
+            return True
+        before = before.rpartition(" ")[2]
+        after = "" if self._is_start(end) else self._text[end + 1 : end + _LONGEST_WORD].partition(" ")[0]
+        return _negates(before) or _negates(after) or (before in _SIGNS and wanted[1].isdigit())
+
+    def _is_start(self, place: int) -> bool:
+        found = bisect_left(self._starts, place)
+        return found < len(self._starts) and self._starts[found] == place
+
+
+def _negates(word: str) -> bool:
+    return word in _NEGATIONS or word.endswith("n't")
 
 
 def _wanted(quote: str) -> str:
@@ -188,3 +221,16 @@ def _pieces(block: str) -> Iterator[str]:
         yield block[:cut]
         block = block[cut:]
     yield block
+
+
+def _chunks(blocks: list[str]) -> Iterator[str]:
+    """The blocks, divided by `CELL`s, in strings of about `_LONGEST_BLOCK` characters: a call for each block costs more."""
+    chunk: list[str] = []
+    length = 0
+    for block in blocks:
+        if length + len(block) > _LONGEST_BLOCK:
+            yield CELL.join(chunk)
+            chunk, length = [], 0
+        chunk.append(block)
+        length += len(block)
+    yield CELL.join(chunk)

@@ -17,13 +17,15 @@ _SAME = str.maketrans(
 # Not by NFKC, which makes 102 of 10².
 _SUPERSCRIPT = re.compile("[⁰¹²³⁴-⁹]+")
 _INVISIBLE = re.compile(f"\u00ad\\s*|[{BREAK}\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
-_MARKS = re.compile(r"[*`\\]|~~|(?<![\w])_++|(?<!_)_++(?!\w)")
+_UNDERSCORES = re.compile(r"_(?<!\w_)_*+|_(?<!__)_*+(?!\w)")
 _BRACKETED = re.compile(r"<([^<>\s]{1,300})>")
-_DASH = re.compile(r"-{2,}|(?<!\S)-(?!\S)")
-_HYPHEN = re.compile(r"(?<=[^\W\d_])-\s*+(?=[^\W\d_])")
-_IN_NUMBER = re.compile(r"(?<=\d)(?:[.,:/]|-\s*+)(?=\d)")
-_SIGNED = re.compile(rf"(?<![^\s({CELL}])-(?=\d)")
-_APOSTROPHE = re.compile(r"(?<=\w)'(?=\w)")
+# Each begins with the character that it is about, which makes the search fast.
+_DASH = re.compile(r"-(?:-+|(?<!\S-)(?!\S))")
+_HYPHEN = re.compile(r"-(?<=[^\W\d_]-)\s*+(?=[^\W\d_])")
+_SIGN = re.compile(rf"-(?<![^\s({CELL}]-)(?=\d)")
+_HYPHEN_IN_NUMBER = re.compile(r"-(?<=\d-)\s*+(?=\d)")
+_IN_NUMBER = re.compile(r"[.,:/](?<=\d[.,:/])(?=\d)")
+_APOSTROPHE = re.compile(r"'(?<=\w')(?=\w)")
 
 # Characters that are part of a word where they are. Controls stand for them, as `CONTROLS` are in no text here.
 _INNER = {character: chr(0x0E + number) for number, character in enumerate(".,:/-'")}
@@ -34,15 +36,27 @@ def spelled(text: str) -> str:
     """The text in one spelling, for `words`: of dashes, quotation marks, case, and words divided by hyphens."""
     if not text.isascii():
         text = _INVISIBLE.sub("", nfkc(_SUPERSCRIPT.sub(r"^\g<0>", text.translate(_SAME))))
-    text = _BRACKETED.sub(r" \1 ", _MARKS.sub("", text.casefold())).replace("|", CELL)
+    text = text.casefold().replace("|", CELL)
+    for mark in ("*", "`", "\\", "~~"):
+        text = text.replace(mark, "")
+    if "_" in text:
+        text = _UNDERSCORES.sub("", text)
+    if "<" in text:
+        text = _BRACKETED.sub(r" \1 ", text)
     if "-" in text:
-        text = _SIGNED.sub(_INNER["-"], _HYPHEN.sub("", _DASH.sub("—", text)))
-    return _APOSTROPHE.sub(_INNER["'"], _IN_NUMBER.sub(lambda found: _INNER[found[0][0]], text))
+        text = _HYPHEN.sub("", _DASH.sub("—", text))
+        text = _SIGN.sub(_INNER["-"], _HYPHEN_IN_NUMBER.sub(_INNER["-"], text))
+    return _APOSTROPHE.sub(_INNER["'"], _IN_NUMBER.sub(lambda found: _INNER[found[0]], text))
 
 
 def words(text: str) -> list[str]:
     """The words, numbers, signs and punctuation of a `spelled` text. Each character of a script without spaces is one."""
-    return text.translate(_SPACED).split()
+    return spaced(text).replace(CELL, " ").split()
+
+
+def spaced(text: str) -> str:
+    """A `spelled` text with spaces between what `words` tells apart, and with its `CELL`s."""
+    return text.translate(_SPACED)
 
 
 class _Spaced(dict[int, str]):
@@ -58,8 +72,10 @@ class _Spaced(dict[int, str]):
 def _spaced(character: str) -> str:
     if character in _INNER.values():
         return next(shown for shown, inner in _INNER.items() if inner == character)
-    if character.isspace() or character in f"[]{CELL}":
+    if character.isspace() or character in "[]":
         return " "
+    if character == CELL:
+        return CELL
     category = unicodedata.category(character)
     if category == "Cf" or character == BREAK:
         return ""
