@@ -5,6 +5,7 @@ lines beside it that are set in columns or come again at other pages. It takes t
 """
 
 import re
+from bisect import bisect_left
 from collections import Counter
 
 _NUMBER = r"\d{1,4}(?: ?(?:/|of|von|de|di|sur|van|av|из) ?\d{1,4})?"
@@ -18,7 +19,7 @@ _ONLY_NUMBER = re.compile(_NUMBER)
 _HAS_DIGIT = re.compile(r"\d")
 _BARE = re.compile(r"\d{1,4}")
 _COLUMNS = re.compile(r"\S.{0,80}? {3,20}\S.{0,80}? {3,20}\S")
-_FORM_FEED = re.compile(r"\n?\f\n?")
+_FORM_FEED = re.compile(r"\n?\f\s*+")
 _DIGITS = re.compile(r"\d+")
 _GOES_ON = re.compile(r"[^\s.!?:;。！？]\s*$")
 _STARTS = re.compile(r"\s*(?:[#>|•]|[-*+] |\d{1,9}[.)] )")
@@ -40,14 +41,13 @@ def without_pages(text: str) -> str:
     numbered = _numbered(lines)
     if not numbered:
         return text
-    footers, headers = _lines_beside(lines, numbered)
+    pages = _Pages(lines, numbered)
     kept: list[str] = []
     place = 0
     for number in numbered:
         if number < place:
             continue
-        start = _start(lines, number, place, footers)
-        end = _end(lines, number, headers)
+        start, end = pages.start(number, place), pages.end(number)
         kept += lines[place:start]
         if end < len(lines) and kept and _is_end_of_block(kept[-1], lines[end]):
             kept.append("")
@@ -85,70 +85,64 @@ def _is_only_number(lines: list[str], place: int, bare: set[int]) -> bool:
     return is_alone and (number - 1 in bare or number + 1 in bare)
 
 
-def _lines_beside(lines: list[str], numbered: list[int]) -> tuple[set[str], set[str]]:
-    """The lines that come again and again right above the numbers of pages, and right below them, without their digits."""
-    above: set[int] = set()
-    below: set[int] = set()
-    for number in numbered:
-        place = number
-        for _ in range(_MOST_LINES):
-            place = _above(lines, place, 0)
-            above.add(place)
-        place = number
-        for _ in range(_MOST_LINES):
-            place = _below(lines, place + 1)
-            below.add(place)
-    pages = sum(lines[number].strip() != "" for number in numbered) or len(numbered)
-    least = max(2, pages // _SHARE)
-    return _repeated(lines, above, least), _repeated(lines, below, least)
+class _Pages:
+    """Where pages end, between lines."""
 
+    def __init__(self, lines: list[str], numbered: list[int]) -> None:
+        self._lines = lines
+        self._filled = [place for place, line in enumerate(lines) if line.strip()]
+        above, below = set(), set()
+        for number in numbered:
+            first = bisect_left(self._filled, number)
+            above.update(self._filled[max(0, first - _MOST_LINES) : first])
+            after = bisect_left(self._filled, number + 1)
+            below.update(self._filled[after : after + _MOST_LINES])
+        pages = sum(lines[number] != "\f" for number in numbered) or len(numbered)
+        self._footers = self._repeated(above, max(2, pages // _SHARE))
+        self._headers = self._repeated(below, max(2, pages // _SHARE))
 
-def _repeated(lines: list[str], places: set[int], least: int) -> set[str]:
-    counts = Counter(_without_digits(lines[place]) for place in places if 0 <= place < len(lines))
-    return {line for line, count in counts.items() if count >= least and len(line) > 1}
+    def _repeated(self, places: set[int], least: int) -> set[str]:
+        counts = Counter(_without_digits(self._lines[place]) for place in places)
+        return {line for line, count in counts.items() if count >= least and len(line) > 1}
+
+    def start(self, number: int, least: int) -> int:
+        """The first line of the page's end: its footer above the number, and the blank lines above that."""
+        start = number
+        # A footer in columns is whole.
+        for _ in range(0 if _COLUMNS.match(self._lines[number].strip()) else _MOST_LINES):
+            above = self._above(start)
+            if above < least or _without_digits(self._lines[above]) not in self._footers:
+                break
+            start = above
+        return max(self._above(start) + 1, least)
+
+    def end(self, number: int) -> int:
+        """The line after the next page's header, and after the blank lines below that."""
+        lines = self._lines
+        end = self._below(number + 1)
+        for count in range(_MOST_LINES):
+            if end >= len(lines) or len(lines[end]) > _LONGEST:
+                break
+            is_apart = end + 1 == len(lines) or not lines[end + 1].strip() or lines[end - 1] == "\f"
+            is_in_columns = count == 0 and is_apart and _COLUMNS.match(lines[end].strip())
+            if not is_in_columns and _without_digits(lines[end]) not in self._headers:
+                break
+            end = self._below(end + 1)
+        return end
+
+    def _above(self, place: int) -> int:
+        """The next line above `place` that is not blank, or -1."""
+        found = bisect_left(self._filled, place)
+        return self._filled[found - 1] if found else -1
+
+    def _below(self, place: int) -> int:
+        """The first line from `place` on that is not blank, or the number of lines."""
+        found = bisect_left(self._filled, place)
+        return self._filled[found] if found < len(self._filled) else len(self._lines)
 
 
 def _without_digits(line: str) -> str:
     return _DIGITS.sub("0", line.strip())
-
-
-def _start(lines: list[str], number: int, least: int, footers: set[str]) -> int:
-    """The first line of the page's end: its footer above the number, and the blank lines above that."""
-    start = number
-    # A footer in columns is whole.
-    for _ in range(0 if _COLUMNS.match(lines[number].strip()) else _MOST_LINES):
-        above = _above(lines, start, least)
-        if above < least or _without_digits(lines[above]) not in footers:
-            break
-        start = above
-    return _above(lines, start, least) + 1
-
-
-def _above(lines: list[str], place: int, least: int) -> int:
-    place -= 1
-    while place >= least and not lines[place].strip():
-        place -= 1
-    return place
-
-
-def _end(lines: list[str], number: int, headers: set[str]) -> int:
-    """The line after the next page's header, and after the blank lines below that."""
-    end = _below(lines, number + 1)
-    for count in range(_MOST_LINES):
-        if end >= len(lines) or len(lines[end]) > _LONGEST:
-            break
-        is_apart = end + 1 == len(lines) or not lines[end + 1].strip() or lines[end - 1] == "\f"
-        is_in_columns = count == 0 and is_apart and _COLUMNS.match(lines[end].strip())
-        if not is_in_columns and _without_digits(lines[end]) not in headers:
-            break
-        end = _below(lines, end + 1)
-    return end
-
-
-def _below(lines: list[str], place: int) -> int:
-    while place < len(lines) and not lines[place].strip():
-        place += 1
-    return place
 
 
 def _is_end_of_block(before: str, after: str) -> bool:

@@ -33,6 +33,7 @@ _LIST_MARK = re.compile(r"^\s*(?:[-*+•]\s+)?(?:\[[ xX]\]\s)?")
 _NEW_LINE = re.compile(r"\n(?<!-\n)(?=[ \t]*+[^\W\d_a-z])")
 _ENDS = frozenset(".!?…。！？:;,\"'()—-")
 
+_BETWEEN = f"{CELL}\n"
 # A regular expression holds Python's lock until it returns, so it never gets more than this.
 _LONGEST_BLOCK = 20_000
 
@@ -142,7 +143,7 @@ class _View:
         place = 0
         found: list[str] = []
         for chunk in _chunks(blocks):
-            for cell in spaced(spelled(unescaped(_NEW_LINE.sub(CELL, chunk)))).split(CELL):
+            for cell in spaced(spelled(unescaped(_NEW_LINE.sub(_BETWEEN, chunk)))).split(CELL):
                 if joined := " ".join(cell.split()):
                     self._starts.append(place)
                     found.append(joined)
@@ -229,8 +230,8 @@ def _chunks(blocks: list[str]) -> Iterator[str]:
     length = 0
     for block in blocks:
         if length + len(block) > _LONGEST_BLOCK:
-            yield CELL.join(chunk)
+            yield _BETWEEN.join(chunk)
             chunk, length = [], 0
         chunk.append(block)
         length += len(block)
-    yield CELL.join(chunk)
+    yield _BETWEEN.join(chunk)

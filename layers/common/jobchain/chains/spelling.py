@@ -17,7 +17,6 @@ _SAME = str.maketrans(
 # Not by NFKC, which makes 102 of 10².
 _SUPERSCRIPT = re.compile("[⁰¹²³⁴-⁹]+")
 _INVISIBLE = re.compile(f"\u00ad\\s*|[{BREAK}\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
-_UNDERSCORES = re.compile(r"_(?<!\w_)_*+|_(?<!__)_*+(?!\w)")
 _BRACKETED = re.compile(r"<([^<>\s]{1,300})>")
 # Each begins with the character that it is about, which makes the search fast.
 _DASH = re.compile(r"-(?:-+|(?<!\S-)(?!\S))")
@@ -37,10 +36,8 @@ def spelled(text: str) -> str:
     if not text.isascii():
         text = _INVISIBLE.sub("", nfkc(_SUPERSCRIPT.sub(r"^\g<0>", text.translate(_SAME))))
     text = text.casefold().replace("|", CELL)
-    for mark in ("*", "`", "\\", "~~"):
+    for mark in ("*", "_", "`", "\\", "~~"):
         text = text.replace(mark, "")
-    if "_" in text:
-        text = _UNDERSCORES.sub("", text)
     if "<" in text:
         text = _BRACKETED.sub(r" \1 ", text)
     if "-" in text:
@@ -79,8 +76,7 @@ def _spaced(character: str) -> str:
     category = unicodedata.category(character)
     if category == "Cf" or character == BREAK:
         return ""
-    is_of_a_word = category[0] in "LMN" or character == "_"
-    return character if is_of_a_word and not _has_no_spaces(ord(character)) else f" {character} "
+    return character if category[0] in "LMN" and not _has_no_spaces(ord(character)) else f" {character} "
 
 
 def _has_no_spaces(code: int) -> bool:
