@@ -77,7 +77,7 @@ class Original:
     def has_words_of(self, phrase: str) -> bool:
         """Whether the text contains every word of a name or a date, near each other, in any order.
 
-        It must contain a phrase of more than ten words as a whole. A word may have an "s" more in the text, and a number
+        It must contain a phrase of more than ten words as a whole. In the text, a word may have an "s" more, and a number
         the ending of an ordinal.
         """
         sought = {word for each in phrase.split() if (word := _wanted(unescaped(each)))}
@@ -206,9 +206,9 @@ def _wanted(quote: str) -> str:
 
 
 def _forms(word: str) -> list[str]:
-    if word[-2].isdigit():
-        return [word, *(f"{word[:-1]}{ending} " for ending in ("st", "nd", "rd", "th"))]
-    return [word, f"{word[:-1]}s "] if len(word) > 4 and word[-2].isalpha() else [word]
+    """What the text may have in place of a name's word."""
+    endings = ("", "st", "nd", "rd", "th") if word[-2].isdigit() else ("", "'s", "s") if len(word) > 4 else ("",)
+    return [f"{word[:-1]}{ending} " for ending in endings]
 
 
 def _blocks(text: str) -> list[str]:
