@@ -34,7 +34,9 @@ _NEGATION = re.compile(r"(?<=\w)n['’]t\b|\b(?:not|never|no|cannot|without)\b ?
 _NAME = re.compile(r"(?<=[a-z,] )[A-Z][a-z]+\b")
 
 FOOTERS: tuple[Callable[[int], str], ...] = (
-    lambda page: f"\n\nPolicy v2                              [Page {page}]\n\f\nPolicy           Rules           March 2026\n\n",
+    lambda page: (
+        f"\n\nPolicy v2                              [Page {page}]\n\f\nPolicy           Rules           March 2026\n\n"
+    ),
     lambda page: f"\n\nPage {page} of 90\n\n",
     lambda page: f"\n\n- {page} -\n\n",
     lambda page: f"\n{page}\n\f",
@@ -59,16 +61,19 @@ class Measured:
 
 
 def measure(folder: Path, wanted: int, seed: int) -> Measured:
-    """The checker's figures for the texts (.md, .txt) in `folder`, with `wanted` altered sentences; LocalError: none."""
+    """The checker's figures for the texts (.md, .txt) in `folder`, with up to `wanted` altered sentences.
+
+    Raises LocalError if there is no text.
+    """
     paths = sorted(path for path in folder.rglob("*") if path.suffix in {".md", ".txt"})
     if not paths:
         raise LocalError(f"no .md or .txt file in {folder}: name a folder with documents")
     documents = {str(path.relative_to(folder)): path.read_text(encoding="utf-8", errors="replace") for path in paths}
     measured = Measured()
-    chance = random.Random(seed)
+    chance = random.Random(seed)  # noqa: S311  # the same sentences each time
     changes: dict[str, list[tuple[str, str]]] = {kind: [] for kind in ALTERATIONS}
     for name, text in documents.items():
-        for way, sought_in, found in cuts(text, random.Random(name)):
+        for way, sought_in, found in cuts(text, random.Random(name)):  # noqa: S311  # as above
             original = Original(sought_in)
             measured.sentences[way] += len(found)
             measured.missed += [(way, name, each) for each in found if not original.holds(each)]
@@ -93,7 +98,10 @@ def cuts(text: str, chance: random.Random) -> Iterator[tuple[str, str, list[str]
 def as_written(text: str) -> list[str]:
     """The sentences of a text with their markup, white space folded, each once."""
     found = [
-        " ".join(part.split()) for block in _BLANK.split(text) for part in _SENTENCE_END.split(block) if _is_sentence(part)
+        " ".join(part.split())
+        for block in _BLANK.split(text)
+        for part in _SENTENCE_END.split(block)
+        if _is_sentence(part)
     ]
     return list(dict.fromkeys(found))
 
@@ -166,7 +174,12 @@ def _name(sentence: str, words: list[str], chance: random.Random) -> str:
     return sentence[: found.start()] + chance.choice(words).capitalize() + sentence[found.end() :]
 
 
-ALTERATIONS = {"word": (_WORD, _word), "number": (_NUMBER, _number), "name": (_NAME, _name), "negation": (_NEGATION, _negation)}
+ALTERATIONS = {
+    "word": (_WORD, _word),
+    "number": (_NUMBER, _number),
+    "name": (_NAME, _name),
+    "negation": (_NEGATION, _negation),
+}
 """By kind: what a sentence must have, and the function that changes one of these."""
 
 _Alteration = tuple[re.Pattern[str], Callable[[str, list[str], random.Random], str]]

@@ -272,7 +272,10 @@ def test_a_quote_without_its_negation_sign_or_digit_is_not_found(text: str, quot
         ("1. Lock doors.\n2. Lock windows.", "Lock doors. Lock windows."),
         ("1. Lock doors.\n2. Lock windows.", "1. Lock doors. 2. Lock windows."),
         ("Use `<script>` as in [the spec](https://acme.example).", "Use <script> as in the spec."),
-        ("Use `<script>` as in [the spec](https://acme.example).", "Use `<script>` as in [the spec](https://acme.example)."),
+        (
+            "Use `<script>` as in [the spec](https://acme.example).",
+            "Use `<script>` as in [the spec](https://acme.example).",
+        ),
         ('See <a href="https://acme.example">the sheet</a>.', "See the sheet."),
         ('See <a href="https://acme.example">the sheet</a>.', 'See <a href="https://acme.example">the sheet</a>.'),
         ("Write &lt;b&gt; as it is.", "Write <b> as it is."),
@@ -298,7 +301,9 @@ def test_a_long_sentence_is_found() -> None:
     assert not original(f"First.\n\n{sentence}\n\nLast.").holds(sentence.replace("condition 250", "condition 251"))
 
 
-MINUTES = "Somebody plans the launch for the next month. Ann's team, O’Neil and Annas Freund help. We may buy 12 chairs."
+MINUTES = (
+    "Somebody plans the launch for the next month. Ann's team, O’Neil and Annas Freund help. We may buy 12 chairs."
+)
 
 
 @pytest.mark.parametrize(
@@ -328,10 +333,11 @@ def test_the_words_of_a_name_are_near_each_other() -> None:
     assert not original("田んぼの中にある。").has_words_of("田中")
 
 
-WORDS = st.permutations(
+SENTENCE = (
     "all users of every system must rotate their passwords cross-site 12 times in ninety days unless an administrator"
-    " grants a state-of-the-art exception".split()
+    " grants a state-of-the-art exception"
 )
+WORDS = st.permutations(SENTENCE.split())
 
 
 def _set(words: list[str], data: st.DataObject) -> str:

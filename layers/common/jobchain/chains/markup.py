@@ -14,20 +14,22 @@ CELL = "\0"
 CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1b]")
 """What no text has in a place that matters: these stand for others while a text is worked on."""
 
-_ELEMENTS = frozenset(
-    "a abbr acronym address article aside audio b bdi bdo big blockquote body br button canvas caption center cite code"
-    " col colgroup data dd del details dfn dialog div dl dt em fieldset figcaption figure font footer form h1 h2 h3 h4"
-    " h5 h6 head header hr html i iframe img input ins kbd label legend li link main mark meta nav noscript ol optgroup"
-    " option p picture pre q s samp script section select small source span strike strong style sub summary sup svg table"
-    " tbody td template textarea tfoot th thead time title tr tt u ul var video wbr".split()
-)
-_INLINE = frozenset(
+_OF_LINES = (
     "a abbr acronym b bdi bdo big cite code data del dfn em font i ins kbd label mark q s samp small span strike strong"
-    " time tt u var wbr".split()
+    " time tt u var wbr"
 )
+_OF_BLOCKS = (
+    "address article aside audio blockquote body br button canvas caption center col colgroup dd details dialog div dl"
+    " dt fieldset figcaption figure footer form h1 h2 h3 h4 h5 h6 head header hr html iframe img input legend li link"
+    " main meta nav noscript ol optgroup option p picture pre script section select source style sub summary sup svg table"
+    " tbody td template textarea tfoot th thead title tr ul video"
+)
+_INLINE = frozenset(_OF_LINES.split())
+_ELEMENTS = _INLINE | frozenset(_OF_BLOCKS.split())
 # Without attributes these are markup by themselves; any other needs its counterpart.
-_ALONE = frozenset("br hr wbr p li dt dd tr td th".split())
-_BOOLEAN = frozenset("async autofocus autoplay checked controls defer disabled hidden loop multiple muted open".split())
+_ALONE = frozenset(("br", "hr", "wbr", "p", "li", "dt", "dd", "tr", "td", "th"))
+_FLAGS = "async autofocus autoplay checked controls defer disabled hidden loop multiple muted open"
+_BOOLEAN = frozenset(_FLAGS.split())
 
 _VALUE = r"""\s*=\s*(?:"[^"<>]{0,500}"|'[^'<>]{0,500}'|[^\s"'<>=]{1,300})"""
 _TAG = re.compile(rf"<(/?)([a-zA-Z][a-zA-Z0-9]{{0,12}})((?:\s++[a-zA-Z:@][\w:.@-]{{0,60}}+(?:{_VALUE})?)*+)\s*+/?>")
@@ -118,7 +120,8 @@ def rendered(block: str, pairs: frozenset[str]) -> str:
 
 def paired_elements(blocks: list[str]) -> frozenset[str]:
     """The names of elements that have both a start tag and an end tag somewhere in the text."""
-    opened, closed = set(), set()
+    opened: set[str] = set()
+    closed: set[str] = set()
     for block in blocks:
         if "<" in block:
             for tag in _TAG.finditer(block):
@@ -161,7 +164,9 @@ def _replacement(tag: re.Match[str], pairs: frozenset[str]) -> str:
         return tag[0]
     attributes = _ATTRIBUTE.findall(tag[3])
     if not (
-        all(value or attribute.lower() in _BOOLEAN for attribute, value in attributes) if attributes else name in pairs | _ALONE
+        all(value or attribute.lower() in _BOOLEAN for attribute, value in attributes)
+        if attributes
+        else name in pairs | _ALONE
     ):
         return tag[0]
     return "" if name in _INLINE else " "

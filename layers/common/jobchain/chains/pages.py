@@ -13,7 +13,8 @@ _PAGE = rf"(?:\[?(?:page|pg\.?|p\.|seite|página|pagina|side|sida|strana|стр�
 # Other words in the line are divided from the number by a gap or a mark: "see page 3" is part of a sentence.
 _GAP = r"(?: {3}|\t| ?[|•·–—] ?) *"
 _NUMBERED = re.compile(
-    rf"{_PAGE}|.{{1,200}}{_GAP}{_PAGE}|{_PAGE}{_GAP}.{{1,200}}|([-–—]) ?\d{{1,4}} ?\1|第 ?\d{{1,4}} ?[页頁]", re.IGNORECASE
+    rf"{_PAGE}|.{{1,200}}{_GAP}{_PAGE}|{_PAGE}{_GAP}.{{1,200}}|([-–—]) ?\d{{1,4}} ?\1|第 ?\d{{1,4}} ?[页頁]",
+    re.IGNORECASE,
 )
 _ONLY_NUMBER = re.compile(_NUMBER)
 _HAS_DIGIT = re.compile(r"\d")

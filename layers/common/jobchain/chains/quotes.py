@@ -2,8 +2,8 @@
 
 Words are compared as words. White space, case, Markdown's marks, the shape of quotation marks and dashes, and invisible
 characters don't count, and a hyphen inside a word does not either, so that a word may be divided at the end of a line.
-Links' addresses, HTML tags, the numbers of lists, and the ends of pages may be in the quote or not. All else counts, such
-as numbers, signs, punctuation and the order of words. It takes time linear in the text's length.
+Links' addresses, HTML tags, the numbers of lists, and the ends of pages may be in the quote or not. All else counts,
+such as numbers, signs, punctuation and the order of words. It takes time linear in the text's length.
 
 A letter with more than `MOST_MARKS` combining marks, which no language has, is compared in pieces of that many marks: a
 quote that begins between its marks may not be found.
@@ -44,11 +44,12 @@ _SPAN = 200
 _MOST_PLACES = 1_000
 """Places of that word that are looked at."""
 
-_NEGATIONS = frozenset(
+_NO = (
     "not no never cannot without neither nor nicht kein keine keinen keinem keiner nie niemals ohne ne pas jamais sans"
-    " aucun aucune nunca sin jamás non mai senza não nem sem niet geen nooit zonder ikke aldri aldrig inte не нет без".split()
+    " aucun aucune nunca sin jamás non mai senza não nem sem niet geen nooit zonder ikke aldri aldrig inte не нет без"
 )
-_ANSWERS = tuple(f" {word} ," for word in "no nein non não nee nej nei нет".split())
+_NEGATIONS = frozenset(_NO.split())
+_ANSWERS = (" no ,", " nein ,", " non ,", " não ,", " nee ,", " nej ,", " nei ,", " нет ,")
 _LONGEST_WORD = 20
 _SIGNS = frozenset("<>≤≥≠±~≈-+")
 
@@ -77,8 +78,8 @@ class Original:
     def has_words_of(self, phrase: str) -> bool:
         """Whether the text contains every word of a name or a date, near each other, in any order.
 
-        It must contain a phrase of more than ten words as a whole. In the text, a word may have an "s" more, and a number
-        the ending of an ordinal.
+        It must contain a phrase of more than ten words as a whole. In the text, a word may have an "s" more, and a
+        number the ending of an ordinal.
         """
         sought = {word for each in phrase.split() if (word := _wanted(unescaped(each)))}
         if len(sought) > _MOST_WORDS:
@@ -218,14 +219,18 @@ def _blocks(text: str) -> list[str]:
 def _pieces(block: str) -> Iterator[str]:
     """The block, cut at lines or words where it is too long."""
     while len(block) > _LONGEST_BLOCK:
-        cut = max(block.rfind("\n", 0, _LONGEST_BLOCK), 0) or max(block.rfind(" ", 0, _LONGEST_BLOCK), 0) or _LONGEST_BLOCK
+        cut = (
+            max(block.rfind("\n", 0, _LONGEST_BLOCK), 0)
+            or max(block.rfind(" ", 0, _LONGEST_BLOCK), 0)
+            or _LONGEST_BLOCK
+        )
         yield block[:cut]
         block = block[cut:]
     yield block
 
 
 def _chunks(blocks: list[str]) -> Iterator[str]:
-    """The blocks, divided by `CELL`s, in strings of about `_LONGEST_BLOCK` characters: a call for each block costs more."""
+    """The blocks, divided by `CELL`s, in strings of up to `_LONGEST_BLOCK` characters: fewer calls cost less."""
     chunk: list[str] = []
     length = 0
     for block in blocks:

@@ -47,7 +47,7 @@ def spelled(text: str) -> str:
 
 
 def words(text: str) -> list[str]:
-    """The words, numbers, signs and punctuation of a `spelled` text. Each character of a script without spaces is one."""
+    """The words, numbers, signs and punctuation of a `spelled` text; of a script without spaces, the characters."""
     return spaced(text).replace(CELL, " ").split()
 
 
