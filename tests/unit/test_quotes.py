@@ -8,7 +8,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jobchain.chains.markup import unescaped
-from jobchain.chains.quotes import Original, original
+from jobchain.chains.pages import without_pages
+from jobchain.chains.quotes import Original, _blocks, _chunks, original
+from tests.hostile import hostile_texts
 
 TEXT = """# Password policy
 
@@ -389,3 +391,35 @@ def test_no_two_sentences_are_one_across_a_line_between_them(first: list[str], s
     text = Original(f"{' '.join(first)}\n\nPolicy v2\n\n{' '.join(second)}.")
 
     assert not text.holds(f"{' '.join(first)} {' '.join(second)}.")
+
+
+@pytest.mark.parametrize("text", hostile_texts().values(), ids=hostile_texts())
+def test_no_regular_expression_gets_more_than_a_piece_of_a_text(text: str) -> None:
+    blocks = _blocks(without_pages(text))
+
+    assert max(map(len, blocks)) <= 20_000
+    assert max(map(len, _chunks(blocks))) <= 60_000
+    assert "".join("".join(blocks).split()) == "".join(without_pages(text).split())
+
+
+def test_a_text_without_ends_of_pages_stays() -> None:
+    text = "See\npage 3\nfor the rules. There are\n\n12\n\nof them.\n"
+
+    assert without_pages(text) == text
+
+
+@pytest.mark.parametrize(
+    ("end", "left"),
+    [
+        ("\n\n[Page 2]\n\nRFC 1      Rules      May 2026\n\n", "\n"),
+        ("\nPage 2 of 3\n", "\n"),
+        ("\n\nSeite 2 von 3\n\n", "\n"),
+        ("\n\n- 2 -\n\n", "\n"),
+        ("\n\f\n", "\n"),
+        ("\n2\n\f\n", "\n"),
+        (".\n\nPage 2\n\n", ".\n\n"),
+        ("\n\nPage 2\n\n- ", "\n\n- "),
+    ],
+)
+def test_a_paragraph_continues_after_the_end_of_a_page(end: str, left: str) -> None:
+    assert without_pages(f"A user must{end}change it.") == f"A user must{left}change it."

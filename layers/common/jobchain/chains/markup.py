@@ -21,8 +21,8 @@ _OF_LINES = (
 _OF_BLOCKS = (
     "address article aside audio blockquote body br button canvas caption center col colgroup dd details dialog div dl"
     " dt fieldset figcaption figure footer form h1 h2 h3 h4 h5 h6 head header hr html iframe img input legend li link"
-    " main meta nav noscript ol optgroup option p picture pre script section select source style sub summary sup svg table"
-    " tbody td template textarea tfoot th thead title tr ul video"
+    " main meta nav noscript ol optgroup option p picture pre script section select source style sub summary sup svg"
+    " table tbody td template textarea tfoot th thead title tr ul video"
 )
 _INLINE = frozenset(_OF_LINES.split())
 _ELEMENTS = _INLINE | frozenset(_OF_BLOCKS.split())

@@ -67,9 +67,21 @@ def _numbered(lines: list[str]) -> list[int]:
         or (
             len(line) < _LONGEST
             and _HAS_DIGIT.search(line)
-            and (_NUMBERED.fullmatch(line) or _is_only_number(stripped, place, bare))
+            and (_is_numbered(stripped, place) or _is_only_number(stripped, place, bare))
         )
     ]
+
+
+def _is_numbered(lines: list[str], place: int) -> bool:
+    line = lines[place]
+    # "See\npage 3\nfor more" is a sentence.
+    return bool(_NUMBERED.fullmatch(line)) and not (line[0].islower() and _is_inside(lines, place))
+
+
+def _is_inside(lines: list[str], place: int) -> bool:
+    """Whether there are lines of a paragraph right above and below."""
+    around = [*lines[max(0, place - 1) : place], *lines[place + 1 : place + 2]]
+    return all(line and line != "\f" for line in around)
 
 
 def _is_only_number(lines: list[str], place: int, bare: set[int]) -> bool:
