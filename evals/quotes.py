@@ -1,7 +1,7 @@
 """Measures the check of quotes: how many real sentences it misses, and how many altered ones it takes.
 
 The sentences are cut without the checker's code, in three ways. As a reader sees them: without markup. As they are
-written: with markup, white space folded. From a page: as a reader sees them, while the text is set anew in lines of
+written: with markup, white space folded. From a page: as a reader sees them, while the text is set again in lines of
 60 characters, with hyphens at the ends of lines and a footer after each 40 lines.
 
 An altered sentence has one word, number or name changed, or a negation dropped. One that occurs in the document

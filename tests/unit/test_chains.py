@@ -426,11 +426,11 @@ class TestActions:
         assert (found["owner"], found["due"], found["source_found"]) == ("Ann", "by Friday", True)
 
     def test_have_no_owner_and_no_date_that_only_parts_of_words_spell(self) -> None:
-        text = "The launch is planned for the next month. Somebody should check the logs. We may buy 12 chairs."
+        text = "The launch is planned for the next month. Somebody should check the logs. We may need 12 chairs."
         context: StepContext[Any] = StepContext(ActionsPayload(text=text), {})
         actions = [
             {"source": "Somebody should check the logs.", "action": "Check.", "owner": "Ann", "due": "May 1"},
-            {"source": "We may buy 12 chairs.", "action": "Buy.", "owner": "Sue M", "due": "1 May 2"},
+            {"source": "We may need 12 chairs.", "action": "Get them.", "owner": "Sue M", "due": "1 May 2"},
         ]
         read: Any = self.STEP.read_answer(self.STEP.answer.model_validate({"actions": actions}), context)
 

@@ -304,7 +304,7 @@ def test_a_long_sentence_is_found() -> None:
 
 
 MINUTES = (
-    "Somebody plans the launch for the next month. Ann's team, O’Neil and Annas Freund help. We may buy 12 chairs."
+    "Somebody plans the launch for the next month. Ann's team, O’Neil and Annas Freund help. We may need 12 chairs."
 )
 
 

@@ -1,6 +1,6 @@
 """What a reader sees of a text with Markdown and HTML in it: words without addresses, tags and the marks of lines.
 
-What only looks like markup stays: `<Vmax`, `<A>`, `<security@acme.example>`, and all that stands between backticks.
+What only looks like markup stays: `<Vmax`, `<A>`, `<security@acme.example>`, and all that is between backticks.
 It works on one block at a time, as no markup goes on after a blank line, in time linear in the block's length.
 """
 

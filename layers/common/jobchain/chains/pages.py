@@ -57,7 +57,7 @@ def without_pages(text: str) -> str:
 
 
 def _numbered(lines: list[str]) -> list[int]:
-    """The lines with nothing but a page's number and what stands beside it, and the form feeds."""
+    """The lines with nothing but a page's number and what is beside it, and the form feeds."""
     stripped = [line.strip(" \t\r") for line in lines]
     bare = {int(line) for line in stripped if _BARE.fullmatch(line)}
     return [
