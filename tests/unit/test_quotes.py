@@ -254,6 +254,7 @@ def test_what_says_something_else_is_not_found(quote: str) -> None:
         ("It is 10–12 days.", "It is 1012 days."),
         ("1. Lock the doors.", "2. Lock the doors."),
         ("It must be\n> 12 characters.", "It must be 12 characters."),
+        ("They must change it\n\n[Page 1]\f\n12\ntimes a year.", "They must change it times a year."),
         ("They are not able to read it.", "They are notable to read it."),
         ("See [the sheet](https://acme.example/a).", "See [the sheet](https://evil.example/a)."),
     ],
@@ -365,7 +366,7 @@ ENDS_OF_PAGES = (
     "\n\n\n[Page {0}]\f\n",
     "\nPage {0} of 90\n",
     "\n\n- {0} -\n\n",
-    "\n{0}\n\f",
+    "\n\n{0}\n\f",
     "\n\nRules | Page {0}\n\n",
     "\f",
 )
@@ -402,6 +403,14 @@ def test_no_regular_expression_gets_more_than_a_piece_of_a_text(text: str) -> No
     assert "".join("".join(blocks).split()) == "".join(without_pages(text).split())
 
 
+def test_a_number_at_the_start_or_the_end_of_a_page_stays() -> None:
+    text = original("They must change it\n\n[Page 1]\f\n12\ntimes a year, and have at least\n8\n\fcharacters.")
+
+    assert text.holds("They must change it 12 times a year, and have at least 8 characters.")
+    assert not text.holds("They must change it times a year")
+    assert not text.holds("and have at least characters")
+
+
 def test_a_text_without_ends_of_pages_stays() -> None:
     text = "See\npage 3\nfor the rules. There are\n\n12\n\nof them.\n"
 
@@ -416,7 +425,7 @@ def test_a_text_without_ends_of_pages_stays() -> None:
         ("\n\nSeite 2 von 3\n\n", "\n"),
         ("\n\n- 2 -\n\n", "\n"),
         ("\n\f\n", "\n"),
-        ("\n2\n\f\n", "\n"),
+        ("\n\n2\n\f\n", "\n"),
         (".\n\nPage 2\n\n", ".\n\n"),
         ("\n\nPage 2\n\n- ", "\n\n- "),
     ],

@@ -85,17 +85,20 @@ def _is_inside(lines: list[str], place: int) -> bool:
 
 
 def _is_only_number(lines: list[str], place: int, bare: set[int]) -> bool:
-    """Whether the line is the number of a page and nothing else. Such a line can also be a cell of a table."""
+    """Whether the line is the number of a page and nothing else. Such a line can also be a cell of a table, or a word.
+
+    It is one if it is alone, and at a form feed or with a neighbour's number somewhere in the text.
+    """
     if not _ONLY_NUMBER.fullmatch(lines[place]):
         return False
     before, after = lines[place - 1] if place else "", lines[place + 1] if place + 1 < len(lines) else ""
-    if "\f" in (before, after):
-        return True
-    is_alone = not before and not after
+    is_alone = not before.strip() and not after.strip()
     if not _BARE.fullmatch(lines[place]):
-        return is_alone
-    number = int(lines[place])
-    return is_alone and (number - 1 in bare or number + 1 in bare)
+        return is_alone or after == "\f"
+    is_one_of_many = bool({int(lines[place]) - 1, int(lines[place]) + 1} & bare)
+    if is_alone:
+        return is_one_of_many or "\f" in (before, after)
+    return is_one_of_many and after == "\f"
 
 
 class _Pages:
