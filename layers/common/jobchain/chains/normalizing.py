@@ -21,7 +21,7 @@ _MAY_BE_MARKS = re.compile(r"[^\x00-\x7f]{8}")
 
 def nfkc(text: str) -> str:
     """`text` in the normalization form NFKC, with a `BREAK` after every `MOST_MARKS` marks that follow each other."""
-    # No character is more than four marks, so that fewer than eight of them in a row are none too many.
+    # No character holds more than three marks, so that fewer than eight characters in a row are none too many.
     return unicodedata.normalize("NFKC", "".join(_stream_safe(text)) if _MAY_BE_MARKS.search(text) else text)
 
 
