@@ -30,7 +30,7 @@ from jobchain.chains.spelling import spaced, spelled, words
 _BLANK_LINES = re.compile(r"\n(?:[ \t\r]*\n)+")
 _LIST_MARK = re.compile(r"^\s*(?:[-*+•]\s+)?(?:\[[ xX]\]\s)?")
 # A line that begins with a capital may begin a sentence, after one without a full stop.
-_NEW_LINE = re.compile(r"\n(?<!-\n)(?=[ \t]*+[^\W\d_a-z])")
+_NEW_LINE = re.compile(r"\n(?<!-\n)(?=[ \t]*+[^\W\d_a-z][^\W\d_A-Z])")
 _ENDS = frozenset(".!?…。！？:;,\"'()—-")
 
 _BETWEEN = f"{CELL}\n"
@@ -49,7 +49,7 @@ _NO = (
     " aucun aucune nunca sin jamás non mai senza não nem sem niet geen nooit zonder ikke aldri aldrig inte не нет без"
 )
 _NEGATIONS = frozenset(_NO.split())
-_ANSWERS = (" no ,", " nein ,", " non ,", " não ,", " nee ,", " nej ,", " nei ,", " нет ,")
+_ANSWERS = (" no ,", " not ,", " nein ,", " non ,", " não ,", " nee ,", " nej ,", " nei ,", " нет ,")
 _LONGEST_WORD = 20
 _SIGNS = frozenset("<>≤≥≠±~≈-+")
 
