@@ -243,6 +243,7 @@ def test_what_says_something_else_is_not_found(quote: str) -> None:
         ("Some are valid, and some are not.", "Some are valid, and some are"),
         ("Teilen Sie Schlüssel nicht.", "Teilen Sie Schlüssel."),
         ("No, keys are shared.", "keys are shared."),
+        ('No "shared" keys.', '"shared" keys.'),
         ("If not, keys are shared.", "keys are shared."),
         ("KEYS MAY BE USED BUT NOT\nSHARED WITH OTHERS.", "SHARED WITH OTHERS."),
         ("It takes >12 characters.", "12 characters"),

@@ -182,7 +182,7 @@ class _View:
         before = "" if self._is_start(place) else self._text[max(0, place - _LONGEST_WORD) : place]
         if before.endswith(_ANSWERS):
             return True
-        before = before.rpartition(" ")[2]
+        before = before.rstrip(" \"'(").rpartition(" ")[2]
         after = "" if self._is_start(end) else self._text[end + 1 : end + _LONGEST_WORD].partition(" ")[0]
         return _negates(before) or _negates(after) or (before in _SIGNS and wanted[1].isdigit())
 
