@@ -33,7 +33,7 @@ REQUESTS_PER_SECOND = 100
 # A steady state is reached within minutes: two hours tell what a day would.
 SAMPLE_SECONDS = 7200.0
 BATCHES = (1, 2, 5, 10)
-MEMORIES = (512, 1024, 1769)
+MEMORIES = (256, 384, 512, 1024, 1769)
 # So many more workers than full batches would need, as what comes at random comes in clusters.
 ROOM = 1.3
 CHECKED_JOBS = 200
@@ -63,10 +63,11 @@ class Simulator:
         self.base = Setup(
             pollers_first=int(inputs["limit.pollers_first"]),
             pollers_growth=inputs["limit.pollers_growth"] / 60,
-            cold_start=inputs["function.worker_start"],
+            cold_start=inputs["function.worker_start"]
+            + inputs["function.worker_start_cpu"] / inputs["function.start_share"],
             idle_seconds=inputs["function.idle_seconds"],
             processor_share=self.share(inputs["function.worker_memory"]),
-            cpu_seconds=inputs["function.worker_cpu"],
+            cpu_seconds=self.cpu_seconds,
             write_seconds=inputs["function.write_seconds"],
             steps=int(inputs["work.steps"]),
             call_seconds=inputs["work.call_seconds"],
@@ -79,6 +80,11 @@ class Simulator:
             release_writes=inputs["table.release_writes"],
             concurrency=WORKERS,
         )
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Of a job, with its answers."""
+        return self.inputs["function.worker_cpu"] + self.inputs["work.output_tokens"] * self.inputs["function.token_cpu"]
 
     def share(self, memory: float) -> float:
         """The share of a processor that an environment with this memory has; Python uses one at most."""
@@ -157,23 +163,22 @@ def batches(simulator: Simulator) -> str:
     rows: list[list[object]] = []
     for batch in BATCHES:
         fitting = int(limits.workers_for(rate, simulator.full(batch)) * ROOM)
-        for workers, window in sorted({(min(fitting, 1000), 0.0), (1000, 0.0), (1000, 2.0 if batch == 10 else 0.0)}):
-            setup = replace(simulator.base, batch_size=batch, concurrency=workers, window=window)
+        for workers in sorted({min(fitting, 1000), 1000}):
+            setup = replace(simulator.base, batch_size=batch, concurrency=workers)
             case = simulator.run(setup, arrivals.steady(jobs, SAMPLE_SECONDS))
             rows.append(_batch_row(simulator, case))
-    heads = ["BatchSize", "workers", "window", "jobs a batch", "p50", "p95", "GB-s a job", "waiting", "AWS"]
+    heads = ["BatchSize", "workers", "jobs a batch", "p50", "p95", "GB-s a job", "waiting", "AWS"]
     return table(heads, rows)
 
 
 def _batch_row(simulator: Simulator, case: Case) -> list[object]:
     outcome, inputs = case.outcome, simulator.inputs
     gb_seconds = outcome.billed * case.memory / 1024
-    working = inputs["function.worker_cpu"] / simulator.share(case.memory) * outcome.jobs / outcome.billed
+    working = simulator.cpu_seconds / simulator.share(case.memory) * outcome.jobs / outcome.billed
     waiting = gb_seconds * inputs["price.lambda_gb_second"] * (1 - working) / case.bill.aws
     return [
         case.setup.batch_size,
         case.setup.concurrency,
-        f"{case.setup.window:g} s",
         f"{outcome.batch:.1f}",
         *latencies(outcome)[:2],
         f"{gb_seconds / outcome.jobs:.2f}",
