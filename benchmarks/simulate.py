@@ -33,9 +33,10 @@ REQUESTS_PER_SECOND = 100
 # A steady state is reached within minutes: two hours tell what a day would.
 SAMPLE_SECONDS = 7200.0
 BATCHES = (1, 2, 5, 10)
-MEMORIES = (256, 384, 512, 1024, 1769)
-# So many more workers than full batches would need, as what comes at random comes in clusters.
-ROOM = 1.3
+MEMORIES = (256, 352, 512, 1024, 1769)
+# So many more workers than full batches would need, as what comes at random comes in clusters: then a job waits for one
+# for less than a second on average. See docs/explanation/batches.md.
+ROOM = 1.35
 CHECKED_JOBS = 200
 CHECKED_WORKERS = (2, 4)
 
@@ -68,6 +69,7 @@ class Simulator:
             idle_seconds=inputs["function.idle_seconds"],
             processor_share=self.share(inputs["function.worker_memory"]),
             cpu_seconds=self.cpu_seconds,
+            receive_seconds=inputs["limit.window_wait"],
             write_seconds=inputs["function.write_seconds"],
             steps=int(inputs["work.steps"]),
             call_seconds=inputs["work.call_seconds"],
@@ -388,11 +390,10 @@ def report(simulator: Simulator, comparisons: list[Comparison]) -> str:
         "### Batches",
         "A million jobs a day, two hours of it. *Waiting* is what a worker that waits for the model costs, of all that"
         " AWS is paid. A poller takes all waiting messages, so batches fill up only where jobs wait: with as many"
-        " workers as it likes AWS runs nearly every job alone. A limit on workers that is little above the need, or a"
-        " window in which pollers gather, makes the batches.",
+        " workers as it likes AWS runs nearly every job alone. A limit on workers that is little above the need makes"
+        " the batches. [Batches](batches.md) has the alternatives, a batching window among them, and what each delays.",
         batches(simulator),
-        "The window is reckoned as if one poller gathered; of several, each gathers its own, and batches are smaller."
-        f" Memory, with full batches on {workers} workers:",
+        f"The worker's memory, which is its processor, on {workers} workers:",
         memories(simulator),
         "### A million jobs a day",
         by_day,
