@@ -144,7 +144,9 @@ def change_table(before: Sequence[Cost], now: Sequence[Cost]) -> str:
         ]
         for name in PARTS
     ]
-    together = (f"{dollars(old.per_million)} → {dollars(new.per_million)}" for old, new in zip(before, now, strict=True))
+    together = (
+        f"{dollars(old.per_million)} → {dollars(new.per_million)}" for old, new in zip(before, now, strict=True)
+    )
     rows.append(["**together**", *(f"**{one}**" for one in together), *_against(goal.per_million, GOAL)])
     names = (f"{one.load.name}" for one in now)
     return table(["a million jobs, US dollars", *names, f"goal, at {GOAL_LOAD}", ""], rows)

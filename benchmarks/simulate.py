@@ -86,7 +86,9 @@ class Simulator:
     @property
     def cpu_seconds(self) -> float:
         """Of a job, with its answers."""
-        return self.inputs["function.worker_cpu"] + self.inputs["work.output_tokens"] * self.inputs["function.token_cpu"]
+        return (
+            self.inputs["function.worker_cpu"] + self.inputs["work.output_tokens"] * self.inputs["function.token_cpu"]
+        )
 
     def share(self, memory: float) -> float:
         """The share of a processor that an environment with this memory has; Python uses one at most."""
