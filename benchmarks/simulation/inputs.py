@@ -53,7 +53,8 @@ class Inputs:
     def load(cls, path: Path = PATH, measured: Path = MEASURED) -> "Inputs":
         """Reads the file, and the page of what was measured.
 
-        Raises TypeError where a number has not what `Number` needs, or more, and KeyError where the page has no such row.
+        Raises TypeError where a number has not what `Number` needs, or more, and KeyError where the page has no such
+        row.
         """
         groups = tomllib.loads(path.read_text(encoding="utf-8"))
         page = measured.read_text(encoding="utf-8")
