@@ -42,7 +42,7 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of an option. Seconds, but for `dollars`: what a million jobs cost of functions, those of the api too."""
+    """What came of an option. Times are in seconds; `dollars` are what a million jobs cost of functions, the api's too."""
 
     option: Option
     case: Case

@@ -1,7 +1,7 @@
 """The costs of a deployment, as in `docs/reference/operations.md`: `python -m benchmarks.costs` writes the tables.
 
-Jobs are simulated, and billed by the formula of the benchmarks: `benchmarks/simulation/cost.py`. What they cost before is
-simulated in the same way, with the numbers of then.
+Jobs are simulated, and billed by the formula of the benchmarks: `benchmarks/simulation/cost.py`. What they cost before
+is simulated in the same way, with the numbers of then.
 """
 
 from collections.abc import Callable, Iterable, Sequence

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from benchmarks.simulation.account import ModelServer
 from benchmarks.simulation.pacing import LONGEST_WAIT, Pacing
 from benchmarks.simulation.setup import Outcome, Setup
-from benchmarks.simulation.workers import Environment, Environments, Gathered, Pollers, Windows
+from benchmarks.simulation.workers import Environment, Environments, Gathered, Pollers, Table, Windows
 from jobchain.pace import Demand
 
 # The worker's own: functions/worker/jobchain_worker/retry_policy.py
@@ -72,7 +72,7 @@ class Simulation:
         self._calling = 0
         self._unended = 0
         self._server = ModelServer.of(setup)
-        self._table_free = 0.0
+        self._table = Table(setup)
         self._log_call = math.log(setup.call_seconds) if setup.call_seconds else -math.inf
         self.outcome = Outcome()
 
@@ -234,13 +234,9 @@ class Simulation:
 
     def _write(self, units: float) -> float:
         """How long a write takes, with the wait for the table where that is behind."""
-        setup = self._setup
-        wait = 0.0
-        if units and setup.table_writes < math.inf:
-            wait = max(0.0, self._table_free - self._now)
-            self._table_free = self._now + wait + units / setup.table_writes
-            self.outcome.table_wait += wait
-        return setup.write_seconds + wait
+        wait = self._table.wait(units, self._now)
+        self.outcome.table_wait += wait
+        return self._setup.write_seconds + wait
 
     # --- steps ---------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Pollers and environments of the worker function, as AWS documents them."""
+"""Pollers and environments of the worker function, and its table, as AWS documents them."""
 
 import heapq
 import math
@@ -127,3 +127,19 @@ class Environments:
         else:
             done = environment.processor_free = max(ready, environment.processor_free) + self._part
         return done
+
+
+class Table:
+    """Accepts a limited number of write units in a second. Further writes wait."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._most = setup.table_writes
+        self._free = 0.0
+
+    def wait(self, units: float, now: float) -> float:
+        """How long a write of these units waits for those before it."""
+        if not units or self._most == math.inf:
+            return 0.0
+        wait = max(0.0, self._free - now)
+        self._free = now + wait + units / self._most
+        return wait
