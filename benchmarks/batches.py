@@ -42,7 +42,7 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of an option. Times are in seconds; `dollars` are what a million jobs cost of functions, the api's too."""
+    """What came of an option. Times are in seconds; `dollars` are those of a million jobs, for all functions."""
 
     option: Option
     case: Case
