@@ -217,11 +217,17 @@ def days(simulator: Simulator, workers: int) -> tuple[str, Case]:
         ),
     ]
     rows = [
-        [name, case.setup.concurrency, *_run_row(case), f"${case.bill.aws * case.per_million:,.0f}"]
+        [
+            name,
+            case.setup.concurrency,
+            *_run_row(case),
+            f"{case.outcome.failed / case.outcome.jobs:.0%}",
+            f"${case.bill.aws * case.per_million:,.0f}",
+        ]
         for name, case in cases
     ]
-    heads = ["a million a day", "workers", "p50", "p95", "p99", "jobs waiting, most", "invocations, most", "AWS"]
-    return table(heads, rows), steady
+    heads = ["a million a day", "workers", "p50", "p95", "p99", "jobs waiting, most", "invocations, most", "failed"]
+    return table([*heads, "AWS"], rows), steady
 
 
 def _run_row(case: Case) -> list[object]:
@@ -399,7 +405,8 @@ def report(simulator: Simulator, comparisons: list[Comparison]) -> str:
         memories(simulator),
         "### A million jobs a day",
         by_day,
-        f"*By day and night* the rate goes as a sine, at its peak {1 + arrivals.SWING:g} times the mean.",
+        f"*By day and night* the rate goes as a sine, at its peak {1 + arrivals.SWING:g} times the mean. Jobs fail at"
+        " their deadline, a day after they came.",
         "### 100,000 jobs at once",
         f"Posted one by one, as fast as the stage's {REQUESTS_PER_SECOND} requests a second let them in, which takes"
         f" {BURST / REQUESTS_PER_SECOND / 60:.0f} minutes.",
