@@ -5,7 +5,7 @@ import itertools
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -191,6 +191,6 @@ def ended(url: str, count: int) -> list[dict[str, Any]]:
             time.sleep(0.2)
 
 
-def finished_at(job: dict[str, Any]) -> float:
+def finished_at(job: Mapping[str, Any]) -> float:
     """When a job that is over ended, in seconds since 1970."""
     return datetime.fromisoformat(job["finished_at"]).timestamp()

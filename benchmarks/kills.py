@@ -9,10 +9,11 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import Any
 
 from benchmarks import client, model_server, ours
+from benchmarks.baseline import services
+from benchmarks.baseline.hardened.terms import LEASE_SECONDS
 from benchmarks.client import Caller
 from benchmarks.model_server import ModelServer, StepCalls
 from benchmarks.report import Fragment
@@ -29,9 +30,7 @@ JOBS: Mapping[str, int] = {OURS: 300, DEFAULT: 24, HARDENED: 300}
 """So many that jobs run until after the last kill."""
 WARM_UP: Mapping[str, int] = {OURS: ours.AT_ONCE, DEFAULT: 4, HARDENED: ours.AT_ONCE}
 PATIENCE = 480.0
-"""Seconds in which no job ends, after which the rest is given up. Our sweeper sends a lost message after 300."""
-OUR_TIMEOUT = "60"
-"""`WorkerTimeoutSeconds`, and so the longest lease. By default it is 300, and recovery takes as much longer."""
+"""Seconds in which no job ends, after which the rest is given up. Leases of ours may last 300, and a sweep 60."""
 SEED = 18
 
 
@@ -47,8 +46,8 @@ class Outcome:
     kills: int
     cut: int
     """Calls of the model that were in flight when their worker was killed."""
-    repeated: int
-    """Jobs of which a step whose answer had arrived was called again."""
+    again: int
+    """Calls that were answered, and were made again: their worker was killed before it had stored the answer."""
     recovery: float
     """Seconds from the last kill to the end of the last job that ended."""
 
@@ -63,15 +62,10 @@ def text(number: int) -> str:
 
 def kills(terms: Terms) -> dict[str, Fragment]:
     """The section: one run of each side."""
-    outcomes = {name: _run(_start(name, terms), name) for name in terms.sides}
+    outcomes = {name: _run(terms.start(name), name) for name in terms.sides}
     for name, outcome in outcomes.items():
         terms.say(f"kills, {name}: {outcome}")
     return {"55-kills": fragment(outcomes)}
-
-
-def _start(name: str, terms: Terms) -> Start:
-    start = terms.start(name)
-    return partial(start, parameters={"WorkerTimeoutSeconds": OUR_TIMEOUT}) if name == OURS else start
 
 
 def _run(start: Start, name: str) -> Outcome:
@@ -90,7 +84,7 @@ def run(side: Side, model: ModelServer, count: int, kills: int, pause: tuple[flo
 
 
 def judge(jobs: Sequence[Mapping[str, Any]], calls: Sequence[StepCalls], kills: Sequence[float]) -> Outcome:
-    """The outcome by the jobs as the API shows them, the calls as the model counted them, and the times of the kills."""
+    """The outcome: `jobs` as the API shows them, `calls` as the model counted them, `kills` in seconds since 1970."""
     statuses = [job["status"] for job in jobs]
     ends = [client.finished_at(job) for job in jobs if job.get("finished_at")]
     return Outcome(
@@ -100,15 +94,15 @@ def judge(jobs: Sequence[Mapping[str, Any]], calls: Sequence[StepCalls], kills: 
         unended=len(jobs) - statuses.count("completed") - statuses.count("failed"),
         kills=len(kills),
         cut=sum(call.cut for call in calls),
-        repeated=len({call.job for call in calls if call.answered > 1}),
+        again=sum(call.answered - 1 for call in calls if call.answered > 1),
         recovery=max(0.0, max(ends, default=0.0) - max(kills, default=0.0)),
     )
 
 
 @contextmanager
 def _killing(side: Side, most: int, pause: tuple[float, float]) -> Iterator[list[float]]:
-    """Kills one of the side's processes after each pause; gives the times of the kills so far, as seconds since 1970."""
-    chance, over, times = random.Random(SEED), threading.Event(), list[float]()
+    """Kills one of the side's processes after each pause; gives the kills so far, in seconds since 1970."""
+    chance, over, times = random.Random(SEED), threading.Event(), list[float]()  # noqa: S311  # no secret
 
     def kill() -> None:
         while len(times) < most and not over.wait(chance.uniform(*pause)):
@@ -127,8 +121,12 @@ def _killing(side: Side, most: int, pause: tuple[float, float]) -> Iterator[list
         thread.join()
 
 
-def wait(side: Side, count: int, patience: float = PATIENCE) -> list[dict[str, Any]]:
-    """The newest `count` jobs, once all have ended, or none of the rest can end any more."""
+def wait(side: Side, count: int, patience: float = PATIENCE, quiet_for: float = 10 * DELAY) -> list[dict[str, Any]]:
+    """The newest `count` jobs, once all have ended, or the rest is given up.
+
+    It is where no job ended for `patience` seconds, or for `quiet_for` and nothing could run them any more: a job that
+    is running has ended by then.
+    """
     ended, since = -1, time.monotonic()
     with closing(Caller(side.url)) as caller:
         while True:
@@ -139,7 +137,7 @@ def wait(side: Side, count: int, patience: float = PATIENCE) -> list[dict[str, A
             if now != ended:
                 ended, since = now, time.monotonic()
             quiet = time.monotonic() - since
-            if now == count or quiet > patience or (hopeless and quiet > 10 * DELAY):
+            if now == count or quiet > patience or (hopeless and quiet > quiet_for):
                 return jobs
             time.sleep(0.5)
 
@@ -147,30 +145,29 @@ def wait(side: Side, count: int, patience: float = PATIENCE) -> list[dict[str, A
 def fragment(outcomes: Mapping[str, Outcome]) -> Fragment:
     """The section of the page."""
     rows = [
-        [
-            name,
-            str(one.jobs),
-            str(one.kills),
-            str(one.completed),
-            str(one.failed),
-            str(one.unended),
-            str(one.cut),
-            str(one.repeated),
-            f"{number(one.recovery)} s",
-        ]
+        [name, *map(str, (one.jobs, one.kills, one.completed, one.failed, one.unended, one.cut, one.again)), _last(one)]
         for name, one in outcomes.items()
     ]
-    head = ["", "jobs", "kills", "completed", "failed", "lost", "calls cut off", "run twice", "after the last kill"]
+    head = ["", "jobs", "kills", "completed", "failed", "lost", "calls cut off", "answers lost", "all done after"]
     body = f"""\
 `kill -9` hits one process of those in which jobs run, {KILLS} times, {PAUSE[0]:g} to {PAUSE[1]:g} s apart, while the
-jobs are posted and run, with the model at {DELAY:g} s. The processes are one of {ours.WORKERS} workers of ten jobs each of
-Jobchain; a child of Celery's prefork pool, which runs one job and is replaced by its parent; and a whole Celery worker
-with its threads, which a supervisor starts again. So a kill hits unlike numbers of jobs: *calls cut off* counts those in
-flight. *Lost* jobs were accepted with a 201 and have no end, after nothing was left that could run them: no message in
-the broker, and no sweeper or relay. *Run twice* counts jobs of which a step was called again after its answer had
-arrived; a call that was cut off is made again by all that lose no job. *After the last kill* is the time to the last end
-of those that ended: leases take {OUR_TIMEOUT} s of ours here (`WorkerTimeoutSeconds`; by default 300 s, and recovery
-takes as much longer) plus a minute's sweep, and 30 s with a heartbeat of the hardened form.
+jobs are posted and run, with the model at {DELAY:g} s. Of Jobchain that is one of {ours.WORKERS} workers of ten jobs
+each, of {DEFAULT} a child of the prefork pool, which runs one job and which its parent replaces, and of {HARDENED} one
+of {services.CORES} Celery workers with all its threads, which a supervisor starts again. So a kill hits unlike numbers
+of jobs.
+
+- *Lost* jobs were accepted with a 201 and have no end, and nothing is left that could run them: no message in the
+  broker, and no sweeper or relay.
+- *Calls cut off* were in flight when their worker was killed; *answers lost* had been sent, and the worker was killed
+  before it had stored them. A side that loses no job makes these calls again, and both are paid.
+- *All done after* is the time from the last kill to the end of the last job. With the template's defaults a worker of
+  Jobchain holds a lease for 5 minutes at most, its sweeper runs each minute, and a message that was received and not
+  yet claimed counts as lost after 5 minutes. Leases of the hardened form last {LEASE_SECONDS} s, and a heartbeat
+  extends them.
 
 {table(head, rows)}"""
     return Fragment("Jobs under kill -9", body, data={name: asdict(one) for name, one in outcomes.items()})
+
+
+def _last(outcome: Outcome) -> str:
+    return "never" if outcome.unended else f"{number(outcome.recovery)} s"

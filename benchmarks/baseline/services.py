@@ -36,7 +36,7 @@ class Form:
     pool: tuple[str, ...] = ()
     """Options of Celery's worker."""
     processes: int = 1
-    """Celery workers, each of which a supervisor starts again when it ends. Of a prefork pool one watches the others."""
+    """Celery workers. Of the hardened form a supervisor starts each again when it ends."""
     relay: bool = False
     """Whether a process sends the outbox to the broker."""
 
@@ -81,7 +81,7 @@ class Backing:
                     command = [*_SUPERVISED, str(BIN / "celery"), *command[1:], "--hostname", f"worker{number}@%h"]
                 pids.append(cleanup.enter_context(_process(command, self.environment)).pid)
             # Asking Celery itself (`inspect ping`) takes seconds; Redis knows who waits for a task.
-            wait(lambda: self._said("client", "list").count("cmd=brpop") >= self.form.processes, "Celery's worker")
+            wait(lambda: self.said("client", "list").count("cmd=brpop") >= self.form.processes, "Celery's worker")
             yield tuple(pids)
 
     @contextmanager
@@ -90,14 +90,21 @@ class Backing:
         if not self.form.relay:
             yield ()
             return
-        with _process([*_SUPERVISED, str(BIN / "python"), "-m", f"{self.form.package}.relay"], self.environment) as process:
+        with _process(
+            [*_SUPERVISED, str(BIN / "python"), "-m", f"{self.form.package}.relay"], self.environment
+        ) as process:
             yield (process.pid,)
 
     def messages(self) -> int:
         """How many messages the broker holds: in its queue, or given to a worker that has not acknowledged them."""
-        return int(self._said("llen", "celery")) + int(self._said("hlen", "unacked"))
+        return int(self.said("llen", "celery")) + int(self.said("hlen", "unacked"))
 
-    def _said(self, *command: str) -> str:
+    def query(self, statement: str) -> str:
+        """What Postgres says to a statement."""
+        return _said(["psql", "--no-psqlrc", "--tuples-only", self.environment["DATABASE_URL"], "--command", statement])
+
+    def said(self, *command: str) -> str:
+        """What Redis says to a command."""
         return _said([*self.redis_cli, *command])
 
 

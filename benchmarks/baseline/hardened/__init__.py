@@ -9,8 +9,8 @@ It keeps these of Jobchain's promises, in the way that is usual with these tools
 - *One worker at a time.* A claim is a conditional update with a lease, which a heartbeat extends. Each later write
   names its claim, so that a worker that lost its lease changes nothing.
 - *A POST may be repeated*: an idempotency key is one job.
-- *A transient fault makes a job wait*, and a job that brings down its workers fails after a few tries.
+- *A transient fault makes a job wait*, and one that brings down its workers fails after some tries.
 
-It has none of Jobchain's budgets, rate limits of the account, breakers, fairness, cancelling, deadlines and estimates of
-calls that no one recorded, which spares it work.
+It has none of Jobchain's budgets, rate limits of the account, breakers, fairness, cancelling, deadlines and estimates
+of calls that no one recorded, which spares it work.
 """

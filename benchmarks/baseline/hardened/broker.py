@@ -8,13 +8,9 @@ import os
 
 from celery import Celery
 
+from benchmarks.baseline.hardened.terms import VISIBILITY_SECONDS
+
 RUN_JOB = "run_job"
-
-VISIBILITY_SECONDS = 60
-"""After this long Redis's transport gives an unacknowledged message to another worker.
-
-No worker can extend it, and a job may take longer. That is harmless here: the second worker does not get the claim.
-"""
 
 app = Celery("hardened", broker=os.environ["REDIS_URL"])
 app.conf.update(

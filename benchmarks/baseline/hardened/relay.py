@@ -1,7 +1,7 @@
 """Sends what the outbox has to the broker, and puts due jobs into it: `python -m benchmarks.baseline.hardened.relay`.
 
-A message is sent before its row is gone for certain, so one that is sent twice is possible, and one that is lost is not.
-Several relays may run.
+A message is sent before the deletion of its row is committed: it may be sent twice, and is not lost. Several relays may
+run.
 """
 
 import os
@@ -11,6 +11,7 @@ import psycopg
 
 from benchmarks.baseline.hardened.broker import RUN_JOB, app
 from benchmarks.baseline.hardened.store import CHANNEL, SEND_DUE, TAKE
+from benchmarks.baseline.hardened.terms import CHECK_SECONDS
 
 BATCH = 100
 DUE_EVERY_SECONDS = 5.0
@@ -23,7 +24,7 @@ def run() -> None:
         look_again = 0.0
         while True:
             if time.monotonic() >= look_again:
-                connection.execute(SEND_DUE, (BATCH,))
+                connection.execute(SEND_DUE, {"most": BATCH, "check": CHECK_SECONDS})
                 look_again = time.monotonic() + DUE_EVERY_SECONDS
             while relay(connection) == BATCH:
                 pass

@@ -11,12 +11,10 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool
 
-CHANNEL = "outbox"
-"""What Postgres notifies of a message in the outbox."""
+from benchmarks.baseline.hardened.terms import CHECK_SECONDS, LEASE_SECONDS
 
-LEASE_SECONDS = 30
-CHECK_SECONDS = 300
-"""A job that no worker has claimed for this long is sent again: its message may be lost."""
+CHANNEL = "outbox"
+"""Where Postgres tells of a new message in the outbox."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
@@ -41,28 +39,28 @@ CREATE TABLE IF NOT EXISTS outbox (id bigint GENERATED ALWAYS AS IDENTITY PRIMAR
 """
 
 # One statement is one transaction: the job and its message, or neither.
-_CREATE = f"""
+_CREATE = """
 WITH job AS (
     INSERT INTO jobs (id, idempotency_key, input_text, due_at)
-    VALUES (%s, %s, %s, clock_timestamp() + interval '{CHECK_SECONDS} seconds')
+    VALUES (%(id)s, %(key)s, %(text)s, clock_timestamp() + make_interval(secs => %(check)s))
     ON CONFLICT (idempotency_key) DO NOTHING RETURNING id, status, created_at
 ), message AS (INSERT INTO outbox (job_id) SELECT id FROM job)
-SELECT id, status, created_at, pg_notify('{CHANNEL}', '') FROM job
+SELECT id, status, created_at, pg_notify(%(channel)s, '') FROM job
 """
 
-_CLAIM = f"""
+_CLAIM = """
 UPDATE jobs SET status = 'processing', claim = claim + 1, tries = tries + 1,
     started_at = coalesce(started_at, clock_timestamp()),
-    locked_until = clock_timestamp() + interval '{LEASE_SECONDS} seconds',
-    due_at = clock_timestamp() + interval '{LEASE_SECONDS} seconds'
-WHERE id = %s AND finished_at IS NULL AND locked_until < clock_timestamp()
+    locked_until = clock_timestamp() + make_interval(secs => %(lease)s),
+    due_at = clock_timestamp() + make_interval(secs => %(lease)s)
+WHERE id = %(id)s AND finished_at IS NULL AND locked_until < clock_timestamp()
 RETURNING id, claim, tries, input_text, steps
 """
 
-_EXTEND = f"""
-UPDATE jobs SET locked_until = clock_timestamp() + interval '{LEASE_SECONDS} seconds',
-    due_at = clock_timestamp() + interval '{LEASE_SECONDS} seconds'
-FROM unnest(%s::uuid[], %s::integer[]) AS held (id, claim)
+_EXTEND = """
+UPDATE jobs SET locked_until = clock_timestamp() + make_interval(secs => %(lease)s),
+    due_at = clock_timestamp() + make_interval(secs => %(lease)s)
+FROM unnest(%(ids)s::uuid[], %(claims)s::integer[]) AS held (id, claim)
 WHERE jobs.id = held.id AND jobs.claim = held.claim AND status = 'processing'
 """
 
@@ -88,12 +86,12 @@ TAKE = """
 DELETE FROM outbox WHERE id IN (SELECT id FROM outbox ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED) RETURNING job_id
 """
 
-SEND_DUE = f"""
+SEND_DUE = """
 WITH due AS (
-    UPDATE jobs SET due_at = clock_timestamp() + interval '{CHECK_SECONDS} seconds'
+    UPDATE jobs SET due_at = clock_timestamp() + make_interval(secs => %(check)s)
     WHERE id IN (
         SELECT id FROM jobs WHERE finished_at IS NULL AND due_at < clock_timestamp()
-        ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED
+        ORDER BY due_at LIMIT %(most)s FOR UPDATE SKIP LOCKED
     ) RETURNING id
 )
 INSERT INTO outbox (job_id) SELECT id FROM due
@@ -142,7 +140,8 @@ class Store:
     def create(self, text: str, key: str | None) -> tuple[UUID, str, datetime, bool]:
         """The job's id, its status, when it was made, and whether that was now. Raises KeyUsedError."""
         with self._pool.connection() as connection:
-            row = connection.execute(_CREATE, (uuid4(), key, text)).fetchone()
+            new = {"id": uuid4(), "key": key, "text": text, "check": CHECK_SECONDS, "channel": CHANNEL}
+            row = connection.execute(_CREATE, new).fetchone()
             if row is not None:
                 return row[0], row[1], row[2], True
             old = connection.execute(
@@ -170,13 +169,14 @@ class Store:
     def claim(self, job_id: UUID) -> Claim | None:
         """The job with a new lease; None where it has ended, or another worker has it, or it must wait."""
         with self._pool.connection() as connection:
-            row = connection.execute(_CLAIM, (job_id,)).fetchone()
+            row = connection.execute(_CLAIM, {"id": job_id, "lease": LEASE_SECONDS}).fetchone()
         return Claim(*row) if row else None
 
     def extend(self, claims: Sequence[Claim]) -> None:
         """New leases for those of the claims that still hold."""
+        held = {"ids": [one.job_id for one in claims], "claims": [one.number for one in claims]}
         with self._pool.connection() as connection:
-            connection.execute(_EXTEND, ([one.job_id for one in claims], [one.number for one in claims]))
+            connection.execute(_EXTEND, {**held, "lease": LEASE_SECONDS})
 
     def save_step(self, claim: Claim, step: str, output: object, usage: object, *, last: bool) -> None:
         """Keeps a completed step; with the last one the job is completed. Raises LostLeaseError."""

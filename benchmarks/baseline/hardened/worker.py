@@ -10,16 +10,14 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from benchmarks.baseline.hardened.broker import RUN_JOB, app
-from benchmarks.baseline.hardened.store import LEASE_SECONDS, Claim, LostLeaseError, Store
+from benchmarks.baseline.hardened.store import Claim, LostLeaseError, Store
+from benchmarks.baseline.hardened.terms import LEASE_SECONDS, MOST_TRIES
 from benchmarks.baseline.model import TRANSIENT, ask
 from jobchain.chains.chain import StepContext
 from jobchain.chains.guideline_checklist import GUIDELINE_CHECKLIST
 
 CONNECTIONS = 8
 """To the database, of a process: a job needs one for a few milliseconds of its seconds."""
-
-MOST_TRIES = 5
-"""Claims in a row without a completed step, after which a job fails."""
 
 
 class Worker:
@@ -51,7 +49,7 @@ class Worker:
             self._take_steps(claim)
         except TRANSIENT:
             # Not Celery's `retry`: a message with a countdown stays in a worker, beyond its visibility timeout.
-            self.store.release(claim, after=2**claim.tries * random.uniform(0.8, 1.2))
+            self.store.release(claim, after=2**claim.tries * random.uniform(0.8, 1.2))  # noqa: S311  # no secret
         except LostLeaseError:
             raise
         except Exception as error:
