@@ -212,7 +212,9 @@ def _postgres(folder: Path) -> Iterator[str]:
         as_user = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
         folder.chmod(0o755)
         os.chown(data, user.pw_uid, user.pw_gid)
+    # With the locale C alone it would take ASCII, and give texts as bytes.
     init = [*as_user, str(programs / "initdb"), "--pgdata", str(data), "--username", "jobs", "--auth", "trust"]
+    init += ["--encoding", "UTF8"]
     subprocess.run(
         init, check=True, stdout=subprocess.DEVNULL, cwd="/", env={"PATH": os.environ["PATH"], "LC_ALL": "C"}
     )

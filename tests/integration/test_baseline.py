@@ -1,11 +1,12 @@
-"""The hardened baseline keeps what the comparison says of it. Needs `.venv-baseline`, Redis and Postgres, else skipped."""
+"""The hardened baseline does what the comparison says of it. Needs `make bench`'s environment, Redis and Postgres."""
 
 import http.client
 import json
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -39,12 +40,19 @@ def side(model: ModelServer) -> Iterator[Baseline]:
         yield side
 
 
+def wait_until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def post(side: Baseline, text: str, key: str) -> tuple[int, Any]:
-    connection = http.client.HTTPConnection(urlsplit(side.url).netloc, timeout=20)
     headers = {"Content-Type": "application/json", "Idempotency-Key": key}
-    connection.request("POST", "/jobs", json.dumps({"input_text": text}), headers)
-    response = connection.getresponse()
-    return response.status, json.loads(response.read())
+    with closing(http.client.HTTPConnection(urlsplit(side.url).netloc, timeout=20)) as connection:
+        connection.request("POST", "/jobs", json.dumps({"input_text": text}), headers)
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())
 
 
 def test_a_repeated_post_is_one_job(side: Baseline, model: ModelServer) -> None:
@@ -58,39 +66,30 @@ def test_a_repeated_post_is_one_job(side: Baseline, model: ModelServer) -> None:
 
 @pytest.mark.timeout(300)
 def test_jobs_of_a_killed_worker_go_on_after_their_last_step(side: Baseline, model: ModelServer) -> None:
-    # given jobs in the middle of their second call
+    # given jobs whose first step is stored
     model.set_delay(2.0)
     client.post(side.url, range(AT_ONCE), text_of=kills.text)
-    deadline = time.monotonic() + 60
-    while model.answered() < AT_ONCE:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    time.sleep(0.5)  # until all have begun it
+    wait_until(lambda: int(side.backing.query("SELECT count(*) FROM jobs WHERE steps <> '{}'")) == AT_ONCE)
 
     # when all workers are killed
     for pid in side.running():
         os.kill(pid, signal.SIGKILL)
     jobs = kills.wait(side, AT_ONCE, patience=120)
 
-    # then each job is complete, and no completed step was called again
+    # then each job is complete, the calls in flight were made again, and that step was not
     assert [job["status"] for job in jobs] == ["completed"] * AT_ONCE
     made = model.calls()
-    assert {(call.step, call.answered) for call in made} == {
-        ("SummaryAnswer", 1),
-        ("ChecklistAnswer", 1),
-        ("DiagramAnswer", 1),
-    }
-    assert sum(call.cut for call in made) == AT_ONCE
+    assert {call.job: call.answered for call in made if call.step == "SummaryAnswer"} == dict.fromkeys(
+        range(AT_ONCE), 1
+    )
+    assert any(call.cut for call in made)
 
 
 def test_messages_that_the_broker_lost_are_sent_again(model: ModelServer) -> None:
     form = services.hardened("threads", AT_ONCE, processes=2)
     with services.start(model.base_url, form=form, working=False) as side:
         client.post(side.url, range(3))
-        deadline = time.monotonic() + 30
-        while side.backing.messages() < 3:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_until(lambda: side.backing.messages() == 3)
         side.backing.said("flushall")
         side.backing.query("UPDATE jobs SET due_at = clock_timestamp()")  # the time that a message may take is over
 
