@@ -45,7 +45,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="little of everything, of our side alone; writes no page")
     parser.add_argument("--only", nargs="+", choices=[*SECTIONS, *PROGRAMS], default=[], metavar="SECTION")
-    parser.add_argument("--jobs", type=int, default=0, help="how many the load section runs (default: 10,000)")
+    parser.add_argument("--jobs", type=int, default=0, help="how many the load section runs (default: 5,000)")
     parser.add_argument("--rounds", type=int, default=0, help="how often all sides are measured in turns (default: 3)")
     options = parser.parse_args()
     quick = [name for name in SECTIONS if name not in COMPARISONS]
@@ -68,7 +68,7 @@ def _terms(options: argparse.Namespace) -> Terms:
     if options.quick:
         folder = FRAGMENTS.with_name("bench-quick")
         return Terms(True, options.rounds or 1, options.jobs or 20, folder, folder / PAGE.name, _say)
-    return Terms(False, options.rounds or 3, options.jobs or 10_000, FRAGMENTS, PAGE, _say)
+    return Terms(False, options.rounds or 3, options.jobs or 5_000, FRAGMENTS, PAGE, _say)
 
 
 def run(terms: Terms, sections: list[str]) -> None:

@@ -30,7 +30,7 @@ JOBS: Mapping[str, int] = {OURS: 300, DEFAULT: 24, HARDENED: 300}
 """So many that jobs run until after the last kill."""
 WARM_UP: Mapping[str, int] = {OURS: ours.AT_ONCE, DEFAULT: 4, HARDENED: ours.AT_ONCE}
 PATIENCE = 480.0
-"""Seconds in which no job ends, after which the rest is given up. Leases of ours may last 300, and a sweep 60."""
+"""Seconds in which no job ends, after which the rest is given up. A lease may last 300, and the sweeper runs each 60."""
 SEED = 18
 
 

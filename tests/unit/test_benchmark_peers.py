@@ -23,6 +23,7 @@ from benchmarks.report import Fragment
 from benchmarks.sides import DEFAULT, FORMS, HARDENED, OURS
 from jobchain.chains.chain import StepContext
 from jobchain.chains.guideline_checklist import GUIDELINE_CHECKLIST, GuidelinePayload
+from tests.conftest import ROOT
 
 
 def rates(ours: float, default: float, hardened: float) -> dict[str, list[float]]:
@@ -104,6 +105,26 @@ def test_the_hardened_form_runs_as_many_jobs_at_a_time_as_ours() -> None:
     each = int(pool[pool.index("--concurrency") + 1])
 
     assert FORMS[HARDENED].processes * (each - 1) < 100 <= FORMS[HARDENED].processes * each
+
+
+def page_rows(title: str) -> dict[str, list[str]]:
+    """The cells of a section's table on the published page, by the first of each line."""
+    page = (ROOT / "docs" / "explanation" / "benchmarks.md").read_text(encoding="utf-8")
+    section = page.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line[:1] == "|"]
+    return {first: rest for first, *rest in rows[2:]}
+
+
+def test_the_readme_says_of_celery_what_the_page_does() -> None:
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    ours, _, hardened, *_ = page_rows("Goals")["CPU per job, ms"]
+    jobs = {name: (int(cells[0]), int(cells[2])) for name, cells in page_rows("Jobs under kill -9").items()}
+
+    assert ("takes less CPU per job than Jobchain" in readme) == (float(hardened) < float(ours))
+    assert "With its defaults Celery loses the jobs of a killed worker." in readme
+    assert jobs[DEFAULT][1] < jobs[DEFAULT][0]
+    assert jobs[HARDENED][1] == jobs[HARDENED][0]
+    assert jobs[OURS][1] == jobs[OURS][0]
 
 
 # --- what becomes of jobs ----------------------------------------------------------------------------
