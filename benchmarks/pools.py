@@ -35,8 +35,8 @@ def pools(terms: Terms) -> dict[str, Fragment]:
         terms.say(f"pools, {name}: {found[name]}")
     head = ["", "jobs/s at 0 ms", "CPU per job, ms", "jobs/s at 500 ms", "MB after"]
     body = f"""\
-The hardened form with each of Celery's pools, {ours.AT_ONCE} jobs at a time, one run each. `eventlet` is left out: its
-project advises against new uses. What the sections above call *hardened* has threads.
+The hardened form with each of Celery's pools, {ours.AT_ONCE} jobs at a time, one run each. `eventlet` is left out:
+`celery[eventlet]` installs it only below Python 3.10. What the sections above call *hardened* has threads.
 
 {table(head, [[name, *map(number, values)] for name, values in found.items()])}"""
     return {"56-pools": Fragment("Celery's pools for this work", body, data=dict(found))}

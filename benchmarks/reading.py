@@ -32,9 +32,11 @@ What no number here shows:
   hardened form does not: budgets, the account's rate limits, breakers, estimates of calls that no one recorded,
   fairness between tenants, deadlines, cancelling.
 - *Who runs it.* The hardened form needs web, relay and worker processes, Redis and Postgres all day, and people for
-  them. Jobchain's functions, table and queue run, and cost, with the load.
-- *How it grows.* More jobs at a time are more machines there, and a parameter here.
-- *AWS itself.* Ours is measured in an emulator, whose functions are processes of one machine.
+  them; on a machine that is there anyway, they cost nothing more. Jobchain's functions, table and queue cost with the
+  load, and next to nothing without it.
+- *How it grows.* More jobs at a time are more threads and then machines there, and a parameter here.
+- *AWS itself.* Ours is measured in an emulator, which takes a share of the same machine for each call of the table, the
+  queue and the functions; this lowers our rates, and is no part of our CPU.
 """
     return Fragment("What holds against Celery", body)
 
@@ -44,14 +46,13 @@ def _sentences(data: Mapping[str, Any]) -> Iterator[str]:
         if rates := medians(data.get("20-throughput", {}).get(delay, {})):
             yield throughput(rates, float(delay))
     if cpu := medians(data.get("40-cpu", {})):
-        least = _NAMES[min(cpu, key=cpu.__getitem__)]
-        yield f"A job costs {_listed(cpu, 'ms of CPU')}. {least[0].upper()}{least[1:]} takes least."
+        yield f"CPU of a job, in ms: {_listed(cpu)}; {_NAMES[min(cpu, key=cpu.__getitem__)]} takes least."
     if kills := data.get("55-kills"):
         yield lost(kills)
     if first := medians(data.get("50-first-post", {})):
-        yield f"The first POST of a fresh process takes {_listed(first, 's')}."
+        yield f"First POST of a fresh process, in seconds: {_listed(first)}."
     if idle := medians(data.get("45-memory", {}).get("idle", {})):
-        yield f"Idle on one machine they hold: {_listed(idle, 'MB')}."
+        yield f"Memory on one machine that is idle, in MB: {_listed(idle)}."
 
 
 def medians(found: Mapping[str, list[float]]) -> Medians:
@@ -77,12 +78,12 @@ def lost(kills: Mapping[str, Mapping[str, float]]) -> str:
         f"{_NAMES[name]} lost {one['jobs'] - one['completed']:g} of {one['jobs']:g} jobs" for name, one in kills.items()
     ]
     kept = {name: one["recovery"] for name, one in kills.items() if one["jobs"] == one["completed"]}
-    after = f" Where none was lost, all were done this long after the last kill: {_listed(kept, 's')}." if kept else ""
+    after = f" Where none was lost, seconds from the last kill until all were done: {_listed(kept)}." if kept else ""
     return f"Under `kill -9`, {_and(parts)}.{after}"
 
 
-def _listed(values: Medians, unit: str) -> str:
-    return _and(f"{_NAMES[name]} {number(value)} {unit}" for name, value in values.items())
+def _listed(values: Medians) -> str:
+    return _and(f"{_NAMES[name]} {number(value)}" for name, value in values.items())
 
 
 def _and(parts: Iterable[str]) -> str:
