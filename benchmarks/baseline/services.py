@@ -201,7 +201,7 @@ def _postgres_folder() -> Path | None:
 
 @contextmanager
 def _postgres(folder: Path) -> Iterator[str]:
-    """Postgres with its defaults; gives its URL."""
+    """Postgres with its defaults, but for connections; gives its URL."""
     programs = _postgres_folder()
     assert programs is not None
     data, port = folder / "postgres", free_port()
@@ -218,7 +218,9 @@ def _postgres(folder: Path) -> Iterator[str]:
     subprocess.run(
         init, check=True, stdout=subprocess.DEVNULL, cwd="/", env={"PATH": os.environ["PATH"], "LC_ALL": "C"}
     )
-    options = ["-c", f"port={port}", "-c", f"listen_addresses={HOST}", "-c", f"unix_socket_directories={data}"]
+    # Each of a hundred prefork processes needs one.
+    options = ["-c", "max_connections=300"]
+    options += ["-c", f"port={port}", "-c", f"listen_addresses={HOST}", "-c", f"unix_socket_directories={data}"]
     with _process([*as_user, str(programs / "postgres"), "-D", str(data), *options], {}, stop=signal.SIGINT):
         ready = [str(programs / "pg_isready"), "--host", HOST, "--port", str(port), "--username", "jobs"]
         wait(lambda: "accepting" in _said(ready), "Postgres")
