@@ -25,6 +25,7 @@ class Goal:
     wanted: str
     met: Callable[[float, float], bool]
     """Whether our median is good enough beside theirs."""
+    show: Callable[[float], str] = number
 
 
 GOALS = (
@@ -47,6 +48,7 @@ GOALS = (
         min,
         "none",
         lambda ours, _: ours == 0,
+        "{:g}".format,
     ),
 )
 
@@ -69,8 +71,4 @@ def _row(goal: Goal, fragments: Mapping[str, Fragment]) -> list[str] | None:
     other = goal.better(others)
     ratio = f"{number(ours / other)} ×" if other else "–"
     verdict = "reached" if goal.met(ours, other) else "missed"
-    return [goal.name, *map(_short, (ours, *others)), ratio, goal.wanted, verdict]
-
-
-def _short(value: float) -> str:
-    return "0" if value == 0 else number(value)
+    return [goal.name, *map(goal.show, (ours, *others)), ratio, goal.wanted, verdict]

@@ -27,10 +27,10 @@ PAUSE = (0.5, 2.0)
 DELAY = 1.0
 """Seconds that a call of the model takes."""
 JOBS: Mapping[str, int] = {OURS: 300, DEFAULT: 24, HARDENED: 300}
-"""So many that jobs run until after the last kill."""
+"""Enough for jobs to run until after the last kill."""
 WARM_UP: Mapping[str, int] = {OURS: ours.AT_ONCE, DEFAULT: 4, HARDENED: ours.AT_ONCE}
 PATIENCE = 480.0
-"""Seconds in which no job ends, after which the rest is given up. A lease may last 300, and the sweeper runs each 60."""
+"""Seconds in which no job ends, after which the rest is given up. A lease may last 300, and a sweeper comes each 60."""
 SEED = 18
 
 
@@ -151,10 +151,13 @@ def fragment(outcomes: Mapping[str, Outcome]) -> Fragment:
     head = ["", "jobs", "kills", "completed", "failed", "lost", "calls cut off", "answers lost", "all done after"]
     body = f"""\
 `kill -9` hits one process of those in which jobs run, {KILLS} times, {PAUSE[0]:g} to {PAUSE[1]:g} s apart, while the
-jobs are posted and run, with the model at {DELAY:g} s. Of Jobchain that is one of {ours.WORKERS} workers of ten jobs
-each, of {DEFAULT} a child of the prefork pool, which runs one job and which its parent replaces, and of {HARDENED} one
-of {services.CORES} Celery workers with all its threads, which a supervisor starts again. So a kill hits unlike numbers
-of jobs.
+jobs are posted and run, with the model at {DELAY:g} s. A kill hits unlike numbers of jobs:
+
+- *{OURS}*: one of {ours.WORKERS} workers of ten jobs each.
+- *{DEFAULT}*: a child of the prefork pool, which runs one job; its parent replaces it.
+- *{HARDENED}*: one of {services.CORES} Celery workers with all its threads; a supervisor starts it again.
+
+What the columns say:
 
 - *Lost* jobs were accepted with a 201 and have no end, and nothing is left that could run them: no message in the
   broker, and no sweeper or relay.

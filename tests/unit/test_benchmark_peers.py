@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from benchmarks import __main__ as program
-from benchmarks import goals, kills, model_server, reading
+from benchmarks import comparison, goals, kills, model_server, reading
 from benchmarks.model_server import ModelServer, StepCalls
 from benchmarks.report import Fragment
 from benchmarks.sides import DEFAULT, FORMS, HARDENED, OURS
@@ -87,6 +87,12 @@ def test_the_page_says_who_takes_least_cpu() -> None:
 
     assert summary is not None
     assert "Celery by default 14.0 and hardened Celery 8.00; hardened Celery takes least." in summary.body
+
+
+def test_a_ratio_is_that_of_the_medians_to_the_named_form() -> None:
+    measured = {OURS: [10.0, 30.0, 20.0], DEFAULT: [1.0, 2.0, 1.0], HARDENED: [40.0, 41.0, 39.0]}
+
+    assert [comparison._ratio(measured, form) for form in FORMS] == ["20.0 ×", "0.500 ×"]
 
 
 def test_a_run_of_our_side_alone_has_no_comparison(

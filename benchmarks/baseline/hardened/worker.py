@@ -1,5 +1,6 @@
 """The workers: `celery --app benchmarks.baseline.hardened.worker worker --pool threads --concurrency 50`."""
 
+import logging
 import random
 import threading
 import time
@@ -7,6 +8,7 @@ from contextlib import suppress
 from functools import cache
 from uuid import UUID
 
+import psycopg
 from pydantic import JsonValue
 
 from benchmarks.baseline.hardened.broker import RUN_JOB, app
@@ -18,6 +20,9 @@ from jobchain.chains.guideline_checklist import GUIDELINE_CHECKLIST
 
 CONNECTIONS = 8
 """To the database, of a process: a job needs one for a few milliseconds of its seconds."""
+
+
+_log = logging.getLogger(__name__)
 
 
 class Worker:
@@ -67,8 +72,12 @@ class Worker:
     def _beat(self) -> None:
         while True:
             time.sleep(LEASE_SECONDS / 3)
-            if held := list(self._held.values()):
-                self.store.extend(held)
+            try:
+                if held := list(self._held.values()):
+                    self.store.extend(held)
+            except psycopg.Error:
+                # Two more beats are left until a lease expires.
+                _log.exception("the leases were not extended")
 
 
 _lock = threading.Lock()
