@@ -22,8 +22,11 @@ from benchmarks.spread import number
 from jobchain.markdown import table
 
 KILLS = 6
-PAUSE = (0.5, 2.0)
-"""Seconds between two kills, the least and the most."""
+BETWEEN = (0.1, 0.7)
+"""The shares of all calls after which there are kills, the least and the most.
+
+A job that is lost makes no more calls, so that more may never be reached.
+"""
 DELAY = 1.0
 """Seconds that a call of the model takes."""
 JOBS: Mapping[str, int] = {OURS: 300, DEFAULT: 24, HARDENED: 300}
@@ -75,9 +78,12 @@ def _run(start: Start, name: str) -> Outcome:
         return run(side, model, JOBS[name], KILLS)
 
 
-def run(side: Side, model: ModelServer, count: int, kills: int, pause: tuple[float, float] = PAUSE) -> Outcome:
+def run(side: Side, model: ModelServer, count: int, most: int) -> Outcome:
     """Posts `count` jobs while processes are killed, and waits until all have ended or none can any more."""
-    with _killing(side, kills, pause) as times:
+    chance = random.Random(SEED)  # noqa: S311  # no secret
+    calls = client.CALLS * count
+    moments = sorted(model.answered() + calls * chance.uniform(*BETWEEN) for _ in range(most))
+    with killing(side, model, moments, chance) as times:
         client.post(side.url, range(count), text_of=text)
         jobs = wait(side, count)
     return judge(jobs, model.calls(), times)
@@ -100,13 +106,16 @@ def judge(jobs: Sequence[Mapping[str, Any]], calls: Sequence[StepCalls], kills: 
 
 
 @contextmanager
-def _killing(side: Side, most: int, pause: tuple[float, float]) -> Iterator[list[float]]:
-    """Kills one of the side's processes after each pause; gives the kills so far, in seconds since 1970."""
-    chance, over, times = random.Random(SEED), threading.Event(), list[float]()  # noqa: S311  # no secret
+def killing(side: Side, model: ModelServer, moments: Sequence[float], chance: random.Random) -> Iterator[list[float]]:
+    """Kills one of the side's processes at each of these numbers of calls that the model has answered.
+
+    Gives the times of the kills so far, in seconds since 1970.
+    """
+    over, times = threading.Event(), list[float]()
 
     def kill() -> None:
-        while len(times) < most and not over.wait(chance.uniform(*pause)):
-            if running := side.running():
+        while len(times) < len(moments) and not over.wait(0.05):
+            if model.answered() >= moments[len(times)] and (running := side.running()):
                 # One may have ended since.
                 with suppress(ProcessLookupError):
                     os.kill(chance.choice(running), signal.SIGKILL)
@@ -150,8 +159,8 @@ def fragment(outcomes: Mapping[str, Outcome]) -> Fragment:
     ]
     head = ["", "jobs", "kills", "completed", "failed", "lost", "calls cut off", "answers lost", "all done after"]
     body = f"""\
-`kill -9` hits one process of those in which jobs run, {KILLS} times, {PAUSE[0]:g} to {PAUSE[1]:g} s apart, while the
-jobs are posted and run, with the model at {DELAY:g} s. A kill hits unlike numbers of jobs:
+`kill -9` hits one process of those in which jobs run, {KILLS} times, at random moments between {BETWEEN[0]:.0%} and
+{BETWEEN[1]:.0%} of all calls, with the model at {DELAY:g} s. A kill hits unlike numbers of jobs:
 
 - *{OURS}*: one of {ours.WORKERS} workers of ten jobs each.
 - *{DEFAULT}*: a child of the prefork pool, which runs one job; its parent replaces it.

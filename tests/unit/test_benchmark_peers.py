@@ -1,6 +1,7 @@
 """The comparison with Celery: what is counted under kills, and that the page claims no more than the numbers do."""
 
 import json
+import random
 import signal
 import socket
 import subprocess
@@ -253,11 +254,14 @@ def test_jobs_that_nothing_can_run_any_more_are_given_up(hopeless: bool, patienc
 
 
 @pytest.mark.slow
-def test_processes_that_run_jobs_are_killed_as_often_as_asked() -> None:
+def test_a_process_that_runs_jobs_is_killed_when_the_model_has_answered_so_many_calls(model: ModelServer) -> None:
     command = [sys.executable, "-c", "input()"]
     with subprocess.Popen(command, stdin=subprocess.PIPE) as victim, serving([]) as side:
         side.processes = [victim.pid]
-        with kills._killing(side, 1, (0, 0)) as times:
+        with kills.killing(side, model, [2.0, 1000.0], random.Random(1)) as times:
+            model_server.ask_many(model, 1, 1)
+            assert not times
+            model_server.ask_many(model, 1, 1)
             assert victim.wait(20) == -signal.SIGKILL
 
     assert len(times) == 1
