@@ -9,8 +9,8 @@ A fragment is a JSON object:
      "plots": ["benchmarks/throughput.svg"],     pictures, by their paths from docs/; may be left out
      "data": {"ours": [26.8, 27.1]}}             what was measured, for other fragments; may be left out
 
-in `.local/bench/<nn>-<name>.json`; two digits give the place: 00 the machine, 10 the goals, 20 to 59 what is compared,
-60 to 79 what is ours alone, 80 to 99 what is simulated.
+in `.local/bench/<nn>-<name>.json`; two digits give the place: 00 the machine, 10 to 19 what follows from
+the others, 20 to 59 what is compared, 60 to 79 what is ours alone, 80 to 99 what is simulated.
 """
 
 import json
