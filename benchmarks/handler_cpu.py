@@ -41,6 +41,7 @@ class Context:
     """What Lambda tells a handler."""
 
     function_name = "function"
+    function_version = "1"
     memory_limit_in_mb = 1024
     invoked_function_arn = "arn:aws:lambda:eu-central-1:000000000000:function:function"
     aws_request_id = "00000000-0000-4000-8000-000000000000"
