@@ -117,7 +117,7 @@ def ratios(taken: Mapping[str, list[float]]) -> dict[str, float]:
 def _rows(taken: Mapping[str, list[float]]) -> Iterator[str]:
     found = ratios(taken)
     for name, values in taken.items():
-        ratio, budget = (f"{found[name]:.2f}", f"{BUDGETS[name]:.1f}") if name in found else ("1", "–")
+        ratio, budget = (f"{found[name]:.2f}", f"{BUDGETS[name]:g}") if name in found else ("1", "–")
         yield f"| {name} | {min(values):.0f} | {median(values):.0f} | {ratio} | {budget} |"
 
 
