@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import botocore.session
 import pytest
@@ -61,6 +61,7 @@ class Server:
     answers: list[bytes | None] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
     connections: int = 0
+    closed: threading.Event = field(default_factory=threading.Event)
 
 
 def answer(content: Any, status: str = "200 OK", **headers: str) -> bytes:
@@ -94,18 +95,23 @@ def _accept(listening: socket.socket, server: Server) -> None:
 
 def _serve(connection: socket.socket, server: Server) -> None:
     with connection, connection.makefile("rb") as lines:
-        while lines.readline():
-            headers = {}
-            while line := lines.readline().decode().strip():
-                name, _, value = line.partition(": ")
-                headers[name.lower()] = value
-            server.asked.append(Asked(headers, lines.read(int(headers["content-length"]))))
-            sent = server.answers.pop(0)
-            if sent is None:
-                return
-            connection.sendall(sent)
-            if b"Connection: close" in sent:
-                return
+        _answer_all(connection, lines, server)
+    server.closed.set()
+
+
+def _answer_all(connection: socket.socket, lines: IO[bytes], server: Server) -> None:
+    while lines.readline():
+        headers = {}
+        while line := lines.readline().decode().strip():
+            name, _, value = line.partition(": ")
+            headers[name.lower()] = value
+        server.asked.append(Asked(headers, lines.read(int(headers["content-length"]))))
+        sent = server.answers.pop(0)
+        if sent is None:
+            return
+        connection.sendall(sent)
+        if b"Connection: close" in sent or b"X-Then: closes" in sent:
+            return
 
 
 def light(url: str, service: Service = DYNAMODB, attempts: int = 3, read_seconds: float = 5) -> JsonClient:
@@ -375,14 +381,24 @@ class TestAConnection:
 
         assert server.connections == 1
 
-    @pytest.mark.parametrize("last", [answer({}, Connection="close"), refusal("ValidationException")])
+    @pytest.mark.parametrize("last", [answer({}, Connection="close"), answer({}, X_Then="closes")])
     def test_is_a_new_one_after_the_server_has_closed_it(self, server: Server, last: bytes) -> None:
         server.answers = [last, answer({"Item": ITEM})]
         client = light(server.url, attempts=1)
-        with suppress(ClientError):
+        client.get_item()
+        assert server.closed.wait(10)
+
+        assert client.get_item()["Item"] == ITEM
+        assert server.connections == 2
+
+    def test_is_kept_after_a_refusal(self, server: Server) -> None:
+        server.answers = [refusal("ValidationException"), answer({"Item": ITEM})]
+        client = light(server.url, attempts=1)
+        with pytest.raises(ClientError):
             client.get_item()
 
         assert client.get_item()["Item"] == ITEM
+        assert server.connections == 1
 
     def test_belongs_to_one_thread_at_a_time(self, server: Server) -> None:
         server.answers = [answer({"Item": {"n": {"N": str(number)}}}) for number in range(200)]
