@@ -9,13 +9,14 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import boto3
+import botocore
 import pytest
 
-from jobchain.aws.clients import create_session
 from jobchain.breaker import scope_of
 from jobchain.chains.guideline_checklist import SummaryAnswer
 from jobchain.errors import ModelSettingsError, SettingsError
@@ -65,6 +66,8 @@ def import_anew(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def handler(template: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     for name, value in environment(template, "WorkerFunction").items():
         monkeypatch.setenv(name, value)
+    # With certificates of one's own the worker's clients are botocore's, which moto answers.
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(Path(botocore.__file__).with_name("cacert.pem")))
     return import_anew(monkeypatch)
 
 
@@ -72,7 +75,7 @@ def read_key(handler: ModuleType, key: str | None = None, secret: str | None = N
     """The key that the handler's reader finds."""
     loaded = load_settings(handler.WorkerSettings, os.environ)
     settings = replace(loaded, openai_api_key=key, openai_secret_name=secret)
-    found: str = asyncio.run(handler.model_key(settings, create_session(), handler.AWS).read())
+    found: str = asyncio.run(handler.model_key(settings, handler.AWS).read())
     return found
 
 
@@ -92,7 +95,7 @@ class TestTheKey:
 
     def test_is_kept_for_a_while(self, handler: ModuleType, secret: str) -> None:
         settings = replace(load_settings(handler.WorkerSettings, os.environ), openai_secret_name=secret)
-        read = handler.model_key(settings, create_session(), handler.AWS).read
+        read = handler.model_key(settings, handler.AWS).read
 
         async def before_and_after_a_rotation() -> tuple[str, str]:
             before = await read()
@@ -114,7 +117,7 @@ class TestTheKey:
         client = boto3.client("secretsmanager")
         client.put_secret_value(SecretId=secret, SecretString=content)
         settings = replace(load_settings(handler.WorkerSettings, os.environ), openai_secret_name=secret)
-        read = handler.model_key(settings, create_session(), handler.AWS).read
+        read = handler.model_key(settings, handler.AWS).read
 
         async def before_and_after_the_fix() -> str:
             with pytest.raises(ModelSettingsError, match=rf"^the secret {secret} ") as caught:
