@@ -25,7 +25,7 @@ from jobchain.spending import Usage
 from jobchain_worker.chat_dialect import Chat
 from jobchain_worker.consumer import Consumer
 from jobchain_worker.responses_dialect import Responses
-from jobchain_worker.worker_settings import UnusableLLM
+from jobchain_worker.worker_settings import UnusableLLM, model_key
 from local import offline_model
 from tests.conftest import ROOT, TABLE
 from tests.fakes import FakeContext
@@ -47,6 +47,7 @@ def environment(template: dict[str, Any], function: str) -> dict[str, str]:
     choices = {
         "AUTH_MODE": "api_key",
         "MODEL_CALL_SECONDS": "0",
+        "MODEL_PROVIDER": "openai",
         "MODEL_TIMEOUT_SECONDS": "95",
         "OPENAI_API": "responses",
         "OPENAI_BASE_URL": "https://models.example.com/v1",
@@ -72,7 +73,7 @@ def read_key(handler: ModuleType, key: str | None = None, secret: str | None = N
     """The key that the handler's reader finds."""
     loaded = load_settings(handler.WorkerSettings, os.environ)
     settings = replace(loaded, openai_api_key=key, openai_secret_name=secret)
-    found: str = asyncio.run(handler.model_key(settings, create_session(), handler.AWS).read())
+    found: str = asyncio.run(model_key(settings, create_session(), handler.AWS).read())
     return found
 
 
@@ -92,7 +93,7 @@ class TestTheKey:
 
     def test_is_kept_for_a_while(self, handler: ModuleType, secret: str) -> None:
         settings = replace(load_settings(handler.WorkerSettings, os.environ), openai_secret_name=secret)
-        read = handler.model_key(settings, create_session(), handler.AWS).read
+        read = model_key(settings, create_session(), handler.AWS).read
 
         async def before_and_after_a_rotation() -> tuple[str, str]:
             before = await read()
@@ -114,7 +115,7 @@ class TestTheKey:
         client = boto3.client("secretsmanager")
         client.put_secret_value(SecretId=secret, SecretString=content)
         settings = replace(load_settings(handler.WorkerSettings, os.environ), openai_secret_name=secret)
-        read = handler.model_key(settings, create_session(), handler.AWS).read
+        read = model_key(settings, create_session(), handler.AWS).read
 
         async def before_and_after_the_fix() -> str:
             with pytest.raises(ModelSettingsError, match=rf"^the secret {secret} ") as caught:

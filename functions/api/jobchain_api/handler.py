@@ -26,11 +26,11 @@ from jobchain.aws.request_quotas import RequestQuotas
 from jobchain.aws.usage import UsageStore
 from jobchain.breaker import ModelAccount
 from jobchain.chains import CHAINS, DEFAULT_CHAIN
-from jobchain.connection import UnusableSetting, checked_model_url
 from jobchain.domain import Tier, utc_now
 from jobchain.observability import create_logger
 from jobchain.outcomes import Outcome
 from jobchain.pace import Rates
+from jobchain.providers import Provider, account_of
 from jobchain.settings import load_settings
 from jobchain.spending import Spending
 from jobchain_api.app import create_app
@@ -52,8 +52,10 @@ class ApiSettings:
     retention_days: int
     default_deadline_seconds: int = 86_400
     openai_model: str = ""
-    openai_base_url: str = "https://api.openai.com/v1"
+    openai_base_url: str = ""
     openai_secret_name: str = ""
+    model_provider: Provider = "openai"
+    aws_default_region: str = ""
 
 
 # If the table or the queue does not answer, a request must end in a 503 before the function's timeout. Each call has
@@ -83,14 +85,16 @@ def _count_outcome(outcome: Outcome) -> None:
 
 
 def _account() -> ModelAccount | None:
-    """The model's account. A base URL that can't be used is the empty one, as in the worker."""
+    """The model's account, as the worker names it."""
     if not settings.openai_model:
         return None
-    try:
-        url = checked_model_url("OPENAI_BASE_URL", settings.openai_base_url)
-    except UnusableSetting:
-        url = ""
-    return ModelAccount.of(url, settings.openai_secret_name, settings.openai_model)
+    return account_of(
+        settings.model_provider,
+        settings.openai_base_url,
+        settings.aws_default_region,
+        settings.openai_secret_name,
+        settings.openai_model,
+    )
 
 
 def _waits() -> WaitView:

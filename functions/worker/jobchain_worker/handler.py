@@ -6,7 +6,7 @@ from jobchain.startup import started
 import asyncio
 import os
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -24,7 +24,6 @@ from jobchain.aws.usage import UsageStore
 from jobchain.chains import CHAINS
 from jobchain.connection import UnusableSetting, is_loopback
 from jobchain.domain import Tier, utc_now
-from jobchain.errors import ModelSettingsError
 from jobchain.llm import LLM
 from jobchain.metrics import count_breaker, count_failed_records, count_model, count_outcome, count_spending
 from jobchain.observability import create_logger
@@ -37,11 +36,10 @@ from jobchain_worker.consumer import Consumer
 from jobchain_worker.dry_job import EVENT as DRY_JOB
 from jobchain_worker.dry_job import DryJob
 from jobchain_worker.model_checker import EVENT, ModelChecker
-from jobchain_worker.openai_calls import create_client
-from jobchain_worker.openai_models import find_shutdown
+from jobchain_worker.model_end import find_model_end
 from jobchain_worker.retry_policy import RetryPolicy
 from jobchain_worker.runner import Runner
-from jobchain_worker.worker_settings import WorkerSettings, call_time, create_llm, model_account, model_key, model_url
+from jobchain_worker.worker_settings import WorkerSettings, call_time, create_llm, model_account, model_url
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -77,18 +75,9 @@ def price_list(settings: WorkerSettings) -> PriceList:
 def create_model_checker(settings: WorkerSettings, session: Session, checks: ModelCheckStore) -> ModelChecker:
     """The checker with its dependencies."""
 
-    async def find() -> date | None:
-        # A client for each check: each check has its own event loop, and connections belong to one loop.
-        try:
-            url, key = model_url(settings), model_key(settings, session, AWS)
-        except UnusableSetting as error:
-            raise ModelSettingsError(str(error)) from None
-        async with create_client(url, key.read, CHECK_TIMEOUT) as client:
-            return await find_shutdown(client, settings.openai_model, CHECK_TIMEOUT)
-
     return ModelChecker(
         model=settings.openai_model,
-        find_shutdown=find,
+        find_shutdown=lambda: find_model_end(settings, session, AWS, CHECK_TIMEOUT),
         checks=checks,
         clock=utc_now,
         logger=logger,
