@@ -25,26 +25,32 @@ def evaluated(part: Any, template: Mapping[str, Any], parameters: Mapping[str, s
             return ABSENT
         case {"Ref": name} if name in parameters:
             return parameters[name]
-        case {"Condition": str(name)} if len(part) == 1:
-            return value(template["Conditions"][name])
-        case {"Fn::Equals": [left, right]}:
-            return value(left) == value(right)
-        case {"Fn::Not": [inner]}:
-            return not value(inner)
-        case {"Fn::Or": inner}:
-            return any(map(value, inner))
         case {"Fn::If": [name, yes, no]}:
-            return value(yes if value(template["Conditions"][name]) else no)
+            return value(yes if holds(template["Conditions"][name], template, parameters) else no)
         case {"Fn::FindInMap": [name, first, second]}:
             return template["Mappings"][name][value(first)][value(second)]
         case {"Fn::Sub": str(text)}:
             return _filled(text, parameters)
         case {"Fn::Sub": [text, names]}:
-            return _filled(text, {**parameters, **{name: value(inner) for name, inner in names.items()}})
+            return _filled(text, {**parameters, **value(names)})
         case dict():
             found = {name: value(inner) for name, inner in part.items()}
             return {name: inner for name, inner in found.items() if inner is not ABSENT}
     return part
+
+
+def holds(condition: Any, template: Mapping[str, Any], parameters: Mapping[str, str]) -> bool:
+    """Whether a condition of the template is true."""
+    match condition:
+        case {"Condition": str(name)}:
+            return holds(template["Conditions"][name], template, parameters)
+        case {"Fn::Equals": [left, right]}:
+            return bool(evaluated(left, template, parameters) == evaluated(right, template, parameters))
+        case {"Fn::Not": [inner]}:
+            return not holds(inner, template, parameters)
+        case {"Fn::Or": inner}:
+            return any(holds(part, template, parameters) for part in inner)
+    raise ValueError(f"no condition: {condition}")
 
 
 def _filled(text: str, values: Mapping[str, Any]) -> Any:

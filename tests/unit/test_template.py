@@ -18,7 +18,7 @@ from jobchain.connection import UnusableSetting, checked_model_url
 from jobchain_worker.dialects import Api
 from local import sam_template
 from local.emulator_clients import Clients
-from tests.cloudformation import defaults, evaluated
+from tests.cloudformation import defaults, evaluated, holds
 from tests.conftest import ROOT
 
 Template = dict[str, Any]
@@ -562,8 +562,11 @@ class TestADeployment:
         assert policy["SecretId"] == {"Ref": "OpenAISecretName"}
         assert template["Resources"]["OpenAISecretPolicy"]["Condition"] == "UsesSecret"
         for provider, needed in (("openai", True), ("bedrock", False)):
-            assert evaluated({"Condition": "UsesSecret"}, template, {"ModelProvider": provider}) is needed
-        assert template["Resources"]["JobTable"]["DependsOn"] == "OpenAISecretPolicy", "else much is made before"
+            assert holds({"Condition": "UsesSecret"}, template, {"ModelProvider": provider}) is needed
+        waits_for = template["Resources"][template["Resources"]["JobTable"]["DependsOn"]]["Metadata"]
+        for provider, needed in (("openai", {"Ref": "OpenAISecretPolicy"}), ("bedrock", "")):
+            found = evaluated(waits_for, template, {"ModelProvider": provider})
+            assert found == {"Policy": needed}, "else much is made before"
         assert statement["Effect"] == "Deny"
         assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
 
