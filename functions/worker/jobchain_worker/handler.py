@@ -8,6 +8,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
@@ -66,10 +67,10 @@ def price_list(settings: WorkerSettings) -> PriceList:
     The same goes for one that can't be called, so that no budget hides what is wrong with the settings.
     """
     try:
-        is_free = is_loopback(model_url(settings))
+        url = model_url(settings)
     except UnusableSetting:
-        is_free = True
-    return PriceList.load(unlisted=FREE if is_free else None)
+        return PriceList.load(unlisted=FREE)
+    return PriceList.load(FREE if is_loopback(url) else None, urlsplit(url).hostname or "")
 
 
 def create_model_checker(settings: WorkerSettings, session: Session, checks: ModelCheckStore) -> ModelChecker:

@@ -55,19 +55,20 @@ class OpenAILLM:
         *,
         idle: timedelta | None = None,
         key: ChangingKey | None = None,
-        counts: bool = True,
+        is_bedrock: bool = False,
     ) -> None:
         """A call ends within `timeout`, and earlier where the server is silent for longer than `idle` between tokens.
 
-        A call whose key is refused is made again if `key`, where the client's keys come from, has another one. `counts`
-        if the server may be asked for the number of tokens of a text.
+        A call whose key is refused is made again if `key`, where the client's keys come from, has another one.
+        Bedrock counts no tokens in advance, and its prices are those of the profile that is asked.
         """
         self._client = client
         self._model = model
         self._time = CallTime(timeout, idle)
         self._limits = OutputLimits(max_output_tokens)
         self._key = key
-        self._counts = counts and api == "responses"
+        self._counts = api == "responses" and not is_bedrock
+        self._is_bedrock = is_bedrock
         is_local = is_loopback(str(client.base_url))
         self._dialect: Dialect = Chat(is_local=is_local) if api == "chat" else Responses()
 
@@ -109,6 +110,7 @@ class OpenAILLM:
         served_flex = isinstance(content, dict) and content.get("service_tier") == Tier.FLEX
         answer = replace(
             answer,
+            model=self._model if self._is_bedrock else answer.model,
             tier=Tier.FLEX if served_flex else Tier.STANDARD,
             request_id=request_id(response, key),
             limits=read_limits(response.headers),

@@ -133,9 +133,16 @@ def create_llm(settings: WorkerSettings, session: Session, aws: Config) -> LLM:
         client, key = model_client(settings, session, aws, time.whole)
     except UnusableSetting as error:
         return UnusableLLM(str(error), settings)
-    counts = settings.model_provider == "openai"
-    most = settings.max_output_tokens
-    return OpenAILLM(client, name, time.whole, most, settings.openai_api, idle=time.idle, key=key, counts=counts)
+    return OpenAILLM(
+        client,
+        name,
+        time.whole,
+        settings.max_output_tokens,
+        settings.openai_api,
+        idle=time.idle,
+        key=key,
+        is_bedrock=settings.model_provider == "bedrock",
+    )
 
 
 class UnusableLLM:
