@@ -26,6 +26,7 @@ class BedrockServer(ModelServer):
         self.signatures = signatures
         self.profiles = {PROFILE: FOUNDATION}
         self.ends = ends or {}
+        self.inference_types = ["ON_DEMAND"]
         self.unsigned: list[Reply] = []
         self.paths: list[str] = []
 
@@ -47,7 +48,8 @@ class BedrockServer(ModelServer):
                 return json_reply("models", {"modelSummaries": [{"modelId": FOUNDATION}]})
             case ["foundation-models", name] if name in self.profiles.values():
                 lifecycle = {"status": "ACTIVE", **({"endOfLifeTime": self.ends[name]} if name in self.ends else {})}
-                return json_reply("model", {"modelDetails": {"modelId": name, "modelLifecycle": lifecycle}})
+                types = {"inferenceTypesSupported": self.inference_types}
+                return json_reply("model", {"modelDetails": {"modelId": name, "modelLifecycle": lifecycle, **types}})
             case ["foundation-model-availability", name] if name in self.profiles.values():
                 return json_reply("availability", {**AVAILABLE, "modelId": name})
         return aws_refusal(404, "ResourceNotFoundException", "Could not find the resource.")

@@ -46,7 +46,7 @@ def role(monkeypatch: pytest.MonkeyPatch) -> Callable[[Credentials], None]:
     def give(credentials: Credentials) -> None:
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", credentials.access_key)
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", credentials.secret_key)
-        monkeypatch.setenv("AWS_SESSION_TOKEN", credentials.token)
+        monkeypatch.setenv("AWS_SESSION_TOKEN", credentials.token or "")
 
     # It would be sent in place of a signature.
     monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", "a-token-that-nobody-chose")
@@ -110,7 +110,12 @@ class TestASignedCall:
 
         assert isinstance(answer, AnswerText)
         assert "job-1" in answer.text
+        assert answer.model == PROFILE, "prices are by what is asked, whatever name the answer has"
         assert (server.unsigned, server.paths) == ([], ["/openai/v1/responses"])
+
+    def test_asks_for_no_number_of_tokens_which_bedrock_does_not_tell(self, server: BedrockServer) -> None:
+        assert run(model_of(server), lambda llm: llm.count_tokens("a text")) is None
+        assert server.paths == []
 
     @pytest.mark.parametrize("api", ["responses", "chat"])
     def test_may_use_either_api(self, server: BedrockServer, api: Any) -> None:
@@ -128,7 +133,7 @@ class TestASignedCall:
         assert error.report.code == "InvalidSignatureException"
         assert error.report.cause
         assert "Canonical String" in error.report.cause
-        for secret in (FIRST.token, FIRST.access_key, "first-secret"):
+        for secret in (str(FIRST.token), FIRST.access_key, "first-secret"):
             assert secret not in f"{error.report}{error}"
 
     @pytest.mark.parametrize("region", ["eu-central-1", "us-west-2"])

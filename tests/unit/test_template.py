@@ -274,7 +274,9 @@ def longest_value(parameter: dict[str, Any]) -> str:
         return str(parameter["MaxValue"])
     if "MaxLength" in parameter:
         return "x" * int(parameter["MaxLength"])
-    return "x" * int(re.search(r",(\d+)\}\$$", parameter["AllowedPattern"])[1])  # type: ignore[index]
+    most = re.search(r",(\d+)\}\$$", parameter["AllowedPattern"])
+    assert most is not None
+    return "x" * int(most[1])
 
 
 def keys_of(table: dict[str, Any]) -> list[str]:
@@ -564,9 +566,10 @@ class TestADeployment:
         for provider, needed in (("openai", True), ("bedrock", False)):
             assert holds({"Condition": "UsesSecret"}, template, {"ModelProvider": provider}) is needed
         waits_for = template["Resources"][template["Resources"]["JobTable"]["DependsOn"]]["Metadata"]
-        for provider, needed in (("openai", {"Ref": "OpenAISecretPolicy"}), ("bedrock", "")):
+        policies: dict[str, Any] = {"openai": {"Ref": "OpenAISecretPolicy"}, "bedrock": ""}
+        for provider, policy in policies.items():
             found = evaluated(waits_for, template, {"ModelProvider": provider})
-            assert found == {"Policy": needed}, "else much is made before"
+            assert found == {"Policy": policy}, "else much is made before"
         assert statement["Effect"] == "Deny"
         assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
 
