@@ -5,11 +5,13 @@ import re
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from datetime import date, timedelta
+from importlib.metadata import requires
 from typing import Any, TypeVar
 
 import pytest
 from botocore.config import Config
 from botocore.credentials import Credentials
+from packaging.requirements import Requirement
 
 from jobchain.aws.clients import create_session
 from jobchain.breaker import Scope, scope_of
@@ -19,6 +21,7 @@ from jobchain.llm import LLM, AnswerText, ModelRequest
 from jobchain_worker.model_end import find_model_end
 from jobchain_worker.openai_llm import OpenAILLM
 from jobchain_worker.worker_settings import WorkerSettings, create_llm, model_account
+from tests.conftest import ROOT
 from tests.fake_model.bedrock import FOUNDATION, PROFILE, REGION, BedrockServer
 from tests.fake_model.replies import Reply, json_reply
 from tests.fake_model.signatures import Signatures, aws_refusal
@@ -49,7 +52,7 @@ def role(monkeypatch: pytest.MonkeyPatch) -> Callable[[Credentials], None]:
         monkeypatch.setenv("AWS_SESSION_TOKEN", credentials.token or "")
 
     # It would be sent in place of a signature.
-    monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", "a-token-that-nobody-chose")
+    monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", "a-token-of-the-environment")
     give(FIRST)
     return give
 
@@ -329,3 +332,15 @@ class TestTheAccount:
 
         with pytest.raises(ModelSettingsError, match=re.escape(words)):
             ask(llm)
+
+
+def test_the_layer_has_what_the_extra_of_the_sdk_needs() -> None:
+    # The worker's own requirements name the SDK without it: botocore would be in the function a second time.
+    locked = dict(
+        re.findall(r"^([a-z0-9-]+)==(\S+)", (ROOT / "layers/common/requirements.txt").read_text(), re.MULTILINE)
+    )
+
+    needed = [Requirement(line) for line in requires("openai") or () if re.search(r"extra == .bedrock", line)]
+
+    assert {requirement.name for requirement in needed} == {"botocore", "urllib3"}
+    assert all(requirement.specifier.contains(locked[requirement.name]) for requirement in needed)

@@ -326,6 +326,9 @@ class TestTheLookAtTheModel:
         ("jobchain_worker", "boto3"),
         ("jobchain_worker", "jobchain_api"),
         ("jobchain_worker", "openai.resources"),
+        ("jobchain_worker", "jobchain_worker.openai_bedrock"),
+        ("jobchain_worker", "jobchain_worker.openai_bedrock_models"),
+        ("jobchain_worker", "jobchain_worker.role_credentials"),
         ("jobchain_worker", "moto"),
     ],
 )

@@ -13,7 +13,7 @@ _ACCESS_KEY = re.compile(r"Credential=([^/,\s]{1,128})/")
 
 
 class RoleCredentials:
-    """The role's credentials, which change: what the session found is read anew once AWS has refused it.
+    """The role's credentials, which change: after AWS has refused what the session found, it is read again.
 
     botocore renews by itself only those whose end it knows.
     """
