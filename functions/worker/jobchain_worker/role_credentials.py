@@ -41,7 +41,7 @@ class RoleCredentials:
         """
         found = _ACCESS_KEY.search(refused)
         async with self._one_at_a_time:
-            if self._renewed_at < since and self._is_current(found):
+            if self._renewed_at < since and await asyncio.to_thread(self._is_current, found):
                 self._session = self._new_session()
                 self._renewed_at = time.monotonic()
             return not await asyncio.to_thread(self._is_current, found)
