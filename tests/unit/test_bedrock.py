@@ -57,6 +57,15 @@ def role(monkeypatch: pytest.MonkeyPatch) -> Callable[[Credentials], None]:
     return give
 
 
+def take_away_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a function starts from a snapshot: a server of its environment gives the credentials, and it is down."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
+    monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://127.0.0.1:1/")
+    monkeypatch.setattr("botocore.utils.ContainerMetadataFetcher.SLEEP_TIME", 0)
+
+
 def settings_for(server: BedrockServer, **changes: Any) -> WorkerSettings:
     settings = WorkerSettings(
         table_name="t",
@@ -164,13 +173,7 @@ class TestASignedCall:
     def test_is_tried_again_where_the_credentials_can_not_be_read(
         self, server: BedrockServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
-            monkeypatch.delenv(name)
-        monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
-        # As where a function starts from a snapshot: it is given its credentials by a server of its environment.
-        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://127.0.0.1:1/")
-        monkeypatch.setenv("AWS_METADATA_SERVICE_NUM_ATTEMPTS", "1")
-        monkeypatch.setattr("botocore.utils.ContainerMetadataFetcher.SLEEP_TIME", 0)
+        take_away_credentials(monkeypatch)
 
         error = refused(server)
 
@@ -195,6 +198,20 @@ class TestCredentials:
         assert {reply.name for reply in server.unsigned} == {"ExpiredTokenException"}
         assert len(server.paths) == 7 + len(server.unsigned)
         assert len(server.unsigned) <= 5, "the last call is signed with the new ones at once"
+
+    def test_that_expired_and_can_not_be_read_anew_have_the_call_tried_later(
+        self, server: BedrockServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def over_the_end(llm: LLM) -> list[Any]:
+            before = await ask_times(llm, 1)
+            server.signatures.expired.add(FIRST.access_key)
+            take_away_credentials(monkeypatch)
+            return [*before, *await ask_times(llm, 1)]
+
+        _, error = run(model_of(server), over_the_end)
+
+        assert isinstance(error, TransientModelError)
+        assert error.type == "credentials_unreadable"
 
     def test_that_expired_without_others_are_the_accounts_fault(self, server: BedrockServer) -> None:
         server.signatures.expired.add(FIRST.access_key)

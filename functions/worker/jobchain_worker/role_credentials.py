@@ -7,7 +7,10 @@ import time
 from collections.abc import Callable
 
 from botocore.credentials import Credentials
+from botocore.exceptions import BotoCoreError
 from botocore.session import Session
+
+from jobchain_worker.call_errors import unsigned_call
 
 _ACCESS_KEY = re.compile(r"Credential=([^/,\s]{1,128})/")
 
@@ -37,14 +40,17 @@ class RoleCredentials:
     async def renewed(self, refused: str, since: float) -> bool:
         """Whether there are others than those of the `Authorization` header that was `refused`.
 
-        See `ApiKey.renewed`. Of calls that are refused together, the first one has them read again for all.
+        See `ChangingKey`. Of calls that are refused together, the first one has them read again for all.
         """
         found = _ACCESS_KEY.search(refused)
         async with self._one_at_a_time:
-            if self._renewed_at < since and await asyncio.to_thread(self._is_current, found):
-                self._session = self._new_session()
-                self._renewed_at = time.monotonic()
-            return not await asyncio.to_thread(self._is_current, found)
+            try:
+                if self._renewed_at < since and await asyncio.to_thread(self._is_current, found):
+                    self._session = self._new_session()
+                    self._renewed_at = time.monotonic()
+                return not await asyncio.to_thread(self._is_current, found)
+            except BotoCoreError as error:
+                raise unsigned_call(error) from None
 
     def _is_current(self, found: re.Match[str] | None) -> bool:
         credentials = self.read()
