@@ -15,6 +15,7 @@ from typing import Any, get_args
 import pytest
 
 from jobchain.connection import UnusableSetting, checked_model_url
+from jobchain.providers import Provider
 from jobchain_worker.dialects import Api
 from local import sam_template
 from local.emulator_clients import Clients
@@ -440,6 +441,25 @@ def test_the_model_is_looked_at_more_often_than_its_alarms_look(template: Templa
 
     assert (schedule["Type"], schedule["Properties"]["Schedule"]) == ("Schedule", "rate(12 hours)")
     assert properties(template, "ModelEndAlarm")["Period"] == timedelta(days=1).total_seconds()
+
+
+@pytest.mark.parametrize(
+    ("model", "accepted"),
+    [("gpt-6-luna", False), ("global.openai.gpt-6-luna", True), ("openai.gpt-oss-120b-1:0", True)],
+)
+def test_a_model_of_bedrock_is_not_the_default_which_bedrock_does_not_know(
+    template: Template, model: str, accepted: bool
+) -> None:
+    rule = template["Rules"]["BedrockHasItsOwnNames"]
+    parameters = {**defaults(template), "ModelProvider": "bedrock", "OpenAIModel": model}
+
+    assert not holds(rule["RuleCondition"], template, defaults(template))
+    assert holds(rule["RuleCondition"], template, parameters)
+    assert all(holds(each["Assert"], template, parameters) is accepted for each in rule["Assertions"])
+
+
+def test_the_worker_takes_every_provider_that_the_template_offers(template: Template) -> None:
+    assert tuple(template["Parameters"]["ModelProvider"]["AllowedValues"]) == get_args(Provider)
 
 
 def test_the_worker_takes_every_api_that_the_template_offers(template: Template) -> None:
