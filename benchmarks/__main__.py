@@ -36,8 +36,12 @@ PROGRAMS = {
     "cpu": "benchmarks.handler_cpu",
     "simulation": "benchmarks.simulate",
     "pace": "benchmarks.pace",
+    "batches": "benchmarks.batches",
+    "costs": "benchmarks.costs",
+    "scale": "benchmarks.scale",
 }
-"""What is measured after that, of our side alone: programs that keep their fragments themselves."""
+"""What is measured after that, of our side alone, and what is calculated with it: programs that keep their fragments
+themselves, or write pages of their own. They take what was measured from the page."""
 
 
 def main() -> int:
@@ -81,14 +85,26 @@ def run(terms: Terms, sections: list[str]) -> None:
         terms.say(f"benchmarks: {name}")
         if name in PROGRAMS:
             _run_program(PROGRAMS[name])
-            continue
-        for place, fragment in SECTIONS[name](terms).items():
-            fragment.write(place, terms.folder)
+        else:
+            for place, fragment in SECTIONS[name](terms).items():
+                fragment.write(place, terms.folder)
+        # After each, as a program reads there what an earlier one has measured.
+        _write_page(terms)
+    if sections == [*SECTIONS, *PROGRAMS]:
+        terms.page.write_text(report.render(report.read(terms.folder)), encoding="utf-8")
+    terms.say(f"benchmarks: written to {terms.page}")
+
+
+def _write_page(terms: Terms) -> None:
+    """Writes all fragments that are there. Sections without one stay as they are."""
     for place, summarized in {"10-goals": goals.summary, "12-reading": reading.summary}.items():
         if summary := summarized(report.read(terms.folder)):
             summary.write(place, terms.folder)
-    terms.page.write_text(report.render(report.read(terms.folder)), encoding="utf-8")
-    terms.say(f"benchmarks: written to {terms.page}")
+    found = report.read(terms.folder)
+    page = (
+        report.updated(terms.page.read_text(encoding="utf-8"), found) if terms.page.exists() else report.render(found)
+    )
+    terms.page.write_text(page, encoding="utf-8")
 
 
 def _run_program(module: str) -> None:

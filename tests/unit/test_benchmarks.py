@@ -58,6 +58,18 @@ def test_the_page_has_each_fragment_in_the_order_of_names(tmp_path: Path) -> Non
     assert page.endswith("## First\n\nText.\n\n## Second\n\nMore.\n\n![Second](benchmarks/two.svg)\n")
 
 
+def test_sections_that_were_not_measured_again_stay_in_the_page() -> None:
+    page = report.render(
+        {"a": Fragment("First", "Old.", ("benchmarks/one.svg",)), "b": Fragment("Second", "Kept.\n\n### Part")}
+    )
+
+    updated = report.updated(page, {"a": Fragment("First", "New."), "c": Fragment("Third", "More.")})
+
+    assert updated.startswith("# Benchmarks\n")
+    assert updated.endswith("## First\n\nNew.\n\n## Second\n\nKept.\n\n### Part\n\n## Third\n\nMore.\n")
+    assert report.updated(updated, {}) == updated
+
+
 @pytest.mark.slow
 def test_time_of_a_child_that_has_ended_counts() -> None:
     burn = "import time\nwhile time.process_time() < 0.4: pass"
