@@ -6,6 +6,7 @@ from typing import Protocol
 
 from pydantic import BaseModel
 
+from jobchain.strict_schema import strict_schema
 from jobchain.domain import Tier
 from jobchain.errors import ModelError
 from jobchain.rate_limits import NO_RATE_LIMITS, RateLimits
@@ -19,7 +20,9 @@ _OVERHEAD = 200
 class ModelRequest:
     """One request to a model: the instructions, the material, and the schema of the answer.
 
-    The answer has at most `max_output_tokens` tokens, where that is less than the adapter's own limit.
+    The answer has at most `max_output_tokens` tokens, where that is less than the adapter's own limit. `model` is the
+    model that is asked in place of the adapter's own, `effort` how much it reasons; without them, and without a
+    `temperature`, that is left to the adapter and the model.
     """
 
     instructions: str
@@ -27,11 +30,14 @@ class ModelRequest:
     answer: type[BaseModel]
     max_output_tokens: int | None = None
     tier: Tier = Tier.STANDARD
+    model: str | None = None
+    effort: str | None = None
+    temperature: float | None = None
 
     @property
     def size(self) -> int:
         """The bytes of everything that the model reads, the answer's schema included."""
-        schema = json.dumps(self.answer.model_json_schema())
+        schema = json.dumps(strict_schema(self.answer))
         return sum(len(text.encode()) for text in (self.instructions, self.input, schema)) + _OVERHEAD
 
 
