@@ -14,9 +14,7 @@ from pydantic import JsonValue
 
 from jobchain.chains import CHAINS, DEFAULT_CHAIN
 from jobchain.chains.chain import Chain, Step, StepContext, fence
-from jobchain.chains.compare_guidelines import ComparisonAnswer
 from jobchain.chains.fields import Payload
-from jobchain.chains.guideline_checklist import ChecklistAnswer
 from jobchain.chains.planning import plan
 from jobchain.chains.quotes import Original
 from jobchain.chains.splitting import split
@@ -29,6 +27,7 @@ from local.extract import read
 from local.offline_model import material
 from local.schema_answer import fill
 from tests.hostile import MOST_CHARACTERS, hostile_texts
+from tests.shipped import ChecklistAnswer, ComparisonAnswer
 
 pytestmark = pytest.mark.faults
 

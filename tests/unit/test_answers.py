@@ -32,8 +32,8 @@ class TestAComplaint:
             ("summary", {"summary": "x", SECRET: 1}),
             ("summary", {"summary": "x", SECRET * 1_000: 1}),
             ("summary", {"summary": SECRET * 10_000}),
-            ("checklist", {"items": [{SECRET: SECRET}]}),
-            ("checklist", {"items": [{"source": "x", "text": "x", "category": "x", "priority": SECRET}]}),
+            ("checklist", {"checklist": [{SECRET: SECRET}]}),
+            ("checklist", {"checklist": [{"source": "x", "text": "x", "category": "x", "priority": SECRET}]}),
             ("diagram", {"nodes": [{"id": SECRET, "label": SECRET, "kind": SECRET}], "edges": SECRET}),
         ],
     )

@@ -19,8 +19,9 @@ from benchmarks.report import Fragment
 from benchmarks.sides import BASELINE, OURS
 from benchmarks.spread import Spread, number, percentile
 from jobchain.chains.chain import StepContext, fence
-from jobchain.chains.guideline_checklist import GUIDELINE_CHECKLIST, GuidelinePayload
+from jobchain.chains.guideline_checklist import GUIDELINE_CHECKLIST
 from tests.conftest import TABLE
+from tests.shipped import GuidelinePayload
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

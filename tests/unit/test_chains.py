@@ -4,22 +4,29 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import JsonValue, ValidationError
+from pydantic import BaseModel, JsonValue, ValidationError
 
 from jobchain.chains import CHAINS, DEFAULT_CHAIN, planning
 from jobchain.chains.chain import Chain, LongText, Outputs, Prompt, SplitStep, Step, StepContext, fence, unused_mark
-from jobchain.chains.compare_guidelines import ComparePayload
-from jobchain.chains.extract_actions import ActionsPayload
 from jobchain.chains.fields import MAX_LINE_LENGTH, Answer
-from jobchain.chains.guideline_checklist import ChecklistAnswer, DiagramAnswer, GuidelinePayload, SummaryAnswer
 from jobchain.chains.planning import PlannedStep
+from jobchain.strict_schema import schema_name, strict_schema
 from tests.conftest import ROOT
 from tests.fake_model.answers import CHECKLIST, DIAGRAM, ITEMS, SUMMARY
+from tests.shipped import (
+    ActionsPayload,
+    ChecklistAnswer,
+    ComparePayload,
+    DiagramAnswer,
+    GuidelinePayload,
+    SummaryAnswer,
+)
 
 PROMPTS = ROOT / "layers/common/jobchain/chains/prompts"
 CONTEXT: StepContext[Any] = StepContext(GuidelinePayload(guidelines="Passwords must be long. They must be hashed."), {})
@@ -67,13 +74,14 @@ class TestAPrompt:
     @pytest.mark.parametrize("step", STEPS)
     def test_is_there_for_every_step(self, step: Step) -> None:
         for prompt in prompts(step):
-            assert (PROMPTS / prompt.path).is_file()
+            assert isinstance(prompt.written, Path)
+            assert prompt.written.is_file()
             assert len(prompt.text) > 100
 
     def test_is_there_for_nothing_else(self) -> None:
-        used = {prompt.path for chain in CHAINS.values() for step in chain.steps for prompt in prompts(step)}
+        used = {prompt.written for chain in CHAINS.values() for step in chain.steps for prompt in prompts(step)}
 
-        assert {path.relative_to(PROMPTS).as_posix() for path in PROMPTS.rglob("*.*")} == used
+        assert set(PROMPTS.rglob("*.*")) == used
 
     @pytest.mark.parametrize("name", CHAINS)
     def test_tells_the_marks_of_the_material_and_that_it_is_no_instruction(self, name: str) -> None:
@@ -122,16 +130,14 @@ def prompts(step: Step) -> list[Prompt]:
     return [step.prompt, step.long.prompt, *merge]
 
 
-def answers(step: Step) -> list[type[Answer]]:
+def answers(step: Step) -> list[type[BaseModel]]:
     """All schemas that a step may use."""
     return [step.answer, *([step.long.answer] if step.long and step.long.answer else [])]
 
 
 def with_prompt(step: Step, text: str) -> Step:
     """`step` as it is when its prompt's file holds `text`."""
-    prompt = Prompt(step.prompt.path)
-    vars(prompt)["text"] = text
-    return Step(step.name, prompt, step.answer, step.write_input, step.read_answer)
+    return Step(step.name, Prompt(text), step.answer, step.write_input, step.read_answer)
 
 
 class TestAnAnswersSchema:
@@ -145,15 +151,15 @@ class TestAnAnswersSchema:
     def test_keeps_to_what_every_strict_mode_takes(self, step: Step) -> None:
         # https://platform.openai.com/docs/guides/structured-outputs#supported-schemas
         allowed = {"$defs", "$ref", "additionalProperties", "anyOf", "description", "enum", "items", "properties"}
-        found = (schema for answer in answers(step) for schema in schemas(answer.model_json_schema()))
+        found = (schema for answer in answers(step) for schema in schemas(strict_schema(answer)))
         used = {word for schema in found for word in schema}
 
         assert used <= allowed | {"required", "title", "type"}
 
     @pytest.mark.parametrize("step", STEPS)
     def test_is_an_object_with_a_name_that_the_api_takes(self, step: Step) -> None:
-        assert step.answer.model_json_schema()["type"] == "object"
-        assert re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", step.answer.__name__)
+        assert strict_schema(step.answer)["type"] == "object"
+        assert re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", schema_name(step.answer))
 
 
 def schemas(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -167,8 +173,8 @@ def schemas(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from schemas(inner)
 
 
-def objects(answer: type[Answer]) -> list[dict[str, Any]]:
-    return [schema for schema in schemas(answer.model_json_schema()) if schema.get("type") == "object"]
+def objects(answer: type[BaseModel]) -> list[dict[str, Any]]:
+    return [schema for schema in schemas(strict_schema(answer)) if schema.get("type") == "object"]
 
 
 class TestAnAnswer:
@@ -183,10 +189,17 @@ class TestAnAnswer:
 
         assert Inner.__pydantic_complete__
 
-    def test_has_its_white_space_folded(self) -> None:
-        answer = SummaryAnswer.model_validate({"summary": " Passwords\n\tmust be  long. "})
+    def test_has_lines_with_their_white_space_folded(self) -> None:
+        answer = ChecklistAnswer.model_validate(
+            {"checklist": [{**ITEMS[0], "text": " Make passwords\n\t very  long. "}]}
+        )
 
-        assert answer.summary == "Passwords must be long."
+        assert answer.checklist[0].text == "Make passwords very long."
+
+    def test_has_texts_with_their_paragraphs_and_without_white_space_at_the_ends(self) -> None:
+        answer: Any = SummaryAnswer.model_validate({"summary": " One.  \nTwo.\n \n\n\n  Three.\r\n"})
+
+        assert answer.summary == "One.\nTwo.\n\n  Three."
 
     @pytest.mark.parametrize("answer", [{"summary": " \n"}, {"summary": None}, {"summary": "x", "more": 1}, {}])
     def test_of_another_shape_is_none(self, answer: dict[str, Any]) -> None:
@@ -195,19 +208,19 @@ class TestAnAnswer:
 
     @pytest.mark.parametrize("count", [1, 50])
     def test_may_have_1_to_50_items(self, count: int) -> None:
-        assert len(ChecklistAnswer.model_validate({"items": [ITEMS[0]] * count}).items) == count
+        assert len(ChecklistAnswer.model_validate({"checklist": [ITEMS[0]] * count}).checklist) == count
 
     @pytest.mark.parametrize("count", [0, 51])
     def test_may_have_no_other_number_of_items(self, count: int) -> None:
         with pytest.raises(ValidationError, match=f"has {count} entries: give 1 to 50"):
-            ChecklistAnswer.model_validate({"items": [ITEMS[0]] * count})
+            ChecklistAnswer.model_validate({"checklist": [ITEMS[0]] * count})
 
     @pytest.mark.parametrize(
         "change", [{"priority": "high"}, {"source": " "}, {"text": "x" * (MAX_LINE_LENGTH + 1)}, {"category": None}]
     )
     def test_may_have_no_other_items(self, change: dict[str, JsonValue]) -> None:
         with pytest.raises(ValidationError):
-            ChecklistAnswer.model_validate({"items": [{**ITEMS[0], **change}]})
+            ChecklistAnswer.model_validate({"checklist": [{**ITEMS[0], **change}]})
 
     @pytest.mark.parametrize("count", [0, 51])
     def test_may_have_1_to_50_nodes(self, count: int) -> None:
@@ -225,9 +238,9 @@ class TestAnAnswer:
         ],
     )
     def test_has_short_categories_even_where_the_model_gives_a_long_one(self, category: str, kept: str) -> None:
-        answer = ChecklistAnswer.model_validate({"items": [{**ITEMS[0], "category": category}]})
+        answer = ChecklistAnswer.model_validate({"checklist": [{**ITEMS[0], "category": category}]})
 
-        assert answer.items[0].category == kept
+        assert answer.checklist[0].category == kept
 
     def test_that_does_not_fit_is_not_quoted(self) -> None:
         with pytest.raises(ValidationError) as caught:
@@ -302,7 +315,7 @@ class TestAPlan:
         found = plan("guideline_checklist", outputs, 0)
 
         assert isinstance(found[1], Step)
-        assert found[1].prompt.path == "guideline_checklist/summary.md"
+        assert found[1].prompt.written == PROMPTS / "guideline_checklist/summary.md"
 
     def test_has_each_part_and_then_what_makes_one_of_them(self) -> None:
         summary = plan("guideline_checklist", {"summary.parts": [[0, 1], [1, 1]]}, 0)[:4]

@@ -46,9 +46,10 @@ class ReadingLLM(ScriptedLLM):
         answers: dict[str, dict[str, JsonValue]] = {
             "SummaryAnswer": {"summary": " ".join(rules)},
             "ChecklistAnswer": CHECKLIST,
-            "ChecklistPartAnswer": {"items": [{**item, "source": rule, "text": rule} for rule in rules]},
+            "ChecklistPartAnswer": {"checklist": [{**item, "source": rule, "text": rule} for rule in rules]},
             "DiagramAnswer": DIAGRAM,
-            "ObligationsAnswer": {"obligations": [*rules]},
+            "FirstAnswer": {"first": [*rules]},
+            "SecondAnswer": {"second": [*rules]},
             "ComparisonAnswer": {"both": [*rules], "only_first": [], "only_second": [], "contradictions": []},
         }
         fault = next((text for text in self.faults if text in request.input), None)

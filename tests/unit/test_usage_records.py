@@ -18,7 +18,8 @@ from tests.deployment import AFTER_LEASE, INVOCATION, TENANT, TEXT, Deployment, 
 from tests.fake_model.llm import Said, SchemaLLM, WorkerVanished
 
 BAD = {"summary": ""}
-OBLIGATIONS = {"obligations": ["Backups must be tested."]}
+OBLIGATIONS = {"first": ["Backups must be tested."]}
+OTHERS = {"second": ["Backups must be tested."]}
 TIMEOUT = TransientModelError("no answer in time", report=CallReport(maybe_billed=True), type_="timeout")
 
 
@@ -197,7 +198,7 @@ class TestASiblingStep:
 
         monkeypatch.setattr(siblings.stores.claims, "save_step", refuse_the_second)
         with pytest.raises(Unavailable):
-            siblings.run(OBLIGATIONS, OBLIGATIONS)
+            siblings.run(OBLIGATIONS, OTHERS)
         monkeypatch.undo()
         siblings.clock.advance(AFTER_LEASE)
         siblings.llm.together = 1

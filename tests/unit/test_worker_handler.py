@@ -17,7 +17,6 @@ import pytest
 
 from jobchain.aws.clients import create_session
 from jobchain.breaker import scope_of
-from jobchain.chains.guideline_checklist import SummaryAnswer
 from jobchain.errors import ModelSettingsError, SettingsError
 from jobchain.llm import ModelRequest
 from jobchain.settings import load_settings
@@ -29,6 +28,7 @@ from jobchain_worker.worker_settings import UnusableLLM
 from local import offline_model
 from tests.conftest import ROOT, TABLE
 from tests.fakes import FakeContext
+from tests.shipped import SummaryAnswer
 
 FUNCTIONS = {
     "jobchain_api": "ApiFunction",

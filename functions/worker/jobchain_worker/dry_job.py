@@ -52,5 +52,5 @@ class DryJob:
         payload = chain.payload.model_validate(required)
         for step in plan(chain, payload, {}, self._max_input_tokens):
             if isinstance(step, Step) and not step.needs:
-                step.answer.model_rebuild()
+                step.prepare()
                 step.request(StepContext(payload, {}))

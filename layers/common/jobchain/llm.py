@@ -6,11 +6,11 @@ from typing import Protocol
 
 from pydantic import BaseModel
 
-from jobchain.strict_schema import strict_schema
 from jobchain.domain import Tier
 from jobchain.errors import ModelError
 from jobchain.rate_limits import NO_RATE_LIMITS, RateLimits
 from jobchain.spending import Usage
+from jobchain.strict_schema import strict_schema
 
 # In bytes: what a server adds for roles and marks, some ten tokens for each of a few messages.
 _OVERHEAD = 200

@@ -15,7 +15,18 @@ from pydantic import BaseModel
 
 MAX_NAME_LENGTH = 64
 
-_KEPT = {"$defs", "$ref", "additionalProperties", "anyOf", "description", "enum", "items", "properties", "required", "type"}
+_KEPT = {
+    "$defs",
+    "$ref",
+    "additionalProperties",
+    "anyOf",
+    "description",
+    "enum",
+    "items",
+    "properties",
+    "required",
+    "type",
+}
 _DATES = {"date": "A date such as 2026-11-29.", "date-time": "A time such as 2026-11-29T14:30:00Z."}
 
 

@@ -91,7 +91,7 @@ class _Walk:
 
     def _faults_of_model(self, model: type[BaseModel], where: str, above: tuple[type, ...]) -> Iterator[str]:
         if model in above:
-            yield f"the model {model.__name__} holds itself: not every strict mode takes that, so use a list without nesting"
+            yield f"the model {model.__name__} holds itself, which not every strict mode takes: use a flat list"
             return
         if len(above) == MAX_LEVELS:
             yield f"{where} is an object in {MAX_LEVELS} others: nest fewer models"

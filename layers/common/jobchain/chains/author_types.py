@@ -102,7 +102,9 @@ class TableContent(Answer):
     """What a model answers for a `Table`: the cells. Code writes the table, and escapes every text in it."""
 
     header: Annotated[list[str], entries(1, 20)]
-    rows: Annotated[list[list[str]], entries(0, _MOST_ROWS)] = Field(description="As many cells each as the header has.")
+    rows: Annotated[list[list[str]], entries(0, _MOST_ROWS)] = Field(
+        description="As many cells each as the header has."
+    )
 
     @property
     def text(self) -> str:
@@ -142,7 +144,7 @@ class SameAs:
 
 @dataclass(frozen=True, slots=True)
 class PayloadField:
-    """A note on a parameter: it is the payload's field of this name, whatever the parameter and the steps are called."""
+    """A note on a parameter: it is the payload's field of this name, whatever parameter and steps are called."""
 
     name: str
 

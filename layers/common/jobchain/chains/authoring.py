@@ -13,6 +13,7 @@ model's answer, the docstring is the prompt. `docs/how-to/write-a-chain.md` tell
 import re
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cached_property
 from typing import Any, TypeVar, overload
 
@@ -71,6 +72,8 @@ class Chain:
     @overload
     def ask(
         self,
+        function: None = None,
+        /,
         *,
         prompt: str | None = None,
         model: str | None = None,
@@ -118,7 +121,7 @@ class Chain:
     def code(self, function: F, /) -> F: ...
 
     @overload
-    def code(self, *, show: Show | None = None) -> Callable[[F], F]: ...
+    def code(self, function: None = None, /, *, show: Show | None = None) -> Callable[[F], F]: ...
 
     def code(self, function: Any = None, /, *, show: Show | None = None) -> Any:
         """Makes the function a step without a call: pure, as it may run more than once. Raises ChainError.
@@ -152,13 +155,13 @@ class Chain:
 
     def _add(self, step: Declared) -> None:
         if "compiled" in vars(self):
-            raise ChainError(step.mistake(f"the chain {self.name} is in use: declare {step.name} where the chain is made"))
+            raise ChainError(
+                step.mistake(f"the chain {self.name} is in use: declare {step.name} where the chain is made")
+            )
         if other := self._steps.get(step.name):
             raise ChainError(step.mistake(f"there is a step {step.name} at {other.place}: use another name"))
-        try:
+        with suppress(NameError):  # of a type that is defined further down: it is checked once the chain is used
             step.check()
-        except NameError:
-            pass  # a type that is defined further down: it is checked once the chain is used
         self._steps[step.name] = step
 
 

@@ -68,11 +68,13 @@ _read = chain.ask(
 
 
 @_read
-def first(document: Annotated[Text, PayloadField("first")]) -> Obligations: ...
+def first(document: Annotated[Text, PayloadField("first")]) -> Obligations:
+    """What the first guideline asks for."""
 
 
 @_read
-def second(document: Annotated[Text, PayloadField("second")]) -> Obligations: ...
+def second(document: Annotated[Text, PayloadField("second")]) -> Obligations:
+    """What the second guideline asks for."""
 
 
 def _then(answer: ComparisonAnswer, first_name: TextName = "First", second_name: TextName = "Second") -> Compared:
@@ -84,7 +86,7 @@ def _then(answer: ComparisonAnswer, first_name: TextName = "First", second_name:
 
 
 def _show(compared: Any) -> Compared:
-    return Compared(**compared)
+    return {"comparison": compared["comparison"], "table": compared["table"], "diagram": compared["diagram"]}
 
 
 @chain.ask(
@@ -93,7 +95,8 @@ def _show(compared: Any) -> Compared:
     then=_then,
     show=_show,
 )
-def comparison(first: list[Line], second: list[Line]) -> ComparisonAnswer: ...
+def comparison(first: list[Line], second: list[Line]) -> ComparisonAnswer:
+    """What both ask for, what one does, and what contradicts each other."""
 
 
 def _rows(answer: ComparisonAnswer) -> Iterator[tuple[str, str, str]]:

@@ -2,18 +2,18 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, cast, get_args, get_origin
+from typing import Annotated, Any, cast, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, create_model
 from pydantic.fields import FieldInfo
 
 from jobchain.chains.answer_types import is_object, unwrapped
 from jobchain.chains.author_types import Diagram, Mermaid, PayloadField, Table, TableContent
-from jobchain.chains.chain import CallOptions, Chain, CodeStep, LongText, Step, StepContext, fence
+from jobchain.chains.chain import CallOptions, Chain, CodeStep, LongText, Prompt, Step, StepContext, fence
 from jobchain.chains.declared import Declared
 from jobchain.chains.fields import Answer, Entries, Paragraphs, Payload
 from jobchain.chains.graph import Graph, Needs
-from jobchain.chains.long_texts import Long, concatenate
+from jobchain.chains.long_texts import Long, Merge, concatenate
 from jobchain.chains.mistakes import ChainError, Mistake, Place
 from jobchain.chains.outputs import stored
 from jobchain.chains.parameters import Arguments, Parameter, outputs_of, payload_texts
@@ -86,7 +86,7 @@ def _payload(source: Source, graph: Graph) -> type[BaseModel]:
 def _without_note(parameter: Parameter) -> Any:
     bare, notes = unwrapped(parameter.annotation)
     kept = tuple(note for note in notes if not isinstance(note, PayloadField))
-    return Annotated[(bare, *kept)] if kept else bare  # type: ignore[return-value]  # an alias made at run time
+    return Annotated[(bare, *kept)] if kept else bare
 
 
 def _step(graph: Graph, step: Declared, needs: Needs, defaults: CallOptions) -> Step | CodeStep:
@@ -177,10 +177,15 @@ class _Builder:
         field = split.field
         shared = self._shared(long, split.name)
         labels = [argument.name for argument in shared.each]
-        merge = long.merge
-        if not callable(merge):
-            merge = prompt_of(step.function, merge or step.prompt, about_merge(labels, own=merge is None))
-        answer, _ = answer_of(f"{step.name}_part", _relaxed(step.signature.returns), step.name)
+        merge: Prompt | Merge
+        if callable(long.merge):
+            merge = long.merge
+        else:
+            merge = prompt_of(step.function, long.merge or step.prompt, about_merge(labels, own=long.merge is None))
+        relaxed = _relaxed(step.signature.returns)
+        answer = None
+        if relaxed != step.signature.returns:
+            answer, _ = answer_of(f"{step.name}_part", relaxed, step.name)
         return LongText(
             text=lambda payload: getattr(payload, field),
             label=split.name,
@@ -237,7 +242,7 @@ def answer_of(name: str, annotation: Any, field: str | None = None) -> tuple[typ
     if is_object(bare):
         return bare, lambda answer: answer
     field = field or name
-    held = Annotated[(_with_paragraphs(bare), *notes)] if notes else _with_paragraphs(bare)  # type: ignore[valid-type]
+    held = Annotated[(_with_paragraphs(bare), *notes)] if notes else _with_paragraphs(bare)
     fields: dict[str, Any] = {field: (held, Field())}
     answer = create_model(f"{_camel(name)}Answer", __base__=Answer, __module__=__name__, **fields)
     return answer, lambda answer: getattr(answer, field)
@@ -252,7 +257,7 @@ def _relaxed(annotation: Any) -> Any:
     bare, notes = unwrapped(annotation)
     if get_origin(bare) is not list or not notes:
         return annotation
-    return Annotated[(list[get_args(bare)[0]], *map(_without_least, notes))]  # type: ignore[misc]
+    return Annotated[(bare, *map(_without_least, notes))]
 
 
 def _without_least(note: Any) -> Any:

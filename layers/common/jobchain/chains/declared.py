@@ -31,7 +31,7 @@ Then = Callable[..., Any]
 """Makes a step's output of the model's answer, its first argument. Its other parameters are needs, too."""
 
 Show = Callable[[Any], Mapping[str, Any]]
-"""Makes of a stored output the parts of the result. What it gives is a TypedDict, which names each part and its type."""
+"""Makes of a stored output the parts of the result. It gives a TypedDict, which names each part and its type."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Declared:
         return (self.then_signature or self.signature).returns
 
     def check(self) -> None:
-        """Raises ChainError for what is wrong with the step itself, and NameError for a type that is not defined yet."""
+        """Raises ChainError for what is wrong with the step itself, NameError for a type that is not defined yet."""
         mistakes = [self.mistake(what) for what in self._faults()]
         if mistakes:
             raise ChainError(*mistakes)
@@ -101,7 +101,7 @@ class Declared:
                 yield f"the step {self.name} has nothing to work on: give it a parameter, such as document: Text"
         yield from (f"the answer of {self.name}: {fault}" for fault in self._type_faults())
         if self.then and self.long:
-            yield f"the step {self.name} has then= and long=: put what then= does into a step of its own, with @chain.code"
+            yield f"the step {self.name} has then= and long=: make what then= does a step of its own, with @chain.code"
         _ = self.then_signature, self.written
         if self.show and not _parts_of(self.show):
             yield f"show= of the step {self.name} does not name what it shows: have it give a TypedDict"

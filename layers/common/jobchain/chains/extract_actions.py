@@ -39,12 +39,9 @@ def _merge(parts: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
     return merge_lists(parts, lambda action: f"{action['action']} {action['owner']} {action['due']}")[:_MOST_ACTIONS]
 
 
-def _show(actions: list[dict[str, Any]]) -> ShownActions:
+def _show(actions: list[Any]) -> ShownActions:
     rows = [(action["action"], action["owner"] or "", action["due"] or "") for action in actions]
-    return {
-        "actions": [*actions],  # type: ignore[typeddict-item]  # as they are stored
-        "actions_markdown": Table.of(("Action", "Owner", "Due"), rows),
-    }
+    return {"actions": actions, "actions_markdown": Table.of(("Action", "Owner", "Due"), rows)}
 
 
 @chain.ask(
@@ -53,7 +50,8 @@ def _show(actions: list[dict[str, Any]]) -> ShownActions:
     show=_show,
     long=Long(part=f"{_PROMPTS}/actions_part.md", merge=_merge, max_output_tokens=8_000),
 )
-def actions(document: Annotated[Text, PayloadField("text")]) -> Actions: ...
+def actions(document: Annotated[Text, PayloadField("text")]) -> Actions:
+    """What somebody is to do."""
 
 
 EXTRACT_ACTIONS = chain.compiled

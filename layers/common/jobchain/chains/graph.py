@@ -74,7 +74,9 @@ class Graph:
             self._wrong(step, self._order(step, parameter.name))
         elif not same_type(parameter.annotation, needed.output):
             given, wanted = type_name(needed.output), type_name(parameter.annotation)
-            self._wrong(step, f"{step.name} needs {needed.name} as {wanted}, which gives {given}: write {needed.name}: {given}")
+            self._wrong(
+                step, f"{step.name} needs {needed.name} as {wanted}, which gives {given}: write {needed.name}: {given}"
+            )
         return Argument(parameter.name, step=parameter.name, reader=Reader(needed.output))
 
     def _order(self, step: Declared, needed: str) -> str:
@@ -99,14 +101,19 @@ class Graph:
         if self.payload is not None:
             if name not in self.payload.model_fields:
                 known = ", ".join(self.payload.model_fields)
-                self._wrong(step, f"{step.name} needs {name}: no step above it and no field of the payload is called so ({known})")
+                self._wrong(
+                    step,
+                    f"{step.name} needs {name}: no step above it and no field of the payload is called so ({known})",
+                )
             return
         if hint := self._misspelled(parameter):
             self._wrong(step, f"{step.name} needs {name}, and no step above it is called so: {hint}")
             return
         known_field = self.fields.setdefault(name, parameter)
         if known_field.annotation != parameter.annotation and _typed(known_field) != _typed(parameter):
-            self._wrong(step, f"the payload's field {name} has another type in {step.name} than above: write the same one")
+            self._wrong(
+                step, f"the payload's field {name} has another type in {step.name} than above: write the same one"
+            )
         elif known_field.is_required != parameter.is_required and known_field.is_required:
             self.fields[name] = replace(known_field, default=parameter.default)
 

@@ -43,7 +43,8 @@ chain = Chain("guideline_checklist")
     max_output_tokens=3_000,
     long=Long(part=f"{_PROMPTS}/summary_part.md", merge=f"{_PROMPTS}/summary_merge.md"),
 )
-def summary(document: Guideline) -> Annotated[str, Field(description="The summary, in plain sentences.")]: ...
+def summary(document: Guideline) -> Annotated[str, Field(description="The summary, in plain sentences.")]:
+    """What the guideline asks for, in short."""
 
 
 def _merge(parts: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
@@ -53,8 +54,8 @@ def _merge(parts: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
     return [items[place] for place in sorted(strictest)]
 
 
-def _show(items: list[dict[str, Any]]) -> ShownChecklist:
-    return {"checklist": [item["text"] for item in items], "checklist_items": [*items]}  # type: ignore[typeddict-item]
+def _show(items: list[Any]) -> ShownChecklist:
+    return {"checklist": [item["text"] for item in items], "checklist_items": items}
 
 
 @chain.ask(
@@ -63,7 +64,8 @@ def _show(items: list[dict[str, Any]]) -> ShownChecklist:
     show=_show,
     long=Long(part=f"{_PROMPTS}/checklist_part.md", merge=_merge, shared=(), max_output_tokens=8_000),
 )
-def checklist(document: Guideline, summary: str) -> Items: ...
+def checklist(document: Guideline, summary: str) -> Items:
+    """What the guideline asks for, item by item."""
 
 
 def _grouped(checklist: list[ChecklistItem], summary: str) -> str:
@@ -77,7 +79,8 @@ def _grouped(checklist: list[ChecklistItem], summary: str) -> str:
 
 
 @chain.ask(prompt=f"{_PROMPTS}/diagram.md", max_output_tokens=6_000, material={"checklist": _grouped})
-def diagram(checklist: list[ChecklistItem]) -> Mermaid: ...
+def diagram(checklist: list[ChecklistItem]) -> Mermaid:
+    """The checklist as a flowchart."""
 
 
 GUIDELINE_CHECKLIST = chain.compiled

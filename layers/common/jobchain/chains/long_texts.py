@@ -36,4 +36,4 @@ def concatenate(parts: list[Any]) -> Any:
 
 
 ask_again = Long()
-"""The step's own prompt once more, for the outputs of the parts: one call, or several where they are too long for one."""
+"""The step's own prompt once more, for the outputs of the parts: one call, or several where they are too long."""

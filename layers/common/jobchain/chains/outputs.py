@@ -28,7 +28,7 @@ def stored(value: Any, texts: Sequence[str]) -> JsonValue:
         return stored(value.value, texts)
     if isinstance(value, date):
         return value.isoformat()
-    return str(value) if isinstance(value, str) else value  # type: ignore[no-any-return]  # the types allow no other
+    return str(value) if isinstance(value, str) else value
 
 
 def _stored_model(value: BaseModel, texts: Sequence[str]) -> JsonValue:

@@ -64,7 +64,9 @@ class Signature:
             if parameter.kind in _VARIADIC:
                 raise ChainError(Mistake(place, f"{what} takes {parameter}: name each parameter"))
             if parameter.annotation is inspect.Parameter.empty:
-                raise ChainError(Mistake(place, f"the parameter {name} of {what} has no type: add one, as in {name}: Text"))
+                raise ChainError(
+                    Mistake(place, f"the parameter {name} of {what} has no type: add one, as in {name}: Text")
+                )
         if found.return_annotation is inspect.Signature.empty:
             raise ChainError(Mistake(place, f"{what} does not say what it gives: add the type, as in -> str"))
         hints = get_type_hints(function, include_extras=True)
@@ -161,7 +163,7 @@ def as_text(value: JsonValue) -> str:
 
 
 def payload_texts(payload: BaseModel, fields: tuple[str, ...]) -> list[str]:
-    """The texts among the payload's `fields`, or all of its texts where there are none: what quotes are looked for in."""
+    """The texts in which quotes are looked for: those of the payload's `fields`, or all where none of them is one."""
     values = dict(payload)
     return [values[name] for name in fields if isinstance(values[name], str)] or [
         value for value in values.values() if isinstance(value, str)

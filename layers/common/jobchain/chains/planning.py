@@ -76,9 +76,7 @@ def _part(step: Step, long: LongText, key: PartsKey, text: str) -> Step:
         name=key.stored,
         prompt=long.prompt,
         answer=long.answer or step.answer,
-        options=replace(
-            step.options, max_output_tokens=long.max_output_tokens or step.options.max_output_tokens
-        ),
+        options=replace(step.options, max_output_tokens=long.max_output_tokens or step.options.max_output_tokens),
         write_input=lambda context: _with_shared(long, context, fence(long.label, text)),
         long=None,
     )
@@ -95,7 +93,9 @@ def _merges(
         return [_merge(step, long, prompt, StepKey(step.name), keys)]
     # The key tells which parts an output was made of, so that one name never means two things.
     spans = [PartsKey(step.name, group[0].first, group[-1].last) for group in groups]
-    between = [_merge(step, long, prompt, span, group) for span, group in zip(spans, groups, strict=True) if len(group) > 1]
+    between = [
+        _merge(step, long, prompt, span, group) for span, group in zip(spans, groups, strict=True) if len(group) > 1
+    ]
     return [*between, *_merges(step, long, prompt, spans, outputs, max_input_tokens)]
 
 
@@ -114,9 +114,7 @@ def _groups(keys: Sequence[PartsKey], outputs: Outputs, max_input_tokens: int) -
     return [*groups]
 
 
-def _merge(
-    step: Step, long: LongText, prompt: Prompt, key: StepKey | PartsKey, parts: Sequence[PartsKey]
-) -> Step:
+def _merge(step: Step, long: LongText, prompt: Prompt, key: StepKey | PartsKey, parts: Sequence[PartsKey]) -> Step:
     """The step that makes one output, under `key`, of the outputs of `parts`."""
     names = _names(parts)
 

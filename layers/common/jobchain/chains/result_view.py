@@ -1,9 +1,9 @@
 """How to show a chain's result: the form of each part, worked out from its type.
 
-The forms: `text` (with paragraphs), `line`, `number`, `flag`, `choice`, `list` (of texts), `records` (a list of models),
-`record` (a model), `checklist` (records that a reader ticks off), `diagram` (Mermaid), `table` (Markdown), and `value` for
-anything else. The fields of records have forms too, and besides those `heading`, under which entries are grouped, and
-`quote`, whose field `found` says whether the text contains it.
+The forms: `text` (with paragraphs), `line`, `number`, `flag`, `choice`, `list` (of texts), `records` (a list of
+models), `record` (a model), `checklist` (records that a reader ticks off), `diagram` (Mermaid), `table` (Markdown), and
+`value` for anything else. The fields of records have forms too, and besides those `heading`, under which entries are
+grouped, and `quote`, whose field `found` says whether the text contains it.
 """
 
 from collections.abc import Mapping
@@ -71,4 +71,5 @@ def _fields(model: type[BaseModel]) -> list[JsonValue]:
 
 def _twin(annotation: Any) -> dict[str, JsonValue]:
     _, notes = unwrapped(annotation)
-    return {"same_as": note.part for note in notes if isinstance(note, SameAs)}
+    part = next((note.part for note in notes if isinstance(note, SameAs)), None)
+    return {"same_as": part} if part else {}
