@@ -303,6 +303,7 @@ def renamed(chain: Chain) -> Chain:
         "needs": ("outline",),
         "write_input": lambda given: f"<<<summary x>>>\n{given.outputs['outline']}\n<<<end x>>>",
     }
+    third = replace(third, needs=("checklist",))
     return changed(chain, (replace(first, name="outline"), replace(second, **changes), third))
 
 

@@ -555,13 +555,13 @@ def test_a_category_and_a_title_are_short_whatever_the_text(text: str) -> None:
     for name in ("category", "section", "topic", "title", "heading"):
         schema = {"type": "object", "properties": {name: {"type": "string"}}}
         assert 1 <= len(answer(schema, text)[name]) <= 60
-    assert all(len(item["category"]) <= 60 for item in ask(Checklist, text)["items"])
+    assert all(len(item["category"]) <= 60 for item in ask(Checklist, text)["checklist"])
 
 
 def test_a_long_heading_is_cut_at_a_word() -> None:
     heading = "What everyone in the building has to know about the doors of the ground floor"
 
-    (item,) = ask(Checklist, f"# {heading}\n\nDoors must be locked.")["items"]
+    (item,) = ask(Checklist, f"# {heading}\n\nDoors must be locked.")["checklist"]
 
     assert item["category"] == "What everyone in the building has to know about the doors of"
 
@@ -750,7 +750,7 @@ def test_a_hundred_thousand_characters_of_anything_are_answered_in_time(piece: s
     started = time.process_time()
 
     # when
-    items = ask(Checklist, text)["items"]
+    items = ask(Checklist, text)["checklist"]
 
     # then
     assert len(items) == 1

@@ -360,7 +360,7 @@ class TestTheRoomOfAnAnswer:
 
     def test_is_remembered_for_a_window_by_what_each_text_leaves_of_it(self) -> None:
         server = Rooms("maximum context length is 8192 tokens (192 in the messages, 16384 in the completion)", 8000)
-        longer = ModelRequest("x", "word " * 2_000, SummaryAnswer)
+        longer = ModelRequest("x", "word " * 1_600, SummaryAnswer)
 
         llm, answers = server.ask(REQUEST, REQUEST, longer)
 

@@ -203,7 +203,7 @@ class TestASiblingStep:
         siblings.clock.advance(AFTER_LEASE)
         siblings.llm.together = 1
 
-        job = siblings.run(OBLIGATIONS, {"both": [], "only_first": [], "only_second": [], "contradictions": []})
+        job = siblings.run(OTHERS, {"both": [], "only_first": [], "only_second": [], "contradictions": []})
 
         assert job.status is Status.COMPLETED
         assert (job.spending.calls, job.spending.estimated.calls) == (4, 1)

@@ -263,7 +263,7 @@ def _relaxed(annotation: Any) -> Any:
 def _without_least(note: Any) -> Any:
     if isinstance(note, Entries):
         return Entries(0, note.most)
-    if isinstance(note, FieldInfo):
+    if isinstance(note, FieldInfo) and any(hasattr(each, "min_length") for each in note.metadata):
         most = [each.max_length for each in note.metadata if hasattr(each, "max_length")]
         return Field(max_length=most[0] if most else None, description=note.description)
     return note
