@@ -110,7 +110,7 @@ def create_admission_control(
         watch=AccountWatch(breakers, logger, count_breaker),
         queue=queue,
         llm=llm,
-        chains=CHAINS,
+        chains=chains,
         max_input_tokens=settings.max_input_tokens,
         clock=utc_now,
         logger=logger,
@@ -128,7 +128,7 @@ def create_consumer(settings: WorkerSettings, session: Session, dynamodb: "Dynam
         queue=queue,
         control=create_admission_control(settings, dynamodb, queue, llm),
         llm=llm,
-        chains=CHAINS,
+        chains=chains,
         prices=price_list(settings),
         retry_policy=RetryPolicy(first_backoff=timedelta(seconds=settings.first_backoff_seconds)),
         max_input_tokens=settings.max_input_tokens,
@@ -143,6 +143,8 @@ def create_consumer(settings: WorkerSettings, session: Session, dynamodb: "Dynam
     return Consumer(runner, loop, utc_now, logger, count_failed_records)
 
 
+# All are loaded now: a chain that can't be used is found before any job needs it.
+chains = dict(CHAINS)
 logger = create_logger()
 settings = load_settings(WorkerSettings, os.environ)
 session = create_session()
@@ -150,7 +152,7 @@ dynamodb = aws_client(session, "dynamodb", AWS)
 model_checks = ModelCheckStore(dynamodb, settings.table_name)
 consumer = create_consumer(settings, session, dynamodb)
 model_checker = create_model_checker(settings, session, model_checks)
-dry_job = DryJob(consumer=consumer, chains=CHAINS, max_input_tokens=settings.max_input_tokens, logger=logger)
+dry_job = DryJob(consumer=consumer, chains=chains, max_input_tokens=settings.max_input_tokens, logger=logger)
 started()
 
 

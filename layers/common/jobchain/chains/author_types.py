@@ -5,24 +5,16 @@ docs/reference/chain-types.md.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
 
-from pydantic import Field
-
-from jobchain.chains.fields import Answer, Filled, Name, entries, filled
+from jobchain.chains.fields import Name, filled
 from jobchain.markdown import table
-from jobchain.mermaid import flowchart
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler
     from pydantic_core import CoreSchema
 
 MAX_QUOTE_LENGTH = 5_000
-
-_MOST_NODES = 50
-_MOST_EDGES = 100
-_MOST_ROWS = 200
 
 T = TypeVar("T")
 
@@ -54,40 +46,6 @@ class Mention(str):
         return _text_schema(cls, filled)
 
 
-class DiagramNode(Answer):
-    """A box of the diagram."""
-
-    id: str = Field(description="A short name, unique among the nodes.")
-    label: Filled = Field(description="What the box says, in a few words.")
-    kind: Literal["topic", "step", "decision"] = Field(
-        description="A category; an item; or a condition, which edges labelled yes and no leave."
-    )
-
-
-class DiagramEdge(Answer):
-    """An arrow of the diagram."""
-
-    source: str = Field(description="The id of the node that the arrow leaves.")
-    target: str = Field(description="The id of the node that the arrow enters.")
-    label: str = Field(description="What the arrow says; empty for nothing.")
-
-
-class Diagram(Answer):
-    """What a model answers for a `Mermaid`: the nodes and edges. Code writes the diagram, so that it can be drawn."""
-
-    nodes: Annotated[list[DiagramNode], entries(1, _MOST_NODES)]
-    edges: Annotated[list[DiagramEdge], entries(0, _MOST_EDGES)]
-
-    @property
-    def text(self) -> str:
-        """The diagram in Mermaid's language."""
-        return flowchart(
-            [(node.id, node.label) for node in self.nodes],
-            [(edge.source, edge.target, edge.label) for edge in self.edges],
-            {node.id: node.kind for node in reversed(self.nodes)},
-        )
-
-
 class Mermaid(str):
     """A diagram in Mermaid's language. A model answers with its nodes and edges; `code` writes it with `flowchart`."""
 
@@ -95,22 +53,9 @@ class Mermaid(str):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: Any, handler: "GetCoreSchemaHandler") -> "CoreSchema":
+        from jobchain.chains.contents import Diagram  # noqa: PLC0415  # only a worker needs it
+
         return _written_schema(cls, Diagram, handler)
-
-
-class TableContent(Answer):
-    """What a model answers for a `Table`: the cells. Code writes the table, and escapes every text in it."""
-
-    header: Annotated[list[str], entries(1, 20)]
-    rows: Annotated[list[list[str]], entries(0, _MOST_ROWS)] = Field(
-        description="As many cells each as the header has."
-    )
-
-    @property
-    def text(self) -> str:
-        """The table as Markdown. A row that is too short gets empty cells."""
-        width = len(self.header)
-        return table(self.header, [[*row, *[""] * width][:width] for row in self.rows])
 
 
 class Table(str):
@@ -125,25 +70,24 @@ class Table(str):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: Any, handler: "GetCoreSchemaHandler") -> "CoreSchema":
+        from jobchain.chains.contents import TableContent  # noqa: PLC0415  # only a worker needs it
+
         return _written_schema(cls, TableContent, handler)
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
+class Form(NamedTuple):
     """A note on a type: how a result of it is shown, where the type alone does not say it."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class SameAs:
+class SameAs(NamedTuple):
     """A note on a part of a result: it repeats the part of this name in another form, for other readers."""
 
     part: str
 
 
-@dataclass(frozen=True, slots=True)
-class PayloadField:
+class PayloadField(NamedTuple):
     """A note on a parameter: it is the payload's field of this name, whatever parameter and steps are called."""
 
     name: str

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, chain, count
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from pydantic import BaseModel, JsonValue
 
@@ -58,8 +58,7 @@ class Value(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class CallOptions:
+class CallOptions(NamedTuple):
     """How the model is called for a step; None leaves it to the deployment and the model.
 
     `max_output_tokens` is the room for the answer, with what a model needs to reason before it. Providers count it

@@ -1,14 +1,13 @@
 """Makes of declared steps what the worker runs and the API shows."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Annotated, Any, cast, get_origin
+from typing import Annotated, Any, NamedTuple, cast, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, create_model
 from pydantic.fields import FieldInfo
 
 from jobchain.chains.answer_types import is_object, unwrapped
-from jobchain.chains.author_types import Diagram, Mermaid, PayloadField, Table, TableContent
+from jobchain.chains.author_types import Mermaid, PayloadField, Table
 from jobchain.chains.chain import CallOptions, Chain, CodeStep, LongText, Prompt, Step, StepContext, fence
 from jobchain.chains.declared import Declared
 from jobchain.chains.fields import Answer, Entries, Paragraphs, Payload
@@ -20,12 +19,8 @@ from jobchain.chains.parameters import Arguments, Parameter, outputs_of, payload
 from jobchain.chains.prompts import about, about_merge, about_part, prompt_of
 from jobchain.chains.result_view import view_of
 
-# What a model answers in place of a type that code writes.
-_CONTENTS: Mapping[Any, type[Answer]] = {Mermaid: Diagram, Table: TableContent}
 
-
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """A chain as its author declared it."""
 
     name: str
@@ -98,11 +93,10 @@ def _combined(options: CallOptions, defaults: CallOptions) -> CallOptions:
         own = getattr(options, name)
         return getattr(defaults, name) if own is None else own
 
-    return CallOptions(**{name: first(name) for name in CallOptions.__dataclass_fields__})
+    return CallOptions(**{name: first(name) for name in CallOptions._fields})
 
 
-@dataclass(frozen=True, slots=True)
-class _Builder:
+class _Builder(NamedTuple):
     """Builds one step."""
 
     graph: Graph
@@ -227,7 +221,7 @@ class _Builder:
         if unknown := [name for name in long.shared or () if name not in names]:
             self.graph.mistakes.append(self.declared.mistake(f"long= shares {unknown[0]}, which is no other parameter"))
         kept = names if long.shared is None else long.shared
-        return replace(self.reads.own, each=tuple(each for each in self.reads.own.each if each.name in kept))
+        return Arguments(tuple(each for each in self.reads.own.each if each.name in kept))
 
 
 def answer_of(name: str, annotation: Any, field: str | None = None) -> tuple[type[BaseModel], Callable[[Any], Any]]:
@@ -236,8 +230,8 @@ def answer_of(name: str, annotation: Any, field: str | None = None) -> tuple[typ
     The root of a schema is an object: any other type is in the one field of a model, called as the step is.
     """
     bare, notes = unwrapped(annotation)
-    if bare in _CONTENTS:
-        content = cast("type[BaseModel]", type(f"{_camel(name)}Answer", (_CONTENTS[bare],), {"__module__": __name__}))
+    if bare in (Mermaid, Table):
+        content = cast("type[BaseModel]", type(f"{_camel(name)}Answer", (_content(bare),), {"__module__": __name__}))
         return content, lambda answer: bare(answer.text)
     if is_object(bare):
         return bare, lambda answer: answer
@@ -246,6 +240,13 @@ def answer_of(name: str, annotation: Any, field: str | None = None) -> tuple[typ
     fields: dict[str, Any] = {field: (held, Field())}
     answer = create_model(f"{_camel(name)}Answer", __base__=Answer, __module__=__name__, **fields)
     return answer, lambda answer: getattr(answer, field)
+
+
+def _content(written: type[str]) -> type[Answer]:
+    """What a model answers in place of a type that code writes."""
+    from jobchain.chains.contents import Diagram, TableContent  # noqa: PLC0415  # few chains need it
+
+    return Diagram if written is Mermaid else TableContent
 
 
 def _with_paragraphs(bare: Any) -> Any:

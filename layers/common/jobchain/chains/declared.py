@@ -34,7 +34,7 @@ Show = Callable[[Any], Mapping[str, Any]]
 """Makes of a stored output the parts of the result. It gives a TypedDict, which names each part and its type."""
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Declared:
     """A step; with `asks`, of a call of the model."""
 

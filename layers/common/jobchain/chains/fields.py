@@ -2,8 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, GetCoreSchemaHandler, StringConstraints, model_validator
 
@@ -61,8 +60,7 @@ def paragraphs(text: str) -> str:
     return not_blank(_EMPTY_LINES.sub("\n\n", lines).strip())
 
 
-@dataclass(frozen=True, slots=True)
-class Entries:
+class Entries(NamedTuple):
     """Checks that an answer's list has `least` to `most` entries."""
 
     least: int

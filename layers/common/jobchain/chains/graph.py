@@ -1,9 +1,8 @@
 """The graph of a chain's steps: which step needs which, and what is left for the payload."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from difflib import get_close_matches
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
@@ -16,8 +15,7 @@ from jobchain.chains.parameters import NO_ARGUMENTS, Argument, Arguments, Parame
 _ALIKE = 0.85
 
 
-@dataclass(frozen=True, slots=True)
-class Needs:
+class Needs(NamedTuple):
     """What the functions of a step read: its own, `then`, and those of `material` by their labels."""
 
     own: Arguments
@@ -115,9 +113,11 @@ class Graph:
                 step, f"the payload's field {name} has another type in {step.name} than above: write the same one"
             )
         elif known_field.is_required != parameter.is_required and known_field.is_required:
-            self.fields[name] = replace(known_field, default=parameter.default)
+            self.fields[name] = known_field._replace(default=parameter.default)
 
     def _misspelled(self, parameter: Parameter) -> str:
+        from difflib import get_close_matches  # noqa: PLC0415  # only chains with many fields need it
+
         if parameter.payload_field is None:
             if close := get_close_matches(parameter.name, self.steps, 1, _ALIKE):
                 return f"do you mean {close[0]}?"

@@ -2,8 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from jobchain.chains.chain import merge_lists
 
@@ -11,8 +10,7 @@ Merge = Callable[[list[Any]], Any]
 """Makes one output of the outputs of a text's parts: a pure function of what is stored of them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Long:
+class Long(NamedTuple):
     """One call for each part of a text, and then one output of the parts' outputs.
 
     `merge` makes it: a function, the name of a file with a prompt, or None for the step's own prompt once more. `part`

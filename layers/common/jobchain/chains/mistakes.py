@@ -1,15 +1,17 @@
-"""Mistakes of a chain's author: each names the file, the line, what is wrong there, and how to correct it."""
+"""Mistakes of a chain's author: each names the file, the line, what is wrong there, and how to correct it.
+
+Here and in the modules beside it that every cold start loads, what never changes is a NamedTuple: Python makes one in a
+sixth of the time that a frozen dataclass takes.
+"""
 
 import inspect
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """A line of a file."""
 
     file: str
@@ -31,8 +33,7 @@ class Place:
         return cls(frame.f_code.co_filename, frame.f_lineno)
 
 
-@dataclass(frozen=True, slots=True)
-class Mistake:
+class Mistake(NamedTuple):
     """One mistake: `what` is wrong at `place`, and what to do."""
 
     place: Place

@@ -10,7 +10,6 @@ from pydantic import BaseModel, JsonValue
 
 from jobchain.chains.answer_types import holds
 from jobchain.chains.author_types import Mention, Quote
-from jobchain.chains.quotes import original
 
 FOUND = "_found"
 """What the name of a quote's field and the name of the field that says whether it was found differ by."""
@@ -18,6 +17,8 @@ FOUND = "_found"
 
 def stored(value: Any, texts: Sequence[str]) -> JsonValue:
     """The value as JSON. Quotes are marked, and mentions dropped, by whether one of the payload's `texts` has them."""
+    from jobchain.chains.quotes import original  # noqa: PLC0415  # only a worker needs it
+
     if isinstance(value, BaseModel):
         return _stored_model(value, texts)
     if isinstance(value, list):
@@ -38,6 +39,8 @@ def _stored_model(value: BaseModel, texts: Sequence[str]) -> JsonValue:
 
 
 def _found(quote: Any, texts: Sequence[str]) -> JsonValue:
+    from jobchain.chains.quotes import original  # noqa: PLC0415  # only a worker needs it
+
     if isinstance(quote, list):
         return [_found(each, texts) for each in quote]
     return None if quote is None else any(original(text).holds(quote) for text in texts)

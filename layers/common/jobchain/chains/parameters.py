@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, get_type_hints
+from typing import Any, NamedTuple, get_type_hints
 
 from pydantic import BaseModel, JsonValue
 
@@ -21,8 +21,7 @@ _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD, in
 _AS_STORED = (str, int, float, bool, list[str], list[int], Any, JsonValue)
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(NamedTuple):
     """A parameter of a function, with the name of the payload's field that it may be."""
 
     name: str
@@ -46,8 +45,7 @@ class Parameter:
         return next((note.name for note in notes if isinstance(note, PayloadField)), None)
 
 
-@dataclass(frozen=True, slots=True)
-class Signature:
+class Signature(NamedTuple):
     """What a function takes and gives, with its types."""
 
     parameters: tuple[Parameter, ...]
@@ -92,8 +90,7 @@ class Reader:
         return self._read(output) if self._read else output
 
 
-@dataclass(frozen=True, slots=True)
-class Argument:
+class Argument(NamedTuple):
     """The value of a parameter: the payload's `field`, the output of `step`, or the whole payload without both."""
 
     name: str
@@ -120,8 +117,7 @@ class Argument:
         return as_text(stored(self.typed(context), ()))
 
 
-@dataclass(frozen=True, slots=True)
-class Arguments:
+class Arguments(NamedTuple):
     """The values of a function's parameters."""
 
     each: tuple[Argument, ...]

@@ -76,7 +76,7 @@ def _part(step: Step, long: LongText, key: PartsKey, text: str) -> Step:
         name=key.stored,
         prompt=long.prompt,
         answer=long.answer or step.answer,
-        options=replace(step.options, max_output_tokens=long.max_output_tokens or step.options.max_output_tokens),
+        options=step.options._replace(max_output_tokens=long.max_output_tokens or step.max_output_tokens),
         write_input=lambda context: _with_shared(long, context, fence(long.label, text)),
         long=None,
     )

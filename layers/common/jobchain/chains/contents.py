@@ -1,0 +1,62 @@
+"""What a model answers in place of what code writes: the nodes of a diagram, the cells of a table."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from jobchain.chains.fields import Answer, Filled, entries
+from jobchain.markdown import table
+from jobchain.mermaid import flowchart
+
+_MOST_NODES = 50
+_MOST_EDGES = 100
+_MOST_ROWS = 200
+
+
+class DiagramNode(Answer):
+    """A box of the diagram."""
+
+    id: str = Field(description="A short name, unique among the nodes.")
+    label: Filled = Field(description="What the box says, in a few words.")
+    kind: Literal["topic", "step", "decision"] = Field(
+        description="A category; an item; or a condition, which edges labelled yes and no leave."
+    )
+
+
+class DiagramEdge(Answer):
+    """An arrow of the diagram."""
+
+    source: str = Field(description="The id of the node that the arrow leaves.")
+    target: str = Field(description="The id of the node that the arrow enters.")
+    label: str = Field(description="What the arrow says; empty for nothing.")
+
+
+class Diagram(Answer):
+    """What a model answers for a `Mermaid`: the nodes and edges. Code writes the diagram, so that it can be drawn."""
+
+    nodes: Annotated[list[DiagramNode], entries(1, _MOST_NODES)]
+    edges: Annotated[list[DiagramEdge], entries(0, _MOST_EDGES)]
+
+    @property
+    def text(self) -> str:
+        """The diagram in Mermaid's language."""
+        return flowchart(
+            [(node.id, node.label) for node in self.nodes],
+            [(edge.source, edge.target, edge.label) for edge in self.edges],
+            {node.id: node.kind for node in reversed(self.nodes)},
+        )
+
+
+class TableContent(Answer):
+    """What a model answers for a `Table`: the cells. Code writes the table, and escapes every text in it."""
+
+    header: Annotated[list[str], entries(1, 20)]
+    rows: Annotated[list[list[str]], entries(0, _MOST_ROWS)] = Field(
+        description="As many cells each as the header has."
+    )
+
+    @property
+    def text(self) -> str:
+        """The table as Markdown. A row that is too short gets empty cells."""
+        width = len(self.header)
+        return table(self.header, [[*row, *[""] * width][:width] for row in self.rows])
