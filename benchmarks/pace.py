@@ -114,7 +114,7 @@ class Accounts:
         self._inputs = inputs
         simulator = Simulator(inputs)
         calls = inputs["work.steps"]
-        caps = tuple(float(step.max_output_tokens or 0) for step in GUIDELINE_CHECKLIST.steps)
+        caps = tuple(float(step.max_output_tokens or 0) for step in GUIDELINE_CHECKLIST.calls)
         self._base = replace(
             simulator.base,
             input_tokens=inputs["work.input_tokens"] / calls,

@@ -126,7 +126,7 @@ class Simulator:
     @property
     def asked_per_call(self) -> float:
         """Where the server counts the room that is asked for, not what is used of it."""
-        rooms = [step.max_output_tokens or 0 for step in GUIDELINE_CHECKLIST.steps]
+        rooms = [step.max_output_tokens or 0 for step in GUIDELINE_CHECKLIST.calls]
         return (self.inputs["work.input_tokens"] + sum(rooms)) / self.inputs["work.steps"]
 
 

@@ -11,7 +11,6 @@ from pydantic import BaseModel, JsonValue
 from benchmarks.baseline.broker import RUN_JOB, app
 from benchmarks.baseline.store import Store
 from jobchain.chains.chain import Step, StepContext
-from jobchain.chains.fields import Payload
 from jobchain.chains.guideline_checklist import GUIDELINE_CHECKLIST
 
 MODEL = "gpt-6-luna"
@@ -49,7 +48,7 @@ def run_job(job_id: str) -> None:
     identity = UUID(job_id)
     payload = GUIDELINE_CHECKLIST.payload.model_validate({"guidelines": store().start(identity)})
     outputs: dict[str, JsonValue] = {}
-    for step in GUIDELINE_CHECKLIST.steps:
+    for step in GUIDELINE_CHECKLIST.calls:
         outputs[step.name] = ask(step, StepContext(payload, outputs))
         store().save_step(identity, step.name, outputs[step.name])
     store().end(identity, "completed")
@@ -61,7 +60,7 @@ def schema(answer: type[BaseModel]) -> dict[str, Any]:
     return answer.model_json_schema()
 
 
-def ask(step: Step, context: StepContext[Payload]) -> JsonValue:
+def ask(step: Step, context: StepContext[Any]) -> JsonValue:
     """The step's output, by one call of the model."""
     request = step.request(context)
     form: Any = {

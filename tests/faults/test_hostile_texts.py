@@ -14,7 +14,7 @@ from pydantic import JsonValue
 
 from jobchain.chains import CHAINS, DEFAULT_CHAIN
 from jobchain.chains.chain import Chain, Step, StepContext, fence
-from jobchain.chains.fields import Payload
+from pydantic import BaseModel
 from jobchain.chains.planning import plan
 from jobchain.chains.quotes import Original
 from jobchain.chains.splitting import split
@@ -64,14 +64,14 @@ def _compare(text: str) -> None:
     fill(ComparisonAnswer.model_json_schema(), [text[:half], text[half:]])
 
 
-def _payload(chain: Chain, text: str) -> Payload:
+def _payload(chain: Chain, text: str) -> BaseModel:
     required = [name for name, field in chain.payload.model_fields.items() if field.is_required()]
     return chain.payload.model_validate(dict.fromkeys(required, text))
 
 
 def _refuse(text: str) -> None:
     """Answers of which nothing is right."""
-    for step in DEFAULT_CHAIN.steps:
+    for step in DEFAULT_CHAIN.calls:
         field = next(iter(step.answer.model_fields))
         answers: list[JsonValue] = [[text[:3]] * (len(text) // 8), [{}] * (len(text) // 20), text[: len(text) // 2]]
         for answer in answers:

@@ -10,7 +10,7 @@ from jobchain.chains.guideline_checklist import GUIDELINE_CHECKLIST
 from jobchain_worker.answers import Complaint, read_answer
 
 SECRET = "The patient Anna Example takes 20 mg of it."
-STEPS = {step.name: step for step in GUIDELINE_CHECKLIST.steps}
+STEPS = {step.name: step for step in GUIDELINE_CHECKLIST.calls}
 
 
 def complaint(step: str, answer: JsonValue | str) -> Complaint:

@@ -118,7 +118,7 @@ def test_descendants_are_found_at_any_depth() -> None:
 def test_the_model_answers_every_step_so_that_it_fits() -> None:
     payload = GuidelinePayload(guidelines=RULES)
     outputs: dict[str, Any] = {}
-    for step in GUIDELINE_CHECKLIST.steps:
+    for step in GUIDELINE_CHECKLIST.calls:
         context = StepContext(payload, outputs)
         said = model_server.answer(step.answer.__name__, step.request(context).input)
         outputs[step.name] = step.read_answer(step.answer.model_validate(said), context)

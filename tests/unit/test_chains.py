@@ -36,7 +36,7 @@ PAYLOADS = {
     for chain in CHAINS.values()
 }
 OUTPUTS: dict[str, JsonValue] = {"summary": "x", "checklist": [*FOUND], "first": ["x"], "second": ["y"]}
-STEPS = [pytest.param(step, id=f"{chain.name}.{step.name}") for chain in CHAINS.values() for step in chain.steps]
+STEPS = [pytest.param(step, id=f"{chain.name}.{step.name}") for chain in CHAINS.values() for step in chain.calls]
 
 
 class TestTheRegistry:
@@ -79,7 +79,7 @@ class TestAPrompt:
             assert len(prompt.text) > 100
 
     def test_is_there_for_nothing_else(self) -> None:
-        used = {prompt.written for chain in CHAINS.values() for step in chain.steps for prompt in prompts(step)}
+        used = {prompt.written for chain in CHAINS.values() for step in chain.calls for prompt in prompts(step)}
 
         assert set(PROMPTS.rglob("*.*")) == used
 
@@ -263,12 +263,12 @@ class TestAStep:
         ],
     )
     def test_makes_its_output_of_its_answer(self, step: int, answer: JsonValue, output: JsonValue) -> None:
-        taken = CHAINS["guideline_checklist"].steps[step]
+        taken = CHAINS["guideline_checklist"].calls[step]
 
         assert taken.read_answer(taken.answer.model_validate(answer), CONTEXT) == output
 
     def test_asks_with_its_prompt_and_its_schema(self) -> None:
-        step = CHAINS["guideline_checklist"].steps[0]
+        step = CHAINS["guideline_checklist"].calls[0]
 
         request = step.request(StepContext(GuidelinePayload(guidelines="Be careful."), {}))
 
@@ -414,7 +414,7 @@ class TestJoinedParts:
 
 def join(chain: str, step: int, parts: list[Any]) -> Any:
     """What a step makes of the outputs of its parts, without a model."""
-    long = CHAINS[chain].steps[step].long
+    long = CHAINS[chain].calls[step].long
     assert isinstance(long, LongText)
     assert not isinstance(long.merge, Prompt)
     return long.merge(parts)
@@ -425,7 +425,7 @@ def names(found: list[PlannedStep]) -> list[str]:
 
 
 class TestActions:
-    STEP = CHAINS["extract_actions"].steps[0]
+    STEP = CHAINS["extract_actions"].calls[0]
     CONTEXT: StepContext[Any] = StepContext(ActionsPayload(text="Ann calls Bob by Friday."), {})
 
     def read(self, **action: JsonValue) -> Any:
@@ -456,7 +456,7 @@ class TestActions:
 
 class TestAComparison:
     def read(self, **changes: Any) -> Any:
-        step = CHAINS["compare_guidelines"].steps[2]
+        step = CHAINS["compare_guidelines"].calls[2]
         payload = ComparePayload(first="x", second="y", first_name="A|B", second_name="<b>")
         answer: dict[str, Any] = {"both": [], "only_first": [], "only_second": [], "contradictions": [], **changes}
         return step.read_answer(step.answer.model_validate(answer), StepContext(payload, {}))

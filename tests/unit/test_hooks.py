@@ -58,7 +58,7 @@ class TestADryJob:
         def broken(_: object) -> str:
             raise KeyError("a-text-that-no-log-may-show")
 
-        step = replace(FIRST.steps[0], write_input=broken)
+        step = replace(FIRST.calls[0], write_input=broken)
         chains = {FIRST.name: replace(FIRST, steps=(step, *FIRST.steps[1:]))}
 
         answer = self.run(consumer, logger, chains)

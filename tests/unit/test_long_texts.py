@@ -119,7 +119,7 @@ def test_the_parts_are_asked_at_the_same_time_and_what_they_gave_after_them(stag
     stage.run()
 
     assert stage.llm.most_in_flight == 3
-    merge = CHAINS["guideline_checklist"].steps[0].long
+    merge = CHAINS["guideline_checklist"].calls[0].long
     assert merge
     assert [request.instructions for request in stage.llm.requests[:3]] == [merge.prompt.text] * 3
     for request, section in zip(stage.llm.requests, SECTIONS, strict=False):

@@ -95,9 +95,9 @@ class Comparison(BaseModel):
     contradictions: list[Rule]
 
 
-Summary, Checklist, Diagram = (step.answer for step in GUIDELINE_CHECKLIST.steps)
-(ActionsStep,) = (step.answer for step in EXTRACT_ACTIONS.steps)
-Obligations, _, ComparisonStep = (step.answer for step in COMPARE_GUIDELINES.steps)
+Summary, Checklist, Diagram = (step.answer for step in GUIDELINE_CHECKLIST.calls)
+(ActionsStep,) = (step.answer for step in EXTRACT_ACTIONS.calls)
+Obligations, _, ComparisonStep = (step.answer for step in COMPARE_GUIDELINES.calls)
 MODELS: list[type[BaseModel]] = [Summary, Checklist, Diagram, Rules, Actions, Comparison]
 MODELS += [ActionsStep, Obligations, ComparisonStep]
 
@@ -718,7 +718,7 @@ def test_the_real_chain_makes_a_useful_checklist_of_whole_sentences_of_a_real_do
     outputs: dict[str, Any] = {}
 
     # when
-    for step in GUIDELINE_CHECKLIST.steps:
+    for step in GUIDELINE_CHECKLIST.calls:
         request = step.request(StepContext(payload, outputs))
         found = answer(request.answer.model_json_schema(), request.input)
         outputs[step.name] = step.read_answer(request.answer.model_validate(found), StepContext(payload, outputs))

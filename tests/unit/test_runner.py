@@ -506,7 +506,7 @@ class TestABudget:
 
         assert stage.run(SUMMARY, CHECKLIST, DIAGRAM).status is Status.COMPLETED
         rooms = [request.max_output_tokens for request in stage.llm.requests]
-        assert rooms == [step.max_output_tokens for step in GUIDELINE_CHECKLIST.steps]
+        assert rooms == [step.max_output_tokens for step in GUIDELINE_CHECKLIST.calls]
 
     def test_leaves_no_more_room_for_answers_than_it_pays_for(self, stage_with: Callable[[str], Stage]) -> None:
         stage = stage_with("0.002")

@@ -16,7 +16,7 @@ from jobchain_worker.unwrapping import objects_in
 from tests.fake_model.replies import json_reply, response
 from tests.unit.test_call_reports import in_process
 
-STEP = GUIDELINE_CHECKLIST.steps[0]
+STEP = GUIDELINE_CHECKLIST.calls[0]
 CONTEXT = StepContext(GUIDELINE_CHECKLIST.payload.model_validate({"guidelines": "x"}), {})
 RIGHT = '{"summary": "A summary."}'
 DRAFT = '{"summary": "A draft."}'

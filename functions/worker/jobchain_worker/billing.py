@@ -8,7 +8,7 @@ from datetime import datetime
 from jobchain.aws.claims import ClaimStore
 from jobchain.aws.outage_log import log_unavailable
 from jobchain.aws.usage import UsageStore
-from jobchain.chains.chain import Chain, Step
+from jobchain.chains.chain import Chain
 from jobchain.domain import NO_BUDGET, Claim
 from jobchain.errors import LimitReached, Unavailable
 from jobchain.limits import Limits
@@ -58,8 +58,7 @@ class Billing:
     def _models(self, job_name: str) -> list[str]:
         """The models that such a job's calls ask."""
         chain = self._chains.get(job_name)
-        steps = chain.steps if chain else ()
-        named = (step.options.model for step in steps if isinstance(step, Step))
+        named = [step.options.model for step in chain.calls] if chain else []
         return list(dict.fromkeys(model or self._llm.model for model in named)) or [self._llm.model]
 
     def _at_once(self, job_name: str, payload_bytes: int) -> int:

@@ -33,6 +33,8 @@ class ModelRequest:
     model: str | None = None
     effort: str | None = None
     temperature: float | None = None
+    step: str = field(default="", compare=False)
+    """The stored name of the step that asks. No model reads it."""
 
     @property
     def size(self) -> int:

@@ -124,6 +124,7 @@ class Step:
             model=options.model,
             effort=options.effort,
             temperature=options.temperature,
+            step=self.name,
         )
 
     def shown(self, output: JsonValue) -> dict[str, JsonValue]:
@@ -204,6 +205,11 @@ class Chain:
     steps: tuple[Step | CodeStep, ...]
     view: tuple[Mapping[str, JsonValue], ...] = ()
     """How to show the parts of the result, by their types: see `jobchain.chains.result_view`."""
+
+    @property
+    def calls(self) -> tuple[Step, ...]:
+        """The steps that call the model."""
+        return tuple(step for step in self.steps if isinstance(step, Step))
 
     @property
     def widest(self) -> int:
