@@ -10,11 +10,10 @@ import time
 from collections.abc import Callable
 
 import pytest
-from pydantic import JsonValue
+from pydantic import BaseModel, JsonValue
 
 from jobchain.chains import CHAINS, DEFAULT_CHAIN
 from jobchain.chains.chain import Chain, Step, StepContext, fence
-from pydantic import BaseModel
 from jobchain.chains.planning import plan
 from jobchain.chains.quotes import Original
 from jobchain.chains.splitting import split

@@ -19,6 +19,9 @@ from jobchain.chains.parameters import Arguments, Parameter, outputs_of, payload
 from jobchain.chains.prompts import about, about_merge, about_part, prompt_of
 from jobchain.chains.result_view import view_of
 
+MAX_SHORT = 2_000
+"""A text of the payload of no more characters than this is never split."""
+
 
 class Source(NamedTuple):
     """A chain as its author declared it."""
@@ -199,7 +202,7 @@ class _Builder(NamedTuple):
         texts = [
             each
             for each in step.signature.parameters
-            if unwrapped(each.annotation)[0] is str and (each.payload_field or each.name not in steps)
+            if _may_be_long(each.annotation) and (each.payload_field or each.name not in steps)
         ]
         chosen = [each for each in texts if long.of in (None, each.name)]
         if len(chosen) == 1:
@@ -222,6 +225,14 @@ class _Builder(NamedTuple):
             self.graph.mistakes.append(self.declared.mistake(f"long= shares {unknown[0]}, which is no other parameter"))
         kept = names if long.shared is None else long.shared
         return Arguments(tuple(each for each in self.reads.own.each if each.name in kept))
+
+
+def _may_be_long(annotation: Any) -> bool:
+    """Whether a parameter's type is that of a text with more characters than any call's input is short of."""
+    bare, notes = unwrapped(annotation)
+    limits = [part for note in notes for part in (note, *getattr(note, "metadata", ()))]
+    most = [limit.max_length for limit in limits if getattr(limit, "max_length", None) is not None]
+    return bare is str and min(most, default=MAX_SHORT + 1) > MAX_SHORT
 
 
 def answer_of(name: str, annotation: Any, field: str | None = None) -> tuple[type[BaseModel], Callable[[Any], Any]]:

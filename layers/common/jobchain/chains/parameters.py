@@ -60,7 +60,7 @@ class Signature(NamedTuple):
         found = inspect.signature(function)
         for name, parameter in found.parameters.items():
             if parameter.kind in _VARIADIC:
-                raise ChainError(Mistake(place, f"{what} takes {parameter}: name each parameter"))
+                raise ChainError(Mistake(place, f"{what} takes {name} by place, or any number: name each parameter"))
             if parameter.annotation is inspect.Parameter.empty:
                 raise ChainError(
                     Mistake(place, f"the parameter {name} of {what} has no type: add one, as in {name}: Text")
