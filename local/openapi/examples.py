@@ -153,9 +153,10 @@ CHAIN: dict[str, Any] = {
     "steps": [
         {"name": "summary", "needs": []},
         {"name": "checklist", "needs": ["summary"]},
-        {"name": "diagram", "needs": ["checklist"]},
+        {"name": "diagram", "needs": ["checklist", "summary"]},
     ],
     "payload_schema": {"type": "object", "properties": {"guidelines": {"type": "string"}}, "required": ["guidelines"]},
+    "result": [{"name": "summary", "form": "text", "same_as": None, "found": None, "fields": None}],
 }
 SPENDING: dict[str, Any] = {
     "usage": USAGE,

@@ -20,6 +20,20 @@ class StepInfo(LazyView):
     needs: list[str]
 
 
+class PartView(LazyView):
+    """How to show one part of a result."""
+
+    name: str
+    form: str = Field(
+        description="`text`, `line`, `number`, `flag`, `choice`, `list`, `records`, `record`, `checklist`, `diagram` "
+        "(Mermaid), `table` (Markdown) or `value`. A field of records may also be a `heading`, under which entries are "
+        "grouped, or a `quote`."
+    )
+    same_as: str | None = Field(default=None, description="The part that says the same in a fuller form.")
+    found: str | None = Field(default=None, description="The field that says whether the text contains the quote.")
+    fields: "list[PartView] | None" = Field(default=None, description="The fields of each record.")
+
+
 class ChainView(LazyView):
     """A chain that `job_name` can name."""
 
@@ -27,6 +41,7 @@ class ChainView(LazyView):
     description: str
     steps: list[StepInfo]
     payload_schema: dict[str, JsonValue] = Field(description="The JSON Schema of `payload`.")
+    result: list[PartView] = Field(description="The parts of the result, in order.")
 
     @classmethod
     def of(cls, chain: Chain) -> "ChainView":
@@ -36,7 +51,13 @@ class ChainView(LazyView):
             description=chain.description,
             steps=[StepInfo(name=step.name, needs=list(step.needs)) for step in chain.steps],
             payload_schema=chain.payload.model_json_schema(),
+            result=part_views(chain),
         )
+
+
+def part_views(chain: Chain) -> list[PartView]:
+    """The parts of the chain's result."""
+    return [PartView.model_validate(part) for part in chain.view]
 
 
 class ChainList(LazyView):

@@ -3,14 +3,14 @@
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, NamedTuple, cast, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, create_model
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, create_model
 from pydantic.fields import FieldInfo
 
 from jobchain.chains.answer_types import is_object, unwrapped
 from jobchain.chains.author_types import Mermaid, PayloadField, Table
 from jobchain.chains.chain import CallOptions, Chain, CodeStep, LongText, Prompt, Step, StepContext, fence
 from jobchain.chains.declared import Declared
-from jobchain.chains.fields import Answer, Entries, Paragraphs, Payload
+from jobchain.chains.fields import Answer, Entries, Payload, paragraphs
 from jobchain.chains.graph import Graph, Needs
 from jobchain.chains.long_texts import Long, Merge, concatenate
 from jobchain.chains.mistakes import ChainError, Mistake, Place
@@ -247,7 +247,8 @@ def answer_of(name: str, annotation: Any, field: str | None = None) -> tuple[typ
     if is_object(bare):
         return bare, lambda answer: answer
     field = field or name
-    held = Annotated[(_with_paragraphs(bare), *notes)] if notes else _with_paragraphs(bare)
+    kept = (*notes, AfterValidator(paragraphs)) if bare is str else notes
+    held = Annotated[(bare, *kept)] if kept else bare
     fields: dict[str, Any] = {field: (held, Field())}
     answer = create_model(f"{_camel(name)}Answer", __base__=Answer, __module__=__name__, **fields)
     return answer, lambda answer: getattr(answer, field)
@@ -258,10 +259,6 @@ def _content(written: type[str]) -> type[Answer]:
     from jobchain.chains.contents import Diagram, TableContent  # noqa: PLC0415  # few chains need it
 
     return Diagram if written is Mermaid else TableContent
-
-
-def _with_paragraphs(bare: Any) -> Any:
-    return Paragraphs if bare is str else bare
 
 
 def _relaxed(annotation: Any) -> Any:

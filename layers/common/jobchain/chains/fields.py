@@ -101,9 +101,6 @@ def _named(text: str) -> str:
 Filled = Annotated[str, AfterValidator(filled)]
 """A text of an answer: not blank, white space folded."""
 
-Paragraphs = Annotated[str, AfterValidator(paragraphs)]
-"""A text of an answer: not blank, with its paragraphs."""
-
 Line = Annotated[Filled, AfterValidator(_short)]
 """A text in a list of an answer: no longer than `MAX_LINE_LENGTH` characters."""
 
