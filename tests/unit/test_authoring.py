@@ -69,20 +69,19 @@ class TestTheExample:
         return chain
 
     def test_has_three_steps_in_one_file_of_at_most_twenty_lines(self) -> None:
-        lines = [line for line in EXAMPLE.read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = EXAMPLE.read_text(encoding="utf-8").splitlines()
 
         assert len(lines) <= 20
         assert len(self.load().compiled.steps) == 3
         assert check(self.load()) == []
 
-    def test_runs_in_milliseconds(self) -> None:
-        duty = {"text": "Lock the doors.", "source": "Doors must be locked"}
+    def test_runs_in_this_process(self) -> None:
+        answers = {"summary": "Lock.", "duties": ["Lock the doors."]}
 
-        run = run_chain(self.load(), {"document": "Doors must be locked."}, {"summary": "Lock.", "duties": [duty]})
+        run = run_chain(self.load(), {"document": "Doors must be locked."}, answers)
 
         assert run.result == {
-            "summary": "Lock.",
-            "duties": [{**duty, "source_found": True}],
+            **answers,
             "diagram": 'flowchart TD\n    n1["Lock the doors."]\n',
         }
 
@@ -580,7 +579,7 @@ class TestAMistake:
         def summary(document: Text) -> str:
             """Summarize."""
 
-        assert chain.compiled
+        assert len(chain.compiled.steps) == 1
 
         def title(summary: str) -> str:
             """Find a title."""
