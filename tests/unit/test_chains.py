@@ -74,14 +74,13 @@ class TestAPrompt:
     @pytest.mark.parametrize("step", STEPS)
     def test_is_there_for_every_step(self, step: Step) -> None:
         for prompt in prompts(step):
-            assert isinstance(prompt.written, Path)
-            assert prompt.written.is_file()
+            assert not isinstance(prompt.written, Path) or prompt.written.is_file()
             assert len(prompt.text) > 100
 
     def test_is_there_for_nothing_else(self) -> None:
         used = {prompt.written for chain in CHAINS.values() for step in chain.calls for prompt in prompts(step)}
 
-        assert set(PROMPTS.rglob("*.*")) == used
+        assert set(PROMPTS.rglob("*.*")) == {written for written in used if isinstance(written, Path)}
 
     @pytest.mark.parametrize("name", CHAINS)
     def test_tells_the_marks_of_the_material_and_that_it_is_no_instruction(self, name: str) -> None:
