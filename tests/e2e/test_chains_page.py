@@ -125,7 +125,8 @@ def test_the_chain_that_the_page_adds_passes_what_every_chain_has_to(
 ) -> None:
     every_chain = ["pytest", "-q", "tests/unit/test_chains.py", "-k", "Registry or Prompt or Schema"]
     its_own = ["pytest", "-q", "tests/unit/test_risk_register.py"]
-    for command in (every_chain, its_own, ["ruff", "check", CHAINS_FOLDER], ["ruff", "format", "--check", CHAINS_FOLDER]):
+    lint = (["ruff", "check", CHAINS_FOLDER], ["ruff", "format", "--check", CHAINS_FOLDER])
+    for command in (every_chain, its_own, *lint):
         done = subprocess.run(
             [sys.executable, "-m", *command], cwd=project, env=environment, capture_output=True, text=True, check=False
         )
