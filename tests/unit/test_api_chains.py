@@ -88,7 +88,7 @@ class TestTheListOfChains:
             "diagram": "diagram",
         }
         assert parts["checklist"]["same_as"] == "checklist_items"
-        assert [(field["name"], field["form"], field["found"]) for field in parts["checklist_items"]["fields"]] == [
+        assert [(field["name"], field["form"], field.get("found")) for field in parts["checklist_items"]["fields"]] == [
             ("source", "quote", "source_found"),
             ("text", "line", None),
             ("category", "heading", None),

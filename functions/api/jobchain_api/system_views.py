@@ -10,6 +10,7 @@ from jobchain.chains.chain import Chain
 from jobchain.domain import Status
 from jobchain_api.call_views import LazyView, SpendingView, spent
 from jobchain_api.health import Health, ModelStatus
+from jobchain_api.result_views import PartView, part_views
 from jobchain_api.service import Stats
 
 
@@ -18,20 +19,6 @@ class StepInfo(LazyView):
 
     name: str
     needs: list[str]
-
-
-class PartView(LazyView):
-    """How to show one part of a result."""
-
-    name: str
-    form: str = Field(
-        description="`text`, `line`, `number`, `flag`, `choice`, `list`, `records`, `record`, `checklist`, `diagram` "
-        "(Mermaid), `table` (Markdown) or `value`. A field of records may also be a `heading`, under which entries are "
-        "grouped, or a `quote`."
-    )
-    same_as: str | None = Field(default=None, description="The part that says the same in a fuller form.")
-    found: str | None = Field(default=None, description="The field that says whether the text contains the quote.")
-    fields: "list[PartView] | None" = Field(default=None, description="The fields of each record.")
 
 
 class ChainView(LazyView):
@@ -53,11 +40,6 @@ class ChainView(LazyView):
             payload_schema=chain.payload.model_json_schema(),
             result=part_views(chain),
         )
-
-
-def part_views(chain: Chain) -> list[PartView]:
-    """The parts of the chain's result."""
-    return [PartView.model_validate(part) for part in chain.view]
 
 
 class ChainList(LazyView):

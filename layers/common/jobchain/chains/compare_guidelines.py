@@ -5,7 +5,7 @@ from typing import Annotated, Any, TypedDict
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from jobchain.chains.author_types import Mermaid, PayloadField, Table
+from jobchain.chains.author_types import Mermaid, PayloadField, SameAs, Table
 from jobchain.chains.authoring import Chain
 from jobchain.chains.chain import merge_lists
 from jobchain.chains.fields import Answer, Line, Text, entries, not_blank, without_nul
@@ -49,7 +49,7 @@ class Compared(TypedDict):
     """The comparison, as it is stored and in the result."""
 
     comparison: ComparisonAnswer
-    table: Table
+    table: Annotated[Table, SameAs("comparison")]
     diagram: Mermaid
 
 
