@@ -57,7 +57,6 @@ function rowsOf(header, rows) {
 function table(text) {
   const cells = (line) => line.slice(2, -2).split(" | ").map((cell) => cell.replace(/&#(\d+);/g, (_, code) => String.fromCodePoint(code)));
   const lines = text.trim().split("\n");
-  if (!lines.every((line) => /^\|.*\|$/.test(line))) return null;
   return rowsOf(cells(lines[0]), lines.slice(2).map((line) => cells(line).map((cell) => plain(cell))));
 }
 
@@ -70,7 +69,7 @@ export function grouped({ value, fields }) {
   return filled.length > 1 ? filled : filled.map(([, entries]) => ["", entries]);
 }
 
-/** What an entry of a list says: its text, its tags, its quotes. */
+/** What an entry says. */
 export function said(entry, fields) {
   const of = (...forms) => fields.filter(({ form, name }) => forms.includes(form) && entry?.[name] != null);
   const [text = entry, ...tags] = [...of("line"), ...of("choice", "number")].map(({ name }) => entry[name]);
@@ -94,7 +93,6 @@ function checklist(part, id) {
   return [h.div({ class: "checklist" }, grouped(part).map(group)), h.p({ class: "muted small" }, "Ticks stay in this browser.")];
 }
 
-/** The details of a checklist's item. */
 function about(text, tags, quotes) {
   return h.span({ class: "about" }, tags.map((tag) => foreign(tag, "span", tag === "must" ? "tag must" : "tag")),
     quotes.map(({ text: quote, missing }) => [
