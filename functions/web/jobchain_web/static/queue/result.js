@@ -94,7 +94,7 @@ function checklist(part, id) {
 }
 
 function about(text, tags, quotes) {
-  return h.span({ class: "about" }, tags.map((tag) => foreign(tag, "span", tag === "must" ? "tag must" : "tag")),
+  return h.span({ class: "about" }, tags.map((tag) => foreign(tag, "span", "tag")),
     quotes.map(({ text: quote, missing }) => [
       quote !== text && foreign(quote, "q"),
       missing && h.span({ class: "failed" }, "not in the text, word for word")]));
