@@ -6,6 +6,7 @@ Nothing that a model wrote controls a terminal, or is markup.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from html import unescape
 from typing import Any
 
 from jobchain.markdown import escaped
@@ -67,6 +68,8 @@ def _parts(result: Mapping[str, Any], view: Iterable[Any], *, shows_tables: bool
 def _lines(part: _Part, box: str, heading: str = "{}") -> Iterator[str]:
     if part.form == "checklist" and isinstance(part.value, list):
         yield from _checklist(part, box, heading)
+    elif part.form == "table" and isinstance(part.value, str):
+        yield from [*_rows(part.value)] or _plain(part.title, part.value)
     else:
         yield from _plain(part.title, part.value)
 
@@ -104,6 +107,14 @@ def _ticked(entry: Any, fields: Sequence[Mapping[str, Any]]) -> str:
         return _item(entry)
     more = [*texts[1:], *tags, *doubtful]
     return texts[0] + (f" ({', '.join(more)})" if more else "")
+
+
+def _rows(table: str) -> Iterator[str]:
+    """The rows of a Markdown table, in which code has escaped each character that means something."""
+    header, *rows = [[in_one_line(unescape(cell)) for cell in line[2:-2].split(" | ")] for line in table.splitlines()]
+    for first, *others in rows[1:]:
+        more = [f"{name}: {cell}" for name, cell in zip(header[1:], others, strict=False) if cell]
+        yield f"- {first}" + (f" ({', '.join(more)})" if more else "")
 
 
 def _plain(name: str, value: Any) -> Iterator[str]:

@@ -84,7 +84,7 @@ EDGE = re.compile(rf'    n\d+ -->(?:\|"({LABEL.pattern})"\|)? n\d+')
 def assert_diagram(text: str) -> None:
     """Nothing stands in it but what `mermaid.py` writes."""
     first, *lines = text.removesuffix("\n").split("\n")
-    assert first == "flowchart TD"
+    assert first in ("flowchart TD", "flowchart LR")
     for line in lines:
         match = NODE.fullmatch(line) or EDGE.fullmatch(line)
         assert match, line

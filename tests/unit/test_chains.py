@@ -286,6 +286,23 @@ class TestAResult:
             "checklist_items": FOUND,
         }
 
+    def test_has_the_items_by_category_and_the_strictest_of_each_first(self) -> None:
+        items = [
+            {**FOUND[0], "text": text, "category": category, "priority": priority}
+            for text, category, priority in (
+                ("One", "Doors", "may"),
+                ("Two", "Keys", "should"),
+                ("Three", "Doors", "must"),
+                ("Four", "Keys", "must"),
+                ("Five", "Doors", "must"),
+            )
+        ]
+
+        result = CHAINS["guideline_checklist"].result({"checklist": [*items]})
+
+        assert result["checklist"] == ["Three", "Five", "One", "Four", "Two"]
+        assert [item["text"] for item in result["checklist_items"]] == result["checklist"]  # type: ignore[union-attr,call-overload,index]
+
     def test_has_nothing_of_parts_and_of_steps_that_the_chain_does_not_have(self) -> None:
         outputs: Outputs = {"summary.parts": [[0, 1]], "summary.part01": "x", "outline": "x", "summary": "Short."}
 
@@ -487,6 +504,18 @@ class TestAComparison:
             "    n2 --> n5",
             '    n4 -->|"≠"| n5',
         ]
+
+    def test_is_drawn_from_left_to_right_so_that_many_boxes_can_be_read(self) -> None:
+        assert self.read(both=["C"])["diagram"].startswith("flowchart LR\n")
+
+    def test_is_asked_for_with_the_names_of_the_texts(self) -> None:
+        step = CHAINS["compare_guidelines"].calls[2]
+        payload = ComparePayload(first="x", second="y", first_name="Head office")
+
+        request = step.request(StepContext(payload, {"first": ["Lock."], "second": []}))
+
+        assert "# Head office\n\n- Lock." in request.input
+        assert "# Second" not in request.input
 
     def test_draws_no_more_than_can_be_read_and_says_so(self) -> None:
         found = self.read(only_first=[f"Rule {number}" for number in range(50)])

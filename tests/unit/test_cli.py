@@ -612,6 +612,14 @@ def test_a_view_that_makes_no_sense_hides_nothing(view: list[Any]) -> None:
     assert "One" in list(result_lines({"other": "One"}, view))
 
 
+def test_a_table_reads_as_its_rows() -> None:
+    table = "|  | A&#124;B | Branch |\n| --- | --- | --- |\n| Lock | ✓ | – |\n| Close |  |  |\n"
+    view = [{"name": "table", "form": "table"}]
+
+    assert list(result_lines({"table": table}, view))[3:] == ["- Lock (A|B: ✓, Branch: –)", "- Close"]
+    assert list(result_lines({"table": "no table"}, view))[3:] == ["no table"]
+
+
 def test_a_checklist_of_one_heading_goes_without_it() -> None:
     view = [{"name": "list", "form": "checklist", "fields": ITEM_FIELDS}]
 

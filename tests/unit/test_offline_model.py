@@ -692,7 +692,7 @@ def test_a_text_without_obligations_still_gives_items(text: str, expected: list[
 def test_a_summary_has_only_statements() -> None:
     summary = summarize(POLICY)
 
-    assert "This policy says how passwords are kept at Example. " in summary
+    assert "This policy says how passwords are kept at Example.\n\nPasswords must be" in summary
     assert "Passwords must be hashed with Argon2id." in summary
     assert not any(other in summary for other in ("Storage", "hash(", "|", "twelve", "?", "following", "Lock"))
 

@@ -48,8 +48,8 @@ class ComparisonAnswer(Answer):
 class Compared(TypedDict):
     """The comparison, as it is stored and in the result."""
 
-    comparison: ComparisonAnswer
-    table: Annotated[Table, SameAs("comparison")]
+    comparison: Annotated[ComparisonAnswer, SameAs("table")]
+    table: Table
     diagram: Mermaid
 
 
@@ -77,6 +77,18 @@ def second(document: Annotated[Text, PayloadField("second")]) -> Obligations:
     """What the second guideline asks for."""
 
 
+def _first(first: list[Line], first_name: TextName = "First") -> str:
+    return _named(first_name, first)
+
+
+def _second(second: list[Line], second_name: TextName = "Second") -> str:
+    return _named(second_name, second)
+
+
+def _named(name: str, obligations: list[str]) -> str:
+    return "\n".join([f"# {name}", "", *(f"- {each}" for each in obligations)]) if obligations else ""
+
+
 def _then(answer: ComparisonAnswer, first_name: TextName = "First", second_name: TextName = "Second") -> Compared:
     return {
         "comparison": answer,
@@ -92,6 +104,7 @@ def _show(compared: Any) -> Compared:
 @chain.ask(
     prompt=f"{_PROMPTS}/comparison.md",
     max_output_tokens=10_000,
+    material={"first": _first, "second": _second},
     then=_then,
     show=_show,
 )
@@ -125,7 +138,8 @@ def _diagram(answer: ComparisonAnswer, first_name: str, second_name: str) -> str
     draw("theirs", [found.second for found in answer.contradictions], "second")
     drawn = min(len(answer.contradictions), _MOST_DRAWN)
     edges.extend((f"its {number}", f"theirs {number}", "≠") for number in range(drawn))
-    return flowchart(nodes, edges)
+    # Up to forty boxes are side by side: from the top down, none of them could be read.
+    return flowchart(nodes, edges, direction="LR")
 
 
 COMPARE_GUIDELINES = chain.compiled

@@ -55,7 +55,10 @@ def _merge(parts: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
 
 
 def _show(items: list[Any]) -> ShownChecklist:
-    return {"checklist": [item["text"] for item in items], "checklist_items": items}
+    """The items by category, in the order in which these first appear, and the strictest of each first."""
+    places = {category: place for place, category in enumerate(dict.fromkeys(item["category"] for item in items))}
+    ordered = sorted(items, key=lambda item: (places[item["category"]], _STRENGTH[item["priority"]]))
+    return {"checklist": [item["text"] for item in ordered], "checklist_items": ordered}
 
 
 @chain.ask(
