@@ -19,8 +19,10 @@ from benchmarks.simulation.events import simulate
 from benchmarks.simulation.inputs import Inputs
 from benchmarks.simulation.pacing import AskedAtClaim, HandedOutAtPost
 from benchmarks.simulation.setup import Headers, Setup
-from jobchain.chains.guideline_checklist import GUIDELINE_CHECKLIST
+from jobchain.chains import CHAINS
 from jobchain.pace import Rates
+
+GUIDELINE_CHECKLIST = CHAINS["guideline_checklist"]
 
 JOBS = 20_000
 TIERS = (1, 2, 4)

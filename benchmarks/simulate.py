@@ -20,8 +20,10 @@ from benchmarks.simulation.events import simulate
 from benchmarks.simulation.inputs import Inputs
 from benchmarks.simulation.pacing import AskedAtClaim, Pacing
 from benchmarks.simulation.setup import Outcome, Setup
-from jobchain.chains.guideline_checklist import GUIDELINE_CHECKLIST
+from jobchain.chains import CHAINS
 from jobchain.pace import Rates
+
+GUIDELINE_CHECKLIST = CHAINS["guideline_checklist"]
 
 MILLION = 1_000_000
 BURST = 100_000

@@ -10,8 +10,10 @@ from pydantic import BaseModel, JsonValue
 
 from benchmarks.baseline.broker import RUN_JOB, app
 from benchmarks.baseline.store import Store
+from jobchain.chains import CHAINS
 from jobchain.chains.chain import Step, StepContext
-from jobchain.chains.guideline_checklist import GUIDELINE_CHECKLIST
+
+GUIDELINE_CHECKLIST = CHAINS["guideline_checklist"]
 
 MODEL = "gpt-6-luna"
 

@@ -5,9 +5,11 @@ import json
 import pytest
 from pydantic import JsonValue
 
+from jobchain.chains import CHAINS
 from jobchain.chains.chain import StepContext
-from jobchain.chains.guideline_checklist import GUIDELINE_CHECKLIST
 from jobchain_worker.answers import Complaint, read_answer
+
+GUIDELINE_CHECKLIST = CHAINS["guideline_checklist"]
 
 SECRET = "The patient Anna Example takes 20 mg of it."
 STEPS = {step.name: step for step in GUIDELINE_CHECKLIST.calls}

@@ -18,10 +18,12 @@ from benchmarks.capacity import Index, Meter, Units, size
 from benchmarks.report import Fragment
 from benchmarks.sides import BASELINE, OURS
 from benchmarks.spread import Spread, number, percentile
+from jobchain.chains import CHAINS
 from jobchain.chains.chain import StepContext, fence
-from jobchain.chains.guideline_checklist import GUIDELINE_CHECKLIST
 from tests.conftest import TABLE
 from tests.shipped import GuidelinePayload
+
+GUIDELINE_CHECKLIST = CHAINS["guideline_checklist"]
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

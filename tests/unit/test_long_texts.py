@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -307,5 +307,5 @@ def renamed(chain: Chain) -> Chain:
     return changed(chain, (replace(first, name="outline"), replace(second, **changes), third))
 
 
-def changed(chain: Chain, steps: tuple[Any, ...]) -> Chain:
+def changed(chain: Chain, steps: Sequence[Any]) -> Chain:
     return replace(chain, steps=steps)

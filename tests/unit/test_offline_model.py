@@ -12,12 +12,14 @@ import openai  # noqa: TID251 - the real client proves that the stand-in speaks 
 import pytest
 from pydantic import BaseModel, Field
 
+from jobchain.chains import CHAINS
 from jobchain.chains.chain import StepContext
-from jobchain.chains.compare_guidelines import COMPARE_GUIDELINES
-from jobchain.chains.extract_actions import EXTRACT_ACTIONS
-from jobchain.chains.guideline_checklist import GUIDELINE_CHECKLIST
 from local.extract import due, key, obligations, owner, read, sentences, strength, summarize
 from local.offline_model import MODEL, complete, material, respond, running
+
+COMPARE_GUIDELINES = CHAINS["compare_guidelines"]
+EXTRACT_ACTIONS = CHAINS["extract_actions"]
+GUIDELINE_CHECKLIST = CHAINS["guideline_checklist"]
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*(ROOT.parent / "shared/guidelines").glob("*-*.md"), *(ROOT / "examples").glob("*.md")])

@@ -22,6 +22,7 @@ from jobchain.aws.paces import PaceStore
 from jobchain.aws.queue import JobQueue
 from jobchain.aws.usage import UsageStore
 from jobchain.chains import CHAINS
+from jobchain.chains.compiling import built
 from jobchain.connection import UnusableSetting, is_loopback
 from jobchain.domain import Tier, utc_now
 from jobchain.errors import ModelSettingsError
@@ -143,8 +144,8 @@ def create_consumer(settings: WorkerSettings, session: Session, dynamodb: "Dynam
     return Consumer(runner, loop, utc_now, logger, count_failed_records)
 
 
-# All are loaded now: a chain that can't be used is found before any job needs it.
-chains = dict(CHAINS)
+# All are built now: a chain that can't be used is found before any job needs it.
+chains = {name: built(chain) for name, chain in CHAINS.items()}
 logger = create_logger()
 settings = load_settings(WorkerSettings, os.environ)
 session = create_session()

@@ -20,7 +20,7 @@ class Registry(Mapping[str, "Chain"]):
     def __getitem__(self, name: str) -> "Chain":
         if name not in self._loaded:
             declared: DeclaredChain = import_module(self._modules[name]).chain
-            self._loaded[name] = declared.compiled
+            self._loaded[name] = declared.loaded
         return self._loaded[name]
 
     def __iter__(self) -> Iterator[str]:

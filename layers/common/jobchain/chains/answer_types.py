@@ -10,7 +10,7 @@ from enum import Enum
 from types import NoneType, UnionType
 from typing import Annotated, Any, ForwardRef, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel, RootModel
+from pydantic import BaseModel
 
 from jobchain.chains.author_types import Mention, Mermaid, Quote, Table
 
@@ -39,7 +39,7 @@ def faults_of(annotation: Any) -> Iterator[str]:
 def is_object(annotation: Any) -> bool:
     """Whether the schema of the type is an object, as the root of an answer has to be."""
     bare, _ = unwrapped(annotation)
-    return isinstance(bare, type) and issubclass(bare, BaseModel) and not issubclass(bare, RootModel)
+    return isinstance(bare, type) and issubclass(bare, BaseModel) and not bare.__pydantic_root_model__
 
 
 def unwrapped(annotation: Any) -> tuple[Any, tuple[Any, ...]]:

@@ -53,9 +53,9 @@ class Mermaid(str):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: Any, handler: "GetCoreSchemaHandler") -> "CoreSchema":
-        from jobchain.chains.contents import Diagram  # noqa: PLC0415  # only a worker needs it
+        from jobchain.chains.diagram_answer import DiagramAnswer  # noqa: PLC0415  # only a worker needs it
 
-        return _written_schema(cls, Diagram, handler)
+        return _written_schema(cls, DiagramAnswer, handler)
 
 
 class Table(str):
@@ -70,9 +70,9 @@ class Table(str):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: Any, handler: "GetCoreSchemaHandler") -> "CoreSchema":
-        from jobchain.chains.contents import TableContent  # noqa: PLC0415  # only a worker needs it
+        from jobchain.chains.table_answer import TableAnswer  # noqa: PLC0415  # only a worker needs it
 
-        return _written_schema(cls, TableContent, handler)
+        return _written_schema(cls, TableAnswer, handler)
 
 
 class Form(NamedTuple):

@@ -21,7 +21,7 @@ from pydantic import BaseModel, PydanticUserError
 
 from jobchain.chains.chain import CallOptions, CodeStep, Step
 from jobchain.chains.chain import Chain as CompiledChain
-from jobchain.chains.compiling import Source, compiled
+from jobchain.chains.compiling import Source, built, compiled
 from jobchain.chains.declared import Declared, Material, Show, Then, option_faults
 from jobchain.chains.long_texts import Long, Merge
 from jobchain.chains.mistakes import ChainError, Mistake, Place
@@ -136,10 +136,18 @@ class Chain:
         return declare if function is None else declare(function)
 
     @cached_property
-    def compiled(self) -> CompiledChain:
-        """What the worker runs and the API shows. No step can be added afterwards. Raises ChainError."""
+    def loaded(self) -> CompiledChain:
+        """What the API shows. Its steps are built, and their mistakes raised, when they are looked at.
+
+        No step can be added afterwards. Raises ChainError.
+        """
         source = Source(self.name, self.description, self._place, self._payload, self._options, self._steps)
         return compiled(source)
+
+    @cached_property
+    def compiled(self) -> CompiledChain:
+        """What the worker runs. No step can be added afterwards. Raises ChainError."""
+        return built(self.loaded)
 
     def faults(self, step: Step | CodeStep) -> list[Mistake]:
         """What is wrong with a step that only its schemas tell, which are built by this."""
@@ -154,7 +162,7 @@ class Chain:
         return []
 
     def _add(self, step: Declared) -> None:
-        if "compiled" in vars(self):
+        if "loaded" in vars(self):
             raise ChainError(
                 step.mistake(f"the chain {self.name} is in use: declare {step.name} where the chain is made")
             )

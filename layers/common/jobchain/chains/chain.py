@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, chain, count
@@ -202,9 +202,13 @@ class Chain:
     name: str
     description: str
     payload: type[BaseModel]
-    steps: tuple[Step | CodeStep, ...]
-    view: tuple[Mapping[str, JsonValue], ...] = ()
-    """How to show the parts of the result, by their types: see `jobchain.chains.result_view`."""
+    steps: Sequence[Step | CodeStep]
+    show_as: Callable[[], Sequence[Mapping[str, JsonValue]]] = tuple
+
+    @cached_property
+    def view(self) -> Sequence[Mapping[str, JsonValue]]:
+        """How to show the parts of the result, by their types: see `jobchain.chains.result_view`."""
+        return self.show_as()
 
     @property
     def calls(self) -> tuple[Step, ...]:

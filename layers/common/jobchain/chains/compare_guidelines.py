@@ -140,6 +140,3 @@ def _diagram(answer: ComparisonAnswer, first_name: str, second_name: str) -> str
     edges.extend((f"its {number}", f"theirs {number}", "≠") for number in range(drawn))
     # Up to forty boxes are side by side: from the top down, none of them could be read.
     return flowchart(nodes, edges, direction="LR")
-
-
-COMPARE_GUIDELINES = chain.compiled

@@ -1,7 +1,9 @@
 """Makes of declared steps what the worker runs and the API shows."""
 
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, NamedTuple, cast, get_origin
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Annotated, Any, NamedTuple, cast, get_origin, overload
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, create_model
 from pydantic.fields import FieldInfo
@@ -34,8 +36,31 @@ class Source(NamedTuple):
     steps: Mapping[str, Declared]
 
 
+class _Steps(Sequence[Step | CodeStep]):
+    """The steps of a chain, built when the first of them is looked at: the API takes most requests without."""
+
+    def __init__(self, build: Callable[[], Sequence[Step | CodeStep]]) -> None:
+        self._build = build
+
+    @cached_property
+    def _built(self) -> Sequence[Step | CodeStep]:
+        return self._build()
+
+    @overload
+    def __getitem__(self, place: int) -> Step | CodeStep: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Step | CodeStep]: ...
+
+    def __getitem__(self, place: int | slice) -> Step | CodeStep | Sequence[Step | CodeStep]:
+        return self._built[place]
+
+    def __len__(self) -> int:
+        return len(self._built)
+
+
 def compiled(source: Source) -> Chain:
-    """The chain. Raises ChainError with all mistakes of its graph."""
+    """The chain. Raises ChainError with all mistakes of its graph; for those of single steps, see `built`."""
     if not source.steps:
         raise ChainError(Mistake(source.place, f"the chain {source.name} has no step: add a function with @chain.ask"))
     for step in source.steps.values():
@@ -45,11 +70,25 @@ def compiled(source: Source) -> Chain:
             raise ChainError(step.mistake(f"a type of the step {step.name} is not defined: {error}")) from None
     graph = Graph(source.steps, source.payload)
     needs = graph.needs()
-    steps = [_step(graph, step, needs[name], source.options) for name, step in source.steps.items()]
     parts = _parts(graph, source.steps)
+    _raise(graph)
+
+    def build() -> Sequence[Step | CodeStep]:
+        steps = [_step(graph, step, needs[name], source.options) for name, step in source.steps.items()]
+        _raise(graph)
+        return steps
+
+    return Chain(source.name, source.description, _payload(source, graph), _Steps(build), lambda: view_of(parts))
+
+
+def built(chain: Chain) -> Chain:
+    """The chain with its steps built. Raises ChainError with all mistakes of them."""
+    return replace(chain, steps=tuple(chain.steps))
+
+
+def _raise(graph: Graph) -> None:
     if graph.mistakes:
         raise ChainError(*graph.mistakes)
-    return Chain(source.name, source.description, _payload(source, graph), tuple(steps), view_of(parts))
 
 
 def _parts(graph: Graph, steps: Mapping[str, Declared]) -> dict[str, Any]:
@@ -242,8 +281,7 @@ def answer_of(name: str, annotation: Any, field: str | None = None) -> tuple[typ
     """
     bare, notes = unwrapped(annotation)
     if bare in (Mermaid, Table):
-        content = cast("type[BaseModel]", type(f"{_camel(name)}Answer", (_content(bare),), {"__module__": __name__}))
-        return content, lambda answer: bare(answer.text)
+        return _content(bare), lambda answer: bare(answer.text)
     if is_object(bare):
         return bare, lambda answer: answer
     field = field or name
@@ -256,9 +294,13 @@ def answer_of(name: str, annotation: Any, field: str | None = None) -> tuple[typ
 
 def _content(written: type[str]) -> type[Answer]:
     """What a model answers in place of a type that code writes."""
-    from jobchain.chains.contents import Diagram, TableContent  # noqa: PLC0415  # few chains need it
+    if written is Mermaid:
+        from jobchain.chains.diagram_answer import DiagramAnswer  # noqa: PLC0415  # not every chain needs it
 
-    return Diagram if written is Mermaid else TableContent
+        return DiagramAnswer
+    from jobchain.chains.table_answer import TableAnswer  # noqa: PLC0415  # not every chain needs it
+
+    return TableAnswer
 
 
 def _relaxed(annotation: Any) -> Any:

@@ -52,6 +52,3 @@ def _show(actions: list[Any]) -> ShownActions:
 )
 def actions(document: Annotated[Text, PayloadField("text")]) -> Actions:
     """What somebody is to do."""
-
-
-EXTRACT_ACTIONS = chain.compiled

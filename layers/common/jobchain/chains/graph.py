@@ -13,6 +13,7 @@ from jobchain.chains.parameters import NO_ARGUMENTS, Argument, Arguments, Parame
 
 # How alike a parameter and a step's name are where one is the other's misspelling: 1 is the same.
 _ALIKE = 0.85
+_OTHER_LETTERS = 3
 
 
 class Needs(NamedTuple):
@@ -116,11 +117,9 @@ class Graph:
             self.fields[name] = known_field._replace(default=parameter.default)
 
     def _misspelled(self, parameter: Parameter) -> str:
-        from difflib import get_close_matches  # noqa: PLC0415  # only chains with many fields need it
-
         if parameter.payload_field is None:
-            if close := get_close_matches(parameter.name, self.steps, 1, _ALIKE):
-                return f"do you mean {close[0]}?"
+            if close := next((name for name in self.steps if _alike(parameter.name, name)), None):
+                return f"do you mean {close}?"
             if parameter.annotation is str:
                 names = ", ".join(self._above) or "none"
                 return f"use one of the steps above ({names}), or {parameter.name}: Text for a text of the payload"
@@ -128,6 +127,15 @@ class Graph:
 
     def _wrong(self, step: Declared, what: str) -> None:
         self.mistakes.append(step.mistake(what))
+
+
+def _alike(one: str, other: str) -> bool:
+    """Whether one name is probably the other's misspelling."""
+    if len(set(one) ^ set(other)) > _OTHER_LETTERS:
+        return False
+    from difflib import SequenceMatcher  # noqa: PLC0415  # few names get here
+
+    return SequenceMatcher(None, one, other).ratio() >= _ALIKE
 
 
 def _typed(parameter: Parameter) -> Any:

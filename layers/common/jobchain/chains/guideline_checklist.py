@@ -84,6 +84,3 @@ def _grouped(checklist: list[ChecklistItem], summary: str) -> str:
 @chain.ask(prompt=f"{_PROMPTS}/diagram.md", max_output_tokens=6_000, material={"checklist": _grouped})
 def diagram(checklist: list[ChecklistItem]) -> Mermaid:
     """The checklist as a flowchart."""
-
-
-GUIDELINE_CHECKLIST = chain.compiled

@@ -1,16 +1,14 @@
-"""What a model answers in place of what code writes: the nodes of a diagram, the cells of a table."""
+"""What a model answers for a diagram: its nodes and edges, of which code writes the text."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from jobchain.chains.fields import Answer, Filled, entries
-from jobchain.markdown import table
 from jobchain.mermaid import flowchart
 
 _MOST_NODES = 50
 _MOST_EDGES = 100
-_MOST_ROWS = 200
 
 
 class DiagramNode(Answer):
@@ -31,7 +29,7 @@ class DiagramEdge(Answer):
     label: str = Field(description="What the arrow says; empty for nothing.")
 
 
-class Diagram(Answer):
+class DiagramAnswer(Answer):
     """What a model answers for a `Mermaid`: the nodes and edges. Code writes the diagram, so that it can be drawn."""
 
     nodes: Annotated[list[DiagramNode], entries(1, _MOST_NODES)]
@@ -45,18 +43,3 @@ class Diagram(Answer):
             [(edge.source, edge.target, edge.label) for edge in self.edges],
             {node.id: node.kind for node in reversed(self.nodes)},
         )
-
-
-class TableContent(Answer):
-    """What a model answers for a `Table`: the cells. Code writes the table, and escapes every text in it."""
-
-    header: Annotated[list[str], entries(1, 20)]
-    rows: Annotated[list[list[str]], entries(0, _MOST_ROWS)] = Field(
-        description="As many cells each as the header has."
-    )
-
-    @property
-    def text(self) -> str:
-        """The table as Markdown. A row that is too short gets empty cells."""
-        width = len(self.header)
-        return table(self.header, [[*row, *[""] * width][:width] for row in self.rows])
