@@ -8,6 +8,7 @@ from typing import Any
 from jobchain_cli import watching
 from jobchain_cli.choices import Form
 from jobchain_cli.errors import Code
+from jobchain_cli.results import markdown_lines, result_lines
 from jobchain_cli.target import Target
 from jobchain_cli.watching import Watched
 from jobchain_cli.words import (
@@ -15,9 +16,7 @@ from jobchain_cli.words import (
     in_one_line,
     job_lines,
     json_line,
-    markdown_lines,
     problem_line,
-    result_lines,
     source_lines,
 )
 from jobchain_client import Job, JobchainError, JobHandle, Submission, WaitTimeout
@@ -93,9 +92,9 @@ def show(job: Job, form: Form) -> None:
     if form is Form.JSON:
         print(json_line(job.raw))
     elif form is Form.MARKDOWN:
-        _write(markdown_lines(job.result, job.event_id))
+        _write(markdown_lines(job.result, job.event_id, job.result_view))
     else:
-        _write((*job_lines(job), *result_lines(job.result), "", *source_lines(job)))
+        _write((*job_lines(job), *result_lines(job.result, job.result_view), "", *source_lines(job)))
 
 
 def _watch(
@@ -145,9 +144,9 @@ def _print_states(sources: Sequence[str], states: Sequence[Job | JobchainError],
 
 def _result(source: str, job: Job, form: Form, *, titled: bool) -> Iterator[str]:
     if form is Form.MARKDOWN:
-        yield from markdown_lines(job.result, "Standard input" if source == "-" else source)
+        yield from markdown_lines(job.result, "Standard input" if source == "-" else source, job.result_view)
     else:
-        lines = result_lines(job.result)
+        lines = result_lines(job.result, job.result_view)
         if titled:
             yield f"=== {in_one_line(source)} ==="
         else:

@@ -225,7 +225,7 @@ class Job:
     where a price is not known, and `estimated` the part of usage and cost that is an upper bound. `calls` are those of
     the model, `retries` those of them that repeated one. `waiting_for` says why a pending job does not run yet; it is
     None for any other. `failed_attempts` are the newest failed calls, the oldest first; None if they were not asked
-    for. `etag` names this state: see `Jobchain.get`.
+    for. `result_view` is how to show the parts of the result. `etag` names this state: see `Jobchain.get`.
     """
 
     event_id: str
@@ -238,6 +238,7 @@ class Job:
     updated_at: datetime | None
     steps: tuple[Step, ...]
     result: Mapping[str, Any]
+    result_view: tuple[Mapping[str, Any], ...]
     usage: Usage
     cost_usd: float | None
     estimated: Estimate
@@ -266,6 +267,7 @@ class Job:
             updated_at=_moment(raw.get("updated_at")),
             steps=tuple(Step.of(step) for step in raw.get("steps", ())),
             result=raw.get("result") or {},
+            result_view=tuple(raw.get("result_view") or ()),
             usage=Usage.of(raw.get("usage")),
             cost_usd=raw.get("cost_usd"),
             estimated=Estimate.of(raw.get("estimated")),

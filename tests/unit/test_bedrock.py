@@ -14,7 +14,6 @@ from packaging.requirements import Requirement
 
 from jobchain.aws.calling import Patience
 from jobchain.breaker import Scope, scope_of
-from jobchain.chains.guideline_checklist import SummaryAnswer
 from jobchain.errors import ModelError, ModelSettingsError, PermanentModelError, TransientModelError, UnknownModel
 from jobchain.llm import LLM, AnswerText, ModelRequest
 from jobchain_worker.model_end import find_model_end
@@ -24,6 +23,7 @@ from tests.conftest import ROOT
 from tests.fake_model.bedrock import FOUNDATION, PROFILE, REGION, BedrockServer
 from tests.fake_model.replies import Reply, json_reply
 from tests.fake_model.signatures import Signatures, aws_refusal
+from tests.shipped import SummaryAnswer
 
 T = TypeVar("T")
 

@@ -18,7 +18,6 @@ import botocore
 import pytest
 
 from jobchain.breaker import scope_of
-from jobchain.chains.guideline_checklist import SummaryAnswer
 from jobchain.errors import ModelSettingsError, SettingsError
 from jobchain.llm import ModelRequest
 from jobchain.settings import load_settings
@@ -30,6 +29,7 @@ from jobchain_worker.worker_settings import UnusableLLM, model_key
 from local import offline_model
 from tests.conftest import ROOT, TABLE
 from tests.fakes import FakeContext
+from tests.shipped import SummaryAnswer
 
 FUNCTIONS = {
     "jobchain_api": "ApiFunction",

@@ -103,7 +103,7 @@ class CreateJob(Sent):
     payload: dict[str, SkipValidation[JsonValue]] | None = Field(
         default=None, description="The chain's payload; `GET /chains` has its schema."
     )
-    input_text: Text | None = Field(default=None, description="A guideline, for the chain `guideline_checklist`.")
+    input_text: Text | None = Field(default=None, description="A text, for the default chain.")
     metadata: Annotated[dict[MetadataKey, MetadataValue], BeforeValidator(_few)] = Field(
         default={}, max_length=MAX_METADATA, description="The caller's own notes, returned with the job."
     )

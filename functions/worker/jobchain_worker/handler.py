@@ -22,6 +22,7 @@ from jobchain.aws.paces import PaceStore
 from jobchain.aws.queue import JobQueue
 from jobchain.aws.usage import UsageStore
 from jobchain.chains import CHAINS
+from jobchain.chains.compiling import built
 from jobchain.connection import UnusableSetting, is_loopback
 from jobchain.domain import Tier, utc_now
 from jobchain.llm import LLM
@@ -92,7 +93,7 @@ def create_admission_control(
         watch=AccountWatch(breakers, logger, count_breaker),
         queue=queue,
         llm=llm,
-        chains=CHAINS,
+        chains=chains,
         max_input_tokens=settings.max_input_tokens,
         clock=utc_now,
         logger=logger,
@@ -110,7 +111,7 @@ def create_consumer(settings: WorkerSettings, dynamodb: "DynamoDBClient") -> Con
         queue=queue,
         control=create_admission_control(settings, dynamodb, queue, llm),
         llm=llm,
-        chains=CHAINS,
+        chains=chains,
         prices=price_list(settings),
         retry_policy=RetryPolicy(first_backoff=timedelta(seconds=settings.first_backoff_seconds)),
         max_input_tokens=settings.max_input_tokens,
@@ -125,13 +126,15 @@ def create_consumer(settings: WorkerSettings, dynamodb: "DynamoDBClient") -> Con
     return Consumer(runner, loop, utc_now, logger, count_failed_records)
 
 
+# All are built now: a chain that can't be used is found before any job needs it.
+chains = {name: built(chain) for name, chain in CHAINS.items()}
 logger = create_logger()
 settings = load_settings(WorkerSettings, os.environ)
 dynamodb = create_aws_client(DYNAMODB, AWS, os.environ)
 model_checks = ModelCheckStore(dynamodb, settings.table_name)
 consumer = create_consumer(settings, dynamodb)
 model_checker = create_model_checker(settings, model_checks)
-dry_job = DryJob(consumer=consumer, chains=CHAINS, max_input_tokens=settings.max_input_tokens, logger=logger)
+dry_job = DryJob(consumer=consumer, chains=chains, max_input_tokens=settings.max_input_tokens, logger=logger)
 started()
 
 

@@ -9,7 +9,7 @@ from typing import Any, assert_never
 from pydantic import JsonValue
 
 from jobchain.breaker import PROBE_EVERY
-from jobchain.chains.chain import MergeStep, SplitStep, Step, StepContext
+from jobchain.chains.chain import CodeStep, MergeStep, SplitStep, Step, StepContext
 from jobchain.chains.planning import PlannedStep
 from jobchain.chains.splitting import split
 from jobchain.chains.step_keys import TriesKey, UnansweredKey
@@ -93,6 +93,10 @@ class StepExecutor:
                 case MergeStep():
                     # A copy, as other steps add their outputs meanwhile.
                     return _computed(await run.texts.run(step.output, dict(run.outputs)))
+                case CodeStep():
+                    step.prepare()
+                    context = StepContext(run.payload, dict(run.outputs))
+                    return _computed(await run.texts.run(step.output, context))
                 case Step():
                     return await self._execute_call(run, step, share)
                 case _:
@@ -103,13 +107,14 @@ class StepExecutor:
             self._logger.error("step failed unexpectedly", extra=describe(error))
             return self._defer(run, step, _unexpected(error, paid=isinstance(step, Step)))
 
-    async def most(self, run: JobRun, step: PlannedStep) -> Spending:
-        """The most that one call of the step can cost; nothing for a step without a call."""
+    async def most(self, run: JobRun, step: PlannedStep) -> tuple[str, Spending]:
+        """The step's model, and the most that one call of it can cost; nothing for a step without a call."""
         if not isinstance(step, Step):
-            return NOTHING_SPENT
-        step.answer.model_rebuild()
+            return self._llm.model, NOTHING_SPENT
+        step.prepare()
         request = await run.texts.run(step.request, StepContext(run.payload, dict(run.outputs)))
-        return self._prices.spending(self._llm.model, None, most_of(request, self._llm))
+        model = request.model or self._llm.model
+        return model, self._prices.spending(model, None, most_of(request, self._llm))
 
     async def _split(self, run: JobRun, text: str) -> JsonValue:
         """Where the parts of a text begin and end. Each fits in one call, by the model's own count of tokens."""
@@ -184,8 +189,7 @@ class StepExecutor:
         """
         # A copy, as other steps add their outputs meanwhile.
         context = StepContext(run.payload, dict(run.outputs))
-        # Pydantic builds the schema when it is first used, and two threads must not do that at the same time.
-        step.answer.model_rebuild()
+        step.prepare()
         request = await run.texts.run(step.request, context)
         asked = request
         failed = NOTHING_SPENT
@@ -197,7 +201,14 @@ class StepExecutor:
                 read = await _read(run, step, answer, context)
             if isinstance(read, Output):
                 return StepCompleted(
-                    read.value, answer.model, step.prompt_version, call.spending, failed, answer.request_id, answer.tier
+                    read.value,
+                    answer.model,
+                    step.prompt_version,
+                    call.spending,
+                    failed,
+                    answer.request_id,
+                    answer.tier,
+                    request.model,
                 )
             self._logger.warning("answer does not fit", model=answer.model)
             await call.record("unusable_answer", read.text)
@@ -227,9 +238,10 @@ class StepExecutor:
         """
         if share is None:
             return request
-        most = self._prices.affordable_output(self._llm.model, request.size, share - spent.known_cost_usd)
+        model = request.model or self._llm.model
+        most = self._prices.affordable_output(model, request.size, share - spent.known_cost_usd)
         if most is None or run.spending.unpriced_calls:
-            raise PermanentModelError("budget_unknown", _UNPRICED.format(self._llm.model))
+            raise PermanentModelError("budget_unknown", _UNPRICED.format(model))
         if most < MIN_OUTPUT_TOKENS:
             known, budget = run.spending.known_cost_usd.normalize(), run.claim.max_cost_usd
             message = f"the next call could cost more than max_cost_usd ({budget:f}) allows: {known:f} is spent"
