@@ -36,6 +36,8 @@ from jobchain.aws.calling import Patience, create_aws_client
 from jobchain.aws.connections import Connections
 from jobchain.aws.json_client import DYNAMODB, SQS, JsonClient, Service
 from jobchain.aws.signature import Signer
+from local.emulator import child_environment
+from local.emulator_clients import Credentials as StackCredentials
 
 KEYS = {
     "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
@@ -186,6 +188,13 @@ class TestTheClientOfAnEnvironment:
         create_aws_client(DYNAMODB, PATIENCE, {**KEYS, name: server.url}).get_item(TableName="jobs", Key={})
 
         assert server.asked[0].headers["x-amz-target"] == "DynamoDB_20120810.GetItem"
+
+    def test_is_the_light_one_in_the_embedded_stack(self) -> None:
+        environment = child_environment(
+            {}, StackCredentials("000000000000", "secret"), {"AWS_ENDPOINT_URL": "http://x:1"}
+        )
+
+        assert isinstance(create_aws_client(DYNAMODB, PATIENCE, environment), JsonClient)
 
     @pytest.mark.parametrize(
         "setting",

@@ -1,5 +1,6 @@
 """Makes the clients of functions that start often: `JsonClient` where it will do, botocore's elsewhere."""
 
+import os
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -14,8 +15,11 @@ _REGION = re.compile(r"(cn|(us-gov|af|ap|ca|eu|il|me|mx|sa|us))-[a-z]+-\d+")
 # What of botocore's settings `JsonClient` does not know: other credentials, endpoints, proxies, certificates.
 _UNKNOWN = re.compile(
     r"AWS_(ACCOUNT_ID|CA_BUNDLE|CONFIG_FILE|CREDENTIAL_EXPIRATION|DEFAULT_PROFILE|IGNORE_CONFIGURED_ENDPOINT_URLS|"
-    r"PROFILE|SECURITY_TOKEN|USE_DUALSTACK_ENDPOINT|USE_FIPS_ENDPOINT)|REQUESTS_CA_BUNDLE|(?i:\w+_PROXY)"
+    r"PROFILE|SECURITY_TOKEN|USE_DUALSTACK_ENDPOINT|USE_FIPS_ENDPOINT)|REQUESTS_CA_BUNDLE|(?i:(?!NO_)\w+_PROXY)"
 )
+
+# What says nothing: a file without a content, as the embedded stack has it.
+_NOTHING = ("", os.devnull)
 
 
 class Patience(NamedTuple):
@@ -39,7 +43,8 @@ def _light_client(service: Service, patience: Patience, environment: Mapping[str
         environment.get(name, "") for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION")
     )
     url = _endpoint(service, region, environment)
-    if not (key_id and secret and region and url) or any(map(_UNKNOWN.fullmatch, filter(environment.get, environment))):
+    unknown = any(value not in _NOTHING and _UNKNOWN.fullmatch(name) for name, value in environment.items())
+    if unknown or not (key_id and secret and region and url):
         return None
     signer = Signer(key_id, secret, environment.get("AWS_SESSION_TOKEN", ""), service.name, region)
     connections = Connections(url, patience.connect_seconds, patience.read_seconds)
