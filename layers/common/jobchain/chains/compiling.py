@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Annotated, Any, NamedTuple, cast, overload
 
-from pydantic import BaseModel, ConfigDict, PydanticSchemaGenerationError, TypeAdapter, create_model
+from pydantic import BaseModel, ConfigDict, PydanticSchemaGenerationError, create_model
 
 from jobchain.chains.answer_models import camel
 from jobchain.chains.answer_types import unwrapped
@@ -120,6 +120,8 @@ def _payload(source: Source, graph: Graph) -> type[BaseModel]:
 
 def _unusable(graph: Graph, fields: Mapping[str, tuple[Any, Any]]) -> Iterator[Mistake]:
     """The fields of a payload whose types can't be read from JSON."""
+    from pydantic import TypeAdapter  # noqa: PLC0415  # only a mistake needs it
+
     for name, (annotation, _) in fields.items():
         try:
             TypeAdapter(annotation)
