@@ -73,6 +73,11 @@ class TestADeferredPackage:
         assert import_module(package) is before
         assert before.place == 1
 
+    def test_may_be_missing_with_all_that_is_in_it(self) -> None:
+        defer({"no_such_package": {}, "no_such_package.inner": {}})
+
+        assert "no_such_package.inner" not in sys.modules
+
     def test_may_be_missing(self) -> None:
         defer({"no_such_package": {}})
 

@@ -56,6 +56,8 @@ def defer(packages: Places) -> None:
         if name in sys.modules:
             continue
         parent, _, own = name.rpartition(".")
+        if parent in packages and parent not in sys.modules:
+            continue  # it is not installed, as where a chain's author needs no SDK
         around = import_module(parent) if parent else None
         spec = PathFinder.find_spec(name, around.__path__ if around else None)
         if spec is None:
