@@ -88,6 +88,9 @@ def submit(
     metadata: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="Metadata of the job; repeat it for more.")
     ] = None,
+    title: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="What the job is called; else the name of its file.")
+    ] = None,
     max_cost: Annotated[float | None, typer.Option(metavar="USD", help="The budget of a job.")] = None,
     tier: Annotated[Tier | None, typer.Option(help="`flex` is cheaper and slower.")] = None,
     flex_seconds: Annotated[
@@ -112,6 +115,8 @@ def submit(
     options["deadline_seconds"] = deadline
     found = _target(url, api_key)
 
+    from dataclasses import replace
+
     from jobchain_cli import jobs, texts
 
     if content is None:
@@ -121,6 +126,8 @@ def submit(
             raise CommandError(str(error)) from error
     else:
         entries = [jobs.Entry("payload", content)]
+    if title is not None:
+        entries = [replace(entry, title=title) for entry in entries]
     common = jobs.Common(chain, notes, options, idempotency_key)
     raise typer.Exit(jobs.submit(found, entries, common, form, watch=watch, limit_seconds=timeout, poll=poll))
 
@@ -168,14 +175,39 @@ def show(
 def list_jobs(
     status: Annotated[Status | None, typer.Option(help="Only jobs with this status.")] = None,
     chain: Annotated[str | None, typer.Option(metavar="NAME", help="Only jobs of this chain.")] = None,
+    title: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Only jobs with this in their title, in any case.")
+    ] = None,
+    metadata: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Only jobs with this metadata; repeat it for more.")
+    ] = None,
+    after: Annotated[
+        str | None, typer.Option(metavar="WHEN", help="Only jobs created since then: a date, a time (UTC), or 2d ago.")
+    ] = None,
+    before: Annotated[str | None, typer.Option(metavar="WHEN", help="Only jobs created before then.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="The most jobs.")] = 20,
     as_json: AsJson = False,
     url: Url = None,
     api_key: ApiKey = None,
 ) -> None:
     """List jobs, the newest first."""
+    from jobchain_cli.spans import moment
+
+    notes = _metadata(metadata or [])
+    first = moment("--after", after) if after else None
+    last = moment("--before", before) if before else None
     with _client(url, api_key) as client:
-        found = list(client.list(status and status.value, chain, limit))
+        found = list(
+            client.list(
+                status and status.value,
+                chain,
+                limit,
+                title=title,
+                metadata=notes,
+                created_after=first,
+                created_before=last,
+            )
+        )
 
     from jobchain_cli.words import json_line, list_lines
 
@@ -381,17 +413,18 @@ def _payload(text: str | None, chain: str | None, sources: list[str]) -> dict[st
 def _entries(found: "list[Text]", chain: str | None, at: target.Target) -> "list[Entry]":
     """A job of each text, or one of all where the chain takes just as many."""
     from jobchain_cli.jobs import Entry
+    from jobchain_cli.texts import MAX_TITLE
     from jobchain_cli.words import in_one_line
 
     if chain is None:
-        return [Entry(text.source, text.content) for text in found]
+        return [Entry(text.source, text.content, text.title) for text in found]
     with at.client() as client:
         known = {each.name: each for each in client.chains()}
     if chain not in known:
         raise typer.BadParameter(f"--chain {chain!r}: there are {in_one_line(', '.join(sorted(known)))}")
     names = known[chain].texts
     if len(names) == 1:
-        return [Entry(text.source, {names[0]: text.content}) for text in found]
+        return [Entry(text.source, {names[0]: text.content}, text.title) for text in found]
     if len(names) != len(found):
         raise typer.BadParameter(
             f"the chain {chain} takes {len(names)} texts ({in_one_line(', '.join(names))}): name as many"
@@ -401,7 +434,8 @@ def _entries(found: "list[Text]", chain: str | None, at: target.Target) -> "list
         # Where the chain wants to know what each text is called, it is called by its source.
         if f"{name}_name" in known[chain].payload_schema.get("properties", {}):
             payload[f"{name}_name"] = text.source
-    return [Entry(" ".join(text.source for text in found), payload)]
+    title = " and ".join(filter(None, (text.title for text in found)))
+    return [Entry(" ".join(text.source for text in found), payload, title[:MAX_TITLE] or None)]
 
 
 def _each(event_ids: list[str], do: Callable[[str], None]) -> None:

@@ -25,10 +25,11 @@ from jobchain_client import Job, JobchainError, JobHandle, Submission, WaitTimeo
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A job to be made, and the name of what it is made of."""
+    """A job to be made, the name of what it is made of, and what it is called."""
 
     source: str
     content: str | Mapping[str, Any]
+    title: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,8 @@ class Common:
             if self.idempotency_key is not None:
                 numbered = f"{self.idempotency_key}-{number}"
                 key = {"idempotency_key": self.idempotency_key if len(entries) == 1 else numbered}
-            yield Submission(entry.content, self.chain, self.metadata, options=self.options, **key)
+            options = {"title": entry.title, **self.options}
+            yield Submission(entry.content, self.chain, self.metadata, options=options, **key)
 
 
 def submit(

@@ -11,6 +11,9 @@ from jobchain_client import Attempt, Chain, Estimate, Job, JobchainError, Stats,
 MAX_CALLS = 10
 """The most failed calls that are shown of a step."""
 
+# Of a title in a table.
+_TITLE_WIDTH = 40
+
 # What turns the direction of a line, and can make it read as another one.
 _TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -160,6 +163,8 @@ def failure(job: Job) -> str:
 def job_lines(job: Job) -> Iterator[str]:
     """A job and its steps, without its result."""
     yield f"Job {in_one_line(job.event_id)} ({in_one_line(job.job_name)}): {in_one_line(job.status)}"
+    if job.title:
+        yield f"  {in_one_line(job.title)}"
     moments = {"created": job.created_at, "started": job.started_at, "finished": job.finished_at}
     yield "  " + ", ".join(f"{name} {at:%Y-%m-%d %H:%M:%S}" for name, at in moments.items() if at) + " UTC"
     if job.waiting_for:
@@ -242,12 +247,17 @@ def list_lines(jobs: Iterable[Job]) -> Iterator[str]:
             job.event_id,
             job.status,
             job.job_name,
+            _short(in_one_line(job.title or "")),
             f"{job.created_at:%Y-%m-%d %H:%M:%S}",
             _column_price(job),
         )
         for job in jobs
     ]
-    return columns([("EVENT ID", "STATUS", "CHAIN", "CREATED (UTC)", "USD"), *rows])
+    return columns([("EVENT ID", "STATUS", "CHAIN", "TITLE", "CREATED (UTC)", "USD"), *rows])
+
+
+def _short(title: str) -> str:
+    return title if len(title) <= _TITLE_WIDTH else f"{title[: _TITLE_WIDTH - 1]}…"
 
 
 def _column_price(job: Job) -> str:

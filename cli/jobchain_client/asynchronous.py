@@ -25,7 +25,7 @@ from jobchain_client.flows import (
     checked_url,
     last,
 )
-from jobchain_client.resources import Chain, Created, Job, Stats, Submission, new_key
+from jobchain_client.resources import Chain, Created, Job, ListFilter, Stats, Submission, new_key
 from jobchain_client.transport import LIMITS, headers, no_answer, pool_timeout, trusts_environment
 
 T = TypeVar("T")
@@ -113,8 +113,19 @@ class AsyncJobchain:
     async def health(self) -> Mapping[str, Any]:
         return await self._run(self._flows.health())
 
-    def list(self, status: str | None = None, chain: str | None = None, limit: int | None = None) -> AsyncIterator[Job]:
-        return self._stream(self._flows.jobs(status, chain, limit))
+    def list(
+        self,
+        status: str | None = None,
+        chain: str | None = None,
+        limit: int | None = None,
+        *,
+        title: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+    ) -> AsyncIterator[Job]:
+        wanted = ListFilter(status, chain, title, metadata, created_after, created_before)
+        return self._stream(self._flows.jobs(wanted, limit))
 
     async def close(self) -> None:
         await self._http.aclose()

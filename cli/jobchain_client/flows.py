@@ -23,7 +23,7 @@ from jobchain_client.errors import (
     error_of,
     unreachable,
 )
-from jobchain_client.resources import BadArgument, Chain, Created, Job, Stats, Submission
+from jobchain_client.resources import BadArgument, Chain, Created, Job, ListFilter, Stats, Submission
 
 MAX_BATCH = 100
 """The most jobs of one request: docs/reference/http-api.md."""
@@ -261,12 +261,12 @@ class Flows:
             yield Pause(pause)
             known, own = job, min(own * 1.5, _LAST_POLL)
 
-    def jobs(self, status: str | None, chain: str | None, limit: int | None) -> Stream[Job]:
+    def jobs(self, wanted: ListFilter, limit: int | None) -> Stream[Job]:
         left = limit
-        query = {"status": status or "", "job_name": chain or "", "cursor": ""}
+        query = wanted.query
         while left is None or left > 0:
             query["limit"] = str(MAX_PAGE if left is None else min(left, MAX_PAGE))
-            reply = yield from self._ask("GET", "/jobs", query={name: value for name, value in query.items() if value})
+            reply = yield from self._ask("GET", "/jobs", query=query)
             jobs, cursor = _read(
                 reply.answer, lambda raw: ([Job.of(job) for job in raw["jobs"]], raw.get("next_cursor"))
             )
@@ -388,9 +388,10 @@ class Flows:
 def _check_characters(query: Mapping[str, str]) -> None:
     for name, value in query.items():
         try:
-            value.encode()
+            f"{name}{value}".encode()
         except UnicodeEncodeError:
-            raise BadArgument(f"{name} is {value!a}, which can't be sent: it is not UTF-8") from None
+            shown = name.encode("ascii", "backslashreplace").decode()
+            raise BadArgument(f"{shown} is {value!a}, which can't be sent: it is not UTF-8") from None
 
 
 def _path(event_id: str) -> str:

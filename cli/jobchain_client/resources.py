@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Self
 from uuid import uuid4
 
@@ -16,6 +16,39 @@ def new_key() -> str:
     return str(uuid4())
 
 
+@dataclass(frozen=True, slots=True)
+class ListFilter:
+    """Which jobs a list has: those that fulfill each condition that is given.
+
+    `title` is a part of the title, in any case. A job is listed that was created at `created_after` or later, and
+    before `created_before`; a time without a zone is a local one. `metadata` are entries that it has.
+    """
+
+    status: str | None = None
+    chain: str | None = None
+    title: str | None = None
+    metadata: Mapping[str, str] | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The query parameters that ask for these jobs."""
+        named = {
+            "status": self.status,
+            "job_name": self.chain,
+            "title": self.title,
+            "created_after": _utc(self.created_after),
+            "created_before": _utc(self.created_before),
+        }
+        entries = {f"metadata.{name}": value for name, value in (self.metadata or {}).items()}
+        return {name: value for name, value in named.items() if value} | entries
+
+
+def _utc(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
 FINAL = frozenset({"completed", "failed", "cancelled"})
 """The statuses that a job stays in."""
 
@@ -25,7 +58,7 @@ class Submission:
     """A request for one job.
 
     `content` is a text or a chain's payload. A text without a `chain` is for the API's default chain; with one it goes
-    into the one text that the chain's payload needs. `options` are further fields of the request, such as
+    into the one text that the chain's payload needs. `options` are further fields of the request, such as `title` and
     `max_cost_usd`; one that is None is left out. The `idempotency_key` makes the request safe to repeat; without one
     it is a new UUID, so that the same Submission is always the same job.
     """
@@ -221,8 +254,8 @@ class Failure:
 class Job:
     """A job as it was when it was read.
 
-    From a list it has no steps, no result and no metadata. `result` holds what has finished so far. `cost_usd` is None
-    where a price is not known, and `estimated` the part of usage and cost that is an upper bound. `calls` are those of
+    `title` is what its caller calls it. From a list it has no steps, no result and no metadata. `result` holds what has
+    finished so far. `cost_usd` is None where a price is not known, and `estimated` the part of usage and cost that is an upper bound. `calls` are those of
     the model, `retries` those of them that repeated one. `waiting_for` says why a pending job does not run yet; it is
     None for any other. `failed_attempts` are the newest failed calls, the oldest first; None if they were not asked
     for. `etag` names this state: see `Jobchain.get`.
@@ -230,6 +263,7 @@ class Job:
 
     event_id: str
     job_name: str
+    title: str | None
     status: str
     attempts: int
     created_at: datetime
@@ -258,6 +292,7 @@ class Job:
         return cls(
             event_id=raw["event_id"],
             job_name=raw["job_name"],
+            title=raw.get("title"),
             status=raw["status"],
             attempts=raw["attempts"],
             created_at=datetime.fromisoformat(raw["created_at"]),

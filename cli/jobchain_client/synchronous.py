@@ -24,7 +24,7 @@ from jobchain_client.flows import (
     checked_url,
     last,
 )
-from jobchain_client.resources import Chain, Created, Job, Stats, Submission, new_key
+from jobchain_client.resources import Chain, Created, Job, ListFilter, Stats, Submission, new_key
 from jobchain_client.transport import LIMITS, headers, no_answer, pool_timeout, trusts_environment
 
 T = TypeVar("T")
@@ -154,12 +154,25 @@ class Jobchain:
         """What the API says of itself; asked once. Raises Unavailable, Unreachable if it is not well."""
         return self._run(self._flows.health())
 
-    def list(self, status: str | None = None, chain: str | None = None, limit: int | None = None) -> Iterator[Job]:
+    def list(
+        self,
+        status: str | None = None,
+        chain: str | None = None,
+        limit: int | None = None,
+        *,
+        title: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+    ) -> Iterator[Job]:
         """The jobs, the newest first, page after page as they are needed; without steps, results and metadata.
 
-        Only those of a `status` or a `chain`, and at most `limit` of them in all.
+        Only those of a `status` or a `chain`, with `title` as a part of their title in any case, and with all entries
+        of `metadata`; created at `created_after` or later, and before `created_before`. A time without a zone is a local
+        one. At most `limit` of them in all.
         """
-        return self._stream(self._flows.jobs(status, chain, limit))
+        wanted = ListFilter(status, chain, title, metadata, created_after, created_before)
+        return self._stream(self._flows.jobs(wanted, limit))
 
     def close(self) -> None:
         """Close the connections."""

@@ -138,6 +138,20 @@ IF_NONE_MATCH = {
     "description": "The `ETag` of an earlier answer: if it is still current, the answer is a 304 without a body.",
     "schema": {"type": "string"},
 }
+WANTED_METADATA = {
+    "name": "metadata",
+    "in": "query",
+    "required": False,
+    "style": "form",
+    "explode": True,
+    "description": "Filter by entries of the metadata: `metadata.<key>=<value>`, up to 16, all of which a job has.",
+    "schema": {
+        "type": "object",
+        "propertyNames": {"pattern": r"^metadata\.[^\x00]{1,64}$"},
+        "additionalProperties": {"type": "string", "maxLength": 512},
+        "maxProperties": 16,
+    },
+}
 _NOT_MODIFIED = {304: {"description": "The earlier answer is still current.", "headers": {"ETag": _ETAG}}}
 _BODY = (MalformedBody, BodyTooLarge, InvalidRequest)
 
@@ -188,7 +202,8 @@ _CREATE_JOBS: dict[str, Any] = {
 }
 _LIST_JOBS: dict[str, Any] = {
     "summary": "List jobs",
-    "description": "The newest first. A page may hold fewer jobs than `limit`; the last one has no `next_cursor`.",
+    "description": "The newest first, those of all filters. A page may hold fewer jobs than `limit`, or none; the last "
+    "one has no `next_cursor`.",
     "operation_id": "listJobs",
     "tags": ["jobs"],
     "responses": {

@@ -32,6 +32,7 @@ CREATED: dict[str, Any] = {"event_id": EVENT_ID, "status": "pending", "created_a
 LISTED: dict[str, Any] = {
     "event_id": EVENT_ID,
     "job_name": "guideline_checklist",
+    "title": "password-policy.md",
     "status": "completed",
     "attempts": 1,
     "created_at": "2026-11-22T10:00:00.000Z",

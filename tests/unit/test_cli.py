@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any, NamedTuple
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from rich.console import Console
@@ -170,7 +171,7 @@ def test_submit_prints_the_result_alone(run: Run, api: FakeApi, file: str) -> No
         "Summary\n\nShort.\n\nChecklist\n\n[ ] One\n[ ] Two\n\nDiagram (Mermaid)\n\nflowchart TD\n",
         "Answered by gpt-6-luna: 812 tokens in, 140 out, for $0.000151.\n",
     )
-    assert api.bodies == [{"input_text": "Lock doors."}]
+    assert api.bodies == [{"input_text": "Lock doors.", "title": "a.md"}]
 
 
 def test_submit_prints_json_as_the_api_gave_it(run: Run, api: FakeApi, file: str) -> None:
@@ -279,6 +280,7 @@ def test_submit_sends_what_it_is_told_to(run: Run, api: FakeApi, file: str) -> N
     ((_, headers, body),) = api.requests
     assert body == {
         "input_text": "Lock doors.",
+        "title": "a.md",
         "metadata": {"a": "b=c", "d": ""},
         "max_cost_usd": 0.25,
         "tier": "flex",
@@ -321,7 +323,7 @@ def test_submit_puts_a_text_where_the_chain_wants_it(run: Run, api: FakeApi, fil
     api.says("GET /chains", CHAINS)
 
     assert run("submit", file, "--chain", "extract", "--no-watch").code == 0
-    assert api.bodies == [{"job_name": "extract", "payload": {"text": "Lock doors."}}]
+    assert api.bodies == [{"job_name": "extract", "payload": {"text": "Lock doors."}, "title": "a.md"}]
 
 
 def test_submit_makes_one_job_of_as_many_texts_as_the_chain_takes(run: Run, api: FakeApi, file: str) -> None:
@@ -331,7 +333,7 @@ def test_submit_makes_one_job_of_as_many_texts_as_the_chain_takes(run: Run, api:
 
     assert run("submit", file, "b.md", "--chain", "compare", "--no-watch").code == 0
     payload = {"first": "Lock doors.", "second": "Lock windows.", "first_name": "a.md"}
-    assert api.bodies == [{"job_name": "compare", "payload": payload}]
+    assert api.bodies == [{"job_name": "compare", "payload": payload, "title": "a.md and b.md"}]
 
 
 @pytest.mark.parametrize(
@@ -624,16 +626,49 @@ def test_a_job_that_did_not_complete_is_told_in_one_line() -> None:
 
 
 def test_list_is_a_table(run: Run, api: FakeApi) -> None:
-    api.says("GET /jobs", {"jobs": [JOB, {**JOB, "cost_usd": None}], "next_cursor": None})
+    titled = {**JOB, "cost_usd": None, "title": "a\x1b[2J.md"}
+    api.says("GET /jobs", {"jobs": [JOB, titled], "next_cursor": None})
 
     said = run("list", "--status", "completed", "--chain", "c", "--limit", "5")
 
     assert said.out == (
-        "EVENT ID  STATUS     CHAIN                CREATED (UTC)        USD\n"
-        "job-1     completed  guideline_checklist  2026-11-22 10:00:00  0.000151\n"
-        "job-1     completed  guideline_checklist  2026-11-22 10:00:00  unknown\n"
+        "EVENT ID  STATUS     CHAIN                TITLE     CREATED (UTC)        USD\n"
+        "job-1     completed  guideline_checklist            2026-11-22 10:00:00  0.000151\n"
+        "job-1     completed  guideline_checklist  a�[2J.md  2026-11-22 10:00:00  unknown\n"
     )
     assert api.requests[0][0] == "GET /jobs?status=completed&job_name=c&limit=5"
+
+
+def test_list_asks_for_titles_metadata_and_times(run: Run, api: FakeApi) -> None:
+    api.says("GET /jobs", {"jobs": [], "next_cursor": None})
+
+    when = ("--after", "2026-11-22", "--before", "2026-11-22T10:30+02:00")
+    assert run("list", "--title", "a b", "--metadata", "team=legal", "--metadata", "x==", *when).code == 0
+
+    query = parse_qs(urlsplit(api.requests[0][0].removeprefix("GET ")).query)
+    assert query == {
+        "title": ["a b"],
+        "metadata.team": ["legal"],
+        "metadata.x": ["="],
+        "created_after": ["2026-11-22T00:00:00Z"],
+        "created_before": ["2026-11-22T08:30:00Z"],
+        "limit": ["20"],
+    }
+
+
+@pytest.mark.parametrize("when", ["yesterday", "2026-13-01", "0s", "10"])
+def test_list_refuses_a_time_that_is_none(run: Run, when: str) -> None:
+    said = run("list", "--after", when)
+
+    assert (said.code, said.out) == (2, "")
+
+
+def test_submit_calls_a_job_what_it_is_told_to(run: Run, api: FakeApi, file: str) -> None:
+    takes_a_job(api)
+
+    run("submit", file, "--no-watch", "--title", "Doors")
+
+    assert api.bodies == [{"input_text": "Lock doors.", "title": "Doors"}]
 
 
 def test_show_prints_a_job_with_its_steps(run: Run, api: FakeApi) -> None:

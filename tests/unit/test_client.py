@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import httpx2
@@ -581,6 +582,36 @@ def test_a_list_asks_for_no_more_than_is_wanted(api: Api) -> None:
 
     assert (len(jobs), jobs[-1].event_id) == (150, "1-49")
     assert [request.url.params["limit"] for request in api.requests] == ["100", "50"]
+
+
+def test_a_list_asks_for_jobs_by_title_metadata_and_time(api: Api) -> None:
+    api.says(answer(200, {"jobs": [raw_job(title="Doors")], "next_cursor": None}))
+    ten = datetime(2026, 11, 22, 10, tzinfo=UTC)
+
+    (job,) = api.run(
+        lambda client: client.list(
+            title="door",
+            metadata={"a&b": "c=d"},
+            created_after=ten,
+            created_before=ten.astimezone(timezone(timedelta(hours=1))),
+        )
+    )
+
+    assert job.title == "Doors"
+    assert dict(api.requests[0].url.params) == {
+        "title": "door",
+        "metadata.a&b": "c=d",
+        "created_after": "2026-11-22T10:00:00Z",
+        "created_before": "2026-11-22T10:00:00Z",
+        "limit": "100",
+    }
+
+
+def test_a_list_refuses_what_is_not_utf_8(api: Api) -> None:
+    with pytest.raises(BadArgument, match="not UTF-8"):
+        api.run(lambda client: client.list(title="\udcff"))
+    with pytest.raises(BadArgument, match="not UTF-8"):
+        api.run(lambda client: client.list(metadata={"\udcff": "a"}))
 
 
 def test_chains_and_numbers_are_read(api: Api) -> None:

@@ -208,6 +208,41 @@ def test_a_short_job_costs_twenty_units(table: Table) -> None:
     assert post.table_writes + work.table_writes == 13
 
 
+@pytest.mark.parametrize(("title", "entries", "more"), [(100, 6, 0), (200, 16, 3)])
+def test_a_title_and_metadata_are_in_meta_which_is_small_unless_both_are_long(
+    table: Table, title: int, entries: int, more: int
+) -> None:
+    notes = {f"key {number}": "value" for number in range(entries)}
+    answer, post = table.call("POST", "/jobs", {"input_text": SMALL, "title": "n" * title, "metadata": notes})
+    work = table.work(answer.body["event_id"])
+
+    assert post.by_item == POST.by_item + Counter(METADATA=1)
+    assert work.by_item == WORK.by_item + Counter(META=more)
+
+
+@pytest.mark.parametrize("query", ["title=policy", "metadata.team=legal", "title=policy&metadata.team=legal"])
+def test_a_filtered_list_reads_a_thousand_entries_of_the_index_at_most(
+    table: Table, query: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given the wanted job behind 60 others that have ended, and 40 entries in place of 1,000
+    monkeypatch.setattr("jobchain.aws.jobs._MAX_SEEN", 40)
+    wanted = {"title": "Policy.docx", "metadata": {"team": "legal"}}
+    first = table.call("POST", "/jobs", {"input_text": SMALL, **wanted})[0].body["event_id"]
+    clock.advance(timedelta(seconds=1))
+    entries = [{"input_text": SMALL, "title": "other.docx"}] * 60
+    for entry in table.call("POST", "/jobs/batch", {"jobs": entries})[0].body["results"]:
+        table.stores.jobs.cancel("local", entry["event_id"])
+
+    page, cost = table.call("GET", f"/jobs?{query}")
+    rest, more = table.call("GET", f"/jobs?{query}&cursor={page.body['next_cursor']}")
+
+    assert ([*page.body["jobs"]], [job["event_id"] for job in rest.body["jobs"]]) == ([], [first])
+    # Half a unit for each 4 KB of what was read, whatever passes: 40 entries of under 300 bytes in four requests,
+    # and 21 in three. The secret of the cursors is read too, and META of the job that has not ended.
+    assert cost.reads <= 0.5 * (40 * 300 / 4096 + 4) + 1
+    assert more.reads <= 0.5 * (21 * 300 / 4096 + 3) + 1
+
+
 def test_an_unfinished_job_is_read_with_the_tenants_recent_jobs_once_in_five_minutes(
     table: Table, clock: FakeClock
 ) -> None:

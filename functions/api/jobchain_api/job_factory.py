@@ -18,7 +18,8 @@ from jobchain_api.validation import explain
 
 MAX_PAYLOAD_BYTES = 256 * 1024
 
-# The options that tell a replay from another request.
+# The options that tell a replay from another request. A title does not: the same text may come in a file of another
+# name.
 _OPTIONS = {"max_cost_usd", "tier", "flex_seconds", "deadline_seconds"}
 
 # The namespace of the ids that are derived from idempotency keys.
@@ -76,6 +77,7 @@ class JobFactory:
             job_name=chain.name,
             payload=payload,
             fingerprint=_fingerprint(chain.name, payload, request),
+            title=request.title,
             metadata=request.metadata,
             max_cost_usd=request.max_cost_usd,
             tier=request.tier,

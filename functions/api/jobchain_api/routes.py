@@ -11,13 +11,15 @@ from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 from aws_lambda_powertools.event_handler.openapi.params import Body, Header, Query
 from pydantic import BaseModel
 
+from jobchain.aws.listing import JobFilter
 from jobchain.chains.chain import Chain
 from jobchain.domain import Job, Status
 from jobchain.errors import InvalidRequest, JobchainError
 from jobchain.observability import Logger
 from jobchain_api.auth import Caller
 from jobchain_api.problems import problem_of
-from jobchain_api.requests import IDEMPOTENCY_KEY, INCLUDABLE, CreateJob, CreateJobs, checked_key, included
+from jobchain_api.queries import INCLUDABLE, MOMENT, included, moment, wanted_metadata
+from jobchain_api.requests import IDEMPOTENCY_KEY, MAX_TITLE, CreateJob, CreateJobs, checked_key
 from jobchain_api.service import JobService, Submission
 from jobchain_api.system_views import ChainList, ChainView, HealthView, StatsView
 from jobchain_api.views import BatchAccepted, BatchView, JobCreated, JobList, ProblemView, job_view, listed_job
@@ -63,6 +65,15 @@ IdempotencyKey = Annotated[
         alias="Idempotency-Key",
         description="Makes the request safe to repeat: 1 to 255 visible ASCII characters, such as a UUID.",
         json_schema_extra={"pattern": IDEMPOTENCY_KEY},
+    ),
+]
+
+Moment = Annotated[
+    str | None,
+    Query(
+        max_length=40,
+        description="Filter by creation time: this one or later, or before it. A date (UTC), or a time as in RFC 3339.",
+        json_schema_extra={"pattern": MOMENT},
     ),
 ]
 
@@ -114,10 +125,23 @@ def _add_routes_of_jobs(app: APIGatewayRestResolver, service: JobService, logger
     def list_jobs(
         status: Annotated[Status | None, Query(description="Filter by status.")] = None,
         job_name: Annotated[str | None, Query(max_length=64, description="Filter by chain.")] = None,
+        title: Annotated[
+            str | None, Query(max_length=MAX_TITLE, description="Filter by a part of the title, in any case.")
+        ] = None,
+        created_after: Moment = None,
+        created_before: Moment = None,
         limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="The most jobs of a page.")] = DEFAULT_PAGE,
         cursor: Annotated[str | None, Query(max_length=512, description="`next_cursor` of the last page.")] = None,
     ) -> Response[str]:
-        jobs, next_cursor = service.list(_caller(app), limit, cursor, status, job_name)
+        wanted = JobFilter(
+            status=status,
+            job_name=job_name,
+            title=title,
+            metadata=wanted_metadata(app.current_event),
+            created_after=moment("created_after", created_after),
+            created_before=moment("created_before", created_before),
+        )
+        jobs, next_cursor = service.list(_caller(app), limit, cursor, wanted)
         return _current(app, JobList(jobs=[listed_job(job) for job in jobs], next_cursor=next_cursor))
 
 

@@ -13,11 +13,13 @@ from pydantic import JsonValue
 from jobchain.aws.admission import AdmissionStore, Outcome
 from jobchain.aws.due import DueStore
 from jobchain.aws.jobs import JobStore
+from jobchain.aws.listing import JobFilter
 from jobchain.aws.outage_log import log_unavailable
 from jobchain.aws.queue import JobQueue, QueueDepth
 from jobchain.aws.usage import UsageStore
 from jobchain.chains.chain import Chain
-from jobchain.domain import DEADLINE, EVENT_ID, Attempt, Clock, DailyUsage, Job, NewJob, Status
+from jobchain.daily_usage import DailyUsage
+from jobchain.domain import DEADLINE, EVENT_ID, Attempt, Clock, Job, NewJob, Status
 from jobchain.errors import (
     IdempotencyConflict,
     JobchainError,
@@ -232,16 +234,14 @@ class JobService:
 
     # --- all jobs of a tenant ----------------------------------------------------------------------
 
-    def list(
-        self, caller: Caller, limit: int, cursor: str | None, status: Status | None, job_name: str | None
-    ) -> tuple[list[Job], str | None]:
-        """A page of the caller's jobs, the newest first, and the cursor of the next page.
+    def list(self, caller: Caller, limit: int, cursor: str | None, wanted: JobFilter) -> tuple[list[Job], str | None]:
+        """A page of the caller's jobs that are `wanted`, the newest first, and the cursor of the next page.
 
         Raises InvalidRequest for a cursor that is not of this list, and Unavailable.
         """
-        scope = caller.tenant, status or "", job_name or ""
+        scope = caller.tenant, *wanted.scope
         before = self._cursors.read(cursor, *scope) if cursor is not None else None
-        jobs, position = self._jobs.recent(caller.tenant, limit, before, status, job_name)
+        jobs, position = self._jobs.recent(caller.tenant, limit, before, wanted)
         jobs = [self._told(job) for job in jobs]
         return jobs, self._cursors.write(position, *scope) if position else None
 

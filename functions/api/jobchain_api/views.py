@@ -86,6 +86,7 @@ class ListedJob(LazyView):
 
     event_id: str
     job_name: str
+    title: str | None
     status: Status
     attempts: int
     created_at: str
@@ -150,6 +151,7 @@ def _listed(job: Job) -> dict[str, Any]:
     return {
         "event_id": job.event_id,
         "job_name": job.job_name,
+        "title": job.title,
         "status": job.status,
         "attempts": job.attempts,
         "created_at": job.created_at,

@@ -1,6 +1,5 @@
 """The nouns of the system: a job, its steps, its calls and why they failed."""
 
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -75,21 +74,6 @@ def tier_at(flex_until: datetime | None, at: datetime) -> Tier:
 
 
 @dataclass(frozen=True, slots=True)
-class DailyUsage:
-    """A tenant's jobs and their usage on one day (UTC): how many were created, how many ended how, what they used.
-
-    `by_model` and `by_key` are the same spending by the model that was called, and by the API key of the job.
-    """
-
-    date: str
-    created: int = 0
-    ended: Counter[Status] = field(default_factory=Counter)
-    spending: Spending = NOTHING_SPENT
-    by_model: Mapping[str, Spending] = field(default_factory=dict)
-    by_key: Mapping[str, Spending] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
 class JobError:
     """Why a job failed, in words for the caller: never a stack trace, a key or a provider's raw body."""
 
@@ -160,6 +144,7 @@ class Job:
     `flex_until` is when a job of the tier flex continues as a standard one. `attempts` counts its claims. `tries` has
     the failed tries of its steps, by the names of `jobchain.chains.step_keys.TriesKey`. `deadline` is how long it is
     tried, and `deadline_at` until when, in seconds since 1970; both None for a job that an earlier version stored.
+    `title` is its caller's name for it.
     """
 
     event_id: str
@@ -184,6 +169,7 @@ class Job:
     tries: Mapping[str, int] = field(default_factory=dict)
     deadline: timedelta | None = None
     deadline_at: int | None = None
+    title: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +206,7 @@ class NewJob:
     daily_budget: DailyBudget = NO_BUDGET
     deadline: timedelta = DEADLINE
     own_deadline: bool = False
+    title: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jobchain.aws.attributes import Item
 from jobchain.aws.items import (
@@ -17,6 +17,7 @@ from jobchain.aws.items import (
     read_job,
     unchanged,
 )
+from jobchain.aws.listing import ALL_JOBS, JobFilter
 from jobchain.aws.meta import (
     budget_of,
     is_being_posted,
@@ -75,31 +76,25 @@ class JobStore:
         return job
 
     def recent(
-        self,
-        tenant: str,
-        limit: int,
-        before: str | None = None,
-        status: Status | None = None,
-        job_name: str | None = None,
+        self, tenant: str, limit: int, before: str | None = None, wanted: JobFilter = ALL_JOBS
     ) -> tuple[list[Job], str | None]:
-        """Up to `limit` of the tenant's jobs, newest first, without steps and metadata; only those of the filters.
+        """Up to `limit` of the tenant's jobs, newest first, without steps and metadata; only those that are `wanted`.
 
         `before` is the position that the last page gave, and the second part of the answer that of the next page:
-        None where there is none. A page may hold fewer jobs than `limit`, where few of many pass the filters.
+        None where there is none. A page may hold fewer jobs than `limit`, where few of many pass the filter.
         """
-        condition, values = "tenant = :tenant", {":tenant": tenant}
-        if before:
-            condition, values = f"{condition} AND created_at_id < :before", {**values, ":before": before}
-        options, filtered = _filter(status, job_name)
+        condition, values = wanted.range_of(tenant, before)
+        options, filtered = wanted.options()
         # One more than asked for tells whether there is a next page.
-        page_size = _MAX_SEEN // 4 if filtered else limit + 1
+        page_size = _MAX_SEEN // 4 if wanted.chooses else limit + 1
         jobs: list[Job] = []
         seen = 0
         pages = self._table.index_pages(
             "recent", condition, {**values, **filtered}, page_size, ScanIndexForward=False, **options
         )
         for page, last in pages:
-            jobs += [job for job in self._listed(page) if status in (None, job.status)]
+            listed = self._listed([entry for entry in page if wanted.names(entry)])
+            jobs += [job for job in listed if wanted.status in (None, job.status)]
             seen += page_size
             if len(jobs) > limit:
                 return jobs[:limit], _position(jobs[limit - 1])
@@ -253,28 +248,6 @@ class JobStore:
             with suppress(TransactionCanceled):
                 self._table.transact(lambda new=new: [new])  # type: ignore[misc]
         return bytes.fromhex(item["secret"])
-
-
-def _filter(status: Status | None, job_name: str | None) -> tuple[dict[str, Any], Item]:
-    """The options of a query of `recent` for such jobs, and the values of its filter, which are empty without one.
-
-    The index does not tell the status of jobs that have not ended.
-    """
-    tests, values, names = [], {}, {}
-    if job_name:
-        tests.append("#job_name = :job_name")
-        values[":job_name"], names["#job_name"] = job_name, "job_name"
-    if status and status.final:
-        tests.append("(attribute_not_exists(final_status) OR final_status = :status)")
-        values[":status"] = status
-    elif status:
-        tests.append("attribute_not_exists(final_status)")
-    if not tests:
-        return {}, {}
-    options: dict[str, Any] = {"FilterExpression": " AND ".join(tests)}
-    if names:
-        options["ExpressionAttributeNames"] = names
-    return options, values
 
 
 def _position(job: Job) -> str:

@@ -25,6 +25,7 @@ from jobchain.aws.items import (
     spending_of,
     unpacked,
 )
+from jobchain.aws.listing import labels_of
 from jobchain.aws.queue import MAX_DELAY
 from jobchain.aws.records import step_of, unsettled_spending, visible_steps
 from jobchain.aws.writes import epoch, epoch_ms_up, new_token
@@ -54,6 +55,8 @@ def new_meta(new: NewJob, uid: str, now: datetime, expires_at: int) -> Item:
     """The item META of a pending job. `uid` tells the job from an earlier one of the same id."""
     optional = {
         "key_id": new.key_id or None,
+        "title": new.title,
+        "labels": labels_of(new.metadata) or None,
         "own_deadline": new.own_deadline or None,
         "max_cost_usd": new.max_cost_usd,
         "tokens_per_day": new.daily_budget.tokens,
@@ -248,6 +251,7 @@ def job_of(stored: StoredJob) -> Job:
         tries={name: int(count) for name, count in meta.get("tries", {}).items()},
         deadline=timedelta(seconds=int(meta["deadline_seconds"])) if "deadline_seconds" in meta else None,
         deadline_at=int(meta["deadline_at"]) if "deadline_at" in meta else None,
+        title=meta.get("title"),
     )
 
 

@@ -14,7 +14,8 @@ from jobchain.aws.attributes import Item
 from jobchain.aws.items import spending_of, totals
 from jobchain.aws.table import ConditionFailed, Table, TransactionCanceled
 from jobchain.aws.writes import Write, add, epoch, key
-from jobchain.domain import Clock, DailyUsage, Status
+from jobchain.daily_usage import DailyUsage
+from jobchain.domain import Clock, Status
 from jobchain.errors import Unavailable
 from jobchain.spending import NOTHING_SPENT, Bill, Spending, summed, summed_by_model
 
