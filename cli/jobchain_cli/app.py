@@ -158,17 +158,24 @@ def show(
     as_json: AsJson = False,
     as_markdown: AsMarkdown = False,
     as_text: AsText = False,
+    with_input: Annotated[bool, typer.Option("--input", help="Print its payload too.")] = False,
+    with_prompts: Annotated[bool, typer.Option("--prompts", help="Print what the model was asked too.")] = False,
+    step: Annotated[str | None, typer.Option(metavar="NAME", help="Of the prompts only that of this step.")] = None,
+    with_calls: Annotated[bool, typer.Option("--calls", help="Print every call of the model too.")] = False,
     url: Url = None,
     api_key: ApiKey = None,
 ) -> None:
     """Print a job as it is now: its steps with their failed calls, and the outputs of those that completed."""
     form = _form(as_json, as_markdown, as_text)
+    if step is not None and not with_prompts:
+        raise typer.BadParameter("--step goes with --prompts")
+    parts = {"attempts": True, "input": with_input, "prompts": with_prompts}
     with _client(url, api_key) as client:
-        job = client.get(event_id, attempts=True)
+        job = client.get(event_id, include=[name for name, wanted in parts.items() if wanted], step=step)
 
     from jobchain_cli import jobs
 
-    jobs.show(job, form)
+    jobs.show(job, form, calls=with_calls)
 
 
 @app.command("list")

@@ -7,6 +7,7 @@ from typing import Any
 
 from jobchain_cli import watching
 from jobchain_cli.choices import Form
+from jobchain_cli.details import call_lines, input_lines, prompt_lines
 from jobchain_cli.errors import Code
 from jobchain_cli.target import Target
 from jobchain_cli.watching import Watched
@@ -90,14 +91,15 @@ def follow(
     return _print_states(event_ids, states, form)
 
 
-def show(job: Job, form: Form) -> None:
-    """Print a job as it is."""
+def show(job: Job, form: Form, *, calls: bool = False) -> None:
+    """Print a job as it is, with what was read of it: its payload, its prompts, and its calls if they are wanted."""
     if form is Form.JSON:
         print(json_line(job.raw))
     elif form is Form.MARKDOWN:
         _write(markdown_lines(job.result, job.event_id))
     else:
-        _write((*job_lines(job), *result_lines(job.result), "", *source_lines(job)))
+        parts = (*input_lines(job), *prompt_lines(job), *(call_lines(job) if calls else ()))
+        _write((*job_lines(job), *parts, *result_lines(job.result), "", *source_lines(job)))
 
 
 def _watch(

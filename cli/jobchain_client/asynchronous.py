@@ -77,8 +77,17 @@ class AsyncJobchain:
     def job(self, event_id: str) -> "AsyncJobHandle":
         return AsyncJobHandle(event_id, self)
 
-    async def get(self, event_id: str, known: Job | None = None, *, attempts: bool = False) -> Job:
-        return await self._run(self._flows.get(event_id, known, attempts=attempts))
+    async def get(
+        self,
+        event_id: str,
+        known: Job | None = None,
+        *,
+        attempts: bool = False,
+        include: Iterable[str] = (),
+        step: str | None = None,
+    ) -> Job:
+        wanted = {*include, *(["attempts"] if attempts else [])}
+        return await self._run(self._flows.get(event_id, known, include=sorted(wanted), step=step))
 
     def watch(
         self, event_id: str, timeout: float | None = None, *, poll: float | None = None, look_at: float | None = None
@@ -192,8 +201,15 @@ class AsyncJobHandle:
     replayed: bool | None = None
     look_at: float | None = field(default=None, repr=False, compare=False)
 
-    async def get(self, known: Job | None = None, *, attempts: bool = False) -> Job:
-        return await self.client.get(self.event_id, known, attempts=attempts)
+    async def get(
+        self,
+        known: Job | None = None,
+        *,
+        attempts: bool = False,
+        include: Iterable[str] = (),
+        step: str | None = None,
+    ) -> Job:
+        return await self.client.get(self.event_id, known, attempts=attempts, include=include, step=step)
 
     def watch(self, timeout: float | None = None, *, poll: float | None = None) -> AsyncIterator[Job]:
         return self.client.watch(self.event_id, timeout, poll=poll, look_at=self.look_at)

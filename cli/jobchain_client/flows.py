@@ -220,16 +220,19 @@ class Flows:
             raise BadArgument(f"the chain {name!r} takes no single text: give a payload with {', '.join(texts)}")
         return texts[0]
 
-    def get(self, event_id: str, known: Job | None, *, attempts: bool = False) -> Flow[Job]:
-        job, _ = yield from self._look(event_id, known, until=None, attempts=attempts)
+    def get(
+        self, event_id: str, known: Job | None, *, include: Iterable[str] = (), step: str | None = None
+    ) -> Flow[Job]:
+        query = {"include": ",".join(include), "step": step or ""}
+        query = {name: value for name, value in query.items() if value}
+        job, _ = yield from self._look(event_id, known, until=None, query=query)
         return job
 
     def _look(
-        self, event_id: str, known: Job | None, until: float | None, *, attempts: bool = False
+        self, event_id: str, known: Job | None, until: float | None, query: Mapping[str, str] | None = None
     ) -> Flow[tuple[Job, float | None]]:
         """The job, which is `known` itself if it has not changed, and in how many seconds to look again."""
         headers = {"If-None-Match": known.etag} if known and known.etag else {}
-        query = {"include": "attempts"} if attempts else {}
         answer = (yield from self._ask("GET", _path(event_id), query=query, headers=headers, until=until)).answer
         if answer.status == 304 and known:
             return known, _retry_after(answer)

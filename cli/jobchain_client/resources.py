@@ -1,10 +1,12 @@
 """What goes to the API and what comes from it. A field that this version does not know is kept in `raw`."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from uuid import uuid4
+
+T = TypeVar("T")
 
 
 class BadArgument(ValueError):
@@ -148,12 +150,11 @@ class WaitingFor:
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
-    """One failed call of the model.
+class Call:
+    """One call of the model, whose answer became the output of `step`.
 
-    `outcome` is the type of the fault, `cause` says why, in words for the author of the chain, `answer` is the model's
-    text if there is one, and `request_id` the provider's id of the call. With `estimated`, usage and cost are an upper
-    bound.
+    `effort` is how much the model was told to reason, None for its default, and `request_id` the provider's id of the
+    call. With `estimated`, usage and cost are an upper bound.
     """
 
     step: str
@@ -161,9 +162,7 @@ class Attempt:
     finished_at: datetime
     model: str
     tier: str
-    outcome: str
-    cause: str | None
-    answer: str | None = field(repr=False)
+    effort: str | None
     request_id: str | None
     usage: Usage
     cost_usd: float | None
@@ -172,21 +171,64 @@ class Attempt:
 
     @classmethod
     def of(cls, raw: Mapping[str, Any]) -> Self:
-        return cls(
-            step=raw["step"],
-            started_at=datetime.fromisoformat(raw["started_at"]),
-            finished_at=datetime.fromisoformat(raw["finished_at"]),
-            model=raw["model"],
-            tier=raw["tier"],
-            outcome=raw["outcome"],
-            cause=raw.get("cause"),
-            answer=raw.get("answer"),
-            request_id=raw.get("request_id"),
-            usage=Usage.of(raw.get("usage")),
-            cost_usd=raw.get("cost_usd"),
-            estimated=raw.get("estimated", False),
-            raw=raw,
-        )
+        return cls(**_call(raw))
+
+    @property
+    def seconds(self) -> float:
+        """How long the call took."""
+        return (self.finished_at - self.started_at).total_seconds()
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt(Call):
+    """One failed call of the model.
+
+    `outcome` is the type of the fault, `cause` says why, in words for the author of the chain, and `answer` is the
+    model's text if there is one.
+    """
+
+    outcome: str
+    cause: str | None
+    answer: str | None = field(repr=False)
+
+    @classmethod
+    def of(cls, raw: Mapping[str, Any]) -> Self:
+        return cls(**_call(raw), outcome=raw["outcome"], cause=raw.get("cause"), answer=raw.get("answer"))
+
+
+def _call(raw: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "step": raw["step"],
+        "started_at": datetime.fromisoformat(raw["started_at"]),
+        "finished_at": datetime.fromisoformat(raw["finished_at"]),
+        "model": raw["model"],
+        "tier": raw["tier"],
+        "effort": raw.get("effort"),
+        "request_id": raw.get("request_id"),
+        "usage": Usage.of(raw.get("usage")),
+        "cost_usd": raw.get("cost_usd"),
+        "estimated": raw.get("estimated", False),
+        "raw": raw,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What the model was asked for a step, made again by the chain as it is now.
+
+    `same_as_sent` is False if the chain has changed since, None if that is not known. `problem` says why instructions
+    and input are None.
+    """
+
+    step: str
+    instructions: str | None = field(repr=False)
+    input: str | None = field(repr=False)
+    same_as_sent: bool | None
+    problem: str | None
+
+    @classmethod
+    def of(cls, raw: Mapping[str, Any]) -> Self:
+        return cls(raw["step"], raw["instructions"], raw["input"], raw.get("same_as_sent"), raw.get("problem"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,10 +297,11 @@ class Job:
     """A job as it was when it was read.
 
     `title` is what its caller calls it. From a list it has no steps, no result and no metadata. `result` holds what has
-    finished so far. `cost_usd` is None where a price is not known, and `estimated` the part of usage and cost that is an upper bound. `calls` are those of
-    the model, `retries` those of them that repeated one. `waiting_for` says why a pending job does not run yet; it is
-    None for any other. `failed_attempts` are the newest failed calls, the oldest first; None if they were not asked
-    for. `etag` names this state: see `Jobchain.get`.
+    finished so far. `cost_usd` is None where a price is not known, and `estimated` the part of usage and cost that is
+    an upper bound. `calls` are those of the model, `retries` those of them that repeated one. `waiting_for` says why a
+    pending job does not run yet; it is None for any other. These are None if they were not asked for:
+    `failed_attempts`, the newest failed calls, and `answered_calls`, those whose answers became outputs, the oldest
+    first; `input`, the payload; `prompts`, what the model was asked. `etag` names this state: see `Jobchain.get`.
     """
 
     event_id: str
@@ -278,6 +321,9 @@ class Job:
     error: Failure | None
     waiting_for: WaitingFor | None
     failed_attempts: tuple[Attempt, ...] | None
+    answered_calls: tuple[Call, ...] | None
+    input: Mapping[str, Any] | None = field(repr=False)
+    prompts: tuple[Prompt, ...] | None = field(repr=False)
     metadata: Mapping[str, str]
     tier: str | None
     max_cost_usd: float | None
@@ -288,7 +334,7 @@ class Job:
 
     @classmethod
     def of(cls, raw: Mapping[str, Any], etag: str | None = None) -> Self:
-        error, waiting, attempts = raw.get("error"), raw.get("waiting_for"), raw.get("failed_attempts")
+        error, waiting = raw.get("error"), raw.get("waiting_for")
         return cls(
             event_id=raw["event_id"],
             job_name=raw["job_name"],
@@ -306,7 +352,10 @@ class Job:
             estimated=Estimate.of(raw.get("estimated")),
             error=Failure(error["type"], error["message"], error.get("step")) if error else None,
             waiting_for=WaitingFor.of(waiting) if waiting else None,
-            failed_attempts=None if attempts is None else tuple(map(Attempt.of, attempts)),
+            failed_attempts=_all(Attempt.of, raw.get("failed_attempts")),
+            answered_calls=_all(Call.of, raw.get("answered_calls")),
+            input=raw.get("input"),
+            prompts=_all(Prompt.of, raw.get("prompts")),
             metadata=raw.get("metadata") or {},
             tier=raw.get("tier"),
             max_cost_usd=raw.get("max_cost_usd"),
@@ -398,6 +447,10 @@ class Stats:
             queue=raw["queue"],
             raw=raw,
         )
+
+
+def _all(of: Callable[[Mapping[str, Any]], T], raw: Iterable[Mapping[str, Any]] | None) -> tuple[T, ...] | None:
+    return None if raw is None else tuple(map(of, raw))
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -96,12 +96,23 @@ class Jobchain:
         """A handle for a job whose id is known, without asking for it."""
         return JobHandle(event_id, self)
 
-    def get(self, event_id: str, known: Job | None = None, *, attempts: bool = False) -> Job:
+    def get(
+        self,
+        event_id: str,
+        known: Job | None = None,
+        *,
+        attempts: bool = False,
+        include: Iterable[str] = (),
+        step: str | None = None,
+    ) -> Job:
         """The job as it is now. With the job as it was `known`, that very one if nothing has changed, for a 304.
 
-        With `attempts` it has its failed calls of the model, the newest 1,000.
+        `include` names what it has besides: `attempts`, its calls of the model (of the failed ones the newest 1,000);
+        `input`, its payload; `prompts`, what the model was asked, or only for `step`. `attempts=True` is short for the
+        first.
         """
-        return self._run(self._flows.get(event_id, known, attempts=attempts))
+        wanted = {*include, *(["attempts"] if attempts else [])}
+        return self._run(self._flows.get(event_id, known, include=sorted(wanted), step=step))
 
     def watch(
         self, event_id: str, timeout: float | None = None, *, poll: float | None = None, look_at: float | None = None
@@ -168,8 +179,8 @@ class Jobchain:
         """The jobs, the newest first, page after page as they are needed; without steps, results and metadata.
 
         Only those of a `status` or a `chain`, with `title` as a part of their title in any case, and with all entries
-        of `metadata`; created at `created_after` or later, and before `created_before`. A time without a zone is a local
-        one. At most `limit` of them in all.
+        of `metadata`; created at `created_after` or later, and before `created_before`. A time without a zone is a
+        local one. At most `limit` of them in all.
         """
         wanted = ListFilter(status, chain, title, metadata, created_after, created_before)
         return self._stream(self._flows.jobs(wanted, limit))
@@ -245,8 +256,15 @@ class JobHandle:
     replayed: bool | None = None
     look_at: float | None = field(default=None, repr=False, compare=False)
 
-    def get(self, known: Job | None = None, *, attempts: bool = False) -> Job:
-        return self.client.get(self.event_id, known, attempts=attempts)
+    def get(
+        self,
+        known: Job | None = None,
+        *,
+        attempts: bool = False,
+        include: Iterable[str] = (),
+        step: str | None = None,
+    ) -> Job:
+        return self.client.get(self.event_id, known, attempts=attempts, include=include, step=step)
 
     def watch(self, timeout: float | None = None, *, poll: float | None = None) -> Iterator[Job]:
         return self.client.watch(self.event_id, timeout, poll=poll, look_at=self.look_at)

@@ -220,7 +220,7 @@ _LIST_JOBS: dict[str, Any] = {
 }
 _GET_JOB: dict[str, Any] = {
     "summary": "Read a job",
-    "description": "Its status, each step, and the result so far; on request the failed calls of the model.",
+    "description": "Its status, each step, and the result so far; on request the payload, the prompts and the calls.",
     "operation_id": "getJob",
     "tags": ["jobs"],
     "responses": {

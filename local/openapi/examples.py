@@ -86,6 +86,9 @@ JOB: dict[str, Any] = {
     "deadline_seconds": 86_400,
     "deadline_at": "2026-11-23T10:00:00.000Z",
     "failed_attempts": None,
+    "answered_calls": None,
+    "input": None,
+    "prompts": None,
 }
 PENDING: dict[str, Any] = {
     **JOB,
@@ -138,6 +141,7 @@ WAITING: dict[str, Any] = {
             "finished_at": "2026-11-22T10:00:01.110Z",
             "model": "gpt-6-luna",
             "tier": "standard",
+            "effort": None,
             "outcome": "model_unavailable",
             "cause": "The server is overloaded.",
             "answer": None,
@@ -145,6 +149,17 @@ WAITING: dict[str, Any] = {
             "usage": dict.fromkeys(USAGE, 0),
             "cost_usd": 0,
             "estimated": False,
+        }
+    ],
+    "answered_calls": [],
+    "input": {"guidelines": "Passwords must have at least 12 characters. …"},
+    "prompts": [
+        {
+            "step": "summary",
+            "instructions": "Summarize the guideline.",
+            "input": "<<<guideline 1f2e3d>>>\nPasswords must have at least 12 characters. …\n<<<end 1f2e3d>>>",
+            "same_as_sent": None,
+            "problem": None,
         }
     ],
 }

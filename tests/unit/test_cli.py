@@ -26,7 +26,7 @@ from jobchain_cli.slow import SLOW_SECONDS
 from jobchain_cli.texts import SourceError, read
 from jobchain_cli.watching import Board, Watched, terminal
 from jobchain_cli.words import failure, markdown_lines, printable, result_lines, source_lines
-from tests.jobs import job_of, raw_job, raw_step
+from tests.jobs import job_of, raw_attempt, raw_job, raw_step
 
 EVIL = "[red]a[/red]\x1b[2J\x9b1m\u202eb\ud800"
 """What a model or a server may say: markup, commands for a terminal, a turned line, half a character."""
@@ -637,6 +637,45 @@ def test_list_is_a_table(run: Run, api: FakeApi) -> None:
         "job-1     completed  guideline_checklist  a�[2J.md  2026-11-22 10:00:00  unknown\n"
     )
     assert api.requests[0][0] == "GET /jobs?status=completed&job_name=c&limit=5"
+
+
+def test_show_prints_the_input_the_prompts_and_the_calls(run: Run, api: FakeApi) -> None:
+    evil = "a\x1b[2Jb\n\nc"
+    prompt = {
+        "step": "summary",
+        "instructions": f"Sum up: {evil}",
+        "input": evil,
+        "same_as_sent": False,
+        "problem": None,
+    }
+    missing = {**dict.fromkeys(prompt), "step": "diagram", "problem": "too long"}
+    call = {**raw_attempt("summary"), "finished_at": "2026-11-22T10:00:03.500Z", "cost_usd": 0.25, "effort": "low"}
+    parts = {
+        "input": {"guidelines": evil, "names": ["x", 1]},
+        "prompts": [prompt, missing],
+        "failed_attempts": [{**raw_attempt("summary"), "started_at": "2026-11-22T09:59:00.000Z", "estimated": True}],
+        "answered_calls": [call],
+    }
+    api.says("GET /jobs/job-1", {**JOB, **parts})
+
+    said = run("show", "job-1", "--input", "--prompts", "--step", "summary", "--calls")
+
+    asked = parse_qs(urlsplit(api.requests[0][0].removeprefix("GET ")).query)
+    assert asked == {"include": ["attempts,input,prompts"], "step": ["summary"]}
+    assert '\nInput: guidelines\n\na�[2Jb\n\nc\n\nInput: names\n\n["x", 1]\n' in said.out
+    assert "\nPrompt of summary (the chain has changed since: this is not what was sent)\n\nSum up: a�[2Jb" in said.out
+    assert "\nPrompt of diagram\n\ntoo long\n" in said.out
+    failed, answered = (line.split() for line in said.out.splitlines() if line.startswith("2026-11-22"))
+    assert failed[2:5] == ["61.5", "summary", "gpt-6-luna"]
+    assert failed[-2:] == ["model_unavailable", "req_5f1c"]
+    assert answered[2:] == [
+        *("3.5", "summary", "gpt-6-luna", "standard", "low", "812", "0", "0", "140", "0", "0.250000"),
+        *("answered", "req_5f1c"),
+    ]
+
+
+def test_show_of_one_step_is_for_prompts(run: Run, api: FakeApi) -> None:
+    assert run("show", "job-1", "--step", "summary").code == 2
 
 
 def test_list_asks_for_titles_metadata_and_times(run: Run, api: FakeApi) -> None:

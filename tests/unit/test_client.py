@@ -584,6 +584,31 @@ def test_a_list_asks_for_no_more_than_is_wanted(api: Api) -> None:
     assert [request.url.params["limit"] for request in api.requests] == ["100", "50"]
 
 
+def test_the_input_the_prompts_and_the_calls_of_a_job_are_read_if_they_are_asked_for(api: Api) -> None:
+    call = {name: value for name, value in raw_attempt("summary").items() if name not in ("outcome", "cause", "answer")}
+    prompt = {"step": "summary", "instructions": "Sum up.", "input": "a", "same_as_sent": False, "problem": None}
+    parts: dict[str, Any] = {
+        "input": {"guidelines": "a"},
+        "prompts": [prompt],
+        "failed_attempts": [],
+        "answered_calls": [call],
+    }
+    api.says(answer(200, raw_job(**parts)), answer(200, raw_job(input=None, prompts=None, answered_calls=None)))
+
+    job = api.run(lambda client: client.get("a", include=("prompts", "input", "attempts"), step="summary"))
+    other = api.run(lambda client: client.job("a").get())
+
+    assert dict(api.requests[0].url.params) == {"include": "attempts,input,prompts", "step": "summary"}
+    assert (job.input, job.prompts[0].same_as_sent, job.prompts[0].instructions) == (
+        {"guidelines": "a"},
+        False,
+        "Sum up.",
+    )
+    (answered,) = job.answered_calls
+    assert (answered.step, answered.seconds, answered.effort, answered.raw) == ("summary", 1.5, None, call)
+    assert (other.input, other.prompts, other.answered_calls) == (None, None, None)
+
+
 def test_a_list_asks_for_jobs_by_title_metadata_and_time(api: Api) -> None:
     api.says(answer(200, {"jobs": [raw_job(title="Doors")], "next_cursor": None}))
     ten = datetime(2026, 11, 22, 10, tzinfo=UTC)

@@ -81,21 +81,27 @@ class StepView(LazyView):
     request_id: str | None = Field(default=None, description="The provider's id of the last call.")
 
 
-class AttemptView(LazyView):
-    """One failed call of the model."""
+class CallView(LazyView):
+    """One call of the model, whose answer became the step's output."""
 
     step: str
     started_at: str
     finished_at: str
     model: str
     tier: Tier
-    outcome: str = Field(description="The type of the fault.")
-    cause: str | None = Field(description="Why the call failed, in words for the author of the chain.")
-    answer: str | None = Field(description="The model's text, cut after 20,000 characters. Null if there is none.")
+    effort: str | None = Field(description="How much the model was told to reason. Null: as it does by default.")
     request_id: str | None = Field(description="The provider's id of the call.")
     usage: UsageView
     cost_usd: float | None
     estimated: bool = Field(description="Whether usage and cost are an upper bound, as the server did not tell them.")
+
+
+class AttemptView(CallView):
+    """One failed call of the model."""
+
+    outcome: str = Field(description="The type of the fault.")
+    cause: str | None = Field(description="Why the call failed, in words for the author of the chain.")
+    answer: str | None = Field(description="The model's text, cut after 20,000 characters. Null if there is none.")
 
 
 def spent(spending: Spending) -> dict[str, Any]:
@@ -119,21 +125,34 @@ def attempt_views(attempts: Sequence[Attempt]) -> list[AttemptView]:
     return views[::-1]
 
 
+def answered_call_views(job: Job) -> list[CallView]:
+    """The calls whose answers became outputs, the oldest first."""
+    calls = [CallView(step=step.name, started_at=step.called_at, **_call(step)) for step in job.steps if step.called_at]
+    return sorted(calls, key=lambda call: call.started_at)
+
+
 def _attempt(attempt: Attempt, answer: str | None) -> AttemptView:
     return AttemptView(
         step=attempt.step,
         started_at=attempt.started_at,
-        finished_at=attempt.finished_at,
-        model=attempt.model,
-        tier=attempt.tier,
         outcome=attempt.outcome,
         cause=attempt.cause,
         answer=answer,
-        request_id=attempt.request_id,
-        usage=UsageView.model_validate(attempt.spending.usage),
-        cost_usd=_dollars(attempt.spending),
-        estimated=attempt.spending.estimated.calls > 0,
+        **_call(attempt),
     )
+
+
+def _call(call: Attempt | FinishedStep) -> dict[str, Any]:
+    return {
+        "finished_at": call.finished_at,
+        "model": call.model,
+        "tier": call.tier,
+        "effort": call.effort,
+        "request_id": call.request_id,
+        "usage": UsageView.model_validate(call.spending.usage),
+        "cost_usd": _dollars(call.spending),
+        "estimated": call.spending.estimated.calls > 0,
+    }
 
 
 def step_views(job: Job, chain: Chain | None, attempts: Sequence[Attempt]) -> list[StepView]:

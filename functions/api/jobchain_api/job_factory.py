@@ -18,7 +18,7 @@ from jobchain_api.validation import explain
 
 MAX_PAYLOAD_BYTES = 256 * 1024
 
-# The options that tell a replay from another request. A title does not: the same text may come in a file of another
+# The options that tell a replay from another request. A title does not: the same text may be in a file of another
 # name.
 _OPTIONS = {"max_cost_usd", "tier", "flex_seconds", "deadline_seconds"}
 

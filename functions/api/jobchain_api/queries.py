@@ -25,14 +25,14 @@ QUERY: Mapping[tuple[str, str], tuple[str, ...]] = {
         "limit",
         "cursor",
     ),
-    ("GET", "/jobs/<event_id>"): ("include",),
+    ("GET", "/jobs/<event_id>"): ("include", "step"),
 }
 """The query parameters of the routes that have some."""
 
 MOMENT = r"^\d{4}-\d\d-\d\d([Tt]\d\d:\d\d(:\d\d(\.\d{1,6})?)?([Zz]|[+-]\d\d:\d\d))?$"
 """The pattern of a date, or of a time with its zone: RFC 3339, where the seconds may be left out."""
 
-INCLUDABLE = ("attempts",)
+INCLUDABLE = ("input", "prompts", "attempts")
 """What `GET /jobs/{event_id}` adds to its answer if it is asked to."""
 
 

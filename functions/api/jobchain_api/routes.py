@@ -59,6 +59,11 @@ def _matches(name: str, part: str) -> bool:
 # The gateway calls an answer without a type JSON, an empty one too.
 _NO_TYPE = "text/plain"
 
+StepName = Annotated[
+    str | None,
+    Query(max_length=100, description="Of the prompts only that of this step, as `steps` and `prompts` name it."),
+]
+
 IdempotencyKey = Annotated[
     str | None,
     Header(
@@ -80,7 +85,8 @@ Moment = Annotated[
 Include = Annotated[
     str | None,
     Query(
-        description="A comma-separated list of what to add. `attempts`: the job's failed calls, as `failed_attempts`.",
+        description="A comma-separated list of what to add. `input`: the payload. `prompts`: what the model was asked. "
+        "`attempts`: the calls of the model, as `failed_attempts` and `answered_calls`.",
         json_schema_extra={"pattern": f"^({'|'.join(INCLUDABLE)})(,({'|'.join(INCLUDABLE)}))*$"},
     ),
 ]
@@ -149,15 +155,17 @@ def _add_routes_of_one_job(
     app: APIGatewayRestResolver, service: JobService, logger: Logger, chains: Mapping[str, Chain]
 ) -> None:
     @app.get("/jobs/<event_id>")
-    def get_job(event_id: str, include: Include = None) -> Response[str]:
-        attempts = None
-        if "attempts" in included(include):
-            job, attempts = service.get_with_attempts(_caller(app), event_id)
-        else:
-            job = service.get(_caller(app), event_id)
+    def get_job(event_id: str, include: Include = None, step: StepName = None) -> Response[str]:
+        parts = included(include)
+        details = None
+        if parts:
+            # Failed calls tell which steps without an output have called the model.
+            wants_calls = not parts.isdisjoint(("attempts", "prompts"))
+            details = service.details(_caller(app), event_id, attempts=wants_calls)
+        job = details.job if details else service.get(_caller(app), event_id)
         logger.append_keys(event_id=event_id)
         headers = {} if job.status.final else {"Retry-After": str(service.retry_after.of(job))}
-        return _current(app, job_view(job, chains, attempts), headers)
+        return _current(app, job_view(job, chains, details, parts, step), headers)
 
     @app.post("/jobs/<event_id>/cancel")
     def cancel_job(event_id: str) -> Response[str]:

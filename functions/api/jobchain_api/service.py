@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from itertools import compress
@@ -12,14 +12,14 @@ from pydantic import JsonValue
 
 from jobchain.aws.admission import AdmissionStore, Outcome
 from jobchain.aws.due import DueStore
-from jobchain.aws.jobs import JobStore
+from jobchain.aws.jobs import JobDetails, JobStore
 from jobchain.aws.listing import JobFilter
 from jobchain.aws.outage_log import log_unavailable
 from jobchain.aws.queue import JobQueue, QueueDepth
 from jobchain.aws.usage import UsageStore
 from jobchain.chains.chain import Chain
 from jobchain.daily_usage import DailyUsage
-from jobchain.domain import DEADLINE, EVENT_ID, Attempt, Clock, Job, NewJob, Status
+from jobchain.domain import DEADLINE, EVENT_ID, Clock, Job, NewJob, Status
 from jobchain.errors import (
     IdempotencyConflict,
     JobchainError,
@@ -204,10 +204,13 @@ class JobService:
         """The caller's job. Raises JobNotFound, Unavailable."""
         return self._told(self._jobs.get(caller.tenant, _checked(event_id)))
 
-    def get_with_attempts(self, caller: Caller, event_id: str) -> tuple[Job, list[Attempt]]:
-        """The caller's job, and the newest of its failed calls, the oldest first. Raises JobNotFound, Unavailable."""
-        job, attempts = self._jobs.get_with_attempts(caller.tenant, _checked(event_id))
-        return self._told(job), attempts
+    def details(self, caller: Caller, event_id: str, *, attempts: bool) -> JobDetails:
+        """The caller's job with its payload, and with its failed calls if `attempts` are wanted.
+
+        Raises JobNotFound, Unavailable.
+        """
+        found = self._jobs.details(caller.tenant, _checked(event_id), attempts=attempts)
+        return replace(found, job=self._told(found.job))
 
     def _told(self, job: Job) -> Job:
         self.retry_after.learn(job)

@@ -1,23 +1,27 @@
 """A job and an error as callers get them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Set
 from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from jobchain.aws.jobs import JobDetails
 from jobchain.chains.chain import Chain
-from jobchain.domain import Attempt, Job, Status, Tier, WaitReason, isoformat
+from jobchain.domain import Job, Status, Tier, WaitReason, isoformat
 from jobchain_api.call_views import (
     AttemptView,
+    CallView,
     EstimateView,
     LazyView,
     StepView,
     UsageView,
+    answered_call_views,
     attempt_views,
     spent,
     step_views,
 )
+from jobchain_api.prompt_views import PromptView, prompt_views
 
 
 class JobCreated(BaseModel):
@@ -116,6 +120,12 @@ class JobView(ListedJob):
         description="The newest failed calls of the model, up to 1,000, the oldest first. Null without "
         "`include=attempts`."
     )
+    answered_calls: list[CallView] | None = Field(
+        description="The calls of the model whose answers became outputs, the oldest first. Together with "
+        "`failed_attempts` they are the job's calls. Null without `include=attempts`."
+    )
+    input: JsonValue = Field(description="The payload as it is stored. Null without `include=input`.")
+    prompts: list[PromptView] | None = Field(description="What the model was asked. Null without `include=prompts`.")
 
 
 class JobList(LazyView):
@@ -130,12 +140,20 @@ def listed_job(job: Job) -> ListedJob:
     return ListedJob(**_listed(job))
 
 
-def job_view(job: Job, chains: Mapping[str, Chain], attempts: Sequence[Attempt] | None = None) -> JobView:
+def job_view(
+    job: Job,
+    chains: Mapping[str, Chain],
+    details: JobDetails | None = None,
+    include: Set[str] = frozenset(),
+    step: str | None = None,
+) -> JobView:
     """`job` with its steps and its result. `chains` may lack its chain, if that was removed since.
 
-    `attempts` are its failed calls, None if the caller did not ask for them.
+    `details` are those of the job, None if the caller did not ask for any. `include` are the parts to add, see
+    `INCLUDABLE`; of the prompts only that of `step`, if one is given.
     """
     chain = chains.get(job.job_name)
+    attempts = details.attempts if details and "attempts" in include else None
     return JobView(
         **_listed(job),
         steps=step_views(job, chain, attempts or ()),
@@ -144,6 +162,9 @@ def job_view(job: Job, chains: Mapping[str, Chain], attempts: Sequence[Attempt] 
         deadline_seconds=None if job.deadline is None else int(job.deadline.total_seconds()),
         deadline_at=None if job.deadline_at is None else isoformat(datetime.fromtimestamp(job.deadline_at, UTC)),
         failed_attempts=None if attempts is None else attempt_views(attempts),
+        answered_calls=None if attempts is None else answered_call_views(job),
+        input=details.payload if details and "input" in include else None,
+        prompts=prompt_views(details, chain, step) if details and "prompts" in include else None,
     )
 
 

@@ -44,7 +44,8 @@ class Call:
         self._llm = llm
         self._prices = prices
         self._logger = logger
-        self._started_at: datetime = clock()
+        self.started_at: datetime = clock()
+        """When it began."""
         self._model = llm.model
         self._tier = request.tier
         self._request_id: str | None = None
@@ -57,14 +58,14 @@ class Call:
 
         Raises the errors of `LLM.ask`, and Unavailable where a failed call can't be stored.
         """
-        self._started_at = self._clock()
+        self.started_at = self._clock()
         retries = Spending(retries=int(is_retry))
         try:
             answer = await self._llm.ask(self._request)
         except (PermanentModelError, TransientModelError) as error:
             calls = self._estimated(error.report) if error.report.maybe_billed else Spending(calls=1)
             self._charge(calls + retries)
-            await self._records.permit.failed(self._asked, error, self._started_at)
+            await self._records.permit.failed(self._asked, error, self.started_at)
             self._log(error.type, error_facts(error))
             await self.record(error.type, str(error), error.report)
             raise
@@ -84,9 +85,9 @@ class Call:
     async def _pass_on(self, answer: ModelAnswer) -> None:
         permit = self._records.permit
         if isinstance(answer, FailedAnswer):
-            await permit.failed(self._asked, answer.error, self._started_at)
+            await permit.failed(self._asked, answer.error, self.started_at)
         else:
-            await permit.answered(self._asked, _used(answer.usage) or self._asked, answer.limits, self._started_at)
+            await permit.answered(self._asked, _used(answer.usage) or self._asked, answer.limits, self.started_at)
 
     @property
     def _asked(self) -> Demand:
@@ -111,7 +112,7 @@ class Call:
         await self._records.attempt(
             Attempt(
                 step=self._step,
-                started_at=isoformat(self._started_at),
+                started_at=isoformat(self.started_at),
                 finished_at=isoformat(self._clock()),
                 model=self._model,
                 tier=self._tier,
@@ -141,7 +142,7 @@ class Call:
 
     def _log(self, outcome: str, facts: Facts) -> None:
         known = {"model": self._model, "tier": self._tier.value, **facts}
-        line = call_line(outcome, self._clock() - self._started_at, self.spending, known)
+        line = call_line(outcome, self._clock() - self.started_at, self.spending, known)
         self._logger.info("model called", extra=line)
 
 

@@ -119,7 +119,8 @@ class Records:
 class StepCompleted:
     """A step's output, not stored yet. `model` and `prompt_version` are empty for a step without a model call.
 
-    `spending` is that of the call whose answer became the output, `failed` that of the calls before it.
+    `spending` is that of the call whose answer became the output, `failed` that of the calls before it. That call
+    began at `called_at`, or with the step where that is None, and `request_hash` is of its request.
     """
 
     output: JsonValue
@@ -129,6 +130,25 @@ class StepCompleted:
     failed: Spending = NOTHING_SPENT
     request_id: str | None = None
     tier: Tier = Tier.STANDARD
+    called_at: str | None = None
+    request_hash: str | None = None
+
+    def finished(self, name: str, started_at: str, finished_at: str) -> FinishedStep:
+        """The step as it is stored."""
+        return FinishedStep(
+            name=name,
+            output=self.output,
+            model=self.model,
+            prompt_version=self.prompt_version,
+            started_at=started_at,
+            finished_at=finished_at,
+            spending=self.spending,
+            failed=self.failed,
+            request_id=self.request_id,
+            tier=self.tier,
+            called_at=self.called_at,
+            request_hash=self.request_hash,
+        )
 
 
 @dataclass(frozen=True, slots=True)

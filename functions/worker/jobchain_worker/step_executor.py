@@ -13,7 +13,7 @@ from jobchain.chains.chain import MergeStep, SplitStep, Step, StepContext
 from jobchain.chains.planning import PlannedStep
 from jobchain.chains.splitting import split
 from jobchain.chains.step_keys import TriesKey, UnansweredKey
-from jobchain.domain import Clock, JobError, Tier, WaitReason
+from jobchain.domain import Clock, JobError, Tier, WaitReason, isoformat
 from jobchain.errors import CallReport, ModelError, PermanentModelError, TransientModelError, Unavailable
 from jobchain.llm import LLM, AnswerText, FailedAnswer, ModelAnswer, ModelRequest, UnusableAnswer
 from jobchain.observability import Logger, describe
@@ -197,7 +197,15 @@ class StepExecutor:
                 read = await _read(run, step, answer, context)
             if isinstance(read, Output):
                 return StepCompleted(
-                    read.value, answer.model, step.prompt_version, call.spending, failed, answer.request_id, answer.tier
+                    read.value,
+                    answer.model,
+                    step.prompt_version,
+                    call.spending,
+                    failed,
+                    answer.request_id,
+                    answer.tier,
+                    isoformat(call.started_at) if number else None,
+                    request.digest,
                 )
             self._logger.warning("answer does not fit", model=answer.model)
             await call.record("unusable_answer", read.text)

@@ -98,7 +98,8 @@ class Attempt:
     """A failed call of the model: when, what it used and cost, and how it ended.
 
     `outcome` is the type of the fault, and `cause` says why, in words for the chain's author. `answer` is the model's
-    text, cut to a limit, if there was one, and `request_id` the provider's id of the call.
+    text, cut to a limit, if there was one, and `request_id` the provider's id of the call. `effort` is how much the
+    model was told to reason, None where that was left to the model.
     """
 
     step: str
@@ -111,13 +112,16 @@ class Attempt:
     cause: str | None = None
     answer: str | None = None
     request_id: str | None = None
+    effort: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class FinishedStep:
     """One step's stored output and what it took.
 
-    `spending` is that of the call whose answer became the output, `failed` that of the calls before it.
+    `spending` is that of the call whose answer became the output, `failed` that of the calls before it. That call
+    began at `called_at`, with `effort` as an `Attempt` has it; None where that is not stored, or no model was called.
+    `request_hash` is the `ModelRequest.digest` of what was sent.
     """
 
     name: str
@@ -130,6 +134,9 @@ class FinishedStep:
     failed: Spending = NOTHING_SPENT
     request_id: str | None = None
     tier: Tier = Tier.STANDARD
+    called_at: str | None = None
+    request_hash: str | None = None
+    effort: str | None = None
 
     @property
     def total(self) -> Spending:

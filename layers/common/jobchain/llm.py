@@ -1,5 +1,6 @@
 """The port to the language model: the one service that costs money and that no emulator replaces."""
 
+import hashlib
 import json
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -27,6 +28,12 @@ class ModelRequest:
     answer: type[BaseModel]
     max_output_tokens: int | None = None
     tier: Tier = Tier.STANDARD
+
+    @property
+    def digest(self) -> str:
+        """A hash of the texts that the model reads, by which two requests are compared."""
+        texts = json.dumps([self.instructions, self.input], ensure_ascii=False)
+        return hashlib.sha256(texts.encode()).hexdigest()[:8]
 
     @property
     def size(self) -> int:

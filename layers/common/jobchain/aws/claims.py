@@ -11,6 +11,7 @@ recorded an estimate of A's call, which A replaces when it finds that it has los
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -48,9 +49,11 @@ _NOT_CANCELLED = " AND attribute_not_exists(cancel_requested)"
 class ClaimStore:
     """Claims jobs and writes as a claim's holder. Every method raises Unavailable where the table does not answer."""
 
-    def __init__(self, client: "DynamoDBClient", table: str, clock: Clock) -> None:
+    def __init__(self, client: "DynamoDBClient", table: str, clock: Clock, *, keep_answers: bool = True) -> None:
+        """`keep_answers`: whether the text of the model is stored with a call that failed."""
         self._table = Table(client, table)
         self._clock = clock
+        self._keep_answers = keep_answers
 
     # --- claiming ----------------------------------------------------------------------------------
 
@@ -110,6 +113,8 @@ class ClaimStore:
 
     def save_attempt(self, claim: Claim, number: int, model: str, attempt: Attempt) -> None:
         """Stores a call that failed, as the claim's record `number`."""
+        if not self._keep_answers:
+            attempt = replace(attempt, answer=None)
         # The slot may hold an attempt of an earlier claim, never one of a later.
         self._table.put_unless_newer(attempt_item(claim, number, model, attempt), "claim")
 

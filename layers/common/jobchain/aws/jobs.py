@@ -4,8 +4,11 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
+
+from pydantic import JsonValue
 
 from jobchain.aws.attributes import Item
 from jobchain.aws.items import (
@@ -23,6 +26,7 @@ from jobchain.aws.meta import (
     is_being_posted,
     job_of,
     listed_job_of,
+    payload_of,
     ready_now,
 )
 from jobchain.aws.quotas import QuotaCounter, Room, count_unfinished, quota_counters, remaining_quota
@@ -51,6 +55,15 @@ MAX_ATTEMPTS = 1000
 """The most failed calls of a job that are kept."""
 
 
+@dataclass(frozen=True, slots=True)
+class JobDetails:
+    """A job with its payload, and the newest of its failed calls: up to `MAX_ATTEMPTS`, the oldest first."""
+
+    job: Job
+    payload: JsonValue
+    attempts: list[Attempt]
+
+
 class JobStore:
     """Reads and changes stored jobs for callers. Every method raises Unavailable where the table does not answer."""
 
@@ -62,12 +75,14 @@ class JobStore:
         """The tenant's job with its completed steps, without its input. Raises JobNotFound."""
         return job_of(self._read(tenant, event_id))
 
-    def get_with_attempts(self, tenant: str, event_id: str) -> tuple[Job, list[Attempt]]:
-        """The same, and the newest of its failed calls: up to `MAX_ATTEMPTS`, the oldest first. Raises JobNotFound."""
-        stored = self._read(tenant, event_id, "ATTEMPT")
+    def details(self, tenant: str, event_id: str, *, attempts: bool = True) -> JobDetails:
+        """The same with its payload, and with its failed calls if `attempts` are wanted. Raises JobNotFound."""
+        stored = self._read(tenant, event_id, "ATTEMPT" if attempts else "INPUT")
         found = stored.of_kind("ATTEMPT")
         found.sort(key=lambda item: (int(item["claim"]), int(item["number"])))
-        return job_of(stored), [attempt_of(item) for item in found[-MAX_ATTEMPTS:]]
+        # Of a job that has expired, TTL may have erased the text first.
+        payload = payload_of(stored) if stored.of_kind("INPUT") else None
+        return JobDetails(job_of(stored), payload, [attempt_of(item) for item in found[-MAX_ATTEMPTS:]])
 
     def _read(self, tenant: str, event_id: str, first: str = "META") -> StoredJob:
         job = read_job(self._table, event_id, first)

@@ -38,8 +38,8 @@ def step_item(claim: Claim, number: int, position: int, requested_model: str, st
     }
     if step.failed != Spending():
         item["failed"] = totals(step.failed)
-    if step.request_id:
-        item["request_id"] = step.request_id
+    optional = {"request_id": step.request_id, "called_at": step.called_at, "sent": step.request_hash}
+    item |= {name: text for name, text in {**optional, "effort": step.effort}.items() if text}
     if step.tier is not Tier.STANDARD:
         item["tier"] = step.tier
     return item
@@ -61,8 +61,7 @@ def attempt_item(claim: Claim, number: int, requested_model: str, attempt: Attem
     }
     optional = {"cause": attempt.cause, "answer": attempt.answer}
     item |= {name: packed(text) for name, text in optional.items() if text is not None}
-    if attempt.request_id:
-        item["request_id"] = attempt.request_id
+    item |= {name: text for name, text in (("request_id", attempt.request_id), ("effort", attempt.effort)) if text}
     return item
 
 
@@ -89,6 +88,9 @@ def step_of(item: Item) -> FinishedStep:
         failed=spending_of(item.get("failed", {})),
         request_id=item.get("request_id"),
         tier=Tier(item.get("tier", Tier.STANDARD)),
+        called_at=item.get("called_at", item["started_at"] if item["model"] else None),
+        request_hash=item.get("sent"),
+        effort=item.get("effort"),
     )
 
 
@@ -105,6 +107,7 @@ def attempt_of(item: Item) -> Attempt:
         cause=unpacked(item["cause"]) if "cause" in item else None,
         answer=unpacked(item["answer"]) if "answer" in item else None,
         request_id=item.get("request_id"),
+        effort=item.get("effort"),
     )
 
 
