@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jobchain_cli import target
-from jobchain_cli.choices import Form, Status, Tier
+from jobchain_cli.choices import Form, Status, Tier, UsageBy
 from jobchain_cli.errors import Code, CommandError
 from jobchain_cli.operators import STACK_HELP, incidents, operators
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from jobchain_cli.jobs import Entry
     from jobchain_cli.texts import Text
     from jobchain_client import Job, Jobchain
@@ -329,6 +331,28 @@ def stats(
 
 
 @app.command()
+def usage(
+    first: Annotated[
+        str | None, typer.Option("--from", metavar="DAY", help="The first day (UTC); else 29 days before the last.")
+    ] = None,
+    last: Annotated[str | None, typer.Option("--to", metavar="DAY", help="The last day (UTC); else today.")] = None,
+    by: Annotated[UsageBy | None, typer.Option(help="Group each day's usage by this.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One line of JSON for each day.")] = False,
+    url: Url = None,
+    api_key: ApiKey = None,
+) -> None:
+    """Print jobs, tokens and cost day by day, up to 92 days."""
+    days = _day("--from", first), _day("--to", last)
+    with _client(url, api_key) as client:
+        found = list(client.usage(*days, by and by.value))
+
+    from jobchain_cli.usage import usage_lines
+    from jobchain_cli.words import json_line
+
+    _print(*(json_line(day.raw) for day in found) if as_json else usage_lines(found))
+
+
+@app.command()
 def chains(
     as_json: Annotated[bool, typer.Option("--json", help="One line of JSON for each chain.")] = False,
     url: Url = None,
@@ -386,6 +410,15 @@ def _form(as_json: bool, as_markdown: bool, as_text: bool) -> Form:
     if len(wanted) > 1:
         raise typer.BadParameter("give one of --json, --markdown and --text")
     return wanted[0] if wanted else Form.TEXT
+
+
+def _day(option: str, text: str | None) -> "date | None":
+    from datetime import date
+
+    try:
+        return None if text is None else date.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{option} {text!r}: use a day (UTC), such as 2026-11-29") from None
 
 
 def _metadata(pairs: list[str]) -> dict[str, str]:

@@ -284,11 +284,11 @@ def stats_lines(stats: Stats) -> Iterator[str]:
         f"Today ({in_one_line(stats.date)} UTC): {stats.created} created, "
         f"{spent(stats.usage, stats.cost_usd, stats.estimated)}"
     )
-    for title, parts in (("by model", stats.by_model), ("by key", stats.by_key)):
+    for title, parts in (("by model", stats.by_model), ("by key", stats.by_key), ("by chain", stats.by_chain)):
         for name, part in sorted(parts.items()):
             calls = "1 call" if part.calls == 1 else f"{part.calls} calls"
             used = spent(part.usage, part.cost_usd, part.estimated)
-            yield f"  {title}: {in_one_line(name) or '(no key)'}, {calls}, {used}"
+            yield f"  {title}: {in_one_line(name) or ('(no key)' if title == 'by key' else '(none)')}, {calls}, {used}"
     if stats.queue is not None:
         words = (f"{number} {in_one_line(name).replace('_', ' ')}" for name, number in stats.queue.items())
         yield f"Queue: {', '.join(words)}"

@@ -23,6 +23,7 @@ from jobchain_client.resources import (
     BadArgument,
     Call,
     Chain,
+    DailyUsage,
     Estimate,
     Failure,
     Job,
@@ -32,6 +33,7 @@ from jobchain_client.resources import (
     Step,
     Submission,
     Usage,
+    UsageGroup,
     WaitingFor,
 )
 from jobchain_client.synchronous import Jobchain, JobHandle
@@ -46,6 +48,7 @@ __all__ = [
     "Call",
     "Chain",
     "Conflict",
+    "DailyUsage",
     "Estimate",
     "Failure",
     "IdempotencyConflict",
@@ -67,6 +70,7 @@ __all__ = [
     "Unavailable",
     "Unreachable",
     "Usage",
+    "UsageGroup",
     "WaitTimeout",
     "WaitingFor",
 ]

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -25,7 +25,7 @@ from jobchain_client.flows import (
     checked_url,
     last,
 )
-from jobchain_client.resources import Chain, Created, Job, ListFilter, Stats, Submission, new_key
+from jobchain_client.resources import Chain, Created, DailyUsage, Job, ListFilter, Stats, Submission, new_key
 from jobchain_client.transport import LIMITS, headers, no_answer, pool_timeout, trusts_environment
 
 T = TypeVar("T")
@@ -118,6 +118,11 @@ class AsyncJobchain:
 
     async def stats(self) -> Stats:
         return await self._run(self._flows.stats())
+
+    def usage(
+        self, first: date | None = None, last: date | None = None, by: str | None = None
+    ) -> AsyncIterator[DailyUsage]:
+        return self._stream(self._flows.usage(first, last, by))
 
     async def health(self) -> Mapping[str, Any]:
         return await self._run(self._flows.health())

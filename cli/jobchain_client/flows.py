@@ -9,6 +9,7 @@ import random
 import re
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any, Generic, TypeAlias, TypeVar
 from urllib.parse import quote
 
@@ -23,7 +24,7 @@ from jobchain_client.errors import (
     error_of,
     unreachable,
 )
-from jobchain_client.resources import BadArgument, Chain, Created, Job, ListFilter, Stats, Submission
+from jobchain_client.resources import BadArgument, Chain, Created, DailyUsage, Job, ListFilter, Stats, Submission
 
 MAX_BATCH = 100
 """The most jobs of one request: docs/reference/http-api.md."""
@@ -314,6 +315,22 @@ class Flows:
     def stats(self) -> Flow[Stats]:
         reply = yield from self._ask("GET", "/stats")
         return _read(reply.answer, Stats.of)
+
+    def usage(self, first: date | None, last: date | None, by: str | None) -> Stream[DailyUsage]:
+        given = {"from": first and first.isoformat(), "to": last and last.isoformat(), "by": by}
+        query = {name: value for name, value in given.items() if value}
+        while True:
+            reply = yield from self._ask("GET", "/usage", query=query)
+            days, end, following = _read(
+                reply.answer,
+                lambda raw: ([DailyUsage.of(day) for day in raw["days"]], raw["to"], raw.get("next_from")),
+            )
+            for day in days:
+                yield Emit(day)
+            if not following:
+                return
+            # The day of the first answer: a day may have begun since.
+            query |= {"from": following, "to": end}
 
     def health(self) -> Flow[dict[str, Any]]:
         # Not tried again: how it is now is the question.

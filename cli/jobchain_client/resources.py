@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any, Self, TypeVar
 from uuid import uuid4
 
@@ -417,8 +417,8 @@ class Chain:
 class Stats:
     """The caller's job counts by status, and the usage of the day (UTC) so far. `queue` is None but for operators.
 
-    `by_model` and `by_key` are the day's usage by the model that was asked, and by the id of the API key that created
-    the job: "" for a job without one.
+    `by_model`, `by_key` and `by_chain` are the day's usage by the model that was asked, by the id of the API key that
+    created the job ("" for a job without one), and by its chain.
     """
 
     jobs: Mapping[str, int]
@@ -429,6 +429,7 @@ class Stats:
     estimated: Estimate
     by_model: Mapping[str, Spending]
     by_key: Mapping[str, Spending]
+    by_chain: Mapping[str, Spending]
     queue: Mapping[str, int] | None
     raw: Mapping[str, Any] = field(repr=False)
 
@@ -444,9 +445,45 @@ class Stats:
             estimated=Estimate.of(today.get("estimated")),
             by_model={model: Spending.of(spent) for model, spent in today.get("by_model", {}).items()},
             by_key={key_id: Spending.of(spent) for key_id, spent in today.get("by_key", {}).items()},
+            by_chain={chain: Spending.of(spent) for chain, spent in today.get("by_chain", {}).items()},
             queue=raw["queue"],
             raw=raw,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class UsageGroup:
+    """How many jobs ended how, and what was used."""
+
+    completed: int
+    failed: int
+    cancelled: int
+    spending: Spending
+
+    @classmethod
+    def of(cls, raw: Mapping[str, Any]) -> Self:
+        return cls(raw["completed"], raw["failed"], raw["cancelled"], Spending.of(raw))
+
+
+@dataclass(frozen=True, slots=True)
+class DailyUsage:
+    """The usage of one day (UTC): how many jobs were created, how many ended how, and what was used.
+
+    `groups` are the same by chain, key or model, as it was asked for; None if it was not. The name is empty for jobs
+    without a key, and for usage that was recorded before it was told by chain.
+    """
+
+    date: date
+    created: int
+    whole: UsageGroup
+    groups: Mapping[str, UsageGroup] | None
+    raw: Mapping[str, Any] = field(repr=False)
+
+    @classmethod
+    def of(cls, raw: Mapping[str, Any]) -> Self:
+        groups = raw.get("groups")
+        found = None if groups is None else {name: UsageGroup.of(group) for name, group in groups.items()}
+        return cls(date.fromisoformat(raw["date"]), raw["created"], UsageGroup.of(raw), found, raw)
 
 
 def _all(of: Callable[[Mapping[str, Any]], T], raw: Iterable[Mapping[str, Any]] | None) -> tuple[T, ...] | None:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -24,7 +24,7 @@ from jobchain_client.flows import (
     checked_url,
     last,
 )
-from jobchain_client.resources import Chain, Created, Job, ListFilter, Stats, Submission, new_key
+from jobchain_client.resources import Chain, Created, DailyUsage, Job, ListFilter, Stats, Submission, new_key
 from jobchain_client.transport import LIMITS, headers, no_answer, pool_timeout, trusts_environment
 
 T = TypeVar("T")
@@ -160,6 +160,14 @@ class Jobchain:
     def stats(self) -> Stats:
         """How your jobs stand, and today's tokens and cost."""
         return self._run(self._flows.stats())
+
+    def usage(self, first: date | None = None, last: date | None = None, by: str | None = None) -> Iterator[DailyUsage]:
+        """Your usage day by day (UTC), from the `first` day to the `last`, both included, up to 92 days.
+
+        The last day is today without one, and the first is 29 days before it. `by` is `chain`, `key` or `model`, for
+        the groups of each day.
+        """
+        return self._stream(self._flows.usage(first, last, by))
 
     def health(self) -> Mapping[str, Any]:
         """What the API says of itself; asked once. Raises Unavailable, Unreachable if it is not well."""

@@ -28,6 +28,7 @@ from jobchain_api.problems import (
     problem,
 )
 from jobchain_api.system_views import ChainList, HealthView, StatsView
+from jobchain_api.usage_views import UsageRangeView
 from jobchain_api.views import BatchView, JobCreated, JobList, JobView, ProblemView
 from local.openapi.examples import (
     CHAIN,
@@ -40,6 +41,7 @@ from local.openapi.examples import (
     PENDING,
     REQUEST_ID,
     STATS,
+    USAGE_OF_DAYS,
     WAITING,
 )
 
@@ -285,6 +287,17 @@ _GET_STATS: dict[str, Any] = {
         **_problems(),
     },
 }
+_GET_USAGE: dict[str, Any] = {
+    "summary": "Read daily usage",
+    "description": "The caller's jobs, tokens and cost day by day (UTC), kept for 400 days. It may be a moment old.",
+    "operation_id": "getUsage",
+    "tags": ["system"],
+    "responses": {
+        200: _answer("The usage.", UsageRangeView, USAGE_OF_DAYS, {"ETag": _ETAG}),
+        **_NOT_MODIFIED,
+        **_problems(InvalidRequest),
+    },
+}
 _GET_HEALTH: dict[str, Any] = {
     "summary": "Read the health of the deployment",
     "description": "Requires no authentication, and is checked at most once in five seconds. The table is written and "
@@ -323,6 +336,7 @@ OPERATIONS: dict[tuple[str, str], dict[str, Any]] = {
     ("DELETE", "/jobs/<event_id>"): _DELETE_JOB,
     ("GET", "/chains"): _LIST_CHAINS,
     ("GET", "/stats"): _GET_STATS,
+    ("GET", "/usage"): _GET_USAGE,
     ("GET", "/health"): _GET_HEALTH,
     ("GET", "/openapi.json"): _GET_CONTRACT,
 }

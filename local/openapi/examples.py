@@ -188,10 +188,28 @@ STATS: dict[str, Any] = {
         **SPENDING,
         "by_model": {"gpt-6-luna": SPENDING},
         "by_key": {"3f9c1d20a4e5": SPENDING},
+        "by_chain": {"guideline_checklist": SPENDING},
     },
     "queue": {"waiting": 2, "in_flight": 1, "delayed": 1, "dead_letters": 0},
 }
 
+_ENDED: dict[str, Any] = {"completed": 40, "failed": 1, "cancelled": 0}
+USAGE_OF_DAYS: dict[str, Any] = {
+    "from": "2026-11-22",
+    "to": "2026-11-22",
+    "by": "chain",
+    "days": [
+        {
+            "date": "2026-11-22",
+            "created": 45,
+            **_ENDED,
+            **SPENDING,
+            "groups": {"guideline_checklist": {**_ENDED, **SPENDING}},
+        }
+    ],
+    "total": {**_ENDED, **SPENDING},
+    "next_from": None,
+}
 HEALTH: dict[str, Any] = {
     "status": "ok",
     "table": "ok",

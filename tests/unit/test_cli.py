@@ -24,9 +24,10 @@ from jobchain_cli.__main__ import main
 from jobchain_cli.errors import Code, CommandError
 from jobchain_cli.slow import SLOW_SECONDS
 from jobchain_cli.texts import SourceError, read
+from jobchain_cli.usage import usage_lines
 from jobchain_cli.watching import Board, Watched, terminal
 from jobchain_cli.words import failure, markdown_lines, printable, result_lines, source_lines
-from tests.jobs import job_of, raw_attempt, raw_job, raw_step
+from tests.jobs import USAGE, job_of, raw_attempt, raw_job, raw_step
 
 EVIL = "[red]a[/red]\x1b[2J\x9b1m\u202eb\ud800"
 """What a model or a server may say: markup, commands for a terminal, a turned line, half a character."""
@@ -676,6 +677,43 @@ def test_show_prints_the_input_the_prompts_and_the_calls(run: Run, api: FakeApi)
 
 def test_show_of_one_step_is_for_prompts(run: Run, api: FakeApi) -> None:
     assert run("show", "job-1", "--step", "summary").code == 2
+
+
+def test_usage_is_a_table_of_days(run: Run, api: FakeApi) -> None:
+    group = {"completed": 1, "failed": 0, "cancelled": 2, "usage": USAGE, "calls": 3, "retries": 0, "cost_usd": 0.5}
+    quiet = {
+        **group,
+        "usage": {},
+        "calls": 0,
+        "cost_usd": 0,
+        "completed": 0,
+        "cancelled": 0,
+        "created": 0,
+        "groups": {},
+    }
+    days = [
+        {**group, "date": "2026-11-21", "created": 4, "groups": {"": group, "a\x1bb": group}},
+        {**quiet, "date": "2026-11-22"},
+        {**group, "date": "2026-11-23", "created": 1, "groups": {}, "cost_usd": None},
+    ]
+    api.says("GET /usage", {"from": "2026-11-21", "to": "2026-11-23", "days": days, "next_from": None})
+
+    said = run("usage", "--from", "2026-11-21", "--by", "chain")
+
+    assert api.requests[0][0] == "GET /usage?from=2026-11-21&by=chain"
+    assert [line.split() for line in said.out.splitlines()[1:]] == [
+        ["2026-11-21", "4", "1", "0", "2", "3", "812", "0", "140", "0.500000"],
+        ["(none)", "1", "0", "2", "3", "812", "0", "140", "0.500000"],
+        ["a�b", "1", "0", "2", "3", "812", "0", "140", "0.500000"],
+        ["2026-11-23", "1", "1", "0", "2", "3", "812", "0", "140", "unknown"],
+        ["all", "5", "2", "0", "4", "6", "1624", "0", "280", "unknown"],
+    ]
+    assert [json.loads(line) for line in run("usage", "--json").out.splitlines()] == days
+    assert [*usage_lines([])][1].split() == ["all", *"0000000", "0.000000"]
+
+
+def test_usage_refuses_a_day_that_is_none(run: Run, api: FakeApi) -> None:
+    assert run("usage", "--to", "yesterday").code == 2
 
 
 def test_list_asks_for_titles_metadata_and_times(run: Run, api: FakeApi) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import inspect
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
 import httpx2
@@ -607,6 +607,28 @@ def test_the_input_the_prompts_and_the_calls_of_a_job_are_read_if_they_are_asked
     (answered,) = job.answered_calls
     assert (answered.step, answered.seconds, answered.effort, answered.raw) == ("summary", 1.5, None, call)
     assert (other.input, other.prompts, other.answered_calls) == (None, None, None)
+
+
+def raw_day(day: str, calls: int, **groups: Any) -> dict[str, Any]:
+    spending = {"usage": {"input_tokens": 5 * calls}, "calls": calls, "retries": 0, "cost_usd": 0.5}
+    group = {"completed": 1, "failed": 0, "cancelled": 0, **spending}
+    return {"date": day, "created": 2, **group, "groups": dict.fromkeys(groups, group) or None}
+
+
+def test_usage_is_read_to_its_last_day(api: Api) -> None:
+    first = {"from": "2026-11-01", "to": "2026-11-03", "days": [raw_day("2026-11-01", 1)], "next_from": "2026-11-02"}
+    rest = [raw_day("2026-11-02", 2), raw_day("2026-11-03", 3, guideline_checklist=True)]
+    api.says(answer(200, first), answer(200, {**first, "days": rest, "next_from": None}))
+
+    days = api.run(lambda client: client.usage(date(2026, 11, 1), by="chain"))
+
+    assert [dict(request.url.params) for request in api.requests] == [
+        {"from": "2026-11-01", "by": "chain"},
+        {"from": "2026-11-02", "to": "2026-11-03", "by": "chain"},
+    ]
+    assert [(day.date.day, day.created, day.whole.completed) for day in days] == [(1, 2, 1), (2, 2, 1), (3, 2, 1)]
+    assert days[2].groups["guideline_checklist"].spending.usage.input_tokens == 15
+    assert (days[0].groups, days[1].whole.spending.calls) == (None, 2)
 
 
 def test_a_list_asks_for_jobs_by_title_metadata_and_time(api: Api) -> None:

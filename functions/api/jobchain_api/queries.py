@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
@@ -26,11 +26,20 @@ QUERY: Mapping[tuple[str, str], tuple[str, ...]] = {
         "cursor",
     ),
     ("GET", "/jobs/<event_id>"): ("include", "step"),
+    ("GET", "/usage"): ("from", "to", "by"),
 }
 """The query parameters of the routes that have some."""
 
 MOMENT = r"^\d{4}-\d\d-\d\d([Tt]\d\d:\d\d(:\d\d(\.\d{1,6})?)?([Zz]|[+-]\d\d:\d\d))?$"
 """The pattern of a date, or of a time with its zone: RFC 3339, where the seconds may be left out."""
+
+MAX_DAYS = 92
+DEFAULT_DAYS = 30
+DAY = {"format": "date", "maxLength": 10}
+FIRST_DAY = (
+    f"The first day (UTC), such as 2026-11-01. Without it, {DEFAULT_DAYS} days are told; the most are {MAX_DAYS}."
+)
+LAST_DAY = "The last day (UTC), which is told too. Without it, and for a later day, it is today."
 
 INCLUDABLE = ("input", "prompts", "attempts")
 """What `GET /jobs/{event_id}` adds to its answer if it is asked to."""
@@ -91,6 +100,28 @@ def moment(name: str, text: str | None) -> datetime | None:
             "must be a date such as 2026-11-29, or a time with its zone such as 2026-11-29T08:30:00Z (+ is sent as %2B)"
         )
         raise InvalidRequest({name: why}) from None
+
+
+def wanted_days(first: str | None, last: str | None, today: date) -> tuple[date, date]:
+    """The first and the last day that a request for usage asks for. Raises InvalidRequest."""
+    end = min(_day("to", last) or today, today)
+    start = _day("from", first) or end - timedelta(days=DEFAULT_DAYS - 1)
+    if start > end:
+        raise InvalidRequest({"from": f"must be no later than the last day, {end}"})
+    if (end - start).days >= MAX_DAYS:
+        raise InvalidRequest({"from": f"must be at most {MAX_DAYS - 1} days before the last day, {end}"})
+    return start, end
+
+
+def _day(name: str, text: str | None) -> date | None:
+    if text is None:
+        return None
+    try:
+        if not re.fullmatch(r"\d{4}-\d\d-\d\d", text, re.ASCII):
+            raise ValueError("not of this form")
+        return date.fromisoformat(text)
+    except ValueError:
+        raise InvalidRequest({name: "must be a day (UTC), such as 2026-11-29"}) from None
 
 
 def included(include: str | None) -> frozenset[str]:

@@ -18,10 +18,21 @@ from jobchain.errors import InvalidRequest, JobchainError
 from jobchain.observability import Logger
 from jobchain_api.auth import Caller
 from jobchain_api.problems import problem_of
-from jobchain_api.queries import INCLUDABLE, MOMENT, included, moment, wanted_metadata
+from jobchain_api.queries import (
+    DAY,
+    FIRST_DAY,
+    INCLUDABLE,
+    LAST_DAY,
+    MOMENT,
+    included,
+    moment,
+    wanted_days,
+    wanted_metadata,
+)
 from jobchain_api.requests import IDEMPOTENCY_KEY, MAX_TITLE, CreateJob, CreateJobs, checked_key
 from jobchain_api.service import JobService, Submission
 from jobchain_api.system_views import ChainList, ChainView, HealthView, StatsView
+from jobchain_api.usage_views import UsageBy, usage_view
 from jobchain_api.views import BatchAccepted, BatchView, JobCreated, JobList, ProblemView, job_view, listed_job
 
 MAX_PAGE = 100
@@ -35,6 +46,7 @@ ALLOWED_METHODS = {
     "/jobs/<event_id>/retry": ("POST",),
     "/chains": ("GET", "HEAD"),
     "/stats": ("GET", "HEAD"),
+    "/usage": ("GET", "HEAD"),
     "/health": ("GET", "HEAD"),
     "/openapi.json": ("GET", "HEAD"),
 }
@@ -196,6 +208,16 @@ def _add_routes_of_the_deployment(
     @app.get("/stats")
     def get_stats() -> Response[str]:
         return _current(app, StatsView.of(service.stats(_caller(app))))
+
+    @app.get("/usage")
+    def get_usage(
+        first: Annotated[str | None, Query(alias="from", description=FIRST_DAY, json_schema_extra=DAY)] = None,
+        last: Annotated[str | None, Query(alias="to", description=LAST_DAY, json_schema_extra=DAY)] = None,
+        by: Annotated[UsageBy | None, Query(description="Group each day's usage by this.")] = None,
+    ) -> Response[str]:
+        days = wanted_days(first, last, service.today)
+        found, following = service.usage(_caller(app), *days)
+        return _current(app, usage_view(found, following, days[1], by))
 
     @app.get("/health")
     def health() -> Response[str]:

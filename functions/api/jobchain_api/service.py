@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import cached_property
 from itertools import compress
 from typing import TYPE_CHECKING
@@ -260,6 +260,18 @@ class JobService:
             queue=self._queue.depth() if caller.operator else None,
             dead_letters=self._dead_letters.depth() if caller.operator else None,
         )
+
+    @property
+    def today(self) -> date:
+        """The day (UTC) by this service's clock."""
+        return self._clock().date()
+
+    def usage(self, caller: Caller, first: date, last: date) -> tuple[Sequence[DailyUsage], date | None]:
+        """The caller's usage of these days (UTC), and the day to go on with if they are too many.
+
+        Raises Unavailable.
+        """
+        return self._usage.days(caller.tenant, first, last)
 
     # --- the deployment ----------------------------------------------------------------------------
 

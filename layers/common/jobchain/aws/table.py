@@ -85,14 +85,19 @@ class Table:
 
     def query(self, pk: str, first: str, last: str) -> list[Item]:
         """The items of `pk` from sort key `first` to `last`, in order, by a consistent read."""
+        return [item for page in self.query_pages(pk, first, last) for item in page]
+
+    def query_pages(self, pk: str, first: str, last: str, *, consistent: bool = True) -> Iterator[list[Item]]:
+        """The same in parts of 1 MB; as of a moment ago unless `consistent`."""
         pages = self._client.get_paginator("query").paginate(
             TableName=self._name,
-            ConsistentRead=True,
+            ConsistentRead=consistent,
             KeyConditionExpression="pk = :pk AND sk BETWEEN :first AND :last",
             ExpressionAttributeValues=to_item({":pk": pk, ":first": first, ":last": last}),
         )
         with _answering():
-            return [from_item(item) for page in pages for item in page["Items"]]
+            for page in pages:
+                yield [from_item(item) for item in page["Items"]]
 
     def index_pages(
         self, index: str, condition: str, values: Item, page_size: int, **options: Any
