@@ -291,6 +291,43 @@ def retry(
 
 
 @app.command()
+def fork(
+    event_id: EventId,
+    from_step: Annotated[
+        str, typer.Option("--from", metavar="STEP", help="Run this step again, and all that need it; copy the others.")
+    ],
+    payload: Annotated[str | None, typer.Option(metavar="JSON", help="Another payload.")] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch/--no-watch", help="Wait for the result, or only print the id.")
+    ] = True,
+    as_json: AsJson = False,
+    as_markdown: AsMarkdown = False,
+    as_text: AsText = False,
+    title: Annotated[str | None, typer.Option(metavar="TEXT", help="What the fork is called; else as the job.")] = None,
+    metadata: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Its metadata, in place of the job's; repeat it.")
+    ] = None,
+    max_cost: Annotated[float | None, typer.Option(metavar="USD", help="Its budget; else as the job.")] = None,
+    idempotency_key: Annotated[str | None, typer.Option(metavar="KEY", help="The same key is the same fork.")] = None,
+    timeout: Timeout = None,
+    poll: Poll = None,
+    url: Url = None,
+    api_key: ApiKey = None,
+) -> None:
+    """Run a job again from a step, as a new job that begins with copies of the outputs before it."""
+    form = _form(as_json, as_markdown, as_text)
+    content = None if payload is None else _json_object(payload)
+    options = {"title": title, "metadata": _metadata(metadata) if metadata else None, "max_cost_usd": max_cost}
+    found = _target(url, api_key)
+
+    from jobchain_cli import jobs
+
+    with found.client() as client:
+        made = client.fork(event_id, from_step, content, idempotency_key, **options)
+    raise typer.Exit(jobs.follow_made(found, made, form, watch=watch, limit_seconds=timeout, poll=poll))
+
+
+@app.command()
 def delete(
     event_ids: EventIds,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
@@ -441,6 +478,11 @@ def _payload(text: str | None, chain: str | None, sources: list[str]) -> dict[st
         return None
     if sources or chain is None:
         raise typer.BadParameter("--payload goes with --chain, and takes the place of texts")
+    return _json_object(text)
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    """The payload that an option gives."""
     try:
         payload = json.loads(text)
     except (ValueError, RecursionError) as error:

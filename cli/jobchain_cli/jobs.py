@@ -91,6 +91,16 @@ def follow(
     return _print_states(event_ids, states, form)
 
 
+def follow_made(
+    target: Target, made: JobHandle, form: Form, *, watch: bool, limit_seconds: float | None, poll: float | None = None
+) -> Code:
+    """Print the id of a job that was made, or follow it to its end and print its result."""
+    if not watch:
+        return _print_ids([Entry(made.event_id, "")], [made], form)
+    states = _watch(target, [Watched(made.event_id, made.event_id, made.look_at)], limit_seconds, poll)
+    return _print_states([made.event_id], states, form)
+
+
 def show(job: Job, form: Form, *, calls: bool = False) -> None:
     """Print a job as it is, with what was read of it: its payload, its prompts, and its calls if they are wanted."""
     if form is Form.JSON:

@@ -167,6 +167,8 @@ def job_lines(job: Job) -> Iterator[str]:
         yield f"  {in_one_line(job.title)}"
     moments = {"created": job.created_at, "started": job.started_at, "finished": job.finished_at}
     yield "  " + ", ".join(f"{name} {at:%Y-%m-%d %H:%M:%S}" for name, at in moments.items() if at) + " UTC"
+    if job.forked_from:
+        yield f"  forked from {in_one_line(job.forked_from.event_id)}, at {in_one_line(job.forked_from.from_step)}"
     if job.waiting_for:
         yield f"  {waiting(job.waiting_for)}"
     yield from step_lines(job)
@@ -216,6 +218,8 @@ def _progress(job: Job, step: Step) -> str:
     """The status of a step; of one that is tried again, which try it is."""
     status = in_one_line(step.status)
     next_try = f"try {step.failed_tries + 1}" if step.failed_tries else ""
+    if step.copied:
+        return f"{status}, copied"
     if status == "completed":
         return status if step.seconds is None else f"{status} in {step.seconds:.1f} s"
     if status == "failed" and step.calls:

@@ -110,6 +110,19 @@ class AsyncJobchain:
     async def retry(self, event_id: str) -> Job:
         return await self._run(self._flows.retry(event_id))
 
+    async def fork(
+        self,
+        event_id: str,
+        from_step: str,
+        payload: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
+        **options: Any,
+    ) -> "AsyncJobHandle":
+        key = new_key() if idempotency_key is None else idempotency_key
+        return self._handle(
+            await self._run(self._flows.fork(event_id, from_step, key, {"payload": payload, **options}))
+        )
+
     async def delete(self, event_id: str) -> None:
         await self._run(self._flows.delete(event_id))
 
@@ -230,6 +243,15 @@ class AsyncJobHandle:
 
     async def retry(self) -> Job:
         return await self.client.retry(self.event_id)
+
+    async def fork(
+        self,
+        from_step: str,
+        payload: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
+        **options: Any,
+    ) -> "AsyncJobHandle":
+        return await self.client.fork(self.event_id, from_step, payload, idempotency_key, **options)
 
     async def delete(self) -> None:
         await self.client.delete(self.event_id)

@@ -164,8 +164,17 @@ class Flows:
         key = checked_idempotency_key(submission.idempotency_key)
         body = yield from self._body(submission)
         reply = yield from self._ask("POST", "/jobs", body=body, headers={"Idempotency-Key": key})
-        replayed = reply.answer.headers.get("Idempotent-Replayed") == "true"
-        return _read(reply.answer, lambda raw: Created.of(raw, replayed=replayed, look_at=self._look_at(reply.answer)))
+        return self._created(reply.answer)
+
+    def fork(self, event_id: str, from_step: str, key: str, options: Mapping[str, Any]) -> Flow[Created]:
+        body = {"from_step": from_step, **{name: value for name, value in options.items() if value is not None}}
+        headers = {"Idempotency-Key": checked_idempotency_key(key)}
+        reply = yield from self._ask("POST", f"{_path(event_id)}/fork", body=body, headers=headers)
+        return self._created(reply.answer)
+
+    def _created(self, answer: Answer) -> Created:
+        replayed = answer.headers.get("Idempotent-Replayed") == "true"
+        return _read(answer, lambda raw: Created.of(raw, replayed=replayed, look_at=self._look_at(answer)))
 
     def _look_at(self, answer: Answer) -> float | None:
         asked = _retry_after(answer)

@@ -236,7 +236,8 @@ class Step:
     """One step of a job. What is not known yet is None; `cost_usd` also where a price is not known.
 
     `failed_tries` is how often it failed and was tried again. A step that is not completed has model, usage, calls and
-    cost of its failed calls, and the times of the last one, if the job was read with its attempts.
+    cost of its failed calls, and the times of the last one, if the job was read with its attempts. A `copied` step was
+    run by the job that was forked: it has no times, and has cost nothing here.
     """
 
     name: str
@@ -253,6 +254,7 @@ class Step:
     failed_tries: int
     tier: str | None
     request_id: str | None
+    copied: bool
     raw: Mapping[str, Any] = field(repr=False)
 
     @classmethod
@@ -272,6 +274,7 @@ class Step:
             failed_tries=raw.get("failed_tries") or 0,
             tier=raw.get("tier"),
             request_id=raw.get("request_id"),
+            copied=raw.get("copied", False),
             raw=raw,
         )
 
@@ -293,15 +296,24 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class ForkedFrom:
+    """The job that was forked, and the step from which the fork has run the chain again."""
+
+    event_id: str
+    from_step: str
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """A job as it was when it was read.
 
     `title` is what its caller calls it. From a list it has no steps, no result and no metadata. `result` holds what has
     finished so far. `cost_usd` is None where a price is not known, and `estimated` the part of usage and cost that is
     an upper bound. `calls` are those of the model, `retries` those of them that repeated one. `waiting_for` says why a
-    pending job does not run yet; it is None for any other. These are None if they were not asked for:
-    `failed_attempts`, the newest failed calls, and `answered_calls`, those whose answers became outputs, the oldest
-    first; `input`, the payload; `prompts`, what the model was asked. `etag` names this state: see `Jobchain.get`.
+    pending job does not run yet; it is None for any other, and `forked_from` for a job that is no fork. These are None
+    if they were not asked for: `failed_attempts`, the newest failed calls, and `answered_calls`, those whose answers
+    became outputs, the oldest first; `input`, the payload; `prompts`, what the model was asked. `etag` names this
+    state: see `Jobchain.get`.
     """
 
     event_id: str
@@ -320,6 +332,7 @@ class Job:
     estimated: Estimate
     error: Failure | None
     waiting_for: WaitingFor | None
+    forked_from: ForkedFrom | None
     failed_attempts: tuple[Attempt, ...] | None
     answered_calls: tuple[Call, ...] | None
     input: Mapping[str, Any] | None = field(repr=False)
@@ -334,7 +347,7 @@ class Job:
 
     @classmethod
     def of(cls, raw: Mapping[str, Any], etag: str | None = None) -> Self:
-        error, waiting = raw.get("error"), raw.get("waiting_for")
+        error, waiting, fork = raw.get("error"), raw.get("waiting_for"), raw.get("forked_from")
         return cls(
             event_id=raw["event_id"],
             job_name=raw["job_name"],
@@ -352,6 +365,7 @@ class Job:
             estimated=Estimate.of(raw.get("estimated")),
             error=Failure(error["type"], error["message"], error.get("step")) if error else None,
             waiting_for=WaitingFor.of(waiting) if waiting else None,
+            forked_from=ForkedFrom(fork["event_id"], fork["from_step"]) if fork else None,
             failed_attempts=_all(Attempt.of, raw.get("failed_attempts")),
             answered_calls=_all(Call.of, raw.get("answered_calls")),
             input=raw.get("input"),

@@ -146,6 +146,23 @@ class Jobchain:
         """
         return self._run(self._flows.retry(event_id))
 
+    def fork(
+        self,
+        event_id: str,
+        from_step: str,
+        payload: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
+        **options: Any,
+    ) -> "JobHandle":
+        """Make a new job that begins with copies of the job's outputs, at no cost, and runs `from_step` again.
+
+        All steps that need that one run too; the others are copied. `payload` is another one, which may change nothing
+        that a copied step worked on. `options` are further fields of the request: `title`, `metadata`, `max_cost_usd`.
+        Raises Conflict if a step before it is not completed.
+        """
+        key = new_key() if idempotency_key is None else idempotency_key
+        return self._handle(self._run(self._flows.fork(event_id, from_step, key, {"payload": payload, **options})))
+
     def delete(self, event_id: str) -> None:
         """Erase a job that has ended, and all that it stored. Raises Conflict if it has not.
 
@@ -289,6 +306,15 @@ class JobHandle:
 
     def retry(self) -> Job:
         return self.client.retry(self.event_id)
+
+    def fork(
+        self,
+        from_step: str,
+        payload: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
+        **options: Any,
+    ) -> "JobHandle":
+        return self.client.fork(self.event_id, from_step, payload, idempotency_key, **options)
 
     def delete(self) -> None:
         self.client.delete(self.event_id)

@@ -9,6 +9,7 @@ from jobchain.errors import (
     ForeignOrigin,
     IdempotencyConflict,
     InvalidRequest,
+    JobCannotBeForked,
     JobchainError,
     JobIsFinal,
     JobIsNotFinal,
@@ -258,6 +259,26 @@ _RETRY_JOB: dict[str, Any] = {
         **_problems(ForeignOrigin, JobNotFound, JobIsFinal, JobIsNotFinal, LimitReached),
     },
 }
+_FORK_JOB: dict[str, Any] = {
+    "summary": "Run a job again from a step, as a new job",
+    "description": "The new job begins with copies of the outputs of all steps that do not need `from_step`, at no "
+    "cost, and runs that step and those that need it. A request with an `Idempotency-Key` is safe to repeat.",
+    "operation_id": "forkJob",
+    "tags": ["jobs"],
+    "responses": {
+        201: _answer(
+            "The fork is accepted.", JobCreated, CREATED, {"Location": _LOCATION, "Retry-After": _ENDS_IN}, _LINKS
+        ),
+        200: _answer(
+            "An earlier request with this `Idempotency-Key` created the fork.",
+            JobCreated,
+            CREATED,
+            {"Location": _LOCATION, "Retry-After": _ENDS_IN, "Idempotent-Replayed": _REPLAYED},
+            _LINKS,
+        ),
+        **_problems(ForeignOrigin, *_BODY, JobNotFound, JobCannotBeForked, IdempotencyConflict, LimitReached),
+    },
+}
 _DELETE_JOB: dict[str, Any] = {
     "summary": "Delete a job",
     "description": "Deletes a final job and all that it stored.",
@@ -333,6 +354,7 @@ OPERATIONS: dict[tuple[str, str], dict[str, Any]] = {
     ("GET", "/jobs/<event_id>"): _GET_JOB,
     ("POST", "/jobs/<event_id>/cancel"): _CANCEL_JOB,
     ("POST", "/jobs/<event_id>/retry"): _RETRY_JOB,
+    ("POST", "/jobs/<event_id>/fork"): _FORK_JOB,
     ("DELETE", "/jobs/<event_id>"): _DELETE_JOB,
     ("GET", "/chains"): _LIST_CHAINS,
     ("GET", "/stats"): _GET_STATS,

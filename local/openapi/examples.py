@@ -7,6 +7,7 @@ from jobchain.errors import (
     ForeignOrigin,
     IdempotencyConflict,
     InvalidRequest,
+    JobCannotBeForked,
     JobchainError,
     JobIsFinal,
     JobIsNotFinal,
@@ -48,6 +49,7 @@ LISTED: dict[str, Any] = {
     "tier": "standard",
     "error": None,
     "waiting_for": None,
+    "forked_from": None,
 }
 STEP: dict[str, Any] = {
     "name": "summary",
@@ -64,6 +66,7 @@ STEP: dict[str, Any] = {
     "estimated": NOT_ESTIMATED,
     "tier": "standard",
     "request_id": "req_5f1c0a9e7b3d",
+    "copied": False,
 }
 JOB: dict[str, Any] = {
     **LISTED,
@@ -95,7 +98,7 @@ PENDING: dict[str, Any] = {
     **dict.fromkeys(("started_at", "finished_at", "cost_usd")),
     "status": "pending",
     "attempts": 0,
-    "steps": [{**dict.fromkeys(STEP), "name": "summary", "status": "pending", "failed_tries": 0}],
+    "steps": [{**dict.fromkeys(STEP), "name": "summary", "status": "pending", "failed_tries": 0, "copied": False}],
     "result": {},
     "usage": dict.fromkeys(USAGE, 0),
     "calls": 0,
@@ -225,6 +228,7 @@ DETAILS: dict[type[JobchainError], str] = {
     ForeignOrigin: "a deployment without API keys accepts changes only from pages of its own origin and from programs",
     JobNotFound: f"there is no job {EVENT_ID}",
     JobIsFinal: f"job {EVENT_ID} is completed already",
+    JobCannotBeForked: f"of job {EVENT_ID}, summary is not completed: fork it from there, or wait",
     JobIsNotFinal: f"job {EVENT_ID} is processing: cancel it first",
     BodyTooLarge: "the payload is 262200 bytes of UTF-8: the most is 262144",
     InvalidRequest: "input_text: must be a string",

@@ -679,6 +679,33 @@ def test_show_of_one_step_is_for_prompts(run: Run, api: FakeApi) -> None:
     assert run("show", "job-1", "--step", "summary").code == 2
 
 
+def test_fork_makes_a_job_and_prints_its_result(run: Run, api: FakeApi) -> None:
+    takes_a_job(api)
+    api.says("POST /jobs/a/fork", {"event_id": "job-1", "status": "pending", "created_at": JOB["created_at"]})
+
+    said = run(
+        "fork", "a", "--from", "checklist", "--title", "b", "--metadata", "c=d", "--payload", '{"guidelines": "e"}'
+    )
+
+    assert "[ ] One" in said.out
+    assert api.bodies == [
+        {"from_step": "checklist", "payload": {"guidelines": "e"}, "title": "b", "metadata": {"c": "d"}}
+    ]
+    assert run("fork", "a", "--from", "checklist", "--no-watch").out == "job-1\n"
+    assert run("fork", "a", "--from", "checklist", "--payload", "[]").code == 2
+    assert run("fork", "a").code == 2
+
+
+def test_show_says_what_a_job_was_forked_from(run: Run, api: FakeApi) -> None:
+    steps = [{**raw_step("summary"), "copied": True, "started_at": None, "finished_at": None}]
+    api.says("GET /jobs/job-1", {**JOB, "forked_from": {"event_id": "a", "from_step": "b\x1b"}, "steps": steps})
+
+    out = run("show", "job-1").out
+
+    assert "  forked from a, at b�\n" in out
+    assert "  summary: completed, copied\n" in out
+
+
 def test_usage_is_a_table_of_days(run: Run, api: FakeApi) -> None:
     group = {"completed": 1, "failed": 0, "cancelled": 2, "usage": USAGE, "calls": 3, "retries": 0, "cost_usd": 0.5}
     quiet = {
@@ -709,7 +736,7 @@ def test_usage_is_a_table_of_days(run: Run, api: FakeApi) -> None:
         ["all", "5", "2", "0", "4", "6", "1624", "0", "280", "unknown"],
     ]
     assert [json.loads(line) for line in run("usage", "--json").out.splitlines()] == days
-    assert [*usage_lines([])][1].split() == ["all", *"0000000", "0.000000"]
+    assert [*usage_lines([])][1].split() == ["all", *"00000000", "0.000000"]
 
 
 def test_usage_refuses_a_day_that_is_none(run: Run, api: FakeApi) -> None:

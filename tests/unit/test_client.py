@@ -609,6 +609,31 @@ def test_the_input_the_prompts_and_the_calls_of_a_job_are_read_if_they_are_asked
     assert (other.input, other.prompts, other.answered_calls) == (None, None, None)
 
 
+def test_a_fork_is_asked_for_with_a_key_and_what_differs(api: Api) -> None:
+    created = {"event_id": "b", "status": "pending", "created_at": "2026-11-22T10:00:00.000Z"}
+    fork = {"event_id": "a", "from_step": "checklist"}
+    steps = [{**raw_step("summary"), "copied": True}, raw_step("checklist")]
+    api.says(
+        answer(201, created, **{"Retry-After": "3"}),
+        answer(200, created, **{"Idempotent-Replayed": "true"}),
+        answer(200, raw_job("b", forked_from=fork, steps=steps)),
+        answer(200, raw_job()),
+    )
+
+    made = api.run(lambda client: client.fork("a", "checklist", {"guidelines": "b"}, "k", title="t", metadata=None))
+    again = api.run(lambda client: client.job("a").fork("checklist"))
+    job, other = (api.run(lambda client: client.get("b")) for _ in range(2))
+
+    assert api.paths[:2] == ["POST /v1/jobs/a/fork"] * 2
+    first, second = (json.loads(request.content) for request in api.requests[:2])
+    assert first == {"from_step": "checklist", "payload": {"guidelines": "b"}, "title": "t"}
+    assert second == {"from_step": "checklist"}
+    assert api.requests[0].headers["Idempotency-Key"] == "k" != api.requests[1].headers["Idempotency-Key"]
+    assert (made.event_id, made.replayed, again.replayed, made.look_at is None) == ("b", False, True, False)
+    assert (job.forked_from.event_id, job.forked_from.from_step, other.forked_from) == ("a", "checklist", None)
+    assert [step.copied for step in job.steps] == [True, False]
+
+
 def raw_day(day: str, calls: int, **groups: Any) -> dict[str, Any]:
     spending = {"usage": {"input_tokens": 5 * calls}, "calls": calls, "retries": 0, "cost_usd": 0.5}
     group = {"completed": 1, "failed": 0, "cancelled": 0, **spending}

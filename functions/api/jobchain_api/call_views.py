@@ -79,6 +79,9 @@ class StepView(LazyView):
     estimated: EstimateView | None = None
     tier: Tier | None = None
     request_id: str | None = Field(default=None, description="The provider's id of the last call.")
+    copied: bool = Field(
+        default=False, description="Whether the job that was forked has run it: then it has no times and no cost here."
+    )
 
 
 class CallView(LazyView):
@@ -127,7 +130,11 @@ def attempt_views(attempts: Sequence[Attempt]) -> list[AttemptView]:
 
 def answered_call_views(job: Job) -> list[CallView]:
     """The calls whose answers became outputs, the oldest first."""
-    calls = [CallView(step=step.name, started_at=step.called_at, **_call(step)) for step in job.steps if step.called_at]
+    calls = [
+        CallView(step=step.name, started_at=step.called_at, **_call(step))
+        for step in job.steps
+        if step.called_at and not step.copied
+    ]
     return sorted(calls, key=lambda call: call.started_at)
 
 
@@ -194,6 +201,7 @@ def _failed_tries(tries: Mapping[str, int]) -> dict[str, int]:
 
 
 def _completed(step: FinishedStep, tries: Mapping[str, int]) -> StepView:
+    times: dict[str, Any] = {} if step.copied else {"started_at": step.started_at, "finished_at": step.finished_at}
     return StepView(
         name=step.name,
         status=Status.COMPLETED,
@@ -201,10 +209,10 @@ def _completed(step: FinishedStep, tries: Mapping[str, int]) -> StepView:
         # None for a merge step that calls no model.
         model=step.model or None,
         prompt_version=step.prompt_version or None,
-        started_at=step.started_at,
-        finished_at=step.finished_at,
         tier=step.tier if step.model else None,
         request_id=step.request_id,
+        copied=step.copied,
+        **times,
         **spent(step.total),
     )
 

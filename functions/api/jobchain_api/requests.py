@@ -147,6 +147,28 @@ class CreateJob(Sent):
         return self
 
 
+class ForkJob(Sent):
+    """A request for a fork of a job: what it does not say is as in that job."""
+
+    model_config = ConfigDict(defer_build=True)
+
+    from_step: str = Field(
+        max_length=100,
+        description="The step from which the chain is run again, with all steps that need it. The others are copied.",
+    )
+    payload: dict[str, SkipValidation[JsonValue]] | None = Field(
+        default=None,
+        description="Another payload. It may change nothing that a copied step worked on.",
+    )
+    title: Title | None = Field(default=None, description="What the caller calls the fork.")
+    metadata: Annotated[dict[MetadataKey, MetadataValue], BeforeValidator(_few)] | None = Field(
+        default=None, max_length=MAX_METADATA, description="The caller's own notes."
+    )
+    max_cost_usd: Dollars | None = Field(
+        default=None, description="The fork's own budget, in US dollars. Copied steps cost nothing."
+    )
+
+
 class BatchEntry(CreateJob):
     """A request for one of many jobs."""
 

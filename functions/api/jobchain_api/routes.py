@@ -29,8 +29,9 @@ from jobchain_api.queries import (
     wanted_days,
     wanted_metadata,
 )
-from jobchain_api.requests import IDEMPOTENCY_KEY, MAX_TITLE, CreateJob, CreateJobs, checked_key
-from jobchain_api.service import JobService, Submission
+from jobchain_api.requests import IDEMPOTENCY_KEY, MAX_TITLE, CreateJob, CreateJobs, ForkJob, checked_key
+from jobchain_api.service import JobService
+from jobchain_api.submitting import Submission
 from jobchain_api.system_views import ChainList, ChainView, HealthView, StatsView
 from jobchain_api.usage_views import UsageBy, usage_view
 from jobchain_api.views import BatchAccepted, BatchView, JobCreated, JobList, ProblemView, job_view, listed_job
@@ -44,6 +45,7 @@ ALLOWED_METHODS = {
     "/jobs/<event_id>": ("GET", "HEAD", "DELETE"),
     "/jobs/<event_id>/cancel": ("POST",),
     "/jobs/<event_id>/retry": ("POST",),
+    "/jobs/<event_id>/fork": ("POST",),
     "/chains": ("GET", "HEAD"),
     "/stats": ("GET", "HEAD"),
     "/usage": ("GET", "HEAD"),
@@ -115,17 +117,8 @@ def _add_routes_of_jobs(app: APIGatewayRestResolver, service: JobService, logger
     @app.post("/jobs")
     def create_job(request: Annotated[CreateJob, Body()], idempotency_key: IdempotencyKey = None) -> Response[str]:
         submission = service.submit(_caller(app), request, _checked_header(idempotency_key))
-        job = submission.job
-        logger.append_keys(event_id=job.event_id)
-        # Relative: only the caller knows the prefix of its URL, such as a stage or a custom domain's base path.
-        parent = "" if app.current_event.path.endswith("/") else "jobs/"
-        headers = {"Location": f"{parent}{job.event_id}", "Retry-After": str(service.retry_after.of_new(job))}
-        status = HTTPStatus.CREATED
-        if submission.replayed:
-            status = HTTPStatus.OK
-            headers["Idempotent-Replayed"] = "true"
-        created = JobCreated(event_id=job.event_id, status=job.status, created_at=job.created_at)
-        return _json(status, created, headers)
+        logger.append_keys(event_id=submission.job.event_id)
+        return _created(submission, "" if app.current_event.path.endswith("/") else "jobs/", service)
 
     @app.post("/jobs/batch")
     def create_jobs(request: Annotated[CreateJobs, Body()], idempotency_key: IdempotencyKey = None) -> Response[str]:
@@ -187,6 +180,14 @@ def _add_routes_of_one_job(
     def retry_job(event_id: str) -> Response[str]:
         return _changed(service.retry(_caller(app), event_id))
 
+    @app.post("/jobs/<event_id>/fork")
+    def fork_job(
+        event_id: str, request: Annotated[ForkJob, Body()], idempotency_key: IdempotencyKey = None
+    ) -> Response[str]:
+        submission = service.fork(_caller(app), event_id, request, _checked_header(idempotency_key))
+        logger.append_keys(event_id=submission.job.event_id, forked_from=event_id)
+        return _created(submission, "../../" if app.current_event.path.endswith("/") else "../", service)
+
     @app.delete("/jobs/<event_id>")
     def delete_job(event_id: str) -> Response[str]:
         service.delete(_caller(app), event_id)
@@ -244,6 +245,18 @@ def _checked_header(idempotency_key: str | None) -> str | None:
         return None if idempotency_key is None else checked_key(idempotency_key)
     except ValueError as error:
         raise InvalidRequest({"Idempotency-Key": str(error)}) from None
+
+
+def _created(submission: Submission, parent: str, service: JobService) -> Response[str]:
+    """The answer to an accepted request. `parent` is the path of jobs, relative to the request's."""
+    job = submission.job
+    # Relative: only the caller knows the prefix of its URL, such as a stage or a custom domain's base path.
+    headers = {"Location": f"{parent}{job.event_id}", "Retry-After": str(service.retry_after.of_new(job))}
+    status = HTTPStatus.CREATED
+    if submission.replayed:
+        status = HTTPStatus.OK
+        headers["Idempotent-Replayed"] = "true"
+    return _json(status, JobCreated(event_id=job.event_id, status=job.status, created_at=job.created_at), headers)
 
 
 def _result(outcome: Submission | JobchainError, request_id: str) -> BatchAccepted | ProblemView:

@@ -2,30 +2,27 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from dataclasses import replace
+from datetime import date, timedelta
 from functools import cached_property
-from itertools import compress
 from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
-from jobchain.aws.admission import AdmissionStore, Outcome
+from jobchain.aws.admission import AdmissionStore
 from jobchain.aws.due import DueStore
 from jobchain.aws.jobs import JobDetails, JobStore
 from jobchain.aws.listing import JobFilter
 from jobchain.aws.outage_log import log_unavailable
-from jobchain.aws.queue import JobQueue, QueueDepth
+from jobchain.aws.queue import JobQueue
 from jobchain.aws.usage import UsageStore
 from jobchain.chains.chain import Chain
 from jobchain.daily_usage import DailyUsage
-from jobchain.domain import DEADLINE, EVENT_ID, Clock, Job, NewJob, Status
+from jobchain.domain import DEADLINE, EVENT_ID, Clock, Job, NewJob
 from jobchain.errors import (
     IdempotencyConflict,
     JobchainError,
-    JobExists,
     JobNotFound,
-    LimitReached,
     Misconfigured,
 )
 from jobchain.observability import Logger
@@ -33,39 +30,17 @@ from jobchain_api.auth import Caller
 from jobchain_api.cursor import Cursors
 from jobchain_api.dispatcher import Dispatcher
 from jobchain_api.health import Health, HealthCheck
-from jobchain_api.job_factory import JobFactory, is_keyed
-from jobchain_api.requests import CreateJob
+from jobchain_api.job_factory import JobFactory, new_event_id
+from jobchain_api.requests import CreateJob, ForkJob
 from jobchain_api.retry_after import RetryAfter
+from jobchain_api.stats import Stats
+from jobchain_api.submitting import Submission, Submitter
 from jobchain_api.waits import NoWaits, WaitView, waiting_now
 
 if TYPE_CHECKING:
     from jobchain.metrics import Meter, OutcomeMeter
 
-# Longer than the request that stores a job takes to send its message.
-_DISPATCH_TIME = timedelta(seconds=10)
-
 _EVENT_ID = re.compile(EVENT_ID)
-
-
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """The job of a request; `replayed` if an earlier request created it."""
-
-    job: Job
-    replayed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """A tenant's job counts and daily usage.
-
-    `queue` and `dead_letters` concern all tenants: None for a caller that is not an operator.
-    """
-
-    unfinished: Mapping[Status, int]
-    today: DailyUsage
-    queue: QueueDepth | None
-    dead_letters: QueueDepth | None
 
 
 class JobService:
@@ -92,17 +67,18 @@ class JobService:
         waits: WaitView | None = None,
     ) -> None:
         """`deadline` is that of a job which names none. `waits` tells what pending jobs wait for."""
+        self._chains = chains
+        self._deadline = deadline
         self._factory = JobFactory(chains, default_chain, deadline)
         self._waits = waits or NoWaits()
         self._dispatcher = Dispatcher(queue=queue, due=due, clock=clock, logger=logger)
         self.retry_after = RetryAfter(jobs=jobs, queue=queue, clock=clock, logger=logger)
-        self._admission = admission
+        self._submitter = Submitter(admission, usage, self._dispatcher, retention, clock)
         self._jobs = jobs
         self._usage = usage
         self._health = health
         self._queue = queue
         self._dead_letters = dead_letters
-        self._retention = retention
         self._clock = clock
         self._meter = meter
         self._outcome_meter = outcome_meter
@@ -117,10 +93,25 @@ class JobService:
         Raises InvalidRequest, PayloadTooLarge, IdempotencyConflict, LimitReached, Unavailable.
         """
         new = self._factory.job(caller, request, idempotency_key)
-        (outcome,) = self._submit(caller, [new])
-        if isinstance(outcome, JobchainError):
-            raise outcome
-        return outcome
+        return self._submitter.submit_one(caller, new)
+
+    def fork(self, caller: Caller, event_id: str, request: ForkJob, idempotency_key: str | None) -> Submission:
+        """Stores a job that begins with copies of outputs of the caller's job `event_id`, and sends its message.
+
+        Raises JobNotFound, JobCannotBeForked, InvalidRequest, PayloadTooLarge, IdempotencyConflict, LimitReached,
+        Unavailable.
+        """
+        # Imported at its first use: a new environment of the api starts without it.
+        from jobchain_api.forking import fork_fingerprint, fork_of  # noqa: PLC0415
+
+        own = new_event_id(caller.tenant, idempotency_key)
+        # A replay is answered also where the job has been deleted since.
+        fingerprint = fork_fingerprint(_checked(event_id), request)
+        if idempotency_key is not None and (replay := self._submitter.replay(own, fingerprint)):
+            return replay
+        details = self._jobs.details(caller.tenant, _checked(event_id), attempts=False)
+        new = fork_of(details, self._chains, caller, request, own, self._deadline)
+        return self._submitter.submit_one(caller, new)
 
     def submit_batch(
         self, caller: Caller, entries: Sequence[JsonValue], idempotency_key: str | None
@@ -136,7 +127,7 @@ class JobService:
         for new in prepared:
             if isinstance(new, NewJob):
                 first.setdefault(new.event_id, new)
-        submitted = self._submit(caller, list(first.values()))
+        submitted = self._submitter.submit(caller, list(first.values()))
         self._report_misconfigured(submitted)
         outcomes = dict(zip(first, submitted, strict=True))
         return [
@@ -152,51 +143,6 @@ class JobService:
         if not any(isinstance(outcome, Submission) for outcome in submitted):
             raise refused
         log_unavailable(self._logger, "some jobs of a batch not stored", refused)
-
-    def _submit(self, caller: Caller, jobs: Sequence[NewJob]) -> list[Submission | JobchainError]:
-        """Stores jobs of different ids and sends their messages."""
-        if not jobs:
-            return []
-        fingerprints = {new.event_id: new.fingerprint for new in jobs}
-        submissions: list[Submission | JobchainError] = []
-        unsent: list[Job] = []
-        for outcome in self._store(caller, jobs):
-            if isinstance(outcome, Job):
-                unsent.append(outcome)
-                submissions.append(Submission(outcome))
-            elif not isinstance(outcome, JobExists):
-                submissions.append(outcome)
-            elif outcome.fingerprint != fingerprints[outcome.job.event_id]:
-                why = "the idempotency key was used for another job before: use a new key"
-                submissions.append(IdempotencyConflict(why))
-            else:
-                unsent += [outcome.job] if self._may_be_unsent(outcome.job) else []
-                submissions.append(Submission(outcome.job, replayed=True))
-        self._dispatcher.dispatch(unsent)
-        return submissions
-
-    def _store(self, caller: Caller, jobs: Sequence[NewJob]) -> list[Outcome]:
-        outcomes: list[Outcome]
-        try:
-            self._check_daily_budget(caller)
-            outcomes = self._admission.create_many(jobs, self._retention, caller.limits)
-        except LimitReached as refusal:
-            outcomes = [refusal] * len(jobs)
-        # A replay is answered even if a limit is reached.
-        refused = [isinstance(outcome, LimitReached) for outcome in outcomes]
-        keyed = [new.event_id for new in compress(jobs, refused) if is_keyed(new.event_id)]
-        stored = self._admission.find_many(keyed) if keyed else {}
-        return [stored.get(new.event_id, outcome) for new, outcome in zip(jobs, outcomes, strict=True)]
-
-    def _check_daily_budget(self, caller: Caller) -> None:
-        """Raises LimitReached if the caller's daily budget is used up; reads nothing for a caller without one."""
-        if caller.limits.has_daily_budget:
-            caller.limits.check_daily_usage(self._usage.today(caller.tenant), self._clock())
-
-    def _may_be_unsent(self, job: Job) -> bool:
-        """Whether no worker has claimed the job, though its first message should have been sent by now."""
-        created = datetime.fromisoformat(job.created_at)
-        return job.status is Status.PENDING and not job.attempts and self._clock() - created > _DISPATCH_TIME
 
     # --- one job -----------------------------------------------------------------------------------
 
@@ -226,7 +172,7 @@ class JobService:
         Raises JobNotFound, JobIsNotFinal, JobIsFinal, LimitReached, Unavailable.
         """
         _checked(event_id)
-        self._check_daily_budget(caller)
+        self._submitter.check_daily_budget(caller)
         job = self._jobs.retry(caller.tenant, event_id, caller.limits)
         self._dispatcher.dispatch([job])
         return self._told(job)

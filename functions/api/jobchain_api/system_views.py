@@ -10,7 +10,7 @@ from jobchain.chains.chain import Chain
 from jobchain.domain import Status
 from jobchain_api.call_views import LazyView, SpendingView, spent
 from jobchain_api.health import Health, ModelStatus
-from jobchain_api.service import Stats
+from jobchain_api.stats import Stats
 
 
 class StepInfo(LazyView):

@@ -85,6 +85,15 @@ class WaitingView(LazyView):
     retryable: bool = Field(description="Whether a retry makes the job continue at once. A retry of others is a 409.")
 
 
+class ForkedFromView(LazyView):
+    """The job that was forked, and the step from which the fork has run the chain again."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    event_id: str
+    from_step: str
+
+
 class ListedJob(LazyView):
     """A job as lists show it: without its steps, its result and its metadata."""
 
@@ -106,6 +115,7 @@ class ListedJob(LazyView):
     tier: Tier
     error: ErrorView | None
     waiting_for: WaitingView | None = Field(description="Why the job is pending. Null for a job that is not.")
+    forked_from: ForkedFromView | None = Field(description="Null for a job that is no fork.")
 
 
 class JobView(ListedJob):
@@ -183,6 +193,7 @@ def _listed(job: Job) -> dict[str, Any]:
         "max_cost_usd": None if job.max_cost_usd is None else float(job.max_cost_usd),
         "tier": job.tier,
         "error": ErrorView.model_validate(job.error) if job.error else None,
+        "forked_from": ForkedFromView.model_validate(job.forked_from) if job.forked_from else None,
         "waiting_for": WaitingView.model_validate(job.waiting_for) if job.waiting_for else None,
     }
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from pydantic import JsonValue
 
+from jobchain.forks import ForkedFrom
 from jobchain.spending import NOTHING_SPENT, Spending
 
 Clock = Callable[[], datetime]
@@ -121,7 +122,7 @@ class FinishedStep:
 
     `spending` is that of the call whose answer became the output, `failed` that of the calls before it. That call
     began at `called_at`, with `effort` as an `Attempt` has it; None where that is not stored, or no model was called.
-    `request_hash` is the `ModelRequest.digest` of what was sent.
+    `request_hash` is the `ModelRequest.digest` of what was sent. A `copied` step was run by the job that was forked.
     """
 
     name: str
@@ -137,6 +138,7 @@ class FinishedStep:
     called_at: str | None = None
     request_hash: str | None = None
     effort: str | None = None
+    copied: bool = False
 
     @property
     def total(self) -> Spending:
@@ -146,8 +148,7 @@ class FinishedStep:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job as it is stored, without its input. Times are texts of `isoformat`; `expires_at` is seconds since 1970.
-
+    """A job as it is stored, without its input. Times are texts of `isoformat`, `expires_at` is seconds since 1970.
     `flex_until` is when a job of the tier flex continues as a standard one. `attempts` counts its claims. `tries` has
     the failed tries of its steps, by the names of `jobchain.chains.step_keys.TriesKey`. `deadline` is how long it is
     tried, and `deadline_at` until when, in seconds since 1970; both None for a job that an earlier version stored.
@@ -177,6 +178,7 @@ class Job:
     deadline: timedelta | None = None
     deadline_at: int | None = None
     title: str | None = None
+    forked_from: ForkedFrom | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +199,8 @@ DEADLINE = timedelta(days=1)
 class NewJob:
     """A job that a caller asks for. `fingerprint` tells a replay of the same request from another one.
 
-    After `flex_for` a flex job continues as a standard one. The caller set `deadline`, if `own_deadline`.
+    After `flex_for` a flex job continues as a standard one. The caller set `deadline`, if `own_deadline`. A fork has
+    `copies` of steps of the job `forked_from`, which was created at `source_created_at`.
     """
 
     event_id: str
@@ -214,6 +217,9 @@ class NewJob:
     deadline: timedelta = DEADLINE
     own_deadline: bool = False
     title: str | None = None
+    forked_from: ForkedFrom | None = None
+    copies: tuple[FinishedStep, ...] = ()
+    source_created_at: str = ""
 
 
 @dataclass(frozen=True, slots=True)

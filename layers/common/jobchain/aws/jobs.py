@@ -23,7 +23,6 @@ from jobchain.aws.items import (
 from jobchain.aws.listing import ALL_JOBS, JobFilter
 from jobchain.aws.meta import (
     budget_of,
-    is_being_posted,
     job_of,
     listed_job_of,
     payload_of,
@@ -34,6 +33,7 @@ from jobchain.aws.records import attempt_of
 from jobchain.aws.retrying import check_retry, is_waiting, pending_again
 from jobchain.aws.settling import end_unheld, has_unsettled
 from jobchain.aws.table import ConditionFailed, Table, TransactionCanceled
+from jobchain.aws.texts import is_being_posted
 from jobchain.aws.writes import delete, epoch_ms, key, put_new, update
 from jobchain.domain import Attempt, Clock, Job, Status, isoformat
 from jobchain.errors import JobIsFinal, JobIsNotFinal, JobNotFound, Unavailable

@@ -45,6 +45,29 @@ def step_item(claim: Claim, number: int, position: int, requested_model: str, st
     return item
 
 
+def copied_step_item(event_id: str, uid: str, number: int, step: FinishedStep) -> Item:
+    """The item of a step that a fork begins with: as if a claim 0 had stored it, at no cost.
+
+    Before its first claim META has the claim number 0, so that the item counts; the first claim finds it.
+    """
+    optional = {"sent": step.request_hash, "effort": step.effort}
+    return {
+        **job_key(event_id, f"STEP#{uid}#{0:05}#{number:04}"),
+        "claim": 0,
+        "number": number,
+        "position": number - 1,
+        "name": step.name,
+        "output": packed(dump(step.output)),
+        "model": step.model,
+        "prompt_version": step.prompt_version,
+        "started_at": step.started_at,
+        "finished_at": step.finished_at,
+        "copied": True,
+        **({"tier": step.tier} if step.tier is not Tier.STANDARD else {}),
+        **{name: text for name, text in optional.items() if text},
+    }
+
+
 def attempt_item(claim: Claim, number: int, requested_model: str, attempt: Attempt) -> Item:
     """The item of a call that failed."""
     slot, place = claim.number % _ATTEMPT_SLOTS, min(number, _MAX_PER_CLAIM)
@@ -91,6 +114,7 @@ def step_of(item: Item) -> FinishedStep:
         called_at=item.get("called_at", item["started_at"] if item["model"] else None),
         request_hash=item.get("sent"),
         effort=item.get("effort"),
+        copied="copied" in item,
     )
 
 
