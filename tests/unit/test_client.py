@@ -324,6 +324,7 @@ KINDS = {
     "job-not-found": NotFound,
     "job-is-final": Conflict,
     "job-is-not-final": Conflict,
+    "job-cannot-be-forked": Conflict,
     "body-too-large": InvalidRequest,
     "unsupported-content-type": InvalidRequest,
     "invalid-request": InvalidRequest,

@@ -344,6 +344,30 @@ def test_a_replay_costs_what_it_wrote_and_deleted(table: Table) -> None:
     assert cost == units(INPUT=1 + 1, META=2, USAGE=2, calls=3)
 
 
+def test_a_fork_costs_a_job_a_unit_for_each_copied_step_and_the_check_of_its_source(table: Table) -> None:
+    event_id, _ = table.post()
+    table.work(event_id)
+
+    answer, cost = table.call("POST", f"/jobs/{event_id}/fork", {"from_step": "diagram"})
+    work = table.work(answer.body["event_id"])
+
+    # META twice: the fork's own, and that of its source, which is only looked at. The texts and copies are one request.
+    assert cost == POST + units(STEP=2, META=2, reads=1, calls=1)
+    # A worker that makes one call in place of three.
+    assert work == units(META=1 + 2, STEP=1, USAGE=2, recent=1, due=1, unfinished=1 + 1, reads=1, calls=4)
+
+
+def test_a_fork_of_a_long_text_copies_its_parts(parts_of: Callable[[int], Table]) -> None:
+    table = parts_of(1000)
+    event_id, post = table.post(text_of(10_000))
+    table.work(event_id)
+    steps = sum(step.name.startswith("summary") for step in table.stores.jobs.get("local", event_id).steps)
+
+    _, cost = table.call("POST", f"/jobs/{event_id}/fork", {"from_step": "checklist"})
+
+    assert cost.by_item == post.by_item + Counter(STEP=steps, META=2)
+
+
 @pytest.fixture
 def crashed(table: Table, clock: FakeClock) -> tuple[str, Units]:
     """A job whose worker crashed in its second call, after its lease has ended; and what that worker cost."""
