@@ -131,9 +131,9 @@ def attempt_views(attempts: Sequence[Attempt]) -> list[AttemptView]:
 def answered_call_views(job: Job) -> list[CallView]:
     """The calls whose answers became outputs, the oldest first."""
     calls = [
-        CallView(step=step.name, started_at=step.called_at, **_call(step))
+        CallView(step=step.name, started_at=step.called_at or step.started_at, **_call(step))
         for step in job.steps
-        if step.called_at and not step.copied
+        if step.model and not step.copied
     ]
     return sorted(calls, key=lambda call: call.started_at)
 

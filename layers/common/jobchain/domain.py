@@ -121,7 +121,7 @@ class FinishedStep:
     """One step's stored output and what it took.
 
     `spending` is that of the call whose answer became the output, `failed` that of the calls before it. That call
-    began at `called_at`, with `effort` as an `Attempt` has it; None where that is not stored, or no model was called.
+    began at `called_at`, or with the step where that is None, with `effort` as an `Attempt` has it.
     `request_hash` is the `ModelRequest.digest` of what was sent. A `copied` step was run by the job that was forked.
     """
 

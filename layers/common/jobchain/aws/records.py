@@ -111,7 +111,7 @@ def step_of(item: Item) -> FinishedStep:
         failed=spending_of(item.get("failed", {})),
         request_id=item.get("request_id"),
         tier=Tier(item.get("tier", Tier.STANDARD)),
-        called_at=item.get("called_at", item["started_at"] if item["model"] else None),
+        called_at=item.get("called_at"),
         request_hash=item.get("sent"),
         effort=item.get("effort"),
         copied="copied" in item,
