@@ -8,7 +8,7 @@ from jobchain.aws.jobs import JobDetails
 from jobchain.chains.chain import Chain, Step, StepContext
 from jobchain.chains.fields import Payload
 from jobchain.chains.planning import stored_step
-from jobchain_api.call_views import LazyView
+from jobchain_api.created_views import LazyView
 
 # An answer of a function has 6 MB at most, and a job's result is a part of it:
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
 from itertools import islice
 
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
@@ -43,6 +44,14 @@ LAST_DAY = "The last day (UTC), which is told too. Without it, and for a later d
 
 INCLUDABLE = ("input", "prompts", "attempts")
 """What `GET /jobs/{event_id}` adds to its answer if it is asked to."""
+
+
+class UsageBy(StrEnum):
+    """What usage is grouped by."""
+
+    CHAIN = "chain"
+    KEY = "key"
+    MODEL = "model"
 
 
 def check_query(event: APIGatewayProxyEvent, route: str) -> None:

@@ -1,40 +1,42 @@
-"""The routes. They turn HTTP into calls of the service, and its results into views; `problems` answers its errors."""
+"""The routes. They turn HTTP into calls of the service, and its results into views; `problems` answers its errors.
+
+What shows jobs and the deployment is imported by the first request for it: a start that only creates jobs has none.
+"""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from functools import cache
 from http import HTTPStatus
-from importlib.resources import files
+from pathlib import Path
 from typing import Annotated
 
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response, content_types
-from aws_lambda_powertools.event_handler.openapi.params import Body, Header, Query
+from aws_lambda_powertools.event_handler.openapi.params import Body, Query
 from pydantic import BaseModel
 
+from jobchain.aws.jobs import JobDetails
 from jobchain.aws.listing import JobFilter
 from jobchain.chains.chain import Chain
 from jobchain.domain import Job, Status
 from jobchain.errors import InvalidRequest, JobchainError
 from jobchain.observability import Logger
 from jobchain_api.auth import Caller
+from jobchain_api.created_views import BatchAccepted, BatchView, JobCreated, ProblemView
+from jobchain_api.parameters import IdempotencyKey, Include, Moment, StepName
 from jobchain_api.problems import problem_of
 from jobchain_api.queries import (
     DAY,
     FIRST_DAY,
-    INCLUDABLE,
     LAST_DAY,
-    MOMENT,
+    UsageBy,
     included,
     moment,
     wanted_days,
     wanted_metadata,
 )
-from jobchain_api.requests import IDEMPOTENCY_KEY, MAX_TITLE, CreateJob, CreateJobs, ForkJob, checked_key
+from jobchain_api.requests import MAX_TITLE, CreateJob, CreateJobs, ForkJob, checked_key
 from jobchain_api.service import JobService
 from jobchain_api.submitting import Submission
-from jobchain_api.system_views import ChainList, ChainView, HealthView, StatsView
-from jobchain_api.usage_views import UsageBy, usage_view
-from jobchain_api.views import BatchAccepted, BatchView, JobCreated, JobList, ProblemView, job_view, listed_job
 
 MAX_PAGE = 100
 DEFAULT_PAGE = 20
@@ -72,38 +74,6 @@ def _matches(name: str, part: str) -> bool:
 
 # The gateway calls an answer without a type JSON, an empty one too.
 _NO_TYPE = "text/plain"
-
-StepName = Annotated[
-    str | None,
-    Query(max_length=100, description="Of the prompts only that of this step, as `steps` and `prompts` name it."),
-]
-
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        alias="Idempotency-Key",
-        description="Makes the request safe to repeat: 1 to 255 visible ASCII characters, such as a UUID.",
-        json_schema_extra={"pattern": IDEMPOTENCY_KEY},
-    ),
-]
-
-Moment = Annotated[
-    str | None,
-    Query(
-        max_length=40,
-        description="Filter by creation time: this one or later, or before it. A date (UTC), or a time as in RFC 3339.",
-        json_schema_extra={"pattern": MOMENT},
-    ),
-]
-
-Include = Annotated[
-    str | None,
-    Query(
-        description="A comma-separated list of what to add. `input`: the payload. `prompts`: what the model was asked. "
-        "`attempts`: the calls of the model, as `failed_attempts` and `answered_calls`.",
-        json_schema_extra={"pattern": f"^({'|'.join(INCLUDABLE)})(,({'|'.join(INCLUDABLE)}))*$"},
-    ),
-]
 
 
 def add_routes(app: APIGatewayRestResolver, service: JobService, logger: Logger, chains: Mapping[str, Chain]) -> None:
@@ -144,6 +114,8 @@ def _add_routes_of_jobs(app: APIGatewayRestResolver, service: JobService, logger
         limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="The most jobs of a page.")] = DEFAULT_PAGE,
         cursor: Annotated[str | None, Query(max_length=512, description="`next_cursor` of the last page.")] = None,
     ) -> Response[str]:
+        from jobchain_api.views import JobList, listed_job  # noqa: PLC0415
+
         wanted = JobFilter(
             status=status,
             job_name=job_name,
@@ -170,7 +142,7 @@ def _add_routes_of_one_job(
         job = details.job if details else service.get(_caller(app), event_id)
         logger.append_keys(event_id=event_id)
         headers = {} if job.status.final else {"Retry-After": str(service.retry_after.of(job))}
-        return _current(app, job_view(job, chains, details, parts, step), headers)
+        return _current(app, _view_of(job, chains, details, parts, step), headers)
 
     @app.post("/jobs/<event_id>/cancel")
     def cancel_job(event_id: str) -> Response[str]:
@@ -196,7 +168,7 @@ def _add_routes_of_one_job(
 
     def _changed(job: Job) -> Response[str]:
         logger.append_keys(event_id=job.event_id)
-        return _json(HTTPStatus.OK, job_view(job, chains))
+        return _json(HTTPStatus.OK, _view_of(job, chains))
 
 
 def _add_routes_of_the_deployment(
@@ -204,10 +176,14 @@ def _add_routes_of_the_deployment(
 ) -> None:
     @app.get("/chains")
     def list_chains() -> Response[str]:
+        from jobchain_api.system_views import ChainList, ChainView  # noqa: PLC0415
+
         return _current(app, ChainList(chains=[ChainView.of(chain) for chain in chains.values()]))
 
     @app.get("/stats")
     def get_stats() -> Response[str]:
+        from jobchain_api.system_views import StatsView  # noqa: PLC0415
+
         return _current(app, StatsView.of(service.stats(_caller(app))))
 
     @app.get("/usage")
@@ -216,12 +192,16 @@ def _add_routes_of_the_deployment(
         last: Annotated[str | None, Query(alias="to", description=LAST_DAY, json_schema_extra=DAY)] = None,
         by: Annotated[UsageBy | None, Query(description="Group each day's usage by this.")] = None,
     ) -> Response[str]:
+        from jobchain_api.usage_views import usage_view  # noqa: PLC0415
+
         days = wanted_days(first, last, service.today)
         found, following = service.usage(_caller(app), *days)
         return _current(app, usage_view(found, following, days[1], by))
 
     @app.get("/health")
     def health() -> Response[str]:
+        from jobchain_api.system_views import HealthView  # noqa: PLC0415
+
         return _json(HTTPStatus.OK, HealthView.of(service.health()))
 
     @app.get("/openapi.json")
@@ -232,7 +212,7 @@ def _add_routes_of_the_deployment(
 @cache
 def openapi_document() -> str:
     """The OpenAPI document of these routes, as `make openapi` wrote it."""
-    return files("jobchain_api").joinpath("openapi.json").read_text(encoding="utf-8")
+    return Path(__file__).with_name("openapi.json").read_text(encoding="utf-8")
 
 
 def _caller(app: APIGatewayRestResolver) -> Caller:
@@ -245,6 +225,18 @@ def _checked_header(idempotency_key: str | None) -> str | None:
         return None if idempotency_key is None else checked_key(idempotency_key)
     except ValueError as error:
         raise InvalidRequest({"Idempotency-Key": str(error)}) from None
+
+
+def _view_of(
+    job: Job,
+    chains: Mapping[str, Chain],
+    details: JobDetails | None = None,
+    include: Set[str] = frozenset(),
+    step: str | None = None,
+) -> BaseModel:
+    from jobchain_api.views import job_view  # noqa: PLC0415
+
+    return job_view(job, chains, details, include, step)
 
 
 def _created(submission: Submission, parent: str, service: JobService) -> Response[str]:

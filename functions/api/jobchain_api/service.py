@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from pydantic import JsonValue
 
@@ -29,7 +29,6 @@ from jobchain.observability import Logger
 from jobchain_api.auth import Caller
 from jobchain_api.cursor import Cursors
 from jobchain_api.dispatcher import Dispatcher
-from jobchain_api.health import Health, HealthCheck
 from jobchain_api.job_factory import JobFactory, new_event_id
 from jobchain_api.requests import CreateJob, ForkJob
 from jobchain_api.retry_after import RetryAfter
@@ -39,8 +38,17 @@ from jobchain_api.waits import NoWaits, WaitView, waiting_now
 
 if TYPE_CHECKING:
     from jobchain.metrics import Meter, OutcomeMeter
+    from jobchain_api.health import Health
 
 _EVENT_ID = re.compile(EVENT_ID)
+
+
+class HealthLook(Protocol):
+    """Tells of the deployment's health."""
+
+    def look(self) -> "Health":
+        """What was found a moment ago. Raises Unavailable where the table or the queue fails."""
+        ...
 
 
 class JobService:
@@ -55,7 +63,7 @@ class JobService:
         jobs: JobStore,
         due: DueStore,
         usage: UsageStore,
-        health: HealthCheck,
+        health: HealthLook,
         queue: JobQueue,
         dead_letters: JobQueue,
         retention: timedelta,
@@ -221,7 +229,7 @@ class JobService:
 
     # --- the deployment ----------------------------------------------------------------------------
 
-    def health(self) -> Health:
+    def health(self) -> "Health":
         """What was found of the deployment a moment ago. Raises Unavailable where the table or the queue fails."""
         return self._health.look()
 

@@ -8,7 +8,8 @@ from pydantic import Field, JsonValue
 
 from jobchain.chains.chain import Chain
 from jobchain.domain import Status
-from jobchain_api.call_views import LazyView, SpendingView, spent
+from jobchain_api.call_views import SpendingView, spent
+from jobchain_api.created_views import LazyView
 from jobchain_api.health import Health, ModelStatus
 from jobchain_api.stats import Stats
 

@@ -2,22 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import date
-from enum import StrEnum
 from typing import Any
 
 from pydantic import ConfigDict, Field
 
 from jobchain.daily_usage import DailyUsage, UsageGroup
 from jobchain.domain import Status
-from jobchain_api.call_views import LazyView, SpendingView, spent
-
-
-class UsageBy(StrEnum):
-    """What usage is grouped by."""
-
-    CHAIN = "chain"
-    KEY = "key"
-    MODEL = "model"
+from jobchain_api.call_views import SpendingView, spent
+from jobchain_api.created_views import LazyView
+from jobchain_api.queries import UsageBy
 
 
 class UsageGroupView(SpendingView):

@@ -1,10 +1,10 @@
-"""A job and an error as callers get them."""
+"""Jobs as callers get them."""
 
 from collections.abc import Mapping, Set
 from datetime import UTC, datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import ConfigDict, Field, JsonValue
 
 from jobchain.aws.jobs import JobDetails
 from jobchain.chains.chain import Chain
@@ -13,7 +13,6 @@ from jobchain_api.call_views import (
     AttemptView,
     CallView,
     EstimateView,
-    LazyView,
     StepView,
     UsageView,
     answered_call_views,
@@ -21,41 +20,8 @@ from jobchain_api.call_views import (
     spent,
     step_views,
 )
+from jobchain_api.created_views import LazyView
 from jobchain_api.prompt_views import PromptView, prompt_views
-
-
-class JobCreated(BaseModel):
-    """The answer to an accepted request."""
-
-    event_id: str
-    status: Status
-    created_at: str
-
-
-class BatchAccepted(JobCreated):
-    """An accepted entry of a batch; `replayed` if an earlier request with its key created the job."""
-
-    model_config = ConfigDict(defer_build=True)
-
-    replayed: bool
-
-
-class ProblemView(LazyView):
-    """An error, as RFC 9457 defines it."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    request_id: str
-    errors: dict[str, str] | None = Field(default=None, description="The reason for each invalid field.")
-    limit: str | None = Field(default=None, description="The limit of the key that is reached.")
-
-
-class BatchView(LazyView):
-    """The result of each entry of a batch, in order."""
-
-    results: list[BatchAccepted | ProblemView]
 
 
 class ErrorView(LazyView):

@@ -10,13 +10,12 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from botocore.config import Config
-from botocore.session import Session
 
 from jobchain.aws.breakers import BreakerStore
+from jobchain.aws.calling import Patience, create_aws_client
 from jobchain.aws.claims import ClaimStore
-from jobchain.aws.clients import aws_client, create_session
 from jobchain.aws.due import DueStore
+from jobchain.aws.json_client import DYNAMODB, SQS
 from jobchain.aws.model_checks import ModelCheckStore
 from jobchain.aws.paces import PaceStore
 from jobchain.aws.queue import JobQueue
@@ -53,13 +52,7 @@ CHECK_TIMEOUT = timedelta(seconds=15)
 # Each of up to ten jobs makes one call to the table or the queue at a time, while another of its steps may read the
 # model's key. So no call of a batch waits for a thread. The SDK's client allows 1,000 calls to the model at once.
 THREADS = 20
-AWS = Config(
-    connect_timeout=2,
-    read_timeout=5,
-    retries={"mode": "standard", "total_max_attempts": 4},
-    max_pool_connections=THREADS,
-    tcp_keepalive=True,
-)
+AWS = Patience(connect_seconds=2, read_seconds=5, attempts=4, connections=THREADS)
 
 
 def price_list(settings: WorkerSettings) -> PriceList:
@@ -74,13 +67,13 @@ def price_list(settings: WorkerSettings) -> PriceList:
     return PriceList.load(unlisted=FREE if is_free else None)
 
 
-def create_model_checker(settings: WorkerSettings, session: Session, checks: ModelCheckStore) -> ModelChecker:
+def create_model_checker(settings: WorkerSettings, checks: ModelCheckStore) -> ModelChecker:
     """The checker with its dependencies."""
 
     async def find() -> date | None:
         # A client for each check: each check has its own event loop, and connections belong to one loop.
         try:
-            url, key = model_url(settings), model_key(settings, session, AWS)
+            url, key = model_url(settings), model_key(settings, AWS)
         except UnusableSetting as error:
             raise ModelSettingsError(str(error)) from None
         async with create_client(url, key.read, CHECK_TIMEOUT) as client:
@@ -117,10 +110,10 @@ def create_admission_control(
     )
 
 
-def create_consumer(settings: WorkerSettings, session: Session, dynamodb: "DynamoDBClient") -> Consumer:
+def create_consumer(settings: WorkerSettings, dynamodb: "DynamoDBClient") -> Consumer:
     """The consumer with its dependencies."""
-    queue = JobQueue(aws_client(session, "sqs", AWS), settings.queue_url, settings.flex_queue_url)
-    llm = create_llm(settings, session, AWS)
+    queue = JobQueue(create_aws_client(SQS, AWS, os.environ), settings.queue_url, settings.flex_queue_url)
+    llm = create_llm(settings, AWS)
     runner = Runner(
         claims=ClaimStore(dynamodb, settings.table_name, utc_now),
         due=DueStore(dynamodb, settings.table_name, utc_now),
@@ -145,11 +138,10 @@ def create_consumer(settings: WorkerSettings, session: Session, dynamodb: "Dynam
 
 logger = create_logger()
 settings = load_settings(WorkerSettings, os.environ)
-session = create_session()
-dynamodb = aws_client(session, "dynamodb", AWS)
+dynamodb = create_aws_client(DYNAMODB, AWS, os.environ)
 model_checks = ModelCheckStore(dynamodb, settings.table_name)
-consumer = create_consumer(settings, session, dynamodb)
-model_checker = create_model_checker(settings, session, model_checks)
+consumer = create_consumer(settings, dynamodb)
+model_checker = create_model_checker(settings, model_checks)
 dry_job = DryJob(consumer=consumer, chains=CHAINS, max_input_tokens=settings.max_input_tokens, logger=logger)
 started()
 

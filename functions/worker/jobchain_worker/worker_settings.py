@@ -4,9 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import NoReturn
 
-from botocore.config import Config
-from botocore.session import Session
-
+from jobchain.aws.calling import Patience
 from jobchain.breaker import ModelAccount
 from jobchain.connection import UnusableSetting, checked_key, checked_model_url, checked_name
 from jobchain.errors import ModelSettingsError, SettingsError
@@ -69,12 +67,12 @@ def model_url(settings: WorkerSettings) -> str:
     return checked_model_url("OPENAI_BASE_URL", settings.openai_base_url)
 
 
-def model_key(settings: WorkerSettings, session: Session, aws: Config) -> ApiKey:
+def model_key(settings: WorkerSettings, aws: Patience) -> ApiKey:
     """The model's API key: from the environment where it is set, else from Secrets Manager. Raises UnusableSetting."""
     if settings.openai_api_key:
         return FixedKey(checked_key("OPENAI_API_KEY", settings.openai_api_key))
     name = settings.openai_secret_name or ""
-    return SecretKey(Secret(session, name, aws, _KEY_MAX_AGE_SECONDS), name)
+    return SecretKey(Secret(name, aws, _KEY_MAX_AGE_SECONDS), name)
 
 
 def call_time(settings: WorkerSettings) -> CallTime:
@@ -93,7 +91,7 @@ def model_account(settings: WorkerSettings) -> ModelAccount:
     return ModelAccount.of(url, settings.openai_secret_name, settings.openai_model)
 
 
-def create_llm(settings: WorkerSettings, session: Session, aws: Config) -> LLM:
+def create_llm(settings: WorkerSettings, aws: Patience) -> LLM:
     """The model. With settings that can't work, one that says so at each call: jobs wait for their correction.
 
     A function that does not start would use up the messages of its queue instead.
@@ -101,7 +99,7 @@ def create_llm(settings: WorkerSettings, session: Session, aws: Config) -> LLM:
     try:
         _check_call_time(settings)
         name = checked_name("OPENAI_MODEL", settings.openai_model)
-        url, key = model_url(settings), model_key(settings, session, aws)
+        url, key = model_url(settings), model_key(settings, aws)
     except UnusableSetting as error:
         return UnusableLLM(str(error), settings)
     time = call_time(settings)

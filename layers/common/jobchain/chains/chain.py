@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.resources import files
 from itertools import accumulate, chain, count
 from typing import Any, Generic, TypeVar
 
@@ -46,6 +45,9 @@ class Prompt:
     @cached_property
     def text(self) -> str:
         """The file's content, read when a worker first needs it."""
+        # Imported at its first use: the api reads no prompt.
+        from importlib.resources import files  # noqa: PLC0415
+
         return files(__package__).joinpath("prompts", self.path).read_text(encoding="utf-8").strip()
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import Field, JsonValue
 
 from jobchain.chains.chain import Chain, LongText, Prompt, Step, StepContext, fence, merge_lists
-from jobchain.chains.fields import Answer, Line, Payload, Text, entries
+from jobchain.chains.fields import Answer, Filled, Line, Payload, Text, entries
 from jobchain.chains.quotes import original
 from jobchain.markdown import table
 
@@ -21,7 +21,7 @@ class ActionsPayload(Payload):
 class Action(Answer):
     """A thing that somebody is to do."""
 
-    source: Line = Field(description="The sentence of the document that it comes from, word for word.")
+    source: Filled = Field(description="The sentence of the document that it comes from, word for word.")
     action: Line = Field(description="What is to be done, in one sentence.")
     owner: Line | None = Field(description="Who is to do it, as the document names them; null if it does not.")
     due: Line | None = Field(description="By when, in the document's own words; null if it does not say.")

@@ -28,7 +28,7 @@ class SummaryAnswer(Answer):
 class ChecklistItem(Answer):
     """A thing to do. The source comes first, so that the item is made of it and not the other way round."""
 
-    source: Line = Field(description="The sentence of the document that asks for it, word for word.")
+    source: Filled = Field(description="The sentence of the document that asks for it, word for word.")
     text: Line = Field(description="One sentence that says what to do.")
     category: Name = Field(description="What it is about, in one to three words.")
     priority: Literal["must", "should", "may"] = Field(description="How strictly the document asks for it.")
