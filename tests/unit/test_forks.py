@@ -17,6 +17,7 @@ from jobchain.limits import Limits
 from jobchain.spending import NOTHING_SPENT
 from jobchain_api.auth import Caller
 from jobchain_api.service import JobService
+from tests.conftest import make_service
 from tests.deployment import RETENTION, TEXT, Deployment
 from tests.fake_model.answers import CHECKLIST, SUMMARY
 from tests.gateway import Answer, Api
@@ -290,10 +291,10 @@ class TestARefusal:
         assert_refused(fork(api, "0b6c2f4e-0000-4000-8000-00000000000a", "summary"), 404)
         assert_refused(fork(api, "nonsense", "summary", key="k"), 404)
 
-    def test_of_a_job_whose_chain_was_removed(self, api: Api, done: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.delitem(CHAINS, "guideline_checklist")
+    def test_of_a_job_whose_chain_was_removed(self, deployment: Deployment, logger: Logger, done: str) -> None:
+        service = make_service(deployment.stores, deployment.queue, logger, chains={})
 
-        assert_refused(fork(api, done, "summary"), 409)
+        assert_refused(fork(Api(service, logger), done, "summary"), 409)
 
     def test_of_a_job_whose_payload_the_chain_does_not_take_any_more(self, deployment: Deployment, api: Api) -> None:
         event_id = deployment.create(payload={"old": "a"})

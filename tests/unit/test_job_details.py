@@ -11,7 +11,7 @@ from aws_lambda_powertools import Logger
 from jobchain.aws.claims import ClaimStore
 from jobchain.aws.queue import JobQueue
 from jobchain.chains import CHAINS
-from jobchain.chains.chain import Chain, Prompt
+from jobchain.chains.chain import Prompt
 from jobchain.domain import Attempt, NewJob, Tier
 from jobchain.errors import TransientModelError
 from jobchain.llm import AnswerText
@@ -161,22 +161,20 @@ class TestPrompts:
         assert ["Rule 2 must be kept." in prompt["input"] for prompt in failed] == [True]
 
     def test_say_so_if_the_chain_has_changed_since(
-        self, deployment: Deployment, api: Api, monkeypatch: pytest.MonkeyPatch
+        self, deployment: Deployment, service: JobService, logger: Logger
     ) -> None:
         event_id = deployment.create()
         deployment.run()
         chain = CHAINS["guideline_checklist"]
         summary = replace(chain.steps[0], prompt=Prompt("guideline_checklist/diagram.md"))
-        self._now_is(replace(chain, steps=(summary, *chain.steps[1:])), monkeypatch)
+        changed = {chain.name: replace(chain, steps=(summary, *chain.steps[1:]))}
 
-        first, second, third = read(api, event_id)["prompts"]
+        first, second, third = read(Api(service, logger, chains=changed), event_id)["prompts"]
 
         assert [prompt["same_as_sent"] for prompt in (first, second, third)] == [False, True, True]
         assert first["instructions"] == third["instructions"]
 
-    def test_say_why_they_can_not_be_told(
-        self, deployment: Deployment, api: Api, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_say_why_they_can_not_be_told(self, deployment: Deployment, service: JobService, logger: Logger) -> None:
         event_id = deployment.create()
         deployment.run()
         chain = CHAINS["guideline_checklist"]
@@ -190,12 +188,10 @@ class TestPrompts:
             replace(chain, payload=CHAINS["compare_guidelines"].payload),
             replace(chain, steps=(replace(chain.steps[0], write_input=broken), *chain.steps[1:])),
         ):
-            self._now_is(changed, monkeypatch)
-            first = read(api, event_id)["prompts"][0]
+            first = read(Api(service, logger, chains={chain.name: changed}), event_id)["prompts"][0]
             assert (first["instructions"], first["input"], first["same_as_sent"]) == (None, None, None)
             problems.append(first["problem"])
-        monkeypatch.delitem(CHAINS, "guideline_checklist")
-        problems.append(read(api, event_id)["prompts"][0]["problem"])
+        problems.append(read(Api(service, logger, chains={}), event_id)["prompts"][0]["problem"])
 
         assert problems == [
             "this deployment's chain has no such step",
@@ -203,9 +199,6 @@ class TestPrompts:
             "this deployment's chain can't make it (KeyError)",
             "this deployment does not have the job's chain",
         ]
-
-    def _now_is(self, chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setitem(CHAINS, "guideline_checklist", chain)
 
 
 class TestTheCalls:
