@@ -53,7 +53,7 @@ def answer(schema: str, text: str) -> dict[str, Any]:
     answers: dict[str, dict[str, Any]] = {
         "SummaryAnswer": {"summary": " ".join(obligations[:2])},
         "ChecklistAnswer": {
-            "items": [
+            "checklist": [
                 {"source": one, "text": one[:200], "category": "Rules", "priority": "must"} for one in obligations
             ]
         },

@@ -19,8 +19,10 @@ from benchmarks.simulation.events import simulate
 from benchmarks.simulation.inputs import Inputs
 from benchmarks.simulation.pacing import AskedAtClaim, HandedOutAtPost
 from benchmarks.simulation.setup import Headers, Setup
-from jobchain.chains.guideline_checklist import GUIDELINE_CHECKLIST
+from jobchain.chains import CHAINS
 from jobchain.pace import Rates
+
+GUIDELINE_CHECKLIST = CHAINS["guideline_checklist"]
 
 JOBS = 20_000
 TIERS = (1, 2, 4)
@@ -114,7 +116,7 @@ class Accounts:
         self._inputs = inputs
         simulator = Simulator(inputs)
         calls = inputs["work.steps"]
-        caps = tuple(float(step.max_output_tokens or 0) for step in GUIDELINE_CHECKLIST.steps)
+        caps = tuple(float(step.max_output_tokens or 0) for step in GUIDELINE_CHECKLIST.calls)
         self._base = replace(
             simulator.base,
             input_tokens=inputs["work.input_tokens"] / calls,

@@ -20,8 +20,10 @@ from benchmarks.simulation.events import simulate
 from benchmarks.simulation.inputs import Inputs
 from benchmarks.simulation.pacing import AskedAtClaim, Pacing
 from benchmarks.simulation.setup import Outcome, Setup
-from jobchain.chains.guideline_checklist import GUIDELINE_CHECKLIST
+from jobchain.chains import CHAINS
 from jobchain.pace import Rates
+
+GUIDELINE_CHECKLIST = CHAINS["guideline_checklist"]
 
 MILLION = 1_000_000
 BURST = 100_000
@@ -136,7 +138,7 @@ class Simulator:
     @property
     def asked_per_call(self) -> float:
         """Where the server counts the room that is asked for, not what is used of it."""
-        rooms = [step.max_output_tokens or 0 for step in GUIDELINE_CHECKLIST.steps]
+        rooms = [step.max_output_tokens or 0 for step in GUIDELINE_CHECKLIST.calls]
         return (self.inputs["work.input_tokens"] + sum(rooms)) / self.inputs["work.steps"]
 
 

@@ -26,7 +26,7 @@ _TIME = {"S": "2026-11-22T10:00:00.000Z"}
 _ITEM = {"source": "Passwords must be long.", "text": "Make passwords long.", "category": "Rules", "priority": "must"}
 _ANSWERS: dict[str, dict[str, Any]] = {
     "SummaryAnswer": {"summary": "Passwords must be long, and stored hashed."},
-    "ChecklistAnswer": {"items": [_ITEM, {**_ITEM, "text": "Store passwords hashed."}]},
+    "ChecklistAnswer": {"checklist": [_ITEM, {**_ITEM, "text": "Store passwords hashed."}]},
     "DiagramAnswer": {
         "nodes": [
             {"id": "a", "label": "Make passwords long", "kind": "step"},

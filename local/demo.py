@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TextIO
 
 from jobchain_cli import texts, watching
+from jobchain_cli.results import result_lines
 from jobchain_cli.target import Target
 from jobchain_cli.watching import Watched
-from jobchain_cli.words import failure, problem_line, result_lines, source_lines, step_lines
+from jobchain_cli.words import failure, problem_line, source_lines, step_lines
 from jobchain_client import Job, Jobchain, JobchainError
 from local.errors import LocalError
 from local.settings import Settings
@@ -106,5 +107,6 @@ def show_job(target: Target, text: str, source: str, out: TextIO) -> Job:
         raise JobError(failure(job))
     # The terminal shows the steps already.
     steps = () if console else step_lines(job)
-    out.write("".join(f"{line}\n" for line in (*steps, *result_lines(job.result), "", *source_lines(job))))
+    lines = (*steps, *result_lines(job.result, job.result_view), "", *source_lines(job))
+    out.write("".join(f"{line}\n" for line in lines))
     return job

@@ -158,12 +158,19 @@ def due(sentence: str) -> str | None:
 
 
 def summarize(text: str) -> str:
-    """Three to eight of the text's most informative sentences, in order; all of them if there are fewer."""
+    """Three to eight of the text's most informative sentences, in order; all of them if there are fewer.
+
+    Each heading's are a paragraph.
+    """
     found = sentences(text)
     prose = [one for one in found if one.kind == "prose" and _STATEMENT.search(one.text)]
     pool = prose if len(prose) >= 3 else [one for one in found if one.kind != "cell"] or found or steps(text, 8)
-    chosen = [one.text for one in _best(pool, min(8, 3 + len(pool) // 5))]
-    return " ".join(one if _STATEMENT.search(one) or one == chosen[-1] else f"{one}." for one in chosen)
+    chosen = _best(pool, min(8, 3 + len(pool) // 5))
+    paragraphs: dict[str, list[str]] = {}
+    for one in chosen:
+        ends = _STATEMENT.search(one.text) or one is chosen[-1]
+        paragraphs.setdefault(one.heading, []).append(one.text if ends else f"{one.text}.")
+    return "\n\n".join(" ".join(sentences) for sentences in paragraphs.values())
 
 
 def obligations(text: str, limit: int) -> list[Passage]:

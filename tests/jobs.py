@@ -20,6 +20,11 @@ def raw_job(event_id: str = "0b6c2f4e-7d1a-4b53-9a0f-3f1c5b8e2d47", **fields: An
         "updated_at": "2026-11-22T10:00:04.870Z",
         "steps": [raw_step("summary"), raw_step("checklist"), raw_step("diagram")],
         "result": {"summary": "Short.", "checklist": ["One", "Two"], "diagram": "flowchart TD"},
+        "result_view": [
+            {"name": "summary", "form": "text"},
+            {"name": "checklist", "form": "checklist"},
+            {"name": "diagram", "form": "diagram"},
+        ],
         "usage": USAGE,
         "cost_usd": 0.0001512,
         "error": None,

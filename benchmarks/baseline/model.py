@@ -7,7 +7,6 @@ import openai
 from pydantic import BaseModel, JsonValue
 
 from jobchain.chains.chain import Step, StepContext
-from jobchain.chains.fields import Payload
 
 MODEL = "gpt-6-luna"
 
@@ -27,7 +26,7 @@ def _schema(answer: type[BaseModel]) -> dict[str, Any]:
     return answer.model_json_schema()
 
 
-def ask(step: Step, context: StepContext[Payload]) -> tuple[JsonValue, dict[str, Any]]:
+def ask(step: Step, context: StepContext[Any]) -> tuple[JsonValue, dict[str, Any]]:
     """The step's output by one call of the model, and what the call used: its tokens, by kind."""
     request = step.request(context)
     form: Any = {

@@ -9,8 +9,10 @@ from pydantic import JsonValue
 from benchmarks.baseline.broker import RUN_JOB, app
 from benchmarks.baseline.model import TRANSIENT, ask
 from benchmarks.baseline.store import Store
+from jobchain.chains import CHAINS
 from jobchain.chains.chain import StepContext
-from jobchain.chains.guideline_checklist import GUIDELINE_CHECKLIST
+
+GUIDELINE_CHECKLIST = CHAINS["guideline_checklist"]
 
 
 @cache
@@ -33,7 +35,7 @@ def run_job(job_id: str) -> None:
     identity = UUID(job_id)
     payload = GUIDELINE_CHECKLIST.payload.model_validate({"guidelines": store().start(identity)})
     outputs: dict[str, JsonValue] = {}
-    for step in GUIDELINE_CHECKLIST.steps:
+    for step in GUIDELINE_CHECKLIST.calls:
         outputs[step.name], _ = ask(step, StepContext(payload, outputs))
         store().save_step(identity, step.name, outputs[step.name])
     store().end(identity, "completed")

@@ -9,6 +9,7 @@ from jobchain_cli import watching
 from jobchain_cli.choices import Form
 from jobchain_cli.details import call_lines, input_lines, prompt_lines
 from jobchain_cli.errors import Code
+from jobchain_cli.results import markdown_lines, result_lines
 from jobchain_cli.target import Target
 from jobchain_cli.watching import Watched
 from jobchain_cli.words import (
@@ -16,9 +17,7 @@ from jobchain_cli.words import (
     in_one_line,
     job_lines,
     json_line,
-    markdown_lines,
     problem_line,
-    result_lines,
     source_lines,
 )
 from jobchain_client import Job, JobchainError, JobHandle, Submission, WaitTimeout
@@ -106,10 +105,10 @@ def show(job: Job, form: Form, *, calls: bool = False) -> None:
     if form is Form.JSON:
         print(json_line(job.raw))
     elif form is Form.MARKDOWN:
-        _write(markdown_lines(job.result, job.event_id))
+        _write(markdown_lines(job.result, job.event_id, job.result_view))
     else:
         parts = (*input_lines(job), *prompt_lines(job), *(call_lines(job) if calls else ()))
-        _write((*job_lines(job), *parts, *result_lines(job.result), "", *source_lines(job)))
+        _write((*job_lines(job), *parts, *result_lines(job.result, job.result_view), "", *source_lines(job)))
 
 
 def _watch(
@@ -159,9 +158,9 @@ def _print_states(sources: Sequence[str], states: Sequence[Job | JobchainError],
 
 def _result(source: str, job: Job, form: Form, *, titled: bool) -> Iterator[str]:
     if form is Form.MARKDOWN:
-        yield from markdown_lines(job.result, "Standard input" if source == "-" else source)
+        yield from markdown_lines(job.result, "Standard input" if source == "-" else source, job.result_view)
     else:
-        lines = result_lines(job.result)
+        lines = result_lines(job.result, job.result_view)
         if titled:
             yield f"=== {in_one_line(source)} ==="
         else:

@@ -1,11 +1,10 @@
 """Jobs and problems as a person reads them. Nothing that a server, a caller or a model wrote controls a terminal."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from jobchain.markdown import escaped
 from jobchain_client import Attempt, Chain, Estimate, Job, JobchainError, Stats, Step, Usage, WaitingFor
 
 MAX_CALLS = 10
@@ -18,12 +17,6 @@ _TITLE_WIDTH = 40
 _TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 _SET_KEY = "set JOBCHAIN_API_KEY to your key, or store the API's URL and your key with `jobchain login`"
-
-# The same items as another key's, for machines.
-_FOR_MACHINES = {"checklist_items": "checklist"}
-
-# What a chain has written as Markdown itself bears the name of what it is made of, and this.
-_MARKDOWN = "_markdown"
 
 
 def printable(text: object) -> str:
@@ -46,81 +39,6 @@ def _is_printable(c: str) -> bool:
 def json_line(value: Any) -> str:
     """A value as one line of JSON, in ASCII, so that no character of it is a terminal's."""
     return json.dumps(value)
-
-
-# --- results ---------------------------------------------------------------------------------------------------------
-
-
-def result_lines(result: Mapping[str, Any]) -> Iterator[str]:
-    """The result as text: of each step its name and what it gave."""
-    for name, value in _shown(result):
-        if name.removesuffix(_MARKDOWN) in result.keys() - {name}:
-            continue
-        title = f"{_title(name)} (Mermaid)" if _is_diagram(name, value) else _title(name)
-        yield from ("", title, "", *_lines(name, value, "[ ] " if name == "checklist" else "- "))
-
-
-def markdown_lines(result: Mapping[str, Any], title: str) -> Iterator[str]:
-    """The result as Markdown: a section for each step, boxes for a checklist, a fence for a diagram."""
-    yield f"# {in_one_line(title)}"
-    for name, value in _shown(result):
-        if f"{name}{_MARKDOWN}" in result:
-            continue
-        yield from ("", f"## {_title(name.removesuffix(_MARKDOWN))}", "")
-        if _is_diagram(name, value):
-            yield from ("```mermaid", printable(value).rstrip("\n").replace("```", "'''"), "```")
-        else:
-            # What a chain wrote as Markdown has its texts escaped.
-            shown = value if name.endswith(_MARKDOWN) else _without_markup(value)
-            yield from _lines(name, shown, "- [ ] " if name == "checklist" else "- ")
-
-
-def _without_markup(value: Any) -> Any:
-    """A value whose texts Markdown shows as they are: a viewer would load images and HTML that a model wrote."""
-    if isinstance(value, dict):
-        # A name is shown with spaces for its underscores: the code of one would hide it.
-        return {key if key.isidentifier() else escaped(key): _without_markup(part) for key, part in value.items()}
-    if isinstance(value, list):
-        return [_without_markup(part) for part in value]
-    return escaped(value) if isinstance(value, str) else value
-
-
-def _shown(result: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    return ((name, value) for name, value in result.items() if _FOR_MACHINES.get(name) not in result)
-
-
-def _title(name: str) -> str:
-    return in_one_line(name).replace("_", " ").capitalize()
-
-
-def _is_diagram(name: str, value: Any) -> bool:
-    return name == "diagram" and isinstance(value, str)
-
-
-def _lines(name: str, value: Any, mark: str) -> Iterator[str]:
-    if isinstance(value, list):
-        yield from (f"{mark}{_item(item, name.removesuffix('s'))}" for item in value)
-    elif isinstance(value, dict):
-        for key, part in value.items():
-            if isinstance(part, list) and part:
-                yield from (f"{_title(key)}:", *_lines(key, part, mark))
-            else:
-                yield f"{_title(key)}: {_item(part) or 'none'}"
-    else:
-        yield printable(value).rstrip("\n")
-
-
-def _item(value: Any, main: str = "") -> str:
-    """An item of a list, in one line; of an object its main value, else its first, and the others with their names."""
-    if isinstance(value, dict):
-        # What is so as it should be, and what repeats another, is left out.
-        texts = {key: _item(part) for key, part in value.items() if part is not None and part is not True}
-        first = texts.get(main) or next(iter(texts.values()), "")
-        more = [f"{_title(key).lower()}: {text}" for key, text in texts.items() if text not in ("", first)]
-        return first + (f" ({', '.join(more)})" if more else "")
-    if isinstance(value, list):
-        return ", ".join(map(_item, value))
-    return in_one_line(value)
 
 
 # --- jobs ------------------------------------------------------------------------------------------------------------

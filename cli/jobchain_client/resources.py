@@ -312,8 +312,8 @@ class Job:
     an upper bound. `calls` are those of the model, `retries` those of them that repeated one. `waiting_for` says why a
     pending job does not run yet; it is None for any other, and `forked_from` for a job that is no fork. These are None
     if they were not asked for: `failed_attempts`, the newest failed calls, and `answered_calls`, those whose answers
-    became outputs, the oldest first; `input`, the payload; `prompts`, what the model was asked. `etag` names this
-    state: see `Jobchain.get`.
+    became outputs, the oldest first; `input`, the payload; `prompts`, what the model was asked.
+    `result_view` is how to show the parts of the result. `etag` names this state: see `Jobchain.get`.
     """
 
     event_id: str
@@ -327,6 +327,7 @@ class Job:
     updated_at: datetime | None
     steps: tuple[Step, ...]
     result: Mapping[str, Any]
+    result_view: tuple[Mapping[str, Any], ...]
     usage: Usage
     cost_usd: float | None
     estimated: Estimate
@@ -360,6 +361,7 @@ class Job:
             updated_at=_moment(raw.get("updated_at")),
             steps=tuple(Step.of(step) for step in raw.get("steps", ())),
             result=raw.get("result") or {},
+            result_view=tuple(raw.get("result_view") or ()),
             usage=Usage.of(raw.get("usage")),
             cost_usd=raw.get("cost_usd"),
             estimated=Estimate.of(raw.get("estimated")),

@@ -85,6 +85,7 @@ JOB: dict[str, Any] = {
         ],
         "diagram": 'flowchart TD\n    n1["Ask for at least 12 characters"]\n',
     },
+    "result_view": [{"name": "summary", "form": "text"}, {"name": "diagram", "form": "diagram"}],
     "metadata": {"source": "handbook"},
     "deadline_seconds": 86_400,
     "deadline_at": "2026-11-23T10:00:00.000Z",
@@ -172,9 +173,10 @@ CHAIN: dict[str, Any] = {
     "steps": [
         {"name": "summary", "needs": []},
         {"name": "checklist", "needs": ["summary"]},
-        {"name": "diagram", "needs": ["checklist"]},
+        {"name": "diagram", "needs": ["checklist", "summary"]},
     ],
     "payload_schema": {"type": "object", "properties": {"guidelines": {"type": "string"}}, "required": ["guidelines"]},
+    "result": [{"name": "summary", "form": "text"}],
 }
 SPENDING: dict[str, Any] = {
     "usage": USAGE,

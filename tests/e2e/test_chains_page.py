@@ -1,4 +1,4 @@
-"""The examples of docs/reference/chains.md, and docs/how-to/add-a-chain.md word for word in a copy of the project."""
+"""The examples of docs/reference/chains.md, and docs/how-to/write-a-chain.md word for word in a copy of the project."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from tests.e2e.conftest import LIMIT
 
 pytestmark = pytest.mark.thorough
 
-PAGES = [ROOT / "docs" / "reference" / "chains.md", ROOT / "docs" / "how-to" / "add-a-chain.md"]
+PAGES = [ROOT / "docs" / "reference" / "chains.md", ROOT / "docs" / "how-to" / "write-a-chain.md"]
 TEXT = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
 CHAINS_FOLDER = "layers/common/jobchain/chains"
 ROOTS = ("layers/common", "functions/api", "functions/worker", "functions/sweeper", "functions/web", "cli", ".")
@@ -124,7 +124,9 @@ def test_the_chain_that_the_page_adds_passes_what_every_chain_has_to(
     project: Path, environment: dict[str, str]
 ) -> None:
     every_chain = ["pytest", "-q", "tests/unit/test_chains.py", "-k", "Registry or Prompt or Schema"]
-    for command in (every_chain, ["ruff", "check", CHAINS_FOLDER], ["ruff", "format", "--check", CHAINS_FOLDER]):
+    its_own = ["pytest", "-q", "tests/unit/test_risk_register.py"]
+    lint = (["ruff", "check", CHAINS_FOLDER], ["ruff", "format", "--check", CHAINS_FOLDER])
+    for command in (every_chain, its_own, *lint):
         done = subprocess.run(
             [sys.executable, "-m", *command], cwd=project, env=environment, capture_output=True, text=True, check=False
         )

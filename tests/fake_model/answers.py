@@ -49,7 +49,7 @@ def _contents(summary: str, items: Sequence[JsonValue], labels: tuple[str, str])
     """What the model says to each step of `guideline_checklist`."""
     return {
         "summary": {"summary": summary},
-        "checklist": {"items": [*items]},
+        "checklist": {"checklist": [*items]},
         "diagram": {
             "nodes": [{"id": name, "label": label, "kind": "step"} for name, label in zip("ab", labels, strict=True)],
             "edges": [{"source": "a", "target": "b", "label": ""}],

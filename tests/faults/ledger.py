@@ -20,7 +20,7 @@ import pytest
 from jobchain.aws.attributes import Item, from_item
 from jobchain.aws.items import StoredJob, spending_of
 from jobchain.aws.records import step_of, visible_steps
-from jobchain.chains.guideline_checklist import GUIDELINE_CHECKLIST
+from jobchain.chains import CHAINS
 from jobchain.spending import Spending, Usage, summed
 from local.stack import EmbeddedStack
 from tests.conftest import ROOT
@@ -29,6 +29,8 @@ from tests.fake_model.answers import STEPS, result_of
 from tests.fake_model.journal import Call
 from tests.fake_model.replies import BREAKS_SCHEMA, CUT_OFF, DROPPED, EMPTY_OBJECT, EMPTY_TEXT, HTML, NEVER, USAGE
 from tests.faults.conftest import FaultyStack
+
+GUIDELINE_CHECKLIST = CHAINS["guideline_checklist"]
 
 REPORT = ROOT / ".local" / "faults.json"
 

@@ -10,13 +10,10 @@ import time
 from collections.abc import Callable
 
 import pytest
-from pydantic import JsonValue
+from pydantic import BaseModel, JsonValue
 
 from jobchain.chains import CHAINS, DEFAULT_CHAIN
 from jobchain.chains.chain import Chain, Step, StepContext, fence
-from jobchain.chains.compare_guidelines import ComparisonAnswer
-from jobchain.chains.fields import Payload
-from jobchain.chains.guideline_checklist import ChecklistAnswer
 from jobchain.chains.planning import plan
 from jobchain.chains.quotes import Original
 from jobchain.chains.splitting import split
@@ -29,6 +26,7 @@ from local.extract import read
 from local.offline_model import material
 from local.schema_answer import fill
 from tests.hostile import MOST_CHARACTERS, hostile_texts
+from tests.shipped import ChecklistAnswer, ComparisonAnswer
 
 pytestmark = pytest.mark.faults
 
@@ -65,14 +63,14 @@ def _compare(text: str) -> None:
     fill(ComparisonAnswer.model_json_schema(), [text[:half], text[half:]])
 
 
-def _payload(chain: Chain, text: str) -> Payload:
+def _payload(chain: Chain, text: str) -> BaseModel:
     required = [name for name, field in chain.payload.model_fields.items() if field.is_required()]
     return chain.payload.model_validate(dict.fromkeys(required, text))
 
 
 def _refuse(text: str) -> None:
     """Answers of which nothing is right."""
-    for step in DEFAULT_CHAIN.steps:
+    for step in DEFAULT_CHAIN.calls:
         field = next(iter(step.answer.model_fields))
         answers: list[JsonValue] = [[text[:3]] * (len(text) // 8), [{}] * (len(text) // 20), text[: len(text) // 2]]
         for answer in answers:

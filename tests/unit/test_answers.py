@@ -5,12 +5,14 @@ import json
 import pytest
 from pydantic import JsonValue
 
+from jobchain.chains import CHAINS
 from jobchain.chains.chain import StepContext
-from jobchain.chains.guideline_checklist import GUIDELINE_CHECKLIST
 from jobchain_worker.answers import Complaint, read_answer
 
+GUIDELINE_CHECKLIST = CHAINS["guideline_checklist"]
+
 SECRET = "The patient Anna Example takes 20 mg of it."
-STEPS = {step.name: step for step in GUIDELINE_CHECKLIST.steps}
+STEPS = {step.name: step for step in GUIDELINE_CHECKLIST.calls}
 
 
 def complaint(step: str, answer: JsonValue | str) -> Complaint:
@@ -32,8 +34,8 @@ class TestAComplaint:
             ("summary", {"summary": "x", SECRET: 1}),
             ("summary", {"summary": "x", SECRET * 1_000: 1}),
             ("summary", {"summary": SECRET * 10_000}),
-            ("checklist", {"items": [{SECRET: SECRET}]}),
-            ("checklist", {"items": [{"source": "x", "text": "x", "category": "x", "priority": SECRET}]}),
+            ("checklist", {"checklist": [{SECRET: SECRET}]}),
+            ("checklist", {"checklist": [{"source": "x", "text": "x", "category": "x", "priority": SECRET}]}),
             ("diagram", {"nodes": [{"id": SECRET, "label": SECRET, "kind": SECRET}], "edges": SECRET}),
         ],
     )

@@ -77,6 +77,24 @@ class TestTheListOfChains:
             {"name": "comparison", "needs": ["first", "second"]},
         ]
 
+    def test_tells_how_to_show_each_part_of_a_result(self, api: Api) -> None:
+        chains = {chain["name"]: chain for chain in api("GET", "/chains").body["chains"]}
+        parts = {part["name"]: part for part in chains["guideline_checklist"]["result"]}
+
+        assert {name: part["form"] for name, part in parts.items()} == {
+            "summary": "text",
+            "checklist": "list",
+            "checklist_items": "checklist",
+            "diagram": "diagram",
+        }
+        assert parts["checklist"]["same_as"] == "checklist_items"
+        assert [(field["name"], field["form"], field.get("found")) for field in parts["checklist_items"]["fields"]] == [
+            ("source", "quote", "source_found"),
+            ("text", "line", None),
+            ("category", "heading", None),
+            ("priority", "choice", None),
+        ]
+
     def test_tells_what_a_payload_may_hold(self, api: Api) -> None:
         chains = {chain["name"]: chain for chain in api("GET", "/chains").body["chains"]}
         schema = chains["compare_guidelines"]["payload_schema"]

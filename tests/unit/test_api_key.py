@@ -18,7 +18,6 @@ import pytest
 from jobchain.aws.calling import Patience
 from jobchain.aws.json_client import JsonClient
 from jobchain.breaker import scope_of
-from jobchain.chains.guideline_checklist import SummaryAnswer
 from jobchain.errors import ModelError, ModelSettingsError, TransientModelError
 from jobchain.llm import AnswerText, ModelAnswer, ModelRequest
 from jobchain_worker.api_key import ApiKey, FixedKey, SecretKey
@@ -28,6 +27,7 @@ from jobchain_worker.secret import Secret
 from tests.fake_model.replies import MODEL, Reply, answer, json_reply, refused
 from tests.fake_model.transport import ModelTransport
 from tests.fakes import silence
+from tests.shipped import SummaryAnswer
 
 NAME = "jobchain/key"
 REQUEST = ModelRequest("You summarize.", "a text", SummaryAnswer)

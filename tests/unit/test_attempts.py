@@ -99,7 +99,7 @@ class TestAnAttempt:
             raise KeyError("a bug")
 
         chain = CHAINS["guideline_checklist"]
-        first, *others = chain.steps
+        first, *others = chain.calls
         deployment.runner._chains = {chain.name: replace(chain, steps=(replace(first, read_answer=read), *others))}
         deployment.create()
         deployment.run()

@@ -22,9 +22,10 @@ from benchmarks import comparison, goals, kills, model_server, reading
 from benchmarks.model_server import ModelServer, StepCalls
 from benchmarks.report import Fragment
 from benchmarks.sides import DEFAULT, FORMS, HARDENED, OURS
+from jobchain.chains import CHAINS
 from jobchain.chains.chain import StepContext
-from jobchain.chains.guideline_checklist import GUIDELINE_CHECKLIST, GuidelinePayload
 from tests.conftest import ROOT
+from tests.shipped import GuidelinePayload
 
 
 def rates(ours: float, default: float, hardened: float) -> dict[str, list[float]]:
@@ -140,7 +141,7 @@ def test_the_readme_says_of_celery_what_the_page_does() -> None:
 def test_each_request_of_a_job_bears_its_number() -> None:
     payload = GuidelinePayload(guidelines=kills.text(17))
     outputs: dict[str, Any] = {}
-    for step in GUIDELINE_CHECKLIST.steps:
+    for step in CHAINS["guideline_checklist"].calls:
         context = StepContext(payload, outputs)
         asked = step.request(context).input
         outputs[step.name] = step.read_answer(

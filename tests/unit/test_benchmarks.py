@@ -17,9 +17,12 @@ from benchmarks import model_server, processes, report
 from benchmarks.capacity import Index, Meter, Units, size
 from benchmarks.report import Fragment
 from benchmarks.spread import Spread, number, percentile
+from jobchain.chains import CHAINS
 from jobchain.chains.chain import StepContext, fence
-from jobchain.chains.guideline_checklist import GUIDELINE_CHECKLIST, GuidelinePayload
 from tests.conftest import TABLE
+from tests.shipped import GuidelinePayload
+
+GUIDELINE_CHECKLIST = CHAINS["guideline_checklist"]
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -110,7 +113,7 @@ def test_descendants_are_found_at_any_depth() -> None:
 def test_the_model_answers_every_step_so_that_it_fits() -> None:
     payload = GuidelinePayload(guidelines=RULES)
     outputs: dict[str, Any] = {}
-    for step in GUIDELINE_CHECKLIST.steps:
+    for step in GUIDELINE_CHECKLIST.calls:
         context = StepContext(payload, outputs)
         said = model_server.answer(step.answer.__name__, step.request(context).input)
         outputs[step.name] = step.read_answer(step.answer.model_validate(said), context)

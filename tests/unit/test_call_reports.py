@@ -12,7 +12,6 @@ from typing import Any
 import httpx2
 import pytest
 
-from jobchain.chains.guideline_checklist import SummaryAnswer
 from jobchain.domain import Tier
 from jobchain.errors import CallReport, ModelError, PermanentModelError, TransientModelError
 from jobchain.llm import AnswerText, FailedAnswer, ModelAnswer, ModelRequest, UnusableAnswer
@@ -40,6 +39,7 @@ from tests.fake_model.replies import (
 )
 from tests.fake_model.server import ModelServer
 from tests.fake_model.transport import ModelTransport
+from tests.shipped import SummaryAnswer
 
 KEY = "sk-made-up-0001"
 TEXT = "The text of job-1: the patient Anna Example takes 20 mg of it daily."

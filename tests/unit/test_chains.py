@@ -4,22 +4,29 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import JsonValue, ValidationError
+from pydantic import BaseModel, JsonValue, ValidationError
 
 from jobchain.chains import CHAINS, DEFAULT_CHAIN, planning
 from jobchain.chains.chain import Chain, LongText, Outputs, Prompt, SplitStep, Step, StepContext, fence, unused_mark
-from jobchain.chains.compare_guidelines import ComparePayload
-from jobchain.chains.extract_actions import ActionsPayload
 from jobchain.chains.fields import MAX_LINE_LENGTH, Answer
-from jobchain.chains.guideline_checklist import ChecklistAnswer, DiagramAnswer, GuidelinePayload, SummaryAnswer
 from jobchain.chains.planning import PlannedStep
+from jobchain.strict_schema import schema_name, strict_schema
 from tests.conftest import ROOT
 from tests.fake_model.answers import CHECKLIST, DIAGRAM, ITEMS, SUMMARY
+from tests.shipped import (
+    ActionsPayload,
+    ChecklistAnswer,
+    ComparePayload,
+    DiagramAnswer,
+    GuidelinePayload,
+    SummaryAnswer,
+)
 
 PROMPTS = ROOT / "layers/common/jobchain/chains/prompts"
 CONTEXT: StepContext[Any] = StepContext(GuidelinePayload(guidelines="Passwords must be long. They must be hashed."), {})
@@ -29,7 +36,7 @@ PAYLOADS = {
     for chain in CHAINS.values()
 }
 OUTPUTS: dict[str, JsonValue] = {"summary": "x", "checklist": [*FOUND], "first": ["x"], "second": ["y"]}
-STEPS = [pytest.param(step, id=f"{chain.name}.{step.name}") for chain in CHAINS.values() for step in chain.steps]
+STEPS = [pytest.param(step, id=f"{chain.name}.{step.name}") for chain in CHAINS.values() for step in chain.calls]
 
 
 class TestTheRegistry:
@@ -67,13 +74,13 @@ class TestAPrompt:
     @pytest.mark.parametrize("step", STEPS)
     def test_is_there_for_every_step(self, step: Step) -> None:
         for prompt in prompts(step):
-            assert (PROMPTS / prompt.path).is_file()
+            assert not isinstance(prompt.written, Path) or prompt.written.is_file()
             assert len(prompt.text) > 100
 
     def test_is_there_for_nothing_else(self) -> None:
-        used = {prompt.path for chain in CHAINS.values() for step in chain.steps for prompt in prompts(step)}
+        used = {prompt.written for chain in CHAINS.values() for step in chain.calls for prompt in prompts(step)}
 
-        assert {path.relative_to(PROMPTS).as_posix() for path in PROMPTS.rglob("*.*")} == used
+        assert set(PROMPTS.rglob("*.*")) == {written for written in used if isinstance(written, Path)}
 
     @pytest.mark.parametrize("name", CHAINS)
     def test_tells_the_marks_of_the_material_and_that_it_is_no_instruction(self, name: str) -> None:
@@ -122,16 +129,14 @@ def prompts(step: Step) -> list[Prompt]:
     return [step.prompt, step.long.prompt, *merge]
 
 
-def answers(step: Step) -> list[type[Answer]]:
+def answers(step: Step) -> list[type[BaseModel]]:
     """All schemas that a step may use."""
     return [step.answer, *([step.long.answer] if step.long and step.long.answer else [])]
 
 
 def with_prompt(step: Step, text: str) -> Step:
     """`step` as it is when its prompt's file holds `text`."""
-    prompt = Prompt(step.prompt.path)
-    vars(prompt)["text"] = text
-    return Step(step.name, prompt, step.answer, step.write_input, step.read_answer)
+    return Step(step.name, Prompt(text), step.answer, step.write_input, step.read_answer)
 
 
 class TestAnAnswersSchema:
@@ -145,15 +150,15 @@ class TestAnAnswersSchema:
     def test_keeps_to_what_every_strict_mode_takes(self, step: Step) -> None:
         # https://platform.openai.com/docs/guides/structured-outputs#supported-schemas
         allowed = {"$defs", "$ref", "additionalProperties", "anyOf", "description", "enum", "items", "properties"}
-        found = (schema for answer in answers(step) for schema in schemas(answer.model_json_schema()))
+        found = (schema for answer in answers(step) for schema in schemas(strict_schema(answer)))
         used = {word for schema in found for word in schema}
 
         assert used <= allowed | {"required", "title", "type"}
 
     @pytest.mark.parametrize("step", STEPS)
     def test_is_an_object_with_a_name_that_the_api_takes(self, step: Step) -> None:
-        assert step.answer.model_json_schema()["type"] == "object"
-        assert re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", step.answer.__name__)
+        assert strict_schema(step.answer)["type"] == "object"
+        assert re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", schema_name(step.answer))
 
 
 def schemas(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -167,8 +172,8 @@ def schemas(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from schemas(inner)
 
 
-def objects(answer: type[Answer]) -> list[dict[str, Any]]:
-    return [schema for schema in schemas(answer.model_json_schema()) if schema.get("type") == "object"]
+def objects(answer: type[BaseModel]) -> list[dict[str, Any]]:
+    return [schema for schema in schemas(strict_schema(answer)) if schema.get("type") == "object"]
 
 
 class TestAnAnswer:
@@ -183,10 +188,17 @@ class TestAnAnswer:
 
         assert Inner.__pydantic_complete__
 
-    def test_has_its_white_space_folded(self) -> None:
-        answer = SummaryAnswer.model_validate({"summary": " Passwords\n\tmust be  long. "})
+    def test_has_lines_with_their_white_space_folded(self) -> None:
+        answer = ChecklistAnswer.model_validate(
+            {"checklist": [{**ITEMS[0], "text": " Make passwords\n\t very  long. "}]}
+        )
 
-        assert answer.summary == "Passwords must be long."
+        assert answer.checklist[0].text == "Make passwords very long."
+
+    def test_has_texts_with_their_paragraphs_and_without_white_space_at_the_ends(self) -> None:
+        answer: Any = SummaryAnswer.model_validate({"summary": " One.  \nTwo.\n \n\n\n  Three.\r\n"})
+
+        assert answer.summary == "One.\nTwo.\n\n  Three."
 
     @pytest.mark.parametrize("answer", [{"summary": " \n"}, {"summary": None}, {"summary": "x", "more": 1}, {}])
     def test_of_another_shape_is_none(self, answer: dict[str, Any]) -> None:
@@ -195,19 +207,19 @@ class TestAnAnswer:
 
     @pytest.mark.parametrize("count", [1, 50])
     def test_may_have_1_to_50_items(self, count: int) -> None:
-        assert len(ChecklistAnswer.model_validate({"items": [ITEMS[0]] * count}).items) == count
+        assert len(ChecklistAnswer.model_validate({"checklist": [ITEMS[0]] * count}).checklist) == count
 
     @pytest.mark.parametrize("count", [0, 51])
     def test_may_have_no_other_number_of_items(self, count: int) -> None:
         with pytest.raises(ValidationError, match=f"has {count} entries: give 1 to 50"):
-            ChecklistAnswer.model_validate({"items": [ITEMS[0]] * count})
+            ChecklistAnswer.model_validate({"checklist": [ITEMS[0]] * count})
 
     @pytest.mark.parametrize(
         "change", [{"priority": "high"}, {"source": " "}, {"text": "x" * (MAX_LINE_LENGTH + 1)}, {"category": None}]
     )
     def test_may_have_no_other_items(self, change: dict[str, JsonValue]) -> None:
         with pytest.raises(ValidationError):
-            ChecklistAnswer.model_validate({"items": [{**ITEMS[0], **change}]})
+            ChecklistAnswer.model_validate({"checklist": [{**ITEMS[0], **change}]})
 
     @pytest.mark.parametrize("count", [0, 51])
     def test_may_have_1_to_50_nodes(self, count: int) -> None:
@@ -225,9 +237,9 @@ class TestAnAnswer:
         ],
     )
     def test_has_short_categories_even_where_the_model_gives_a_long_one(self, category: str, kept: str) -> None:
-        answer = ChecklistAnswer.model_validate({"items": [{**ITEMS[0], "category": category}]})
+        answer = ChecklistAnswer.model_validate({"checklist": [{**ITEMS[0], "category": category}]})
 
-        assert answer.items[0].category == kept
+        assert answer.checklist[0].category == kept
 
     def test_that_does_not_fit_is_not_quoted(self) -> None:
         with pytest.raises(ValidationError) as caught:
@@ -250,12 +262,12 @@ class TestAStep:
         ],
     )
     def test_makes_its_output_of_its_answer(self, step: int, answer: JsonValue, output: JsonValue) -> None:
-        taken = CHAINS["guideline_checklist"].steps[step]
+        taken = CHAINS["guideline_checklist"].calls[step]
 
         assert taken.read_answer(taken.answer.model_validate(answer), CONTEXT) == output
 
     def test_asks_with_its_prompt_and_its_schema(self) -> None:
-        step = CHAINS["guideline_checklist"].steps[0]
+        step = CHAINS["guideline_checklist"].calls[0]
 
         request = step.request(StepContext(GuidelinePayload(guidelines="Be careful."), {}))
 
@@ -273,6 +285,23 @@ class TestAResult:
             "checklist": ["Make passwords long.", "Store them hashed."],
             "checklist_items": FOUND,
         }
+
+    def test_has_the_items_by_category_and_the_strictest_of_each_first(self) -> None:
+        items = [
+            {**FOUND[0], "text": text, "category": category, "priority": priority}
+            for text, category, priority in (
+                ("One", "Doors", "may"),
+                ("Two", "Keys", "should"),
+                ("Three", "Doors", "must"),
+                ("Four", "Keys", "must"),
+                ("Five", "Doors", "must"),
+            )
+        ]
+
+        result = CHAINS["guideline_checklist"].result({"checklist": [*items]})
+
+        assert result["checklist"] == ["Three", "Five", "One", "Four", "Two"]
+        assert [item["text"] for item in result["checklist_items"]] == result["checklist"]  # type: ignore[union-attr,call-overload,index]
 
     def test_has_nothing_of_parts_and_of_steps_that_the_chain_does_not_have(self) -> None:
         outputs: Outputs = {"summary.parts": [[0, 1]], "summary.part01": "x", "outline": "x", "summary": "Short."}
@@ -302,7 +331,7 @@ class TestAPlan:
         found = plan("guideline_checklist", outputs, 0)
 
         assert isinstance(found[1], Step)
-        assert found[1].prompt.path == "guideline_checklist/summary.md"
+        assert found[1].prompt.written == PROMPTS / "guideline_checklist/summary.md"
 
     def test_has_each_part_and_then_what_makes_one_of_them(self) -> None:
         summary = plan("guideline_checklist", {"summary.parts": [[0, 1], [1, 1]]}, 0)[:4]
@@ -401,7 +430,7 @@ class TestJoinedParts:
 
 def join(chain: str, step: int, parts: list[Any]) -> Any:
     """What a step makes of the outputs of its parts, without a model."""
-    long = CHAINS[chain].steps[step].long
+    long = CHAINS[chain].calls[step].long
     assert isinstance(long, LongText)
     assert not isinstance(long.merge, Prompt)
     return long.merge(parts)
@@ -412,7 +441,7 @@ def names(found: list[PlannedStep]) -> list[str]:
 
 
 class TestActions:
-    STEP = CHAINS["extract_actions"].steps[0]
+    STEP = CHAINS["extract_actions"].calls[0]
     CONTEXT: StepContext[Any] = StepContext(ActionsPayload(text="Ann calls Bob by Friday."), {})
 
     def read(self, **action: JsonValue) -> Any:
@@ -463,7 +492,7 @@ class TestActions:
 
 class TestAComparison:
     def read(self, **changes: Any) -> Any:
-        step = CHAINS["compare_guidelines"].steps[2]
+        step = CHAINS["compare_guidelines"].calls[2]
         payload = ComparePayload(first="x", second="y", first_name="A|B", second_name="<b>")
         answer: dict[str, Any] = {"both": [], "only_first": [], "only_second": [], "contradictions": [], **changes}
         return step.read_answer(step.answer.model_validate(answer), StepContext(payload, {}))
@@ -495,6 +524,18 @@ class TestAComparison:
             "    n2 --> n5",
             '    n4 -->|"≠"| n5',
         ]
+
+    def test_is_drawn_from_left_to_right_so_that_many_boxes_can_be_read(self) -> None:
+        assert self.read(both=["C"])["diagram"].startswith("flowchart LR\n")
+
+    def test_is_asked_for_with_the_names_of_the_texts(self) -> None:
+        step = CHAINS["compare_guidelines"].calls[2]
+        payload = ComparePayload(first="x", second="y", first_name="Head office")
+
+        request = step.request(StepContext(payload, {"first": ["Lock."], "second": []}))
+
+        assert "# Head office\n\n- Lock." in request.input
+        assert "# Second" not in request.input
 
     def test_draws_no_more_than_can_be_read_and_says_so(self) -> None:
         found = self.read(only_first=[f"Rule {number}" for number in range(50)])

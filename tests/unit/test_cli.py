@@ -22,11 +22,12 @@ from rich.console import Console
 from jobchain_cli import target
 from jobchain_cli.__main__ import main
 from jobchain_cli.errors import Code, CommandError
+from jobchain_cli.results import markdown_lines, result_lines
 from jobchain_cli.slow import SLOW_SECONDS
 from jobchain_cli.texts import SourceError, read
 from jobchain_cli.usage import usage_lines
 from jobchain_cli.watching import Board, Watched, terminal
-from jobchain_cli.words import failure, markdown_lines, printable, result_lines, source_lines
+from jobchain_cli.words import failure, printable, source_lines
 from tests.jobs import USAGE, job_of, raw_attempt, raw_job, raw_step
 
 EVIL = "[red]a[/red]\x1b[2J\x9b1m\u202eb\ud800"
@@ -565,22 +566,74 @@ CHAINS_RESULT = {
     "actions_markdown": "| Action |\n| --- |\n",
     "changes": {"added": ["x"], "gone": [], "kept": 3},
     "checklist": ["One"],
-    "checklist_items": [{"text": "One", "line": 1}],
+    "checklist_items": [
+        {"text": "One", "topic": "Doors", "level": "must", "source": "A.", "source_found": False},
+        {"text": "Two", "topic": "Keys", "level": "may", "source": "B.", "source_found": True},
+        {"text": "Three", "topic": "Doors", "level": None, "source": None, "source_found": None},
+        "Four",
+    ],
 }
+ITEM_FIELDS = [
+    {"name": "source", "form": "quote", "found": "source_found"},
+    {"name": "text", "form": "line"},
+    {"name": "topic", "form": "heading"},
+    {"name": "level", "form": "choice"},
+]
+CHAINS_VIEW = [
+    {"name": "actions", "form": "records", "fields": [{"name": "action", "form": "line"}]},
+    {"name": "actions_markdown", "form": "table", "same_as": "actions"},
+    {"name": "checklist", "form": "list", "same_as": "checklist_items"},
+    {"name": "checklist_items", "form": "checklist", "fields": ITEM_FIELDS},
+    {"name": "not_yet", "form": "text"},
+]
 
 
 def test_a_result_of_any_chain_reads_as_text() -> None:
-    assert list(result_lines(CHAINS_RESULT)) == [
+    assert list(result_lines(CHAINS_RESULT, CHAINS_VIEW)) == [
         *["", "Actions", ""],
         *["- Lock (source: Ana locks., owner: Ana)", "- Plain. (source found: False)", "- Text"],
+        *["", "Checklist", "", "[ ] Four"],
+        *["", "Doors", "[ ] One (must, source not in the text)", "[ ] Three"],
+        *["", "Keys", "[ ] Two (may)"],
         *["", "Changes", "", "Added:", "- x", "Gone: none", "Kept: 3"],
-        *["", "Checklist", "", "[ ] One"],
     ]
 
 
+def test_a_result_of_which_no_form_is_known_reads_as_text_too() -> None:
+    assert list(result_lines({"summary": "Short.", "notes": ["One"], "diagram": "flowchart TD"})) == [
+        *["", "Summary", "", "Short."],
+        *["", "Notes", "", "- One"],
+        *["", "Diagram", "", "flowchart TD"],
+    ]
+
+
+@pytest.mark.parametrize(
+    "view",
+    [["x", None, {}], [{"name": "other", "form": 7, "fields": "x", "same_as": "other"}], [{"name": ["x"]}]],
+)
+def test_a_view_that_makes_no_sense_hides_nothing(view: list[Any]) -> None:
+    assert "One" in list(result_lines({"other": "One"}, view))
+
+
+def test_a_table_reads_as_its_rows() -> None:
+    table = "|  | A&#124;B | Branch |\n| --- | --- | --- |\n| Lock | ✓ | – |\n| Close |  |  |\n"
+    view = [{"name": "table", "form": "table"}]
+
+    assert list(result_lines({"table": table}, view))[3:] == ["- Lock (A|B: ✓, Branch: –)", "- Close"]
+    assert list(result_lines({"table": "no table"}, view))[3:] == ["no table"]
+
+
+def test_a_checklist_of_one_heading_goes_without_it() -> None:
+    view = [{"name": "list", "form": "checklist", "fields": ITEM_FIELDS}]
+
+    assert list(result_lines({"list": [{"text": "One", "topic": "Doors"}]}, view)) == ["", "List", "", "[ ] One"]
+
+
 def test_what_a_chain_wrote_as_markdown_is_markdown() -> None:
-    assert "\n".join(markdown_lines(CHAINS_RESULT, "t")).startswith(
-        "# t\n\n## Actions\n\n| Action |\n| --- |\n\n## Changes\n"
+    lines = "\n".join(markdown_lines(CHAINS_RESULT, "t", CHAINS_VIEW))
+
+    assert lines.startswith(
+        "# t\n\n## Actions\n\n| Action |\n| --- |\n\n## Checklist\n\n- [ ] Four\n\n### Doors\n\n- [ ] "
     )
 
 
@@ -588,7 +641,8 @@ def test_what_a_model_wrote_is_no_markup() -> None:
     summary = "See ![x](https://evil.test/?a) and <img src=x onerror=y>.\nNote: [here](javascript:x), www.evil.test"
     items = [{"text": "<script>x</script>", "source": "**b**"}]
 
-    lines = "\n".join(markdown_lines({"summary": summary, "checklist": items}, "t"))
+    view = [{"name": "checklist", "form": "checklist", "fields": [{"name": "text", "form": "line"}]}]
+    lines = "\n".join(markdown_lines({"summary": summary, "checklist": items}, "t", view))
 
     for live in ("![", "](", "<img", "<script", "://", "**", "www."):
         assert live not in lines
@@ -607,7 +661,8 @@ def test_names_that_a_model_wrote_are_no_markup() -> None:
 
 
 def test_a_fence_in_a_diagram_does_not_end_its_own() -> None:
-    assert list(markdown_lines({"diagram": "a\n```\nb\n"}, "t")).count("```") == 1
+    view = [{"name": "drawing", "form": "diagram"}]
+    assert list(markdown_lines({"drawing": "a\n```\nb\n"}, "t", view)).count("```") == 1
 
 
 def test_who_answered_is_told_with_what_it_took() -> None:

@@ -8,7 +8,6 @@ from datetime import timedelta
 import httpx2
 import pytest
 
-from jobchain.chains.guideline_checklist import SummaryAnswer
 from jobchain.errors import ModelError, PermanentModelError
 from jobchain.llm import AnswerText, FailedAnswer, ModelAnswer, ModelRequest, UnusableAnswer
 from jobchain_worker.openai_calls import create_client
@@ -38,6 +37,7 @@ from tests.fake_model.replies import (
 from tests.fake_model.script import Asked, Script, asked
 from tests.fake_model.server import ModelServer
 from tests.fake_model.transport import ModelTransport
+from tests.shipped import SummaryAnswer
 
 TIMEOUT = timedelta(seconds=30)
 REQUEST = ModelRequest("You summarize.", "The text of job-1.", SummaryAnswer)

@@ -14,6 +14,8 @@ import pytest
 from aws_lambda_powertools import Logger
 from botocore.awsrequest import AWSResponse, HTTPHeaders
 
+from jobchain import Chain as DeclaredChain
+from jobchain import Text
 from jobchain.aws.queue import JobQueue
 from jobchain.chains import CHAINS
 from jobchain.chains.chain import Chain
@@ -60,13 +62,23 @@ class TestADryJob:
         def broken(_: object) -> str:
             raise KeyError("a-text-that-no-log-may-show")
 
-        step = replace(FIRST.steps[0], write_input=broken)
+        step = replace(FIRST.calls[0], write_input=broken)
         chains = {FIRST.name: replace(FIRST, steps=(step, *FIRST.steps[1:]))}
 
         answer = self.run(consumer, logger, chains)
 
         assert answer == {"job": "failed", "at": f"the chain {FIRST.name}: KeyError"}
         assert "a-text-that" not in log.getvalue()
+
+    def test_makes_no_payload_up_that_is_more_than_texts(self, consumer: Consumer, logger: Logger) -> None:
+        declared = DeclaredChain("guide", description="")
+
+        @declared.ask
+        def summary(document: Text, most: int) -> str:
+            """Summarize."""
+            raise NotImplementedError
+
+        assert self.run(consumer, logger, {"guide": declared.compiled}) == OK
 
     def test_is_what_the_hook_asks_for(self) -> None:
         assert CHECKS["job"].event == EVENT

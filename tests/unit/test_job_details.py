@@ -11,7 +11,7 @@ from aws_lambda_powertools import Logger
 from jobchain.aws.claims import ClaimStore
 from jobchain.aws.queue import JobQueue
 from jobchain.chains import CHAINS
-from jobchain.chains.chain import Prompt
+from jobchain.chains.chain import Step
 from jobchain.domain import Attempt, NewJob, Tier
 from jobchain.errors import TransientModelError
 from jobchain.llm import AnswerText
@@ -166,7 +166,11 @@ class TestPrompts:
         event_id = deployment.create()
         deployment.run()
         chain = CHAINS["guideline_checklist"]
-        summary = replace(chain.steps[0], prompt=Prompt("guideline_checklist/diagram.md"))
+        diagram = next(step for step in chain.steps if step.name == "diagram")
+        summary = chain.steps[0]
+        assert isinstance(summary, Step)
+        assert isinstance(diagram, Step)
+        summary = replace(summary, prompt=diagram.prompt)
         changed = {chain.name: replace(chain, steps=(summary, *chain.steps[1:]))}
 
         first, second, third = read(Api(service, logger, chains=changed), event_id)["prompts"]
@@ -182,11 +186,14 @@ class TestPrompts:
         def broken(_: object) -> str:
             raise KeyError(TEXT)
 
+        summary = chain.steps[0]
+        assert isinstance(summary, Step)
+
         problems = []
         for changed in (
             replace(chain, steps=chain.steps[1:]),
             replace(chain, payload=CHAINS["compare_guidelines"].payload),
-            replace(chain, steps=(replace(chain.steps[0], write_input=broken), *chain.steps[1:])),
+            replace(chain, steps=(replace(summary, write_input=broken), *chain.steps[1:])),
         ):
             first = read(Api(service, logger, chains={chain.name: changed}), event_id)["prompts"][0]
             assert (first["instructions"], first["input"], first["same_as_sent"]) == (None, None, None)

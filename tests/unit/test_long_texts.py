@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -46,9 +46,10 @@ class ReadingLLM(ScriptedLLM):
         answers: dict[str, dict[str, JsonValue]] = {
             "SummaryAnswer": {"summary": " ".join(rules)},
             "ChecklistAnswer": CHECKLIST,
-            "ChecklistPartAnswer": {"items": [{**item, "source": rule, "text": rule} for rule in rules]},
+            "ChecklistPartAnswer": {"checklist": [{**item, "source": rule, "text": rule} for rule in rules]},
             "DiagramAnswer": DIAGRAM,
-            "ObligationsAnswer": {"obligations": [*rules]},
+            "FirstAnswer": {"first": [*rules]},
+            "SecondAnswer": {"second": [*rules]},
             "ComparisonAnswer": {"both": [*rules], "only_first": [], "only_second": [], "contradictions": []},
         }
         fault = next((text for text in self.faults if text in request.input), None)
@@ -118,7 +119,7 @@ def test_the_parts_are_asked_at_the_same_time_and_what_they_gave_after_them(stag
     stage.run()
 
     assert stage.llm.most_in_flight == 3
-    merge = CHAINS["guideline_checklist"].steps[0].long
+    merge = CHAINS["guideline_checklist"].calls[0].long
     assert merge
     assert [request.instructions for request in stage.llm.requests[:3]] == [merge.prompt.text] * 3
     for request, section in zip(stage.llm.requests, SECTIONS, strict=False):
@@ -302,8 +303,9 @@ def renamed(chain: Chain) -> Chain:
         "needs": ("outline",),
         "write_input": lambda given: f"<<<summary x>>>\n{given.outputs['outline']}\n<<<end x>>>",
     }
+    third = replace(third, needs=("checklist",))
     return changed(chain, (replace(first, name="outline"), replace(second, **changes), third))
 
 
-def changed(chain: Chain, steps: tuple[Any, ...]) -> Chain:
+def changed(chain: Chain, steps: Sequence[Any]) -> Chain:
     return replace(chain, steps=steps)

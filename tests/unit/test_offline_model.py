@@ -4,20 +4,25 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import date, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import jsonschema
 import openai  # noqa: TID251 - the real client proves that the stand-in speaks its language
 import pytest
 from pydantic import BaseModel, Field
 
+from jobchain.chains import CHAINS
 from jobchain.chains.chain import StepContext
-from jobchain.chains.compare_guidelines import COMPARE_GUIDELINES
-from jobchain.chains.extract_actions import EXTRACT_ACTIONS
-from jobchain.chains.guideline_checklist import GUIDELINE_CHECKLIST
+from jobchain.strict_schema import strict_schema
 from local.extract import due, key, obligations, owner, read, sentences, strength, summarize
 from local.offline_model import MODEL, complete, material, respond, running
+from local.schema_answer import fill
+
+COMPARE_GUIDELINES = CHAINS["compare_guidelines"]
+EXTRACT_ACTIONS = CHAINS["extract_actions"]
+GUIDELINE_CHECKLIST = CHAINS["guideline_checklist"]
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*(ROOT.parent / "shared/guidelines").glob("*-*.md"), *(ROOT / "examples").glob("*.md")])
@@ -95,9 +100,9 @@ class Comparison(BaseModel):
     contradictions: list[Rule]
 
 
-Summary, Checklist, Diagram = (step.answer for step in GUIDELINE_CHECKLIST.steps)
-(ActionsStep,) = (step.answer for step in EXTRACT_ACTIONS.steps)
-Obligations, _, ComparisonStep = (step.answer for step in COMPARE_GUIDELINES.steps)
+Summary, Checklist, Diagram = (step.answer for step in GUIDELINE_CHECKLIST.calls)
+(ActionsStep,) = (step.answer for step in EXTRACT_ACTIONS.calls)
+Obligations, _, ComparisonStep = (step.answer for step in COMPARE_GUIDELINES.calls)
 MODELS: list[type[BaseModel]] = [Summary, Checklist, Diagram, Rules, Actions, Comparison]
 MODELS += [ActionsStep, Obligations, ComparisonStep]
 
@@ -555,13 +560,13 @@ def test_a_category_and_a_title_are_short_whatever_the_text(text: str) -> None:
     for name in ("category", "section", "topic", "title", "heading"):
         schema = {"type": "object", "properties": {name: {"type": "string"}}}
         assert 1 <= len(answer(schema, text)[name]) <= 60
-    assert all(len(item["category"]) <= 60 for item in ask(Checklist, text)["items"])
+    assert all(len(item["category"]) <= 60 for item in ask(Checklist, text)["checklist"])
 
 
 def test_a_long_heading_is_cut_at_a_word() -> None:
     heading = "What everyone in the building has to know about the doors of the ground floor"
 
-    (item,) = ask(Checklist, f"# {heading}\n\nDoors must be locked.")["items"]
+    (item,) = ask(Checklist, f"# {heading}\n\nDoors must be locked.")["checklist"]
 
     assert item["category"] == "What everyone in the building has to know about the doors of"
 
@@ -689,10 +694,28 @@ def test_a_text_without_obligations_still_gives_items(text: str, expected: list[
     assert [one.text for one in obligations(text, 12)] == expected
 
 
+class Limited(BaseModel):
+    level: Annotated[int, Field(ge=2, le=5)]
+    below: Annotated[float, Field(le=-1)]
+    above: Annotated[float, Field(gt=3)]
+    names: Annotated[list[str], Field(min_length=2, max_length=3)]
+    title: Annotated[str, Field(max_length=9)]
+    on: date
+    at: datetime
+
+
+@pytest.mark.parametrize("text", ["Doors must be locked at night.", POLICY])
+def test_limits_that_a_schema_tells_in_words_are_kept(text: str) -> None:
+    found = fill(strict_schema(Limited), [text])
+
+    answer = Limited.model_validate(found)
+    assert (answer.level, answer.below, answer.above) == (2, -1, 4)
+
+
 def test_a_summary_has_only_statements() -> None:
     summary = summarize(POLICY)
 
-    assert "This policy says how passwords are kept at Example. " in summary
+    assert "This policy says how passwords are kept at Example.\n\nPasswords must be" in summary
     assert "Passwords must be hashed with Argon2id." in summary
     assert not any(other in summary for other in ("Storage", "hash(", "|", "twelve", "?", "following", "Lock"))
 
@@ -718,7 +741,7 @@ def test_the_real_chain_makes_a_useful_checklist_of_whole_sentences_of_a_real_do
     outputs: dict[str, Any] = {}
 
     # when
-    for step in GUIDELINE_CHECKLIST.steps:
+    for step in GUIDELINE_CHECKLIST.calls:
         request = step.request(StepContext(payload, outputs))
         found = answer(request.answer.model_json_schema(), request.input)
         outputs[step.name] = step.read_answer(request.answer.model_validate(found), StepContext(payload, outputs))
@@ -750,7 +773,7 @@ def test_a_hundred_thousand_characters_of_anything_are_answered_in_time(piece: s
     started = time.process_time()
 
     # when
-    items = ask(Checklist, text)["items"]
+    items = ask(Checklist, text)["checklist"]
 
     # then
     assert len(items) == 1

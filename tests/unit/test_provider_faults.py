@@ -9,7 +9,6 @@ from typing import Any
 import httpx2
 import pytest
 
-from jobchain.chains.guideline_checklist import SummaryAnswer
 from jobchain.domain import Tier
 from jobchain.errors import ModelError, ModelSettingsError, PermanentModelError, TransientModelError
 from jobchain.llm import AnswerText, FailedAnswer, ModelAnswer, ModelRequest, UnusableAnswer
@@ -20,6 +19,7 @@ from jobchain_worker.output_limits import OutputLimits
 from tests.fake_model.replies import MODEL, Reply, html, json_reply, output_text, response
 from tests.fake_model.server import ModelServer
 from tests.fake_model.transport import ModelTransport
+from tests.shipped import SummaryAnswer
 from tests.unit.test_call_reports import HTTPS, REQUEST, TIMEOUT, ask, key
 
 USAGE = {"prompt_tokens": 100, "completion_tokens": 50}
@@ -360,7 +360,7 @@ class TestTheRoomOfAnAnswer:
 
     def test_is_remembered_for_a_window_by_what_each_text_leaves_of_it(self) -> None:
         server = Rooms("maximum context length is 8192 tokens (192 in the messages, 16384 in the completion)", 8000)
-        longer = ModelRequest("x", "word " * 2_000, SummaryAnswer)
+        longer = ModelRequest("x", "word " * 1_600, SummaryAnswer)
 
         llm, answers = server.ask(REQUEST, REQUEST, longer)
 

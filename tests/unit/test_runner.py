@@ -14,8 +14,8 @@ from pydantic import JsonValue
 
 from jobchain.aws.items import DISPATCH_GRACE
 from jobchain.aws.queue import MAX_DELAY, JobQueue
+from jobchain.chains import CHAINS
 from jobchain.chains.chain import fence
-from jobchain.chains.guideline_checklist import GUIDELINE_CHECKLIST
 from jobchain.domain import DEADLINE, Job, NewJob, Status, WaitReason
 from jobchain.errors import (
     CallReport,
@@ -35,6 +35,8 @@ from tests.fake_model.replies import USAGE
 from tests.fake_model.script import Script
 from tests.fakes import FakeClock
 from tests.stores import Stores
+
+GUIDELINE_CHECKLIST = CHAINS["guideline_checklist"]
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -506,7 +508,7 @@ class TestABudget:
 
         assert stage.run(SUMMARY, CHECKLIST, DIAGRAM).status is Status.COMPLETED
         rooms = [request.max_output_tokens for request in stage.llm.requests]
-        assert rooms == [step.max_output_tokens for step in GUIDELINE_CHECKLIST.steps]
+        assert rooms == [step.max_output_tokens for step in GUIDELINE_CHECKLIST.calls]
 
     def test_leaves_no_more_room_for_answers_than_it_pays_for(self, stage_with: Callable[[str], Stage]) -> None:
         stage = stage_with("0.002")

@@ -11,7 +11,6 @@ from typing import Any
 import httpx2
 import pytest
 
-from jobchain.chains.guideline_checklist import SummaryAnswer
 from jobchain.errors import ModelError, PermanentModelError, TransientModelError
 from jobchain.llm import AnswerText, FailedAnswer, ModelAnswer, ModelRequest, UnusableAnswer
 from jobchain.spending import Usage
@@ -24,6 +23,7 @@ from local.events import DONE, completion_events, response_events
 from tests.fake_model.replies import MODEL, USAGE, Reply, json_reply, output_text, refused, response, streamed
 from tests.fake_model.server import ModelServer
 from tests.fake_model.transport import ModelTransport
+from tests.shipped import SummaryAnswer
 
 KEY = "sk-made-up-0001"
 REQUEST = ModelRequest("You summarize.", "The text of job-1.", SummaryAnswer)

@@ -576,7 +576,7 @@ class LongAnswers(LongTextLLM):
                 return {"summary": ". ".join(sentences)}
             case "checklist":
                 common = {"source": "No sentence of the text.", "category": "Doors", "priority": "must"}
-                return {"items": _json([{"text": text, **common} for text in sentences[:12]])}
+                return {"checklist": _json([{"text": text, **common} for text in sentences[:12]])}
         nodes = [{"id": f"n{place}", "label": text, "kind": "step"} for place, text in enumerate(sentences)]
         edges = [{"source": "n0", "target": node["id"], "label": ""} for node in nodes[1:]]
         return {"nodes": _json(nodes), "edges": _json(edges)}

@@ -8,15 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jobchain.chains import CHAINS
 from jobchain.chains.chain import StepContext
-from jobchain.chains.guideline_checklist import GUIDELINE_CHECKLIST
 from jobchain.llm import AnswerText, UnusableAnswer
 from jobchain_worker.answers import Complaint, Output, read_answer
 from jobchain_worker.unwrapping import objects_in
 from tests.fake_model.replies import json_reply, response
 from tests.unit.test_call_reports import in_process
 
-STEP = GUIDELINE_CHECKLIST.steps[0]
+GUIDELINE_CHECKLIST = CHAINS["guideline_checklist"]
+
+STEP = GUIDELINE_CHECKLIST.calls[0]
 CONTEXT = StepContext(GUIDELINE_CHECKLIST.payload.model_validate({"guidelines": "x"}), {})
 RIGHT = '{"summary": "A summary."}'
 DRAFT = '{"summary": "A draft."}'

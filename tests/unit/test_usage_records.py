@@ -18,7 +18,8 @@ from tests.deployment import AFTER_LEASE, INVOCATION, TENANT, TEXT, Deployment, 
 from tests.fake_model.llm import Said, SchemaLLM, WorkerVanished
 
 BAD = {"summary": ""}
-OBLIGATIONS = {"obligations": ["Backups must be tested."]}
+OBLIGATIONS = {"first": ["Backups must be tested."]}
+OTHERS = {"second": ["Backups must be tested."]}
 TIMEOUT = TransientModelError("no answer in time", report=CallReport(maybe_billed=True), type_="timeout")
 
 
@@ -197,12 +198,12 @@ class TestASiblingStep:
 
         monkeypatch.setattr(siblings.stores.claims, "save_step", refuse_the_second)
         with pytest.raises(Unavailable):
-            siblings.run(OBLIGATIONS, OBLIGATIONS)
+            siblings.run(OBLIGATIONS, OTHERS)
         monkeypatch.undo()
         siblings.clock.advance(AFTER_LEASE)
         siblings.llm.together = 1
 
-        job = siblings.run(OBLIGATIONS, {"both": [], "only_first": [], "only_second": [], "contradictions": []})
+        job = siblings.run(OTHERS, {"both": [], "only_first": [], "only_second": [], "contradictions": []})
 
         assert job.status is Status.COMPLETED
         assert (job.spending.calls, job.spending.estimated.calls) == (4, 1)

@@ -18,7 +18,6 @@ import botocore
 import pytest
 
 from jobchain.breaker import scope_of
-from jobchain.chains.guideline_checklist import SummaryAnswer
 from jobchain.errors import ModelSettingsError, SettingsError
 from jobchain.llm import ModelRequest
 from jobchain.settings import load_settings
@@ -26,10 +25,11 @@ from jobchain.spending import Usage
 from jobchain_worker.chat_dialect import Chat
 from jobchain_worker.consumer import Consumer
 from jobchain_worker.responses_dialect import Responses
-from jobchain_worker.worker_settings import UnusableLLM
+from jobchain_worker.worker_settings import UnusableLLM, model_key
 from local import offline_model
 from tests.conftest import ROOT, TABLE
 from tests.fakes import FakeContext
+from tests.shipped import SummaryAnswer
 
 FUNCTIONS = {
     "jobchain_api": "ApiFunction",
@@ -48,6 +48,7 @@ def environment(template: dict[str, Any], function: str) -> dict[str, str]:
     choices = {
         "AUTH_MODE": "api_key",
         "MODEL_CALL_SECONDS": "0",
+        "MODEL_PROVIDER": "openai",
         "MODEL_TIMEOUT_SECONDS": "95",
         "OPENAI_API": "responses",
         "OPENAI_BASE_URL": "https://models.example.com/v1",
@@ -75,7 +76,7 @@ def read_key(handler: ModuleType, key: str | None = None, secret: str | None = N
     """The key that the handler's reader finds."""
     loaded = load_settings(handler.WorkerSettings, os.environ)
     settings = replace(loaded, openai_api_key=key, openai_secret_name=secret)
-    found: str = asyncio.run(handler.model_key(settings, handler.AWS).read())
+    found: str = asyncio.run(model_key(settings, handler.AWS).read())
     return found
 
 
@@ -95,7 +96,7 @@ class TestTheKey:
 
     def test_is_kept_for_a_while(self, handler: ModuleType, secret: str) -> None:
         settings = replace(load_settings(handler.WorkerSettings, os.environ), openai_secret_name=secret)
-        read = handler.model_key(settings, handler.AWS).read
+        read = model_key(settings, handler.AWS).read
 
         async def before_and_after_a_rotation() -> tuple[str, str]:
             before = await read()
@@ -117,7 +118,7 @@ class TestTheKey:
         client = boto3.client("secretsmanager")
         client.put_secret_value(SecretId=secret, SecretString=content)
         settings = replace(load_settings(handler.WorkerSettings, os.environ), openai_secret_name=secret)
-        read = handler.model_key(settings, handler.AWS).read
+        read = model_key(settings, handler.AWS).read
 
         async def before_and_after_the_fix() -> str:
             with pytest.raises(ModelSettingsError, match=rf"^the secret {secret} ") as caught:
@@ -344,6 +345,9 @@ class TestTheLookAtTheModel:
         ("jobchain_worker", "boto3"),
         ("jobchain_worker", "jobchain_api"),
         ("jobchain_worker", "openai.resources"),
+        ("jobchain_worker", "jobchain_worker.openai_bedrock"),
+        ("jobchain_worker", "jobchain_worker.openai_bedrock_models"),
+        ("jobchain_worker", "jobchain_worker.role_credentials"),
         ("jobchain_worker", "moto"),
     ],
 )

@@ -13,9 +13,6 @@ from psycopg_pool import ConnectionPool
 
 from benchmarks.baseline.hardened.terms import CHECK_SECONDS, LEASE_SECONDS
 
-CHANNEL = "outbox"
-"""Where Postgres tells of a new message in the outbox."""
-
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
     id uuid PRIMARY KEY,
@@ -45,7 +42,7 @@ WITH job AS (
     VALUES (%(id)s, %(key)s, %(text)s, clock_timestamp() + make_interval(secs => %(check)s))
     ON CONFLICT (idempotency_key) DO NOTHING RETURNING id, status, created_at
 ), message AS (INSERT INTO outbox (job_id) SELECT id FROM job)
-SELECT id, status, created_at, pg_notify(%(channel)s, '') FROM job
+SELECT id, status, created_at FROM job
 """
 
 _CLAIM = """
@@ -140,7 +137,7 @@ class Store:
     def create(self, text: str, key: str | None) -> tuple[UUID, str, datetime, bool]:
         """The job's id, its status, when it was made, and whether that was now. Raises KeyUsedError."""
         with self._pool.connection() as connection:
-            new = {"id": uuid4(), "key": key, "text": text, "check": CHECK_SECONDS, "channel": CHANNEL}
+            new = {"id": uuid4(), "key": key, "text": text, "check": CHECK_SECONDS}
             row = connection.execute(_CREATE, new).fetchone()
             if row is not None:
                 return row[0], row[1], row[2], True

@@ -15,13 +15,14 @@ from benchmarks.baseline.hardened.broker import RUN_JOB, app
 from benchmarks.baseline.hardened.store import Claim, LostLeaseError, Store
 from benchmarks.baseline.hardened.terms import LEASE_SECONDS, MOST_TRIES
 from benchmarks.baseline.model import TRANSIENT, ask
+from jobchain.chains import CHAINS
 from jobchain.chains.chain import StepContext
-from jobchain.chains.guideline_checklist import GUIDELINE_CHECKLIST
 
 CONNECTIONS = 8
 """To the database, of a process: a job needs one for a few milliseconds of its seconds."""
 
 
+GUIDELINE_CHECKLIST = CHAINS["guideline_checklist"]
 _log = logging.getLogger(__name__)
 
 
@@ -64,7 +65,7 @@ class Worker:
     def _take_steps(self, claim: Claim) -> None:
         payload = GUIDELINE_CHECKLIST.payload.model_validate({"guidelines": claim.text})
         outputs: dict[str, JsonValue] = dict(claim.outputs)
-        left = [step for step in GUIDELINE_CHECKLIST.steps if step.name not in outputs]
+        left = [step for step in GUIDELINE_CHECKLIST.calls if step.name not in outputs]
         for step in left:
             outputs[step.name], usage = ask(step, StepContext(payload, outputs))
             self.store.save_step(claim, step.name, outputs[step.name], usage, last=step is left[-1])

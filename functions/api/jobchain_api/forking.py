@@ -5,11 +5,10 @@ import json
 from collections.abc import Mapping, Set
 from datetime import timedelta
 
-from pydantic import JsonValue, ValidationError
+from pydantic import BaseModel, JsonValue, ValidationError
 
 from jobchain.aws.jobs import JobDetails
-from jobchain.chains.chain import Chain, Outputs, Step, StepContext
-from jobchain.chains.fields import Payload
+from jobchain.chains.chain import Chain, CodeStep, Outputs, Step, StepContext
 from jobchain.chains.planning import stored_step
 from jobchain.chains.step_keys import read_key
 from jobchain.domain import FinishedStep, Job, NewJob
@@ -102,7 +101,7 @@ def _payload(chain: Chain, details: JobDetails, request: ForkJob, copies: tuple[
     return payload
 
 
-def _accepted(chain: Chain, payload: JsonValue) -> Payload:
+def _accepted(chain: Chain, payload: JsonValue) -> BaseModel:
     """The payload of the job that is forked. Raises JobCannotBeForked."""
     try:
         return chain.payload.model_validate(payload)
@@ -111,11 +110,15 @@ def _accepted(chain: Chain, payload: JsonValue) -> Payload:
         raise JobCannotBeForked(f"{why}: create a new job") from None
 
 
-def _differs(chain: Chain, old: Payload, new: Payload, outputs: Outputs, name: str) -> bool:
+def _differs(chain: Chain, old: BaseModel, new: BaseModel, outputs: Outputs, name: str) -> bool:
     """Whether a step works on something else with another payload: then a copy of its output would be wrong."""
     try:
         before, after = (stored_step(chain, payload, outputs, name) for payload in (old, new))
+        if isinstance(before, CodeStep) and isinstance(after, CodeStep):
+            before.prepare()
+            return before.compute(StepContext(old, outputs)) != after.compute(StepContext(new, outputs))
         if isinstance(before, Step) and isinstance(after, Step):
+            before.prepare()
             first, second = before.request(StepContext(old, outputs)), after.request(StepContext(new, outputs))
             return (first.instructions, first.input) != (second.instructions, second.input)
         # A step that merges outputs has no function that is equal to itself made again: its needs tell.

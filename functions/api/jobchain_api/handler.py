@@ -48,8 +48,10 @@ class ApiSettings:
     retention_days: int
     default_deadline_seconds: int = 86_400
     openai_model: str = ""
-    openai_base_url: str = "https://api.openai.com/v1"
+    openai_base_url: str = ""
     openai_secret_name: str = ""
+    model_provider: Literal["openai", "bedrock"] = "openai"
+    aws_default_region: str = ""
 
 
 # If the table or the queue does not answer, a request must end in a 503 before the function's timeout. Each call has

@@ -8,9 +8,9 @@ from jobchain.aws.model_checks import ModelCheckStore
 from jobchain.aws.paces import PaceStore
 from jobchain.aws.queue import JobQueue
 from jobchain.breaker import ModelAccount
-from jobchain.connection import UnusableSetting, checked_model_url
 from jobchain.domain import Tier, utc_now
 from jobchain.pace import Rates
+from jobchain.providers import Provider, account_of
 from jobchain_api.account_waits import AccountWaits
 from jobchain_api.health import HealthCheck
 from jobchain_api.waits import NoWaits, WaitView
@@ -42,6 +42,16 @@ class Settings(Protocol):
         """The secret that holds its key."""
         ...
 
+    @property
+    def model_provider(self) -> Provider:
+        """How the model's server is called."""
+        ...
+
+    @property
+    def aws_default_region(self) -> str:
+        """The function's region."""
+        ...
+
 
 class LateParts:
     """What tells of the deployment, and of what jobs wait for."""
@@ -66,11 +76,13 @@ class LateParts:
 
 
 def model_account(settings: Settings) -> ModelAccount | None:
-    """The model's account. A base URL that can't be used is the empty one, as in the worker."""
+    """The model's account, as the worker names it."""
     if not settings.openai_model:
         return None
-    try:
-        url = checked_model_url("OPENAI_BASE_URL", settings.openai_base_url)
-    except UnusableSetting:
-        url = ""
-    return ModelAccount.of(url, settings.openai_secret_name, settings.openai_model)
+    return account_of(
+        settings.model_provider,
+        settings.openai_base_url,
+        settings.aws_default_region,
+        settings.openai_secret_name,
+        settings.openai_model,
+    )

@@ -1,12 +1,11 @@
 """The prompts of a job's calls, made again from what the job has stored."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
-from pydantic import Field, JsonValue, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from jobchain.aws.jobs import JobDetails
 from jobchain.chains.chain import Chain, Step, StepContext
-from jobchain.chains.fields import Payload
 from jobchain.chains.planning import stored_step
 from jobchain_api.created_views import LazyView
 
@@ -68,11 +67,14 @@ def _views(details: JobDetails, chain: Chain | None, names: Iterable[str]) -> It
         yield _view(chain, payload, outputs, name, sent.get(name))
 
 
-def _view(chain: Chain, payload: Payload, outputs: Mapping[str, JsonValue], name: str, sent: str | None) -> PromptView:
+def _view(
+    chain: Chain, payload: BaseModel, outputs: Mapping[str, JsonValue], name: str, sent: str | None
+) -> PromptView:
     try:
         step = stored_step(chain, payload, outputs, name)
         if not isinstance(step, Step):
             return _missing(name, _NO_STEP)
+        step.prepare()
         request = step.request(StepContext(payload, outputs))
     except Exception as error:  # noqa: BLE001  # the chain's own code, on outputs that another version may have stored
         return _missing(name, f"this deployment's chain can't make it ({type(error).__name__})")

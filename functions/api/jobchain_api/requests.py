@@ -106,7 +106,7 @@ class CreateJob(Sent):
     payload: dict[str, SkipValidation[JsonValue]] | None = Field(
         default=None, description="The chain's payload; `GET /chains` has its schema."
     )
-    input_text: Text | None = Field(default=None, description="A guideline, for the chain `guideline_checklist`.")
+    input_text: Text | None = Field(default=None, description="A text, for the default chain.")
     title: Title | None = Field(
         default=None, description="What the caller calls the job, such as a file's name. White space is folded."
     )

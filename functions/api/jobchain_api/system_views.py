@@ -11,6 +11,7 @@ from jobchain.domain import Status
 from jobchain_api.call_views import SpendingView, spent
 from jobchain_api.created_views import LazyView
 from jobchain_api.health import Health, ModelStatus
+from jobchain_api.result_views import PartView, part_views
 from jobchain_api.stats import Stats
 
 
@@ -28,6 +29,7 @@ class ChainView(LazyView):
     description: str
     steps: list[StepInfo]
     payload_schema: dict[str, JsonValue] = Field(description="The JSON Schema of `payload`.")
+    result: list[PartView] = Field(description="The parts of the result, in order.")
 
     @classmethod
     def of(cls, chain: Chain) -> "ChainView":
@@ -37,6 +39,7 @@ class ChainView(LazyView):
             description=chain.description,
             steps=[StepInfo(name=step.name, needs=list(step.needs)) for step in chain.steps],
             payload_schema=chain.payload.model_json_schema(),
+            result=part_views(chain),
         )
 
 

@@ -22,6 +22,7 @@ from jobchain_api.call_views import (
 )
 from jobchain_api.created_views import LazyView
 from jobchain_api.prompt_views import PromptView, prompt_views
+from jobchain_api.result_views import PartView, part_views
 
 
 class ErrorView(LazyView):
@@ -89,6 +90,9 @@ class JobView(ListedJob):
 
     steps: list[StepView]
     result: dict[str, JsonValue]
+    result_view: list[PartView] = Field(
+        description="How to show the parts of the result. Empty if the deployment no longer has the chain."
+    )
     metadata: dict[str, str]
     deadline_seconds: int | None = Field(description="How long the job is tried.")
     deadline_at: str | None = Field(description="Until when the job is tried; a retry sets a new one.")
@@ -134,6 +138,7 @@ def job_view(
         **_listed(job),
         steps=step_views(job, chain, attempts or ()),
         result=_result(job, chain),
+        result_view=part_views(chain) if chain else [],
         metadata=dict(job.metadata),
         deadline_seconds=None if job.deadline is None else int(job.deadline.total_seconds()),
         deadline_at=None if job.deadline_at is None else isoformat(datetime.fromtimestamp(job.deadline_at, UTC)),

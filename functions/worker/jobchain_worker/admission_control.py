@@ -240,8 +240,14 @@ class Permit:
         self.probing = False
         await self._control.watch.answered(began_at)
 
-    async def failed(self, asked: Demand, error: ModelError, began_at: datetime) -> None:
-        """Notes a call that failed. It opens a breaker where the fault is the account's."""
+    async def failed(self, asked: Demand, error: ModelError, began_at: datetime, *, own_model: bool = False) -> None:
+        """Notes a call that failed. It opens a breaker where the fault is the account's.
+
+        `own_model` if the chain names another model than the deployment's: that one has limits of its own.
+        """
+        if own_model:
+            await self._control.watch.refused(error, began_at, probing=self.probing, own_model=True)
+            return
         refused = error.type == "rate_limited"
         self._refused = self._refused or refused
         self._note(Demand(1, 0) if refused else asked, Demand(1, 0) if refused else asked, error.report.limits)

@@ -5,18 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import JsonValue, ValidationError
+from pydantic import BaseModel, JsonValue, ValidationError
 
-from jobchain.chains.chain import Step, StepContext
-from jobchain.chains.fields import Answer
+from jobchain.chains.chain import MAX_OUTPUT_BYTES, Step, StepContext
 from jobchain.text import dump
 from jobchain_worker.unwrapping import objects_in
 
 _MAX_ANSWER_CHARACTERS = 100_000
-
-# An item of the table has 400 KB at most, its other attributes included:
-# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
-_MAX_OUTPUT_BYTES = 350_000
 
 _MAX_FAULTS = 5
 
@@ -49,19 +44,19 @@ def read_answer(step: Step, text: str, context: StepContext[Any]) -> Output | Co
     if isinstance(answer, Complaint):
         return answer
     output = step.read_answer(answer, context)
-    if len(dump(output).encode()) > _MAX_OUTPUT_BYTES:
+    if len(dump(output).encode()) > MAX_OUTPUT_BYTES:
         return Complaint("what it comes to is too long to be kept: be shorter")
     return Output(output)
 
 
-def _parsed(step: Step, text: str) -> Answer | Complaint:
+def _parsed(step: Step, text: str) -> BaseModel | Complaint:
     """The answer that a text is, or that it holds beside something else: exactly one JSON object that fits."""
     parsed = _validated(step, text)
-    if isinstance(parsed, Answer):
+    if isinstance(parsed, BaseModel):
         return parsed
     objects = objects_in(text)
     found = [_validated(step, each) for each in objects if each != text]
-    fitting = [answer for answer in found if isinstance(answer, Answer)]
+    fitting = [answer for answer in found if isinstance(answer, BaseModel)]
     if len(fitting) == 1:
         return fitting[0]
     if len(fitting) > 1:
@@ -70,9 +65,9 @@ def _parsed(step: Step, text: str) -> Answer | Complaint:
     return found[0] if len(found) == 1 else parsed
 
 
-def _validated(step: Step, text: str) -> Answer | Complaint:
+def _validated(step: Step, text: str) -> BaseModel | Complaint:
     try:
-        return step.answer.model_validate_json(text)
+        return step.answer.model_validate_json(text, extra="forbid")
     except ValidationError as error:
         return Complaint(_faults(error))
 

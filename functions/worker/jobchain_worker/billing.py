@@ -51,8 +51,15 @@ class Billing:
     def at_risk(self, job_name: str, payload_bytes: int) -> tuple[str, Spending]:
         """The model, and the most that calls of such a job can cost that are in flight at the same time."""
         most = Usage(input_tokens=payload_bytes + _REQUEST_BYTES, output_tokens=self._llm.max_output_tokens)
-        call = self._prices.spending(self._llm.model, None, most)
-        return self._llm.model, summed([call] * self._at_once(job_name, payload_bytes))
+        calls = {model: self._prices.spending(model, None, most) for model in self._models(job_name)}
+        model, call = max(calls.items(), key=lambda each: (each[1].unpriced_calls, each[1].known_cost_usd))
+        return model, summed([call] * self._at_once(job_name, payload_bytes))
+
+    def _models(self, job_name: str) -> list[str]:
+        """The models that such a job's calls ask."""
+        chain = self._chains.get(job_name)
+        named = [step.options.model for step in chain.calls] if chain else []
+        return list(dict.fromkeys(model or self._llm.model for model in named)) or [self._llm.model]
 
     def _at_once(self, job_name: str, payload_bytes: int) -> int:
         """The most calls of such a job that run at the same time."""
@@ -62,7 +69,7 @@ class Billing:
         chain = self._chains.get(job_name)
         return min(chain.widest, MAX_AT_ONCE) if chain else 1
 
-    async def settle(self, claim: Claim, records: Records, estimate: Spending | None = None) -> Claim:
+    async def settle(self, claim: Claim, records: Records, estimate: Bill | None = None) -> Claim:
         """Records what workers that vanished have left, with an estimate for their calls that were in flight.
 
         Without one it is what the first of them could cost at most. Gives the claim with the estimate in its spending.
@@ -70,12 +77,13 @@ class Billing:
         if claim.unsettled is None:
             return claim
         model, most = claim.unsettled.at_risk or claim.at_risk
-        left = (model, most) if estimate is None else (self._llm.model, estimate)
-        bill = summed_by_model([*claim.unsettled.recorded.items(), left])
+        left = {model: most} if estimate is None else estimate
+        bill = summed_by_model([*claim.unsettled.recorded.items(), *left.items()])
         added = await records.persistence.write(self._claims.settle, claim, bill)
-        self._logger.warning("usage of a worker that vanished recorded", estimated_calls=left[1].calls)
+        estimated = summed(left.values())
+        self._logger.warning("usage of a worker that vanished recorded", estimated_calls=estimated.calls)
         self.count(claim, added)
-        return replace(claim, spending=claim.spending + left[1])
+        return replace(claim, spending=claim.spending + estimated)
 
     async def report_late(self, claim: Claim, records: Records) -> None:
         """Records what this worker's calls cost in place of what others have estimated for them.

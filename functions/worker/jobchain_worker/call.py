@@ -46,7 +46,8 @@ class Call:
         self._logger = logger
         self.started_at: datetime = clock()
         """When it began."""
-        self._model = llm.model
+        self._asked_model = request.model or llm.model
+        self._model = self._asked_model
         self._tier = request.tier
         self._request_id: str | None = None
         self._text: str | None = None
@@ -65,7 +66,7 @@ class Call:
         except (PermanentModelError, TransientModelError) as error:
             calls = self._estimated(error.report) if error.report.maybe_billed else Spending(calls=1)
             self._charge(calls + retries)
-            await self._records.permit.failed(self._asked, error, self.started_at)
+            await self._records.permit.failed(self._asked, error, self.started_at, own_model=self._own_model)
             self._log(error.type, error_facts(error))
             await self.record(error.type, str(error), error.report)
             raise
@@ -85,9 +86,15 @@ class Call:
     async def _pass_on(self, answer: ModelAnswer) -> None:
         permit = self._records.permit
         if isinstance(answer, FailedAnswer):
-            await permit.failed(self._asked, answer.error, self.started_at)
-        else:
+            await permit.failed(self._asked, answer.error, self.started_at, own_model=self._own_model)
+        elif not self._own_model:
+            # Another model has limits of its own, which the deployment's pace does not follow.
             await permit.answered(self._asked, _used(answer.usage) or self._asked, answer.limits, self.started_at)
+
+    @property
+    def _own_model(self) -> bool:
+        """Whether the chain names another model than the deployment's."""
+        return self._asked_model != self._llm.model
 
     @property
     def _asked(self) -> Demand:
@@ -121,12 +128,14 @@ class Call:
                 cause=report.cause or cause,
                 answer=report.answer or self._text,
                 request_id=report.request_id or self._request_id,
-            )
+                effort=self._request.effort,
+            ),
+            self._asked_model,
         )
 
     def _charge(self, spending: Spending) -> None:
         self.spending = spending
-        self._records.charge(spending)
+        self._records.charge(spending, self._asked_model)
 
     def _estimated(self, report: CallReport) -> Spending:
         """What a call without a final usage can have used: all of the answer's room, as the server may have gone on.

@@ -80,6 +80,8 @@ class Chat:
             ],
             "response_format": {"type": "json_schema", "json_schema": schema(request.answer)},
             self._limit: max_tokens,
+            **({"reasoning_effort": request.effort} if request.effort else {}),
+            **({} if request.temperature is None else {"temperature": request.temperature}),
             **self._spared.sent,
         }
 

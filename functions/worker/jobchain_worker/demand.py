@@ -27,7 +27,7 @@ class Demands:
         """What the job's remaining steps need, and what its next call needs; empty for a job without a call left."""
         text = payload_bytes // BYTES_PER_TOKEN
         input_tokens = min(text, self._max_input_tokens) + _INSTRUCTION_TOKENS
-        calls = [input_tokens + self._room(step) for step in chain.steps if step.name not in completed]
+        calls = [input_tokens + self._room(step) for step in chain.calls if step.name not in completed]
         if not calls:
             return []
         if text > self._max_input_tokens:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from jobchain.errors import CallReport, ModelError, PermanentModelError
 from jobchain.llm import AnswerText, FailedAnswer, ModelAnswer, ModelRequest, UnusableAnswer
 from jobchain.spending import Usage
+from jobchain.strict_schema import schema_name, strict_schema
 from jobchain_worker.assembling import Assembler
 from jobchain_worker.reported_usage import UsageNames, read_usage
 
@@ -85,7 +86,7 @@ class Part(BaseModel):
 @cache
 def schema(answer: type[BaseModel]) -> dict[str, Any]:
     """The schema of an answer, as both APIs name it."""
-    return {"name": answer.__name__, "schema": answer.model_json_schema(), "strict": True}
+    return {"name": schema_name(answer), "schema": strict_schema(answer), "strict": True}
 
 
 def billing(response: object, asked: str, names: UsageNames) -> tuple[str, Usage | None]:

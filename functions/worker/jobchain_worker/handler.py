@@ -6,8 +6,9 @@ from jobchain.startup import started
 import asyncio
 import os
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
@@ -21,9 +22,9 @@ from jobchain.aws.paces import PaceStore
 from jobchain.aws.queue import JobQueue
 from jobchain.aws.usage import UsageStore
 from jobchain.chains import CHAINS
+from jobchain.chains.compiling import built
 from jobchain.connection import UnusableSetting, is_loopback
 from jobchain.domain import Tier, utc_now
-from jobchain.errors import ModelSettingsError
 from jobchain.llm import LLM
 from jobchain.metrics import count_breaker, count_failed_records, count_model, count_outcome, count_spending
 from jobchain.observability import create_logger
@@ -36,11 +37,10 @@ from jobchain_worker.consumer import Consumer
 from jobchain_worker.dry_job import EVENT as DRY_JOB
 from jobchain_worker.dry_job import DryJob
 from jobchain_worker.model_checker import EVENT, ModelChecker
-from jobchain_worker.openai_calls import create_client
-from jobchain_worker.openai_models import find_shutdown
+from jobchain_worker.model_end import find_model_end
 from jobchain_worker.retry_policy import RetryPolicy
 from jobchain_worker.runner import Runner
-from jobchain_worker.worker_settings import WorkerSettings, call_time, create_llm, model_account, model_key, model_url
+from jobchain_worker.worker_settings import WorkerSettings, call_time, create_llm, model_account, model_url
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -61,27 +61,17 @@ def price_list(settings: WorkerSettings) -> PriceList:
     The same goes for one that can't be called, so that no budget hides what is wrong with the settings.
     """
     try:
-        is_free = is_loopback(model_url(settings))
+        url = model_url(settings)
     except UnusableSetting:
-        is_free = True
-    return PriceList.load(unlisted=FREE if is_free else None)
+        return PriceList.load(unlisted=FREE)
+    return PriceList.load(FREE if is_loopback(url) else None, urlsplit(url).hostname or "")
 
 
 def create_model_checker(settings: WorkerSettings, checks: ModelCheckStore) -> ModelChecker:
     """The checker with its dependencies."""
-
-    async def find() -> date | None:
-        # A client for each check: each check has its own event loop, and connections belong to one loop.
-        try:
-            url, key = model_url(settings), model_key(settings, AWS)
-        except UnusableSetting as error:
-            raise ModelSettingsError(str(error)) from None
-        async with create_client(url, key.read, CHECK_TIMEOUT) as client:
-            return await find_shutdown(client, settings.openai_model, CHECK_TIMEOUT)
-
     return ModelChecker(
         model=settings.openai_model,
-        find_shutdown=find,
+        find_shutdown=lambda: find_model_end(settings, AWS, CHECK_TIMEOUT),
         checks=checks,
         clock=utc_now,
         logger=logger,
@@ -103,7 +93,7 @@ def create_admission_control(
         watch=AccountWatch(breakers, logger, count_breaker),
         queue=queue,
         llm=llm,
-        chains=CHAINS,
+        chains=chains,
         max_input_tokens=settings.max_input_tokens,
         clock=utc_now,
         logger=logger,
@@ -121,7 +111,7 @@ def create_consumer(settings: WorkerSettings, dynamodb: "DynamoDBClient") -> Con
         queue=queue,
         control=create_admission_control(settings, dynamodb, queue, llm),
         llm=llm,
-        chains=CHAINS,
+        chains=chains,
         prices=price_list(settings),
         retry_policy=RetryPolicy(first_backoff=timedelta(seconds=settings.first_backoff_seconds)),
         max_input_tokens=settings.max_input_tokens,
@@ -136,13 +126,15 @@ def create_consumer(settings: WorkerSettings, dynamodb: "DynamoDBClient") -> Con
     return Consumer(runner, loop, utc_now, logger, count_failed_records)
 
 
+# All are built now: a chain that can't be used is found before any job needs it.
+chains = {name: built(chain) for name, chain in CHAINS.items()}
 logger = create_logger()
 settings = load_settings(WorkerSettings, os.environ)
 dynamodb = create_aws_client(DYNAMODB, AWS, os.environ)
 model_checks = ModelCheckStore(dynamodb, settings.table_name)
 consumer = create_consumer(settings, dynamodb)
 model_checker = create_model_checker(settings, model_checks)
-dry_job = DryJob(consumer=consumer, chains=CHAINS, max_input_tokens=settings.max_input_tokens, logger=logger)
+dry_job = DryJob(consumer=consumer, chains=chains, max_input_tokens=settings.max_input_tokens, logger=logger)
 started()
 
 

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from pydantic import JsonValue, ValidationError
+from pydantic import BaseModel, JsonValue, ValidationError
 
 from jobchain.aws.claims import ClaimStore
-from jobchain.chains.chain import Chain
-from jobchain.chains.fields import Payload
+from jobchain.chains.chain import Chain, Step
 from jobchain.chains.step_keys import TriesKey, UnansweredKey
 from jobchain.domain import Attempt, Claim, FinishedStep, JobError, Tier, WaitReason, isoformat
-from jobchain.spending import NOTHING_SPENT, Bill, Spending
+from jobchain.llm import ModelAnswer, ModelRequest
+from jobchain.spending import NOTHING_SPENT, Bill, Spending, summed
 from jobchain_worker.admission_control import Permit
 from jobchain_worker.persistence import Persistence
 from jobchain_worker.text_threads import JobThread
@@ -25,7 +25,7 @@ class JobRun:
 
     claim: Claim
     chain: Chain
-    payload: Payload
+    payload: BaseModel
     texts: JobThread
     records: "Records"
     outputs: dict[str, JsonValue]
@@ -68,7 +68,7 @@ def overdue(claim: Claim, last: str, step: str | None = None) -> JobError:
     return JobError("deadline_exceeded", f"the job's deadline ({isoformat(claim.deadline_at)}) is over: {last}", step)
 
 
-async def checked_payload(texts: JobThread, chain: Chain, claim: Claim) -> Payload | None:
+async def checked_payload(texts: JobThread, chain: Chain, claim: Claim) -> BaseModel | None:
     """The claim's payload, None where this version of the chain does not accept it."""
     try:
         return await texts.run(chain.payload.model_validate, claim.payload)
@@ -80,7 +80,7 @@ class Records:
     """The records of a claim's calls: each is stored when its call has ended, and added to the claim's bill."""
 
     def __init__(self, claims: ClaimStore, claim: Claim, model: str, persistence: Persistence, permit: Permit) -> None:
-        """`model` is the one that is asked: the claim's bill is by that name."""
+        """`model` is the deployment's, which is asked where a step names no other."""
         self.permit = permit
         self._claims = claims
         self.claim = claim
@@ -89,38 +89,45 @@ class Records:
         self._stored = 0
         # One at a time: the records that the next claim finds are the first ones, without a gap.
         self._storing = asyncio.Lock()
-        self.spent = NOTHING_SPENT
+        self._spent: dict[str, Spending] = {}
+
+    @property
+    def spent(self) -> Spending:
         """What the claim's own calls have used and cost so far."""
+        return summed(self._spent.values())
 
     @property
     def bill(self) -> Bill:
-        """The claim's bill."""
-        return {self._model: self.spent} if self.spent != NOTHING_SPENT else {}
+        """The claim's bill, by the model that was asked."""
+        return dict(self._spent)
 
-    def charge(self, spending: Spending) -> None:
-        """Adds a call to the bill, before anything is done with its answer."""
-        self.spent += spending
+    def charge(self, spending: Spending, model: str | None = None) -> None:
+        """Adds a call to the bill, before anything is done with its answer. `model` is the one that was asked."""
+        asked = model or self._model
+        self._spent[asked] = self._spent.get(asked, NOTHING_SPENT) + spending
 
-    async def step(self, position: int, step: FinishedStep) -> None:
-        """Stores a completed step, whose calls are charged already."""
-        model = self._model if step.model else ""
+    async def step(self, position: int, step: FinishedStep, asked: str | None = None) -> None:
+        """Stores a completed step, whose calls are charged already. `asked` is the model that was asked."""
+        model = (asked or self._model) if step.model else ""
         async with self._storing:
             self._stored += 1
             await self.persistence.write(self._claims.save_step, self.claim, self._stored, position, model, step)
 
-    async def attempt(self, attempt: Attempt) -> None:
-        """Stores a call that failed, which is charged already."""
+    async def attempt(self, attempt: Attempt, asked: str | None = None) -> None:
+        """Stores a call that failed, which is charged already. `asked` is the model that was asked."""
+        model = asked or self._model
         async with self._storing:
             self._stored += 1
-            await self.persistence.write(self._claims.save_attempt, self.claim, self._stored, self._model, attempt)
+            await self.persistence.write(self._claims.save_attempt, self.claim, self._stored, model, attempt)
 
 
 @dataclass(frozen=True, slots=True)
 class StepCompleted:
     """A step's output, not stored yet. `model` and `prompt_version` are empty for a step without a model call.
 
-    `spending` is that of the call whose answer became the output, `failed` that of the calls before it. That call
-    began at `called_at`, or with the step where that is None, and `request_hash` is of its request.
+    `spending` is that of the call whose answer became the output, `failed` that of the calls before it. `asked` is the
+    model that was asked, with `effort`. That call began at `called_at`, or with the step where that is None, and
+    `request_hash` is of its request.
     """
 
     output: JsonValue
@@ -130,8 +137,10 @@ class StepCompleted:
     failed: Spending = NOTHING_SPENT
     request_id: str | None = None
     tier: Tier = Tier.STANDARD
+    asked: str | None = None
     called_at: str | None = None
     request_hash: str | None = None
+    effort: str | None = None
 
     def finished(self, name: str, started_at: str, finished_at: str) -> FinishedStep:
         """The step as it is stored."""
@@ -148,7 +157,33 @@ class StepCompleted:
             tier=self.tier,
             called_at=self.called_at,
             request_hash=self.request_hash,
+            effort=self.effort,
         )
+
+
+def completed(
+    step: Step,
+    request: ModelRequest,
+    answer: ModelAnswer,
+    output: JsonValue,
+    spending: Spending,
+    failed: Spending,
+    called_at: str | None,
+) -> StepCompleted:
+    """A step whose `answer` became the `output`; see `StepCompleted`."""
+    return StepCompleted(
+        output,
+        answer.model,
+        step.prompt_version,
+        spending,
+        failed,
+        answer.request_id,
+        answer.tier,
+        asked=request.model,
+        called_at=called_at,
+        request_hash=request.digest,
+        effort=request.effort,
+    )
 
 
 @dataclass(frozen=True, slots=True)

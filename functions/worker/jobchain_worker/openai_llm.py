@@ -15,15 +15,16 @@ from jobchain.connection import is_loopback
 from jobchain.domain import Tier
 from jobchain.errors import ModelError
 from jobchain.llm import FailedAnswer, ModelAnswer, ModelRequest, UnusableAnswer
-from jobchain_worker.api_key import ApiKey
+from jobchain_worker.api_key import ChangingKey
 from jobchain_worker.assembling import loads
+from jobchain_worker.aws_faults import fault_of_answer
 from jobchain_worker.call_trace import CallTime, CallTrace
 from jobchain_worker.chat_dialect import Chat
 from jobchain_worker.dialects import Api, Dialect
 from jobchain_worker.explanations import explanation
 from jobchain_worker.openai_calls import kept, request_id, within
 from jobchain_worker.output_limits import OutputLimits
-from jobchain_worker.provider_faults import Fault, fault_of
+from jobchain_worker.provider_faults import Fault
 from jobchain_worker.redaction import redacted, storable
 from jobchain_worker.reported_limits import read_limits
 from jobchain_worker.responses_dialect import Responses
@@ -35,6 +36,9 @@ COUNT_TIMEOUT = timedelta(seconds=5)
 
 # The statuses by which servers refuse a parameter; 416 is Scaleway's.
 _REFUSALS = (400, 413, 416, 422)
+
+# What some models of a server take, and others do not.
+_OF_THE_MODEL = ("reasoning", "reasoning_effort", "temperature")
 
 
 class _Counted(BaseModel):
@@ -53,18 +57,23 @@ class OpenAILLM:
         api: Api = "responses",
         *,
         idle: timedelta | None = None,
-        key: ApiKey | None = None,
+        key: ChangingKey | None = None,
+        is_bedrock: bool = False,
     ) -> None:
         """A call ends within `timeout`, and earlier where the server is silent for longer than `idle` between tokens.
 
         A call whose key is refused is made again if `key`, where the client's keys come from, has another one.
+        Bedrock counts no tokens in advance, and its prices are those of the profile that is asked.
         """
         self._client = client
         self._model = model
         self._time = CallTime(timeout, idle)
-        self._limits = OutputLimits(max_output_tokens)
-        self._api = api
+        self._limits = {model: OutputLimits(max_output_tokens)}
+        self._max_output_tokens = max_output_tokens
+        self._refused: set[tuple[str, str]] = set()
         self._key = key
+        self._counts = api == "responses" and not is_bedrock
+        self._is_bedrock = is_bedrock
         is_local = is_loopback(str(client.base_url))
         self._dialect: Dialect = Chat(is_local=is_local) if api == "chat" else Responses()
 
@@ -76,11 +85,18 @@ class OpenAILLM:
     @property
     def max_output_tokens(self) -> int:
         """The most tokens that an answer may have: what is configured, or less where the server has refused that."""
-        return self._limits.most
+        return self._limits[self._model].most
+
+    def _limits_of(self, request: ModelRequest) -> OutputLimits:
+        """The room for answers of the model that is asked."""
+        return self._limits.setdefault(self._asked(request), OutputLimits(self._max_output_tokens))
+
+    def _asked(self, request: ModelRequest) -> str:
+        return request.model or self._model
 
     async def count_tokens(self, text: str) -> int | None:
         """See `jobchain.llm.LLM`. Many servers other than OpenAI have no such endpoint."""
-        if self._api == "chat":
+        if not self._counts:
             return None
         try:
             async with asyncio.timeout(min(self._time.whole, COUNT_TIMEOUT).total_seconds()):
@@ -100,12 +116,13 @@ class OpenAILLM:
     async def _ask(self, request: ModelRequest, texts: Sequence[str], trace: CallTrace) -> ModelAnswer:
         response = await self._send(request, texts, trace)
         content = await read_body(response, self._dialect.assembler, trace)
-        answer = self._dialect.read(content, self._model, texts)
+        answer = self._dialect.read(content, self._asked(request), texts)
         key = self._client.api_key
         # A server may serve and bill a flex call as a standard one.
         served_flex = isinstance(content, dict) and content.get("service_tier") == Tier.FLEX
         answer = replace(
             answer,
+            model=self._model if self._is_bedrock else answer.model,
             tier=Tier.FLEX if served_flex else Tier.STANDARD,
             request_id=request_id(response, key),
             limits=read_limits(response.headers),
@@ -120,7 +137,8 @@ class OpenAILLM:
 
     async def _send(self, request: ModelRequest, texts: Sequence[str], trace: CallTrace) -> httpx2.Response:
         """The response to a call. One that is refused for a parameter is repeated with another: it is not billed."""
-        room = self._limits.room(request)
+        limits = self._limits_of(request)
+        room = limits.room(request)
         shrunk = False
         while True:
             body = self._body(request, room)
@@ -132,7 +150,7 @@ class OpenAILLM:
                 if refused.status_code not in _REFUSALS:
                     raise
                 refusal = redacted(explanation(refused.body) or "", self._client.api_key, texts)
-                smaller = None if shrunk else self._limits.learn(refusal, room, request)
+                smaller = None if shrunk else limits.learn(refusal, room, request)
                 if smaller is not None:
                     room, shrunk = smaller, True
                 elif not self._avoids(refused, refusal, body):
@@ -141,12 +159,17 @@ class OpenAILLM:
     def _avoids(self, refused: openai.APIStatusError, refusal: str, body: Mapping[str, Any]) -> bool:
         """Whether the call can be repeated without the parameter that was refused. Later calls do without it, too."""
         parameter = unsupported_parameter(refusal, refused.code, refused.param, refused.body)
+        if parameter in _OF_THE_MODEL and parameter in body:
+            self._refused.add((body["model"], parameter))
+            return True
         return parameter in body and self._dialect.avoid(parameter)
 
     def _body(self, request: ModelRequest, room: int) -> dict[str, Any]:
         # Left out of a standard call: many servers have no tiers.
         tier = {"service_tier": "flex"} if request.tier is Tier.FLEX else {}
-        return {**self._dialect.body(self._model, request, room), **tier}
+        model = self._asked(request)
+        body = self._dialect.body(model, request, room)
+        return {name: value for name, value in body.items() if (model, name) not in self._refused} | tier
 
     async def _post(self, path: str, body: dict[str, Any]) -> httpx2.Response:
         """The server's response, whose body has not been read. A call with a key that has been changed is repeated."""
@@ -154,9 +177,11 @@ class OpenAILLM:
         try:
             return await self._post_once(path, body)
         except openai.APIStatusError as refused:
-            if self._key is None or fault_of(refused.status_code, refused.body) is not Fault.NO_KEY:
+            answer = refused.response
+            fault = fault_of_answer(answer.status_code, answer.headers, refused.body)
+            if self._key is None or fault is not Fault.NO_KEY:
                 raise
-            sent = refused.response.request.headers.get("Authorization", "").removeprefix("Bearer ")
+            sent = answer.request.headers.get("Authorization", "").removeprefix("Bearer ")
             if not await self._key.renewed(sent, since):
                 raise
         return await self._post_once(path, body)

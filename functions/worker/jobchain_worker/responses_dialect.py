@@ -52,6 +52,8 @@ class Responses:
             "text": {"format": {"type": "json_schema", **schema(request.answer)}},
             "max_output_tokens": max_tokens,
             "store": False,
+            **({"reasoning": {"effort": request.effort}} if request.effort else {}),
+            **({} if request.temperature is None else {"temperature": request.temperature}),
             **self._spared.sent,
         }
 

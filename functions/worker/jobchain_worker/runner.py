@@ -20,7 +20,7 @@ from jobchain.llm import LLM
 from jobchain.metrics import Meter, OutcomeMeter
 from jobchain.observability import Logger, describe
 from jobchain.prices import PriceList
-from jobchain.spending import Spending, summed
+from jobchain.spending import Bill, summed_by_model
 from jobchain_worker.admission_control import AdmissionControl, Permit
 from jobchain_worker.billing import Billing, exhausted_budget
 from jobchain_worker.demand import MAX_AT_ONCE
@@ -170,14 +170,14 @@ class Runner:
         wait = min(_spread(max(waited / 2, _DEPLOYMENT)), MAX_DELAY)
         await self._endings.put_off(records, wait, WaitReason.DEPLOYMENT, detail, error)
 
-    async def _estimate(self, run: JobRun) -> Spending | None:
+    async def _estimate(self, run: JobRun) -> Bill | None:
         """The most that calls in flight can have cost when the last worker vanished: one for each ready step.
 
         None where that can't be told.
         """
         wave = await run.texts.run(self._wave, run)
         try:
-            return summed([await self._executor.most(run, step) for _, step in wave])
+            return summed_by_model([await self._executor.most(run, step) for _, step in wave])
         except Exception as error:  # noqa: BLE001  # the step fails by it too, once what is paid is recorded
             self._logger.error("calls not estimated one by one", extra=describe(error))
             return None
@@ -266,7 +266,7 @@ class Runner:
         self, run: JobRun, step: PlannedStep, position: int, completed: StepCompleted, started_at: str
     ) -> None:
         finished = completed.finished(step.name, started_at, isoformat(self._clock()))
-        await run.records.step(position, finished)
+        await run.records.step(position, finished, completed.asked)
         run.outputs[step.name] = completed.output
 
     async def _stop(self, run: JobRun, stopped: Sequence[StepFailed | StepDeferred]) -> None:

@@ -9,7 +9,7 @@ from typing import Any, assert_never
 from pydantic import JsonValue
 
 from jobchain.breaker import PROBE_EVERY
-from jobchain.chains.chain import MergeStep, SplitStep, Step, StepContext
+from jobchain.chains.chain import CodeStep, MergeStep, SplitStep, Step, StepContext
 from jobchain.chains.planning import PlannedStep
 from jobchain.chains.splitting import split
 from jobchain.chains.step_keys import TriesKey, UnansweredKey
@@ -21,7 +21,7 @@ from jobchain.prices import PriceList
 from jobchain.spending import NOTHING_SPENT, Spending
 from jobchain_worker.answers import Complaint, Output, read_answer
 from jobchain_worker.call import Call, most_of
-from jobchain_worker.job_run import JobRun, StepCompleted, StepDeferred, StepFailed, StepOutcome, overdue
+from jobchain_worker.job_run import JobRun, StepCompleted, StepDeferred, StepFailed, StepOutcome, completed, overdue
 from jobchain_worker.retry_policy import MAX_JITTER, MIN_JITTER, Failures, GiveUp, RetryPolicy, TryAgain
 
 MAX_COMPLAINTS = 2
@@ -93,6 +93,10 @@ class StepExecutor:
                 case MergeStep():
                     # A copy, as other steps add their outputs meanwhile.
                     return _computed(await run.texts.run(step.output, dict(run.outputs)))
+                case CodeStep():
+                    step.prepare()
+                    context = StepContext(run.payload, dict(run.outputs))
+                    return _computed(await run.texts.run(step.output, context))
                 case Step():
                     return await self._execute_call(run, step, share)
                 case _:
@@ -103,13 +107,14 @@ class StepExecutor:
             self._logger.error("step failed unexpectedly", extra=describe(error))
             return self._defer(run, step, _unexpected(error, paid=isinstance(step, Step)))
 
-    async def most(self, run: JobRun, step: PlannedStep) -> Spending:
-        """The most that one call of the step can cost; nothing for a step without a call."""
+    async def most(self, run: JobRun, step: PlannedStep) -> tuple[str, Spending]:
+        """The step's model, and the most that one call of it can cost; nothing for a step without a call."""
         if not isinstance(step, Step):
-            return NOTHING_SPENT
-        step.answer.model_rebuild()
+            return self._llm.model, NOTHING_SPENT
+        step.prepare()
         request = await run.texts.run(step.request, StepContext(run.payload, dict(run.outputs)))
-        return self._prices.spending(self._llm.model, None, most_of(request, self._llm))
+        model = request.model or self._llm.model
+        return model, self._prices.spending(model, None, most_of(request, self._llm))
 
     async def _split(self, run: JobRun, text: str) -> JsonValue:
         """Where the parts of a text begin and end. Each fits in one call, by the model's own count of tokens."""
@@ -121,7 +126,7 @@ class StepExecutor:
     async def _execute_call(self, run: JobRun, step: Step, share: Decimal | None) -> StepOutcome:
         flex_left = run.flex_left(self._clock())
         try:
-            completed = await self._ask(run, step, share)
+            done = await self._ask(run, step, share)
         except _OutOfTime as late:
             return self._out_of_time(run, step, paid=late.paid)
         except PermanentModelError as error:
@@ -131,8 +136,8 @@ class StepExecutor:
             return StepFailed(error.as_job_error(step.name))
         except TransientModelError as error:
             return self._defer_flex(run, step, error, flex_left) if flex_left else self._defer(run, step, error)
-        self._logger.info("step completed", model=completed.model, **asdict(completed.spending.usage))
-        return completed
+        self._logger.info("step completed", model=done.model, **asdict(done.spending.usage))
+        return done
 
     def _out_of_time(self, run: JobRun, step: Step, *, paid: bool) -> StepFailed | StepDeferred:
         """Only a billed try counts: it bounds how often a slow model is paid for nothing."""
@@ -184,8 +189,7 @@ class StepExecutor:
         """
         # A copy, as other steps add their outputs meanwhile.
         context = StepContext(run.payload, dict(run.outputs))
-        # Pydantic builds the schema when it is first used, and two threads must not do that at the same time.
-        step.answer.model_rebuild()
+        step.prepare()
         request = await run.texts.run(step.request, context)
         asked = request
         failed = NOTHING_SPENT
@@ -196,17 +200,8 @@ class StepExecutor:
             async with call.recorded_on_error():
                 read = await _read(run, step, answer, context)
             if isinstance(read, Output):
-                return StepCompleted(
-                    read.value,
-                    answer.model,
-                    step.prompt_version,
-                    call.spending,
-                    failed,
-                    answer.request_id,
-                    answer.tier,
-                    isoformat(call.started_at) if number else None,
-                    request.digest,
-                )
+                called_at = isoformat(call.started_at) if number else None
+                return completed(step, request, answer, read.value, call.spending, failed, called_at)
             self._logger.warning("answer does not fit", model=answer.model)
             await call.record("unusable_answer", read.text)
             failed += call.spending
@@ -235,9 +230,10 @@ class StepExecutor:
         """
         if share is None:
             return request
-        most = self._prices.affordable_output(self._llm.model, request.size, share - spent.known_cost_usd)
+        model = request.model or self._llm.model
+        most = self._prices.affordable_output(model, request.size, share - spent.known_cost_usd)
         if most is None or run.spending.unpriced_calls:
-            raise PermanentModelError("budget_unknown", _UNPRICED.format(self._llm.model))
+            raise PermanentModelError("budget_unknown", _UNPRICED.format(model))
         if most < MIN_OUTPUT_TOKENS:
             known, budget = run.spending.known_cost_usd.normalize(), run.claim.max_cost_usd
             message = f"the next call could cost more than max_cost_usd ({budget:f}) allows: {known:f} is spent"

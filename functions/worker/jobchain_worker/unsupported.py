@@ -9,6 +9,9 @@ _NAMES = {
     ),
     "return_progress": re.compile(r"\breturn_progress\b"),
     "stream_options": re.compile(r"\bstream_options\b"),
+    "reasoning_effort": re.compile(r"\breasoning_effort\b"),
+    "reasoning": re.compile(r"\breasoning\b"),
+    "temperature": re.compile(r"\btemperature\b"),
     "stream": re.compile(r"\bstream(ing|ed)?\b"),
 }
 _REFUSED = re.compile(
@@ -24,7 +27,7 @@ def unsupported_parameter(refusal: str, code: str | None, parameter: str | None,
     `refusal` is the explanation in the `body`, without quotations of the request.
     """
     if code and parameter and re.search("unsupported|unknown", code):
-        return parameter
+        return parameter.partition(".")[0]
     said = refusal[:_MOST_READ].lower()
     if _NAMES["max_tokens"].search(said):
         return "max_tokens"

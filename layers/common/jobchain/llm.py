@@ -12,6 +12,7 @@ from jobchain.domain import Tier
 from jobchain.errors import ModelError
 from jobchain.rate_limits import NO_RATE_LIMITS, RateLimits
 from jobchain.spending import Usage
+from jobchain.strict_schema import strict_schema
 
 # In bytes: what a server adds for roles and marks, some ten tokens for each of a few messages.
 _OVERHEAD = 200
@@ -20,14 +21,16 @@ _OVERHEAD = 200
 # Composing a schema takes longer than the rest of a step's work, and a call's size is asked for several times.
 @cache
 def _schema_size(answer: type[BaseModel]) -> int:
-    return len(json.dumps(answer.model_json_schema()).encode())
+    return len(json.dumps(strict_schema(answer)).encode())
 
 
 @dataclass(frozen=True, slots=True)
 class ModelRequest:
     """One request to a model: the instructions, the material, and the schema of the answer.
 
-    The answer has at most `max_output_tokens` tokens, where that is less than the adapter's own limit.
+    The answer has at most `max_output_tokens` tokens, where that is less than the adapter's own limit. `model` is the
+    model that is asked in place of the adapter's own, `effort` how much it reasons; without them, and without a
+    `temperature`, that is left to the adapter and the model.
     """
 
     instructions: str
@@ -35,6 +38,11 @@ class ModelRequest:
     answer: type[BaseModel]
     max_output_tokens: int | None = None
     tier: Tier = Tier.STANDARD
+    model: str | None = None
+    effort: str | None = None
+    temperature: float | None = None
+    step: str = field(default="", compare=False)
+    """The stored name of the step that asks. No model reads it."""
 
     @property
     def digest(self) -> str:

@@ -50,8 +50,9 @@ def flowchart(
     nodes: Iterable[tuple[str, str]],
     edges: Iterable[tuple[str, str, str]],
     shapes: Mapping[str, Shape] | None = None,
+    direction: Literal["TD", "LR"] = "TD",
 ) -> str:
-    """A top-down flowchart.
+    """A flowchart, from the top down, or from left to right where many nodes share a level.
 
     `nodes` are (id, label), `edges` are (from id, to id, label; empty for none). Ids may be any text: the
     diagram has its own ids. Where nodes share an id, edges refer to the first. An edge to or from an unknown node
@@ -59,7 +60,7 @@ def flowchart(
     node id; a node without one is a step.
     """
     ids: dict[str, str] = {}
-    lines = ["flowchart TD"]
+    lines = [f"flowchart {direction}"]
     for number, (key, label) in enumerate(nodes, start=1):
         ids.setdefault(key, f"n{number}")
         start, end = _BRACKETS[(shapes or {}).get(key, "step")]

@@ -4,28 +4,37 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, chain, count
-from typing import Any, Generic, TypeVar
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-from pydantic import JsonValue
+from pydantic import BaseModel, JsonValue
 
-from jobchain.chains.fields import Answer, Payload
 from jobchain.llm import ModelRequest
+from jobchain.text import dump
 
-# DynamoDB's largest item has 400 KB.
 _MAX_MERGED_BYTES = 200_000
 
 # The marks of a fence. A text of any length that can be sent holds fewer than a million numbers.
 _MARK_CHARACTERS = 12
 _NUMBER_CHARACTERS = 6
 
+MAX_OUTPUT_BYTES = 350_000
+"""The most bytes of an output: an item of the table has 400 KB at most, its other attributes included.
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html"""
+
+
+class OutputTooLarge(Exception):
+    """A chain's own code gives more than can be stored."""
+
+
 Outputs = Mapping[str, JsonValue]
 """The outputs of the completed steps, by the names under which they are stored."""
 
-P = TypeVar("P", bound=Payload)
+P = TypeVar("P", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +47,41 @@ class StepContext(Generic[P]):
 
 @dataclass(frozen=True)
 class Prompt:
-    """The instructions of a step, a file under `prompts/`, named `<chain>/<step>.md`."""
+    """The instructions of a step: a text, or a file. `note` is what is added to what the chain's author wrote."""
 
-    path: str
+    written: str | Path
+    note: str = ""
 
     @cached_property
     def text(self) -> str:
-        """The file's content, read when a worker first needs it."""
-        # Imported at its first use: the api reads no prompt.
-        from importlib.resources import files  # noqa: PLC0415
+        """The whole prompt. A file is read when a worker first needs it."""
+        written = self.written.read_text(encoding="utf-8") if isinstance(self.written, Path) else self.written
+        return "\n\n".join(filter(None, (written.strip(), self.note)))
 
-        return files(__package__).joinpath("prompts", self.path).read_text(encoding="utf-8").strip()
+
+class Value(Protocol):
+    """What a step reads of its context, with its type."""
+
+    def prepare(self) -> None:
+        """Builds what it is read with, in one thread, before any other reads it."""
+        ...
+
+
+class CallOptions(NamedTuple):
+    """How the model is called for a step; None leaves it to the deployment and the model.
+
+    `max_output_tokens` is the room for the answer, with what a model needs to reason before it. Providers count it
+    against the limits of the account, used or not. An answer that it cuts off is asked for again with all the room that
+    the settings allow; without it, that is the room of each call.
+    """
+
+    model: str | None = None
+    effort: str | None = None
+    temperature: float | None = None
+    max_output_tokens: int | None = None
+
+
+NO_OPTIONS = CallOptions()
 
 
 @dataclass(frozen=True)
@@ -58,31 +91,50 @@ class Step:
     It runs once the steps that it `needs` are completed; steps that don't need each other run at the same time.
     `write_input` writes the material of the request. `read_answer` makes the output from an answer that fits the schema
     `answer`. `show` makes from the output the fields that callers read in `result`; without it, the output is the one
-    field, under the step's name. All three are pure.
-
-    `max_output_tokens` is the room for the answer, with what a model needs to reason before it. Providers count it
-    against the limits of the account, used or not. An answer that it cuts off is asked for again with all the room that
-    the settings allow; without it, that is the room of each call.
+    field, under the step's name. All three are pure. `values` are what they read.
     """
 
     name: str
     prompt: Prompt
-    answer: type[Answer]
+    answer: type[BaseModel]
     write_input: Callable[[StepContext[Any]], str]
     read_answer: Callable[[Any, StepContext[Any]], JsonValue]
     needs: tuple[str, ...] = ()
     show: Callable[[Any], dict[str, JsonValue]] | None = None
     long: "LongText | None" = None
-    max_output_tokens: int | None = None
+    options: CallOptions = NO_OPTIONS
+    values: tuple[Value, ...] = ()
 
     @cached_property
     def prompt_version(self) -> str:
         """A hash of the prompt's text. A stored output names the prompt it came from by it."""
         return hashlib.sha256(self.prompt.text.encode()).hexdigest()[:12]
 
+    @property
+    def max_output_tokens(self) -> int | None:
+        """The room for the answer; None for the room of the settings."""
+        return self.options.max_output_tokens
+
+    def prepare(self) -> None:
+        """Builds the answer's schema, and what the step reads. Pydantic builds both at first use, and two threads must
+        not do that at the same time.
+        """
+        self.answer.model_rebuild()
+        _prepare(self.values)
+
     def request(self, context: StepContext[Any]) -> ModelRequest:
         """The request to the model."""
-        return ModelRequest(self.prompt.text, self.write_input(context), self.answer, self.max_output_tokens)
+        options = self.options
+        return ModelRequest(
+            self.prompt.text,
+            self.write_input(context),
+            self.answer,
+            options.max_output_tokens,
+            model=options.model,
+            effort=options.effort,
+            temperature=options.temperature,
+            step=self.name,
+        )
 
     def shown(self, output: JsonValue) -> dict[str, JsonValue]:
         """The fields of `result` that the output becomes."""
@@ -95,15 +147,44 @@ class LongText:
 
     `text` finds the text in the payload, `label` is the label of its fence. `prompt` is for one part, whose answer has
     the schema `answer`, or the step's own, and the room `max_output_tokens`, or the step's own. `merge` makes one
-    output of the parts' outputs: the prompt of a call, or a pure function.
+    output of the parts' outputs: the prompt of a call, or a pure function. `shared` writes what each of these calls
+    reads besides.
     """
 
     text: Callable[[Any], str]
     label: str
     prompt: Prompt
     merge: Prompt | Callable[[list[Any]], JsonValue]
-    answer: type[Answer] | None = None
+    answer: type[BaseModel] | None = None
     max_output_tokens: int | None = None
+    shared: Callable[[StepContext[Any]], str] | None = None
+
+
+@dataclass(frozen=True)
+class CodeStep:
+    """A step of the chain's own code: a pure function of the payload and earlier outputs, without a model call."""
+
+    name: str
+    compute: Callable[[StepContext[Any]], JsonValue]
+    needs: tuple[str, ...] = ()
+    show: Callable[[Any], dict[str, JsonValue]] | None = None
+    values: tuple[Value, ...] = ()
+
+    def prepare(self) -> None:
+        """Builds what the step reads, in one thread."""
+        _prepare(self.values)
+
+    def output(self, context: StepContext[Any]) -> JsonValue:
+        """The step's output. Raises OutputTooLarge, TypeError where it is no JSON, and what the chain's code raises."""
+        output = self.compute(context)
+        size = len(dump(output).encode())
+        if size > MAX_OUTPUT_BYTES:
+            raise OutputTooLarge(f"the step {self.name} gives {size} bytes: the most is {MAX_OUTPUT_BYTES}")
+        return output
+
+    def shown(self, output: JsonValue) -> dict[str, JsonValue]:
+        """The fields of `result` that the output becomes."""
+        return self.show(output) if self.show else {self.name: output}
 
 
 @dataclass(frozen=True)
@@ -137,8 +218,19 @@ class Chain:
 
     name: str
     description: str
-    payload: type[Payload]
-    steps: tuple[Step, ...]
+    payload: type[BaseModel]
+    steps: Sequence[Step | CodeStep]
+    show_as: Callable[[], Sequence[Mapping[str, JsonValue]]] = tuple
+
+    @cached_property
+    def view(self) -> Sequence[Mapping[str, JsonValue]]:
+        """How to show the parts of the result, by their types: see `jobchain.chains.result_view`."""
+        return self.show_as()
+
+    @property
+    def calls(self) -> tuple[Step, ...]:
+        """The steps that call the model."""
+        return tuple(step for step in self.steps if isinstance(step, Step))
 
     @property
     def widest(self) -> int:
@@ -157,7 +249,12 @@ class Chain:
         return shown
 
 
-def _shown(step: Step, output: JsonValue) -> dict[str, JsonValue]:
+def _prepare(values: Iterable[Value]) -> None:
+    for value in values:
+        value.prepare()
+
+
+def _shown(step: Step | CodeStep, output: JsonValue) -> dict[str, JsonValue]:
     try:
         return step.shown(output)
     except (KeyError, TypeError, ValueError):

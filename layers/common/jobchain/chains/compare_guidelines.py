@@ -1,20 +1,23 @@
-"""Compares two guidelines: what both ask for, what only one asks for, and where they contradict each other."""
+"""Compares two guidelines: what both ask for, what only one does, and what contradicts each other."""
 
-from collections.abc import Callable, Iterator
-from typing import Annotated, Any
+from collections.abc import Iterator
+from typing import Annotated, Any, TypedDict
 
-from pydantic import AfterValidator, Field, JsonValue, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
-from jobchain.chains.chain import Chain, LongText, Prompt, Step, StepContext, fence, merge_lists
-from jobchain.chains.fields import Answer, Line, Payload, Text, entries, not_blank, without_nul
-from jobchain.markdown import table
+from jobchain.chains.author_types import Mermaid, PayloadField, SameAs, Table
+from jobchain.chains.authoring import Chain
+from jobchain.chains.chain import merge_lists
+from jobchain.chains.fields import Answer, Line, Text, entries, not_blank, without_nul
+from jobchain.chains.long_texts import Long
 from jobchain.mermaid import flowchart
 
+_PROMPTS = "prompts/compare_guidelines"
 _MOST = 50
 # Of each kind, so that the diagram can still be read; Mermaid itself draws up to 500 arrows.
 _MOST_DRAWN = 10
 
-Name = Annotated[
+TextName = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=80),
     AfterValidator(without_nul),
@@ -22,20 +25,7 @@ Name = Annotated[
 ]
 """A caller's name for a text."""
 
-
-class ComparePayload(Payload):
-    """What the chain takes."""
-
-    first: Text
-    second: Text
-    first_name: Name = "First"
-    second_name: Name = "Second"
-
-
-class ObligationsAnswer(Answer):
-    """The answer of the steps that read one text each."""
-
-    obligations: Annotated[list[Line], entries(0, _MOST)] = Field(description="One sentence each, in order.")
+Obligations = Annotated[list[Line], entries(0, _MOST), Field(description="One sentence each, in order.")]
 
 
 class Contradiction(Answer):
@@ -55,25 +45,71 @@ class ComparisonAnswer(Answer):
     contradictions: Annotated[list[Contradiction], entries(0, _MOST)]
 
 
-def _merge_obligations(parts: list[list[str]]) -> JsonValue:
+class Compared(TypedDict):
+    """The comparison, as it is stored and in the result."""
+
+    comparison: Annotated[ComparisonAnswer, SameAs("table")]
+    table: Table
+    diagram: Mermaid
+
+
+chain = Chain("compare_guidelines")
+
+
+def _merge(parts: list[list[str]]) -> list[str]:
     return merge_lists(parts, str)[:_MOST]
 
 
-def _list_of(step: str, context: StepContext[ComparePayload]) -> str:
-    return fence(step, "\n".join(f"- {obligation}" for obligation in context.outputs[step]))
+_read = chain.ask(
+    prompt=f"{_PROMPTS}/obligations.md",
+    max_output_tokens=5_000,
+    long=Long(part=f"{_PROMPTS}/obligations_part.md", merge=_merge),
+)
 
 
-def _both_lists(context: StepContext[ComparePayload]) -> str:
-    return f"{_list_of('first', context)}\n\n{_list_of('second', context)}"
+@_read
+def first(document: Annotated[Text, PayloadField("first")]) -> Obligations:
+    """What the first guideline asks for."""
 
 
-def _read_comparison(answer: ComparisonAnswer, context: StepContext[ComparePayload]) -> JsonValue:
-    payload = context.payload
+@_read
+def second(document: Annotated[Text, PayloadField("second")]) -> Obligations:
+    """What the second guideline asks for."""
+
+
+def _first(first: list[Line], first_name: TextName = "First") -> str:
+    return _named(first_name, first)
+
+
+def _second(second: list[Line], second_name: TextName = "Second") -> str:
+    return _named(second_name, second)
+
+
+def _named(name: str, obligations: list[str]) -> str:
+    return "\n".join([f"# {name}", "", *(f"- {each}" for each in obligations)]) if obligations else ""
+
+
+def _then(answer: ComparisonAnswer, first_name: TextName = "First", second_name: TextName = "Second") -> Compared:
     return {
-        "comparison": answer.model_dump(),
-        "table": table(("", payload.first_name, payload.second_name), _rows(answer)),
-        "diagram": _diagram(answer, payload),
+        "comparison": answer,
+        "table": Table.of(("", first_name, second_name), _rows(answer)),
+        "diagram": Mermaid(_diagram(answer, first_name, second_name)),
     }
+
+
+def _show(compared: Any) -> Compared:
+    return {"comparison": compared["comparison"], "table": compared["table"], "diagram": compared["diagram"]}
+
+
+@chain.ask(
+    prompt=f"{_PROMPTS}/comparison.md",
+    max_output_tokens=10_000,
+    material={"first": _first, "second": _second},
+    then=_then,
+    show=_show,
+)
+def comparison(first: list[Line], second: list[Line]) -> ComparisonAnswer:
+    """What both ask for, what one does, and what contradicts each other."""
 
 
 def _rows(answer: ComparisonAnswer) -> Iterator[tuple[str, str, str]]:
@@ -84,9 +120,9 @@ def _rows(answer: ComparisonAnswer) -> Iterator[tuple[str, str, str]]:
     yield from ((obligation, "✓", "✓") for obligation in answer.both)
 
 
-def _diagram(answer: ComparisonAnswer, payload: ComparePayload) -> str:
+def _diagram(answer: ComparisonAnswer, first_name: str, second_name: str) -> str:
     """The two texts, with arrows to what each asks for."""
-    nodes = [("first", payload.first_name), ("second", payload.second_name)]
+    nodes = [("first", first_name), ("second", second_name)]
     edges: list[tuple[str, str, str]] = []
 
     def draw(kind: str, obligations: list[str], *texts: str) -> None:
@@ -102,42 +138,5 @@ def _diagram(answer: ComparisonAnswer, payload: ComparePayload) -> str:
     draw("theirs", [found.second for found in answer.contradictions], "second")
     drawn = min(len(answer.contradictions), _MOST_DRAWN)
     edges.extend((f"its {number}", f"theirs {number}", "≠") for number in range(drawn))
-    return flowchart(nodes, edges)
-
-
-def _obligations(name: str, text: Callable[[Any], str]) -> Step:
-    return Step(
-        name=name,
-        prompt=Prompt("compare_guidelines/obligations.md"),
-        answer=ObligationsAnswer,
-        write_input=lambda context: fence("document", text(context.payload)),
-        read_answer=lambda answer, _context: list(answer.obligations),
-        max_output_tokens=5_000,
-        long=LongText(
-            text=text,
-            label="document",
-            prompt=Prompt("compare_guidelines/obligations_part.md"),
-            merge=_merge_obligations,
-        ),
-    )
-
-
-COMPARE_GUIDELINES = Chain(
-    name="compare_guidelines",
-    description="Compares two guidelines: what both ask for, what only one does, and what contradicts each other.",
-    payload=ComparePayload,
-    steps=(
-        _obligations("first", lambda payload: payload.first),
-        _obligations("second", lambda payload: payload.second),
-        Step(
-            name="comparison",
-            prompt=Prompt("compare_guidelines/comparison.md"),
-            answer=ComparisonAnswer,
-            write_input=_both_lists,
-            read_answer=_read_comparison,
-            needs=("first", "second"),
-            max_output_tokens=10_000,
-            show=dict,
-        ),
-    ),
-)
+    # Up to forty boxes are side by side: from the top down, none of them could be read.
+    return flowchart(nodes, edges, direction="LR")

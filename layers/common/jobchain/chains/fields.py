@@ -1,17 +1,23 @@
 """The types of which payloads and answers are made: texts, lines, names, lists, and the bases of both."""
 
+import re
 from collections.abc import Iterator
-from typing import Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, GetCoreSchemaHandler, StringConstraints, model_validator
 
 from jobchain.text import is_blank
+
+if TYPE_CHECKING:
+    from pydantic_core import CoreSchema
 
 MAX_TEXT_LENGTH = 100_000
 MAX_LINE_LENGTH = 1_000
 MAX_NAME_LENGTH = 60
 
 _MOST_UNKNOWN = 20
+
+_EMPTY_LINES = re.compile(r"\n{3,}")
 
 
 def without_nul(text: str) -> str:
@@ -37,22 +43,44 @@ Text = Annotated[
 """A text that a chain works on: 1 to `MAX_TEXT_LENGTH` characters after trimming, some of them visible."""
 
 
-def _filled(text: str) -> str:
+def filled(text: str) -> str:
+    """`text` with its white space folded, or ValueError where nothing is left."""
     folded = " ".join(text.split())
     if not folded:
         raise ValueError("is empty: write something here")
     return folded
 
 
-def entries(least: int, most: int) -> AfterValidator:
+def paragraphs(text: str) -> str:
+    """`text` with its paragraphs kept: one empty line between two, and no white space at the ends of its lines.
+
+    ValueError where nothing is left.
+    """
+    lines = "\n".join(line.rstrip() for line in text.splitlines())
+    return not_blank(_EMPTY_LINES.sub("\n\n", lines).strip())
+
+
+class Entries(NamedTuple):
     """Checks that an answer's list has `least` to `most` entries."""
 
-    def check(found: list[Any]) -> list[Any]:
-        if not least <= len(found) <= most:
-            raise ValueError(f"has {len(found)} entries: give {least} to {most}")
+    least: int
+    most: int
+
+    def check(self, found: list[Any]) -> list[Any]:
+        """`found`, or ValueError where it has another number of entries."""
+        if not self.least <= len(found) <= self.most:
+            raise ValueError(f"has {len(found)} entries: give {self.least} to {self.most}")
         return found
 
-    return AfterValidator(check)
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> "CoreSchema":
+        from pydantic_core import core_schema  # noqa: PLC0415  # only a worker needs it
+
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+
+def entries(least: int, most: int) -> Entries:
+    """Checks that an answer's list has `least` to `most` entries."""
+    return Entries(least, most)
 
 
 def _short(text: str) -> str:
@@ -70,7 +98,7 @@ def _named(text: str) -> str:
 
 # Lengths are checked by validators, which the schema does not show: not every provider's strict mode takes
 # keywords such as minLength and maxItems.
-Filled = Annotated[str, AfterValidator(_filled)]
+Filled = Annotated[str, AfterValidator(filled)]
 """A text of an answer: not blank, white space folded."""
 
 Line = Annotated[Filled, AfterValidator(_short)]

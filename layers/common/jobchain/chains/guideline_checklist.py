@@ -1,163 +1,86 @@
-"""Turns a guideline into a summary, a checklist with its sources, and a diagram of the checklist."""
+"""Summarizes a guideline, makes a checklist of it and a diagram of that."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypedDict
 
-from pydantic import Field, JsonValue
+from pydantic import Field
 
-from jobchain.chains.chain import Chain, LongText, Prompt, Step, StepContext, fence, merge_lists
-from jobchain.chains.fields import Answer, Filled, Line, Name, Payload, Text, entries
-from jobchain.chains.quotes import original
-from jobchain.mermaid import flowchart
+from jobchain.chains.author_types import Checklist, Heading, Mermaid, PayloadField, Quote, SameAs
+from jobchain.chains.authoring import Chain
+from jobchain.chains.chain import merge_lists
+from jobchain.chains.fields import Answer, Line, Text, entries
+from jobchain.chains.long_texts import Long
 
+_PROMPTS = "prompts/guideline_checklist"
 _MOST_ITEMS = 50
 _STRENGTH = {"must": 0, "should": 1, "may": 2}
 
-
-class GuidelinePayload(Payload):
-    """What the chain takes."""
-
-    guidelines: Text
-
-
-class SummaryAnswer(Answer):
-    """The summary step's answer."""
-
-    summary: Filled = Field(description="The summary, in plain sentences.")
+Guideline = Annotated[Text, PayloadField("guidelines")]
 
 
 class ChecklistItem(Answer):
     """A thing to do. The source comes first, so that the item is made of it and not the other way round."""
 
-    source: Filled = Field(description="The sentence of the document that asks for it, word for word.")
+    source: Quote = Field(description="The sentence of the document that asks for it, word for word.")
     text: Line = Field(description="One sentence that says what to do.")
-    category: Name = Field(description="What it is about, in one to three words.")
+    category: Heading = Field(description="What it is about, in one to three words.")
     priority: Literal["must", "should", "may"] = Field(description="How strictly the document asks for it.")
 
 
-class ChecklistAnswer(Answer):
-    """The checklist step's answer."""
+class ShownChecklist(TypedDict):
+    """The checklist in the result: the texts alone, and the items."""
 
-    items: Annotated[list[ChecklistItem], entries(1, _MOST_ITEMS)] = Field(description="In the document's order.")
-
-
-class ChecklistPartAnswer(Answer):
-    """The answer for a part of a long text, which need not ask for anything."""
-
-    items: Annotated[list[ChecklistItem], entries(0, _MOST_ITEMS)] = Field(description="In the document's order.")
+    checklist: Annotated[list[Line], SameAs("checklist_items")]
+    checklist_items: Checklist[ChecklistItem]
 
 
-class DiagramNode(Answer):
-    """A box of the diagram."""
+Items = Annotated[list[ChecklistItem], entries(1, _MOST_ITEMS), Field(description="In the document's order.")]
 
-    id: str = Field(description="A short name, unique among the nodes.")
-    label: Filled = Field(description="What the box says, in a few words.")
-    kind: Literal["topic", "step", "decision"] = Field(
-        description="A category; an item; or a condition, which edges labelled yes and no leave."
-    )
+chain = Chain("guideline_checklist")
 
 
-class DiagramEdge(Answer):
-    """An arrow of the diagram."""
-
-    source: str = Field(description="The id of the node that the arrow leaves.")
-    target: str = Field(description="The id of the node that the arrow enters.")
-    label: str = Field(description="What the arrow says; empty for nothing.")
-
-
-class DiagramAnswer(Answer):
-    """The diagram step's answer."""
-
-    nodes: Annotated[list[DiagramNode], entries(1, 50)]
-    edges: Annotated[list[DiagramEdge], entries(0, 100)]
+@chain.ask(
+    prompt=f"{_PROMPTS}/summary.md",
+    max_output_tokens=3_000,
+    long=Long(part=f"{_PROMPTS}/summary_part.md", merge=f"{_PROMPTS}/summary_merge.md"),
+)
+def summary(document: Guideline) -> Annotated[str, Field(description="The summary, in plain sentences.")]:
+    """What the guideline asks for, in short."""
 
 
-def _document(context: StepContext[GuidelinePayload]) -> str:
-    return fence("document", context.payload.guidelines)
-
-
-def _document_and_summary(context: StepContext[GuidelinePayload]) -> str:
-    return f"{_document(context)}\n\n{fence('summary', context.outputs['summary'])}"
-
-
-def _checklist(context: StepContext[GuidelinePayload]) -> str:
-    """The items under their categories, in the order in which these first appear."""
-    groups: dict[str, list[str]] = {}
-    for item in context.outputs["checklist"]:
-        groups.setdefault(item["category"], []).append(f"- {item['text']}")
-    if not groups:  # The text asks for nothing: the diagram shows its summary.
-        return fence("checklist", f"- {context.outputs['summary']}")
-    return fence("checklist", "\n\n".join("\n".join([f"## {name}", *items]) for name, items in groups.items()))
-
-
-def _read_checklist(answer: ChecklistAnswer | ChecklistPartAnswer, context: StepContext[GuidelinePayload]) -> JsonValue:
-    text = original(context.payload.guidelines)
-    return [item.model_dump() | {"source_found": text.holds(item.source)} for item in answer.items]
-
-
-def _merge_checklists(parts: list[list[dict[str, Any]]]) -> JsonValue:
+def _merge(parts: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
     """The items of all parts in order; of more than `_MOST_ITEMS`, the strictest ones."""
     items = merge_lists(parts, lambda item: item["text"])
     strictest = sorted(range(len(items)), key=lambda place: _STRENGTH[items[place]["priority"]])[:_MOST_ITEMS]
     return [items[place] for place in sorted(strictest)]
 
 
-def _show_checklist(items: list[dict[str, Any]]) -> dict[str, JsonValue]:
-    return {"checklist": [item["text"] for item in items], "checklist_items": [*items]}
+def _show(items: list[Any]) -> ShownChecklist:
+    """The items by category, in the order in which these first appear, and the strictest of each first."""
+    places = {category: place for place, category in enumerate(dict.fromkeys(item["category"] for item in items))}
+    ordered = sorted(items, key=lambda item: (places[item["category"]], _STRENGTH[item["priority"]]))
+    return {"checklist": [item["text"] for item in ordered], "checklist_items": ordered}
 
 
-def _read_diagram(answer: DiagramAnswer, _context: StepContext[GuidelinePayload]) -> JsonValue:
-    return flowchart(
-        [(node.id, node.label) for node in answer.nodes],
-        [(edge.source, edge.target, edge.label) for edge in answer.edges],
-        {node.id: node.kind for node in reversed(answer.nodes)},
-    )
-
-
-GUIDELINE_CHECKLIST = Chain(
-    name="guideline_checklist",
-    description="Summarizes a guideline, makes a checklist of it and a diagram of that.",
-    payload=GuidelinePayload,
-    steps=(
-        Step(
-            name="summary",
-            prompt=Prompt("guideline_checklist/summary.md"),
-            answer=SummaryAnswer,
-            write_input=_document,
-            read_answer=lambda answer, _context: answer.summary,
-            max_output_tokens=3_000,
-            long=LongText(
-                text=lambda payload: payload.guidelines,
-                label="document",
-                prompt=Prompt("guideline_checklist/summary_part.md"),
-                merge=Prompt("guideline_checklist/summary_merge.md"),
-            ),
-        ),
-        Step(
-            name="checklist",
-            prompt=Prompt("guideline_checklist/checklist.md"),
-            answer=ChecklistAnswer,
-            write_input=_document_and_summary,
-            read_answer=_read_checklist,
-            needs=("summary",),
-            max_output_tokens=10_000,
-            show=_show_checklist,
-            long=LongText(
-                text=lambda payload: payload.guidelines,
-                label="document",
-                prompt=Prompt("guideline_checklist/checklist_part.md"),
-                merge=_merge_checklists,
-                answer=ChecklistPartAnswer,
-                max_output_tokens=8_000,
-            ),
-        ),
-        Step(
-            name="diagram",
-            prompt=Prompt("guideline_checklist/diagram.md"),
-            answer=DiagramAnswer,
-            write_input=_checklist,
-            read_answer=_read_diagram,
-            needs=("checklist",),
-            max_output_tokens=6_000,
-        ),
-    ),
+@chain.ask(
+    prompt=f"{_PROMPTS}/checklist.md",
+    max_output_tokens=10_000,
+    show=_show,
+    long=Long(part=f"{_PROMPTS}/checklist_part.md", merge=_merge, shared=(), max_output_tokens=8_000),
 )
+def checklist(document: Guideline, summary: str) -> Items:
+    """What the guideline asks for, item by item."""
+
+
+def _grouped(checklist: list[ChecklistItem], summary: str) -> str:
+    """The items under their categories, in the order in which these first appear."""
+    groups: dict[str, list[str]] = {}
+    for item in checklist:
+        groups.setdefault(item.category, []).append(f"- {item.text}")
+    if not groups:  # The text asks for nothing: the diagram shows its summary.
+        return f"- {summary}"
+    return "\n\n".join("\n".join([f"## {name}", *items]) for name, items in groups.items())
+
+
+@chain.ask(prompt=f"{_PROMPTS}/diagram.md", max_output_tokens=6_000, material={"checklist": _grouped})
+def diagram(checklist: list[ChecklistItem]) -> Mermaid:
+    """The checklist as a flowchart."""

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from pydantic import JsonValue
+from pydantic import BaseModel, JsonValue
 
 from jobchain.chains.chain import (
     Chain,
+    CodeStep,
     LongText,
     MergeStep,
     Outputs,
@@ -18,14 +19,13 @@ from jobchain.chains.chain import (
     StepContext,
     fence,
 )
-from jobchain.chains.fields import Payload
 from jobchain.chains.step_keys import PartsKey, SplitKey, StepKey, read_key
 
-PlannedStep = Step | SplitStep | MergeStep
+PlannedStep = Step | CodeStep | SplitStep | MergeStep
 """A step of a plan: a model call, or code."""
 
 
-def plan(chain: Chain, payload: Payload, outputs: Outputs, max_input_tokens: int) -> list[PlannedStep]:
+def plan(chain: Chain, payload: BaseModel, outputs: Outputs, max_input_tokens: int) -> list[PlannedStep]:
     """All steps of a job, completed or not, in order.
 
     A step whose text has more than `max_input_tokens` is preceded by the steps for its parts, as far as `outputs` tell
@@ -34,7 +34,11 @@ def plan(chain: Chain, payload: Payload, outputs: Outputs, max_input_tokens: int
     return [planned for step in chain.steps for planned in _planned(step, payload, outputs, max_input_tokens)]
 
 
-def _planned(step: Step, payload: Payload, outputs: Outputs, max_input_tokens: int) -> Sequence[PlannedStep]:
+def _planned(
+    step: Step | CodeStep, payload: BaseModel, outputs: Outputs, max_input_tokens: int
+) -> Sequence[PlannedStep]:
+    if isinstance(step, CodeStep):
+        return [step]
     if step.name in outputs:
         return [*_completed_parts(step, outputs), step]
     if step.long is None:
@@ -51,7 +55,7 @@ def _planned(step: Step, payload: Payload, outputs: Outputs, max_input_tokens: i
     keys = [PartsKey(step.name, number, number) for number in range(1, len(bounds) + 1)]
     parts = [_part(step, step.long, key, split.text[start:end]) for key, (start, end) in zip(keys, bounds, strict=True)]
     if isinstance(step.long.merge, Prompt):
-        return [split, *parts, *_merges(step, step.long.merge, keys, outputs, max_input_tokens)]
+        return [split, *parts, *_merges(step, step.long, step.long.merge, keys, outputs, max_input_tokens)]
     return [split, *parts, MergeStep(step.name, _names(keys), step.long.merge)]
 
 
@@ -72,25 +76,27 @@ def _part(step: Step, long: LongText, key: PartsKey, text: str) -> Step:
         name=key.stored,
         prompt=long.prompt,
         answer=long.answer or step.answer,
-        max_output_tokens=long.max_output_tokens or step.max_output_tokens,
-        write_input=lambda _: fence(long.label, text),
+        options=step.options._replace(max_output_tokens=long.max_output_tokens or step.max_output_tokens),
+        write_input=lambda context: _with_shared(long, context, fence(long.label, text)),
         long=None,
     )
 
 
 def _merges(
-    step: Step, prompt: Prompt, keys: Sequence[PartsKey], outputs: Outputs, max_input_tokens: int
+    step: Step, long: LongText, prompt: Prompt, keys: Sequence[PartsKey], outputs: Outputs, max_input_tokens: int
 ) -> list[Step]:
     """The steps that merge the parts' outputs. Where all are too long for one call, neighbours are merged first."""
     groups = [keys]
     if all(name in outputs for name in _names(keys)):
         groups = _groups(keys, outputs, max_input_tokens)
     if len(groups) == 1:
-        return [_merge(step, prompt, StepKey(step.name), keys)]
+        return [_merge(step, long, prompt, StepKey(step.name), keys)]
     # The key tells which parts an output was made of, so that one name never means two things.
     spans = [PartsKey(step.name, group[0].first, group[-1].last) for group in groups]
-    between = [_merge(step, prompt, span, group) for span, group in zip(spans, groups, strict=True) if len(group) > 1]
-    return [*between, *_merges(step, prompt, spans, outputs, max_input_tokens)]
+    between = [
+        _merge(step, long, prompt, span, group) for span, group in zip(spans, groups, strict=True) if len(group) > 1
+    ]
+    return [*between, *_merges(step, long, prompt, spans, outputs, max_input_tokens)]
 
 
 def _groups(keys: Sequence[PartsKey], outputs: Outputs, max_input_tokens: int) -> list[Sequence[PartsKey]]:
@@ -108,27 +114,32 @@ def _groups(keys: Sequence[PartsKey], outputs: Outputs, max_input_tokens: int) -
     return [*groups]
 
 
-def _merge(step: Step, prompt: Prompt, key: StepKey | PartsKey, parts: Sequence[PartsKey]) -> Step:
+def _merge(step: Step, long: LongText, prompt: Prompt, key: StepKey | PartsKey, parts: Sequence[PartsKey]) -> Step:
     """The step that makes one output, under `key`, of the outputs of `parts`."""
     names = _names(parts)
 
     def write_input(context: StepContext[Any]) -> str:
-        return "\n\n".join(fence("part", _as_text(context.outputs[name])) for name in names)
+        return _with_shared(long, context, *(fence("part", _as_text(context.outputs[name])) for name in names))
 
     return replace(step, name=key.stored, prompt=prompt, needs=names, write_input=write_input, long=None)
+
+
+def _with_shared(long: LongText, context: StepContext[Any], *fences: str) -> str:
+    shared = long.shared(context) if long.shared else ""
+    return "\n\n".join(filter(None, (*fences, shared)))
 
 
 def _as_text(output: JsonValue) -> str:
     return output if isinstance(output, str) else json.dumps(output, ensure_ascii=False, indent=1)
 
 
-def stored_step(chain: Chain, payload: Payload, outputs: Outputs, stored: str) -> PlannedStep | None:
+def stored_step(chain: Chain, payload: BaseModel, outputs: Outputs, stored: str) -> PlannedStep | None:
     """The step of this stored name as it was planned, completed or not; None where the chain has none of that name."""
     key = read_key(stored)
     step = next((step for step in chain.steps if step.name == key.step), None)
-    if step is None or step.long is None:
+    if step is None or isinstance(step, CodeStep) or step.long is None:
         return step if isinstance(key, StepKey) else None
-    text = step.long.text(payload)
+    text, merge = step.long.text(payload), step.long.merge
     if isinstance(key, SplitKey):
         return SplitStep(stored, text)
     bounds: Any = outputs.get(SplitKey(step.name).stored, [])
@@ -136,17 +147,17 @@ def stored_step(chain: Chain, payload: Payload, outputs: Outputs, stored: str) -
         return step if isinstance(key, StepKey) else None
     if isinstance(key, StepKey):
         parts = _largest_parts(step.name, 1, len(bounds), outputs)
-        if not isinstance(step.long.merge, Prompt):
-            return MergeStep(step.name, _names(parts), step.long.merge)
-        return _merge(step, step.long.merge, key, parts)
+        if not isinstance(merge, Prompt):
+            return MergeStep(step.name, _names(parts), merge)
+        return _merge(step, step.long, merge, key, parts)
     if key.last > len(bounds):
         return None
     if key.first == key.last:
         start, end = bounds[key.first - 1]
         return _part(step, step.long, key, text[start:end])
-    if not isinstance(step.long.merge, Prompt):
+    if not isinstance(merge, Prompt):
         return None
-    return _merge(step, step.long.merge, key, _largest_parts(step.name, key.first, key.last, outputs))
+    return _merge(step, step.long, merge, key, _largest_parts(step.name, key.first, key.last, outputs))
 
 
 def _largest_parts(step: str, first: int, last: int, outputs: Outputs) -> list[PartsKey]:

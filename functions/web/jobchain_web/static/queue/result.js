@@ -1,26 +1,33 @@
-/** A job's result: known parts in their own form, unknown ones as texts and lists. */
+/** A job's result, by the forms that the API tells. */
 
 import { foreign, h } from "./dom.js";
 import { panel, scroll, words } from "./format.js";
 import { recall, remember } from "./memory.js";
 
-const FIRST = ["summary", "checklist", "actions", "comparison"];
-/** Parts that repeat another part in another form. */
-const TWINS = { checklist_items: "checklist", actions_markdown: "actions", table: "comparison" };
-
-/** The parts to show, in order. */
-export function parts(result) {
-  const rank = (name) => (name === "diagram" ? 9 : FIRST.indexOf(name) + 1 || 8);
-  return Object.entries(result ?? {}).filter(([name]) => !(TWINS[name] in result)).sort(([one], [other]) => rank(one) - rank(other));
+/** The parts to show, in order. Of those that say the same it is the fullest, or, with `tables`, a table. */
+export function parts({ result, result_view: view }, tables = false) {
+  const found = { ...result };
+  const known = new Map((view ?? []).filter(({ name }) => name in found).map((part) => [part.name, part]));
+  const hidden = {};
+  for (const { name, form, same_as: fuller } of known.values()) {
+    if (!(fuller in found) || known.get(fuller)?.same_as) continue;
+    if (tables && form === "table") hidden[fuller] = name;
+    else hidden[name] = fuller;
+  }
+  const title = (name) => [name, ...Object.keys(hidden).filter((twin) => hidden[twin] === name)].sort((one, other) => one.length - other.length)[0];
+  return [...new Set([...known.keys(), ...Object.keys(found)])].filter((name) => !(name in hidden))
+    .map((name) => ({ fields: [], ...known.get(name), title: title(name), value: found[name] }));
 }
 
 /** The sections of a job's result. */
-export function sections({ result, event_id: id }) {
-  return parts(result).map(([name, value]) => {
+export function sections(job) {
+  return parts(job).map((part) => {
+    const { form, title, value } = part;
     let content = null;
-    if (name === "checklist" && Array.isArray(value)) content = checklist(value, result.checklist_items, id);
-    if (name === "diagram" && typeof value === "string") content = diagram(value);
-    return panel(`of-${name}`, foreign(words(name)), content ?? plain(value));
+    if (form === "checklist" && Array.isArray(value)) content = checklist(part, job.event_id);
+    if (form === "diagram" && typeof value === "string") content = diagram(value);
+    if (form === "table" && typeof value === "string") content = table(value);
+    return panel(`of-${title}`, foreign(words(title)), content ?? plain(value));
   });
 }
 
@@ -37,32 +44,60 @@ function plain(value) {
 
 function records(rows) {
   const names = [...new Set(rows.flatMap(Object.keys))];
-  return scroll("Table", h.table(
-    h.thead(h.tr(names.map((name) => h.th({ scope: "col" }, foreign(words(name)))))),
-    h.tbody(rows.map((row) => h.tr(names.map((name) => h.td(plain(row[name]))))))));
+  return rowsOf(names.map(words), rows.map((row) => names.map((name) => plain(row[name]))));
 }
 
-function checklist(texts, items, id) {
+function rowsOf(header, rows) {
+  return scroll("Table", h.table(
+    h.thead(h.tr(header.map((name) => h.th({ scope: "col" }, foreign(name))))),
+    h.tbody(rows.map((row) => h.tr(row.map((cell) => h.td(cell)))))));
+}
+
+/** A Markdown table whose cells are escaped. */
+function table(text) {
+  const cells = (line) => line.slice(2, -2).split(" | ").map((cell) => cell.replace(/&#(\d+);/g, (_, code) => String.fromCodePoint(code)));
+  const lines = text.trim().split("\n");
+  return rowsOf(cells(lines[0]), lines.slice(2).map((line) => cells(line).map((cell) => plain(cell))));
+}
+
+/** The entries, each with its place in the list, below their headings. Those without one come first. */
+export function grouped({ value, fields }) {
+  const heading = fields.find(({ form }) => form === "heading")?.name;
+  const groups = { "": [] };
+  value.forEach((entry, index) => (groups[entry?.[heading] ?? ""] ??= []).push([entry, index]));
+  const filled = Object.entries(groups).filter(([, entries]) => entries.length);
+  return filled.length > 1 ? filled : filled.map(([, entries]) => ["", entries]);
+}
+
+/** What an entry says. */
+export function said(entry, fields) {
+  const of = (...forms) => fields.filter(({ form, name }) => forms.includes(form) && entry?.[name] != null);
+  const [text = entry, ...tags] = [...of("line"), ...of("choice", "number")].map(({ name }) => entry[name]);
+  const quotes = of("quote").map(({ name, found }) => ({ text: String(entry[name]), missing: entry[found] === false }));
+  return { text, tags: tags.map(String), quotes };
+}
+
+function checklist(part, id) {
   const key = `ticks:${id}`;
   const ticked = new Set(recall("localStorage", key)?.split(","));
   const tick = ({ target }) => {
     ticked[target.checked ? "add" : "delete"](target.name);
     remember("localStorage", key, [...ticked].join());
   };
-  const item = (text, index) => {
+  const item = ([entry, index]) => {
     const name = String(index);
-    return h.label(h.input({ type: "checkbox", name, checked: ticked.has(name), onchange: tick }),
-      h.span(plain(text), about(items?.[index])));
+    const { text, tags, quotes } = said(entry, part.fields);
+    return h.label(h.input({ type: "checkbox", name, checked: ticked.has(name), onchange: tick }), h.span(plain(text), about(text, tags, quotes)));
   };
-  return [h.div({ class: "checklist" }, texts.map(item)), h.p({ class: "muted small" }, "Ticks stay in this browser.")];
+  const group = ([name, entries]) => [name && h.h3(foreign(name)), entries.map(item)];
+  return [h.div({ class: "checklist" }, grouped(part).map(group)), h.p({ class: "muted small" }, "Ticks stay in this browser.")];
 }
 
-/** The details of a checklist's item. */
-function about(item) {
-  if (!isRecord(item)) return null;
-  const tags = [item.priority, item.category].filter(Boolean).map((tag) => foreign(tag, "span", tag === "must" ? "tag must" : "tag"));
-  return h.span({ class: "about" }, tags, item.source && item.source !== item.text && foreign(item.source, "q"),
-    item.source_found === false && h.span({ class: "failed" }, "not in the text, word for word"));
+function about(text, tags, quotes) {
+  return h.span({ class: "about" }, tags.map((tag) => foreign(tag, "span", "tag")),
+    quotes.map(({ text: quote, missing }) => [
+      quote !== text && foreign(quote, "q"),
+      missing && h.span({ class: "failed" }, "not in the text, word for word")]));
 }
 
 function diagram(text) {

@@ -1,0 +1,218 @@
+"""Runs one job in this process with the worker's own code, its state kept in memory: for a chain's author.
+
+done = run_one(chain, {"document": "Doors must be locked."}, llm)
+"""
+
+import asyncio
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any, cast
+
+from pydantic import BaseModel, JsonValue
+
+from jobchain.chains.chain import Chain
+from jobchain.domain import Attempt, Claim, FinishedStep, JobError, Status, WaitingFor
+from jobchain.llm import LLM
+from jobchain.prices import PriceList
+from jobchain.spending import NOTHING_SPENT, Bill, Spending, summed
+from jobchain_worker.admission_control import AdmissionControl, Wave
+from jobchain_worker.retry_policy import RetryPolicy
+from jobchain_worker.runner import Runner
+
+DEADLINE = timedelta(days=1)
+MAX_INPUT_TOKENS = 100_000
+
+_INVOCATION = timedelta(minutes=15)
+_CALL_TIME = timedelta(minutes=10)
+_EVENT_ID = "00000000-0000-4000-8000-000000000000"
+
+
+@dataclass
+class OneJob:
+    """The job, as the table would hold it. `chain` is what ran."""
+
+    chain: Chain
+    payload: JsonValue
+    status: Status = Status.PENDING
+    error: JobError | None = None
+    steps: list[FinishedStep] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list)
+    spending: Spending = NOTHING_SPENT
+    waits: list[WaitingFor] = field(default_factory=list)
+
+    @property
+    def outputs(self) -> dict[str, JsonValue]:
+        """The outputs of the completed steps, by their stored names."""
+        return {step.name: step.output for step in self.steps}
+
+    @property
+    def result(self) -> dict[str, JsonValue]:
+        """The result, as callers read it."""
+        return self.chain.result(self.outputs)
+
+
+class _Clock:
+    """The time, which passes faster where the job waits."""
+
+    def __init__(self) -> None:
+        self._ahead = timedelta(0)
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self._ahead
+
+    def advance(self, by: timedelta) -> None:
+        self._ahead += by
+
+
+class _Store:
+    """Does for one job what `ClaimStore`, `DueStore`, `UsageStore` and `JobQueue` do for all."""
+
+    def __init__(self, job: OneJob, clock: _Clock, max_cost_usd: Decimal | None, done: Mapping[str, JsonValue]) -> None:
+        self._job = job
+        self._clock = clock
+        self._max_cost_usd = max_cost_usd
+        self._deadline = clock() + DEADLINE
+        self._tries: Mapping[str, int] = {}
+        self._claims = 0
+        now = clock().isoformat()
+        job.steps.extend(FinishedStep(name, output, "", "", now, now, NOTHING_SPENT) for name, output in done.items())
+
+    def claim(self, event_id: str, *_: object) -> Claim:
+        self._claims += 1
+        job = self._job
+        return Claim(
+            event_id=event_id,
+            tenant="",
+            job_name=job.chain.name,
+            number=self._claims,
+            payload=job.payload,
+            expires_at=int((self._deadline + DEADLINE).timestamp()),
+            tries=self._tries,
+            steps=tuple(job.steps),
+            spending=job.spending,
+            max_cost_usd=self._max_cost_usd,
+            deadline_at=self._deadline,
+        )
+
+    def check(self, _claim: Claim) -> bool:
+        return False
+
+    def save_step(self, _claim: Claim, _number: int, _position: int, _model: str, step: FinishedStep) -> None:
+        self._job.steps.append(step)
+
+    def save_attempt(self, _claim: Claim, _number: int, _model: str, attempt: Attempt) -> None:
+        self._job.attempts.append(attempt)
+
+    def finish(self, _claim: Claim, bill: Bill) -> None:
+        self._end(Status.COMPLETED, bill)
+
+    def fail(self, _claim: Claim, error: JobError, bill: Bill) -> None:
+        self._job.error = error
+        self._end(Status.FAILED, bill)
+
+    def release(
+        self, _claim: Claim, wait: timedelta, tries: Mapping[str, int], bill: Bill, waiting: WaitingFor | None
+    ) -> bool:
+        self._job.waits += [waiting] if waiting else []
+        self._tries = tries
+        self._clock.advance(wait)
+        self._end(Status.PENDING, bill)
+        return True
+
+    def send(self, *_: object) -> None:
+        """Nothing is sent: `run_one` goes on by itself."""
+
+    def _end(self, status: Status, bill: Bill) -> None:
+        self._job.status = status
+        self._job.spending += summed(bill.values())
+
+
+class _Permit:
+    """Lets everything through: an author's calls are few."""
+
+    slot = None
+    probing = False
+
+    def admit(self, _candidate: object) -> None: ...
+
+    async def let_through(self, wave: Wave) -> Wave:
+        return wave
+
+    async def answered(self, *_: object) -> None: ...
+
+    async def failed(self, *_: object, own_model: bool = False) -> None: ...
+
+    async def leave(self) -> None: ...
+
+
+class _Control:
+    def permit(self, *_: object, **__: object) -> _Permit:
+        return _Permit()
+
+
+class _Log:
+    """Keeps the fault of the chain's own code, which the worker only logs: its author wants to see it."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+        self.fault: BaseException | None = None
+
+    def info(self, message: str, **_: object) -> None:
+        self._tell(message)
+
+    def warning(self, message: str, **_: object) -> None:
+        self._tell(message)
+
+    def error(self, message: str, **_: object) -> None:
+        self._tell(message)
+        self.fault = sys.exception() or self.fault
+
+    def thread_safe_append_keys(self, **_: object) -> None: ...
+
+
+def run_one(
+    chain: Chain,
+    payload: BaseModel | Mapping[str, Any],
+    llm: LLM,
+    *,
+    prices: PriceList | None = None,
+    max_input_tokens: int = MAX_INPUT_TOKENS,
+    max_cost_usd: Decimal | None = None,
+    done: Mapping[str, JsonValue] | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> OneJob:
+    """The job after it has ended. Waits between tries take no time.
+
+    A text of more than `max_input_tokens` is split. `done` are outputs of steps that need not run, by their names. What
+    the worker logs is passed to `tell`. Raises pydantic's ValidationError for a payload that the chain does not take,
+    and what the chain's own code raises.
+    """
+    sent = payload.model_dump(mode="json") if isinstance(payload, BaseModel) else payload
+    checked = chain.payload.model_validate(sent).model_dump(mode="json")
+    clock, log, job = _Clock(), _Log(tell), OneJob(chain, checked)
+    store = cast("Any", _Store(job, clock, max_cost_usd, done or {}))
+    runner = Runner(
+        claims=store,
+        due=store,
+        usage=store,
+        queue=store,
+        control=cast("AdmissionControl", _Control()),
+        llm=llm,
+        chains={chain.name: chain},
+        prices=prices or PriceList.load(),
+        retry_policy=RetryPolicy(first_backoff=timedelta(seconds=10)),
+        max_input_tokens=max_input_tokens,
+        call_time=_CALL_TIME,
+        clock=clock,
+        logger=cast("Any", log),
+        meter=lambda *_: None,
+        outcome_meter=lambda _: None,
+    )
+    while job.status is Status.PENDING:
+        asyncio.run(runner.run(_EVENT_ID, clock() + _INVOCATION))
+        if log.fault:
+            raise log.fault
+    return job
