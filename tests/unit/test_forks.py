@@ -61,8 +61,8 @@ def done(deployment: Deployment) -> str:
 class TestAFork:
     def test_runs_the_step_and_those_that_need_it_alone(self, deployment: Deployment, api: Api, done: str) -> None:
         before = len(deployment.llm.requests)
-        items: Any = CHECKLIST["items"]
-        other = {**CHECKLIST, "items": items[:1]}
+        items: Any = CHECKLIST["checklist"]
+        other = {**CHECKLIST, "checklist": items[:1]}
 
         event_id = forked(api, done, "checklist")
         job = deployment.run(other, event_id=event_id)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from pydantic import BaseModel, Field, ValidationError
 
 from jobchain.aws.jobs import JobDetails
-from jobchain.chains.chain import Chain, Step, StepContext
+from jobchain.chains.chain import Chain, Outputs, Step, StepContext
 from jobchain.chains.planning import stored_step
 from jobchain_api.created_views import LazyView
 
@@ -67,9 +67,7 @@ def _views(details: JobDetails, chain: Chain | None, names: Iterable[str]) -> It
         yield _view(chain, payload, outputs, name, sent.get(name))
 
 
-def _view(
-    chain: Chain, payload: BaseModel, outputs: Mapping[str, JsonValue], name: str, sent: str | None
-) -> PromptView:
+def _view(chain: Chain, payload: BaseModel, outputs: Outputs, name: str, sent: str | None) -> PromptView:
     try:
         step = stored_step(chain, payload, outputs, name)
         if not isinstance(step, Step):
