@@ -247,6 +247,21 @@ class TestTheCalls:
         assert sum(call["cost_usd"] for call in calls) == pytest.approx(job["cost_usd"])
         assert len(calls) == job["calls"]
 
+    def test_are_told_with_the_effort_that_their_chain_asks_for(self, deployment: Deployment, api: Api) -> None:
+        chain = CHAINS["guideline_checklist"]
+        summary = chain.steps[0]
+        assert isinstance(summary, Step)
+        thoughtful = replace(summary, options=summary.options._replace(effort="high"))
+        changed = {chain.name: replace(chain, steps=(thoughtful, *chain.steps[1:]))}
+        deployment.runner = deployment.worker(chains=changed)
+        event_id = deployment.create()
+        deployment.run({"nonsense": 1}, SUMMARY, CHECKLIST, DIAGRAM)
+
+        job = read(api, event_id)
+
+        assert [call["effort"] for call in job["failed_attempts"]] == ["high"]
+        assert [call["effort"] for call in job["answered_calls"]] == ["high", *[None] * 2]
+
     def test_are_told_with_their_effort(self, deployment: Deployment, api: Api) -> None:
         event_id = deployment.create()
         claim = deployment.stores.claim(event_id, deployment.clock() + INVOCATION)
