@@ -5,7 +5,7 @@ import io
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import cache
@@ -26,6 +26,7 @@ from jobchain.aws.paces import PaceStore
 from jobchain.aws.queue import JobQueue
 from jobchain.breaker import ModelAccount
 from jobchain.chains import CHAINS, DEFAULT_CHAIN
+from jobchain.chains.chain import Chain
 from jobchain.domain import Tier
 from jobchain.llm import LLM
 from jobchain.metrics import OutcomeMeter
@@ -183,10 +184,11 @@ def make_service(
     logger: Logger,
     outcome_meter: OutcomeMeter = lambda _: None,
     health: HealthCheck | None = None,
+    chains: Mapping[str, Chain] = CHAINS,
 ) -> JobService:
     """The service on top of these; the queue's dead letters are its own messages."""
     return JobService(
-        chains=CHAINS,
+        chains=chains,
         default_chain=DEFAULT_CHAIN,
         admission=stores.admission,
         jobs=stores.jobs,
