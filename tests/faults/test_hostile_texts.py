@@ -12,7 +12,7 @@ from collections.abc import Callable
 import pytest
 from pydantic import BaseModel, JsonValue
 
-from jobchain.chains import CHAINS, DEFAULT_CHAIN
+from jobchain.chains import CHAINS
 from jobchain.chains.chain import Chain, Step, StepContext, fence
 from jobchain.chains.planning import plan
 from jobchain.chains.quotes import Original
@@ -70,12 +70,12 @@ def _payload(chain: Chain, text: str) -> BaseModel:
 
 def _refuse(text: str) -> None:
     """Answers of which nothing is right."""
-    for step in DEFAULT_CHAIN.calls:
+    for step in CHAINS[CHAINS.default].calls:
         field = next(iter(step.answer.model_fields))
         answers: list[JsonValue] = [[text[:3]] * (len(text) // 8), [{}] * (len(text) // 20), text[: len(text) // 2]]
         for answer in answers:
             read_answer(
-                step, json.dumps({field: answer}, ensure_ascii=False), StepContext(_payload(DEFAULT_CHAIN, text), {})
+                step, json.dumps({field: answer}, ensure_ascii=False), StepContext(_payload(CHAINS[CHAINS.default], text), {})
             )
 
 

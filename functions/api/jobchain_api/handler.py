@@ -25,7 +25,7 @@ from jobchain.aws.queue import JobQueue
 from jobchain.aws.request_quotas import RequestQuotas
 from jobchain.aws.usage import UsageStore
 from jobchain.breaker import ModelAccount
-from jobchain.chains import CHAINS, DEFAULT_CHAIN
+from jobchain.chains import CHAINS
 from jobchain.connection import UnusableSetting, checked_model_url
 from jobchain.domain import Tier, utc_now
 from jobchain.observability import create_logger
@@ -111,7 +111,7 @@ breakers = BreakerStore(dynamodb, settings.table_name, account, utc_now) if acco
 queue = JobQueue(sqs, settings.queue_url, settings.flex_queue_url)
 service = JobService(
     chains=CHAINS,
-    default_chain=DEFAULT_CHAIN,
+    default_chain=CHAINS.default,
     admission=AdmissionStore(dynamodb, settings.table_name, utc_now),
     jobs=JobStore(dynamodb, settings.table_name, utc_now),
     due=DueStore(dynamodb, settings.table_name, utc_now),

@@ -10,7 +10,7 @@ from pydantic import JsonValue, ValidationError
 
 from jobchain.chains.chain import Chain
 from jobchain.domain import DEADLINE, NewJob
-from jobchain.errors import InvalidRequest
+from jobchain.errors import InvalidRequest, Misconfigured
 from jobchain_api.auth import Caller
 from jobchain_api.errors import PayloadTooLarge
 from jobchain_api.requests import BatchEntry, CreateJob
@@ -27,16 +27,15 @@ _KEYED_VERSION = 5
 
 
 class JobFactory:
-    """Makes jobs of `chains`. `input_text` is the one field of the payload of `default_chain`.
+    """Makes jobs of `chains`. `input_text` is the one field of the payload of the chain called `default_chain`.
 
     `deadline` is that of a job which names none.
     """
 
-    def __init__(self, chains: Mapping[str, Chain], default_chain: Chain, deadline: timedelta = DEADLINE) -> None:
+    def __init__(self, chains: Mapping[str, Chain], default_chain: str, deadline: timedelta = DEADLINE) -> None:
         self._deadline = deadline
         self._chains = chains
         self._default_chain = default_chain
-        (self._text_field,) = default_chain.payload.model_fields
 
     def job(self, caller: Caller, request: CreateJob, idempotency_key: str | None) -> NewJob:
         """The job that a request asks for. Raises InvalidRequest, PayloadTooLarge."""
@@ -62,7 +61,7 @@ class JobFactory:
 
     def _new_job(self, caller: Caller, request: CreateJob, event_id: str) -> NewJob:
         chain = self._chain(request)
-        sent = {self._text_field: request.input_text} if request.payload is None else request.payload
+        sent = _short_form(chain, request.input_text) if request.payload is None else request.payload
         try:
             payload = chain.payload.model_validate(sent).model_dump(mode="json")
         except ValidationError as error:
@@ -87,12 +86,20 @@ class JobFactory:
         )
 
     def _chain(self, request: CreateJob) -> Chain:
+        name = request.job_name if request.job_name is not None else self._default_chain
+        if (chain := self._chains.get(name)) is not None:
+            return chain
+        if name in self._chains:
+            raise Misconfigured(f"the chain {name} can't be loaded: GET /chains says why")
+        known = ", ".join(self._chains)
         if request.job_name is None:
-            return self._default_chain
-        chain = self._chains.get(request.job_name)
-        if chain is None:
-            raise InvalidRequest({"job_name": f"unknown chain: use one of {', '.join(self._chains)}"})
-        return chain
+            raise InvalidRequest({"input_text": f"no default chain: give job_name (one of {known}) and payload"})
+        raise InvalidRequest({"job_name": f"unknown chain: use one of {known}"})
+
+
+def _short_form(chain: Chain, text: str | None) -> dict[str, JsonValue]:
+    (field,) = chain.payload.model_fields
+    return {field: text}
 
 
 def is_keyed(event_id: str) -> bool:
