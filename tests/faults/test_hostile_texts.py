@@ -21,10 +21,10 @@ from jobchain.chains.step_keys import PartsKey, SplitKey, read_key
 from jobchain.markdown import table
 from jobchain.mermaid import flowchart
 from jobchain_cli.texts import _checked
+from jobchain_offline.answering import material
+from jobchain_offline.extract import read
+from jobchain_offline.schema_answer import fill
 from jobchain_worker.answers import read_answer
-from local.extract import read
-from local.offline_model import material
-from local.schema_answer import fill
 from tests.hostile import MOST_CHARACTERS, hostile_texts
 from tests.shipped import ChecklistAnswer, ComparisonAnswer
 
@@ -75,7 +75,9 @@ def _refuse(text: str) -> None:
         answers: list[JsonValue] = [[text[:3]] * (len(text) // 8), [{}] * (len(text) // 20), text[: len(text) // 2]]
         for answer in answers:
             read_answer(
-                step, json.dumps({field: answer}, ensure_ascii=False), StepContext(_payload(CHAINS[CHAINS.default], text), {})
+                step,
+                json.dumps({field: answer}, ensure_ascii=False),
+                StepContext(_payload(CHAINS[CHAINS.default], text), {}),
             )
 
 

@@ -14,8 +14,9 @@ from pydantic import BaseModel, Field
 
 from jobchain.chains import CHAINS
 from jobchain.chains.chain import StepContext
-from local.extract import due, key, obligations, owner, read, sentences, strength, summarize
-from local.offline_model import MODEL, complete, material, respond, running
+from jobchain_offline.answering import MODEL, material
+from jobchain_offline.extract import due, key, obligations, owner, read, sentences, strength, summarize
+from local.offline_model import complete, respond, running
 
 COMPARE_GUIDELINES = CHAINS["compare_guidelines"]
 EXTRACT_ACTIONS = CHAINS["extract_actions"]
