@@ -1,0 +1,113 @@
+"""Finds an author's chains, and tells what is wrong with them."""
+
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+
+import jobchain
+import pydantic
+from jobchain.chains.authoring import Chain, check as mistakes_of
+from jobchain.chains.loading import CannotLoad, load, load_module
+from jobchain.chains.mistakes import ChainError
+from jobchain_cli.errors import Code, CommandError
+from jobchain_cli.words import in_one_line
+
+# Code that is not the author's.
+_OTHERS = tuple(str(Path(module.__file__ or "").parent) for module in (jobchain, pydantic, traceback))
+
+
+def check(which: str) -> Code:
+    """Prints all mistakes of the chains on standard output, else what was checked."""
+    try:
+        chains = found(which)
+        mistakes = [(each.place.file, each.place.line, each.what) for one in chains.values() for each in mistakes_of(one)]
+    except CannotLoad as error:
+        if (told := _mistakes_at_import(error)) is None:
+            raise CommandError(str(error)) from error
+        mistakes = told
+    for file, line, what in mistakes:
+        print(in_one_line(f"{shown_path(file)}:{line}: {what}"))
+    if mistakes:
+        return Code.ERROR
+    for name, chain in chains.items():
+        count = len(chain.compiled.steps)
+        print(in_one_line(f"{name}: {count} {'step' if count == 1 else 'steps'}, no mistakes"))
+    return Code.DONE
+
+
+def one(which: str) -> Chain:
+    """The one chain that is named. Raises CommandError for none, several, or one that can't be used."""
+    try:
+        chains = found(which)
+    except CannotLoad as error:
+        told = _mistakes_at_import(error)
+        raise CommandError(_told(told) if told else str(error)) from error
+    if len(chains) > 1:
+        raise CommandError(f"{which} has several chains: use {' or '.join(chains)}")
+    (chain,) = chains.values()
+    if mistakes := mistakes_of(chain):
+        raise CommandError(_told([(each.place.file, each.place.line, each.what) for each in mistakes]))
+    return chain
+
+
+def found(which: str) -> Mapping[str, Chain]:
+    """The chains that `which` names, by how each is called. Modules of the current folder are found, too.
+
+    Raises CannotLoad.
+    """
+    if (folder := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, folder)
+    if ":" not in which and _is_module(which):
+        return {f"{which}:{name}": chain for name, chain in load_module(which).items()}
+    return {which: load(which)}
+
+
+def place_of(error: BaseException) -> str:
+    """The author's line that raised an error, as `file:line: `; empty where no such line is known."""
+    place = _line_of(error)
+    return f"{shown_path(place[0])}:{place[1]}: " if place else ""
+
+
+def shown_path(file: str) -> str:
+    """The path as a person would type it here."""
+    path = Path(file)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else file
+
+
+def _is_module(name: str) -> bool:
+    # A package above it that can't be imported is told of when the module is.
+    with suppress(ImportError, ValueError):
+        return find_spec(name) is not None
+    return False
+
+
+def _told(mistakes: Sequence[tuple[str, int, str]]) -> str:
+    file, line, what = mistakes[0]
+    more = f" ({len(mistakes)} mistakes: `jobchain check` lists them)" if len(mistakes) > 1 else ""
+    return f"{shown_path(file)}:{line}: {what}{more}"
+
+
+def _mistakes_at_import(error: CannotLoad) -> list[tuple[str, int, str]] | None:
+    """The places of what an import raised; None where no line of the author's is known."""
+    cause = error.__cause__
+    if isinstance(cause, ChainError):
+        return [(each.place.file, each.place.line, each.what) for each in cause.mistakes]
+    if cause is None or (place := _line_of(cause)) is None:
+        return None
+    what = cause.msg if isinstance(cause, SyntaxError) else str(cause)
+    return [(*place, f"{type(cause).__name__}: {what}")]
+
+
+def _line_of(error: BaseException) -> tuple[str, int] | None:
+    if isinstance(error, SyntaxError) and error.filename and error.lineno:
+        return error.filename, error.lineno
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_authors(frame.filename)]
+    return (frames[-1].filename, frames[-1].lineno or 1) if frames else None
+
+
+def _is_authors(file: str) -> bool:
+    path = Path(file)
+    return path.is_file() and not file.startswith(_OTHERS) and path.parts[-2:-1] != ("jobchain_cli",)
