@@ -49,8 +49,8 @@ class DryJob:
 
     def _write_requests(self, chain: Chain) -> None:
         """Builds all steps, and writes the requests of those that need no other, where a text will do for a payload."""
-        for step in chain.steps:
-            step.prepare()
+        for each in chain.steps:
+            each.prepare()
         required = {name: _TEXT for name, field in chain.payload.model_fields.items() if field.is_required()}
         try:
             payload = chain.payload.model_validate(required)
