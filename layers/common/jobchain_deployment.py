@@ -1,4 +1,4 @@
-"""What this deployment runs. `python -m local chains` writes it, of `layers/chains.txt` and the packages named there."""
+"""The chains that are deployed. A build writes this module, of the packages that its list names."""
 
 CHAINS = {
     "guideline_checklist": ("jobchain_chains.guideline_checklist:chain", "jobchain"),

@@ -30,6 +30,7 @@ from tests.shipped import ChecklistAnswer, ComparisonAnswer
 
 pytestmark = pytest.mark.faults
 
+DEFAULT = CHAINS[CHAINS.default]
 ITEMS = 50
 
 
@@ -70,14 +71,14 @@ def _payload(chain: Chain, text: str) -> BaseModel:
 
 def _refuse(text: str) -> None:
     """Answers of which nothing is right."""
-    for step in CHAINS[CHAINS.default].calls:
+    for step in DEFAULT.calls:
         field = next(iter(step.answer.model_fields))
         answers: list[JsonValue] = [[text[:3]] * (len(text) // 8), [{}] * (len(text) // 20), text[: len(text) // 2]]
         for answer in answers:
             read_answer(
                 step,
                 json.dumps({field: answer}, ensure_ascii=False),
-                StepContext(_payload(CHAINS[CHAINS.default], text), {}),
+                StepContext(_payload(DEFAULT, text), {}),
             )
 
 

@@ -98,8 +98,11 @@ class JobFactory:
 
 
 def _short_form(chain: Chain, text: str | None) -> dict[str, JsonValue]:
-    (field,) = chain.payload.model_fields
-    return {field: text}
+    """The payload of the default chain. Raises InvalidRequest for a chain whose payload is more than a text."""
+    fields = [*chain.payload.model_fields]
+    if len(fields) != 1:
+        raise InvalidRequest({"input_text": f"the default chain {chain.name} takes more: give job_name and payload"})
+    return {fields[0]: text}
 
 
 def is_keyed(event_id: str) -> bool:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from jobchain.chains.chain import Chain
 
 
-class Unusable(KeyError):  # noqa: N818  # as the other errors here
+class Unusable(KeyError):  # as the other errors here
     """The deployment has a chain of this name that can't be loaded. So `get` gives None for it."""
 
 

@@ -18,7 +18,7 @@ DEPLOYMENT = "jobchain_deployment"
 """The module that says which chains a deployment runs. A build writes it: no start has to read what is installed."""
 
 
-class CannotLoad(Exception):  # noqa: N818  # as the other errors here
+class CannotLoad(Exception):  # as the other errors here
     """A chain can't be loaded: says which, why, and what to do. A mistake of its author is the `__cause__`."""
 
 
@@ -138,5 +138,5 @@ def _tried(what: str, run: Callable[[], T]) -> T:
     """What `run` gives. An author's code may raise anything: it is a CannotLoad that begins with `what`."""
     try:
         return run()
-    except Exception as error:  # noqa: BLE001  # it belongs to another package, and is told with its name
+    except Exception as error:  # it belongs to another package, and is told with its name
         raise CannotLoad(f"{what}: {type(error).__name__}: {error}") from error
