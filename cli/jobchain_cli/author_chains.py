@@ -2,16 +2,18 @@
 
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
-import jobchain
 import pydantic
-from jobchain.chains.authoring import Chain, check as mistakes_of
+
+import jobchain
+from jobchain.chains.authoring import Chain
+from jobchain.chains.authoring import check as mistakes_of
 from jobchain.chains.loading import CannotLoad, load, load_module
-from jobchain.chains.mistakes import ChainError
+from jobchain.chains.mistakes import ChainError, Mistake, Place
 from jobchain_cli.errors import Code, CommandError
 from jobchain_cli.words import in_one_line
 
@@ -23,7 +25,9 @@ def check(which: str) -> Code:
     """Prints all mistakes of the chains on standard output, else what was checked."""
     try:
         chains = found(which)
-        mistakes = [(each.place.file, each.place.line, each.what) for one in chains.values() for each in mistakes_of(one)]
+        mistakes = [
+            (each.place.file, each.place.line, each.what) for one in chains.values() for each in mistakes_of(one)
+        ]
     except CannotLoad as error:
         if (told := _mistakes_at_import(error)) is None:
             raise CommandError(str(error)) from error
@@ -43,13 +47,12 @@ def one(which: str) -> Chain:
     try:
         chains = found(which)
     except CannotLoad as error:
-        told = _mistakes_at_import(error)
-        raise CommandError(_told(told) if told else str(error)) from error
+        raise _refused(_mistakes_at_import(error), str(error)) from error
     if len(chains) > 1:
         raise CommandError(f"{which} has several chains: use {' or '.join(chains)}")
     (chain,) = chains.values()
     if mistakes := mistakes_of(chain):
-        raise CommandError(_told([(each.place.file, each.place.line, each.what) for each in mistakes]))
+        raise _refused(mistakes)
     return chain
 
 
@@ -68,7 +71,7 @@ def found(which: str) -> Mapping[str, Chain]:
 def place_of(error: BaseException) -> str:
     """The author's line that raised an error, as `file:line: `; empty where no such line is known."""
     place = _line_of(error)
-    return f"{shown_path(place[0])}:{place[1]}: " if place else ""
+    return f"{shown_path(place.file)}:{place.line}: " if place else ""
 
 
 def shown_path(file: str) -> str:
@@ -84,28 +87,33 @@ def _is_module(name: str) -> bool:
     return False
 
 
-def _told(mistakes: Sequence[tuple[str, int, str]]) -> str:
-    file, line, what = mistakes[0]
-    more = f" ({len(mistakes)} mistakes: `jobchain check` lists them)" if len(mistakes) > 1 else ""
-    return f"{shown_path(file)}:{line}: {what}{more}"
+def _lines(mistakes: Iterable[Mistake]) -> list[str]:
+    """The mistakes, without those that two chains of a module share."""
+    return list(dict.fromkeys(in_one_line(f"{shown_path(at.file)}:{at.line}: {what}") for at, what in mistakes))
 
 
-def _mistakes_at_import(error: CannotLoad) -> list[tuple[str, int, str]] | None:
-    """The places of what an import raised; None where no line of the author's is known."""
+def _refused(mistakes: Iterable[Mistake], otherwise: str = "") -> CommandError:
+    lines = _lines(mistakes)
+    more = f" ({len(lines)} mistakes: `jobchain check` lists them)" if len(lines) > 1 else ""
+    return CommandError(lines[0] + more if lines else otherwise)
+
+
+def _mistakes_at_import(error: CannotLoad) -> list[Mistake]:
+    """What an import raised, with its place; empty where no line of the author's is known."""
     cause = error.__cause__
     if isinstance(cause, ChainError):
-        return [(each.place.file, each.place.line, each.what) for each in cause.mistakes]
+        return [*cause.mistakes]
     if cause is None or (place := _line_of(cause)) is None:
-        return None
+        return []
     what = cause.msg if isinstance(cause, SyntaxError) else str(cause)
-    return [(*place, f"{type(cause).__name__}: {what}")]
+    return [Mistake(place, f"{type(cause).__name__}: {what}")]
 
 
-def _line_of(error: BaseException) -> tuple[str, int] | None:
+def _line_of(error: BaseException) -> Place | None:
     if isinstance(error, SyntaxError) and error.filename and error.lineno:
-        return error.filename, error.lineno
+        return Place(error.filename, error.lineno)
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_authors(frame.filename)]
-    return (frames[-1].filename, frames[-1].lineno or 1) if frames else None
+    return Place(frames[-1].filename, frames[-1].lineno or 1) if frames else None
 
 
 def _is_authors(file: str) -> bool:

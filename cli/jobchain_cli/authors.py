@@ -53,9 +53,7 @@ def run(
     model: Model = None,
     effort: Effort = None,
     values: Set = None,
-    step: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only this step, and those that it needs.")
-    ] = None,
+    step: Annotated[str | None, typer.Option(metavar="NAME", help="Only this step, and those that it needs.")] = None,
     as_json: AsJson = False,
     as_markdown: AsMarkdown = False,
     as_text: AsText = False,

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -57,10 +57,12 @@ class OpenAILLM:
         *,
         idle: timedelta | None = None,
         key: ApiKey | None = None,
+        watch: Callable[[ModelRequest, CallTrace], None] = lambda *_: None,
     ) -> None:
         """A call ends within `timeout`, and earlier where the server is silent for longer than `idle` between tokens.
 
-        A call whose key is refused is made again if `key`, where the client's keys come from, has another one.
+        A call whose key is refused is made again if `key`, where the client's keys come from, has another one. `watch`
+        gets each request when it is sent, with the trace that follows its answer.
         """
         self._client = client
         self._model = model
@@ -70,6 +72,7 @@ class OpenAILLM:
         self._refused: set[tuple[str, str]] = set()
         self._api = api
         self._key = key
+        self._watch = watch
         is_local = is_loopback(str(client.base_url))
         self._dialect: Dialect = Chat(is_local=is_local) if api == "chat" else Responses()
 
@@ -110,6 +113,7 @@ class OpenAILLM:
         )
 
     async def _ask(self, request: ModelRequest, texts: Sequence[str], trace: CallTrace) -> ModelAnswer:
+        self._watch(request, trace)
         response = await self._send(request, texts, trace)
         content = await read_body(response, self._dialect.assembler, trace)
         answer = self._dialect.read(content, self._asked(request), texts)
