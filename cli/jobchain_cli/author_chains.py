@@ -7,33 +7,30 @@ from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
-import pydantic
-
-import jobchain
 from jobchain.chains.authoring import Chain
 from jobchain.chains.authoring import check as mistakes_of
 from jobchain.chains.loading import CannotLoad, load, load_module
-from jobchain.chains.mistakes import ChainError, Mistake, Place
+from jobchain.chains.mistakes import ChainError, Mistake, Place, collected
 from jobchain_cli.errors import Code, CommandError
 from jobchain_cli.words import in_one_line
 
 # Code that is not the author's.
-_OTHERS = tuple(str(Path(module.__file__ or "").parent) for module in (jobchain, pydantic, traceback))
+_OTHERS = ("traceback", "pydantic", "jobchain", "jobchain_cli", "jobchain_offline", "jobchain_worker")
 
 
 def check(which: str) -> Code:
     """Prints all mistakes of the chains on standard output, else what was checked."""
-    try:
-        chains = found(which)
-        mistakes = [
-            (each.place.file, each.place.line, each.what) for one in chains.values() for each in mistakes_of(one)
-        ]
-    except CannotLoad as error:
-        if (told := _mistakes_at_import(error)) is None:
-            raise CommandError(str(error)) from error
-        mistakes = told
-    for file, line, what in mistakes:
-        print(in_one_line(f"{shown_path(file)}:{line}: {what}"))
+    chains: Mapping[str, Chain] = {}
+    with collected() as mistakes:
+        try:
+            chains = found(which)
+        except CannotLoad as error:
+            mistakes += _mistakes_at_import(error)
+            if not mistakes:
+                raise CommandError(str(error)) from error
+    mistakes += (mistake for one in chains.values() for mistake in mistakes_of(one))
+    for line in _lines(mistakes):
+        print(line)
     if mistakes:
         return Code.ERROR
     for name, chain in chains.items():
@@ -118,4 +115,7 @@ def _line_of(error: BaseException) -> Place | None:
 
 def _is_authors(file: str) -> bool:
     path = Path(file)
-    return path.is_file() and not file.startswith(_OTHERS) and path.parts[-2:-1] != ("jobchain_cli",)
+    found = (find_spec(name) for name in _OTHERS)
+    return path.is_file() and not any(
+        path.is_relative_to(Path(spec.origin).parent) for spec in found if spec and spec.origin
+    )

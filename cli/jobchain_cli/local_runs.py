@@ -2,9 +2,10 @@
 
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from jobchain_cli.words import in_one_line, json_line, price
 from jobchain_offline.answering import MODEL
 from jobchain_offline.llm import OfflineLLM
 from jobchain_worker.one_job import OneJob, run_one
+
+Close = Callable[[], Coroutine[Any, Any, None]] | None
 
 _OFFLINE = ("offline", MODEL)
 
@@ -86,21 +89,22 @@ def _run(wanted: Wanted, chain: Chain, payload: Mapping[str, Any]) -> Run:
     progress = to_terminal()
     model = (wanted.model or os.environ.get("OPENAI_MODEL", "")).strip()
     is_offline = model in ("", *_OFFLINE)
-    llm = WatchedLLM(OfflineLLM() if is_offline else _real(model, progress), progress)
+    llm, close = (OfflineLLM(), None) if is_offline else _real(model, progress)
+    watched = WatchedLLM(llm, progress)
     chain = _with_options(chain, wanted, is_offline=is_offline)
     try:
         with progress.shown():
-            job = run_one(chain, payload, llm, wait=lambda time_, why: _wait(progress, time_, why))
+            job = run_one(chain, payload, watched, wait=partial(_wait, progress), close=close)
     except ValidationError as error:
         raise CommandError(f"the payload can't be used: {_faults(error)}") from error
     except CommandError:
         raise
     except Exception as error:
         raise CommandError(f"{author_chains.place_of(error)}{type(error).__name__}: {error}") from error
-    return Run(job, llm.calls)
+    return Run(job, watched.calls)
 
 
-def _real(model: str, progress: Progress) -> LLM:
+def _real(model: str, progress: Progress) -> tuple[LLM, Close]:
     from jobchain_cli.real_model import real_model
 
     return real_model(model, os.environ, progress.watch)

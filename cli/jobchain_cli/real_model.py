@@ -1,7 +1,8 @@
 """The model of an OpenAI-compatible server, called by the worker's own adapter. The environment says where it is."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import timedelta
+from typing import Any, NamedTuple
 
 from jobchain.connection import UnusableSetting, checked_key, checked_model_url, checked_name, is_loopback
 from jobchain.llm import LLM, ModelRequest
@@ -22,7 +23,16 @@ _OPENAI = "https://api.openai.com/v1"
 _APIS: Mapping[str, Api] = {"": "responses", "responses": "responses", "chat": "chat"}
 
 
-def real_model(model: str, environment: Mapping[str, str], watch: Callable[[ModelRequest, CallTrace], None]) -> LLM:
+class RealModel(NamedTuple):
+    """A model, and what closes its connections."""
+
+    llm: LLM
+    close: Callable[[], Coroutine[Any, Any, None]]
+
+
+def real_model(
+    model: str, environment: Mapping[str, str], watch: Callable[[ModelRequest, CallTrace], None]
+) -> RealModel:
     """The model of that name at OPENAI_BASE_URL, else of OpenAI. Raises CommandError for settings that can't be used.
 
     `watch` is that of `OpenAILLM`.
@@ -39,7 +49,8 @@ def real_model(model: str, environment: Mapping[str, str], watch: Callable[[Mode
         raise CommandError(str(error), Code.USAGE) from error
     idle = _LOCAL_IDLE if is_loopback(address) else _IDLE
     client = create_client(address, FixedKey(key).read, _CALL)
-    return OpenAILLM(client, name, _CALL, _MAX_OUTPUT_TOKENS, _APIS[api], idle=idle, watch=watch)
+    llm = OpenAILLM(client, name, _CALL, _MAX_OUTPUT_TOKENS, _APIS[api], idle=idle, watch=watch)
+    return RealModel(llm, client.close)
 
 
 def _key(key: str, address: str) -> str:
@@ -48,5 +59,5 @@ def _key(key: str, address: str) -> str:
     if is_loopback(address):
         return "not-needed"
     raise CommandError(
-        f"{address} needs a key: set OPENAI_API_KEY, or leave --model out for the offline one", Code.USAGE
+        f"{address} needs a key: set OPENAI_API_KEY, or use --model offline", Code.USAGE
     )

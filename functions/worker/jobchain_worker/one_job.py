@@ -5,7 +5,7 @@ done = run_one(chain, {"document": "Doors must be locked."}, llm)
 
 import asyncio
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -188,12 +188,13 @@ def run_one(
     done: Mapping[str, JsonValue] | None = None,
     tell: Callable[[str], None] = lambda _: None,
     wait: Wait | None = None,
+    close: Callable[[], Coroutine[Any, Any, None]] | None = None,
 ) -> OneJob:
     """The job after it has ended. Waits between tries take no time, unless `wait` waits.
 
     A text of more than `max_input_tokens` is split. `done` are outputs of steps that need not run, by their names. What
-    the worker logs is passed to `tell`. Raises pydantic's ValidationError for a payload that the chain does not take,
-    and what the chain's own code and `wait` raise.
+    the worker logs is passed to `tell`. `close` ends the connections of the model. Raises pydantic's ValidationError
+    for a payload that the chain does not take, and what the chain's own code and `wait` raise.
     """
     sent = payload.model_dump(mode="json") if isinstance(payload, BaseModel) else payload
     checked = chain.payload.model_validate(sent).model_dump(mode="json")
@@ -219,10 +220,14 @@ def run_one(
     )
     # One loop for all tries: the connections of a model's client belong to it.
     with asyncio.Runner() as loop:
-        while job.status is Status.PENDING:
-            loop.run(runner.run(_EVENT_ID, clock() + _INVOCATION))
-            if log.fault:
-                raise log.fault
-            if job.status is Status.PENDING:
-                (wait or clock.skip)(memory.wait, job.waits[-1] if job.waits else None)
+        try:
+            while job.status is Status.PENDING:
+                loop.run(runner.run(_EVENT_ID, clock() + _INVOCATION))
+                if log.fault:
+                    raise log.fault
+                if job.status is Status.PENDING:
+                    (wait or clock.skip)(memory.wait, job.waits[-1] if job.waits else None)
+        finally:
+            if close:
+                loop.run(close())
     return job
