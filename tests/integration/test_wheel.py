@@ -163,14 +163,12 @@ def test_an_authors_commands_run_without_the_checkout(environments: dict[str, En
     assert tried.stdout.startswith("Summary\n")
 
 
-@pytest.mark.parametrize("command", [["check", "door_rules"], ["run", "door_rules", "a.md"]])
-def test_an_authors_command_without_its_extra_says_what_to_install(
-    environments: dict[str, Environment], command: list[str]
-) -> None:
-    done = environments["cli"].command(*command)
+def test_an_authors_command_without_its_extra_says_what_to_install(environments: dict[str, Environment]) -> None:
+    done = environments["cli"].command("run", "extract_actions", "a.md")
 
     assert done.returncode == 1
-    assert done.stderr == "jobchain: an author's commands need the package pydantic: install jobchain[chains]\n"
+    assert done.stderr.startswith("jobchain: an author's commands need the package ")
+    assert done.stderr.endswith(": install jobchain[chains]\n")
 
 
 def test_the_command_without_its_extra_says_what_to_install(environments: dict[str, Environment]) -> None:

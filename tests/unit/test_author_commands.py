@@ -1,19 +1,31 @@
 """The commands of chains' authors, in folders outside the repository."""
 
+import io
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from jobchain.chains.loading import load
-from jobchain.testing import recorded, run_chain
+from jobchain.domain import Status
+from jobchain.errors import TransientModelError
+from jobchain.llm import ModelRequest
+from jobchain.testing import InTurn, ScriptedModel, recorded, run_chain
+from jobchain_cli import author_chains
 from jobchain_cli.__main__ import main
 from jobchain_cli.errors import Code
+from jobchain_cli.run_progress import Progress
+from jobchain_worker.call_trace import CallTime, CallTrace
+from jobchain_worker.event_stream import Event
+from jobchain_worker.one_job import run_one
+from jobchain_worker.responses_stream import ResponsesStream
 from local import offline_model
 from tests.conftest import ROOT
 from tests.fake_model.replies import refused
@@ -142,6 +154,39 @@ def process(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]"
     )
     print(f"jobchain {' '.join(arguments)}: {time.perf_counter() - started:.2f} s")  # noqa: T201  # for a reader
     return done
+
+
+class Terminal(io.StringIO):
+    """A terminal that keeps what is written to it."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+class Summary(BaseModel):
+    """What the model is asked for."""
+
+    summary: str
+
+
+REQUEST = ModelRequest("Summarize.", "Doors must be locked.", Summary, step="summary")
+
+
+def arriving(text: str) -> CallTrace:
+    """A call of whose answer a part has come."""
+    trace = CallTrace(CallTime(timedelta(minutes=1)))
+    trace.answer = ResponsesStream()
+    for part in text.split(" "):
+        trace.answer.take(Event(b"response.output_text.delta", json.dumps({"delta": f"{part} "}).encode()))
+    return trace
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Returns once it is so."""
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 class TestNew:
@@ -409,6 +454,53 @@ class TestARealModel:
         assert said.code == Code.FAILED
         assert json.loads(said.out)["status"] == "failed"
         assert "the job failed in step summary: " in said.err
+
+
+class TestProgress:
+    def test_has_a_line_for_each_call_that_ended(self) -> None:
+        out = io.StringIO()
+        progress = Progress(out)
+
+        with progress.shown():
+            progress.begin("summary")
+            progress.end("summary", "answered\x1b[2J after 0.1 s")
+
+        assert out.getvalue().splitlines()[0] == "summary: answered\N{REPLACEMENT CHARACTER}[2J after 0.1 s"
+
+    def test_shows_on_a_terminal_what_has_come_of_an_answer(self) -> None:
+        out = Terminal()
+        progress = Progress(out)
+
+        with progress.shown():
+            progress.begin("summary")
+            until(lambda: "summary: waiting for the model" in out.getvalue())
+            progress.watch(REQUEST, arriving("Doors must"))
+            until(lambda: "summary: 2 tokens … Doors must" in out.getvalue())
+            progress.end("summary", "answered")
+
+        assert out.getvalue().endswith("\r\x1b[Ksummary: answered\n\r\x1b[K")
+
+
+def test_a_run_waits_between_two_tries_as_it_is_told_and_closes_the_model(home: Path) -> None:
+    (home / "guide.py").write_text(GUIDE)
+    model = ScriptedModel({"summary": InTurn([TransientModelError("busy"), "Short."]), "duties": ["Lock."]})
+    waits: list[float] = []
+    closed: list[bool] = []
+
+    async def close() -> None:
+        closed.append(True)
+
+    job = run_one(
+        author_chains.one("guide").compiled,
+        {"document": "Doors must be locked."},
+        model,
+        wait=lambda wait, why: waits.append(wait.total_seconds()),
+        close=close,
+    )
+
+    assert job.status is Status.COMPLETED
+    assert [5 <= wait <= 20 for wait in waits] == [True]
+    assert closed == [True]
 
 
 class TestRecord:
