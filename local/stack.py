@@ -178,6 +178,7 @@ class EmbeddedStack:
                 base_url = cleanup.enter_context(offline_model.running())
             chosen = {**offered(settings, base_url, template), **(parameters or {})}
             clients = Clients(emulator.url, credentials=emulator.credentials)
+            cleanup.callback(shutil.rmtree, folder / "chains", ignore_errors=True)
             packages = Packages(chain_file(template.parent, settings.chains), folder / "chains")
 
             def code(translated: sam_template.Template) -> None:

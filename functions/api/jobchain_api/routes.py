@@ -19,7 +19,7 @@ from jobchain_api.auth import Caller
 from jobchain_api.problems import problem_of
 from jobchain_api.requests import IDEMPOTENCY_KEY, INCLUDABLE, CreateJob, CreateJobs, checked_key, included
 from jobchain_api.service import JobService, Submission
-from jobchain_api.system_views import ChainList, ChainView, HealthView, StatsView
+from jobchain_api.system_views import ChainList, HealthView, StatsView
 from jobchain_api.views import BatchAccepted, BatchView, JobCreated, JobList, ProblemView, job_view, listed_job
 
 MAX_PAGE = 100
@@ -159,7 +159,7 @@ def _add_routes_of_the_deployment(
 ) -> None:
     @app.get("/chains")
     def list_chains() -> Response[str]:
-        return _current(app, ChainList(chains=[ChainView.of(chain) for chain in chains.values()]))
+        return _current(app, ChainList.of(chains))
 
     @app.get("/stats")
     def get_stats() -> Response[str]:

@@ -1,11 +1,13 @@
 """The chains, the statistics and the health of the deployment as callers get them."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import date, timedelta
 from typing import Literal
 
 from pydantic import Field, JsonValue
 
+from jobchain.chains import Unusable
 from jobchain.chains.chain import Chain
 from jobchain.domain import Status
 from jobchain_api.call_views import LazyView, SpendingView, spent
@@ -42,10 +44,29 @@ class ChainView(LazyView):
         )
 
 
+class UnusableChain(LazyView):
+    """A chain of the deployment that can't be loaded. Requests for it are answered with a 503; its jobs wait."""
+
+    name: str
+    reason: str = Field(description="Its package, and what is wrong with it.")
+
+
 class ChainList(LazyView):
     """The registered chains."""
 
     chains: list[ChainView]
+    unusable: list[UnusableChain] = Field(description="Those that can't be loaded; empty as a rule.")
+
+    @classmethod
+    def of(cls, chains: Mapping[str, Chain]) -> "ChainList":
+        """All of `chains`, each loaded."""
+        usable, unusable = [], []
+        for name in chains:
+            try:
+                usable.append(ChainView.of(chains[name]))
+            except Unusable as error:
+                unusable.append(UnusableChain(name=name, reason=error.reason))
+        return cls(chains=usable, unusable=unusable)
 
 
 class StatusCounts(LazyView):

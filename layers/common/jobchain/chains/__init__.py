@@ -11,7 +11,11 @@ if TYPE_CHECKING:
 
 
 class Unusable(KeyError):  # as the other errors here
-    """The deployment has a chain of this name that can't be loaded. So `get` gives None for it."""
+    """The deployment has a chain of this name that can't be loaded, for this `reason`. So `get` gives None for it."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class Registry(Mapping[str, "Chain"]):
