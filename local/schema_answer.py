@@ -41,6 +41,10 @@ _ONLY = {"only_a": 0, "only_first": 0, "only_b": 1, "only_second": 1}
 _WEAK, _MEDIUM = {"low", "optional", "may"}, {"medium", "recommended", "should"}
 _LEVELS = (_WEAK, _MEDIUM, _MEDIUM, {"high", "critical", "required", "must"})
 _NUMBER = re.compile(r"\d+")
+# Limits, which a strict schema can only tell in words.
+_LIMITS = re.compile(r"(?:(-?[\d.]+) to (-?[\d.]+?)|At least (-?[\d.]+?)|At most (-?[\d.]+?))( characters| entries)?\.")
+_MORE = re.compile(r"More than (-?[\d.]+?)\.(?!\d)")
+_MOMENT = re.compile(r"A (?:date|time) such as ([\dT:-]+Z?)\.")
 
 
 @dataclass(frozen=True)
@@ -82,10 +86,10 @@ class _Answer:
             case "array":
                 return self.array(schema, place)
             case "string":
-                text = self.string(place)
-                return cut(text, schema.get("maxLength", len(text)))
+                text = _moment(schema) or self.string(place)
+                return cut(text, schema.get("maxLength", _limits(schema, " characters")[1] or len(text)))
             case "integer" | "number":
-                return _node_number(place) or 0
+                return _node_number(place) or _number(schema)
             case "boolean":
                 return False
             case "null":
@@ -130,11 +134,12 @@ class _Answer:
             parts: Sequence[Node | Edge] = graph.nodes if place.name == "nodes" else graph.edges
             places = [replace(place, passage=Passage(one.label, "prose"), drawn=one) for one in parts]
             return [self.value(items, one) for one in places[: schema.get("maxItems", len(places))]]
-        passages = self.passages(items, place, schema.get("maxItems", MAX_ITEMS))
+        least, most = _limits(schema, " entries")
+        passages = self.passages(items, place, schema.get("maxItems", most or MAX_ITEMS))
         chosen = passages or [Passage("", "prose")]
         return [
             self.value(items, replace(place, passage=chosen[number % len(chosen)]))
-            for number in range(max(len(passages), schema.get("minItems", 0)))
+            for number in range(max(len(passages), schema.get("minItems", least or 0)))
         ]
 
     def passages(self, items: Mapping[str, Any], place: _Place, limit: int) -> list[Passage]:
@@ -190,6 +195,33 @@ class _Answer:
         if place.name in _CATEGORIES:
             return category(about)
         return about.text
+
+
+def _limits(schema: Mapping[str, Any], unit: str) -> tuple[int | None, int | None]:
+    """The least and the most of a unit, as a description tells them: "1 to 5 entries." (`jobchain.strict_schema`)."""
+    for found in _LIMITS.finditer(schema.get("description", "")):
+        both_least, both_most, least, most, told = found.groups()
+        if (told or "") == unit:
+            return _whole(both_least or least), _whole(both_most or most)
+    return None, None
+
+
+def _whole(number: str | None) -> int | None:
+    return None if number is None else int(float(number))
+
+
+def _number(schema: Mapping[str, Any]) -> int:
+    """0, or the next number that the limits allow."""
+    least, most = _limits(schema, "")
+    above = _MORE.search(schema.get("description", ""))
+    least = int(float(above[1])) + 1 if above else least
+    return min(max(0, least if least is not None else 0), most if most is not None else max(0, least or 0))
+
+
+def _moment(schema: Mapping[str, Any]) -> str | None:
+    """The example of a date or a time that a description gives."""
+    found = _MOMENT.search(schema.get("description", ""))
+    return found[1] if found else None
 
 
 def _node_number(place: _Place) -> int | None:

@@ -647,6 +647,38 @@ class TestHostileContents:
         assert "#/jobs/" in page.url
         visit.expect_faults("Content Security Policy")
 
+    def test_in_headings_and_tables_are_shown_as_they_are(
+        self, visit: Visit, finish: Callable[..., str], http: httpx2.Client, marker: str
+    ) -> None:
+        job = http.get(f"/jobs/{finish(marker)}").json()
+        entries = [
+            {"say": "One", "of": "__proto__", "how": "must"},
+            {"say": "Two", "of": "7"},
+            {"say": "Three", "of": "__proto__"},
+        ]
+        fields = [
+            {"name": name, "form": form} for name, form in (("say", "line"), ("of", "heading"), ("how", "choice"))
+        ]
+        job["result"] = {
+            "todo": entries,
+            "todo_short": ["One"],
+            "rows": "| A&#124;B | C |\n| --- | --- |\n| &#60;b&#62; | 1 |\n",
+        }
+        job["result_view"] = [
+            {"name": "todo", "form": "checklist", "fields": fields},
+            {"name": "todo_short", "form": "list", "same_as": "todo"},
+            {"name": "rows", "form": "table"},
+        ]
+        visit.page.route("**/jobs/*", lambda route: route.fulfill(json=job))
+
+        page = visit.open(f"#/jobs/{job['event_id']}")
+
+        assert page.locator(".checklist h3").all_text_contents() == ["__proto__", "7"]
+        assert [text[:5] for text in page.locator(".checklist label").all_text_contents()] == ["Onemu", "Three", "Two"]
+        assert page.locator("h2").all_text_contents().count("Todo short") == 0
+        assert page.locator("th").all_text_contents() == ["A|B", "C"]
+        assert page.locator("td").all_text_contents() == ["<b>", "1"]
+
     @pytest.mark.parametrize("text", ["no diagram at all", "flowchart TD\n  n1 --"])
     def test_that_are_no_diagram_are_shown_as_text(
         self, visit: Visit, poison: Callable[[dict[str, Any]], str], text: str
@@ -665,6 +697,12 @@ class TestHostileContents:
         few = {name: job[name] for name in ("event_id", "job_name", "status", "created_at")}
         names = ("summary", "checklist", "checklist_items", "diagram", "actions", "comparison", HOSTILE)
         strange = {**few, "result": dict.fromkeys(names, value), "unheard_of": {"of": 1}, "calls": 3, "tier": "flex"}
+        forms = ("text", "checklist", "checklist", "diagram", "table", "records", "x")
+        fields = [{"name": name, "form": form} for name, form in (("a", "heading"), ("b", "line"), ("c", "quote"))]
+        strange["result_view"] = [
+            *({"name": name, "form": form, "fields": fields} for name, form in zip(names, forms, strict=True)),
+            {"name": "constructor", "form": "text", "same_as": "toString"},
+        ]
         visit.page.route("**/jobs/*", lambda route: route.fulfill(json=strange))
         visit.page.set_viewport_size({**WIDE, "width": 390})
 

@@ -1,4 +1,4 @@
-"""What `pip install jobchain`, `jobchain[cli]` and `jobchain[operator]` get: the built package, not the checkout."""
+"""What `pip install jobchain` and its extras `cli`, `operator` and `chains` get: the package, not the checkout."""
 
 import os
 import subprocess
@@ -82,7 +82,7 @@ class Environment:
 
 @pytest.fixture(scope="module")
 def environments(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Environment]:
-    wanted: dict[str, set[str]] = {"client": set(), "cli": {"cli"}, "operator": {"operator"}}
+    wanted: dict[str, set[str]] = {"client": set(), "cli": {"cli"}, "operator": {"operator"}, "chains": {"chains"}}
     return {name: Environment(wheel, tmp_path_factory.mktemp(name), extras) for name, extras in wanted.items()}
 
 
@@ -92,7 +92,7 @@ def test_it_holds_the_command_line_the_client_and_what_they_import(wheel: Path) 
         (entry_points,) = (archive.read(name).decode() for name in names if name.endswith("/entry_points.txt"))
 
     packages = {name.partition("/")[0] for name in names if ".dist-info" not in name}
-    assert packages == {"jobchain", "jobchain_cli", "jobchain_client"}
+    assert packages == {"jobchain", "jobchain_cli", "jobchain_client", "jobchain_worker"}
     assert {"jobchain_client/py.typed", "jobchain/prices.json"} <= names
     assert "jobchain = jobchain_cli.__main__:main" in entry_points
 
@@ -103,13 +103,14 @@ def test_it_holds_the_command_line_the_client_and_what_they_import(wheel: Path) 
         ("", {"httpx2"}),
         ("cli", {"httpx2", "rich", "typer"}),
         ("operator", {"httpx2", "rich", "typer", "boto3", "pydantic"}),
+        ("chains", {"httpx2", "aws-lambda-powertools", "boto3", "pydantic"}),
     ],
 )
 def test_each_extra_requires_what_its_readers_use(wheel: Path, extra: str, packages: set[str]) -> None:
     metadata = metadata_of(wheel)
 
     assert {one.name for one in needed(metadata.get_all("Requires-Dist", []), {extra})} == packages
-    assert metadata.get_all("Provides-Extra") == ["cli", "operator"]
+    assert metadata.get_all("Provides-Extra") == ["chains", "cli", "operator"]
 
 
 def test_the_client_runs_with_its_one_library(environments: dict[str, Environment]) -> None:
@@ -126,6 +127,20 @@ def test_the_client_runs_with_its_one_library(environments: dict[str, Environmen
     assert done.stdout.startswith("jobchain/0")
     assert str(client._folder) in done.stdout
     assert "Unreachable" in done.stderr.splitlines()[-1]
+
+
+def test_an_authors_chain_is_tested_without_the_checkout(environments: dict[str, Environment]) -> None:
+    chains = environments["chains"]
+    (chains._folder / "guideline.py").write_text((ROOT / "examples" / "guideline.py").read_text(encoding="utf-8"))
+
+    done = chains.run(
+        "from guideline import chain; from jobchain import check; from jobchain.testing import run_chain; "
+        "assert check(chain) == []; "
+        "print(run_chain(chain, {'document': 'Lock doors.'}, {'summary': 'Lock.', 'duties': ['Lock.']}).result)"
+    )
+
+    assert done.stderr == ""
+    assert "flowchart TD" in done.stdout
 
 
 def test_the_command_without_its_extra_says_what_to_install(environments: dict[str, Environment]) -> None:

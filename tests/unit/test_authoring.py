@@ -587,6 +587,26 @@ class TestAMistake:
         with pytest.raises(ChainError, match="the chain guide is in use"):
             chain.ask(title)
 
+    def test_is_not_that_types_are_written_as_texts(self, tmp_path: Path) -> None:
+        path = tmp_path / "later.py"
+        path.write_text(
+            "from __future__ import annotations\nfrom jobchain import *\nfrom pydantic import BaseModel\n"
+            "chain = Chain('guide')\nclass Duty(BaseModel):\n    text: str\n    source: Quote\n"
+            + ask("one(document: Text) -> list[Duty]")
+            + "@chain.code\ndef two(one: list[Duty]) -> int:\n    return len(one)\n"
+        )
+        spec = importlib.util.spec_from_file_location("later", path)
+        assert spec
+        assert spec.loader
+        module = importlib.util.module_from_spec(spec)
+        sys.modules["later"] = module
+        spec.loader.exec_module(module)
+
+        run = run_chain(module.chain, {"document": "Lock."}, {"one": [{"text": "Lock", "source": "Lock."}]})
+
+        assert run.result["two"] == 1
+        del sys.modules["later"]
+
     def test_is_not_that_a_type_is_defined_further_down(self, written: Any) -> None:
         module = written(
             "@chain.ask\ndef one(document: Text) -> 'Duty':\n    'x'\nclass Duty(BaseModel):\n    text: str\n"

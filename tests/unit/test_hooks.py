@@ -12,6 +12,8 @@ import pytest
 from aws_lambda_powertools import Logger
 from botocore.awsrequest import AWSResponse, HTTPHeaders
 
+from jobchain import Chain as DeclaredChain
+from jobchain import Text
 from jobchain.aws.queue import JobQueue
 from jobchain.chains import CHAINS
 from jobchain.chains.chain import Chain
@@ -65,6 +67,16 @@ class TestADryJob:
 
         assert answer == {"job": "failed", "at": f"the chain {FIRST.name}: KeyError"}
         assert "a-text-that" not in log.getvalue()
+
+    def test_makes_no_payload_up_that_is_more_than_texts(self, consumer: Consumer, logger: Logger) -> None:
+        declared = DeclaredChain("guide", description="")
+
+        @declared.ask
+        def summary(document: Text, most: int) -> str:
+            """Summarize."""
+            raise NotImplementedError
+
+        assert self.run(consumer, logger, {"guide": declared.compiled}) == OK
 
     def test_is_what_the_hook_asks_for(self) -> None:
         assert CHECKS["job"].event == EVENT

@@ -4,8 +4,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import date, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import jsonschema
 import openai  # noqa: TID251 - the real client proves that the stand-in speaks its language
@@ -14,8 +15,10 @@ from pydantic import BaseModel, Field
 
 from jobchain.chains import CHAINS
 from jobchain.chains.chain import StepContext
+from jobchain.strict_schema import strict_schema
 from local.extract import due, key, obligations, owner, read, sentences, strength, summarize
 from local.offline_model import MODEL, complete, material, respond, running
+from local.schema_answer import fill
 
 COMPARE_GUIDELINES = CHAINS["compare_guidelines"]
 EXTRACT_ACTIONS = CHAINS["extract_actions"]
@@ -689,6 +692,24 @@ def test_of_too_many_obligations_the_strongest_are_kept() -> None:
 )
 def test_a_text_without_obligations_still_gives_items(text: str, expected: list[str]) -> None:
     assert [one.text for one in obligations(text, 12)] == expected
+
+
+class Limited(BaseModel):
+    level: Annotated[int, Field(ge=2, le=5)]
+    below: Annotated[float, Field(le=-1)]
+    above: Annotated[float, Field(gt=3)]
+    names: Annotated[list[str], Field(min_length=2, max_length=3)]
+    title: Annotated[str, Field(max_length=9)]
+    on: date
+    at: datetime
+
+
+@pytest.mark.parametrize("text", ["Doors must be locked at night.", POLICY])
+def test_limits_that_a_schema_tells_in_words_are_kept(text: str) -> None:
+    found = fill(strict_schema(Limited), [text])
+
+    answer = Limited.model_validate(found)
+    assert (answer.level, answer.below, answer.above) == (2, -1, 4)
 
 
 def test_a_summary_has_only_statements() -> None:

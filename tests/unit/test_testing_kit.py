@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from jobchain import Chain, ChainError, Text, concatenate
 from jobchain.chains import CHAINS
+from jobchain.chains.chain import OutputTooLarge
 from jobchain.domain import Status
 from jobchain.errors import PermanentModelError, TransientModelError
 from jobchain.testing import InTurn, Raw, recorded, run_chain
@@ -127,6 +128,17 @@ class TestARun:
             raise ZeroDivisionError("a bug")
 
         with pytest.raises(ZeroDivisionError, match="a bug"):
+            run_chain(chain, PAYLOAD)
+
+    @pytest.mark.parametrize(("output", "error"), [("x" * 350_001, OutputTooLarge), ({1, 2}, TypeError)])
+    def test_shows_that_code_gives_what_can_not_be_stored(self, output: Any, error: type[Exception]) -> None:
+        chain = Chain("guide", description="")
+
+        @chain.code
+        def found(document: Text) -> Any:
+            return output
+
+        with pytest.raises(error):
             run_chain(chain, PAYLOAD)
 
 

@@ -7,15 +7,11 @@ from typing import Any
 
 from pydantic import BaseModel, JsonValue, ValidationError
 
-from jobchain.chains.chain import Step, StepContext
+from jobchain.chains.chain import MAX_OUTPUT_BYTES, Step, StepContext
 from jobchain.text import dump
 from jobchain_worker.unwrapping import objects_in
 
 _MAX_ANSWER_CHARACTERS = 100_000
-
-# An item of the table has 400 KB at most, its other attributes included:
-# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
-_MAX_OUTPUT_BYTES = 350_000
 
 _MAX_FAULTS = 5
 
@@ -48,7 +44,7 @@ def read_answer(step: Step, text: str, context: StepContext[Any]) -> Output | Co
     if isinstance(answer, Complaint):
         return answer
     output = step.read_answer(answer, context)
-    if len(dump(output).encode()) > _MAX_OUTPUT_BYTES:
+    if len(dump(output).encode()) > MAX_OUTPUT_BYTES:
         return Complaint("what it comes to is too long to be kept: be shorter")
     return Output(output)
 

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from pydantic import ValidationError
 
 from jobchain.chains.chain import Chain, Step, StepContext
 from jobchain.chains.planning import plan
@@ -47,10 +48,14 @@ class DryJob:
         return OK
 
     def _write_requests(self, chain: Chain) -> None:
-        """Writes the requests of the steps that need no other."""
+        """Builds all steps, and writes the requests of those that need no other, where a text will do for a payload."""
+        for each in chain.steps:
+            each.prepare()
         required = {name: _TEXT for name, field in chain.payload.model_fields.items() if field.is_required()}
-        payload = chain.payload.model_validate(required)
+        try:
+            payload = chain.payload.model_validate(required)
+        except ValidationError:
+            return  # what else a payload may hold can't be made up
         for step in plan(chain, payload, {}, self._max_input_tokens):
             if isinstance(step, Step) and not step.needs:
-                step.prepare()
                 step.request(StepContext(payload, {}))

@@ -211,8 +211,10 @@ def run_one(
         meter=lambda *_: None,
         outcome_meter=lambda _: None,
     )
-    while job.status is Status.PENDING:
-        asyncio.run(runner.run(_EVENT_ID, clock() + _INVOCATION))
-        if log.fault:
-            raise log.fault
+    # One loop for all tries: the connections of a model's client belong to it.
+    with asyncio.Runner() as loop:
+        while job.status is Status.PENDING:
+            loop.run(runner.run(_EVENT_ID, clock() + _INVOCATION))
+            if log.fault:
+                raise log.fault
     return job

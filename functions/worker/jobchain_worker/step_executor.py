@@ -96,7 +96,7 @@ class StepExecutor:
                 case CodeStep():
                     step.prepare()
                     context = StepContext(run.payload, dict(run.outputs))
-                    return _computed(await run.texts.run(step.compute, context))
+                    return _computed(await run.texts.run(step.output, context))
                 case Step():
                     return await self._execute_call(run, step, share)
                 case _:

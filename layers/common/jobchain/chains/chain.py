@@ -14,13 +14,22 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from pydantic import BaseModel, JsonValue
 
 from jobchain.llm import ModelRequest
+from jobchain.text import dump
 
-# DynamoDB's largest item has 400 KB.
 _MAX_MERGED_BYTES = 200_000
 
 # The marks of a fence. A text of any length that can be sent holds fewer than a million numbers.
 _MARK_CHARACTERS = 12
 _NUMBER_CHARACTERS = 6
+
+MAX_OUTPUT_BYTES = 350_000
+"""The most bytes of an output: an item of the table has 400 KB at most, its other attributes included.
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html"""
+
+
+class OutputTooLarge(Exception):
+    """A chain's own code gives more than can be stored."""
+
 
 Outputs = Mapping[str, JsonValue]
 """The outputs of the completed steps, by the names under which they are stored."""
@@ -164,6 +173,14 @@ class CodeStep:
     def prepare(self) -> None:
         """Builds what the step reads, in one thread."""
         _prepare(self.values)
+
+    def output(self, context: StepContext[Any]) -> JsonValue:
+        """The step's output. Raises OutputTooLarge, TypeError where it is no JSON, and what the chain's code raises."""
+        output = self.compute(context)
+        size = len(dump(output).encode())
+        if size > MAX_OUTPUT_BYTES:
+            raise OutputTooLarge(f"the step {self.name} gives {size} bytes: the most is {MAX_OUTPUT_BYTES}")
+        return output
 
     def shown(self, output: JsonValue) -> dict[str, JsonValue]:
         """The fields of `result` that the output becomes."""

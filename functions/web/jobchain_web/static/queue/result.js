@@ -6,9 +6,9 @@ import { recall, remember } from "./memory.js";
 
 /** The parts to show, in order. Of those that say the same it is the fullest, or, with `tables`, a table. */
 export function parts({ result, result_view: view }, tables = false) {
-  const found = { ...result };
+  const found = { __proto__: null, ...result };
   const known = new Map((view ?? []).filter(({ name }) => name in found).map((part) => [part.name, part]));
-  const hidden = {};
+  const hidden = { __proto__: null };
   for (const { name, form, same_as: fuller } of known.values()) {
     if (!(fuller in found) || known.get(fuller)?.same_as) continue;
     if (tables && form === "table") hidden[fuller] = name;
@@ -60,13 +60,15 @@ function table(text) {
   return rowsOf(cells(lines[0]), lines.slice(2).map((line) => cells(line).map((cell) => plain(cell))));
 }
 
-/** The entries, each with its place in the list, below their headings. Those without one come first. */
+/** The entries, each with its place in the list, below their headings, if there are several. */
 export function grouped({ value, fields }) {
   const heading = fields.find(({ form }) => form === "heading")?.name;
-  const groups = { "": [] };
-  value.forEach((entry, index) => (groups[entry?.[heading] ?? ""] ??= []).push([entry, index]));
-  const filled = Object.entries(groups).filter(([, entries]) => entries.length);
-  return filled.length > 1 ? filled : filled.map(([, entries]) => ["", entries]);
+  const groups = new Map();
+  value.forEach((entry, index) => {
+    const name = String(entry?.[heading] ?? "–");
+    groups.set(name, [...(groups.get(name) ?? []), [entry, index]]);
+  });
+  return [...groups].map(([name, entries]) => [groups.size > 1 && name, entries]);
 }
 
 /** What an entry says. */
