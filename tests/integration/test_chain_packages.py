@@ -99,10 +99,15 @@ def test_the_chains_are_those_of_the_list_and_the_broken_one_is_told_with_its_pa
     }
 
 
-def test_a_job_of_the_broken_chain_is_refused_as_the_deployments_fault(http: httpx2.Client) -> None:
-    answer = http.post("/jobs", json={"job_name": "broken", "payload": {"text": TEXT}})
+def test_jobs_of_the_broken_chain_are_refused_and_no_others_with_them(http: httpx2.Client) -> None:
+    entries = [{"job_name": name, "payload": {"text": TEXT}} for name in ("broken", "duties")]
 
-    assert answer.status_code == 503
+    answer = http.post("/jobs", json=entries[0])
+    batch = http.post("/jobs/batch", json={"jobs": entries}).raise_for_status().json()
+
+    assert answer.status_code == 422
+    assert answer.json()["errors"] == {"job_name": "the chain broken can't be used here: GET /chains says why"}
+    assert ["event_id" in entry for entry in batch["jobs"]] == [False, True]
 
 
 def test_the_stack_says_at_its_start_what_is_broken(stack: EmbeddedStack) -> None:

@@ -9,6 +9,7 @@ from pydantic import Field, JsonValue
 
 from jobchain.chains import Unusable
 from jobchain.chains.chain import Chain
+from jobchain.chains.mistakes import ChainError
 from jobchain.domain import Status
 from jobchain_api.call_views import LazyView, SpendingView, spent
 from jobchain_api.health import Health, ModelStatus
@@ -45,7 +46,7 @@ class ChainView(LazyView):
 
 
 class UnusableChain(LazyView):
-    """A chain of the deployment that can't be loaded. Requests for it are answered with a 503; its jobs wait."""
+    """A chain of the deployment that can't be used. New jobs of it are refused with a 422; those that exist wait."""
 
     name: str
     reason: str = Field(description="Its package, and what is wrong with it.")
@@ -55,7 +56,7 @@ class ChainList(LazyView):
     """The registered chains."""
 
     chains: list[ChainView]
-    unusable: list[UnusableChain] = Field(description="Those that can't be loaded; empty as a rule.")
+    unusable: list[UnusableChain] = Field(description="Those that can't be used.")
 
     @classmethod
     def of(cls, chains: Mapping[str, Chain]) -> "ChainList":
@@ -64,8 +65,8 @@ class ChainList(LazyView):
         for name in chains:
             try:
                 usable.append(ChainView.of(chains[name]))
-            except Unusable as error:
-                unusable.append(UnusableChain(name=name, reason=error.reason))
+            except (Unusable, ChainError) as error:
+                unusable.append(UnusableChain(name=name, reason=str(error)))
         return cls(chains=usable, unusable=unusable)
 
 
