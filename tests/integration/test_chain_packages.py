@@ -11,6 +11,7 @@ import pytest
 from local.settings import Settings
 from local.stack import EmbeddedStack
 from tests.e2e.conftest import poll
+from tests.integration.test_local_stack import LIMIT, developing, make_project, read_until
 
 pytestmark = pytest.mark.essential
 
@@ -107,7 +108,7 @@ def test_jobs_of_the_broken_chain_are_refused_and_no_others_with_them(http: http
 
     assert answer.status_code == 422
     assert answer.json()["errors"] == {"job_name": "the chain broken can't be used here: GET /chains says why"}
-    assert ["event_id" in entry for entry in batch["jobs"]] == [False, True]
+    assert ["event_id" in entry for entry in batch["results"]] == [False, True]
 
 
 def test_the_stack_says_at_its_start_what_is_broken(stack: EmbeddedStack) -> None:
@@ -137,3 +138,25 @@ def test_a_package_that_is_added_runs_after_the_next_deployment(
     job = run(http, {"job_name": "later", "payload": {"text": TEXT}})
 
     assert job["status"] == "completed"
+
+
+def test_dev_deploys_a_changed_list_and_warns_of_what_can_not_be_used(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "project")
+    write_package(tmp_path / "duties", "duties", CHAIN.format(name="duties", step="duty"))
+    write_package(tmp_path / "broken", "broken", "import nothing_of_this_name\n")
+    file = tmp_path / "chains.txt"
+    file.write_text("./duties\n")
+    (project / ".env").write_text(f"CHAINS={file}\n")
+
+    with developing(project) as (process, _):
+        assert process.stdout
+        file.write_text("./duties\n./nowhere\n")
+        read_until(process.stdout, "chains.txt has changed, deploying it")
+        read_until(process.stdout, f"Not deployed: {file}:2: there is no {tmp_path}/nowhere/pyproject.toml")
+        file.write_text("./duties\n./broken\n")
+        read_until(process.stdout, "Deployed. Tables and queues kept their data.")
+        read_until(
+            process.stdout, "warning: the chain broken of the package broken-package: broken_module can't be imp"
+        )
+        process.terminate()
+        process.communicate(timeout=LIMIT)
