@@ -108,7 +108,7 @@ def run(root: Path, port: int, say: Callable[[str], None]) -> None:
 
 def _warnings(settings: Settings) -> Sequence[str]:
     """The warnings about a real server's model; none for the offline model."""
-    if settings.offline:
+    if settings.offline or settings.model_provider == "bedrock":
         return ()
     from local import preflight  # noqa: PLC0415 - it brings the model's SDK along
 

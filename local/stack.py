@@ -222,6 +222,7 @@ def offered(settings: Settings, base_url: str, template: Path) -> dict[str, str]
         "OpenAIBaseUrl": base_url,
         "OpenAIModel": settings.openai_model,
         "OpenAIApi": settings.openai_api,
+        "ModelProvider": settings.model_provider,
         "WorkerConcurrency": WORKER_CONCURRENCY,
         "AuthMode": settings.auth_mode or "none",
         **settings.parameters,

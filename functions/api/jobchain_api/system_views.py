@@ -11,7 +11,8 @@ from jobchain.chains import Unusable
 from jobchain.chains.chain import Chain
 from jobchain.chains.mistakes import ChainError
 from jobchain.domain import Status
-from jobchain_api.call_views import LazyView, SpendingView, spent
+from jobchain_api.call_views import SpendingView, spent
+from jobchain_api.created_views import LazyView
 from jobchain_api.health import Health, ModelStatus
 from jobchain_api.result_views import PartView, part_views
 from jobchain_api.service import Stats
