@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measures both sides and writes the page. Run from the project's root."""
+"""`python -m benchmarks`: measures all sides and writes the page. Run from the project's root."""
 
 import argparse
 import logging
@@ -6,9 +6,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 
-from benchmarks import comparison, goals, machine, report
+from benchmarks import comparison, goals, machine, reading, report
 from benchmarks.client import BenchmarkError
+from benchmarks.kills import kills
 from benchmarks.load import load
+from benchmarks.pools import pools
 from benchmarks.report import FRAGMENTS, PAGE, Fragment
 from benchmarks.sides import Terms
 from benchmarks.warm_post import warm_post
@@ -20,17 +22,26 @@ SECTIONS: dict[str, Callable[[Terms], dict[str, Fragment]]] = {
     "latency": comparison.latency,
     "warm-post": warm_post,
     "first-post": comparison.first_post,
+    "kills": kills,
+    "pools": pools,
     "load": load,
 }
 """What is measured, in this order; each gives fragments by their names."""
+
+COMPARISONS = {"kills", "pools"}
+"""Sections that say nothing of our side alone, and so have no quick run."""
 
 PROGRAMS = {
     "start": "benchmarks.cold_start",
     "cpu": "benchmarks.handler_cpu",
     "simulation": "benchmarks.simulate",
     "pace": "benchmarks.pace",
+    "batches": "benchmarks.batches",
+    "costs": "benchmarks.costs",
+    "scale": "benchmarks.scale",
 }
-"""What is measured after that, of our side alone: programs that keep their fragments themselves."""
+"""What is measured after that, of our side alone, and what is calculated with it: programs that keep their fragments
+themselves, or write pages of their own. They take what was measured from the page."""
 
 
 def main() -> int:
@@ -38,16 +49,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="little of everything, of our side alone; writes no page")
     parser.add_argument("--only", nargs="+", choices=[*SECTIONS, *PROGRAMS], default=[], metavar="SECTION")
-    parser.add_argument("--jobs", type=int, default=0, help="how many the load section runs (default: 10,000)")
-    parser.add_argument("--rounds", type=int, default=0, help="how often both sides are measured in turns (default: 3)")
+    parser.add_argument("--jobs", type=int, default=0, help="how many the load section runs (default: 5,000)")
+    parser.add_argument("--rounds", type=int, default=0, help="how often all sides are measured in turns (default: 3)")
     options = parser.parse_args()
-    if options.quick and (slow := PROGRAMS.keys() & set(options.only)):
-        parser.error(f"--quick does not know {', '.join(sorted(slow))}: choose from {', '.join(SECTIONS)}")
+    quick = [name for name in SECTIONS if name not in COMPARISONS]
+    if options.quick and (slow := set(options.only).difference(quick)):
+        parser.error(f"--quick does not know {', '.join(sorted(slow))}: choose from {', '.join(quick)}")
     signals.listen()
     # It asks for numbers of its own to be published, each time that a stack is started.
     logging.getLogger("samtranslator.metrics.metrics").setLevel(logging.ERROR)
     try:
-        run(_terms(options), options.only or [*SECTIONS, *([] if options.quick else PROGRAMS)])
+        run(_terms(options), options.only or (quick if options.quick else [*SECTIONS, *PROGRAMS]))
     except (LocalError, BenchmarkError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -60,7 +72,7 @@ def _terms(options: argparse.Namespace) -> Terms:
     if options.quick:
         folder = FRAGMENTS.with_name("bench-quick")
         return Terms(True, options.rounds or 1, options.jobs or 20, folder, folder / PAGE.name, _say)
-    return Terms(False, options.rounds or 3, options.jobs or 10_000, FRAGMENTS, PAGE, _say)
+    return Terms(False, options.rounds or 3, options.jobs or 5_000, FRAGMENTS, PAGE, _say)
 
 
 def run(terms: Terms, sections: list[str]) -> None:
@@ -73,13 +85,26 @@ def run(terms: Terms, sections: list[str]) -> None:
         terms.say(f"benchmarks: {name}")
         if name in PROGRAMS:
             _run_program(PROGRAMS[name])
-            continue
-        for place, fragment in SECTIONS[name](terms).items():
-            fragment.write(place, terms.folder)
-    if summary := goals.summary(report.read(terms.folder)):
-        summary.write("10-goals", terms.folder)
-    terms.page.write_text(report.render(report.read(terms.folder)), encoding="utf-8")
+        else:
+            for place, fragment in SECTIONS[name](terms).items():
+                fragment.write(place, terms.folder)
+        # After each, as a program reads there what an earlier one has measured.
+        _write_page(terms)
+    if sections == [*SECTIONS, *PROGRAMS]:
+        terms.page.write_text(report.render(report.read(terms.folder)), encoding="utf-8")
     terms.say(f"benchmarks: written to {terms.page}")
+
+
+def _write_page(terms: Terms) -> None:
+    """Writes all fragments that are there. Sections without one stay as they are."""
+    for place, summarized in {"10-goals": goals.summary, "12-reading": reading.summary}.items():
+        if summary := summarized(report.read(terms.folder)):
+            summary.write(place, terms.folder)
+    found = report.read(terms.folder)
+    page = (
+        report.updated(terms.page.read_text(encoding="utf-8"), found) if terms.page.exists() else report.render(found)
+    )
+    terms.page.write_text(page, encoding="utf-8")
 
 
 def _run_program(module: str) -> None:

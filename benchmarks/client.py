@@ -5,7 +5,7 @@ import itertools
 import json
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -58,9 +58,9 @@ class Caller:
         self._path = parts.path
         self._connection = http.client.HTTPConnection(parts.netloc, timeout=60)
 
-    def post(self, number: int) -> Posted:
+    def post(self, number: int, text_of: Callable[[int], str] = text) -> Posted:
         """Posts the job of that number. Raises BenchmarkError where it is not accepted."""
-        body = json.dumps({"input_text": text(number)}).encode()
+        body = json.dumps({"input_text": text_of(number)}).encode()
         key = str(uuid4())
         at, refused = time.time(), 0
         started = time.perf_counter()
@@ -95,7 +95,9 @@ class Caller:
         return response.status, response.read()
 
 
-def post(url: str, numbers: Iterable[int], clients: int = CLIENTS) -> list[Posted]:
+def post(
+    url: str, numbers: Iterable[int], clients: int = CLIENTS, text_of: Callable[[int], str] = text
+) -> list[Posted]:
     """Posts the jobs of these numbers, each client one after the other. Raises BenchmarkError."""
     left, lock, stop = iter(numbers), threading.Lock(), threading.Event()
     posted: list[Posted] = []
@@ -108,7 +110,7 @@ def post(url: str, numbers: Iterable[int], clients: int = CLIENTS) -> list[Poste
                         number = next(left, None)
                     if number is None:
                         return
-                    posted.append(caller.post(number))
+                    posted.append(caller.post(number, text_of))
         except (OSError, http.client.HTTPException) as error:
             raise BenchmarkError(f"posting failed: {error!r}") from error
         finally:
@@ -155,7 +157,7 @@ def run_jobs(url: str, model: ModelServer, numbers: Iterable[int]) -> Run:
     jobs = ended(url, len(posted))
     if (calls := model.answered()) != expected:
         raise BenchmarkError(f"{len(posted)} jobs took {calls - before} calls of the model, not {CALLS} each")
-    return Run(posted, sorted(map(_finished_at, jobs)))
+    return Run(posted, sorted(map(finished_at, jobs)))
 
 
 def warm_up(url: str, model: ModelServer, count: int) -> None:
@@ -189,5 +191,6 @@ def ended(url: str, count: int) -> list[dict[str, Any]]:
             time.sleep(0.2)
 
 
-def _finished_at(job: dict[str, Any]) -> float:
+def finished_at(job: Mapping[str, Any]) -> float:
+    """When a job that is over ended, in seconds since 1970."""
     return datetime.fromisoformat(job["finished_at"]).timestamp()

@@ -1,4 +1,4 @@
-"""What is measured of both sides, in turns: ours, the baseline, ours, the baseline, each started again, and alone."""
+"""What is measured of all sides, in turns: ours and the baseline's two forms, each started again, and alone."""
 
 import platform
 import time
@@ -12,7 +12,7 @@ from benchmarks.baseline import services
 from benchmarks.model_server import ModelServer
 from benchmarks.plots import Chart, draw
 from benchmarks.report import Fragment
-from benchmarks.sides import BASELINE, OURS, Side, Terms
+from benchmarks.sides import DEFAULT, FORMS, HARDENED, OURS, Side, Terms
 from benchmarks.spread import Spread, number, percentile
 from jobchain.markdown import table
 
@@ -25,10 +25,11 @@ DELAYS = (0.0, 0.1, 0.5, 2.0)
 # Runs of 3 to 40 seconds. Posting, the first wave and the last are in the rate: more jobs would raise it.
 JOBS: Mapping[str, Mapping[float, int]] = {
     OURS: {0.0: 200, 0.1: 200, 0.5: 300, 2.0: 300},
-    BASELINE: {0.0: 200, 0.1: 60, 0.5: 16, 2.0: 6},
+    DEFAULT: {0.0: 200, 0.1: 60, 0.5: 16, 2.0: 6},
+    HARDENED: {0.0: 600, 0.1: 600, 0.5: 300, 2.0: 300},
 }
 QUICK_JOBS = 4
-WARM_UP: Mapping[str, int] = {OURS: ours.AT_ONCE, BASELINE: 2 * services.CORES}
+WARM_UP: Mapping[str, int] = {OURS: ours.AT_ONCE, DEFAULT: 2 * services.CORES, HARDENED: ours.AT_ONCE}
 IDLE_SECONDS = 3.0
 
 POSTS: Mapping[int, int] = {1: 100, 8: 240, 32: 320}
@@ -44,12 +45,13 @@ def jobs(terms: Terms) -> dict[str, Fragment]:
     """Throughput, CPU and memory: jobs that are posted and run to their end."""
     rates: dict[float, Measures] = defaultdict(lambda: defaultdict(list))
     cpu: Measures = defaultdict(list)
-    memory: Measures = defaultdict(list)
+    idle: Measures = defaultdict(list)
+    full: Measures = defaultdict(list)
     delays = DELAYS[:2] if terms.quick else DELAYS
     for turn in range(terms.rounds):
         for name in terms.sides:
             with model_server.running() as model, terms.start(name)(model.base_url) as side:
-                memory[name].append(_idle_memory(side, model))
+                idle[name].append(_idle_memory(side, model))
                 if not terms.quick:
                     client.warm_up(side.url, model, WARM_UP[name])
                 for delay in delays:
@@ -61,11 +63,12 @@ def jobs(terms: Terms) -> dict[str, Fragment]:
                     if delay == 0:
                         cpu[name].append((side.cpu_seconds() - before) / count)
                     terms.say(f"jobs, round {turn + 1}, {name}, model {delay:g} s: {run.per_second:.3g} jobs/s")
+                full[name].append(side.memory() / 1e6)
     capacity = _capacity()
     return {
         "20-throughput": _throughput(rates, capacity, terms),
         "40-cpu": _cpu(cpu, terms.page),
-        "45-memory": _memory(memory, terms.page),
+        "45-memory": _memory(idle, full, terms.page),
     }
 
 
@@ -93,7 +96,7 @@ Milliseconds from sending a POST until its 201 is read, by callers that each sen
 the jobs meanwhile, so this measures admission alone. Ours is behind the emulator, which is not AWS: its gateway, its
 hop to the function and its table cost most of this time, and it is one Python process for all callers; what API
 Gateway, Lambda and DynamoDB take, only a measure on AWS can tell. The baseline's table is Postgres with its default
-`fsync`.
+`fsync`. The default form sends the message before it answers; of the hardened one the relay does.
 
 {table(header, rows)}"""
     values = {name: [_point(measured["p95"][one][name]) for one in loads] for name in terms.sides}
@@ -109,7 +112,7 @@ def _warm_up_callers(side: Side, clients: int) -> None:
 
 def first_post(terms: Terms) -> dict[str, Fragment]:
     """How long the first POST of a fresh process takes."""
-    handler, gateway, web = "Jobchain, the handler", "Jobchain, behind the emulator", BASELINE
+    handler, gateway = "Jobchain, the handler", "Jobchain, behind the emulator"
     measured: Measures = defaultdict(list)
     fresh = 1 if terms.quick else FIRST_POSTS
     code = ours.SOURCE if terms.quick else ours.Code.built()
@@ -117,9 +120,10 @@ def first_post(terms: Terms) -> dict[str, Fragment]:
         with model_server.running() as model, ours.start(model.base_url, working=False) as side:
             measured[gateway].append(client.post(side.url, range(1), 1)[0].seconds)
             measured[handler] += [ours.first_post(side, client.text(one), code) for one in range(fresh)]
-        if not terms.quick:
-            with model_server.running() as model, services.backing(model.base_url) as backing:
-                measured[web] += [_first_post_of_peer(backing) for _ in range(fresh)]
+        for name in terms.sides:
+            if form := FORMS.get(name):
+                with model_server.running() as model, services.backing(model.base_url, form) as backing:
+                    measured[name] += [_first_post_of_peer(backing) for _ in range(fresh)]
         terms.say(
             f"first POST, round {turn + 1}: " + ", ".join(f"{name} {v[-1]:.2f} s" for name, v in measured.items())
         )
@@ -133,13 +137,14 @@ sides, and so are tables, queues, database and broker.
   of our own is part of it, as none is on AWS; what Lambda takes to place a function is not in it either.
 - *{gateway}*: the first POST after a deployment, through the emulator's gateway, which starts that process,
   from source.
-- *{web}*: `uvicorn` with a single process, on Python {platform.python_version()}, asked every 5 ms until it answers.
+- *Celery*: `uvicorn` with a single process, on Python {platform.python_version()}, asked every 5 ms until it answers.
+  The default form's imports Celery to send; the hardened one's only knows Postgres.
 
 {table(["", "seconds"], rows)}"""
     chart = Chart(
         "First POST of a fresh process", "", "seconds", [*measured], {"": [_point(v) for v in measured.values()]}
     )
-    data = {OURS: measured[handler], BASELINE: measured[web]}
+    data = {OURS: measured[handler], **{name: measured[name] for name in FORMS if name in measured}}
     return {"50-first-post": Fragment("First POST", body, draw(chart, "first-post", terms.page), data)}
 
 
@@ -178,20 +183,26 @@ def _throughput(rates: Mapping[float, Measures], capacity: float, terms: Terms) 
         [
             f"{delay * 1000:g} ms",
             *(str(Spread.of(rates[delay][name])) for name in names),
-            _ratio(rates[delay]),
+            *(_ratio(rates[delay], name) for name in names if name in FORMS),
         ]
         for delay in rates
     ]
     body = f"""\
 Jobs per second from the first POST to the end of the last job, by the time that each of a job's three calls of the
-model takes. Ours: {terms.workers} worker functions of ten jobs each, with the gateway's own limits raised; the
-template's default is 5, and on AWS it can be raised to 1000. The baseline: Celery's prefork with its default, a process
-a core, each of which waits for one call at a time. All processes are running when the clock starts, and callers, model,
-emulator, database and broker share the machine with them: where the model is fast, the processor is what limits
-both. Each job made exactly three calls, counted by the model. Alone, the model server answers {number(capacity)}
+model takes, and in the last columns how many times the other's rate ours is. How many jobs run at a time:
+
+- *Jobchain*: {ours.AT_ONCE}, in {terms.workers} worker functions of ten jobs, with the gateway's own limits raised; the
+  template's default is 5 functions, and on AWS it can be raised to 1000.
+- *{DEFAULT}*: {services.CORES}, a process a core, each of which waits for one call at a time. Where calls take long,
+  this number is all that is measured.
+- *{HARDENED}*: {ours.AT_ONCE}, in {services.CORES} processes with threads.
+
+All processes are running when the clock starts, and callers, model, emulator, database and broker share the machine
+with them: where the model is fast, the processor is what limits all of them, and ours also does what the emulator asks
+of it. Each job made exactly three calls, counted by the model. Alone, the model server answers {number(capacity)}
 calls a second.
 
-{table(["model", *names, "ratio"], rows)}"""
+{table(["model", *names, *(f"ours to {name}" for name in names if name in FORMS)], rows)}"""
     values = {name: [_point(rates[delay][name]) for delay in rates] for name in names}
     chart = Chart("Throughput", "milliseconds per call of the model", "jobs/s", places, values, log_y=True)
     return Fragment("Throughput", body, draw(chart, "throughput", terms.page), _plain(rates))
@@ -201,9 +212,9 @@ def _cpu(cpu: Measures, page: Path) -> Fragment:
     milliseconds = {name: [value * 1000 for value in values] for name, values in cpu.items()}
     body = f"""\
 Milliseconds of processor time, of a job from its POST to its end, and of the lists by which its end is seen, with the
-model at 0 ms: ours of the functions'
-processes, the baseline's of web and worker processes. Emulator, database and broker are left out on both sides. Ours
-does more for it: claims, leases, usage records and metrics, and a signed HTTP request for each call of the table.
+model at 0 ms: ours of the functions' processes, the baseline's of web, relay and worker processes. Emulator, database
+and broker are left out on all sides. Ours does what the hardened form does not: usage records with estimates, budgets,
+the account's rate limits, metrics, and a signed HTTP request for each call of the table.
 
 {_by_side(milliseconds, "ms per job")}"""
     return Fragment(
@@ -211,28 +222,26 @@ does more for it: claims, leases, usage records and metrics, and a signed HTTP r
     )
 
 
-def _memory(memory: Measures, page: Path) -> Fragment:
+def _memory(idle: Measures, full: Measures, page: Path) -> Fragment:
+    rows = [[name, str(Spread.of(values)), str(Spread.of(full[name]))] for name, values in idle.items()]
     body = f"""\
-Megabytes (proportional set size) after one job, {IDLE_SECONDS:g} seconds later: ours of one api and one worker
-function's process, the baseline's of {services.CORES} web processes, Celery and its {services.CORES} workers, and the
-processes that watch over them. With all workers running ours
-holds what the section Load shows; on AWS an idle Jobchain holds no memory.
+Megabytes (proportional set size). *Idle* is after one job, {IDLE_SECONDS:g} seconds later: ours of one api and one
+worker function's process, the baseline's of {services.CORES} web processes, Celery's parents and children, the relay
+and the supervisors. *After the load* is when the jobs of the section Throughput have run, and all processes that they
+needed are there. On AWS an idle Jobchain holds no memory; Celery, Redis and Postgres hold theirs all day.
 
-{_by_side(memory, "MB")}"""
-    return Fragment(
-        "Memory when idle", body, draw(_bars("Memory when idle", "MB", memory), "memory", page), dict(memory)
-    )
+{table(["", "idle", "after the load"], rows)}"""
+    data = {"idle": dict(idle), "full": dict(full)}
+    return Fragment("Memory", body, draw(_bars("Memory when idle", "MB", idle), "memory", page), data)
 
 
 def _by_side(measures: Measures, unit: str) -> str:
     return table(["", unit], [[name, str(Spread.of(values))] for name, values in measures.items()])
 
 
-def _ratio(measures: Measures) -> str:
-    """How many times the baseline's median ours is; nothing where the baseline was not measured."""
-    if not measures.get(BASELINE):
-        return ""
-    return f"{number(Spread.of(measures[OURS]).median / Spread.of(measures[BASELINE]).median)} ×"
+def _ratio(measures: Measures, other: str) -> str:
+    """How many times the other's median ours is."""
+    return f"{number(Spread.of(measures[OURS]).median / Spread.of(measures[other]).median)} ×"
 
 
 def _bars(title: str, unit: str, measures: Measures) -> Chart:

@@ -1,6 +1,7 @@
-"""The costs of a deployment, as `docs/reference/operations.md` has them: `python -m benchmarks.costs` writes the table.
+"""The costs of a deployment, as in `docs/reference/operations.md`: `python -m benchmarks.costs` writes the tables.
 
-Jobs are simulated, and billed by the formula of the benchmarks: `benchmarks/simulation/cost.py`.
+Jobs are simulated, and billed by the formula of the benchmarks: `benchmarks/simulation/cost.py`. What they cost before
+is simulated in the same way, with the numbers of then.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -16,6 +17,21 @@ from benchmarks.simulation.inputs import Inputs
 
 PAGE = "docs/reference/operations.md"
 PART = "costs"
+CHANGE = "change"
+
+PARTS: dict[str, tuple[str, ...]] = {
+    "gateway": ("API Gateway",),
+    "table": ("DynamoDB",),
+    "functions": ("Lambda",),
+    "queue, logs, traces": ("SQS", "CloudWatch", "X-Ray", "Secrets Manager"),
+}
+"""Services by what a million jobs a day may cost of them."""
+
+GOALS = {"gateway": 10.5, "table": 21.0, "functions": 16.0, "queue, logs, traces": 7.0}
+"""US dollars of a million jobs, at a million a day."""
+
+GOAL = 55.0
+GOAL_LOAD = "a million a day"
 
 _MONTH_DAYS = 30
 _BURST = 100_000
@@ -50,6 +66,10 @@ class Cost:
         """What AWS is paid for a million such jobs, without what the stack costs anyway."""
         return self.case.bill.aws * self.case.per_million
 
+    def part(self, name: str) -> float:
+        """What a million such jobs cost of a part, one of `PARTS`, without what the stack costs anyway."""
+        return sum(self.case.bill.by_service[service] for service in PARTS[name]) * self.case.per_million
+
 
 def loads(simulator: Simulator) -> list[Load]:
     """A thousand a day, a million a month, a million a day, and a burst."""
@@ -59,7 +79,7 @@ def loads(simulator: Simulator) -> list[Load]:
         Load("1,000 a day", 1000 * _MONTH_DAYS, WORKERS, lambda: arrivals.steady(1000)),
         Load("a million a month", MILLION, WORKERS, lambda: arrivals.steady(round(MILLION / _MONTH_DAYS))),
         Load(
-            "a million a day",
+            GOAL_LOAD,
             MILLION * _MONTH_DAYS,
             workers,
             lambda: arrivals.steady(int(a_day * SAMPLE_SECONDS), SAMPLE_SECONDS),
@@ -113,12 +133,43 @@ def costs_table(simulator: Simulator, costs: Sequence[Cost]) -> str:
     return table(heads, rows)
 
 
+def change_table(before: Sequence[Cost], now: Sequence[Cost]) -> str:
+    """A million jobs by parts of AWS, before and now, and the goals. Both have the same loads."""
+    (goal,) = (one for one in now if one.load.name == GOAL_LOAD)
+    rows: list[list[object]] = [
+        [
+            name,
+            *(f"{dollars(old.part(name))} → {dollars(new.part(name))}" for old, new in zip(before, now, strict=True)),
+            *_against(goal.part(name), GOALS[name]),
+        ]
+        for name in PARTS
+    ]
+    together = (
+        f"{dollars(old.per_million)} → {dollars(new.per_million)}" for old, new in zip(before, now, strict=True)
+    )
+    rows.append(["**together**", *(f"**{one}**" for one in together), *_against(goal.per_million, GOAL)])
+    names = (f"{one.load.name}" for one in now)
+    return table(["a million jobs, US dollars", *names, f"goal, at {GOAL_LOAD}", ""], rows)
+
+
+def _against(value: float, goal: float) -> list[object]:
+    return [dollars(goal), "met" if round(value, 2) <= goal else "missed"]
+
+
+def bodies(inputs: Inputs) -> dict[str, str]:
+    """The tables of the page."""
+    simulator, earlier = Simulator(inputs), Simulator(inputs.before)
+    all_loads = loads(simulator)
+    now = [cost(simulator, load) for load in all_loads]
+    before = [cost(earlier, load) for load in all_loads]
+    return {PART: costs_table(simulator, now), CHANGE: change_table(before, now)}
+
+
 def main() -> None:
-    """Simulates all, and writes the table into the page."""
-    simulator = Simulator(Inputs.load())
-    body = costs_table(simulator, [cost(simulator, load) for load in loads(simulator)])
-    parts.write(PAGE, {PART: body})
-    print(body)
+    """Simulates all, and writes the tables into the page."""
+    written = bodies(Inputs.load())
+    parts.write(PAGE, written)
+    print("\n\n".join(written.values()))
 
 
 if __name__ == "__main__":

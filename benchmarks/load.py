@@ -1,4 +1,4 @@
-"""Ten thousand jobs through our stack: is the last thousand like the first?"""
+"""Thousands of jobs through our stack: is the last tenth like the first?"""
 
 import threading
 import time

@@ -9,8 +9,11 @@ from pathlib import Path
 
 import psutil
 
+from benchmarks import ours
 from benchmarks.baseline import services
+from benchmarks.baseline.hardened.terms import LEASE_SECONDS, VISIBILITY_SECONDS
 from benchmarks.report import ROOT, Fragment
+from benchmarks.sides import DEFAULT, HARDENED
 
 _OURS = ("openai", "botocore", "aws-lambda-powertools", "pydantic", "ministack")
 _BASELINES = ("celery", "fastapi", "uvicorn", "psycopg", "openai")
@@ -30,9 +33,19 @@ def fragment() -> Fragment:
   page as it is
 
 Each number is the median of the rounds, with the least and the most of them; one without a range was measured once.
-A section may be of an earlier run than the others; the list above is of the last one. In each round one side is
-started, measured and stopped, then the other; callers and model are the same for both. The baseline
-(`benchmarks/baseline`) runs the same chain: the same texts, prompts, schemas, checks and library.
+A section may be of an earlier run than the others; the list above is of the last one. In each round each side is
+started, measured and stopped in turn; callers and model are the same for all.
+
+The baseline (FastAPI, Celery, Redis, Postgres) runs the same chain: the same texts, prompts, schemas, checks and
+library. It has two forms:
+
+- *{DEFAULT}* (`benchmarks/baseline`) takes the tools' defaults: prefork with a process a core, messages that are
+  acknowledged before their jobs run, one row a job.
+- *{HARDENED}* (`benchmarks/baseline/hardened`) is what one builds with these tools to keep Jobchain's promises: the
+  threads pool with {ours.AT_ONCE} jobs at a time, `acks_late`, `reject_on_worker_lost`, no prefetching, a visibility
+  timeout of {VISIBILITY_SECONDS} s, the job and its message in one transaction of Postgres (an outbox) with a relay
+  that sends it, claims with leases of {LEASE_SECONDS} s and a heartbeat, fenced writes, each step and its usage stored
+  as it completes, idempotency keys, and a supervisor that starts ended workers again.
 """
     return Fragment("Machine and method", body)
 

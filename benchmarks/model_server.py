@@ -4,7 +4,8 @@
 
 It answers `POST /v1/responses` with what fits the schema that is asked for, by rules and out of the text that it is
 given, as a stream where that is asked for. `GET /count` tells how many calls were answered, `POST /delay` with a number
-sets the seconds that each takes.
+sets the seconds that each takes. Of texts that are about a numbered door, `GET /calls` tells what became of each step's
+calls.
 It speaks as much HTTP as the two clients do, and no more: it must not be what limits a measure.
 """
 
@@ -14,8 +15,10 @@ import json
 import re
 import subprocess
 import sys
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import urlopen
@@ -24,6 +27,7 @@ from local.events import events_of
 
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 _FENCED = re.compile(r"<<<\w+ \w+>>>\n(.*?)\n<<<end", re.DOTALL)
+_MARK = re.compile(r"\b[Dd]oor (\d+)\b")
 _SENTENCE = re.compile(r"[A-Z][^.!?]*\bmust\b[^.!?]*\.")
 
 _JSON, _EVENTS = b"application/json", b"text/event-stream"
@@ -81,10 +85,29 @@ def respond(request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class StepCalls:
+    """What became of the calls for one step of one job."""
+
+    job: int
+    step: str
+    """The name of the answer's schema."""
+    answered: int
+    cut: int
+    """Calls whose caller was gone before its answer came."""
+
+
 class _State:
     def __init__(self, delay: float) -> None:
         self.delay = delay
         self.answered = 0
+        self.calls: dict[tuple[int, str], Counter[str]] = defaultdict(Counter)
+
+    def count(self, request: dict[str, Any], *, cut: bool) -> None:
+        """Counts a call that is over, as one of its job where its text names one."""
+        self.answered += 1
+        if mark := _MARK.search(request["input"]):
+            self.calls[int(mark[1]), request["text"]["format"]["name"]]["cut" if cut else "answered"] += 1
 
 
 class _Connection(asyncio.Protocol):
@@ -109,6 +132,9 @@ class _Connection(asyncio.Protocol):
     def _take(self, path: bytes, body: bytes) -> None:
         if path == b"/count":
             self._send(json.dumps(self._state.answered).encode())
+        elif path == b"/calls":
+            counts = [[*call, count["answered"], count["cut"]] for call, count in self._state.calls.items()]
+            self._send(json.dumps(counts).encode())
         elif path == b"/delay":
             self._state.delay = float(body)
             self._send(b"null")
@@ -116,18 +142,18 @@ class _Connection(asyncio.Protocol):
             request = json.loads(body)
             said = respond(request)
             if request.get("stream"):
-                self._answer_later(_EVENTS, b"".join(events_of(said)))
+                self._answer_later(request, _EVENTS, b"".join(events_of(said)))
             else:
-                self._answer_later(_JSON, json.dumps(said).encode())
+                self._answer_later(request, _JSON, json.dumps(said).encode())
 
-    def _answer_later(self, kind: bytes, said: bytes) -> None:
+    def _answer_later(self, request: dict[str, Any], kind: bytes, said: bytes) -> None:
         if self._state.delay:
-            asyncio.get_running_loop().call_later(self._state.delay, self._answer, kind, said)
+            asyncio.get_running_loop().call_later(self._state.delay, self._answer, request, kind, said)
         else:
-            self._answer(kind, said)
+            self._answer(request, kind, said)
 
-    def _answer(self, kind: bytes, said: bytes) -> None:
-        self._state.answered += 1
+    def _answer(self, request: dict[str, Any], kind: bytes, said: bytes) -> None:
+        self._state.count(request, cut=self._transport.is_closing())
         self._send(said, kind)
 
     def _send(self, body: bytes, kind: bytes = _JSON) -> None:
@@ -159,6 +185,11 @@ class ModelServer:
         """How many calls it has answered."""
         with urlopen(f"{self.url}/count", timeout=10) as response:  # noqa: S310  # our own
             return int(response.read())
+
+    def calls(self) -> list[StepCalls]:
+        """What became of the calls for numbered doors."""
+        with urlopen(f"{self.url}/calls", timeout=10) as response:  # noqa: S310  # our own
+            return [StepCalls(*one) for one in json.loads(response.read())]
 
     def set_delay(self, seconds: float) -> None:
         """Has each call take so long from now on."""

@@ -46,6 +46,18 @@ class Jobchain:
         """Bytes that the functions' processes hold."""
         return sum(map(processes.memory, processes.descendants(self.emulator)))
 
+    def running(self) -> list[int]:
+        """The processes in which jobs run: those of the worker function."""
+        return [
+            pid
+            for pid in processes.descendants(self.emulator)
+            if processes.environment(pid).get("POWERTOOLS_SERVICE_NAME") == "worker"
+        ]
+
+    def gave_up(self) -> bool:
+        """Never: the sweeper sends each job that has not ended."""
+        return False
+
 
 @contextmanager
 def start(

@@ -165,14 +165,14 @@ class Accounts:
         return AskedAtClaim(configured, lambda job: "small" if job >= large else "large", seed)
 
 
-def run(case: Case, jobs: int) -> Run:
+def run(case: Case, jobs: int, seed: int = 1) -> Run:
     """`jobs` of one tenant, all at once."""
     began, accounts = time.monotonic(), Accounts(Inputs.load())
-    setup, own = accounts.setup(case), accounts.each(case) * jobs
+    setup, own = accounts.setup(case, seed), accounts.each(case) * jobs
     pacing = (
         HandedOutAtPost(accounts.limits(case.tier), accounts.used / accounts.asked)
         if case.at_post
-        else accounts.pacing(case)
+        else accounts.pacing(case, seed=seed)
     )
     outcome = simulate(setup, [0.0] * jobs, pacing)
     starts = sorted(outcome.starts.values())

@@ -46,3 +46,11 @@ def memory(pid: int) -> int:
         return int(Process(pid).memory_full_info().pss)
     except NoSuchProcess:
         return 0
+
+
+def environment(pid: int) -> dict[str, str]:
+    """The variables of a process; none of one that has ended."""
+    try:
+        return Process(pid).environ()
+    except NoSuchProcess:
+        return {}

@@ -9,12 +9,13 @@ A fragment is a JSON object:
      "plots": ["benchmarks/throughput.svg"],     pictures, by their paths from docs/; may be left out
      "data": {"ours": [26.8, 27.1]}}             what was measured, for other fragments; may be left out
 
-in `.local/bench/<nn>-<name>.json`; two digits give the place: 00 the machine, 10 the goals, 20 to 59 what is compared,
-60 to 79 what is ours alone, 80 to 99 what is simulated.
+in `.local/bench/<nn>-<name>.json`; two digits give the place: 00 the machine, 10 to 19 what follows from
+the others, 20 to 59 what is compared, 60 to 79 what is ours alone, 80 to 99 what is simulated.
 """
 
 import json
-from collections.abc import Collection, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -58,9 +59,21 @@ def read(folder: Path = FRAGMENTS) -> dict[str, Fragment]:
     return {name: Fragment(**{**one, "plots": tuple(one.get("plots", ()))}) for name, one in found.items()}
 
 
-def render(fragments: dict[str, Fragment]) -> str:
+def render(fragments: Mapping[str, Fragment]) -> str:
     """The page."""
     return "\n".join([_HEAD, *map(_section, fragments.values())])
+
+
+def updated(page: str, fragments: Mapping[str, Fragment]) -> str:
+    """The page with the sections of these fragments replaced, and with new ones at its end. The others stay."""
+    sections = {fragment.title: _section(fragment) for fragment in fragments.values()}
+    head, *written = re.split(r"^(?=## )", page, flags=re.MULTILINE)
+    kept = [sections.pop(_title(section), section).rstrip() for section in written]
+    return "\n\n".join([head.rstrip(), *kept, *map(str.rstrip, sections.values())]) + "\n"
+
+
+def _title(section: str) -> str:
+    return section.partition("\n")[0].removeprefix("## ")
 
 
 def _section(fragment: Fragment) -> str:
@@ -69,4 +82,4 @@ def _section(fragment: Fragment) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(render(read()), encoding="utf-8")
+    PAGE.write_text(updated(PAGE.read_text(encoding="utf-8"), read()), encoding="utf-8")

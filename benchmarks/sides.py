@@ -1,6 +1,6 @@
-"""The two that are compared, as the measures see them, and the fixed terms of the comparison."""
+"""What is compared, as the measures see it, and the fixed terms of the comparison."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +27,14 @@ class Side(Protocol):
         """Bytes that these processes hold now."""
         ...
 
+    def running(self) -> list[int]:
+        """The processes in which jobs run now."""
+        ...
+
+    def gave_up(self) -> bool:
+        """Whether nothing is left that could run the jobs that have not ended."""
+        ...
+
 
 class Start(Protocol):
     """Starts a side that calls the model at `base_url`; without `working` it accepts jobs and runs none."""
@@ -35,7 +43,14 @@ class Start(Protocol):
 
 
 OURS = "Jobchain"
-BASELINE = "baseline"
+DEFAULT = "Celery, default"
+HARDENED = "Celery, hardened"
+
+FORMS: Mapping[str, services.Form] = {
+    DEFAULT: services.DEFAULT,
+    HARDENED: services.hardened("threads", ours.AT_ONCE),
+}
+"""The baseline's forms. The hardened one runs as many jobs at a time as we do; `ONLY=pools` compares the pools."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +69,7 @@ class Terms:
 
     @property
     def sides(self) -> list[str]:
-        return [OURS] if self.quick else [OURS, BASELINE]
+        return [OURS] if self.quick else [OURS, *FORMS]
 
     @property
     def workers(self) -> int:
@@ -63,4 +78,6 @@ class Terms:
 
     def start(self, name: str) -> Start:
         """What starts the side of that name."""
-        return partial(ours.start, workers=self.workers) if name == OURS else services.start
+        if name == OURS:
+            return partial(ours.start, workers=self.workers)
+        return partial(services.start, form=FORMS[name])

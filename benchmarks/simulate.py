@@ -35,9 +35,10 @@ REQUESTS_PER_SECOND = 100
 # A steady state is reached within minutes: two hours tell what a day would.
 SAMPLE_SECONDS = 7200.0
 BATCHES = (1, 2, 5, 10)
-MEMORIES = (512, 1024, 1769)
-# So many more workers than full batches would need, as what comes at random comes in clusters.
-ROOM = 1.3
+MEMORIES = (256, 352, 512, 1024, 1769)
+# So many more workers than full batches would need, as what comes at random comes in clusters: then a job waits for one
+# for less than a second on average. See docs/explanation/batches.md.
+ROOM = 1.35
 CHECKED_JOBS = 200
 CHECKED_WORKERS = (2, 4)
 
@@ -65,10 +66,12 @@ class Simulator:
         self.base = Setup(
             pollers_first=int(inputs["limit.pollers_first"]),
             pollers_growth=inputs["limit.pollers_growth"] / 60,
-            cold_start=inputs["function.worker_start"],
+            cold_start=inputs["function.worker_start"]
+            + inputs["function.worker_start_cpu"] / inputs["function.start_share"],
             idle_seconds=inputs["function.idle_seconds"],
             processor_share=self.share(inputs["function.worker_memory"]),
-            cpu_seconds=inputs["function.worker_cpu"],
+            cpu_seconds=self.cpu_seconds,
+            receive_seconds=inputs["limit.window_wait"],
             write_seconds=inputs["function.write_seconds"],
             steps=int(inputs["work.steps"]),
             call_seconds=inputs["work.call_seconds"],
@@ -80,6 +83,13 @@ class Simulator:
             finish_writes=inputs["table.finish_writes"],
             release_writes=inputs["table.release_writes"],
             concurrency=WORKERS,
+        )
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Of a job, with its answers."""
+        return (
+            self.inputs["function.worker_cpu"] + self.inputs["work.output_tokens"] * self.inputs["function.token_cpu"]
         )
 
     def share(self, memory: float) -> float:
@@ -159,23 +169,22 @@ def batches(simulator: Simulator) -> str:
     rows: list[list[object]] = []
     for batch in BATCHES:
         fitting = int(limits.workers_for(rate, simulator.full(batch)) * ROOM)
-        for workers, window in sorted({(min(fitting, 1000), 0.0), (1000, 0.0), (1000, 2.0 if batch == 10 else 0.0)}):
-            setup = replace(simulator.base, batch_size=batch, concurrency=workers, window=window)
+        for workers in sorted({min(fitting, 1000), 1000}):
+            setup = replace(simulator.base, batch_size=batch, concurrency=workers)
             case = simulator.run(setup, arrivals.steady(jobs, SAMPLE_SECONDS))
             rows.append(_batch_row(simulator, case))
-    heads = ["BatchSize", "workers", "window", "jobs a batch", "p50", "p95", "GB-s a job", "waiting", "AWS"]
+    heads = ["BatchSize", "workers", "jobs a batch", "p50", "p95", "GB-s a job", "waiting", "AWS"]
     return table(heads, rows)
 
 
 def _batch_row(simulator: Simulator, case: Case) -> list[object]:
     outcome, inputs = case.outcome, simulator.inputs
     gb_seconds = outcome.billed * case.memory / 1024
-    working = inputs["function.worker_cpu"] / simulator.share(case.memory) * outcome.jobs / outcome.billed
+    working = simulator.cpu_seconds / simulator.share(case.memory) * outcome.jobs / outcome.billed
     waiting = gb_seconds * inputs["price.lambda_gb_second"] * (1 - working) / case.bill.aws
     return [
         case.setup.batch_size,
         case.setup.concurrency,
-        f"{case.setup.window:g} s",
         f"{outcome.batch:.1f}",
         *latencies(outcome)[:2],
         f"{gb_seconds / outcome.jobs:.2f}",
@@ -210,11 +219,17 @@ def days(simulator: Simulator, workers: int) -> tuple[str, Case]:
         ),
     ]
     rows = [
-        [name, case.setup.concurrency, *_run_row(case), f"${case.bill.aws * case.per_million:,.0f}"]
+        [
+            name,
+            case.setup.concurrency,
+            *_run_row(case),
+            f"{case.outcome.failed / case.outcome.jobs:.0%}",
+            f"${case.bill.aws * case.per_million:,.0f}",
+        ]
         for name, case in cases
     ]
-    heads = ["a million a day", "workers", "p50", "p95", "p99", "jobs waiting, most", "invocations, most", "AWS"]
-    return table(heads, rows), steady
+    heads = ["a million a day", "workers", "p50", "p95", "p99", "jobs waiting, most", "invocations, most", "failed"]
+    return table([*heads, "AWS"], rows), steady
 
 
 def _run_row(case: Case) -> list[object]:
@@ -385,15 +400,15 @@ def report(simulator: Simulator, comparisons: list[Comparison]) -> str:
         "### Batches",
         "A million jobs a day, two hours of it. *Waiting* is what a worker that waits for the model costs, of all that"
         " AWS is paid. A poller takes all waiting messages, so batches fill up only where jobs wait: with as many"
-        " workers as it likes AWS runs nearly every job alone. A limit on workers that is little above the need, or a"
-        " window in which pollers gather, makes the batches.",
+        " workers as it likes AWS runs nearly every job alone. A limit on workers that is little above the need makes"
+        " the batches. [Batches](batches.md) has the alternatives, a batching window among them, and what each delays.",
         batches(simulator),
-        "The window is reckoned as if one poller gathered; of several, each gathers its own, and batches are smaller."
-        f" Memory, with full batches on {workers} workers:",
+        f"The worker's memory, which is its processor, on {workers} workers:",
         memories(simulator),
         "### A million jobs a day",
         by_day,
-        f"*By day and night* the rate goes as a sine, at its peak {1 + arrivals.SWING:g} times the mean.",
+        f"*By day and night* the rate goes as a sine, at its peak {1 + arrivals.SWING:g} times the mean. Jobs fail at"
+        " their deadline, a day after they came.",
         "### 100,000 jobs at once",
         f"Posted one by one, as fast as the stage's {REQUESTS_PER_SECOND} requests a second let them in, which takes"
         f" {BURST / REQUESTS_PER_SECOND / 60:.0f} minutes.",

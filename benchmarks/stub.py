@@ -89,6 +89,9 @@ def _aws(operation: str, body: bytes) -> dict[str, Any]:
             payload = {"S": json.dumps({"guidelines": TEXT})}
             given = {"pk": {"S": pk}, "sk": {"S": "INPUT"}, "payload": payload, "expires_at": {"N": _EXPIRES_AT}}
             return {"Items": [given, _meta(pk)], "Count": 2, "ScannedCount": 2}
+        case "BatchGetItem":
+            # Neither breakers nor paces: an account that has just been used for the first time.
+            return {"Responses": {name: [] for name in json.loads(body)["RequestItems"]}, "UnprocessedKeys": {}}
         case "SendMessage":
             return {"MessageId": "0b6c2f4e-0000-4000-8000-000000000001", "MD5OfMessageBody": "0" * 32}
     return {}
@@ -98,14 +101,23 @@ TOKEN = 4
 """The characters of a token, which is an event of a streamed answer."""
 
 
-def _answered(body: bytes) -> tuple[bytes, bytes]:
-    """The headers and the body of a model's answer."""
+WHOLE = "/whole"
+"""In front of the paths of a model that streams no answers."""
+
+_NO_STREAM = {"message": "Unsupported parameter: 'stream'.", "param": "stream", "code": "unsupported_parameter"}
+
+
+def _answered(head: bytes, body: bytes) -> tuple[bytes, bytes, bytes]:
+    """The status, the headers and the body of a model's answer."""
     request = json.loads(body)
     asked = request["text"]["format"]["name"]
-    if request.get("stream"):
-        return b"Content-Type: text/event-stream\r\nTransfer-Encoding: chunked", _chunks(asked)
-    answer = json.dumps(_model(asked)).encode()
-    return _headers(b"application/json", answer), answer
+    if not request.get("stream"):
+        answer = json.dumps(_model(asked)).encode()
+        return b"200 OK", _headers(b"application/json", answer), answer
+    if f"POST {WHOLE}/".encode() in head:
+        refusal = json.dumps({"error": {"type": "invalid_request_error", **_NO_STREAM}}).encode()
+        return b"400 Bad Request", _headers(b"application/json", refusal), refusal
+    return b"200 OK", b"Content-Type: text/event-stream\r\nTransfer-Encoding: chunked", _chunks(asked)
 
 
 def _headers(kind: bytes, body: bytes) -> bytes:
@@ -148,10 +160,10 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
         target = _TARGET.search(head)
         if target:
             answer = json.dumps(_aws(target[1].decode(), body)).encode()
-            headers = _headers(b"application/x-amz-json-1.0", answer)
+            status, headers = b"200 OK", _headers(b"application/x-amz-json-1.0", answer)
         else:
-            headers, answer = _answered(body)
-        writer.write(b"HTTP/1.1 200 OK\r\n%b\r\n\r\n%b" % (headers, answer))
+            status, headers, answer = _answered(head, body)
+        writer.write(b"HTTP/1.1 %b\r\n%b\r\n\r\n%b" % (status, headers, answer))
 
 
 async def _main() -> None:

@@ -1,10 +1,10 @@
-"""`python -m evals report|mermaid`: run from the project's root."""
+"""`python -m evals report|mermaid|quotes`: run from the project's root."""
 
 import argparse
 import sys
 from pathlib import Path
 
-from evals import mermaid_check, report
+from evals import mermaid_check, quotes, report
 from local import signals
 from local.errors import LocalError
 
@@ -18,11 +18,20 @@ def main() -> int:
     evaluate.add_argument("--documents", type=Path, help="a folder of Markdown files")
     evaluate.add_argument("--out", type=Path, default=Path("docs/explanation/evals.md"), help="default: %(default)s")
     commands.add_parser("mermaid", help="run a hundred jobs and draw every diagram as the dashboard does")
+    check = commands.add_parser("quotes", help="count the sentences that the check of quotes is wrong about")
+    check.add_argument("folder", type=Path, help="a folder of documents (.md, .txt)")
+    check.add_argument("--altered", type=int, default=1000, help="altered sentences (default: %(default)s)")
+    check.add_argument(
+        "--seed", type=int, default=1, help="what the altered ones are drawn with (default: %(default)s)"
+    )
+    check.add_argument("--examples", type=int, default=10, help="sentences to show (default: %(default)s)")
     options = parser.parse_args()
     signals.listen()
     try:
         if options.command == "mermaid":
             mermaid_check.check(Path.cwd(), print)
+        elif options.command == "quotes":
+            print(quotes.shown(quotes.measure(options.folder, options.altered, options.seed), options.examples))
         else:
             page = report.run(Path.cwd(), options.chain, options.documents, _say)
             options.out.write_text(page, encoding="utf-8")

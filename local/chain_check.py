@@ -12,7 +12,7 @@ def main(paths: list[str]) -> None:
     sys.path[:0] = paths
     from jobchain.chains import CHAINS  # noqa: PLC0415  # found by the paths
 
-    usable = CHAINS.usable()
+    usable = CHAINS.compiled()
     faults = dict(CHAINS.faults)
     default = usable.get(CHAINS.default)
     if default and len(default.payload.model_fields) != 1:

@@ -28,10 +28,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from jobchain import errors
 from jobchain.domain import utc_now
+from jobchain.providers import OPENAI_URL
 from jobchain_cli.slow import told_when_slow
 from jobchain_cli.stack import NO_REGION, check_aws
 from local.errors import LocalError, SettingsError
-from local.preflight import OPENAI_URL, Report, Target, check, preflight, secret_of
+from local.model_report import Report
+from local.preflight import Target, check, preflight, secret_of
+from local.preflight_bedrock import BedrockTarget
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -131,6 +134,8 @@ def check_account(session: Any) -> str:
 
 def check_model(session: Any, parameters: Mapping[str, str]) -> Report:
     """Whether the model can be asked with the key that the stack will have. Raises DeployCheckError."""
+    if parameters.get("ModelProvider") == "bedrock":
+        return _check_target(BedrockTarget(parameters["OpenAIModel"], parameters["OpenAIBaseUrl"], session))
     name = parameters["OpenAISecretName"]
     try:
         key = secret_of(session, name)
@@ -143,7 +148,10 @@ def check_model(session: Any, parameters: Mapping[str, str]) -> Report:
         raise DeployCheckError(str(error)) from error
     except (BotoCoreError, ClientError) as error:
         raise DeployCheckError(f"the secret {name} can't be read: {' '.join(str(error).split())}") from error
-    target = Target(parameters["OpenAIModel"], parameters["OpenAIBaseUrl"] or OPENAI_URL, key)
+    return _check_target(Target(parameters["OpenAIModel"], parameters["OpenAIBaseUrl"] or OPENAI_URL, key))
+
+
+def _check_target(target: Target | BedrockTarget) -> Report:
     try:
         check(target, os.environ, "OpenAIBaseUrl")
     except SettingsError as error:

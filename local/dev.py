@@ -94,19 +94,21 @@ def run(root: Path, port: int, say: Callable[[str], None]) -> None:
     settings = Settings.load(root)
     with EmbeddedStack.start(settings, template=template, folder=folder, port=free, reload=True, say=say) as stack:
         try:
+            # Before anybody is told: a change from now on is deployed.
+            deployed = _changed_at(template, stack)
             file.write(stack)
             say(welcome(stack.api_url, stack.endpoint_url, stack.llm_base_url or "OpenAI", settings.needs_key))
             stack.warm_up()
             for warning in [*_warnings(settings), *stack.packages.faults().values()]:
                 say(f"warning: {warning}")
-            _watch(stack, template, file, say)
+            _watch(stack, template, deployed, file, say)
         finally:
             file.remove()
 
 
 def _warnings(settings: Settings) -> Sequence[str]:
     """The warnings about a real server's model; none for the offline model."""
-    if settings.offline:
+    if settings.offline or settings.model_provider == "bedrock":
         return ()
     from local import preflight  # noqa: PLC0415 - it brings the model's SDK along
 
@@ -160,9 +162,14 @@ def _running(file: StackFile) -> dict[str, Any]:
     return running
 
 
-def _watch(stack: EmbeddedStack, template: Path, file: StackFile, say: Callable[[str], None]) -> None:
+def _watch(
+    stack: EmbeddedStack,
+    template: Path,
+    deployed: Mapping[Path, int | None],
+    file: StackFile,
+    say: Callable[[str], None],
+) -> None:
     follower = LogFollower(stack.clients)
-    deployed = _changed_at(template, stack)
     while True:
         time.sleep(POLL_SECONDS)
         if not stack.emulator.is_running():

@@ -118,8 +118,10 @@ def source_has_no_versions(template: Template) -> None:
 
 
 def secrets_have_no_policies(template: Template) -> None:
-    """A policy of a secret, and the secret itself, are left out: the model's key comes from the environment."""
-    _remove(template, *of_type(template, "AWS::SecretsManager::ResourcePolicy"))
+    """A policy of a secret, and what waits for it, are left out: the model's key comes from the environment."""
+    _remove(
+        template, *of_type(template, "AWS::SecretsManager::ResourcePolicy", "AWS::CloudFormation::WaitConditionHandle")
+    )
 
 
 IN_TEMPLATE: tuple[Callable[[Template], None], ...] = (

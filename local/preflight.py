@@ -25,17 +25,17 @@ from jobchain.connection import (
 )
 from jobchain.domain import utc_now
 from jobchain.errors import ModelError, UnknownModel
-from jobchain.model_check import WARN_DAYS
-from jobchain.prices import PriceList
+from jobchain.providers import OPENAI_URL
 from jobchain_cli.slow import told_when_slow
 from jobchain_cli.stack import aws_session
 from jobchain_cli.words import printable
 from jobchain_worker.openai_calls import create_client
 from jobchain_worker.openai_models import find_shutdown
+from local import preflight_bedrock
 from local.env_file import read_env_file
 from local.errors import LocalError, SettingsError
-
-OPENAI_URL = "https://api.openai.com/v1"
+from local.model_report import Report, missing_price, report_of_end
+from local.preflight_bedrock import BedrockTarget
 
 DEFAULT_MODEL = "gpt-6-luna"
 """The template's own, where nothing names another."""
@@ -55,15 +55,6 @@ class Target:
     api_key: str = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
-    """Facts about the model, warnings, and failures, with which no job can run."""
-
-    facts: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-    failures: tuple[str, ...] = ()
-
-
 class PreflightError(LocalError):
     """The check could not run; says why."""
 
@@ -81,7 +72,8 @@ def run(root: Path, stack_name: str | None) -> int:
     except (errors.SettingsError, ClientError, BotoCoreError) as error:
         raise PreflightError(" ".join(str(error).split())) from error
     check(target, os.environ)
-    with told_when_slow(f"the model's server at {shown(target.base_url)}"):
+    at = f"the model's server at {shown(target.base_url)}" if isinstance(target, Target) else "AWS"
+    with told_when_slow(at):
         report = preflight(target, utc_now().date())
     for fact in report.facts:
         print(printable(fact))
@@ -92,8 +84,11 @@ def run(root: Path, stack_name: str | None) -> int:
     return 1 if report.failures else 0
 
 
-def target_of(settings: Mapping[str, str | None]) -> Target:
+def target_of(settings: Mapping[str, str | None]) -> Target | BedrockTarget:
     """What variables such as those of `.env` name. Raises SettingsError."""
+    if settings.get("MODEL_PROVIDER") == "bedrock":
+        model, url = settings.get("OPENAI_MODEL") or DEFAULT_MODEL, settings.get("OPENAI_BASE_URL") or ""
+        return BedrockTarget(model, url, aws_session())
     key, url = (settings.get("OPENAI_API_KEY") or "").strip(), (settings.get("OPENAI_BASE_URL") or "").strip()
     if not key and not url:
         raise SettingsError(
@@ -102,7 +97,7 @@ def target_of(settings: Mapping[str, str | None]) -> Target:
     return Target(settings.get("OPENAI_MODEL") or DEFAULT_MODEL, url or OPENAI_URL, key or _PLACEHOLDER_KEY)
 
 
-def target_of_stack(session: Any, name: str, environment: Mapping[str, str]) -> Target:
+def target_of_stack(session: Any, name: str, environment: Mapping[str, str]) -> Target | BedrockTarget:
     """What the CloudFormation stack of this name asks, or would if it had the environment's settings.
 
     `session` is a boto3 session. Raises SettingsError, ClientError.
@@ -115,6 +110,9 @@ def target_of_stack(session: Any, name: str, environment: Mapping[str, str]) -> 
         raise SettingsError(
             f"the stack {name} has no parameter {missing.args[0]}: name one that template.yaml was deployed to"
         ) from None
+    if (environment.get("MODEL_PROVIDER") or parameters.get("ModelProvider")) == "bedrock":
+        own = environment.get("OPENAI_MODEL"), environment.get("OPENAI_BASE_URL")
+        return BedrockTarget(own[0] or model, own[1] or url, session)
     # A key goes to no server but the one that it belongs to.
     own_url, own_key = environment.get("OPENAI_BASE_URL"), environment.get("OPENAI_API_KEY")
     if own_url:
@@ -138,8 +136,11 @@ def _key_of_stack(session: Any, secret: str) -> str:
         ) from error
 
 
-def check(target: Target, environment: Mapping[str, str], url_name: str = "OPENAI_BASE_URL") -> None:
+def check(target: Target | BedrockTarget, environment: Mapping[str, str], url_name: str = "OPENAI_BASE_URL") -> None:
     """Checks what the server is asked with: the key, the URL, proxies and certificate files. Raises SettingsError."""
+    if isinstance(target, BedrockTarget):
+        preflight_bedrock.check(target)
+        return
     try:
         checked_name("OPENAI_MODEL", target.model)
         checked_model_url(url_name, target.base_url)
@@ -159,8 +160,10 @@ def secret_of(session: Any, name: str) -> str:
         raise SettingsError(str(error)) from error
 
 
-def preflight(target: Target, today: date) -> Report:
-    """Asks the server about the model, which takes at most `LIMIT` and costs nothing."""
+def preflight(target: Target | BedrockTarget, today: date) -> Report:
+    """Asks the server about the model, which takes seconds at most and costs nothing."""
+    if isinstance(target, BedrockTarget):
+        return preflight_bedrock.preflight(target, today)
     model = target.model
     warnings = price_warnings(target)
     if target.base_url.lower().startswith("http://") and not is_private(target.base_url):
@@ -171,17 +174,7 @@ def preflight(target: Target, today: date) -> Report:
         return Report(warnings=warnings, failures=(_unknown(target, unknown.names),))
     except ModelError as error:
         return Report(warnings=warnings, failures=(f"{target.base_url} does not tell about {model}: {error}",))
-    if shutdown is None:
-        return Report((f"{target.base_url} has {model}, and names no shutdown date.",), warnings)
-    left = (shutdown - today).days
-    if left <= 0:
-        return Report(
-            warnings=warnings, failures=(f"{model} was shut down on {shutdown}: set OPENAI_MODEL to another",)
-        )
-    if left <= WARN_DAYS:
-        ending = f"{model} will be shut down on {shutdown}, in {left} days: move to another"
-        return Report(warnings=(ending, *warnings))
-    return Report((f"{target.base_url} has {model}, until {shutdown}.",), warnings)
+    return report_of_end(target.base_url, model, shutdown, today) + Report(warnings=warnings)
 
 
 async def _find_shutdown(target: Target) -> date | None:
@@ -200,6 +193,4 @@ def _unknown(target: Target, names: tuple[str, ...]) -> str:
 
 def price_warnings(target: Target) -> tuple[str, ...]:
     """Whether the model's price is missing. A model that runs on this machine needs none."""
-    if is_loopback(target.base_url) or PriceList.load().knows(target.model):
-        return ()
-    return (f"prices.json has no price for {target.model}: cost_usd will be null, and a job with max_cost_usd fails",)
+    return () if is_loopback(target.base_url) else missing_price(target.model)

@@ -21,6 +21,7 @@ from local.errors import SettingsError
 
 AUTH_MODES = ("none", "api_key")
 APIS = ("responses", "chat")
+PROVIDERS = ("openai", "bedrock")
 _NUMBER = "[0-9]{1,10}"
 _HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 BIND_HOSTS = ("127.0.0.1", "0.0.0.0")  # noqa: S104 - see Settings
@@ -48,21 +49,29 @@ Before the first token its server may be silent for five times as long, which is
 """
 
 
+_NO_ROLE = (
+    "MODEL_PROVIDER is bedrock, but workers of the local stack have no role on AWS: leave it out, and set "
+    "OPENAI_BASE_URL to https://bedrock-runtime.<region>.amazonaws.com/openai/v1 and OPENAI_API_KEY to an API key of "
+    "Bedrock"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """An empty value means unset. Without a key and a base URL the offline model answers.
 
     `auth_mode` is the template's parameter `AuthMode`; unset, the local stack requires no authentication.
-    `openai_api` is its parameter `OpenAIApi`. `bind_host` is where the emulator listens: beyond this machine only in a
-    container, whose engine publishes the port on the host's 127.0.0.1. `hosts` are the names, besides localhost and
-    127.0.0.1, that the API may be called by. `chains` is the file that names the packages of chains.
-    `parameters` has the values of more of the template's parameters.
+    `openai_api` is its parameter `OpenAIApi`, `model_provider` its parameter `ModelProvider`. `bind_host` is
+    where the emulator listens: beyond this machine only in a container, whose engine publishes the port on the host's
+    127.0.0.1. `hosts` are the names, besides localhost and 127.0.0.1, that the API may be called by. `chains` is the
+    file that names the packages of chains. `parameters` has the values of more of the template's parameters.
     """
 
     openai_api_key: str = field(default="", repr=False)
     openai_base_url: str = ""
     openai_model: str = ""
     openai_api: str = ""
+    model_provider: str = ""
     lambda_endpoint_url: str = ""
     auth_mode: str = ""
     bind_host: str = BIND_HOSTS[0]
@@ -97,6 +106,9 @@ class Settings:
         api = value("OPENAI_API")
         if api not in ("", *APIS):
             raise SettingsError(f"OPENAI_API is {api!r}: set it to {' or '.join(APIS)}, or leave it out")
+        provider = value("MODEL_PROVIDER")
+        if provider not in ("", *PROVIDERS):
+            raise SettingsError(f"MODEL_PROVIDER is {provider!r}: set it to {' or '.join(PROVIDERS)}, or leave it out")
         bind_host = value("LOCAL_BIND_HOST") or BIND_HOSTS[0]
         if bind_host not in BIND_HOSTS:
             raise SettingsError(
@@ -115,11 +127,14 @@ class Settings:
                 f"LOCAL_HOSTS has {wrong[0]!r}: set it to names or addresses without a port, separated by commas"
             )
         base_url = checked(checked_model_url, "OPENAI_BASE_URL")
+        if provider == "bedrock" and not (base_url and is_loopback(base_url)):
+            raise SettingsError(_NO_ROLE)
         return cls(
             openai_api_key=checked(checked_key, "OPENAI_API_KEY"),
             openai_base_url=base_url,
             openai_model=checked(checked_name, "OPENAI_MODEL"),
             openai_api=api,
+            model_provider=provider,
             lambda_endpoint_url=checked(checked_url, "LAMBDA_AWS_ENDPOINT_URL"),
             auth_mode=auth_mode,
             bind_host=bind_host,

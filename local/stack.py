@@ -178,6 +178,7 @@ class EmbeddedStack:
                 base_url = cleanup.enter_context(offline_model.running())
             chosen = {**offered(settings, base_url, template), **(parameters or {})}
             clients = Clients(emulator.url, credentials=emulator.credentials)
+            cleanup.callback(shutil.rmtree, folder / "chains", ignore_errors=True)
             packages = Packages(chain_file(template.parent, settings.chains), folder / "chains")
 
             def code(translated: sam_template.Template) -> None:
@@ -221,6 +222,7 @@ def offered(settings: Settings, base_url: str, template: Path) -> dict[str, str]
         "OpenAIBaseUrl": base_url,
         "OpenAIModel": settings.openai_model,
         "OpenAIApi": settings.openai_api,
+        "ModelProvider": settings.model_provider,
         "WorkerConcurrency": WORKER_CONCURRENCY,
         "AuthMode": settings.auth_mode or "none",
         **settings.parameters,

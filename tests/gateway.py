@@ -1,6 +1,7 @@
 """Calls the api function's app as API Gateway does, without any HTTP."""
 
 import json
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -41,10 +42,14 @@ class Api:
         self._app = create_app(service, authenticate, logger, CHAINS)
 
     def __call__(self, method: str, url: str, body: object = None, headers: Mapping[str, str] | None = None) -> Answer:
-        """The answer to a request; a body is sent as JSON, unless the headers say otherwise."""
+        """The answer to a request. A body is sent as JSON, unless the headers say otherwise, and bytes as Base64."""
+        coded = isinstance(body, bytes)
+        if isinstance(body, bytes):
+            body = b64encode(body).decode()
         sent = body if isinstance(body, str) or body is None else json.dumps(body, ensure_ascii=False)
         given = {"Content-Type": "application/json", **(headers or {})} if sent else headers or {}
-        response = self._app.resolve(_event(method, url, sent, given, self._address), FakeContext())  # type: ignore[arg-type]
+        event = {**_event(method, url, sent, given, self._address), "isBase64Encoded": coded}
+        response = self._app.resolve(event, FakeContext())  # type: ignore[arg-type]
         text = response["body"]
         return Answer(
             response["statusCode"],

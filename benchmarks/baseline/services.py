@@ -29,9 +29,34 @@ class BaselineError(LocalError):
 
 
 @dataclass(frozen=True, slots=True)
+class Form:
+    """One way to build the baseline: its package, and how its workers run."""
+
+    package: str
+    pool: tuple[str, ...] = ()
+    """Options of Celery's worker."""
+    processes: int = 1
+    """Celery workers. Of the hardened form a supervisor starts each again when it ends."""
+    relay: bool = False
+    """Whether a process sends the outbox to the broker."""
+
+
+DEFAULT = Form("benchmarks.baseline")
+
+
+def hardened(pool: str, at_once: int, processes: int = CORES) -> Form:
+    """The hardened form with one of Celery's pools; `at_once` jobs run at a time, in all its processes together."""
+    each = -(-at_once // processes)
+    # What workers tell each other costs each of them CPU, and no one listens.
+    options = ("--pool", pool, "--concurrency", str(each), "--without-gossip", "--without-mingle")
+    return Form("benchmarks.baseline.hardened", options, processes, relay=True)
+
+
+@dataclass(frozen=True, slots=True)
 class Backing:
     """The database and the broker, and what the baseline's processes see of them."""
 
+    form: Form
     environment: Mapping[str, str]
     redis_cli: Sequence[str]
 
@@ -39,19 +64,52 @@ class Backing:
     def web(self, *, workers: int = CORES) -> Iterator[tuple[str, int]]:
         """The HTTP side; gives its URL, and the process. It may not listen yet."""
         port = free_port()
-        command = ["uvicorn", "benchmarks.baseline.web:app", "--port", str(port), "--log-level", "warning"]
+        command = ["uvicorn", f"{self.form.package}.web:app", "--port", str(port), "--log-level", "warning"]
         # One process alone is not watched by another.
         command += ["--workers", str(workers)] if workers > 1 else []
         with _process(command, self.environment) as process:
             yield f"http://{HOST}:{port}", process.pid
 
     @contextmanager
-    def worker(self) -> Iterator[int]:
-        """Celery, once it takes tasks; gives the process."""
-        with _process(["celery", "--app", "benchmarks.baseline.worker", "worker"], self.environment) as process:
+    def workers(self) -> Iterator[tuple[int, ...]]:
+        """Celery, once it takes tasks; gives the processes from which all that runs jobs comes."""
+        with ExitStack() as cleanup:
+            pids = []
+            for number in range(self.form.processes):
+                command = ["celery", "--app", f"{self.form.package}.worker", "worker", *self.form.pool]
+                if self.form.relay:
+                    command = [*_SUPERVISED, str(BIN / "celery"), *command[1:], "--hostname", f"worker{number}@%h"]
+                pids.append(cleanup.enter_context(_process(command, self.environment)).pid)
             # Asking Celery itself (`inspect ping`) takes seconds; Redis knows who waits for a task.
-            wait(lambda: "cmd=brpop" in _said([*self.redis_cli, "client", "list"]), "Celery's worker")
-            yield process.pid
+            wait(lambda: self.said("client", "list").count("cmd=brpop") >= self.form.processes, "Celery's worker")
+            yield tuple(pids)
+
+    @contextmanager
+    def relay(self) -> Iterator[tuple[int, ...]]:
+        """What sends the outbox; nothing where the form has none."""
+        if not self.form.relay:
+            yield ()
+            return
+        with _process(
+            [*_SUPERVISED, str(BIN / "python"), "-m", f"{self.form.package}.relay"], self.environment
+        ) as process:
+            yield (process.pid,)
+
+    def messages(self) -> int:
+        """How many messages the broker holds: in its queue, or given to a worker that has not acknowledged them."""
+        return int(self.said("llen", "celery")) + int(self.said("hlen", "unacked"))
+
+    def query(self, statement: str) -> str:
+        """What Postgres says to a statement."""
+        return _said(["psql", "--no-psqlrc", "--tuples-only", self.environment["DATABASE_URL"], "--command", statement])
+
+    def said(self, *command: str) -> str:
+        """What Redis says to a command."""
+        return _said([*self.redis_cli, *command])
+
+
+# As systemd's Restart=always, or any orchestrator.
+_SUPERVISED = ("sh", "-c", 'while :; do "$@"; done', "supervisor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,30 +117,40 @@ class Baseline:
     """The baseline as a side of the comparison."""
 
     url: str
+    backing: Backing
     pids: tuple[int, ...]
-    name: str = "the baseline"
+    workers: tuple[int, ...]
 
     def cpu_seconds(self) -> float:
-        """Of web and worker processes, so far."""
+        """Of web, relay and worker processes, so far."""
         return sum(map(processes.cpu_seconds_of_tree, self.pids))
 
     def memory(self) -> int:
-        """Bytes that web and worker processes hold."""
+        """Bytes that web, relay and worker processes hold."""
         return sum(processes.memory(pid) for root in self.pids for pid in (root, *processes.descendants(root)))
 
+    def running(self) -> list[int]:
+        """The processes in which jobs run: Celery's children, or the supervisors'."""
+        return [pid for root in self.workers for pid in processes.descendants(root)]
+
+    def gave_up(self) -> bool:
+        """Whether nothing is left that could run a job: no message, and no relay that sends due jobs again."""
+        return not self.backing.form.relay and self.backing.messages() == 0
+
 
 @contextmanager
-def start(base_url: str, *, working: bool = True) -> Iterator[Baseline]:
-    """The whole baseline, with the model at `base_url`; without its worker if not `working`. Raises BaselineError."""
-    with backing(base_url) as services, services.web() as (url, web), ExitStack() as cleanup:
+def start(base_url: str, *, form: Form = DEFAULT, working: bool = True) -> Iterator[Baseline]:
+    """The whole baseline, with the model at `base_url`; without its workers if not `working`. Raises BaselineError."""
+    with backing(base_url, form) as services, services.web() as (url, web), ExitStack() as cleanup:
         wait_for_http(f"{url}/openapi.json")
-        pids = (web, cleanup.enter_context(services.worker())) if working else (web,)
-        yield Baseline(url, pids)
+        relay = cleanup.enter_context(services.relay())
+        workers = cleanup.enter_context(services.workers()) if working else ()
+        yield Baseline(url, services, (web, *relay, *workers), workers)
 
 
 @contextmanager
-def backing(base_url: str) -> Iterator[Backing]:
-    """Postgres with the baseline's tables, and Redis, each with its own folder and port. Raises BaselineError."""
+def backing(base_url: str, form: Form = DEFAULT) -> Iterator[Backing]:
+    """Postgres with the form's tables, and Redis, each with its own folder and port. Raises BaselineError."""
     install()
     with tempfile.TemporaryDirectory(prefix="jobchain-baseline-") as name, ExitStack() as cleanup:
         folder = Path(name)
@@ -97,9 +165,9 @@ def backing(base_url: str) -> Iterator[Backing]:
             "OPENAI_BASE_URL": base_url,
             "NO_PROXY": HOST,
         }
-        make = "import os; from benchmarks.baseline.store import Store; Store(1).create_tables()"
+        make = f"from {form.package}.store import Store; Store(1).create_tables()"
         subprocess.run([BIN / "python", "-c", make], env=environment, cwd=ROOT, check=True)
-        yield Backing(environment, ("redis-cli", "-u", broker))
+        yield Backing(form, environment, ("redis-cli", "-u", broker))
 
 
 def install() -> None:
@@ -133,7 +201,7 @@ def _postgres_folder() -> Path | None:
 
 @contextmanager
 def _postgres(folder: Path) -> Iterator[str]:
-    """Postgres with its defaults; gives its URL."""
+    """Postgres with its defaults, but for connections; gives its URL."""
     programs = _postgres_folder()
     assert programs is not None
     data, port = folder / "postgres", free_port()
@@ -144,11 +212,15 @@ def _postgres(folder: Path) -> Iterator[str]:
         as_user = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
         folder.chmod(0o755)
         os.chown(data, user.pw_uid, user.pw_gid)
+    # With the locale C alone it would take ASCII, and give texts as bytes.
     init = [*as_user, str(programs / "initdb"), "--pgdata", str(data), "--username", "jobs", "--auth", "trust"]
+    init += ["--encoding", "UTF8"]
     subprocess.run(
         init, check=True, stdout=subprocess.DEVNULL, cwd="/", env={"PATH": os.environ["PATH"], "LC_ALL": "C"}
     )
-    options = ["-c", f"port={port}", "-c", f"listen_addresses={HOST}", "-c", f"unix_socket_directories={data}"]
+    # Each of a hundred prefork processes needs one.
+    options = ["-c", "max_connections=300"]
+    options += ["-c", f"port={port}", "-c", f"listen_addresses={HOST}", "-c", f"unix_socket_directories={data}"]
     with _process([*as_user, str(programs / "postgres"), "-D", str(data), *options], {}, stop=signal.SIGINT):
         ready = [str(programs / "pg_isready"), "--host", HOST, "--port", str(port), "--username", "jobs"]
         wait(lambda: "accepting" in _said(ready), "Postgres")

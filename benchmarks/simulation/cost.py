@@ -61,7 +61,11 @@ def bill(outcome: Outcome, inputs: Inputs, *, memory_mb: float, batched_posts: i
     # Sends, then a receive and a deletion of each batch.
     messages = jobs / min(batched_posts, 10) + outcome.sends_again + outcome.sent_back + 2 * outcome.invocations
     stored = jobs * inputs["work.job_kilobytes"] / 1e6
-    logged = jobs * inputs["work.log_kilobytes"] / 1e6
+    logged = (
+        jobs * inputs["work.job_log_kilobytes"]
+        + requests * inputs["work.request_log_kilobytes"]
+        + (outcome.invocations + requests) * inputs["work.invocation_log_kilobytes"]
+    ) / 1e6
     seconds = max(outcome.ended_at, 1.0)
     traces = min(requests, seconds * _TRACED_A_SECOND + max(0.0, requests - seconds * _TRACED_A_SECOND) * _TRACED_SHARE)
     answered = (outcome.calls - outcome.refused) / inputs["work.steps"]  # in jobs' worth of calls

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from benchmarks.simulation.account import ModelServer
 from benchmarks.simulation.pacing import LONGEST_WAIT, Pacing
 from benchmarks.simulation.setup import Outcome, Setup
-from benchmarks.simulation.workers import Environment, Environments, Pollers
+from benchmarks.simulation.workers import Environment, Environments, Gathered, Pollers, Table, Windows
 from jobchain.pace import Demand
 
 # The worker's own: functions/worker/jobchain_worker/retry_policy.py
@@ -38,7 +38,7 @@ LOOK_SECONDS = 0.02
 REFUSAL_SECONDS = 0.2
 """How long a call takes that is refused."""
 
-_CALL_ENDS, _INVOCATION_ENDS, _COMES_BACK, _MORE_POLLERS, _WINDOW_ENDS, _CALL_BEGINS = range(6)
+_CALL_ENDS, _INVOCATION_ENDS, _COMES_BACK, _MORE_POLLERS, _RECEIVE_ENDS, _CALL_BEGINS = range(6)
 
 
 @dataclass(slots=True)
@@ -57,7 +57,7 @@ class Simulation:
         self._pacing = pacing
         self._delayed = 0
         self._random = random.Random(setup.seed)  # noqa: S311  # no secret
-        self._events: list[tuple[float, int, int, int, _Invocation | None]] = []
+        self._events: list[tuple[float, int, int, int, _Invocation | Gathered | None]] = []
         self._order = itertools.count()
         self._now = 0.0
         self._waiting: deque[int] = deque()
@@ -67,12 +67,12 @@ class Simulation:
         self._running = 0
         self._pollers = Pollers(setup)
         self._growing = False
-        self._window_open = False
+        self._windows = Windows(setup, self._random)
         self._environments = Environments(setup)
         self._calling = 0
         self._unended = 0
         self._server = ModelServer.of(setup)
-        self._table_free = 0.0
+        self._table = Table(setup)
         self._log_call = math.log(setup.call_seconds) if setup.call_seconds else -math.inf
         self.outcome = Outcome()
 
@@ -87,9 +87,9 @@ class Simulation:
                 self._arrive()
                 arrival = next(coming, None)
             else:
-                at, _, kind, job, invocation = heapq.heappop(events)
+                at, _, kind, job, of = heapq.heappop(events)
                 self._pass_to(at)
-                self._happen(kind, job, invocation)
+                self._happen(kind, job, of)
             self._receive()
         self.outcome.ended_at = self._now
         self.outcome.cold_starts = self._environments.cold_starts
@@ -99,27 +99,31 @@ class Simulation:
         self.outcome.job_seconds += self._unended * (time - self._now)
         self._now = time
 
-    def _at(self, time: float, kind: int, job: int = -1, invocation: _Invocation | None = None) -> None:
-        heapq.heappush(self._events, (time, next(self._order), kind, job, invocation))
+    def _at(self, time: float, kind: int, job: int = -1, of: _Invocation | Gathered | None = None) -> None:
+        heapq.heappush(self._events, (time, next(self._order), kind, job, of))
 
-    def _happen(self, kind: int, job: int, invocation: _Invocation | None) -> None:
-        if kind == _CALL_ENDS and invocation is not None:
+    def _happen(self, kind: int, job: int, of: _Invocation | Gathered | None) -> None:
+        if isinstance(of, Gathered):
+            if self._windows.ends(of, self._now):
+                self._start(of.jobs)
+        elif of:
+            self._go_on(kind, job, of)
+        elif kind == _COMES_BACK:
+            self._delayed -= 1
+            self._waiting.append(job)
+        elif kind == _MORE_POLLERS:
+            self._growing = False
+
+    def _go_on(self, kind: int, job: int, invocation: _Invocation) -> None:
+        if kind == _CALL_ENDS:
             self._calling -= 1
             if self._pacing:
                 self._pacing.answered(id(invocation.environment), job, self._now)
             self._store(job, invocation)
-        elif kind == _INVOCATION_ENDS and invocation is not None:
+        elif kind == _INVOCATION_ENDS:
             self._end(invocation)
-        elif kind == _COMES_BACK:
-            self._delayed -= 1
-            self._waiting.append(job)
-        elif kind == _CALL_BEGINS and invocation is not None:
+        elif kind == _CALL_BEGINS:
             self._call(job, invocation, self._now)
-        elif kind == _MORE_POLLERS:
-            self._growing = False
-        elif kind == _WINDOW_ENDS:
-            self._window_open = False
-            self._receive(everything=True)
 
     # --- queue and pollers ---------------------------------------------------------------------
 
@@ -136,23 +140,28 @@ class Simulation:
         self._unended += 1
         self.outcome.jobs += 1
 
-    def _receive(self, *, everything: bool = False) -> None:
-        """Starts invocations for what waits, as far as pollers and the window let it."""
+    def _receive(self) -> None:
+        """Starts invocations for what waits, as far as pollers and their windows let it."""
         setup, waiting, pollers = self._setup, self._waiting, self._pollers
-        pollers.scale(self._running, waits=bool(waiting), now=self._now)
+        pollers.scale(self._running + len(self._windows), waits=bool(waiting), now=self._now)
         while waiting and self._running < pollers.allowed:
-            if setup.window and not everything and len(waiting) < setup.batch_size:
-                if not self._window_open:
-                    self._window_open = True
-                    self._at(self._now + setup.window, _WINDOW_ENDS)
-                break
-            self._start([waiting.popleft() for _ in range(min(setup.batch_size, len(waiting)))])
+            if setup.window:
+                self._gather(waiting.popleft(), pollers.allowed - self._running)
+            else:
+                self._start([waiting.popleft() for _ in range(min(setup.batch_size, len(waiting)))])
         self.outcome.most_waiting = max(self.outcome.most_waiting, len(waiting))
         # What waits for a poller, not for its window.
         blocked = waiting and self._running >= pollers.allowed
         if blocked and not self._growing and (wait := pollers.next_in()) is not None:
             self._growing = True
             self._at(self._now + wait, _MORE_POLLERS)
+
+    def _gather(self, job: int, free: int) -> None:
+        batch, complete = self._windows.add(job, free, self._now)
+        if complete:
+            self._start(batch.jobs)
+        else:
+            self._at(batch.due, _RECEIVE_ENDS, of=batch)
 
     # --- invocations ---------------------------------------------------------------------------
 
@@ -221,17 +230,13 @@ class Simulation:
         invocation.running -= 1
         invocation.ends = max(invocation.ends, at)
         if not invocation.running:
-            self._at(invocation.ends, _INVOCATION_ENDS, invocation=invocation)
+            self._at(invocation.ends, _INVOCATION_ENDS, of=invocation)
 
     def _write(self, units: float) -> float:
         """How long a write takes, with the wait for the table where that is behind."""
-        setup = self._setup
-        wait = 0.0
-        if units and setup.table_writes < math.inf:
-            wait = max(0.0, self._table_free - self._now)
-            self._table_free = self._now + wait + units / setup.table_writes
-            self.outcome.table_wait += wait
-        return setup.write_seconds + wait
+        wait = self._table.wait(units, self._now)
+        self.outcome.table_wait += wait
+        return self._setup.write_seconds + wait
 
     # --- steps ---------------------------------------------------------------------------------
 

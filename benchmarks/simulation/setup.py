@@ -16,7 +16,8 @@ class Setup:
     """What is simulated; times in seconds, rates per second where nothing else is said."""
 
     batch_size: int = 10
-    window: float = 0  # how long pollers gather a batch
+    window: float = 0  # how long a poller gathers a batch
+    receive_seconds: float = 20  # of a receive that finds nothing; with a window, a poller waits for its end
     concurrency: int = 10  # the most invocations at once
     pollers_first: int = 5
     pollers_growth: float = 5

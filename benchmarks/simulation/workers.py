@@ -1,8 +1,9 @@
-"""Pollers and environments of the worker function, as AWS documents them."""
+"""Pollers and environments of the worker function, and its table, as AWS documents them."""
 
 import heapq
 import math
-from dataclasses import dataclass
+import random
+from dataclasses import dataclass, field
 
 from benchmarks.simulation.setup import Setup
 
@@ -36,6 +37,54 @@ class Pollers:
         if self._allowed >= self._most or not self._growth:
             return None
         return max((math.floor(self._allowed) + 1 - self._allowed) / self._growth, 1e-9)
+
+
+@dataclass(slots=True, eq=False)
+class Gathered:
+    """Jobs that one poller gathers; times in seconds."""
+
+    opened: float
+    jobs: list[int] = field(default_factory=list)
+    due: float = 0  # when the receive ends that the poller waits in
+
+
+class Windows:
+    """Pollers that gather batches. A message goes to any of the free ones, so each gathers its own.
+
+    A poller receives again after each message, and sees that its window has passed when a receive ends: with the next
+    message, or empty. That is how "up to 20 seconds" come about, which AWS documents for a window of a second:
+    https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html
+    """
+
+    def __init__(self, setup: Setup, draw: random.Random) -> None:
+        self._setup = setup
+        self._draw = draw
+        self._open: list[Gathered] = []
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def add(self, job: int, free: int, now: float) -> tuple[Gathered, bool]:
+        """One of `free` pollers receives the job. Gives what it has gathered, and whether that is complete."""
+        place = self._draw.randrange(free)
+        if place >= len(self._open):
+            place = len(self._open)
+            self._open.append(Gathered(now))
+        batch = self._open[place]
+        batch.jobs.append(job)
+        ends = batch.opened + self._setup.window
+        batch.due = max(ends, now + self._setup.receive_seconds)
+        complete = len(batch.jobs) >= self._setup.batch_size or now >= ends
+        if complete:
+            self._open.remove(batch)
+        return batch, complete
+
+    def ends(self, batch: Gathered, now: float) -> bool:
+        """Whether the batch is complete because its last receive is over."""
+        over = batch in self._open and now >= batch.due
+        if over:
+            self._open.remove(batch)
+        return over
 
 
 @dataclass(slots=True)
@@ -78,3 +127,19 @@ class Environments:
         else:
             done = environment.processor_free = max(ready, environment.processor_free) + self._part
         return done
+
+
+class Table:
+    """Accepts a limited number of write units in a second. Further writes wait."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._most = setup.table_writes
+        self._free = 0.0
+
+    def wait(self, units: float, now: float) -> float:
+        """How long a write of these units waits for those before it."""
+        if not units or self._most == math.inf:
+            return 0.0
+        wait = max(0.0, self._free - now)
+        self._free = now + wait + units / self._most
+        return wait

@@ -18,6 +18,7 @@ from jobchain.errors import (
     Unauthorized,
     Unavailable,
 )
+from jobchain_api.created_views import BatchView, JobCreated, ProblemView
 from jobchain_api.problems import (
     CONTENT_TYPE,
     INTERNAL_ERROR,
@@ -28,7 +29,7 @@ from jobchain_api.problems import (
     problem,
 )
 from jobchain_api.system_views import ChainList, HealthView, StatsView
-from jobchain_api.views import BatchView, JobCreated, JobList, JobView, ProblemView
+from jobchain_api.views import JobList, JobView
 from local.openapi.examples import (
     CHAIN,
     CREATED,
@@ -254,7 +255,7 @@ _LIST_CHAINS: dict[str, Any] = {
     "operation_id": "listChains",
     "tags": ["system"],
     "responses": {
-        200: _answer("The chains.", ChainList, {"chains": [CHAIN]}, {"ETag": _ETAG}),
+        200: _answer("The chains.", ChainList, {"chains": [CHAIN], "unusable": []}, {"ETag": _ETAG}),
         **_NOT_MODIFIED,
         **_problems(),
     },

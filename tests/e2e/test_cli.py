@@ -95,7 +95,7 @@ def test_standard_input_becomes_markdown_in_a_pipe(up: EmbeddedStack, jobchain: 
     done = jobchain("submit", "-", "--markdown", said=TEXT)
 
     assert done.returncode == 0, done.stderr
-    assert "- [ ] Doors must be locked at night.\n" in done.stdout
+    assert "- [ ] Doors must be locked at night. (must)\n" in done.stdout
     assert "\x1b" not in done.stdout + done.stderr
 
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from http.server import ThreadingHTTPServer
-from typing import Any
+from typing import Any, Self
 from urllib.parse import unquote
 
 from local import offline_model
@@ -39,6 +39,7 @@ class ModelServer:
         models: Sequence[Mapping[str, Any]] | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
+        handler: "type[ModelHandler] | None" = None,
     ) -> None:
         self.latency = latency
         self.offline = offline
@@ -48,7 +49,7 @@ class ModelServer:
         self._script = Script[Reply]()
         self._released = threading.Event()
         self._host = host
-        self._http = _HTTPServer(self, host, port)
+        self._http = _HTTPServer(self, host, port, handler or ModelHandler)
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True)
 
     @property
@@ -65,7 +66,7 @@ class ModelServer:
         self._released.set()
         self._released = threading.Event()
 
-    def __enter__(self) -> "ModelServer":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -98,15 +99,17 @@ class _HTTPServer(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 256
 
-    def __init__(self, model: ModelServer, host: str, port: int) -> None:
+    def __init__(self, model: ModelServer, host: str, port: int, handler: "type[ModelHandler]") -> None:
         self.model = model
-        super().__init__((host, port), _Handler)
+        super().__init__((host, port), handler)
 
     def handle_error(self, *_: Any) -> None:
         """A client that went away is no error."""
 
 
-class _Handler(offline_model._Handler):
+class ModelHandler(offline_model._Handler):
+    """Answers as the server that it belongs to chooses."""
+
     server: _HTTPServer
 
     def do_GET(self) -> None:  # noqa: N802  # named by http.server

@@ -24,7 +24,7 @@ def test_jobs_are_measured(terms: Terms) -> None:
     assert set(fragments) == {"20-throughput", "40-cpu", "45-memory"}
     assert all(len(rates[OURS]) == 1 and rates[OURS][0] > 0 for rates in fragments["20-throughput"].data.values())
     assert fragments["40-cpu"].data[OURS][0] > 0
-    assert fragments["45-memory"].data[OURS][0] > 10
+    assert fragments["45-memory"].data["idle"][OURS][0] > 10
 
 
 def test_a_warm_post_is_measured_beside_a_bare_function(terms: Terms) -> None:

@@ -48,8 +48,18 @@ class ScriptedPace:
             return Refused(self.clock() - wait)
         return Granted(self.clock() + wait, Demand(min(demands[0].requests, self.most), demands[0].tokens))
 
+    def reserve_at_once(self, _demands: Sequence[Demand], _tenant: str) -> Granted | None:
+        """As where the pace has not been looked at for a while: each answer takes a request."""
+        return None
+
+    def learn_at_once(self, _asked: Demand, _limits: RateLimits) -> bool:
+        return False
+
     def learn(self, _asked: Demand, _limits: RateLimits) -> None:
         """Nothing: what answers tell is not what is looked at here."""
+
+    def settles_nothing(self, _granted: Demand, _asked: Demand, _used: Demand, _limits: RateLimits) -> bool:
+        return False
 
     def settle(self, granted: Demand, asked: Demand, _used: Demand, _limits: RateLimits, _refused: bool) -> None:
         self.settled.append((granted, asked))

@@ -141,6 +141,19 @@ class TestTheBodysBytes:
         assert "not UTF-8" in answer.body["detail"]
         assert items.all() == []
 
+    @pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+    def test_must_be_utf_8_also_where_the_gateway_sends_others_as_base64(
+        self, api: Api, items: Items, encoding: str
+    ) -> None:
+        answer = api("POST", "/jobs", '{"input_text":"Türen müssen zu sein."}'.encode(encoding))
+
+        assert (answer.status, answer.body["type"]) == (400, "urn:jobchain:problem:malformed-body")
+        assert "not UTF-8" in answer.body["detail"]
+        assert items.all() == []
+
+    def test_may_be_sent_as_base64(self, api: Api) -> None:
+        assert api("POST", "/jobs", '{"input_text":"Türen müssen zu sein."}'.encode()).status == 201
+
     def test_may_have_a_replacement_character_that_is_meant(self, api: Api) -> None:
         assert api("POST", "/jobs", '{"input_text":"a \\ufffd b"}').status == 201
 

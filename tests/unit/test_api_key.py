@@ -3,16 +3,20 @@
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import boto3
+import botocore
 import httpx2
 import pytest
-from botocore.config import Config
 
-from jobchain.aws.clients import create_session
+from jobchain.aws.calling import Patience
+from jobchain.aws.json_client import JsonClient
 from jobchain.breaker import scope_of
 from jobchain.errors import ModelError, ModelSettingsError, TransientModelError
 from jobchain.llm import AnswerText, ModelAnswer, ModelRequest
@@ -41,9 +45,11 @@ class CountedSecret(Secret):
 
 
 @pytest.fixture
-def secret(aws: None) -> CountedSecret:
+def secret(aws: None, monkeypatch: pytest.MonkeyPatch) -> CountedSecret:
+    # With certificates of one's own the client is botocore's, which moto answers.
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(Path(botocore.__file__).with_name("cacert.pem")))
     boto3.client("secretsmanager").create_secret(Name=NAME, SecretString="sk-first-key")
-    return CountedSecret(create_session(), NAME, Config(), max_age_seconds=300)
+    return CountedSecret(NAME, Patience(1, 1, 1), max_age_seconds=300)
 
 
 def rotate(key: str) -> None:
@@ -156,3 +162,75 @@ def test_a_secret_that_the_worker_may_not_read_opens_the_breaker(secret: Counted
 
     assert isinstance(found, ModelSettingsError)
     assert scope_of(found.type) is not None
+
+
+class SecretsManager(BaseHTTPRequestHandler):
+    """Answers as the service does, for one secret."""
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        signed_for = "/secretsmanager/aws4_request" in self.headers["Authorization"]
+        known = asked == {"SecretId": NAME} and self.headers["X-Amz-Target"] == "secretsmanager.GetSecretValue"
+        kind = self.headers["Content-Type"] == "application/x-amz-json-1.1"
+        if signed_for and known and kind:
+            self._send(200, {"Name": NAME, "SecretString": "sk-first-key"})
+        else:
+            self._send(400, {"__type": "ResourceNotFoundException", "Message": "can't find the specified secret."})
+
+    def _send(self, status: int, content: dict[str, str]) -> None:
+        body = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def secrets_manager(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Secrets Manager, over HTTP, in an environment as Lambda has it."""
+    with HTTPServer(("127.0.0.1", 0), SecretsManager) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):
+            monkeypatch.delenv(name, raising=False)
+        yield url
+        server.shutdown()
+
+
+def test_the_secret_is_read_without_botocores_client(secrets_manager: str) -> None:
+    # Given Secrets Manager, and no certificates or proxies that only botocore knows
+    secret = Secret(NAME, Patience(1, 1, 1), max_age_seconds=300)
+
+    # When the key is read
+    found = asyncio.run(SecretKey(secret, NAME).read())
+
+    # Then it is the stored one, and the client is the light one
+    assert (found, type(secret._client)) == ("sk-first-key", JsonClient)
+
+
+def test_a_secret_that_the_light_client_does_not_find_opens_the_breaker(secrets_manager: str) -> None:
+    # Given a name that no secret has
+    key = SecretKey(Secret("other", Patience(1, 1, 1), max_age_seconds=300), "other")
+
+    # When it is read
+    with pytest.raises(ModelSettingsError, match="the secret other can't be read") as caught:
+        asyncio.run(key.read())
+
+    # Then jobs wait for the operator
+    assert scope_of(caught.value.type) is not None
+
+
+def test_secrets_manager_may_have_an_endpoint_of_its_own(secrets_manager: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given an endpoint for Secrets Manager alone, by the name that botocore has for it
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", secrets_manager)
+
+    # When the key is read
+    found = Secret(NAME, Patience(1, 1, 1), max_age_seconds=300).read()
+
+    # Then it comes from there
+    assert found == "sk-first-key"

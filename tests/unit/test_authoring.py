@@ -441,6 +441,57 @@ MISTAKES = {
         6,
         "the model Tree holds itself",
     ),
+    "eleven models in each other": (
+        "class M0(BaseModel):\n    x: int\n"
+        + "".join(f"class M{n}(BaseModel):\n    x: M{n - 1}\n" for n in range(1, 11))
+        + ask("one(document: Text) -> M10"),
+        26,
+        "M1.x is an object in 10 others: nest fewer models",
+    ),
+    "too many choices": (
+        "from enum import Enum\nMany = Enum('Many', {f'c{n}': n for n in range(1001)})\n"
+        + ask("one(document: Text) -> Many"),
+        6,
+        "it and the choices before it are more than 1000: use a str",
+    ),
+    "a model without a field": (
+        "class Empty(BaseModel): ...\n" + ask("one(document: Text) -> list[Empty]"),
+        5,
+        "the model Empty has no field: give it one",
+    ),
+    "a field whose type is not defined": (
+        "class Duty(BaseModel):\n    level: 'Nowhere'\n" + ask("one(document: Text) -> Duty"),
+        6,
+        "Duty.level has the type",
+    ),
+    "a parameter by place": (ask("one(document: Text, /) -> str"), 4, "takes document by place"),
+    "no name of a model": (
+        "@chain.ask(model=' ')\ndef one(document: Text) -> str:\n    'x'",
+        4,
+        "the model of the step one has no name",
+    ),
+    "the whole payload in a prompt": (
+        "class Order(BaseModel):\n    document: Text\nchain = Chain('guide', payload=Order)\n"
+        + ask("one(order: Order) -> str"),
+        7,
+        "one reads the whole payload: name its fields, or write it with material=",
+    ),
+    "an empty prompt": (
+        "import pathlib\npathlib.Path(__file__).with_name('empty.md').touch()\n"
+        "@chain.ask(prompt='empty.md')\ndef one(document: Text) -> str: ...",
+        6,
+        "the prompt of the step one is empty: write it into ",
+    ),
+    "a need that long= does not know": (
+        "@chain.ask(long=Long(merge=concatenate, shared=('x',)))\ndef one(document: Text) -> str:\n    'x'",
+        4,
+        "long= shares x, which is no other parameter",
+    ),
+    "a type of a payload that no JSON has": (
+        "import threading\n" + ask("one(document: Text, shape: threading.Thread) -> str"),
+        5,
+        "the type of the payload's field shape can't be used",
+    ),
     "a mention that is always there": (
         "class Action(BaseModel):\n    owner: Mention\n" + ask("one(document: Text) -> Action"),
         6,

@@ -13,10 +13,9 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from benchmarks import goals, model_server, processes, report
+from benchmarks import model_server, processes, report
 from benchmarks.capacity import Index, Meter, Units, size
 from benchmarks.report import Fragment
-from benchmarks.sides import BASELINE, OURS
 from benchmarks.spread import Spread, number, percentile
 from jobchain.chains import CHAINS
 from jobchain.chains.chain import StepContext, fence
@@ -62,22 +61,16 @@ def test_the_page_has_each_fragment_in_the_order_of_names(tmp_path: Path) -> Non
     assert page.endswith("## First\n\nText.\n\n## Second\n\nMore.\n\n![Second](benchmarks/two.svg)\n")
 
 
-def test_the_page_says_which_goals_are_missed() -> None:
-    fragments = {
-        "20-throughput": Fragment("", "", data={"0.5": {OURS: [24.0, 26.0, 25.0], BASELINE: [1.0, 1.25, 1.5]}}),
-        "40-cpu": Fragment("", "", data={OURS: [50.0], BASELINE: [25.0]}),
-    }
+def test_sections_that_were_not_measured_again_stay_in_the_page() -> None:
+    page = report.render(
+        {"a": Fragment("First", "Old.", ("benchmarks/one.svg",)), "b": Fragment("Second", "Kept.\n\n### Part")}
+    )
 
-    summary = goals.summary(fragments)
+    updated = report.updated(page, {"a": Fragment("First", "New."), "c": Fragment("Third", "More.")})
 
-    assert summary is not None
-    rows = summary.body.splitlines()[2:]
-    assert [row.split("|")[-2].strip() for row in rows] == ["reached", "missed"]
-    assert "20.0 " in rows[0]
-
-
-def test_there_are_no_goals_without_both_sides() -> None:
-    assert goals.summary({"40-cpu": Fragment("", "", data={OURS: [50.0]})}) is None
+    assert updated.startswith("# Benchmarks\n")
+    assert updated.endswith("## First\n\nNew.\n\n## Second\n\nKept.\n\n### Part\n\n## Third\n\nMore.\n")
+    assert report.updated(updated, {}) == updated
 
 
 @pytest.mark.slow

@@ -280,7 +280,7 @@ class TestARegistry:
         whole = ChainSource("extract_actions", "jobchain_chains.extract_actions:chain", "jobchain")
         registry = Registry(lambda: Deployment({"broken": broken, "extract_actions": whole}, ""))
 
-        assert [*registry.usable()] == ["extract_actions"]
+        assert [*registry.compiled()] == ["extract_actions"]
         assert registry.get("broken") is None
         assert "broken" in registry
         assert registry.faults == {
@@ -308,5 +308,5 @@ class TestLoading:
         monkeypatch.syspath_prepend(str(project("named-chains", "mine")))
         registry = Registry(lambda: Deployment({"yours": ChainSource("yours", "named_chains:chain", "named")}, ""))
 
-        assert registry.usable() == {}
+        assert registry.compiled() == {}
         assert registry.faults["yours"].endswith("named_chains:chain yours, and it calls itself mine: use one name")

@@ -454,6 +454,26 @@ class TestActions:
 
         assert (found["owner"], found["due"], found["source_found"]) == ("Ann", "by Friday", True)
 
+    def test_have_no_owner_and_no_date_that_only_parts_of_words_spell(self) -> None:
+        text = "The launch is planned for the next month. Somebody should check the logs. We may need 12 chairs."
+        context: StepContext[Any] = StepContext(ActionsPayload(text=text), {})
+        actions = [
+            {"source": "Somebody should check the logs.", "action": "Check.", "owner": "Ann", "due": "May 1"},
+            {"source": "We may need 12 chairs.", "action": "Get them.", "owner": "Sue M", "due": "1 May 2"},
+        ]
+        read: Any = self.STEP.read_answer(self.STEP.answer.model_validate({"actions": actions}), context)
+
+        assert [(action["owner"], action["due"], action["source_found"]) for action in read] == [(None, None, True)] * 2
+
+    def test_may_come_from_a_sentence_of_any_length(self) -> None:
+        sentence = f"Ann calls {', and '.join(f'customer {number}' for number in range(100))} by Friday."
+        context: StepContext[Any] = StepContext(ActionsPayload(text=sentence), {})
+        action = {"source": sentence, "action": "Call.", "owner": "Ann", "due": "by Friday"}
+        read: Any = self.STEP.read_answer(self.STEP.answer.model_validate({"actions": [action]}), context)
+
+        assert len(sentence) > MAX_LINE_LENGTH
+        assert read[0]["source_found"]
+
     def test_have_no_owner_and_no_date_that_it_does_not_name(self) -> None:
         found = self.read(owner="Carol", due="2026-11-27", source="Carol calls.")
 

@@ -28,11 +28,36 @@ def found(simulator: Simulator) -> list[Cost]:
     return [costs.cost(simulator, load) for load in costs.loads(simulator)]
 
 
+@pytest.fixture(scope="module")
+def before(simulator: Simulator) -> list[Cost]:
+    earlier = Simulator(simulator.inputs.before)
+    return [costs.cost(earlier, load) for load in costs.loads(simulator)]
+
+
 @pytest.mark.slow
 def test_the_page_of_costs_has_what_the_formula_comes_to(simulator: Simulator, found: list[Cost]) -> None:
     written = parts.read(costs.PAGE)[costs.PART]
 
     assert written == costs.costs_table(simulator, found), "run: .venv/bin/python -m benchmarks.costs"
+
+
+@pytest.mark.slow
+def test_the_page_of_costs_has_those_of_before(found: list[Cost], before: list[Cost]) -> None:
+    written = parts.read(costs.PAGE)[costs.CHANGE]
+
+    assert written == costs.change_table(before, found), "run: .venv/bin/python -m benchmarks.costs"
+
+
+@pytest.mark.slow
+def test_a_million_jobs_a_day_cost_what_was_to_be_reached(found: list[Cost], before: list[Cost]) -> None:
+    (now,) = (cost for cost in found if cost.load.name == costs.GOAL_LOAD)
+    (then,) = (cost for cost in before if cost.load.name == costs.GOAL_LOAD)
+
+    assert then.per_million == pytest.approx(120, rel=0.03)
+    assert now.per_million <= costs.GOAL
+    for name, goal in costs.GOALS.items():
+        assert round(now.part(name), 2) <= goal, name
+    assert sum(now.part(name) for name in costs.PARTS) == pytest.approx(now.per_million), "no service is left out"
 
 
 @pytest.mark.slow
@@ -64,6 +89,7 @@ def test_a_job_of_a_quiet_stack_pays_for_a_whole_worker(simulator: Simulator, fo
     _, month, _, _ = found
     outcome = month.case.outcome
     workers = outcome.billed * simulator.inputs["price.lambda_gb_second"] * month.case.per_million
+    share = month.case.memory / 1024
 
     inputs = simulator.inputs
     seconds = inputs["work.steps"] * inputs["work.call_seconds"] * math.exp(inputs["work.call_spread"] ** 2 / 2)
@@ -71,7 +97,8 @@ def test_a_job_of_a_quiet_stack_pays_for_a_whole_worker(simulator: Simulator, fo
 
     assert 1 < outcome.batch < 2
     assert alone / 2 < workers < alone
-    assert bill(outcome, simulator.inputs, memory_mb=1024).by_service["Lambda"] * month.case.per_million > workers
+    of_functions = bill(outcome, simulator.inputs, memory_mb=month.case.memory).by_service["Lambda"]
+    assert of_functions * month.case.per_million > workers * share
 
 
 def test_the_first_chain_pays_for_the_metrics_that_a_completed_job_sends(

@@ -12,7 +12,8 @@ import pytest
 
 from local import deploy_check
 from local.deploy_check import DeployCheckError, check_account, check_model, deployment, revision
-from local.preflight import Report, Target
+from local.model_report import Report
+from local.preflight import Target
 from tests.conftest import ROOT
 
 PARAMETERS = {"OpenAISecretName": "jobchain/key", "OpenAIModel": "gpt-6-luna", "OpenAIBaseUrl": ""}

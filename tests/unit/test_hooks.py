@@ -6,8 +6,10 @@ import io
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import botocore
 import pytest
 from aws_lambda_powertools import Logger
 from botocore.awsrequest import AWSResponse, HTTPHeaders
@@ -108,6 +110,8 @@ class TestACheck:
             "QUEUE_URL": queue_url,
             "FLEX_QUEUE_URL": queue_url,
             "DEAD_LETTER_URL": queue_url,
+            # With certificates of one's own its clients are botocore's, which moto answers.
+            "AWS_CA_BUNDLE": str(Path(botocore.__file__).with_name("cacert.pem")),
         }.items():
             monkeypatch.setenv(name, value)
         handler = importlib.reload(importlib.import_module("jobchain_api.handler"))

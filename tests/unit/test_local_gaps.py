@@ -138,6 +138,8 @@ def test_a_policy_of_a_secret_is_left_out() -> None:
     template = {
         "Resources": {
             "Policy": {"Type": "AWS::SecretsManager::ResourcePolicy"},
+            "Handle": {"Type": "AWS::CloudFormation::WaitConditionHandle", "Metadata": {"Policy": {"Ref": "Policy"}}},
+            "Bucket": {"Type": "AWS::S3::Bucket", "DependsOn": "Handle"},
             "Table": {"Type": "AWS::DynamoDB::Table", "DependsOn": "Policy"},
             "Queue": {"Type": "AWS::SQS::Queue", "DependsOn": ["Policy", "Table"]},
         }
@@ -146,6 +148,7 @@ def test_a_policy_of_a_secret_is_left_out() -> None:
     secrets_have_no_policies(template)
 
     assert template["Resources"] == {
+        "Bucket": {"Type": "AWS::S3::Bucket"},
         "Table": {"Type": "AWS::DynamoDB::Table"},
         "Queue": {"Type": "AWS::SQS::Queue", "DependsOn": ["Table"]},
     }

@@ -6,7 +6,8 @@ import pytest
 from local.emulator import child_environment
 from local.emulator_clients import Credentials
 from local.errors import SettingsError
-from local.settings import APIS, Settings
+from local.settings import APIS, PROVIDERS, Settings
+from local.stack import TEMPLATE, offered
 
 
 def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,3 +230,20 @@ class TestThePatience:
     def test_is_refused_where_it_can_not_be(self, values: dict[str, str], says: str) -> None:
         with pytest.raises(SettingsError, match=says):
             Settings.of(values)
+
+
+class TestTheProvider:
+    def test_is_one_of_the_templates(self, template: dict[str, Any]) -> None:
+        assert tuple(template["Parameters"]["ModelProvider"]["AllowedValues"]) == PROVIDERS
+        with pytest.raises(SettingsError, match=r"MODEL_PROVIDER is 'aws': set it to openai or bedrock, or leave"):
+            Settings.of({"MODEL_PROVIDER": "aws"})
+
+    @pytest.mark.parametrize("url", ["", "https://bedrock-runtime.us-east-1.amazonaws.com/openai/v1"])
+    def test_can_not_be_bedrock_where_no_function_has_a_role(self, url: str) -> None:
+        with pytest.raises(SettingsError, match="an API key of Bedrock"):
+            Settings.of({"MODEL_PROVIDER": "bedrock", "OPENAI_BASE_URL": url})
+
+    def test_may_be_a_fake_of_bedrock_on_this_machine(self) -> None:
+        found = Settings.of({"MODEL_PROVIDER": "bedrock", "OPENAI_BASE_URL": "http://127.0.0.1:8080/openai/v1"})
+
+        assert offered(found, found.openai_base_url, TEMPLATE)["ModelProvider"] == "bedrock"

@@ -4,6 +4,7 @@ import random
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from threading import Event, Thread
 
 import pytest
 
@@ -19,9 +20,11 @@ from jobchain.pace import (
     MIN_DELAY,
     RACE,
     STEADY,
+    Change,
     Demand,
     Full,
     Granted,
+    PaceState,
     Rates,
     Refused,
 )
@@ -402,3 +405,122 @@ def test_a_refused_job_is_told_when_to_ask_again() -> None:
 
     assert isinstance(got, Refused)
     assert account.now + MIN_DELAY * SECOND <= got.until <= account.now + MAX_DELAY * SECOND
+
+
+# --- without a request -----------------------------------------------------------------------------
+
+NO_LIMIT = Rates()
+NEVER = timedelta(hours=1)
+
+
+def counted(account: Account) -> list[str]:
+    """The requests to the account's table from now on."""
+    requests: list[str] = []
+    read, write = account.table.read, account.table.write
+
+    def counted_read() -> PaceState | None:
+        requests.append("read")
+        return read()
+
+    def counted_write(change: Change) -> PaceState:
+        requests.append("write")
+        return write(change)
+
+    account.table.read, account.table.write = counted_read, counted_write  # type: ignore[method-assign]
+    return requests
+
+
+def test_an_account_without_a_known_limit_grants_learns_and_settles_without_a_request() -> None:
+    # Given an account without known limits, which a job has just looked at
+    account = Account(NO_LIMIT)
+    account.grants("acme", 1)
+    requests = counted(account)
+
+    # When another job asks, is answered and ends
+    granted = account.worker.reserve_at_once([JOB], "acme")
+    learned = account.worker.learn_at_once(JOB, NO_RATE_LIMITS)
+    settled = account.worker.settles_nothing(Demand(0, 0), JOB, USED, NO_RATE_LIMITS)
+
+    # Then all of that takes no request
+    assert granted == account.worker.reserve([JOB], "acme")
+    assert (learned, settled, requests) == (True, True, [])
+
+
+def test_what_is_not_known_takes_a_request() -> None:
+    # Given an account that was looked at too long ago
+    account = Account(NO_LIMIT)
+    account.grants("acme", 1)
+    account.now += NEVER
+
+    # When a job asks, is answered and ends
+    # Then nothing of that is done at once
+    assert account.worker.reserve_at_once([JOB], "acme") is None
+    assert not account.worker.learn_at_once(JOB, NO_RATE_LIMITS)
+    assert not account.worker.settles_nothing(Demand(0, 0), JOB, USED, NO_RATE_LIMITS)
+
+
+def test_a_slot_of_a_limit_is_never_granted_without_a_write() -> None:
+    # Given an account with a limit, which has just been looked at
+    account = Account()
+    account.grants("acme", 1)
+
+    # When a job asks at once
+    # Then it gets no slot: two workers would get the same one
+    assert account.worker.reserve_at_once([JOB], "acme") is None
+
+
+def test_an_answer_that_tells_a_limit_is_written_and_a_job_that_used_less_is_settled() -> None:
+    # Given an account without a known limit
+    account = Account(NO_LIMIT)
+    account.grants("acme", 1)
+
+    # When an answer tells it
+    # Then that is nothing that could be done without a write
+    assert not account.worker.learn_at_once(JOB, tokens(0.9))
+    account.worker.learn(JOB, tokens(0.9))
+    account.grants("acme", 1)
+    assert not account.worker.settles_nothing(JOB, JOB, USED, tokens(0.9))
+
+
+def test_no_job_waits_for_another_ones_request_where_it_needs_none() -> None:
+    # Given an account that another thread asks about, and whose answer does not come
+    account = Account(NO_LIMIT)
+    account.grants("acme", 1)
+    asked, answer = Event(), Event()
+    read = account.table.read
+
+    def slow_read() -> PaceState | None:
+        asked.set()
+        answer.wait(10)
+        return read()
+
+    account.table.read = slow_read  # type: ignore[method-assign]
+    account.now += NEVER
+    asking = Thread(target=account.worker.view)
+    asking.start()
+    assert asked.wait(10)
+
+    # When a job is answered meanwhile
+    learned = account.worker.learn_at_once(JOB, NO_RATE_LIMITS)
+
+    # Then it is told at once that this is for a thread
+    assert not learned
+    answer.set()
+    asking.join(10)
+
+
+def test_refusals_are_forgiven_for_the_answers_that_were_learned_without_a_request() -> None:
+    # Given two accounts: one learns of its answers at once, the other as before
+    at_once, before = Account(NO_LIMIT), Account(NO_LIMIT)
+    for account in (at_once, before):
+        account.grants("acme", 1)
+    for _ in range(100):
+        assert at_once.worker.learn_at_once(JOB, NO_RATE_LIMITS)
+        before.worker.learn(JOB, NO_RATE_LIMITS)
+
+    # When a call is refused
+    for account in (at_once, before):
+        account.settle(refused=True)
+
+    # Then both have learned the same
+    assert at_once.table.read() == before.table.read()

@@ -4,6 +4,7 @@ import math
 import random
 from dataclasses import replace
 from datetime import UTC, datetime
+from statistics import median
 
 import pytest
 
@@ -19,6 +20,7 @@ from jobchain.pacer import Pacer
 from jobchain.rate_limits import NO_RATE_LIMITS
 
 JOBS = 1500
+SEEDS = (1, 2, 3)
 USED = Case(tier=2, asked=False, configured=True)
 
 
@@ -31,13 +33,15 @@ def judged(case: Case, **changes: float | int) -> list[str]:
 @pytest.mark.parametrize("asked", [False, True], ids=["used", "asked"])
 @pytest.mark.parametrize("configured", [False, True], ids=["learned", "configured"])
 def test_a_backlog_keeps_to_the_limit_and_leaves_little_of_it(asked: bool, configured: bool) -> None:
-    run = pace.run(Case(tier=2, asked=asked, configured=configured), JOBS)
+    runs = [pace.run(Case(tier=2, asked=asked, configured=configured), JOBS, seed) for seed in SEEDS]
 
-    assert run.failed == 0
-    assert run.refused < 0.04
-    # The last job begins at the end of the limit's own time, and then takes a quarter of a minute.
-    assert run.span < 1.08
-    assert run.median < 1.1
+    for run in runs:
+        assert run.failed == 0
+        assert run.refused < 0.04
+        assert run.median < 1.1
+    # The last job begins at the end of the limit's own time, and then takes a quarter of a minute. A single job decides
+    # it, so that it is by chance a little more.
+    assert median(run.span for run in runs) < 1.08
 
 
 @pytest.mark.parametrize("asked", [False, True], ids=["used", "asked"])

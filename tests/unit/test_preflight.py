@@ -10,13 +10,13 @@ import boto3
 import pytest
 
 import local.preflight
+from jobchain.providers import OPENAI_URL
 from local import dev, offline_model
 from local.errors import SettingsError
+from local.model_report import Report
 from local.preflight import (
     DEFAULT_MODEL,
-    OPENAI_URL,
     PreflightError,
-    Report,
     Target,
     preflight,
     price_warnings,

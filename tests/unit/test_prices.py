@@ -22,6 +22,8 @@ MOST = Usage(input_tokens=10 * MILLION, output_tokens=10 * MILLION)
 
 PRICE = Price(Decimal("0.1"), Decimal("0.01"), Decimal("0.125"), Decimal("0.5"))
 prices = PriceList({"model": PRICE})
+EACH_KIND = Usage(3 * MILLION, MILLION, MILLION, cache_write_tokens=MILLION)
+"""A million of fresh input, of cached input, of tokens that are written to the cache, and of output."""
 
 
 def price(amount: int) -> Price:
@@ -256,9 +258,39 @@ class TestTheShippedList:
     def test_names_its_date_and_its_source(self) -> None:
         content = json.loads(SHIPPED.read_text())
 
-        assert date.fromisoformat(content["as_of"]) >= date(2026, 11, 22)
-        assert content["source"]
+        for part in (content, content["regional"], *content["others"]):
+            assert date.fromisoformat(part["as_of"]) >= date(2026, 11, 22)
+            assert part["source"]
         assert content["currency"] == "USD"
+
+    @pytest.mark.parametrize(
+        ("model", "expected"),
+        [
+            ("global.openai.gpt-6-luna", "0.735"),
+            ("us.openai.gpt-6-luna", "0.8085"),
+            ("in.openai.gpt-6-luna", "0.8085"),
+            ("openai.gpt-6-luna", "0.8085"),
+            ("eu.openai.gpt-6-luna", None),
+        ],
+    )
+    def test_has_the_prices_of_bedrock_by_the_profile_that_is_asked(self, model: str, expected: str | None) -> None:
+        spending = PriceList.load().spending(model, EACH_KIND, MOST)
+
+        assert spending.cost_usd == (expected and Decimal(expected))
+
+    @pytest.mark.parametrize(
+        ("host", "expected"),
+        [
+            ("api.openai.com", "0.735"),
+            ("eu.api.openai.com", "0.8085"),
+            ("us.api.openai.com", "0.8085"),
+            ("api.openai.com.example.com", "0.735"),
+        ],
+    )
+    def test_has_a_tenth_more_for_openais_regional_servers(self, host: str, expected: str) -> None:
+        listed = PriceList.load(host=host)
+
+        assert listed.spending("gpt-6-luna", EACH_KIND, MOST).cost_usd == Decimal(expected)
 
     def test_has_a_price_for_writing_to_a_cache(self) -> None:
         usage = Usage(input_tokens=MILLION, cache_write_tokens=MILLION)
@@ -275,9 +307,10 @@ class TestTheShippedList:
         assert PriceList.load().spending("gpt-6-luna", usage, MOST).cost_usd == Decimal("0.10")
 
     def test_writes_amounts_as_text_since_a_float_is_not_exact(self) -> None:
-        models = json.loads(SHIPPED.read_text())["models"]
+        content = json.loads(SHIPPED.read_text())
 
-        assert all(isinstance(amount, str) for price in models.values() for amount in price.values())
+        for part in (content, *content["others"]):
+            assert all(isinstance(amount, str) for price in part["models"].values() for amount in price.values())
 
     def test_has_the_offline_model_at_no_cost(self) -> None:
         spending = PriceList.load().spending(

@@ -118,6 +118,9 @@ class TestAKey:
             'api_key="0123456789abcdef"',
             "AIzaSyA-0123456789abcdef",
             "gsk_0123456789abcdef",
+            "the token IQoJb3JpZ2luX2VjE0123456789abcdef+/== is expired",
+            "host:bedrock x-amz-security-token:0123456789abcdef x-amz-date",
+            "the access key ASIA0123456789ABCDEF is unknown",
         ],
     )
     def test_never_remains(self, words: str) -> None:
@@ -136,6 +139,9 @@ class TestAKey:
 
     def test_of_a_server_that_wants_none_hides_no_word(self) -> None:
         assert cause("no x in the box", key="x") == "no x in the box"
+
+    def test_of_aws_is_no_word_that_begins_like_it(self) -> None:
+        assert cause("asiatischenlaender, ASIATISCH") == "asiatischenlaender, ASIATISCH"
 
 
 class TestACause:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -111,11 +112,41 @@ def test_pollers_grow_by_their_rate_while_jobs_wait() -> None:
     assert sorted(outcome.latencies)[-1] == pytest.approx(310, abs=0.01)
 
 
+ONE_POLLER = replace(BARE, batch_size=10, window=2, concurrency=1, pollers_first=1, receive_seconds=0)
+
+
 def test_a_window_gathers_a_batch() -> None:
-    gathered = simulate(replace(BARE, batch_size=10, window=2), [0.0, 1.0, 1.5])
+    gathered = simulate(ONE_POLLER, [0.0, 1.0, 1.5])
 
     assert gathered.invocations == 1
     assert sorted(gathered.latencies) == pytest.approx([3.5, 4, 5])
+
+
+def test_a_full_batch_does_not_wait_for_its_window() -> None:
+    outcome = simulate(replace(ONE_POLLER, batch_size=2), [0.0, 1.0, 50.0])
+
+    assert outcome.invocations == 2
+    assert list(outcome.latencies) == pytest.approx([4, 3, 5])
+
+
+def test_each_poller_gathers_its_own_batch() -> None:
+    several = replace(ONE_POLLER, concurrency=5, pollers_first=5)
+    times = [second / 10 for second in range(20)]
+
+    batches = simulate(replace(several, batch_size=100), times).invocations
+
+    # Twenty messages, any of five pollers takes each.
+    assert batches == 5
+    assert simulate(replace(ONE_POLLER, batch_size=100), times).invocations == 1
+
+
+def test_a_poller_sees_the_end_of_its_window_when_a_receive_ends() -> None:
+    """So a message alone waits for an empty receive, and another one for the next message."""
+    documented = replace(ONE_POLLER, receive_seconds=20)
+
+    assert list(simulate(documented, [0.0]).latencies) == pytest.approx([23])
+    assert sorted(simulate(documented, [0.0, 1.0, 7.0]).latencies) == pytest.approx([3, 9, 10])
+    assert sorted(simulate(documented, [0.0, 1.0]).latencies) == pytest.approx([23, 24])
 
 
 def test_writes_wait_for_the_table() -> None:
@@ -260,11 +291,30 @@ def test_a_burst_comes_as_fast_as_it_is_let_in() -> None:
 
 
 def test_each_number_has_a_source_and_says_whether_it_was_checked(inputs: Inputs) -> None:
-    for name, number in inputs.numbers.items():
+    for name, number in [*inputs.numbers.items(), *inputs.earlier.items()]:
         assert number.value >= 0, name
         assert number.unit, name
         assert number.source, name
         assert number.checked or number.seen or number.note or number.source == "assumed", name
+
+
+def test_what_was_measured_is_read_from_the_page_of_benchmarks(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("| job of three steps, in the worker | 12.50 | 11 |\n| WorkerFunction | 500 | 600 |\n")
+
+    measured = Inputs.load(measured=page)
+
+    assert measured["function.worker_cpu"] == pytest.approx(0.0125)
+    assert measured["function.worker_start_cpu"] == pytest.approx(0.5)
+    page.write_text("| WorkerFunction | 500 | 600 |\n")
+    with pytest.raises(KeyError, match="job of three steps"):
+        Inputs.load(measured=page)
+
+
+def test_numbers_of_before_take_the_place_of_those_of_now(inputs: Inputs) -> None:
+    assert (inputs["work.gets"], inputs.before["work.gets"]) == (2, 5)
+    assert inputs.before["work.steps"] == inputs["work.steps"]
+    assert inputs.earlier.keys() <= inputs.numbers.keys()
 
 
 def test_one_job_costs_what_it_comes_to_by_hand(inputs: Inputs) -> None:
@@ -272,13 +322,16 @@ def test_one_job_costs_what_it_comes_to_by_hand(inputs: Inputs) -> None:
 
     cost = bill(outcome, inputs, memory_mb=1024).by_service
 
-    requests = 1 + 5
+    requests = 1 + 2
     assert cost["Lambda"] == pytest.approx((12 + requests * 0.030) * 0.0000133334 + (1 + requests) * 0.2e-6)
     assert cost["DynamoDB"] == pytest.approx(
-        (11 + 2 + 3 * 1.67 + 7) * 0.625e-6 + (4 + 5 * 2) * 0.125e-6 + 8.3e-6 * (0.25 + 0.20)
+        (11 + 2 + 3 * 1.67 + 7) * 0.625e-6 + (4 + 2 * 2) * 0.125e-6 + 8.3e-6 * (0.25 + 0.20)
     )
     assert cost["API Gateway"] == pytest.approx(requests * 3.5e-6)
     assert cost["SQS"] == pytest.approx(3 * 0.4e-6)
+    assert cost["CloudWatch"] == pytest.approx(
+        (4.6 + requests * (0.55 + 0.7) + 0.7) * 1e-6 * (0.50 + 0.15 * 0.03)  # the worker's, the api's, and Lambda's
+    )
     assert cost["X-Ray"] == pytest.approx(requests * 5e-6)  # fewer than one a second: all are recorded
     assert cost[MODEL] == pytest.approx(7200 * 0.1e-6 + 1600 * 0.5e-6)
 

@@ -15,9 +15,11 @@ from typing import Any, get_args
 import pytest
 
 from jobchain.connection import UnusableSetting, checked_model_url
+from jobchain.providers import Provider
 from jobchain_worker.dialects import Api
 from local import sam_template
 from local.emulator_clients import Clients
+from tests.cloudformation import defaults, evaluated, holds
 from tests.conftest import ROOT
 
 Template = dict[str, Any]
@@ -44,6 +46,17 @@ ALLOWED_ACTIONS = {
     "WebFunction": set(),
 }
 FUNCTIONS = sorted(ALLOWED_ACTIONS)
+INVOKE = {"bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream"}
+BEDROCK_ACTIONS = {
+    "FlexWorkerFunction": INVOKE,
+    "WorkerFunction": {*INVOKE, "bedrock:GetFoundationModel", "bedrock:GetInferenceProfile"},
+}
+# Models are in no account, and an inference profile leads to those of several regions.
+MODELS = {
+    "*::foundation-model/*",
+    "*:${AWS::AccountId}:inference-profile/*",
+    "*:${AWS::AccountId}:project/default",
+}
 # Of deployments: these have no versions themselves.
 HOOKS = {"ApiHookFunction": ["ApiFunction"], "WorkerHookFunction": ["WorkerFunction", "FlexWorkerFunction"]}
 # What each may do to the items of which partition keys.
@@ -96,10 +109,13 @@ SETTINGS = {
 CHOICES = {
     "AUTH_MODE": "api_key",
     "CHECK": "job",
+    "MODEL_PROVIDER": "openai",
     "OPENAI_API": "chat",
     "OPENAI_BASE_URL": "https://models.example.com/v1",
 }
 # What the libraries read themselves, and what no code reads.
+# A key's value is never in a template, and Lambda itself tells the region.
+NOT_OF_THE_TEMPLATE = {"OPENAI_API_KEY", "AWS_DEFAULT_REGION"}
 LIBRARIES = ("LOG_LEVEL", "POWERTOOLS_*", "REVISION")
 
 
@@ -117,9 +133,13 @@ def many(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def statements(template: Template, function: str, effect: str = "Allow") -> Iterator[dict[str, Any]]:
+def statements(
+    template: Template, function: str, effect: str = "Allow", provider: str = "openai"
+) -> Iterator[dict[str, Any]]:
+    """Those of a function's role, with the model at this provider, but for its other parameters."""
     for policy in properties(template, function).get("Policies", []):
-        yield from (statement for statement in policy["Statement"] if statement["Effect"] == effect)
+        chosen = evaluated(policy["Statement"], template, {"ModelProvider": provider})
+        yield from (statement for statement in chosen if statement["Effect"] == effect)
 
 
 def parameters_in(value: Any, template: Template) -> set[str]:
@@ -247,15 +267,17 @@ class TestTheTable:
         assert properties(template, "JobTable")["DeletionProtectionEnabled"] == {"Ref": "DeletionProtection"}
 
 
-def longest_value(parameter: dict[str, Any]) -> int:
-    """How many characters a parameter may have."""
+def longest_value(parameter: dict[str, Any]) -> str:
+    """One of the longest values that a parameter may have."""
     if "AllowedValues" in parameter:
-        return max(len(str(value)) for value in parameter["AllowedValues"])
+        return max(map(str, parameter["AllowedValues"]), key=len)
     if "MaxValue" in parameter:
-        return len(str(parameter["MaxValue"]))
+        return str(parameter["MaxValue"])
     if "MaxLength" in parameter:
-        return int(parameter["MaxLength"])
-    return int(re.search(r",(\d+)\}\$$", parameter["AllowedPattern"])[1])  # type: ignore[index]
+        return "x" * int(parameter["MaxLength"])
+    most = re.search(r",(\d+)\}\$$", parameter["AllowedPattern"])
+    assert most is not None
+    return "x" * int(most[1])
 
 
 def keys_of(table: dict[str, Any]) -> list[str]:
@@ -270,6 +292,19 @@ class TestAFunction:
         granted = {action for s in statements(template, function) for action in many(s["Action"])}
 
         assert granted == ALLOWED_ACTIONS[function]
+
+    def test_may_call_bedrock_in_place_of_reading_a_key_where_the_model_is_there(
+        self, template: Template, function: str
+    ) -> None:
+        granted = {action for s in statements(template, function, provider="bedrock") for action in many(s["Action"])}
+
+        assert granted == {
+            *(ALLOWED_ACTIONS[function] - {"secretsmanager:GetSecretValue"}),
+            *BEDROCK_ACTIONS.get(function, ()),
+        }
+        for statement in statements(template, function, provider="bedrock"):
+            if "bedrock" in json.dumps(statement["Action"]):
+                assert {resource["Fn::Sub"].partition(":bedrock:")[2] for resource in statement["Resource"]} <= MODELS
 
     def test_may_do_it_to_one_table_one_queue_and_one_secret(self, template: Template, function: str) -> None:
         allowed = (
@@ -334,20 +369,32 @@ class TestAFunction:
         assert own["AutoPublishAliasAllProperties"] is True
 
     def test_has_a_version_whose_description_is_never_too_long(self, template: Template, function: str) -> None:
-        text = properties(template, function)["VersionDescription"]["Fn::Sub"]
-
-        longest = re.sub(r"\$\{(\w+)\}", lambda found: "x" * longest_value(template["Parameters"][found[1]]), text)
+        description = properties(template, function)["VersionDescription"]
+        named = {name: template["Parameters"][name] for name in parameters_in(description, template)}
+        longest = {name: longest_value(parameter) for name, parameter in named.items()}
 
         # https://docs.aws.amazon.com/lambda/latest/api/API_PublishVersion.html
-        assert len(longest) <= 256
+        assert len(evaluated(description, template, longest)) <= 256
+
+    def test_has_a_version_with_another_description_for_every_value_of_its_parameters(
+        self, template: Template, function: str
+    ) -> None:
+        description = properties(template, function)["VersionDescription"]
+        usual = defaults(template)
+
+        for name in parameters_in(description, template):
+            values = {str(value) for value in template["Parameters"][name].get("AllowedValues", ["7", "77", "777"])}
+            described = {evaluated(description, template, {**usual, name: value}) for value in values | {usual[name]}}
+
+            assert all("${" not in str(text) for text in described)
+            assert len(described) == len(values | {usual[name]}), name
 
     def test_is_given_the_variables_that_its_settings_read(
         self, template: Template, function: str, handlers: dict[str, ModuleType]
     ) -> None:
         read = fields(getattr(handlers[function], SETTINGS[function])) if function in SETTINGS else ()
 
-        # A key's value is never in a template.
-        assert ours(template, function) == {field.name.upper() for field in read} - {"OPENAI_API_KEY"}
+        assert ours(template, function) == {field.name.upper() for field in read} - NOT_OF_THE_TEMPLATE
 
     def test_has_a_handler_where_the_template_says(self, template: Template, function: str) -> None:
         code = ROOT / properties(template, function)["CodeUri"]
@@ -394,6 +441,25 @@ def test_the_model_is_looked_at_more_often_than_its_alarms_look(template: Templa
 
     assert (schedule["Type"], schedule["Properties"]["Schedule"]) == ("Schedule", "rate(12 hours)")
     assert properties(template, "ModelEndAlarm")["Period"] == timedelta(days=1).total_seconds()
+
+
+@pytest.mark.parametrize(
+    ("model", "accepted"),
+    [("gpt-6-luna", False), ("global.openai.gpt-6-luna", True), ("openai.gpt-oss-120b-1:0", True)],
+)
+def test_a_model_of_bedrock_is_not_the_default_which_bedrock_does_not_know(
+    template: Template, model: str, accepted: bool
+) -> None:
+    rule = template["Rules"]["BedrockHasItsOwnNames"]
+    parameters = {**defaults(template), "ModelProvider": "bedrock", "OpenAIModel": model}
+
+    assert not holds(rule["RuleCondition"], template, defaults(template))
+    assert holds(rule["RuleCondition"], template, parameters)
+    assert all(holds(each["Assert"], template, parameters) is accepted for each in rule["Assertions"])
+
+
+def test_the_worker_takes_every_provider_that_the_template_offers(template: Template) -> None:
+    assert tuple(template["Parameters"]["ModelProvider"]["AllowedValues"]) == get_args(Provider)
 
 
 def test_the_worker_takes_every_api_that_the_template_offers(template: Template) -> None:
@@ -495,7 +561,8 @@ class TestADeployment:
         # https://docs.aws.amazon.com/lambda/latest/api/API_PublishVersion.html
         assert template["Globals"]["Function"]["Environment"]["Variables"]["REVISION"] == {"Ref": "Revision"}
         for name in FUNCTIONS:
-            assert properties(template, name)["VersionDescription"]["Fn::Sub"].startswith("${Revision} "), name
+            description = properties(template, name)["VersionDescription"]
+            assert evaluated(description, template, {**defaults(template), "Revision": "abc12"}).startswith("abc12 ")
 
     def test_makes_new_versions_of_functions_when_the_layer_alone_has_changed(self, template: Template) -> None:
         changed = copy.deepcopy(template)
@@ -515,7 +582,14 @@ class TestADeployment:
         (statement,) = policy["ResourcePolicy"]["Statement"]
 
         assert policy["SecretId"] == {"Ref": "OpenAISecretName"}
-        assert template["Resources"]["JobTable"]["DependsOn"] == "OpenAISecretPolicy", "else much is made before"
+        assert template["Resources"]["OpenAISecretPolicy"]["Condition"] == "UsesSecret"
+        for provider, needed in (("openai", True), ("bedrock", False)):
+            assert holds({"Condition": "UsesSecret"}, template, {"ModelProvider": provider}) is needed
+        waits_for = template["Resources"][template["Resources"]["JobTable"]["DependsOn"]]["Metadata"]
+        policies: dict[str, Any] = {"openai": {"Ref": "OpenAISecretPolicy"}, "bedrock": ""}
+        for provider, policy in policies.items():
+            found = evaluated(waits_for, template, {"ModelProvider": provider})
+            assert found == {"Policy": policy}, "else much is made before"
         assert statement["Effect"] == "Deny"
         assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
 

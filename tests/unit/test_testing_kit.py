@@ -173,4 +173,4 @@ def test_needs_no_aws_client_and_no_sdk_of_a_model() -> None:
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
 
     assert "boto3" not in loaded
-    assert "openai" not in loaded
+    assert "openai._client" not in loaded

@@ -10,8 +10,9 @@ from jobchain.breaker import ModelAccount
 from jobchain.domain import Job, NewJob, Status, Tier, WaitingFor, WaitReason, isoformat
 from jobchain.observability import Logger
 from jobchain.pace import Demand, Granted, Rates
+from jobchain_api.account_waits import AccountWaits
 from jobchain_api.service import JobService
-from jobchain_api.waits import AccountWaits, waiting_now
+from jobchain_api.waits import waiting_now
 from tests.fakes import FakeClock
 from tests.gateway import Api
 from tests.stores import Stores

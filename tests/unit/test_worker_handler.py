@@ -9,13 +9,14 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import boto3
+import botocore
 import pytest
 
-from jobchain.aws.clients import create_session
 from jobchain.breaker import scope_of
 from jobchain.errors import ModelSettingsError, SettingsError
 from jobchain.llm import ModelRequest
@@ -24,7 +25,7 @@ from jobchain.spending import Usage
 from jobchain_worker.chat_dialect import Chat
 from jobchain_worker.consumer import Consumer
 from jobchain_worker.responses_dialect import Responses
-from jobchain_worker.worker_settings import UnusableLLM
+from jobchain_worker.worker_settings import UnusableLLM, model_key
 from local import offline_model
 from tests.conftest import ROOT, TABLE
 from tests.fakes import FakeContext
@@ -47,6 +48,7 @@ def environment(template: dict[str, Any], function: str) -> dict[str, str]:
     choices = {
         "AUTH_MODE": "api_key",
         "MODEL_CALL_SECONDS": "0",
+        "MODEL_PROVIDER": "openai",
         "MODEL_TIMEOUT_SECONDS": "95",
         "OPENAI_API": "responses",
         "OPENAI_BASE_URL": "https://models.example.com/v1",
@@ -65,6 +67,8 @@ def import_anew(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def handler(template: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     for name, value in environment(template, "WorkerFunction").items():
         monkeypatch.setenv(name, value)
+    # With certificates of one's own the worker's clients are botocore's, which moto answers.
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(Path(botocore.__file__).with_name("cacert.pem")))
     return import_anew(monkeypatch)
 
 
@@ -72,7 +76,7 @@ def read_key(handler: ModuleType, key: str | None = None, secret: str | None = N
     """The key that the handler's reader finds."""
     loaded = load_settings(handler.WorkerSettings, os.environ)
     settings = replace(loaded, openai_api_key=key, openai_secret_name=secret)
-    found: str = asyncio.run(handler.model_key(settings, create_session(), handler.AWS).read())
+    found: str = asyncio.run(model_key(settings, handler.AWS).read())
     return found
 
 
@@ -92,7 +96,7 @@ class TestTheKey:
 
     def test_is_kept_for_a_while(self, handler: ModuleType, secret: str) -> None:
         settings = replace(load_settings(handler.WorkerSettings, os.environ), openai_secret_name=secret)
-        read = handler.model_key(settings, create_session(), handler.AWS).read
+        read = model_key(settings, handler.AWS).read
 
         async def before_and_after_a_rotation() -> tuple[str, str]:
             before = await read()
@@ -114,7 +118,7 @@ class TestTheKey:
         client = boto3.client("secretsmanager")
         client.put_secret_value(SecretId=secret, SecretString=content)
         settings = replace(load_settings(handler.WorkerSettings, os.environ), openai_secret_name=secret)
-        read = handler.model_key(settings, create_session(), handler.AWS).read
+        read = model_key(settings, handler.AWS).read
 
         async def before_and_after_the_fix() -> str:
             with pytest.raises(ModelSettingsError, match=rf"^the secret {secret} ") as caught:
@@ -312,9 +316,25 @@ class TestTheLookAtTheModel:
         ("jobchain_api", "aws_lambda_powertools.event_handler.openapi.models"),
         ("jobchain_api", "aws_lambda_powertools.utilities.batch"),
         ("jobchain_api", "aws_xray_sdk"),
+        ("jobchain_api", "asyncio"),
+        ("jobchain_api", "aws_lambda_powertools.metrics"),
+        ("jobchain_api", "aws_lambda_powertools.utilities.data_classes.kafka_event"),
         ("jobchain_api", "boto3"),
+        ("jobchain_api", "botocore.session"),
+        ("jobchain_api", "importlib.metadata._adapters"),
+        ("jobchain_api", "importlib.resources"),
+        ("jobchain_api", "jobchain.breaker"),
+        ("jobchain_api", "jobchain_chains.compare_guidelines"),
+        ("jobchain_api", "jobchain.pace"),
+        ("jobchain_api", "jobchain.pacer"),
+        ("jobchain_api", "jobchain_api.call_views"),
+        ("jobchain_api", "jobchain_api.health"),
+        ("jobchain_api", "jobchain_api.system_views"),
+        ("jobchain_api", "jobchain_api.views"),
+        ("jobchain_api", "urllib3"),
         ("jobchain_sweeper", "aws_lambda_powertools.event_handler"),
         ("jobchain_sweeper", "boto3"),
+        ("jobchain_sweeper", "botocore.session"),
         ("jobchain_sweeper", "jobchain.chains"),
         ("jobchain_sweeper", "jobchain_worker"),
         ("jobchain_sweeper", "openai"),
@@ -325,6 +345,9 @@ class TestTheLookAtTheModel:
         ("jobchain_worker", "boto3"),
         ("jobchain_worker", "jobchain_api"),
         ("jobchain_worker", "openai.resources"),
+        ("jobchain_worker", "jobchain_worker.openai_bedrock"),
+        ("jobchain_worker", "jobchain_worker.openai_bedrock_models"),
+        ("jobchain_worker", "jobchain_worker.role_credentials"),
         ("jobchain_worker", "moto"),
     ],
 )
@@ -379,11 +402,12 @@ print(json.dumps([len(set(drawn)), random.random() == random.Random(7).random()]
 def test_the_api_has_built_at_its_start_what_a_post_needs_and_no_other_view(template: dict[str, Any]) -> None:
     program = """\
 import jobchain_api.handler, json
-from jobchain_api import requests, system_views, views
+from jobchain_api import created_views, requests, system_views, views
 def models(module):
     found = (one for one in vars(module).values() if hasattr(one, "__pydantic_complete__"))
     return [one for one in found if one.__module__ == module.__name__]
-built = [one for module in (requests, views, system_views) for one in models(module) if one.__pydantic_complete__]
+modules = requests, created_views, views, system_views
+built = [one for module in modules for one in models(module) if one.__pydantic_complete__]
 print(json.dumps([one.__name__ for one in built]))"""
 
     assert printed_by(program, environment(template, "ApiFunction")) == ["CreateJob", "JobCreated"]

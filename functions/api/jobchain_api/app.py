@@ -25,6 +25,8 @@ MAX_BODY_CHARACTERS = 5_000_000
 """The longest body, that of a batch included. Lambda takes 6 MB of it as quoted in an event.
 https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
 
+_NOT_UTF8 = "the body is not UTF-8: encode it as UTF-8, and write an intended U+FFFD as \\ufffd"
+
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 
 
@@ -38,7 +40,12 @@ class _JsonValidation(OpenAPIRequestValidationMiddleware):
         content_type = app.current_event.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if content_type != content_types.APPLICATION_JSON and (content_type or app.current_event.body):
             raise RequestUnsupportedContentType(content_type, errors=[])
-        return app.current_event.json_body
+        try:
+            # A gateway may send a body that is not UTF-8 as Base64: LocalStack's does.
+            body = app.current_event.decoded_body
+        except ValueError:
+            raise MalformedBody(_NOT_UTF8) from None
+        return read_json(body) if body else None
 
 
 # Answers are a tenant's own, and data: no cache keeps them, no browser takes them for a page, or asks for them without
@@ -71,7 +78,7 @@ def create_app(
 
     `authenticate` gives the caller of a request, or refuses it.
     """
-    app = _Resolver(json_body_deserializer=read_json)
+    app = _Resolver()
 
     def authenticated(app: APIGatewayRestResolver, next_middleware: NextMiddleware) -> Response[Any]:
         logger.append_keys(route=route_of(app.current_event.path))
@@ -120,7 +127,7 @@ def read_json(body: str) -> Any:
         raise BodyTooLarge(f"the body has {len(body)} characters: the most is {MAX_BODY_CHARACTERS}")
     # The gateway replaces each byte that is not UTF-8 by this character: the original text is lost.
     if "\N{REPLACEMENT CHARACTER}" in body:
-        raise MalformedBody("the body is not UTF-8: encode it as UTF-8, and write an intended U+FFFD as \\ufffd")
+        raise MalformedBody(_NOT_UTF8)
     # A parser may ignore a byte order mark: https://www.rfc-editor.org/rfc/rfc8259#section-8.1
     body = body.removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}")
     try:

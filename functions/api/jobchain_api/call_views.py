@@ -3,23 +3,18 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from jobchain.chains.chain import Chain
 from jobchain.chains.step_keys import SplitKey, TriesKey, is_tries, read_key
 from jobchain.domain import Attempt, FinishedStep, Job, Status, Tier
 from jobchain.spending import Spending, summed
+from jobchain_api.created_views import LazyView
 
 # An answer of a function has 6 MB at most, and a job's result is a part of it:
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 MAX_ANSWERS_BYTES = 1_000_000
 """The most bytes of raw answers in one list of failed calls: those of the oldest calls are left out."""
-
-
-class LazyView(BaseModel):
-    """Base of the views that `POST /jobs` does not use: built at their first use, not when the function starts."""
-
-    model_config = ConfigDict(defer_build=True)
 
 
 class UsageView(LazyView):

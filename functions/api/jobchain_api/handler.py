@@ -6,38 +6,34 @@ from jobchain.startup import first_invocation, started
 import os
 import time
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any, Literal
+from datetime import datetime, timedelta
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from botocore.config import Config
 
 from jobchain.aws.admission import AdmissionStore
 from jobchain.aws.api_keys import ApiKeyStore
-from jobchain.aws.breakers import BreakerStore
-from jobchain.aws.clients import aws_client, create_session
-from jobchain.aws.deployment_checks import SweepStore, TableCheck
+from jobchain.aws.calling import Patience, create_aws_client
 from jobchain.aws.due import DueStore
 from jobchain.aws.jobs import JobStore
-from jobchain.aws.model_checks import ModelCheckStore
-from jobchain.aws.paces import PaceStore
+from jobchain.aws.json_client import DYNAMODB, SQS
 from jobchain.aws.queue import JobQueue
 from jobchain.aws.request_quotas import RequestQuotas
 from jobchain.aws.usage import UsageStore
-from jobchain.breaker import ModelAccount
 from jobchain.chains import CHAINS
-from jobchain.connection import UnusableSetting, checked_model_url
-from jobchain.domain import Tier, utc_now
+from jobchain.domain import Tier, WaitingFor, utc_now
 from jobchain.observability import create_logger
 from jobchain.outcomes import Outcome
-from jobchain.pace import Rates
 from jobchain.settings import load_settings
 from jobchain.spending import Spending
 from jobchain_api.app import create_app
 from jobchain_api.auth import ApiKeys, no_authentication
-from jobchain_api.health import HealthCheck
 from jobchain_api.service import JobService
-from jobchain_api.waits import AccountWaits, NoWaits, WaitView
+
+if TYPE_CHECKING:
+    from jobchain_api.health import Health
+    from jobchain_api.late_parts import LateParts
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +48,17 @@ class ApiSettings:
     retention_days: int
     default_deadline_seconds: int = 86_400
     openai_model: str = ""
-    openai_base_url: str = "https://api.openai.com/v1"
+    openai_base_url: str = ""
     openai_secret_name: str = ""
+    model_provider: Literal["openai", "bedrock"] = "openai"
+    aws_default_region: str = ""
 
 
 # If the table or the queue does not answer, a request must end in a 503 before the function's timeout. Each call has
 # two tries, with up to a second between them, and after a call of the table fails, a request makes one more at most.
-_QUEUE = Config(
-    connect_timeout=1,
-    read_timeout=1.5,
-    retries={"mode": "standard", "total_max_attempts": 2},
-    tcp_keepalive=True,
-)
+_QUEUE = Patience(connect_seconds=1, read_seconds=1.5, attempts=2)
 # A transaction of 99 jobs takes seconds at times. If it were given up, its jobs would run though the caller got a 503.
-_TABLE = _QUEUE.merge(Config(read_timeout=4))
+_TABLE = _QUEUE._replace(read_seconds=4)
 
 
 def _count(chain: str, model: str, spending: Spending) -> None:
@@ -82,32 +75,27 @@ def _count_outcome(outcome: Outcome) -> None:
     count_outcome(outcome)
 
 
-def _account() -> ModelAccount | None:
-    """The model's account. A base URL that can't be used is the empty one, as in the worker."""
-    if not settings.openai_model:
-        return None
-    try:
-        url = checked_model_url("OPENAI_BASE_URL", settings.openai_base_url)
-    except UnusableSetting:
-        url = ""
-    return ModelAccount.of(url, settings.openai_secret_name, settings.openai_model)
+@cache
+def _parts() -> "LateParts":
+    from jobchain_api.late_parts import LateParts  # noqa: PLC0415
+
+    return LateParts(settings, dynamodb, queue)
 
 
-def _waits() -> WaitView:
-    """What jobs wait for at the model's account."""
-    if account is None or breakers is None:
-        return NoWaits()
-    paces = {tier: PaceStore(dynamodb, settings.table_name, account, tier, Rates(), utc_now) for tier in Tier}
-    return AccountWaits(breakers, paces)
+class _Waits:
+    def reason_now(self, tier: Tier, now: datetime) -> WaitingFor | None:
+        return _parts().waits.reason_now(tier, now)
+
+
+class _Health:
+    def look(self) -> "Health":
+        return _parts().health.look()
 
 
 settings = load_settings(ApiSettings, os.environ)
 logger = create_logger()
-session = create_session()
-dynamodb = aws_client(session, "dynamodb", _TABLE)
-sqs = aws_client(session, "sqs", _QUEUE)
-account = _account()
-breakers = BreakerStore(dynamodb, settings.table_name, account, utc_now) if account else None
+dynamodb = create_aws_client(DYNAMODB, _TABLE, os.environ)
+sqs = create_aws_client(SQS, _QUEUE, os.environ)
 queue = JobQueue(sqs, settings.queue_url, settings.flex_queue_url)
 service = JobService(
     chains=CHAINS,
@@ -116,14 +104,7 @@ service = JobService(
     jobs=JobStore(dynamodb, settings.table_name, utc_now),
     due=DueStore(dynamodb, settings.table_name, utc_now),
     usage=UsageStore(dynamodb, settings.table_name, utc_now),
-    health=HealthCheck(
-        table=TableCheck(dynamodb, settings.table_name, utc_now),
-        queue=queue,
-        model_checks=ModelCheckStore(dynamodb, settings.table_name),
-        sweeps=SweepStore(dynamodb, settings.table_name),
-        breakers=breakers,
-        clock=utc_now,
-    ),
+    health=_Health(),
     queue=queue,
     dead_letters=JobQueue(sqs, settings.dead_letter_url),
     retention=timedelta(days=settings.retention_days),
@@ -132,7 +113,7 @@ service = JobService(
     meter=_count,
     outcome_meter=_count_outcome,
     deadline=timedelta(seconds=settings.default_deadline_seconds),
-    waits=_waits(),
+    waits=_Waits(),
 )
 authenticate = (
     no_authentication

@@ -10,7 +10,7 @@ from pydantic import JsonValue, ValidationError
 
 from jobchain.chains.chain import Chain
 from jobchain.domain import DEADLINE, NewJob
-from jobchain.errors import InvalidRequest, Misconfigured
+from jobchain.errors import InvalidRequest
 from jobchain_api.auth import Caller
 from jobchain_api.errors import PayloadTooLarge
 from jobchain_api.requests import BatchEntry, CreateJob
@@ -89,11 +89,11 @@ class JobFactory:
         name = request.job_name if request.job_name is not None else self._default_chain
         if (chain := self._chains.get(name)) is not None:
             return chain
-        if name in self._chains:
-            raise Misconfigured(f"the chain {name} can't be loaded: GET /chains says why")
         known = ", ".join(self._chains)
-        if request.job_name is None:
+        if request.job_name is None and not self._default_chain:
             raise InvalidRequest({"input_text": f"no default chain: give job_name (one of {known}) and payload"})
+        if name in self._chains:
+            raise InvalidRequest({"job_name": f"the chain {name} can't be used here: GET /chains says why"})
         raise InvalidRequest({"job_name": f"unknown chain: use one of {known}"})
 
 

@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from jobchain.chains.chain import Chain
-from jobchain_api.call_views import LazyView
+from jobchain_api.created_views import LazyView
 
 
 def _is_none(value: object) -> bool:

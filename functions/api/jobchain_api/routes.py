@@ -1,10 +1,13 @@
-"""The routes. They turn HTTP into calls of the service, and its results into views; `problems` answers its errors."""
+"""The routes. They turn HTTP into calls of the service, and its results into views; `problems` answers its errors.
+
+What shows jobs and the deployment is imported by the first request for it: a start that only creates jobs has none.
+"""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from http import HTTPStatus
-from importlib.resources import files
+from pathlib import Path
 from typing import Annotated
 
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response, content_types
@@ -12,15 +15,14 @@ from aws_lambda_powertools.event_handler.openapi.params import Body, Header, Que
 from pydantic import BaseModel
 
 from jobchain.chains.chain import Chain
-from jobchain.domain import Job, Status
+from jobchain.domain import Attempt, Job, Status
 from jobchain.errors import InvalidRequest, JobchainError
 from jobchain.observability import Logger
 from jobchain_api.auth import Caller
+from jobchain_api.created_views import BatchAccepted, BatchView, JobCreated, ProblemView
 from jobchain_api.problems import problem_of
 from jobchain_api.requests import IDEMPOTENCY_KEY, INCLUDABLE, CreateJob, CreateJobs, checked_key, included
 from jobchain_api.service import JobService, Submission
-from jobchain_api.system_views import ChainList, ChainView, HealthView, StatsView
-from jobchain_api.views import BatchAccepted, BatchView, JobCreated, JobList, ProblemView, job_view, listed_job
 
 MAX_PAGE = 100
 DEFAULT_PAGE = 20
@@ -117,6 +119,8 @@ def _add_routes_of_jobs(app: APIGatewayRestResolver, service: JobService, logger
         limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="The most jobs of a page.")] = DEFAULT_PAGE,
         cursor: Annotated[str | None, Query(max_length=512, description="`next_cursor` of the last page.")] = None,
     ) -> Response[str]:
+        from jobchain_api.views import JobList, listed_job  # noqa: PLC0415
+
         jobs, next_cursor = service.list(_caller(app), limit, cursor, status, job_name)
         return _current(app, JobList(jobs=[listed_job(job) for job in jobs], next_cursor=next_cursor))
 
@@ -133,7 +137,7 @@ def _add_routes_of_one_job(
             job = service.get(_caller(app), event_id)
         logger.append_keys(event_id=event_id)
         headers = {} if job.status.final else {"Retry-After": str(service.retry_after.of(job))}
-        return _current(app, job_view(job, chains, attempts), headers)
+        return _current(app, _view_of(job, chains, attempts), headers)
 
     @app.post("/jobs/<event_id>/cancel")
     def cancel_job(event_id: str) -> Response[str]:
@@ -151,7 +155,7 @@ def _add_routes_of_one_job(
 
     def _changed(job: Job) -> Response[str]:
         logger.append_keys(event_id=job.event_id)
-        return _json(HTTPStatus.OK, job_view(job, chains))
+        return _json(HTTPStatus.OK, _view_of(job, chains))
 
 
 def _add_routes_of_the_deployment(
@@ -159,14 +163,20 @@ def _add_routes_of_the_deployment(
 ) -> None:
     @app.get("/chains")
     def list_chains() -> Response[str]:
-        return _current(app, ChainList(chains=[ChainView.of(chain) for chain in chains.values()]))
+        from jobchain_api.system_views import ChainList  # noqa: PLC0415
+
+        return _current(app, ChainList.of(chains))
 
     @app.get("/stats")
     def get_stats() -> Response[str]:
+        from jobchain_api.system_views import StatsView  # noqa: PLC0415
+
         return _current(app, StatsView.of(service.stats(_caller(app))))
 
     @app.get("/health")
     def health() -> Response[str]:
+        from jobchain_api.system_views import HealthView  # noqa: PLC0415
+
         return _json(HTTPStatus.OK, HealthView.of(service.health()))
 
     @app.get("/openapi.json")
@@ -177,7 +187,7 @@ def _add_routes_of_the_deployment(
 @cache
 def openapi_document() -> str:
     """The OpenAPI document of these routes, as `make openapi` wrote it."""
-    return files("jobchain_api").joinpath("openapi.json").read_text(encoding="utf-8")
+    return Path(__file__).with_name("openapi.json").read_text(encoding="utf-8")
 
 
 def _caller(app: APIGatewayRestResolver) -> Caller:
@@ -190,6 +200,12 @@ def _checked_header(idempotency_key: str | None) -> str | None:
         return None if idempotency_key is None else checked_key(idempotency_key)
     except ValueError as error:
         raise InvalidRequest({"Idempotency-Key": str(error)}) from None
+
+
+def _view_of(job: Job, chains: Mapping[str, Chain], attempts: Sequence[Attempt] | None = None) -> BaseModel:
+    from jobchain_api.views import job_view  # noqa: PLC0415
+
+    return job_view(job, chains, attempts)
 
 
 def _result(outcome: Submission | JobchainError, request_id: str) -> BatchAccepted | ProblemView:

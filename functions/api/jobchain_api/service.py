@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 from itertools import compress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from pydantic import JsonValue
 
@@ -30,7 +30,6 @@ from jobchain.observability import Logger
 from jobchain_api.auth import Caller
 from jobchain_api.cursor import Cursors
 from jobchain_api.dispatcher import Dispatcher
-from jobchain_api.health import Health, HealthCheck
 from jobchain_api.job_factory import JobFactory, is_keyed
 from jobchain_api.requests import CreateJob
 from jobchain_api.retry_after import RetryAfter
@@ -38,6 +37,7 @@ from jobchain_api.waits import NoWaits, WaitView, waiting_now
 
 if TYPE_CHECKING:
     from jobchain.metrics import Meter, OutcomeMeter
+    from jobchain_api.health import Health
 
 # Longer than the request that stores a job takes to send its message.
 _DISPATCH_TIME = timedelta(seconds=10)
@@ -66,6 +66,14 @@ class Stats:
     dead_letters: QueueDepth | None
 
 
+class HealthLook(Protocol):
+    """Tells of the deployment's health."""
+
+    def look(self) -> "Health":
+        """What was found a moment ago. Raises Unavailable where the table or the queue fails."""
+        ...
+
+
 class JobService:
     """Creates, reads and moves the jobs of callers."""
 
@@ -78,7 +86,7 @@ class JobService:
         jobs: JobStore,
         due: DueStore,
         usage: UsageStore,
-        health: HealthCheck,
+        health: HealthLook,
         queue: JobQueue,
         dead_letters: JobQueue,
         retention: timedelta,
@@ -260,7 +268,7 @@ class JobService:
 
     # --- the deployment ----------------------------------------------------------------------------
 
-    def health(self) -> Health:
+    def health(self) -> "Health":
         """What was found of the deployment a moment ago. Raises Unavailable where the table or the queue fails."""
         return self._health.look()
 

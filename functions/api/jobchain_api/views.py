@@ -1,58 +1,24 @@
-"""A job and an error as callers get them."""
+"""Jobs as callers get them."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import ConfigDict, Field, JsonValue
 
 from jobchain.chains.chain import Chain
 from jobchain.domain import Attempt, Job, Status, Tier, WaitReason, isoformat
 from jobchain_api.call_views import (
     AttemptView,
     EstimateView,
-    LazyView,
     StepView,
     UsageView,
     attempt_views,
     spent,
     step_views,
 )
+from jobchain_api.created_views import LazyView
 from jobchain_api.result_views import PartView, part_views
-
-
-class JobCreated(BaseModel):
-    """The answer to an accepted request."""
-
-    event_id: str
-    status: Status
-    created_at: str
-
-
-class BatchAccepted(JobCreated):
-    """An accepted entry of a batch; `replayed` if an earlier request with its key created the job."""
-
-    model_config = ConfigDict(defer_build=True)
-
-    replayed: bool
-
-
-class ProblemView(LazyView):
-    """An error, as RFC 9457 defines it."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    request_id: str
-    errors: dict[str, str] | None = Field(default=None, description="The reason for each invalid field.")
-    limit: str | None = Field(default=None, description="The limit of the key that is reached.")
-
-
-class BatchView(LazyView):
-    """The result of each entry of a batch, in order."""
-
-    results: list[BatchAccepted | ProblemView]
 
 
 class ErrorView(LazyView):

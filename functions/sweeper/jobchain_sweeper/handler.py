@@ -10,11 +10,11 @@ from typing import Any
 
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from botocore.config import Config
 
-from jobchain.aws.clients import aws_client, create_session
+from jobchain.aws.calling import Patience, create_aws_client
 from jobchain.aws.deployment_checks import SweepReport, SweepStore
 from jobchain.aws.due import DueStore
+from jobchain.aws.json_client import DYNAMODB, SQS
 from jobchain.aws.outage_log import log_unavailable
 from jobchain.aws.queue import JobQueue
 from jobchain.domain import utc_now
@@ -37,21 +37,15 @@ class SweeperSettings:
 # The part of its invocation that a sweep reserves for the page that it has begun.
 _RESERVE = timedelta(seconds=15)
 _THREADS = 16
-_AWS = Config(
-    connect_timeout=2,
-    read_timeout=5,
-    retries={"mode": "standard", "total_max_attempts": 3},
-    max_pool_connections=_THREADS,
-)
+_AWS = Patience(connect_seconds=2, read_seconds=5, attempts=3, connections=_THREADS)
 
 settings = load_settings(SweeperSettings, os.environ)
 logger = create_logger()
-session = create_session()
-dynamodb = aws_client(session, "dynamodb", _AWS)
+dynamodb = create_aws_client(DYNAMODB, _AWS, os.environ)
 sweeps = SweepStore(dynamodb, settings.table_name)
 sweeper = Sweeper(
     due=DueStore(dynamodb, settings.table_name, utc_now),
-    queue=JobQueue(aws_client(session, "sqs", _AWS), settings.queue_url, settings.flex_queue_url),
+    queue=JobQueue(create_aws_client(SQS, _AWS, os.environ), settings.queue_url, settings.flex_queue_url),
     clock=utc_now,
     logger=logger,
     meter=count_spending,

@@ -195,7 +195,7 @@ class Permit:
             wave = _first(wave, left)
         elif need.requests:
             try:
-                got = await asyncio.to_thread(self._pace.reserve, [need], self._tenant, self._backlog)
+                got = await self._reserve(self._pace, need)
             except Unavailable as error:
                 log_unavailable(self._control.logger, "limits not read, the job runs", error)
                 return wave
@@ -208,6 +208,15 @@ class Permit:
         if begin_at and (seconds := (begin_at - self._control.clock()).total_seconds()) > 0:
             await asyncio.sleep(min(seconds, LONGEST_WAIT.total_seconds()))
         return wave
+
+    async def _reserve(self, pace: PaceStore, need: Demand) -> Granted | Refused:
+        """A slot for `need`, or when to ask again. Without a thread where no request is made, as for the others here.
+
+        Raises Unavailable.
+        """
+        if got := pace.reserve_at_once([need], self._tenant):
+            return got
+        return await asyncio.to_thread(pace.reserve, [need], self._tenant, self._backlog)
 
     def _backlog(self) -> int:
         return self._control.backlog.messages(self._tier)
@@ -226,7 +235,7 @@ class Permit:
     async def answered(self, asked: Demand, used: Demand, limits: RateLimits, began_at: datetime) -> None:
         """Notes a call that was answered. It closes a breaker that was open when it began."""
         self._note(asked, used, limits)
-        if self._pace is not None:
+        if self._pace is not None and not self._pace.learn_at_once(asked, limits):
             await self._told(self._pace.learn, asked, limits)
         self.probing = False
         await self._control.watch.answered(began_at)
@@ -251,7 +260,9 @@ class Permit:
             await self._told(self._control.breakers.give_back, self._breaker)
         if self._pace is None:
             return
-        await self._told(self._pace.settle, self._granted, self._asked, self._used, self._limits, self._refused)
+        counted = (self._granted, self._asked, self._used, self._limits)
+        if self._refused or not self._pace.settles_nothing(*counted):
+            await self._told(self._pace.settle, *counted, self._refused)
 
     def _note(self, asked: Demand, used: Demand, limits: RateLimits) -> None:
         self._asked, self._used = _sum(self._asked, asked), _sum(self._used, used)

@@ -9,18 +9,22 @@ from jobchain.errors import Misconfigured, ModelSettingsError, TransientModelErr
 from jobchain_worker.secret import Secret
 
 
-class ApiKey(Protocol):
-    """Where the key comes from."""
-
-    async def read(self) -> str:
-        """The key. Raises TransientModelError where it can't be read, ModelSettingsError where there is none."""
-        ...
+class ChangingKey(Protocol):
+    """What calls prove with who makes them, which may change."""
 
     async def renewed(self, refused: str, since: float) -> bool:
         """Whether there is another key than the one that was `refused` in a call begun at the monotonic time `since`.
 
-        Raises the errors of `read`.
+        `refused` is the `Authorization` header without `Bearer`. Raises ModelError where no key can be read.
         """
+        ...
+
+
+class ApiKey(ChangingKey, Protocol):
+    """Where the key comes from."""
+
+    async def read(self) -> str:
+        """The key. Raises TransientModelError where it can't be read, ModelSettingsError where there is none."""
         ...
 
 

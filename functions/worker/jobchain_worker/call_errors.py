@@ -14,11 +14,12 @@ import httpx2
 
 from jobchain.domain import Tier
 from jobchain.errors import CallReport, ModelError, ModelSettingsError, PermanentModelError, TransientModelError
+from jobchain_worker.aws_faults import exception_of, fault_of_answer
 from jobchain_worker.bounded_body import UnreadableBody
 from jobchain_worker.call_trace import CallTrace
 from jobchain_worker.explanations import code_of, explanation, kind_of
 from jobchain_worker.fault_errors import UNREADABLE, fault_error
-from jobchain_worker.provider_faults import Fault, fault_of
+from jobchain_worker.provider_faults import Fault
 from jobchain_worker.redaction import without_keys
 
 # Faults that only a status tells.
@@ -53,7 +54,7 @@ def status_error(response: httpx2.Response, body: object, tier: Tier, texts: Seq
         maybe_billed=status in _GATEWAY_TIMEOUTS,
         cause=explanation(body),
         status=status,
-        code=code_of(body),
+        code=code_of(body) or exception_of(response.headers, body),
         kind=kind_of(body),
     )
     answered, retry_after = f"answered {status}", _retry_after(response.headers)
@@ -66,7 +67,7 @@ def status_error(response: httpx2.Response, body: object, tier: Tier, texts: Seq
     if status == 402 and retry_after is not None:
         # OpenRouter, where calls in flight have reserved what is left.
         return fault_error(Fault.RATE_LIMITED, answered, report, retry_after)
-    if fault := fault_of(status, body, texts):
+    if fault := fault_of_answer(status, response.headers, body, texts):
         return fault_error(fault, answered, report, retry_after)
     type_, message = _REFUSED
     return PermanentModelError(type_, f"{message} (it {answered})", report)
@@ -139,6 +140,17 @@ def unsendable() -> ModelSettingsError:
         "no request can be made with these settings: correct OPENAI_BASE_URL, OPENAI_ORG_ID, OPENAI_PROJECT_ID or the "
         "API key, which may hold visible ASCII characters only"
     )
+
+
+def unsigned_call(cause: BaseException | None) -> ModelError:
+    """The error for a call that could not be signed: its `cause` where the role's credentials can't be read."""
+    if cause is None:
+        return ModelSettingsError(
+            "there are no AWS credentials to sign calls of Bedrock with: with ModelProvider bedrock they are those of "
+            "the worker's role"
+        )
+    report = CallReport(cause=f"the credentials of the worker's role can't be read ({type(cause).__name__})")
+    return TransientModelError("the call of Bedrock can't be signed", report=report, type_="credentials_unreadable")
 
 
 def connection_error(error: BaseException | None, trace: CallTrace) -> ModelError:

@@ -20,7 +20,8 @@ def explanation(body: object) -> str | None:
         return " ".join((_TAG.sub(" ", text) if _HTML_START.match(text) else text).split()) or None
     if not isinstance(error, dict):
         return None
-    message = _message(error.get("message")) or _message(error.get("detail")) or _message(error.get("msg"))
+    said = (_message(error.get(name)) for name in ("message", "detail", "msg", "Message"))
+    message = next(filter(None, said), None)
     facts = [f"{name}: {value}" for name in ("code", "type", "param") if (value := _scalar(error.get(name)))]
     if not facts:
         return message
@@ -40,7 +41,7 @@ def kind_of(body: object) -> str | None:
 def error_of(body: object) -> object:
     """OpenAI's form has the error under that name, Google's in a list; vLLM's and FastAPI's is the whole body.
 
-    Cloudflare's has a list of errors under a name.
+    Cloudflare's has a list of errors under a name. AWS's is the whole body, at times with a `Message`.
     """
     if isinstance(body, list) and body:
         body = body[0]

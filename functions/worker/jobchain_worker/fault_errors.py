@@ -15,8 +15,8 @@ TOO_LONG = "text_too_long"
 
 _PERMANENT = {
     Fault.NO_MONEY: ("model_quota_exceeded", "the account at the model's provider has no quota left"),
-    Fault.NO_KEY: ("model_unauthorized", "the model's server does not accept the API key"),
-    Fault.NO_RIGHT: ("model_forbidden", "the API key may not use the model"),
+    Fault.NO_KEY: ("model_unauthorized", "the model's server does not accept the API key or the signature"),
+    Fault.NO_RIGHT: ("model_forbidden", "the API key or the worker's role may not use the model"),
     Fault.FILTERED: FILTERED,
     Fault.TEXT_TOO_LONG: (
         TOO_LONG,

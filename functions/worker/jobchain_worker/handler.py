@@ -6,26 +6,24 @@ from jobchain.startup import started
 import asyncio
 import os
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from botocore.config import Config
-from botocore.session import Session
 
 from jobchain.aws.breakers import BreakerStore
+from jobchain.aws.calling import Patience, create_aws_client
 from jobchain.aws.claims import ClaimStore
-from jobchain.aws.clients import aws_client, create_session
 from jobchain.aws.due import DueStore
+from jobchain.aws.json_client import DYNAMODB, SQS
 from jobchain.aws.model_checks import ModelCheckStore
 from jobchain.aws.paces import PaceStore
 from jobchain.aws.queue import JobQueue
 from jobchain.aws.usage import UsageStore
 from jobchain.chains import CHAINS
-from jobchain.chains.compiling import built
 from jobchain.connection import UnusableSetting, is_loopback
 from jobchain.domain import Tier, utc_now
-from jobchain.errors import ModelSettingsError
 from jobchain.llm import LLM
 from jobchain.metrics import count_breaker, count_failed_records, count_model, count_outcome, count_spending
 from jobchain.observability import create_logger
@@ -38,11 +36,10 @@ from jobchain_worker.consumer import Consumer
 from jobchain_worker.dry_job import EVENT as DRY_JOB
 from jobchain_worker.dry_job import DryJob
 from jobchain_worker.model_checker import EVENT, ModelChecker
-from jobchain_worker.openai_calls import create_client
-from jobchain_worker.openai_models import find_shutdown
+from jobchain_worker.model_end import find_model_end
 from jobchain_worker.retry_policy import RetryPolicy
 from jobchain_worker.runner import Runner
-from jobchain_worker.worker_settings import WorkerSettings, call_time, create_llm, model_account, model_key, model_url
+from jobchain_worker.worker_settings import WorkerSettings, call_time, create_llm, model_account, model_url
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -54,13 +51,7 @@ CHECK_TIMEOUT = timedelta(seconds=15)
 # Each of up to ten jobs makes one call to the table or the queue at a time, while another of its steps may read the
 # model's key. So no call of a batch waits for a thread. The SDK's client allows 1,000 calls to the model at once.
 THREADS = 20
-AWS = Config(
-    connect_timeout=2,
-    read_timeout=5,
-    retries={"mode": "standard", "total_max_attempts": 4},
-    max_pool_connections=THREADS,
-    tcp_keepalive=True,
-)
+AWS = Patience(connect_seconds=2, read_seconds=5, attempts=4, connections=THREADS)
 
 
 def price_list(settings: WorkerSettings) -> PriceList:
@@ -69,27 +60,17 @@ def price_list(settings: WorkerSettings) -> PriceList:
     The same goes for one that can't be called, so that no budget hides what is wrong with the settings.
     """
     try:
-        is_free = is_loopback(model_url(settings))
+        url = model_url(settings)
     except UnusableSetting:
-        is_free = True
-    return PriceList.load(unlisted=FREE if is_free else None)
+        return PriceList.load(unlisted=FREE)
+    return PriceList.load(FREE if is_loopback(url) else None, urlsplit(url).hostname or "")
 
 
-def create_model_checker(settings: WorkerSettings, session: Session, checks: ModelCheckStore) -> ModelChecker:
+def create_model_checker(settings: WorkerSettings, checks: ModelCheckStore) -> ModelChecker:
     """The checker with its dependencies."""
-
-    async def find() -> date | None:
-        # A client for each check: each check has its own event loop, and connections belong to one loop.
-        try:
-            url, key = model_url(settings), model_key(settings, session, AWS)
-        except UnusableSetting as error:
-            raise ModelSettingsError(str(error)) from None
-        async with create_client(url, key.read, CHECK_TIMEOUT) as client:
-            return await find_shutdown(client, settings.openai_model, CHECK_TIMEOUT)
-
     return ModelChecker(
         model=settings.openai_model,
-        find_shutdown=find,
+        find_shutdown=lambda: find_model_end(settings, AWS, CHECK_TIMEOUT),
         checks=checks,
         clock=utc_now,
         logger=logger,
@@ -118,10 +99,10 @@ def create_admission_control(
     )
 
 
-def create_consumer(settings: WorkerSettings, session: Session, dynamodb: "DynamoDBClient") -> Consumer:
+def create_consumer(settings: WorkerSettings, dynamodb: "DynamoDBClient") -> Consumer:
     """The consumer with its dependencies."""
-    queue = JobQueue(aws_client(session, "sqs", AWS), settings.queue_url, settings.flex_queue_url)
-    llm = create_llm(settings, session, AWS)
+    queue = JobQueue(create_aws_client(SQS, AWS, os.environ), settings.queue_url, settings.flex_queue_url)
+    llm = create_llm(settings, AWS)
     runner = Runner(
         claims=ClaimStore(dynamodb, settings.table_name, utc_now),
         due=DueStore(dynamodb, settings.table_name, utc_now),
@@ -144,15 +125,16 @@ def create_consumer(settings: WorkerSettings, session: Session, dynamodb: "Dynam
     return Consumer(runner, loop, utc_now, logger, count_failed_records)
 
 
-# All are built now: a chain that can't be used is found before any job needs it.
-chains = {name: built(chain) for name, chain in CHAINS.items()}
 logger = create_logger()
+# All are built now: a chain that can't be used is found before any job needs it. Its jobs wait, and the others run.
+chains = CHAINS.compiled()
+for fault in CHAINS.faults.values():
+    logger.error("chain can't be used", reason=fault)
 settings = load_settings(WorkerSettings, os.environ)
-session = create_session()
-dynamodb = aws_client(session, "dynamodb", AWS)
+dynamodb = create_aws_client(DYNAMODB, AWS, os.environ)
 model_checks = ModelCheckStore(dynamodb, settings.table_name)
-consumer = create_consumer(settings, session, dynamodb)
-model_checker = create_model_checker(settings, session, model_checks)
+consumer = create_consumer(settings, dynamodb)
+model_checker = create_model_checker(settings, model_checks)
 dry_job = DryJob(consumer=consumer, chains=chains, max_input_tokens=settings.max_input_tokens, logger=logger)
 started()
 

@@ -19,6 +19,7 @@ from jobchain_worker.call_errors import (
     timed_out,
     unreadable,
     unsendable,
+    unsigned_call,
 )
 from jobchain_worker.call_trace import CallTime, CallTrace, install, start_trace
 from jobchain_worker.fault_errors import UNREADABLE
@@ -27,6 +28,9 @@ from jobchain_worker.reported_limits import read_limits
 from jobchain_worker.streaming import BrokenOff
 
 T = TypeVar("T")
+
+Client = openai.AsyncOpenAI
+"""For modules that pass a client on and know nothing of the SDK."""
 
 CONNECT_TIMEOUT = timedelta(seconds=5)
 
@@ -43,17 +47,22 @@ def create_client(
 
     For a server on this machine it ignores the proxies and certificates of the environment.
     """
-    if http_client is None:
-        is_local = base_url is not None and is_loopback(base_url)
-        http_client = openai.DefaultAsyncHttpxClient(trust_env=not is_local)
-    install(http_client)
     return openai.AsyncOpenAI(
         api_key=api_key,
         base_url=base_url,
         timeout=openai.Timeout(timeout.total_seconds(), connect=CONNECT_TIMEOUT.total_seconds()),
         max_retries=0,
-        http_client=http_client,
+        http_client=http_client_for(base_url, http_client),
     )
+
+
+def http_client_for(base_url: str | None, http_client: Any = None) -> Any:
+    """The HTTP client of a client, a new one where none is given, whose calls can be followed."""
+    if http_client is None:
+        is_local = base_url is not None and is_loopback(base_url)
+        http_client = openai.DefaultAsyncHttpxClient(trust_env=not is_local)
+    install(http_client)
+    return http_client
 
 
 async def within(
@@ -75,10 +84,8 @@ async def within(
             return await call(trace)
     except TimeoutError:
         error = _lost(timed_out(limits.whole, trace), trace, tier)
-    except openai.APIStatusError as refused:
-        error = status_error(refused.response, refused.body, tier, texts)
-    except openai.APIError as failed:
-        error = _lost(connection_error(failed.__cause__, trace), trace, tier)
+    except openai.OpenAIError as failed:
+        error = _failed(failed, trace, tier, texts)
     except BrokenOff:
         error = broken_off(trace)
     except httpx2.HTTPError as failed_later:
@@ -96,6 +103,15 @@ async def within(
         trace.release()
     error.report = kept(error, client.api_key, trace, texts)
     raise error from None
+
+
+def _failed(error: openai.OpenAIError, trace: CallTrace, tier: Tier, texts: Sequence[str]) -> ModelError:
+    """The error for one of the SDK's."""
+    if isinstance(error, openai.APIStatusError):
+        return status_error(error.response, error.body, tier, texts)
+    if isinstance(error, openai.APIError):
+        return _lost(connection_error(error.__cause__, trace), trace, tier)
+    return unsigned_call(error.__cause__)
 
 
 def _lost(error: ModelError, trace: CallTrace, tier: Tier) -> ModelError:

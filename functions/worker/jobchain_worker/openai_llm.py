@@ -15,15 +15,16 @@ from jobchain.connection import is_loopback
 from jobchain.domain import Tier
 from jobchain.errors import ModelError
 from jobchain.llm import FailedAnswer, ModelAnswer, ModelRequest, UnusableAnswer
-from jobchain_worker.api_key import ApiKey
+from jobchain_worker.api_key import ChangingKey
 from jobchain_worker.assembling import loads
+from jobchain_worker.aws_faults import fault_of_answer
 from jobchain_worker.call_trace import CallTime, CallTrace
 from jobchain_worker.chat_dialect import Chat
 from jobchain_worker.dialects import Api, Dialect
 from jobchain_worker.explanations import explanation
 from jobchain_worker.openai_calls import kept, request_id, within
 from jobchain_worker.output_limits import OutputLimits
-from jobchain_worker.provider_faults import Fault, fault_of
+from jobchain_worker.provider_faults import Fault
 from jobchain_worker.redaction import redacted, storable
 from jobchain_worker.reported_limits import read_limits
 from jobchain_worker.responses_dialect import Responses
@@ -56,13 +57,15 @@ class OpenAILLM:
         api: Api = "responses",
         *,
         idle: timedelta | None = None,
-        key: ApiKey | None = None,
+        key: ChangingKey | None = None,
+        is_bedrock: bool = False,
         watch: Callable[[ModelRequest, CallTrace], None] = lambda *_: None,
     ) -> None:
         """A call ends within `timeout`, and earlier where the server is silent for longer than `idle` between tokens.
 
-        A call whose key is refused is made again if `key`, where the client's keys come from, has another one. `watch`
-        gets each request when it is sent, with the trace that follows its answer.
+        A call whose key is refused is made again if `key`, where the client's keys come from, has another one.
+        Bedrock counts no tokens in advance, and its prices are those of the profile that is asked. `watch` gets each
+        request when it is sent, with the trace that follows its answer.
         """
         self._client = client
         self._model = model
@@ -70,9 +73,10 @@ class OpenAILLM:
         self._limits = {model: OutputLimits(max_output_tokens)}
         self._max_output_tokens = max_output_tokens
         self._refused: set[tuple[str, str]] = set()
-        self._api = api
         self._key = key
         self._watch = watch
+        self._counts = api == "responses" and not is_bedrock
+        self._is_bedrock = is_bedrock
         is_local = is_loopback(str(client.base_url))
         self._dialect: Dialect = Chat(is_local=is_local) if api == "chat" else Responses()
 
@@ -95,7 +99,7 @@ class OpenAILLM:
 
     async def count_tokens(self, text: str) -> int | None:
         """See `jobchain.llm.LLM`. Many servers other than OpenAI have no such endpoint."""
-        if self._api == "chat":
+        if not self._counts:
             return None
         try:
             async with asyncio.timeout(min(self._time.whole, COUNT_TIMEOUT).total_seconds()):
@@ -122,6 +126,7 @@ class OpenAILLM:
         served_flex = isinstance(content, dict) and content.get("service_tier") == Tier.FLEX
         answer = replace(
             answer,
+            model=self._model if self._is_bedrock else answer.model,
             tier=Tier.FLEX if served_flex else Tier.STANDARD,
             request_id=request_id(response, key),
             limits=read_limits(response.headers),
@@ -176,9 +181,11 @@ class OpenAILLM:
         try:
             return await self._post_once(path, body)
         except openai.APIStatusError as refused:
-            if self._key is None or fault_of(refused.status_code, refused.body) is not Fault.NO_KEY:
+            answer = refused.response
+            fault = fault_of_answer(answer.status_code, answer.headers, refused.body)
+            if self._key is None or fault is not Fault.NO_KEY:
                 raise
-            sent = refused.response.request.headers.get("Authorization", "").removeprefix("Bearer ")
+            sent = answer.request.headers.get("Authorization", "").removeprefix("Bearer ")
             if not await self._key.renewed(sent, since):
                 raise
         return await self._post_once(path, body)

@@ -141,7 +141,7 @@ def fault_of(status: int | None, body: object, texts: Sequence[str] = ()) -> Fau
         return _by_words(tuple(_WORDS), body, texts)
     if not is_refusal:
         return _BY_STATUS.get(status, Fault.SERVER_FAILED)
-    if status == 403 and _has_words(_FLAGGED_WORDS, body, texts):
+    if status == 403 and has_words(_FLAGGED_WORDS, body, texts):
         return Fault.FILTERED
     worded = (Fault.NO_MONEY, Fault.OVER_TOKEN_RATE) if status == 429 else tuple(_WORDS)
     return _by_words(worded, body, texts) or _BY_STATUS.get(status)
@@ -172,10 +172,11 @@ def _names(body: object) -> set[str]:
 
 
 def _by_words(faults: Sequence[Fault], body: object, texts: Sequence[str]) -> Fault | None:
-    return next((fault for fault in faults if _has_words(_WORDS[fault], body, texts)), None)
+    return next((fault for fault in faults if has_words(_WORDS[fault], body, texts)), None)
 
 
-def _has_words(words: re.Pattern[str], body: object, texts: Sequence[str]) -> bool:
+def has_words(words: re.Pattern[str], body: object, texts: Sequence[str]) -> bool:
+    """Whether the explanation in `body` has the words, in lower case, and no text of the request holds them too."""
     said = " ".join((explanation(body) or "")[:_MOST_READ].lower().split())
     return any(not _is_quoted(found[0], texts) for found in words.finditer(said))
 

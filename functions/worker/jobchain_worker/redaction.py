@@ -35,6 +35,10 @@ _KEYS = re.compile(
     r"\b(?:sk|rk|pk|gsk|xai|hf)[-_][\w*.…-]{4,}"
     r"|\bAIza[\w*.…-]{10,}"
     r"|\beyJ[\w*.…-]{10,}"
+    # AWS's: a session token, which it quotes where a signature does not match, and an access key.
+    r"|\b(?-i:IQoJ|FwoG|FQoG)[\w+/=]{20,}"
+    r"|\bx-amz-security-token[\"']?\s*[:=]\s*[\"']?[^\s\"'<>,;[]{4,}"
+    r"|\b(?-i:(?:AKIA|ASIA)[A-Z0-9]{12,})"
     r"|\bbearer\s+[^\s\"'<>,;[]{4,}"
     r"|\b(?:x-)?api[-_ ]?key[\"']?\s*[:=]\s*[\"']?(?=\S*\d)[^\s\"'<>,;[]{4,}",
     re.IGNORECASE,

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 from jobchain.errors import CallReport, ModelError, PermanentModelError, TransientModelError
+from jobchain_worker.aws_faults import fault_of_answer
 from jobchain_worker.explanations import code_of, explanation, kind_of
 from jobchain_worker.fault_errors import UNREADABLE, fault_error
-from jobchain_worker.provider_faults import Fault, embedded_status, fault_of
+from jobchain_worker.provider_faults import Fault, embedded_status
 
 # Faults that a server finds before the model works on the request.
 _UNBILLED = {Fault.NO_MONEY, Fault.NO_KEY, Fault.NO_RIGHT, Fault.TEXT_TOO_LONG, Fault.RATE_LIMITED, Fault.UNKNOWN_MODEL}
@@ -51,7 +52,7 @@ def unknown_form(response: object) -> TransientModelError:
 
 def _fault(body: object, texts: Sequence[str]) -> Fault | None:
     """The fault that an error inside a 200 names by its code, type or status."""
-    return fault_of(embedded_status(body), body, texts)
+    return fault_of_answer(embedded_status(body), {}, body, texts)
 
 
 def _error(fault: Fault, body: object, text: str, *, maybe_billed: bool) -> ModelError:

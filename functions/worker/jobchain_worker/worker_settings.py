@@ -4,22 +4,18 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import NoReturn
 
-from botocore.config import Config
-from botocore.session import Session
-
+from jobchain.aws.calling import Patience
 from jobchain.breaker import ModelAccount
-from jobchain.connection import UnusableSetting, checked_key, checked_model_url, checked_name
+from jobchain.connection import UnusableSetting, checked_key, checked_name
 from jobchain.errors import ModelSettingsError, SettingsError
 from jobchain.llm import LLM, ModelAnswer, ModelRequest
-from jobchain_worker.api_key import ApiKey, FixedKey, SecretKey
+from jobchain.providers import Provider, account_of, server_url, signing_region
+from jobchain_worker.api_key import ApiKey, ChangingKey, FixedKey, SecretKey
 from jobchain_worker.call_trace import CallTime
 from jobchain_worker.dialects import Api
-from jobchain_worker.openai_calls import create_client
+from jobchain_worker.openai_calls import Client, create_client
 from jobchain_worker.openai_llm import OpenAILLM
 from jobchain_worker.secret import Secret
-
-# Set here, as the SDK reads OPENAI_BASE_URL itself, and the template sets it to an empty text for the default.
-OPENAI_URL = "https://api.openai.com/v1"
 
 CALL_RESERVE_SECONDS = 20
 """Left of an invocation besides a call of the model: for the claim before it, and the writes after it."""
@@ -55,26 +51,29 @@ class WorkerSettings:
     openai_base_url: str | None = None
     openai_api_key: str | None = None
     openai_secret_name: str | None = None
+    model_provider: Provider = "openai"
+    aws_default_region: str = ""
 
     def __post_init__(self) -> None:
         """Raises SettingsError where no source of the model's key is named."""
-        if not self.openai_api_key and not self.openai_secret_name:
+        if self.model_provider == "openai" and not self.openai_api_key and not self.openai_secret_name:
             raise SettingsError("set OPENAI_API_KEY, or OPENAI_SECRET_NAME to the name of the secret that holds it")
 
 
 def model_url(settings: WorkerSettings) -> str:
-    """The base URL of the model's server. Raises UnusableSetting."""
-    if not settings.openai_base_url:
-        return OPENAI_URL
-    return checked_model_url("OPENAI_BASE_URL", settings.openai_base_url)
+    """The base URL of the model's server. Raises UnusableSetting.
+
+    Always named, as the SDK reads OPENAI_BASE_URL itself, and the template sets it to an empty text for the default.
+    """
+    return server_url(settings.model_provider, settings.openai_base_url, settings.aws_default_region)
 
 
-def model_key(settings: WorkerSettings, session: Session, aws: Config) -> ApiKey:
+def model_key(settings: WorkerSettings, aws: Patience) -> ApiKey:
     """The model's API key: from the environment where it is set, else from Secrets Manager. Raises UnusableSetting."""
     if settings.openai_api_key:
         return FixedKey(checked_key("OPENAI_API_KEY", settings.openai_api_key))
     name = settings.openai_secret_name or ""
-    return SecretKey(Secret(session, name, aws, _KEY_MAX_AGE_SECONDS), name)
+    return SecretKey(Secret(name, aws, _KEY_MAX_AGE_SECONDS), name)
 
 
 def call_time(settings: WorkerSettings) -> CallTime:
@@ -86,28 +85,58 @@ def call_time(settings: WorkerSettings) -> CallTime:
 
 def model_account(settings: WorkerSettings) -> ModelAccount:
     """What the limits of the model's account are stored under."""
-    try:
-        url = model_url(settings)
-    except UnusableSetting:
-        url = ""
-    return ModelAccount.of(url, settings.openai_secret_name, settings.openai_model)
+    return account_of(
+        settings.model_provider,
+        settings.openai_base_url,
+        settings.aws_default_region,
+        settings.openai_secret_name,
+        settings.openai_model,
+    )
 
 
-def create_llm(settings: WorkerSettings, session: Session, aws: Config) -> LLM:
+def model_client(settings: WorkerSettings, aws: Patience, timeout: timedelta) -> tuple[Client, ChangingKey]:
+    """A client of the model's server, and what its calls prove with who makes them. Raises UnusableSetting."""
+    url = model_url(settings)
+    if settings.model_provider == "bedrock":
+        return bedrock_client(settings, url, timeout)
+    key = model_key(settings, aws)
+    return create_client(url, key.read, timeout), key
+
+
+def bedrock_client(settings: WorkerSettings, url: str, timeout: timedelta) -> tuple[Client, ChangingKey]:
+    """A client of one of Bedrock's URLs, and the credentials that sign its calls. Raises UnusableSetting."""
+    # Imported only where it is used: it makes a start slower.
+    from jobchain.aws.clients import create_session  # noqa: PLC0415
+    from jobchain_worker.openai_bedrock import create_bedrock_client  # noqa: PLC0415
+    from jobchain_worker.role_credentials import RoleCredentials  # noqa: PLC0415
+
+    credentials = RoleCredentials(create_session)
+    region = signing_region(url, settings.aws_default_region)
+    return create_bedrock_client(url, region, credentials, timeout), credentials
+
+
+def create_llm(settings: WorkerSettings, aws: Patience) -> LLM:
     """The model. With settings that can't work, one that says so at each call: jobs wait for their correction.
 
     A function that does not start would use up the messages of its queue instead.
     """
+    time = call_time(settings)
     try:
         _check_call_time(settings)
         name = checked_name("OPENAI_MODEL", settings.openai_model)
-        url, key = model_url(settings), model_key(settings, session, aws)
+        client, key = model_client(settings, aws, time.whole)
     except UnusableSetting as error:
         return UnusableLLM(str(error), settings)
-    time = call_time(settings)
-    client = create_client(url, key.read, time.whole)
-    most = settings.max_output_tokens
-    return OpenAILLM(client, name, time.whole, most, settings.openai_api, idle=time.idle, key=key)
+    return OpenAILLM(
+        client,
+        name,
+        time.whole,
+        settings.max_output_tokens,
+        settings.openai_api,
+        idle=time.idle,
+        key=key,
+        is_bedrock=settings.model_provider == "bedrock",
+    )
 
 
 class UnusableLLM:

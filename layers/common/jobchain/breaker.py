@@ -39,7 +39,7 @@ _SCOPES = {
 """By the `ModelError.type`s of faults that are the account's. All others are the call's own, or pass by themselves."""
 
 _DETAILS = {
-    "model_unauthorized": "the model's server does not accept the API key",
+    "model_unauthorized": "the model's server does not accept the API key or the signature",
     "model_quota_exceeded": "the account at the model's provider has no quota left",
     "model_misconfigured": "the deployment's settings allow no call to the model",
     "model_forbidden": "the account at the model's provider may not use the model",

@@ -195,8 +195,9 @@ class TransientModelError(ModelError):
     """Trying again later may help; `retry_after` is how long the provider asks to wait.
 
     `type` names the fault: rate_limited, overloaded, flex_unavailable, timeout, connection_lost, unreachable,
-    secret_unreadable, conflict, server_error, unreadable_answer, step_failed for a fault of the step's code, or
-    model_unavailable for any other. A job whose deadline comes first fails as deadline_exceeded, whatever its fault.
+    secret_unreadable, credentials_unreadable, conflict, server_error, unreadable_answer, step_failed for a fault of the
+    step's code, or model_unavailable for any other. A job whose deadline comes first fails as deadline_exceeded,
+    whatever its fault.
     """
 
     def __init__(

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Protocol
 
 from pydantic import BaseModel
@@ -14,6 +15,12 @@ from jobchain.strict_schema import strict_schema
 
 # In bytes: what a server adds for roles and marks, some ten tokens for each of a few messages.
 _OVERHEAD = 200
+
+
+# Composing a schema takes longer than the rest of a step's work, and a call's size is asked for several times.
+@cache
+def _schema_size(answer: type[BaseModel]) -> int:
+    return len(json.dumps(strict_schema(answer)).encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +46,8 @@ class ModelRequest:
     @property
     def size(self) -> int:
         """The bytes of everything that the model reads, the answer's schema included."""
-        schema = json.dumps(strict_schema(self.answer))
-        return sum(len(text.encode()) for text in (self.instructions, self.input, schema)) + _OVERHEAD
+        texts = len(self.instructions.encode()) + len(self.input.encode())
+        return texts + _schema_size(self.answer) + _OVERHEAD
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """One worker's view of an account's pace: it looks before it writes, so that a job that is refused costs no write."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from threading import Lock
 from typing import Protocol
 
@@ -99,6 +100,12 @@ class Pacer:
                     return granted
             return None
 
+    def reserve_at_once(self, demands: Sequence[Demand], tenant: str) -> Granted | None:
+        """The slot that `reserve` would give, where that takes no request; None elsewhere."""
+        with self._fresh() as fresh:
+            found = plan(self._state, self._configured, demands, tenant, self._now()) if fresh else None
+        return found if isinstance(found, Granted) else None
+
     def learn(self, asked: Demand, limits: RateLimits) -> None:
         """Notes what the answer of a call tells, where it was not known: the rest of its job may take minutes."""
         with self._lock:
@@ -106,6 +113,14 @@ class Pacer:
             self._look(MAX_AGE)
             if change := learn(self._state, self._configured, asked.tokens, limits, self._now()):
                 self._write(change)
+
+    def learn_at_once(self, asked: Demand, limits: RateLimits) -> bool:
+        """Does what `learn` does, where that takes no request; whether it was done."""
+        with self._fresh() as fresh:
+            if not fresh or learn(self._state, self._configured, asked.tokens, limits, self._now()):
+                return False
+            self._answered += 1
+            return True
 
     def settle(self, granted: Demand, asked: Demand, used: Demand, limits: RateLimits, refused: bool) -> None:
         """Corrects what a job was charged, and learns from what the server told and whether it refused a call."""
@@ -127,6 +142,21 @@ class Pacer:
             for change in changes:
                 if self._write(change):
                     return
+
+    def settles_nothing(self, granted: Demand, asked: Demand, used: Demand, limits: RateLimits) -> bool:
+        """Whether `settle` changes nothing for a job without a refused call; False where only a request can tell."""
+        with self._fresh() as fresh:
+            return fresh and not settle(
+                self._state,
+                self._configured,
+                granted,
+                asked,
+                used,
+                limits,
+                refused=False,
+                answered=self._answered,
+                now=self._now(),
+            )
 
     def view(self) -> PaceView:
         """The pace, a few seconds old at most."""
@@ -153,11 +183,24 @@ class Pacer:
     def _look(self, max_age: float) -> bool:
         """Reads the state if it is older than that, and tells whether it did."""
         now = self._now()
-        if self._read_at is not None and now - self._read_at <= max_age:
+        if self._is_known(now, max_age):
             return False
         self._state = self._table.read()
         self._read_at = now
         return True
+
+    def _is_known(self, now: float, max_age: float) -> bool:
+        return self._read_at is not None and now - self._read_at <= max_age
+
+    @contextmanager
+    def _fresh(self) -> Iterator[bool]:
+        """Whether the state is known, and no other thread asks for it now. It does not change in the meantime."""
+        free = self._lock.acquire(blocking=False)
+        try:
+            yield free and self._is_known(self._now(), MAX_AGE)
+        finally:
+            if free:
+                self._lock.release()
 
     def _now(self) -> float:
         return self._clock().timestamp()

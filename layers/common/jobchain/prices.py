@@ -41,17 +41,22 @@ class PriceList:
         self._unlisted = unlisted
 
     @classmethod
-    def load(cls, unlisted: Price | None = None) -> "PriceList":
-        """The list that is shipped, `prices.json`, which names its date and source.
+    def load(cls, unlisted: Price | None = None, host: str = "") -> "PriceList":
+        """The list that is shipped, `prices.json`, which names the date and source of each of its parts.
 
-        Writing to a cache costs as much as other input, where the list has no price for it.
+        Writing to a cache costs as much as other input, where the list has no price for it. `host` is that of the
+        model's server: OpenAI's regional ones cost more.
         """
         content = json.loads(files(__package__).joinpath("prices.json").read_text())
-        per = Decimal(content["per_tokens"])
+        per, regional = Decimal(content["per_tokens"]), content["regional"]
+        factor = Decimal(regional["factor"]) if host.endswith(regional["hosts"]) else Decimal(1)
+        listed = dict(content["models"])
+        for other in content["others"]:
+            listed |= other["models"]
         return cls(
             {
-                model: Price(**{kind: Decimal(amount) / per for kind, amount in _complete(price).items()})
-                for model, price in content["models"].items()
+                model: Price(**{kind: Decimal(amount) * factor / per for kind, amount in _complete(price).items()})
+                for model, price in listed.items()
             },
             Decimal(content["flex_factor"]),
             unlisted,

@@ -8,8 +8,12 @@ import gc
 
 gc.disable()
 
+import os  # noqa: E402
 import random  # noqa: E402
 from functools import cache  # noqa: E402
+
+# Looking for them reads the metadata of all packages. A deployment has none.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 
 def started() -> None:

@@ -11,7 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from jobchain.aws.attributes import Item, from_item, to_attribute, to_item
 from jobchain.aws.refusals import unavailable
-from jobchain.aws.writes import Write
+from jobchain.aws.writes import Write, new_token
 from jobchain.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -85,14 +85,13 @@ class Table:
 
     def query(self, pk: str, first: str, last: str) -> list[Item]:
         """The items of `pk` from sort key `first` to `last`, in order, by a consistent read."""
-        pages = self._client.get_paginator("query").paginate(
-            TableName=self._name,
+        pages = self._pages(
+            self._client.query,
             ConsistentRead=True,
             KeyConditionExpression="pk = :pk AND sk BETWEEN :first AND :last",
             ExpressionAttributeValues=to_item({":pk": pk, ":first": first, ":last": last}),
         )
-        with _answering():
-            return [from_item(item) for page in pages for item in page["Items"]]
+        return [from_item(item) for page in pages for item in page["Items"]]
 
     def index_pages(
         self, index: str, condition: str, values: Item, page_size: int, **options: Any
@@ -101,48 +100,54 @@ class Table:
 
         Each comes with the key of the last item that was read, None on the last page.
         """
-        pages = self._client.get_paginator("query").paginate(
-            TableName=self._name,
+        pages = self._pages(
+            self._client.query,
             IndexName=index,
             KeyConditionExpression=condition,
             ExpressionAttributeValues=to_item(values),
-            PaginationConfig={"PageSize": page_size},
+            Limit=page_size,
             **options,
         )
-        with _answering():
-            for page in pages:
-                last = page.get("LastEvaluatedKey")
-                yield [from_item(item) for item in page["Items"]], from_item(last) if last else None
+        for page in pages:
+            last = page.get("LastEvaluatedKey")
+            yield [from_item(item) for item in page["Items"]], from_item(last) if last else None
 
     def scan_index(self, index: str, condition: str, values: Item, **options: Any) -> Iterator[list[Item]]:
         """What passes the filter `condition` of a whole index, in parts; `options` are those of DynamoDB's Scan."""
-        pages = self._client.get_paginator("scan").paginate(
-            TableName=self._name,
+        pages = self._pages(
+            self._client.scan,
             IndexName=index,
             FilterExpression=condition,
             ExpressionAttributeValues=to_item(values),
             **options,
         )
-        with _answering():
-            for page in pages:
-                yield [from_item(item) for item in page["Items"]]
+        for page in pages:
+            yield [from_item(item) for item in page["Items"]]
 
     def count_index(
         self, index: str, condition: str, values: Item, most: int, **options: Any
     ) -> Iterator[tuple[int, int]]:
         """The same without the items: of each page, how many passed the filter of `options`, and how many were read."""
-        pages = self._client.get_paginator("query").paginate(
-            TableName=self._name,
+        pages = self._pages(
+            self._client.query,
             IndexName=index,
             Select="COUNT",
             KeyConditionExpression=condition,
             ExpressionAttributeValues=to_item(values),
-            PaginationConfig={"PageSize": most},
+            Limit=most,
             **options,
         )
-        with _answering():
-            for page in pages:
-                yield page["Count"], page["ScannedCount"]
+        for page in pages:
+            yield page["Count"], page["ScannedCount"]
+
+    def _pages(self, read: Callable[..., Any], **parameters: Any) -> Iterator[Mapping[str, Any]]:
+        """The answers to a query or a scan, which DynamoDB gives in parts."""
+        while parameters:
+            with _answering():
+                page = read(TableName=self._name, **parameters)
+            yield page
+            last = page.get("LastEvaluatedKey")
+            parameters = {**parameters, "ExclusiveStartKey": last} if last else {}
 
     def get_many(self, keys: Sequence[Item], *, consistent: bool = True) -> list[Item]:
         """The items of up to 100 keys that exist, in any order, by consistent reads unless the caller needs none."""
@@ -229,8 +234,8 @@ class Table:
     def _transact_once(self, writes: Sequence[Write]) -> None:
         items: Any = [{write.kind: {"TableName": self._name, **write.parameters}} for write in writes]
         try:
-            # botocore adds a ClientRequestToken, so that its own retries cannot conflict with their own write.
-            self._client.transact_write_items(TransactItems=items)
+            # By the token, a client's own retries cannot conflict with their own write.
+            self._client.transact_write_items(TransactItems=items, ClientRequestToken=new_token())
         except BotoCoreError as error:
             raise unavailable(_TABLE, "does not answer", error) from error
         except ClientError as error:

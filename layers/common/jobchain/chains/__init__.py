@@ -1,17 +1,21 @@
 """The registry: every chain that a caller can name. A chain is loaded when it is first looked up."""
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from jobchain.chains.loading import CannotLoad, ChainSource, Deployment, compiled, deployment
+from jobchain.chains.loading import CannotLoad, ChainSource, Deployment, compiled, deployment, loaded
 
 if TYPE_CHECKING:
     from jobchain.chains.chain import Chain
 
 
-class Unusable(KeyError):  # as the other errors here
-    """The deployment has a chain of this name that can't be loaded. So `get` gives None for it."""
+class Unusable(KeyError):
+    """The deployment has a chain of this name that can't be used, and the error says why. `get` gives None for it."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class Registry(Mapping[str, "Chain"]):
@@ -24,15 +28,18 @@ class Registry(Mapping[str, "Chain"]):
         self._faults: dict[str, str] = {}
 
     def __getitem__(self, name: str) -> "Chain":
+        if name not in self._loaded:
+            self._loaded[name] = self._tried(loaded, name)
+        return self._loaded[name]
+
+    def _tried(self, load: "Callable[[ChainSource], Chain]", name: str) -> "Chain":
         if name in self._faults:
             raise Unusable(self._faults[name])
-        if name not in self._loaded:
-            try:
-                self._loaded[name] = compiled(self._sources[name])
-            except CannotLoad as error:
-                self._faults[name] = str(error)
-                raise Unusable(str(error)) from error
-        return self._loaded[name]
+        try:
+            return load(self._sources[name])
+        except CannotLoad as error:
+            self._faults[name] = str(error)
+            raise Unusable(str(error)) from error
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._sources)
@@ -43,9 +50,13 @@ class Registry(Mapping[str, "Chain"]):
     def __contains__(self, name: object) -> bool:
         return name in self._sources
 
-    def usable(self) -> "dict[str, Chain]":
-        """All chains that can be loaded; `faults` says why others can't."""
-        return {name: chain for name in self if (chain := self.get(name)) is not None}
+    def compiled(self) -> "dict[str, Chain]":
+        """All chains that can be used, with their steps built; `faults` says why others can't."""
+        found = {}
+        for name in self:
+            with suppress(Unusable):
+                found[name] = self._tried(compiled, name)
+        return found
 
     @cached_property
     def _deployment(self) -> Deployment:

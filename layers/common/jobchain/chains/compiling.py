@@ -1,11 +1,11 @@
 """Makes of declared steps what the worker runs and the API shows."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Annotated, Any, NamedTuple, cast, overload
 
-from pydantic import BaseModel, ConfigDict, create_model
+from pydantic import BaseModel, ConfigDict, PydanticSchemaGenerationError, create_model
 
 from jobchain.chains.answer_models import camel
 from jobchain.chains.answer_types import unwrapped
@@ -112,7 +112,23 @@ def _payload(source: Source, graph: Graph) -> type[BaseModel]:
         field: (_without_note(parameter), ... if parameter.is_required else parameter.default)
         for field, parameter in graph.fields.items()
     }
-    return create_model(name, __base__=Payload, __doc__=doc, **fields)
+    try:
+        return create_model(name, __base__=Payload, __doc__=doc, **fields)
+    except PydanticSchemaGenerationError:
+        raise ChainError(*_unusable(graph, fields)) from None
+
+
+def _unusable(graph: Graph, fields: Mapping[str, tuple[Any, Any]]) -> Iterator[Mistake]:
+    """The fields of a payload whose types can't be read from JSON."""
+    from pydantic import TypeAdapter  # noqa: PLC0415  # only a mistake needs it
+
+    for name, (annotation, _) in fields.items():
+        try:
+            TypeAdapter(annotation)
+        except PydanticSchemaGenerationError:
+            yield graph.takers[name].mistake(
+                f"the type of the payload's field {name} can't be used: give it one that JSON has, or a pydantic model"
+            )
 
 
 def _without_note(parameter: Parameter) -> Any:

@@ -38,6 +38,8 @@ class Graph:
 
     def __post_init__(self) -> None:
         self.fields: dict[str, Parameter] = {}
+        self.takers: dict[str, Declared] = {}
+        """The first step that takes each of the fields."""
         self.mistakes: list[Mistake] = []
         self._above: list[str] = []
 
@@ -108,6 +110,7 @@ class Graph:
         if hint := self._misspelled(parameter):
             self._wrong(step, f"{step.name} needs {name}, and no step above it is called so: {hint}")
             return
+        self.takers.setdefault(name, step)
         known_field = self.fields.setdefault(name, parameter)
         if known_field.annotation != parameter.annotation and _typed(known_field) != _typed(parameter):
             self._wrong(

@@ -18,7 +18,7 @@ DEPLOYMENT = "jobchain_deployment"
 """The module that says which chains a deployment runs. A build writes it: no start has to read what is installed."""
 
 
-class CannotLoad(Exception):  # as the other errors here
+class CannotLoad(Exception):
     """A chain can't be loaded: says which, why, and what to do. A mistake of its author is the `__cause__`."""
 
 
@@ -107,6 +107,12 @@ def load_source(source: ChainSource) -> "DeclaredChain":
             f"{found.name}: use one name"
         )
     return found
+
+
+def loaded(source: ChainSource) -> "Chain":
+    """The chain as the API shows it: its steps are built when they are looked at. Raises CannotLoad."""
+    declared = load_source(source)
+    return _tried(f"the chain {source.name} of the package {source.package}", lambda: declared.loaded)
 
 
 def compiled(source: ChainSource) -> "Chain":

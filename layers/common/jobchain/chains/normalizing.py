@@ -5,6 +5,7 @@ interrupt: 87,000 marks in a row take half a minute. So long rows of marks are b
 Stream-Safe Text Format: https://www.unicode.org/reports/tr15/#Stream_Safe_Text_Format
 """
 
+import re
 import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
@@ -15,10 +16,13 @@ MOST_MARKS = 30
 BREAK = "\N{COMBINING GRAPHEME JOINER}"
 """What a longer row of marks is broken up with. It is invisible, and no mark is sorted or composed across it."""
 
+_MAY_BE_MARKS = re.compile(r"[^\x00-\x7f]{8}")
+
 
 def nfkc(text: str) -> str:
     """`text` in the normalization form NFKC, with a `BREAK` after every `MOST_MARKS` marks that follow each other."""
-    return unicodedata.normalize("NFKC", "".join(_stream_safe(text)))
+    # No character holds more than three marks, so that fewer than eight characters in a row are none too many.
+    return unicodedata.normalize("NFKC", "".join(_stream_safe(text)) if _MAY_BE_MARKS.search(text) else text)
 
 
 def _stream_safe(text: str) -> Iterator[str]:
