@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -154,6 +155,28 @@ def process(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]"
     )
     print(f"jobchain {' '.join(arguments)}: {time.perf_counter() - started:.2f} s")  # noqa: T201  # for a reader
     return done
+
+
+def test_the_page_for_authors_is_followed_to_the_letter(home: Path) -> None:
+    page = (ROOT / "docs" / "how-to" / "write-a-chain.md").read_text(encoding="utf-8")
+    script = "\n".join(re.findall(r"^```bash try\n(.*?)^```$", page, re.MULTILINE | re.DOTALL))
+    preamble = f'jobchain() {{ "{sys.executable}" -m jobchain_cli "$@"; }}\npython() {{ "{sys.executable}" "$@"; }}\n'
+
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", preamble + script],
+        cwd=home,
+        env={**os.environ, "PYTEST_ADDOPTS": "-p no:schemathesis"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "door_rules:chain: 3 steps, no mistakes\nSummary\n" in done.stdout
+    assert '"result": {"summary": ' in done.stdout
+    assert "4 passed" in done.stdout
+    assert done.stdout.endswith("2 answers in tests/answers.json\n")
 
 
 class Terminal(io.StringIO):
