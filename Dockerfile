@@ -16,7 +16,7 @@ RUN python -m venv .venv && .venv/bin/pip install --quiet --require-hashes --no-
 FROM base AS stack
 COPY --from=libraries /app/.venv .venv
 ENV PATH=/app/.venv/bin:$PATH PYTHONPATH=/app:/app/cli:/app/functions/worker:/app/layers/common
-COPY template.yaml ./
+COPY template.yaml pyproject.toml ./
 COPY layers layers
 COPY functions functions
 COPY cli cli
@@ -35,7 +35,9 @@ COPY layers layers
 COPY functions functions
 RUN SAM_CLI_TELEMETRY=0 /sam/bin/sam build --parameter-overrides \
       "Architecture=$(case "$(uname -m)" in aarch64 | arm64) echo arm64 ;; *) echo x86_64 ;; esac)"
-COPY local/__init__.py local/finish_build.py local/botocore_data.py local/
+COPY pyproject.toml ./
+COPY local/__init__.py local/architecture.py local/botocore_data.py local/chain_check.py local/chain_list.py \
+    local/chain_packages.py local/errors.py local/finish_build.py local/
 RUN PYTHONPATH=/app/.aws-sam/build/CommonLayer/python python -m local.finish_build .aws-sam/build python
 
 # --- What deploys to LocalStack --------------------------------------------------------------------------------------

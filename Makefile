@@ -163,7 +163,7 @@ find-runtime = for found in $(PYTHON313) $(RUNTIME) "$${PYENV_ROOT:-$$HOME/.pyen
 
 # The old build goes first: a failed one must not leave it for others to use.
 .PHONY: build
-build: setup .venv-sam/.ready ## build what `sam deploy` uploads, into .aws-sam (ARCHITECTURE=x86_64; PYTHON313=path)
+build: setup .venv-sam/.ready ## build what `sam deploy` uploads, into .aws-sam (ARCHITECTURE=x86_64; CHAINS=file; PYTHON313=path)
 	@rm -rf .aws-sam
 	@folder="$$($(find-runtime))"; test -n "$$folder" || { echo "build: the functions run on Python 3.13, and no $(RUNTIME)" \
 		"is on the PATH or in pyenv: install one, or name it: make build PYTHON313=/path/to/$(RUNTIME)" >&2; exit 1; }; \

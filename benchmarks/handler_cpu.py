@@ -137,7 +137,7 @@ def _calls(base_url: str) -> Callable[[], None]:
         for name in (
             "jobchain_worker.openai_calls",
             "jobchain_worker.openai_llm",
-            "jobchain.chains.guideline_checklist",
+            "jobchain_chains.guideline_checklist",
         )
     )
     request = import_module("jobchain.llm").ModelRequest("Be brief.", stub.TEXT, chain.ChecklistAnswer)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from local.chain_list import PackagesError
 from local.deployer import DeployError
 from local.emulator import free_port, is_healthy
 from local.emulator_clients import Clients, Credentials
@@ -93,12 +94,14 @@ def run(root: Path, port: int, say: Callable[[str], None]) -> None:
     settings = Settings.load(root)
     with EmbeddedStack.start(settings, template=template, folder=folder, port=free, reload=True, say=say) as stack:
         try:
+            # Before anybody is told: a change from now on is deployed.
+            deployed = _changed_at(template, stack)
             file.write(stack)
             say(welcome(stack.api_url, stack.endpoint_url, stack.llm_base_url or "OpenAI", settings.needs_key))
             stack.warm_up()
-            for warning in _warnings(settings):
+            for warning in [*_warnings(settings), *stack.packages.faults().values()]:
                 say(f"warning: {warning}")
-            _watch(stack, template, file, say)
+            _watch(stack, template, deployed, file, say)
         finally:
             file.remove()
 
@@ -159,29 +162,37 @@ def _running(file: StackFile) -> dict[str, Any]:
     return running
 
 
-def _watch(stack: EmbeddedStack, template: Path, file: StackFile, say: Callable[[str], None]) -> None:
+def _watch(
+    stack: EmbeddedStack,
+    template: Path,
+    deployed: Mapping[Path, int | None],
+    file: StackFile,
+    say: Callable[[str], None],
+) -> None:
     follower = LogFollower(stack.clients)
-    deployed = _changed_at(template)
     while True:
         time.sleep(POLL_SECONDS)
         if not stack.emulator.is_running():
             raise StackEnded(f"the emulator has ended by itself: see {stack.emulator.log_file}")
-        if (changed := _changed_at(template)) not in (None, deployed):
-            deployed = changed
-            stack = _redeploy(stack, say)
+        if None not in (changed := _changed_at(template, stack)).values() and changed != deployed:
+            what = [path.name for path in changed if changed[path] != deployed.get(path)]
+            stack = _redeploy(stack, what[0] if what else template.name, say)
+            deployed = _changed_at(template, stack) | changed
             file.write(stack)
         for traceback in tracebacks(follower.new_lines()):
             say(traceback)
 
 
-def _redeploy(stack: EmbeddedStack, say: Callable[[str], None]) -> EmbeddedStack:
-    say("template.yaml has changed, deploying it …")
+def _redeploy(stack: EmbeddedStack, changed: str, say: Callable[[str], None]) -> EmbeddedStack:
+    say(f"{changed} has changed, deploying it …")
     try:
         stack = stack.redeploy()
-    except (TemplateError, DeployError) as error:
+    except (TemplateError, DeployError, PackagesError) as error:
         say(f"Not deployed: {error}")
     else:
         say(f"Deployed. Tables and queues kept their data. {stack.api_url}")
+        for fault in stack.packages.faults().values():
+            say(f"warning: {fault}")
     return stack
 
 
@@ -207,12 +218,18 @@ def welcome(api_url: str, endpoint_url: str, model: str, needs_key: bool) -> str
     )
 
 
-def _changed_at(path: Path) -> int | None:
-    """Nanoseconds since 1970; None while an editor has the file moved away."""
-    try:
-        return path.stat().st_mtime_ns
-    except FileNotFoundError:
-        return None
+def _changed_at(template: Path, stack: EmbeddedStack) -> dict[Path, int | None]:
+    """When what a deployment is made of was changed, in nanoseconds since 1970.
+
+    None while an editor has a file moved away.
+    """
+    found: dict[Path, int | None] = {}
+    for path in (template, *stack.packages.watched):
+        try:
+            found[path] = path.stat().st_mtime_ns
+        except FileNotFoundError:
+            found[path] = None
+    return found
 
 
 def _is_process(pid: int) -> bool:

@@ -1,15 +1,32 @@
-"""The last step of `make build`: what `sam build` has put together starts faster after it.
+"""The last step of `make build`: the packages of chains come into the layer, and what is built starts faster.
 
 `python -m local.finish_build FOLDER PYTHON` takes the folder of the build, and the Python that the functions run on.
 """
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-from local import botocore_data
+from local import botocore_data, chain_packages
+from local.architecture import built_for, machine_architecture
+from local.chain_list import PackagesError, chosen_file
 
 _LAYER = Path("CommonLayer", "python")
+
+
+def add_chains(build: Path, python: str, file: Path) -> None:
+    """Puts the packages that the file names into the layer. Raises PackagesError, also for a chain that can't be used.
+
+    Libraries that are built for another machine can't be loaded here: then the functions' start is the first look.
+    """
+    layer = build / _LAYER
+    architecture = built_for(build) or machine_architecture()
+    prepared = chain_packages.prepare(file, layer, chain_packages.lambda_installer(python, architecture))
+    chain_packages.copy(prepared)
+    if architecture == machine_architecture():
+        for fault in chain_packages.faults([str(layer)], python).values():
+            raise PackagesError(fault)
 
 
 def package(build: Path, python: str) -> None:
@@ -43,5 +60,17 @@ def _begins_with(path: Path, magic: bytes) -> bool:
     return path.exists() and path.read_bytes()[: len(magic)] == magic
 
 
+def main(build: Path, python: str) -> int:
+    """The exit status: 1 where a package can't be deployed. Then there is no build, which something could deploy."""
+    try:
+        add_chains(build, python, chosen_file(Path.cwd()))
+    except PackagesError as error:
+        print(f"build: {error}", file=sys.stderr)
+        shutil.rmtree(build, ignore_errors=True)
+        return 1
+    package(build, python)
+    return 0
+
+
 if __name__ == "__main__":
-    package(Path(sys.argv[1]), sys.argv[2])
+    sys.exit(main(Path(sys.argv[1]), sys.argv[2]))

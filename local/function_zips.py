@@ -3,35 +3,21 @@
 import hashlib
 import io
 import os
-import platform
-import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from local import sam_template
+from local import chain_packages, sam_template
+from local.architecture import BuildError, built_for
+from local.chain_list import chosen_file
 from local.emulator_clients import Clients
-from local.errors import LocalError
 
 BUILD = Path(".aws-sam/build")
 _BUCKET = "jobchain-packages"
 # A zip's entries bear a time: always the same one, so that the same content is the same package.
 _TIME = (2020, 1, 1, 0, 0, 0)
 _SOURCES = ("template.yaml", "functions", "layers")
-_ARCHITECTURES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
-
-
-class BuildError(LocalError):
-    """The build is missing or not current; says what to do."""
-
-
-def machine_architecture() -> str:
-    """This machine's instruction set, as the template's parameter Architecture names it. Raises BuildError."""
-    machine = platform.machine().lower()
-    if machine not in _ARCHITECTURES:
-        raise BuildError(f"this machine is {machine!r}, and functions are built for x86_64 and arm64 only")
-    return _ARCHITECTURES[machine]
 
 
 def check_build(root: Path, architecture: str | None = None) -> None:
@@ -46,13 +32,10 @@ def check_build(root: Path, architecture: str | None = None) -> None:
     made = built.stat().st_mtime_ns
     for path in _source_files(root):
         if path.stat().st_mtime_ns > made:
-            raise BuildError(f"{path.relative_to(root)} is newer than the build in .aws-sam: {again}")
-    report = root / BUILD.parent / "build.toml"
-    found = (
-        set(re.findall(r'^architecture = "(\w+)"$', report.read_text(), re.MULTILINE)) if report.is_file() else set()
-    )
-    if architecture and found - {architecture}:
-        raise BuildError(f"the build in .aws-sam is for {', '.join(sorted(found))}, not {architecture}: {again}")
+            name = path.relative_to(root) if path.is_relative_to(root) else path
+            raise BuildError(f"{name} is newer than the build in .aws-sam: {again}")
+    if architecture and (found := built_for(root / BUILD)) not in ("", architecture):
+        raise BuildError(f"the build in .aws-sam is for {found}, not {architecture}: {again}")
 
 
 class FunctionZips:
@@ -82,8 +65,9 @@ class FunctionZips:
 
 
 def _source_files(root: Path) -> Iterator[Path]:
-    for name in _SOURCES:
-        path = root / name
+    chains = chosen_file(root)
+    added = chain_packages.sources(chains) if chains.is_file() else ()
+    for path in (*(root / name for name in _SOURCES), *added):
         files: Sequence[Path] = [path] if path.is_file() else sorted(path.rglob("*"))
         yield from (file for file in files if file.is_file() and "__pycache__" not in file.parts)
 

@@ -9,10 +9,11 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local import sam_template
+from local.architecture import machine_architecture
 from local.deployer import Deployer, DeployError, Deployment
 from local.emulator_clients import Clients, Credentials
 from local.errors import LocalError
-from local.function_zips import BUILD, FunctionZips, check_build, machine_architecture
+from local.function_zips import BUILD, FunctionZips, check_build
 from local.settings import Settings
 from local.stack import PLACEHOLDER_KEY, offered
 

@@ -16,12 +16,13 @@ from urllib.parse import urlsplit
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local import sam_template
+from local.architecture import machine_architecture
 from local.deployer import STACK_NAME
 from local.dev import StackFile, credentials_of
 from local.emulator import HOST, free_port
 from local.emulator_clients import Clients, Credentials
 from local.errors import LocalError
-from local.function_zips import BUILD, check_build, machine_architecture
+from local.function_zips import BUILD, check_build
 from local.private import write_private
 from local.relay import relay
 from local.settings import Settings

@@ -12,6 +12,7 @@ from samtranslator.translator.translator import Translator
 from samtranslator.yaml_helper import yaml_parse
 
 from local import shim
+from local.chain_packages import Prepared
 from local.errors import LocalError
 
 Template = dict[str, Any]
@@ -85,15 +86,19 @@ def translate(template: Template, session: Any) -> Template:
     return translated
 
 
-def run_from_source(template: Template, folder: Path, *, reload: bool) -> None:
+def run_from_source(template: Template, folder: Path, *, reload: bool, packages: Prepared | None = None) -> None:
     """Replace the code of each function that lies in a local folder by the shim.
 
-    A function's roots are its own folder, then those of its layers. The layers themselves are deployed empty.
+    A function's roots are its own folder, then that of the packages, then those of its layers. The layers themselves
+    are deployed empty.
     """
+    added = [str(packages.folder)] if packages else []
+    modules = [str(module) for module in packages.modules] if packages else []
     for name, folders in local_code(template).items():
         properties = template["Resources"][name]["Properties"]
-        roots = [str((folder / one).resolve()) for one in folders]
-        properties["Code"] = {"ZipFile": _shim_source(roots, properties["Handler"], reload)}
+        own, *layers = [str((folder / one).resolve()) for one in folders]
+        source = _shim_source([own, *added, *layers], properties["Handler"], reload, modules)
+        properties["Code"] = {"ZipFile": source}
         properties["Handler"] = _SHIM_HANDLER
 
 
@@ -130,6 +135,6 @@ def _folder(code: Any) -> str | None:
     return None
 
 
-def _shim_source(roots: list[str], handler: str, reload: bool) -> str:
+def _shim_source(roots: list[str], handler: str, reload: bool, modules: list[str]) -> str:
     source = Path(shim.__file__).read_text(encoding="utf-8")
-    return f"{source}\n\nlambda_handler = SourceHandler({roots!r}, {handler!r}, reload={reload!r})\n"
+    return f"{source}\n\nlambda_handler = SourceHandler({roots!r}, {handler!r}, {reload!r}, {modules!r})\n"

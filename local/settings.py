@@ -15,6 +15,7 @@ from jobchain.connection import (
     checked_url,
     is_loopback,
 )
+from local.chain_list import VARIABLE
 from local.env_file import read_env_file
 from local.errors import SettingsError
 
@@ -62,8 +63,8 @@ class Settings:
     `auth_mode` is the template's parameter `AuthMode`; unset, the local stack requires no authentication.
     `openai_api` is its parameter `OpenAIApi`, `model_provider` its parameter `ModelProvider`. `bind_host` is
     where the emulator listens: beyond this machine only in a container, whose engine publishes the port on the host's
-    127.0.0.1. `hosts` are the names, besides localhost and 127.0.0.1, that the API may be called by. `parameters` has
-    the values of more of the template's parameters.
+    127.0.0.1. `hosts` are the names, besides localhost and 127.0.0.1, that the API may be called by. `chains` is the
+    file that names the packages of chains. `parameters` has the values of more of the template's parameters.
     """
 
     openai_api_key: str = field(default="", repr=False)
@@ -75,6 +76,7 @@ class Settings:
     auth_mode: str = ""
     bind_host: str = BIND_HOSTS[0]
     hosts: tuple[str, ...] = ()
+    chains: str = ""
     parameters: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -137,6 +139,7 @@ class Settings:
             auth_mode=auth_mode,
             bind_host=bind_host,
             hosts=hosts,
+            chains=value(VARIABLE),
             parameters=_parameters(value, is_slow=bool(base_url) and is_loopback(base_url)),
         )
 

@@ -22,14 +22,18 @@ class SourceHandler:
     Installed libraries stay as they are.
     """
 
-    def __init__(self, roots: list[str], handler: str, reload: bool) -> None:
-        """`roots` come first in sys.path, in this order. `handler` is `package.module.function`."""
+    def __init__(self, roots: list[str], handler: str, reload: bool, modules: list[str] | None = None) -> None:
+        """`roots` come first in sys.path, in this order. `handler` is `package.module.function`.
+
+        `modules` are packages and modules of other folders, of which nothing else is looked at.
+        """
         self._roots = roots
+        self._modules = modules or []
         self._module, _, self._function = handler.rpartition(".")
         self._reload = reload
         self._handler: Handler | None = None
         self._seen: dict[Path, int] = {}
-        sys.path[:0] = roots
+        sys.path[:0] = [*roots, *dict.fromkeys(str(Path(module).parent) for module in self._modules)]
 
     def __call__(self, event: Any, context: Any) -> Any:
         try:
@@ -51,9 +55,9 @@ class SourceHandler:
         return self._handler
 
     def _files(self) -> Iterator[tuple[Path, int]]:
-        """Every file of the roots, with its time of change in nanoseconds."""
-        for root in self._roots:
-            for path in Path(root).rglob("*"):
+        """Every file of the roots and modules, with its time of change in nanoseconds."""
+        for root in [*self._roots, *self._modules]:
+            for path in [Path(root), *Path(root).rglob("*")]:
                 with contextlib.suppress(FileNotFoundError):  # an editor's temporary file that has just gone
                     if path.is_file() and path.parent.name != "__pycache__":
                         yield path, path.stat().st_mtime_ns
@@ -67,6 +71,7 @@ class SourceHandler:
             if path.suffix == ".py" and self._seen.get(path) not in (None, changed):
                 Path(importlib.util.cache_from_source(str(path))).unlink(missing_ok=True)
         own = {path.stem for root in self._roots for path in Path(root).iterdir()}
+        own |= {Path(module).stem for module in self._modules}
         for name in [name for name in sys.modules if name.partition(".")[0] in own]:
             del sys.modules[name]
         importlib.invalidate_caches()

@@ -4,8 +4,10 @@ import contextlib
 import http.client
 import json
 import os
+import shutil
+import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,7 +15,9 @@ from threading import Thread
 from typing import Any
 from urllib.parse import urlsplit
 
-from local import offline_model, sam_template
+from local import chain_packages, offline_model, sam_template
+from local.chain_list import chain_file
+from local.chain_packages import Prepared
 from local.deployer import Deployer, Deployment
 from local.emulator import Emulator, free_port
 from local.emulator_clients import Clients, Credentials
@@ -30,6 +34,34 @@ _WARM_UP_LIMIT = 30.0  # seconds
 PLACEHOLDER_KEY = "no-key-needed"
 
 
+class Packages:
+    """The packages whose chains a stack runs from source: those that a file names, none where there is no such file."""
+
+    def __init__(self, file: Path, folder: Path) -> None:
+        """In the folder is what is installed and written; it is made again at each deployment."""
+        self.file = file
+        self._folder = folder
+        self._prepared: Prepared | None = None
+
+    def prepare(self, root: Path) -> Prepared | None:
+        """Makes the folder. Raises PackagesError."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+        if self.file.is_file():
+            self._prepared = chain_packages.prepare(self.file, self._folder, chain_packages.local_installer(root))
+        return self._prepared
+
+    @property
+    def watched(self) -> Sequence[Path]:
+        """The files that say what belongs to the deployment."""
+        return self._prepared.watched if self._prepared else (self.file,)
+
+    def faults(self) -> Mapping[str, str]:
+        """Why chains can't be used, by their names. Takes half a second."""
+        if self._prepared is None:
+            return {}
+        return chain_packages.faults([str(self._folder), *self._prepared.paths], sys.executable)
+
+
 @dataclass(frozen=True, slots=True)
 class EmbeddedStack:
     """A stack that runs. `llm_base_url` is empty if the model is OpenAI's own."""
@@ -40,6 +72,7 @@ class EmbeddedStack:
     _deployer: Deployer = field(repr=False)
     _parameters: Mapping[str, str] = field(repr=False)
     _deployment: Deployment
+    packages: Packages
 
     @property
     def api_url(self) -> str:
@@ -96,7 +129,10 @@ class EmbeddedStack:
         return threads
 
     def redeploy(self) -> "EmbeddedStack":
-        """Deploy the template as it is now, keeping all data. Raises TemplateError, DeployError."""
+        """Deploy the template and the packages as they are now, keeping all data.
+
+        Raises TemplateError, DeployError, PackagesError.
+        """
         return replace(self, _deployment=self._deployer.deploy(self._parameters))
 
     @classmethod
@@ -119,7 +155,7 @@ class EmbeddedStack:
         can't spend money. `parameters` override the template's. `folder` keeps `emulator.log`; without one it
         goes too. `port` 0 takes a free one. `reload` looks for changed source before each call of a function.
         `persist` keeps the state over `emulator.stop()` and `emulator.launch()`. `say` is told what takes a while.
-        Raises SettingsError, EmulatorError, TemplateError, DeployError.
+        Raises SettingsError, EmulatorError, TemplateError, DeployError, PackagesError.
         """
         settings = settings or Settings()
         settings.check_environment(os.environ)
@@ -142,10 +178,17 @@ class EmbeddedStack:
                 base_url = cleanup.enter_context(offline_model.running())
             chosen = {**offered(settings, base_url, template), **(parameters or {})}
             clients = Clients(emulator.url, credentials=emulator.credentials)
-            deployer = Deployer(clients, template, reload=reload)
+            cleanup.callback(shutil.rmtree, folder / "chains", ignore_errors=True)
+            packages = Packages(chain_file(template.parent, settings.chains), folder / "chains")
+
+            def code(translated: sam_template.Template) -> None:
+                prepared = packages.prepare(template.parent)
+                sam_template.run_from_source(translated, template.parent, reload=reload, packages=prepared)
+
+            deployer = Deployer(clients, template, code=code)
             emulator.wait()
             say(f"Deploying {template.name} to it ...")
-            yield cls(emulator, clients, base_url, deployer, chosen, deployer.deploy(chosen))
+            yield cls(emulator, clients, base_url, deployer, chosen, deployer.deploy(chosen), packages)
 
 
 def _ask(url: str) -> None:

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jobchain_cli import target
-from jobchain_cli.choices import Form, Status, Tier, UsageBy
+from jobchain_cli.authors import authors
+from jobchain_cli.choices import Status, Tier, UsageBy
 from jobchain_cli.errors import Code, CommandError
 from jobchain_cli.operators import STACK_HELP, incidents, operators
+from jobchain_cli.options import AsJson, AsMarkdown, AsText, Set, form_of
 
 if TYPE_CHECKING:
     from datetime import date
@@ -30,6 +32,7 @@ app = typer.Typer(
     help="GPT chains as background jobs: submit texts, watch jobs, read results.",
     epilog="Exit codes: 0 done, 1 error, 2 usage, 3 a job failed, 4 cancelled, 5 timeout, 130 Ctrl-C.",
 )
+app.add_typer(authors)
 app.add_typer(operators)
 
 Url = Annotated[
@@ -38,9 +41,6 @@ Url = Annotated[
 ApiKey = Annotated[str | None, typer.Option("--api-key", metavar="KEY", help="Else JOBCHAIN_API_KEY, or the login's.")]
 EventId = Annotated[str, typer.Argument(metavar="EVENT_ID", help="The job.")]
 EventIds = Annotated[list[str], typer.Argument(metavar="EVENT_ID...", help="The jobs.")]
-AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON for each job.")]
-AsMarkdown = Annotated[bool, typer.Option("--markdown", help="Results as Markdown.")]
-AsText = Annotated[bool, typer.Option("--text", help="Results as text (the default).")]
 Timeout = Annotated[float | None, typer.Option(metavar="SECONDS", min=0, help="Stop watching then; the job continues.")]
 Poll = Annotated[
     float | None,
@@ -83,6 +83,7 @@ def submit(
         str | None, typer.Option(metavar="NAME", help="Which chain; `jobchain chains` lists them.")
     ] = None,
     payload: Annotated[str | None, typer.Option(metavar="JSON", help="A chain's payload, instead of texts.")] = None,
+    fields: Set = None,
     watch: Annotated[bool, typer.Option("--watch/--no-watch", help="Wait for the results, or only print ids.")] = True,
     as_json: AsJson = False,
     as_markdown: AsMarkdown = False,
@@ -110,9 +111,9 @@ def submit(
     api_key: ApiKey = None,
 ) -> None:
     """Submit each text as a job, watch the jobs, and print their results."""
-    form = _form(as_json, as_markdown, as_text)
+    form = form_of(as_json, as_markdown, as_text)
     notes = _metadata(metadata or [])
-    content = _payload(payload, chain, sources or [])
+    content = _payload(payload, chain, sources or [], fields or [])
     options = {"max_cost_usd": max_cost, "tier": tier and tier.value, "flex_seconds": flex_seconds}
     options["deadline_seconds"] = deadline
     found = _target(url, api_key)
@@ -123,7 +124,7 @@ def submit(
 
     if content is None:
         try:
-            entries = _entries([texts.read(source) for source in sources or []], chain, found)
+            entries = _entries([texts.read(source) for source in sources or []], chain, fields or [], found)
         except texts.SourceError as error:
             raise CommandError(str(error)) from error
     else:
@@ -146,7 +147,7 @@ def watch(
     api_key: ApiKey = None,
 ) -> None:
     """Wait until jobs are final, and print their results."""
-    form = _form(as_json, as_markdown, as_text)
+    form = form_of(as_json, as_markdown, as_text)
     found = _target(url, api_key)
 
     from jobchain_cli import jobs
@@ -168,7 +169,7 @@ def show(
     api_key: ApiKey = None,
 ) -> None:
     """Print a job as it is now: its steps with their failed calls, and the outputs of those that completed."""
-    form = _form(as_json, as_markdown, as_text)
+    form = form_of(as_json, as_markdown, as_text)
     if step is not None and not with_prompts:
         raise typer.BadParameter("--step goes with --prompts")
     parts = {"attempts": True, "input": with_input, "prompts": with_prompts}
@@ -315,7 +316,7 @@ def fork(
     api_key: ApiKey = None,
 ) -> None:
     """Run a job again from a step, as a new job that begins with copies of the outputs before it."""
-    form = _form(as_json, as_markdown, as_text)
+    form = form_of(as_json, as_markdown, as_text)
     content = None if payload is None else _json_object(payload)
     options = {"title": title, "metadata": _metadata(metadata) if metadata else None, "max_cost_usd": max_cost}
     found = _target(url, api_key)
@@ -442,13 +443,6 @@ def _client(url: str | None, api_key: str | None) -> "AbstractContextManager[Job
     return _target(url, api_key).client()
 
 
-def _form(as_json: bool, as_markdown: bool, as_text: bool) -> Form:
-    wanted = [form for form, is_it in zip(Form, (as_text, as_markdown, as_json), strict=True) if is_it]
-    if len(wanted) > 1:
-        raise typer.BadParameter("give one of --json, --markdown and --text")
-    return wanted[0] if wanted else Form.TEXT
-
-
 def _day(option: str, text: str | None) -> "date | None":
     from datetime import date
 
@@ -468,10 +462,12 @@ def _metadata(pairs: list[str]) -> dict[str, str]:
     return notes
 
 
-def _payload(text: str | None, chain: str | None, sources: list[str]) -> dict[str, Any] | None:
-    """The payload, or None for texts. Raises BadParameter unless there is one of them."""
+def _payload(text: str | None, chain: str | None, sources: list[str], fields: list[str]) -> dict[str, Any] | None:
+    """The payload, or None where it is made of texts and `--set`. Raises BadParameter unless there is one of them."""
+    if fields and (chain is None or text is not None):
+        raise typer.BadParameter("--set goes with --chain, and with texts: write a whole payload with --payload")
     if text is None:
-        if not sources:
+        if not sources and not fields:
             raise typer.BadParameter("name a FILE, a URL, or - for standard input; or give --chain and --payload")
         if sources.count("-") > 1:
             raise typer.BadParameter("standard input can be read once: give - once")
@@ -492,32 +488,23 @@ def _json_object(text: str) -> dict[str, Any]:
     return payload
 
 
-def _entries(found: "list[Text]", chain: str | None, at: target.Target) -> "list[Entry]":
+def _entries(found: "list[Text]", chain: str | None, fields: list[str], at: target.Target) -> "list[Entry]":
     """A job of each text, or one of all where the chain takes just as many."""
     from jobchain_cli.jobs import Entry
-    from jobchain_cli.texts import MAX_TITLE
+    from jobchain_cli.payloads import PayloadError, payloads, values
     from jobchain_cli.words import in_one_line
 
     if chain is None:
         return [Entry(text.source, text.content, text.title) for text in found]
     with at.client() as client:
-        known = {each.name: each for each in client.chains()}
+        known = {each.name: each.payload_schema for each in client.chains()}
     if chain not in known:
         raise typer.BadParameter(f"--chain {chain!r}: there are {in_one_line(', '.join(sorted(known)))}")
-    names = known[chain].texts
-    if len(names) == 1:
-        return [Entry(text.source, {names[0]: text.content}, text.title) for text in found]
-    if len(names) != len(found):
-        raise typer.BadParameter(
-            f"the chain {chain} takes {len(names)} texts ({in_one_line(', '.join(names))}): name as many"
-        )
-    payload = {name: text.content for name, text in zip(names, found, strict=True)}
-    for name, text in zip(names, found, strict=True):
-        # Where the chain wants to know what each text is called, it is called by its source.
-        if f"{name}_name" in known[chain].payload_schema.get("properties", {}):
-            payload[f"{name}_name"] = text.source
-    title = " and ".join(filter(None, (text.title for text in found)))
-    return [Entry(" ".join(text.source for text in found), payload, title[:MAX_TITLE] or None)]
+    schema = known[chain]
+    try:
+        return [Entry(*made) for made in payloads(found, values(fields, schema, chain), schema, chain)]
+    except PayloadError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def _each(event_ids: list[str], do: Callable[[str], None]) -> None:

@@ -293,7 +293,7 @@ _LIST_CHAINS: dict[str, Any] = {
     "operation_id": "listChains",
     "tags": ["system"],
     "responses": {
-        200: _answer("The chains.", ChainList, {"chains": [CHAIN]}, {"ETag": _ETAG}),
+        200: _answer("The chains.", ChainList, {"chains": [CHAIN], "unusable": []}, {"ETag": _ETAG}),
         **_NOT_MODIFIED,
         **_problems(),
     },

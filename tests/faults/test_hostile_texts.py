@@ -12,7 +12,7 @@ from collections.abc import Callable
 import pytest
 from pydantic import BaseModel, JsonValue
 
-from jobchain.chains import CHAINS, DEFAULT_CHAIN
+from jobchain.chains import CHAINS
 from jobchain.chains.chain import Chain, Step, StepContext, fence
 from jobchain.chains.planning import plan
 from jobchain.chains.quotes import Original
@@ -21,15 +21,16 @@ from jobchain.chains.step_keys import PartsKey, SplitKey, read_key
 from jobchain.markdown import table
 from jobchain.mermaid import flowchart
 from jobchain_cli.texts import _checked
+from jobchain_offline.answering import material
+from jobchain_offline.extract import read
+from jobchain_offline.schema_answer import fill
 from jobchain_worker.answers import read_answer
-from local.extract import read
-from local.offline_model import material
-from local.schema_answer import fill
 from tests.hostile import MOST_CHARACTERS, hostile_texts
 from tests.shipped import ChecklistAnswer, ComparisonAnswer
 
 pytestmark = pytest.mark.faults
 
+DEFAULT = CHAINS[CHAINS.default]
 ITEMS = 50
 
 
@@ -70,12 +71,14 @@ def _payload(chain: Chain, text: str) -> BaseModel:
 
 def _refuse(text: str) -> None:
     """Answers of which nothing is right."""
-    for step in DEFAULT_CHAIN.calls:
+    for step in DEFAULT.calls:
         field = next(iter(step.answer.model_fields))
         answers: list[JsonValue] = [[text[:3]] * (len(text) // 8), [{}] * (len(text) // 20), text[: len(text) // 2]]
         for answer in answers:
             read_answer(
-                step, json.dumps({field: answer}, ensure_ascii=False), StepContext(_payload(DEFAULT_CHAIN, text), {})
+                step,
+                json.dumps({field: answer}, ensure_ascii=False),
+                StepContext(_payload(DEFAULT, text), {}),
             )
 
 

@@ -29,7 +29,7 @@ from moto.dynamodb.models import dynamodb_backends
 from jobchain.aws.attributes import Item, from_item
 from jobchain.aws.items import spending_of
 from jobchain.aws.queue import JobQueue, QueueDepth, Slot
-from jobchain.chains import CHAINS, DEFAULT_CHAIN
+from jobchain.chains import CHAINS
 from jobchain.domain import Job, Tier
 from jobchain.errors import (
     CallReport,
@@ -396,7 +396,7 @@ class World:
         mortal = Stores(self._mortal(boto3.client("dynamodb", region_name="us-east-1")), TABLE, self.clock)
         self.service = JobService(
             chains=CHAINS,
-            default_chain=DEFAULT_CHAIN,
+            default_chain=CHAINS.default,
             admission=mortal.admission,
             jobs=mortal.jobs,
             due=mortal.due,

@@ -10,10 +10,11 @@ import pytest
 
 import local.deployer
 from local import running_emulator
+from local.architecture import BuildError
 from local.deployer import STACK_NAME, Deployer, DeployError, StackGone
 from local.emulator import Emulator, free_port
 from local.emulator_clients import Clients
-from local.function_zips import BUILD, BuildError
+from local.function_zips import BUILD
 from local.running_emulator import EndpointError, Target
 from local.settings import Settings
 from tests.integration.test_local_stack import TEMPLATE

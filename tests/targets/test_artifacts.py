@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from local.function_zips import check_build, machine_architecture
+from local.architecture import machine_architecture
+from local.function_zips import check_build
 from tests.conftest import ROOT
 from tests.targets.conftest import BUILD, SAM, run, say
 from tests.unit.test_template import CHOICES, FUNCTIONS, HOOKS, ours, properties

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, JsonValue, ValidationError
 
-from jobchain.chains import CHAINS, DEFAULT_CHAIN, planning
+from jobchain.chains import CHAINS, planning
 from jobchain.chains.chain import Chain, LongText, Outputs, Prompt, SplitStep, Step, StepContext, fence, unused_mark
 from jobchain.chains.fields import MAX_LINE_LENGTH, Answer
 from jobchain.chains.planning import PlannedStep
@@ -28,7 +28,7 @@ from tests.shipped import (
     SummaryAnswer,
 )
 
-PROMPTS = ROOT / "layers/common/jobchain/chains/prompts"
+PROMPTS = ROOT / "layers/common/jobchain_chains/prompts"
 CONTEXT: StepContext[Any] = StepContext(GuidelinePayload(guidelines="Passwords must be long. They must be hashed."), {})
 FOUND: list[dict[str, JsonValue]] = [{**ITEMS[0], "source_found": True}, {**ITEMS[1], "source_found": False}]
 PAYLOADS = {
@@ -49,8 +49,8 @@ class TestTheRegistry:
         assert steps == ["summary", "checklist", "diagram"]
 
     def test_takes_the_short_form_of_a_request_as_a_chain_whose_payload_is_one_text(self) -> None:
-        assert CHAINS[DEFAULT_CHAIN.name] is DEFAULT_CHAIN
-        assert len(DEFAULT_CHAIN.payload.model_fields) == 1
+        assert CHAINS.default == "guideline_checklist"
+        assert len(CHAINS[CHAINS.default].payload.model_fields) == 1
 
     @pytest.mark.parametrize("chain", CHAINS.values(), ids=CHAINS)
     def test_names_no_step_of_a_chain_twice(self, chain: Chain) -> None:

@@ -22,6 +22,7 @@ from rich.console import Console
 from jobchain_cli import target
 from jobchain_cli.__main__ import main
 from jobchain_cli.errors import Code, CommandError
+from jobchain_cli.payloads import PayloadError, values
 from jobchain_cli.results import markdown_lines, result_lines
 from jobchain_cli.slow import SLOW_SECONDS
 from jobchain_cli.texts import SourceError, read
@@ -318,6 +319,20 @@ CHAINS = {
         for name, texts in {"extract": ["text"], "compare": ["first", "second", "first_name"]}.items()
     ]
 }
+TYPED = {
+    "properties": {
+        "text": {"type": "string"},
+        "most": {"type": "integer"},
+        "share": {"type": "number"},
+        "short": {"anyOf": [{"type": "boolean"}, {"type": "null"}]},
+        "tags": {"type": "array", "items": {"type": "string"}},
+        "level": {"$ref": "#/$defs/Level"},
+        "mark": {"enum": [1, 2]},
+        "any": {},
+    },
+    "required": ["text"],
+    "$defs": {"Level": {"enum": ["low", "high"], "type": "string"}},
+}
 
 
 def test_submit_puts_a_text_where_the_chain_wants_it(run: Run, api: FakeApi, file: str) -> None:
@@ -339,8 +354,65 @@ def test_submit_makes_one_job_of_as_many_texts_as_the_chain_takes(run: Run, api:
 
 
 @pytest.mark.parametrize(
+    ("pair", "value"),
+    [
+        ("text=5", "5"),
+        ("text=a=b", "a=b"),
+        ("most=5", 5),
+        ("share=2", 2),
+        ("share=0.5", 0.5),
+        ("short=true", True),
+        ("short=null", None),
+        ('tags=["a"]', ["a"]),
+        ("level=high", "high"),
+        ("mark=2", 2),
+        ("any=word", "word"),
+        ("any=[1]", [1]),
+    ],
+)
+def test_a_field_that_is_set_has_the_type_of_the_payload(pair: str, value: Any) -> None:
+    assert values([pair], TYPED, "typed") == {pair.partition("=")[0]: value}
+
+
+@pytest.mark.parametrize(
+    ("pairs", "told"),
+    [
+        (["most=many"], "--set most=many: it is of type integer: give JSON, such as 3"),
+        (["most=0.5"], "it is of type integer"),
+        (["most=true"], "it is of type integer"),
+        (["short=yes"], "it is of type boolean or null: give JSON, such as true"),
+        (["tags=a"], """it is of type array: give JSON, such as ["a", "b"]"""),
+        (["mark=" + "[" * 100_000], "it is of type integer"),
+        (["none=1"], "the chain typed has no such field: use one of text, most"),
+        (["most=1", "most=2"], "--set most is there twice"),
+        (["=1"], "give KEY=VALUE"),
+    ],
+)
+def test_a_field_that_can_not_be_set_is_told_of(pairs: list[str], told: str) -> None:
+    with pytest.raises(PayloadError) as error:
+        values(pairs, TYPED, "typed")
+
+    assert told in str(error.value)
+
+
+def test_submit_sets_fields_besides_the_text(run: Run, api: FakeApi, file: str) -> None:
+    takes_a_job(api)
+    api.says("GET /chains", {"chains": [{**CHAINS["chains"][0], "payload_schema": TYPED}]})
+
+    assert run("submit", file, "--chain", "extract", "--set", "most=5", "--no-watch").code == 0
+    assert run("submit", "--chain", "extract", "--set", "text=Lock.", "--no-watch").code == 0
+    assert [body["payload"] for body in api.bodies] == [{"text": "Lock doors.", "most": 5}, {"text": "Lock."}]
+
+
+@pytest.mark.parametrize(
     ("arguments", "told"),
     [
+        (["submit", "a.md", "--set", "a=b"], "--set goes with --chain"),
+        (["submit", "--chain", "c", "--payload", "{}", "--set", "a=b"], "--set goes with --chain, and with texts"),
+        (
+            ["submit", "a.md", "--chain", "extract", "--set", "a=b"],
+            "the chain extract has no such field: use one of text",
+        ),
         (["submit"], "name a FILE"),
         (["submit", "-", "-"], "give - once"),
         (["submit", "a.md", "--metadata", "x"], "give KEY=VALUE"),

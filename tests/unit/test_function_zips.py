@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from local import sam_template
+from local.architecture import BuildError, machine_architecture
 from local.emulator_clients import Clients
-from local.function_zips import BUILD, BuildError, FunctionZips, check_build, machine_architecture
+from local.function_zips import BUILD, FunctionZips, check_build
 
 TEMPLATE: dict[str, Any] = {
     "Resources": {

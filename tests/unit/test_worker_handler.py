@@ -325,7 +325,7 @@ class TestTheLookAtTheModel:
         ("jobchain_api", "importlib.metadata._adapters"),
         ("jobchain_api", "importlib.resources"),
         ("jobchain_api", "jobchain.breaker"),
-        ("jobchain_api", "jobchain.chains.compare_guidelines"),
+        ("jobchain_api", "jobchain_chains.compare_guidelines"),
         ("jobchain_api", "jobchain.pace"),
         ("jobchain_api", "jobchain.pacer"),
         ("jobchain_api", "jobchain_api.call_views"),

@@ -21,7 +21,7 @@ from jobchain.aws.json_client import DYNAMODB, SQS
 from jobchain.aws.queue import JobQueue
 from jobchain.aws.request_quotas import RequestQuotas
 from jobchain.aws.usage import UsageStore
-from jobchain.chains import CHAINS, DEFAULT_CHAIN
+from jobchain.chains import CHAINS
 from jobchain.domain import Tier, WaitingFor, utc_now
 from jobchain.observability import create_logger
 from jobchain.outcomes import Outcome
@@ -99,7 +99,7 @@ sqs = create_aws_client(SQS, _QUEUE, os.environ)
 queue = JobQueue(sqs, settings.queue_url, settings.flex_queue_url)
 service = JobService(
     chains=CHAINS,
-    default_chain=DEFAULT_CHAIN,
+    default_chain=CHAINS.default,
     admission=AdmissionStore(dynamodb, settings.table_name, utc_now),
     jobs=JobStore(dynamodb, settings.table_name, utc_now),
     due=DueStore(dynamodb, settings.table_name, utc_now),

@@ -28,16 +28,15 @@ _KEYED_VERSION = 5
 
 
 class JobFactory:
-    """Makes jobs of `chains`. `input_text` is the one field of the payload of `default_chain`.
+    """Makes jobs of `chains`. `input_text` is the one field of the payload of the chain called `default_chain`.
 
     `deadline` is that of a job which names none.
     """
 
-    def __init__(self, chains: Mapping[str, Chain], default_chain: Chain, deadline: timedelta = DEADLINE) -> None:
+    def __init__(self, chains: Mapping[str, Chain], default_chain: str, deadline: timedelta = DEADLINE) -> None:
         self._deadline = deadline
         self._chains = chains
         self._default_chain = default_chain
-        (self._text_field,) = default_chain.payload.model_fields
 
     def job(self, caller: Caller, request: CreateJob, idempotency_key: str | None) -> NewJob:
         """The job that a request asks for. Raises InvalidRequest, PayloadTooLarge."""
@@ -63,7 +62,7 @@ class JobFactory:
 
     def _new_job(self, caller: Caller, request: CreateJob, event_id: str) -> NewJob:
         chain = self._chain(request)
-        sent = {self._text_field: request.input_text} if request.payload is None else request.payload
+        sent = _short_form(chain, request.input_text) if request.payload is None else request.payload
         payload = checked_payload(chain, sent)
         return NewJob(
             event_id=event_id,
@@ -83,12 +82,23 @@ class JobFactory:
         )
 
     def _chain(self, request: CreateJob) -> Chain:
-        if request.job_name is None:
-            return self._default_chain
-        chain = self._chains.get(request.job_name)
-        if chain is None:
-            raise InvalidRequest({"job_name": f"unknown chain: use one of {', '.join(self._chains)}"})
-        return chain
+        name = request.job_name if request.job_name is not None else self._default_chain
+        if (chain := self._chains.get(name)) is not None:
+            return chain
+        known = ", ".join(self._chains)
+        if request.job_name is None and not self._default_chain:
+            raise InvalidRequest({"input_text": f"no default chain: give job_name (one of {known}) and payload"})
+        if name in self._chains:
+            raise InvalidRequest({"job_name": f"the chain {name} can't be used here: GET /chains says why"})
+        raise InvalidRequest({"job_name": f"unknown chain: use one of {known}"})
+
+
+def _short_form(chain: Chain, text: str | None) -> dict[str, JsonValue]:
+    """The payload of the default chain. Raises InvalidRequest for a chain whose payload is more than a text."""
+    fields = [*chain.payload.model_fields]
+    if len(fields) != 1:
+        raise InvalidRequest({"input_text": f"the default chain {chain.name} takes more: give job_name and payload"})
+    return {fields[0]: text}
 
 
 def checked_payload(chain: Chain, sent: object) -> JsonValue:

@@ -176,9 +176,9 @@ def _add_routes_of_the_deployment(
 ) -> None:
     @app.get("/chains")
     def list_chains() -> Response[str]:
-        from jobchain_api.system_views import ChainList, ChainView  # noqa: PLC0415
+        from jobchain_api.system_views import ChainList  # noqa: PLC0415
 
-        return _current(app, ChainList(chains=[ChainView.of(chain) for chain in chains.values()]))
+        return _current(app, ChainList.of(chains))
 
     @app.get("/stats")
     def get_stats() -> Response[str]:

@@ -58,7 +58,7 @@ class JobService:
         self,
         *,
         chains: Mapping[str, Chain],
-        default_chain: Chain,
+        default_chain: str,
         admission: AdmissionStore,
         jobs: JobStore,
         due: DueStore,

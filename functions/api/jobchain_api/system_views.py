@@ -1,12 +1,15 @@
 """The chains, the statistics and the health of the deployment as callers get them."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import date, timedelta
 from typing import Literal
 
 from pydantic import Field, JsonValue
 
+from jobchain.chains import Unusable
 from jobchain.chains.chain import Chain
+from jobchain.chains.mistakes import ChainError
 from jobchain.domain import Status
 from jobchain_api.call_views import SpendingView, spent
 from jobchain_api.created_views import LazyView
@@ -43,10 +46,29 @@ class ChainView(LazyView):
         )
 
 
+class UnusableChain(LazyView):
+    """A chain of the deployment that can't be used. New jobs of it are refused with a 422; those that exist wait."""
+
+    name: str
+    reason: str = Field(description="Its package, and what is wrong with it.")
+
+
 class ChainList(LazyView):
     """The registered chains."""
 
     chains: list[ChainView]
+    unusable: list[UnusableChain] = Field(description="Those that can't be used.")
+
+    @classmethod
+    def of(cls, chains: Mapping[str, Chain]) -> "ChainList":
+        """All of `chains`, each loaded."""
+        usable, unusable = [], []
+        for name in chains:
+            try:
+                usable.append(ChainView.of(chains[name]))
+            except (Unusable, ChainError) as error:
+                unusable.append(UnusableChain(name=name, reason=str(error)))
+        return cls(chains=usable, unusable=unusable)
 
 
 class StatusCounts(LazyView):

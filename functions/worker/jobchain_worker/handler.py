@@ -22,7 +22,6 @@ from jobchain.aws.paces import PaceStore
 from jobchain.aws.queue import JobQueue
 from jobchain.aws.usage import UsageStore
 from jobchain.chains import CHAINS
-from jobchain.chains.compiling import built
 from jobchain.connection import UnusableSetting, is_loopback
 from jobchain.domain import Tier, utc_now
 from jobchain.llm import LLM
@@ -126,9 +125,11 @@ def create_consumer(settings: WorkerSettings, dynamodb: "DynamoDBClient") -> Con
     return Consumer(runner, loop, utc_now, logger, count_failed_records)
 
 
-# All are built now: a chain that can't be used is found before any job needs it.
-chains = {name: built(chain) for name, chain in CHAINS.items()}
 logger = create_logger()
+# All are built now: a chain that can't be used is found before any job needs it. Its jobs wait, and the others run.
+chains = CHAINS.compiled()
+for fault in CHAINS.faults.values():
+    logger.error("chain can't be used", reason=fault)
 settings = load_settings(WorkerSettings, os.environ)
 dynamodb = create_aws_client(DYNAMODB, AWS, os.environ)
 model_checks = ModelCheckStore(dynamodb, settings.table_name)

@@ -1,0 +1,1 @@
+"""The chains that this project ships: a package of chains as any other."""

@@ -1,0 +1,28 @@
+"""Loads every chain of a deployment, and prints why some can't be used: `chain_check.py PATHS`, a list in JSON.
+
+It is run by its path, by the functions' own Python, with the deployment's paths in front.
+"""
+
+import json
+import sys
+
+
+def main(paths: list[str]) -> None:
+    """Prints one line of JSON: the faults by the names of the chains."""
+    sys.path[:0] = paths
+    from jobchain.chains import CHAINS  # noqa: PLC0415  # found by the paths
+
+    usable = CHAINS.compiled()
+    faults = dict(CHAINS.faults)
+    default = usable.get(CHAINS.default)
+    if default and len(default.payload.model_fields) != 1:
+        fields = ", ".join(default.payload.model_fields) or "none"
+        faults[default.name] = (
+            f"the default chain {default.name} has the fields {fields}: choose one with one text, or leave "
+            "--default-chain out"
+        )
+    print(json.dumps(faults))
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))
