@@ -92,9 +92,10 @@ def test_it_holds_the_command_line_the_client_and_what_they_import(wheel: Path) 
         (entry_points,) = (archive.read(name).decode() for name in names if name.endswith("/entry_points.txt"))
 
     packages = {name.partition("/")[0] for name in names if ".dist-info" not in name}
-    assert packages == {"jobchain", "jobchain_cli", "jobchain_client", "jobchain_worker"}
+    assert packages == {"jobchain", "jobchain_chains", "jobchain_cli", "jobchain_client", "jobchain_worker"}
     assert {"jobchain_client/py.typed", "jobchain/prices.json"} <= names
     assert "jobchain = jobchain_cli.__main__:main" in entry_points
+    assert "extract_actions = jobchain_chains.extract_actions:chain" in entry_points
 
 
 @pytest.mark.parametrize(
