@@ -55,7 +55,7 @@ def test_a_failed_job_shows_each_failed_call_with_its_cause_and_the_answer_as_te
     expect(panel.get_by_role("heading", name="Failed calls of the model (3)")).to_be_visible()
     expect(panel.locator("li")).to_have_count(3)
     expect(panel.locator("li").first).to_contain_text("unusable_answer")
-    expect(panel.locator("li").first).to_contain_text("items: Field required")
+    expect(panel.locator("li").first).to_contain_text("checklist: Field required")
     expect(panel.locator("li").first).to_contain_text("100 in")
     expect(panel.get_by_text("<script>")).to_be_hidden()
     panel.locator("li").last.get_by_text("The model's answer").click()

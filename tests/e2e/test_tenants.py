@@ -113,12 +113,14 @@ class TestBob:
         ("DELETE", "/jobs/{event_id}"),
         ("POST", "/jobs/{event_id}/cancel"),
         ("POST", "/jobs/{event_id}/retry"),
+        ("POST", "/jobs/{event_id}/fork"),
     )
     ELSEWHERE = (
         ("GET", "/jobs"),
         ("POST", "/jobs"),
         ("POST", "/jobs/batch"),
         ("GET", "/stats"),
+        ("GET", "/usage"),
         ("GET", "/chains"),
         ("GET", "/health"),
         ("GET", "/openapi.json"),
@@ -129,8 +131,9 @@ class TestBob:
 
     @pytest.mark.parametrize(("method", "path"), TRIED)
     def test_finds_no_job_of_hers(self, alice: Alice, bob: httpx2.Client, method: str, path: str) -> None:
-        hers = bob.request(method, path.format(event_id=alice.event_id))
-        nobodys = bob.request(method, path.format(event_id=uuid4()))
+        body = {"from_step": "checklist"} if path.endswith("/fork") else None
+        hers = bob.request(method, path.format(event_id=alice.event_id), json=body)
+        nobodys = bob.request(method, path.format(event_id=uuid4()), json=body)
 
         assert (hers.status_code, hers.json()["type"]) == (404, "urn:jobchain:problem:job-not-found")
         # Nor does the answer tell a job of hers from one that never was.
@@ -171,6 +174,8 @@ class TestBob:
         assert set(stats["jobs"].values()) == {0}
         assert stats["today"]["created"] == 0
         assert stats["today"]["usage"]["input_tokens"] == 0
+        assert charlie.get("/usage").json()["total"]["usage"]["input_tokens"] == 0
+        assert alice.http.get("/usage").json()["total"]["usage"]["input_tokens"] > 0
         # The queues are shared, so only an operator may see how full they are.
         assert stats["queue"] is None
         assert enter("ops", operator=True).get("/stats").json()["queue"].keys() == {
