@@ -49,6 +49,8 @@ ALLOWED_ACTIONS = {
     "WebFunction": set(),
 }
 FUNCTIONS = sorted(ALLOWED_ACTIONS)
+# https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_Projection.html
+MOST_PROJECTED = 20
 INVOKE = {"bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream"}
 BEDROCK_ACTIONS = {
     "FlexWorkerFunction": INVOKE,
@@ -230,6 +232,10 @@ class TestTheQueue:
 
 
 class TestTheTable:
+    def test_has_no_index_with_more_attributes_than_dynamodb_takes(self, template: Template) -> None:
+        for index in properties(template, "JobTable")["GlobalSecondaryIndexes"]:
+            assert len(index["Projection"].get("NonKeyAttributes", [])) <= MOST_PROJECTED, index["IndexName"]
+
     def test_has_the_keys_and_the_indexes_that_the_stores_ask_for(self, template: Template) -> None:
         table = properties(template, "JobTable")
         keys = {"table": keys_of(table)}

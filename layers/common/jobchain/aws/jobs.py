@@ -118,7 +118,7 @@ class JobStore:
         return jobs, None
 
     def _listed(self, entries: Sequence[Item]) -> list[Job]:
-        """The jobs of entries of the index `recent`. It tells how jobs ended; of the others META is read."""
+        """The jobs of entries of the index `recent`. It tells how most jobs ended; of the others META is read."""
         ended = {entry["pk"]: listed_job_of(entry) for entry in entries}
         keys = [key(pk, "META") for pk, job in ended.items() if job is None]
         metas: dict[str, Item] = {}

@@ -84,9 +84,9 @@ class JobFilter:
         elif self.status:
             tests.append("attribute_not_exists(final_status)")
         if self.title:
-            tests.append("attribute_exists(title)")
+            tests.append("attribute_exists(about.title)")
         for number, entry in enumerate(self.metadata.items()):
-            tests.append(f"contains(labels, :label{number})")
+            tests.append(f"contains(about.labels, :label{number})")
             values[f":label{number}"] = _label(*entry)
         if not tests:
             return {}, {}
@@ -97,7 +97,7 @@ class JobFilter:
 
     def names(self, entry: Item) -> bool:
         """Whether the title of an entry of `recent` is wanted: DynamoDB compares texts in one case alone."""
-        return not self.title or self.title.casefold() in entry.get("title", "").casefold()
+        return not self.title or self.title.casefold() in entry.get("about", {}).get("title", "").casefold()
 
 
 ALL_JOBS = JobFilter()

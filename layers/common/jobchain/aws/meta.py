@@ -51,9 +51,7 @@ def new_meta(new: NewJob, uid: str, now: datetime, expires_at: int) -> Item:
     """The item META of a pending job. `uid` tells the job from an earlier one of the same id."""
     optional = {
         "key_id": new.key_id or None,
-        "title": new.title,
-        "labels": labels_of(new.metadata) or None,
-        "forked_from": asdict(new.forked_from) if new.forked_from else None,
+        "about": _about(new) or None,
         "own_deadline": new.own_deadline or None,
         "max_cost_usd": new.max_cost_usd,
         "tokens_per_day": new.daily_budget.tokens,
@@ -208,6 +206,7 @@ def _waiting_of(meta: Item) -> WaitingFor | None:
 def job_of(stored: StoredJob) -> Job:
     """The job, with the steps that count."""
     meta = stored.meta
+    about = meta.get("about", {})
     metadata = stored.of_kind("METADATA")
     return Job(
         event_id=meta["pk"].removeprefix("JOB#"),
@@ -232,14 +231,17 @@ def job_of(stored: StoredJob) -> Job:
         tries={name: int(count) for name, count in meta.get("tries", {}).items()},
         deadline=timedelta(seconds=int(meta["deadline_seconds"])) if "deadline_seconds" in meta else None,
         deadline_at=int(meta["deadline_at"]) if "deadline_at" in meta else None,
-        title=meta.get("title"),
-        forked_from=ForkedFrom(**meta["forked_from"]) if "forked_from" in meta else None,
+        title=about.get("title"),
+        forked_from=ForkedFrom(**about["forked_from"]) if "forked_from" in about else None,
     )
 
 
 def listed_job_of(entry: Item) -> Job | None:
-    """The job of an entry of the index `recent`; None if it has not ended, so that META must be read."""
-    if "final_status" not in entry:
+    """The job of an entry of the index `recent`; None if META must be read, as it has not ended or has estimates.
+
+    An index holds 20 attributes, and few jobs have estimates.
+    """
+    if "final_status" not in entry or "estimated_calls" in entry:
         return None
     final = {
         "status": entry["final_status"],
@@ -249,6 +251,17 @@ def listed_job_of(entry: Item) -> Job | None:
         **({"started_at": entry["began_at"]} if "began_at" in entry else {}),
     }
     return job_of(StoredJob({"expires_at": 0, **entry, **final, "settled": entry["runs"]}))
+
+
+def _about(new: NewJob) -> Item:
+    """What lists show and choose jobs by: one attribute, as an index holds 20."""
+    return _present(
+        {
+            "title": new.title,
+            "labels": labels_of(new.metadata) or None,
+            "forked_from": asdict(new.forked_from) if new.forked_from else None,
+        }
+    )
 
 
 def _error_of(meta: Item) -> JobError | None:
