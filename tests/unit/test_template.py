@@ -113,6 +113,7 @@ SETTINGS = {
 # Values of variables that take not any.
 CHOICES = {
     "AUTH_MODE": "api_key",
+    "STORE_RAW_ANSWERS": "on",
     "CHECK": "job",
     "MODEL_PROVIDER": "openai",
     "OPENAI_API": "chat",
