@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from local.extract import sentences
+from jobchain_offline.extract import sentences
 
 OBLIGING = (
     "must, shall, should, ought, never, always, required, mandatory, recommended, need to, needs to, do not, don't"

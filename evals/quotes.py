@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from jobchain.chains.quotes import Original
+from jobchain_offline.extract import read, sentences
 from local.errors import LocalError
-from local.extract import read, sentences
 
 LEAST_WORDS = 3
 WIDTH = 60

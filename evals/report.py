@@ -15,9 +15,9 @@ from jobchain.markdown import table
 from jobchain_cli.words import failure
 from jobchain_client import Job as ClientJob
 from jobchain_client import Jobchain
+from jobchain_offline.schema_answer import MAX_ITEMS
 from local import offline_model
 from local.errors import LocalError
-from local.schema_answer import MAX_ITEMS
 from local.settings import Settings
 from local.stack import EmbeddedStack
 

@@ -12,7 +12,6 @@ Requests are not logged.
 import argparse
 import hashlib
 import json
-import re
 import signal
 import sys
 import time
@@ -24,13 +23,10 @@ from threading import Thread
 from typing import Any
 from urllib.parse import unquote
 
+from jobchain_offline.answering import MODEL, estimated_tokens, output
 from local.events import events_of
-from local.extract import summarize
-from local.schema_answer import fill
 
-MODEL = "offline-extract-1-not-a-gpt"
-
-_OPENING = re.compile(r"<<<(?!end )[^<>\n]{1,40} ([0-9a-f]{12})>>>")
+__all__ = ["MODEL", "OfflineModelServer", "complete", "count", "respond", "running"]
 
 
 class OfflineModelServer(ThreadingHTTPServer):
@@ -70,14 +66,14 @@ def respond(request: Mapping[str, Any]) -> dict[str, Any]:
     prompt = _prompt(request)
     match (request.get("text") or {}).get("format"):
         case None | {"type": "text"}:
-            output = _output(None, prompt)
+            text = output(None, prompt)
         case {"type": "json_schema", "schema": dict(schema)}:
-            output = _output(schema, prompt)
+            text = output(schema, prompt)
         case _:
             raise ValueError("'text.format' must be of type 'text', or 'json_schema' with a 'schema'.")
-    input_tokens, output_tokens = count(request)["input_tokens"], _tokens(output)
+    input_tokens, output_tokens = count(request)["input_tokens"], estimated_tokens(text)
     hashed = _hash(request)
-    content = {"type": "output_text", "text": output, "annotations": []}
+    content = {"type": "output_text", "text": text, "annotations": []}
     message = {
         "id": f"msg_{hashed}",
         "type": "message",
@@ -116,13 +112,13 @@ def complete(request: Mapping[str, Any]) -> dict[str, Any]:
     prompt = "\n\n".join(text for role, text in texts if role == "user")
     match request.get("response_format"):
         case None | {"type": "text"}:
-            output = _output(None, prompt)
+            text = output(None, prompt)
         case {"type": "json_schema", "json_schema": {"schema": dict(schema)}}:
-            output = _output(schema, prompt)
+            text = output(schema, prompt)
         case _:
             raise ValueError("'response_format' must be of type 'text', or 'json_schema' with a 'json_schema.schema'.")
-    input_tokens, output_tokens = _tokens("".join(text for _, text in texts)), _tokens(output)
-    message = {"role": "assistant", "content": output, "refusal": None}
+    input_tokens, output_tokens = estimated_tokens("".join(text for _, text in texts)), estimated_tokens(text)
+    message = {"role": "assistant", "content": text, "refusal": None}
     return {
         "id": f"chatcmpl-{_hash(request)}",
         "object": "chat.completion",
@@ -141,20 +137,8 @@ def complete(request: Mapping[str, Any]) -> dict[str, Any]:
 
 def count(request: Mapping[str, Any]) -> dict[str, Any]:
     """The tokens of the body of a `POST /v1/responses/input_tokens`. Raises ValueError, which says what is wrong."""
-    tokens = _tokens((request.get("instructions") or "") + _prompt(request))
+    tokens = estimated_tokens((request.get("instructions") or "") + _prompt(request))
     return {"object": "response.input_tokens", "input_tokens": tokens}
-
-
-def material(prompt: str) -> list[str]:
-    """The texts between `<<<label mark>>>` and `<<<end mark>>>`, else the whole prompt as one."""
-    found = []
-    position = 0
-    while opening := _OPENING.search(prompt, position):
-        end = prompt.find(f"<<<end {opening[1]}>>>", opening.end())
-        position = max(end, opening.end())
-        if end >= 0:
-            found.append(prompt[opening.end() : end].strip("\n"))
-    return found or [prompt]
 
 
 def _prompt(request: Mapping[str, Any]) -> str:
@@ -171,19 +155,8 @@ def _texts(messages: Any) -> list[tuple[str, str]]:
     raise ValueError("'messages' must be a list of messages, each with a string as its 'content'.")
 
 
-def _output(schema: dict[str, Any] | None, prompt: str) -> str:
-    texts = material(prompt)
-    if schema is None:
-        return summarize("\n\n".join(texts))
-    return json.dumps(fill(schema, texts), ensure_ascii=False)
-
-
 def _hash(request: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()[:32]
-
-
-def _tokens(text: str) -> int:
-    return -(-len(text.encode(errors="replace")) // 4)
 
 
 _THE_MODEL = {"id": MODEL, "object": "model", "created": 0, "owned_by": "jobchain", "shutdown_date": None}

@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jobchain_cli import target
-from jobchain_cli.choices import Form, Status, Tier
+from jobchain_cli.authors import authors
+from jobchain_cli.choices import Status, Tier, UsageBy
 from jobchain_cli.errors import Code, CommandError
 from jobchain_cli.operators import STACK_HELP, incidents, operators
+from jobchain_cli.options import AsJson, AsMarkdown, AsText, Set, form_of
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from jobchain_cli.jobs import Entry
     from jobchain_cli.texts import Text
     from jobchain_client import Job, Jobchain
@@ -28,6 +32,7 @@ app = typer.Typer(
     help="GPT chains as background jobs: submit texts, watch jobs, read results.",
     epilog="Exit codes: 0 done, 1 error, 2 usage, 3 a job failed, 4 cancelled, 5 timeout, 130 Ctrl-C.",
 )
+app.add_typer(authors)
 app.add_typer(operators)
 
 Url = Annotated[
@@ -36,9 +41,6 @@ Url = Annotated[
 ApiKey = Annotated[str | None, typer.Option("--api-key", metavar="KEY", help="Else JOBCHAIN_API_KEY, or the login's.")]
 EventId = Annotated[str, typer.Argument(metavar="EVENT_ID", help="The job.")]
 EventIds = Annotated[list[str], typer.Argument(metavar="EVENT_ID...", help="The jobs.")]
-AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON for each job.")]
-AsMarkdown = Annotated[bool, typer.Option("--markdown", help="Results as Markdown.")]
-AsText = Annotated[bool, typer.Option("--text", help="Results as text (the default).")]
 Timeout = Annotated[float | None, typer.Option(metavar="SECONDS", min=0, help="Stop watching then; the job continues.")]
 Poll = Annotated[
     float | None,
@@ -81,12 +83,16 @@ def submit(
         str | None, typer.Option(metavar="NAME", help="Which chain; `jobchain chains` lists them.")
     ] = None,
     payload: Annotated[str | None, typer.Option(metavar="JSON", help="A chain's payload, instead of texts.")] = None,
+    fields: Set = None,
     watch: Annotated[bool, typer.Option("--watch/--no-watch", help="Wait for the results, or only print ids.")] = True,
     as_json: AsJson = False,
     as_markdown: AsMarkdown = False,
     as_text: AsText = False,
     metadata: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="Metadata of the job; repeat it for more.")
+    ] = None,
+    title: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="What the job is called; else the name of its file.")
     ] = None,
     max_cost: Annotated[float | None, typer.Option(metavar="USD", help="The budget of a job.")] = None,
     tier: Annotated[Tier | None, typer.Option(help="`flex` is cheaper and slower.")] = None,
@@ -105,22 +111,26 @@ def submit(
     api_key: ApiKey = None,
 ) -> None:
     """Submit each text as a job, watch the jobs, and print their results."""
-    form = _form(as_json, as_markdown, as_text)
+    form = form_of(as_json, as_markdown, as_text)
     notes = _metadata(metadata or [])
-    content = _payload(payload, chain, sources or [])
+    content = _payload(payload, chain, sources or [], fields or [])
     options = {"max_cost_usd": max_cost, "tier": tier and tier.value, "flex_seconds": flex_seconds}
     options["deadline_seconds"] = deadline
     found = _target(url, api_key)
+
+    from dataclasses import replace
 
     from jobchain_cli import jobs, texts
 
     if content is None:
         try:
-            entries = _entries([texts.read(source) for source in sources or []], chain, found)
+            entries = _entries([texts.read(source) for source in sources or []], chain, fields or [], found)
         except texts.SourceError as error:
             raise CommandError(str(error)) from error
     else:
         entries = [jobs.Entry("payload", content)]
+    if title is not None:
+        entries = [replace(entry, title=title) for entry in entries]
     common = jobs.Common(chain, notes, options, idempotency_key)
     raise typer.Exit(jobs.submit(found, entries, common, form, watch=watch, limit_seconds=timeout, poll=poll))
 
@@ -137,7 +147,7 @@ def watch(
     api_key: ApiKey = None,
 ) -> None:
     """Wait until jobs are final, and print their results."""
-    form = _form(as_json, as_markdown, as_text)
+    form = form_of(as_json, as_markdown, as_text)
     found = _target(url, api_key)
 
     from jobchain_cli import jobs
@@ -151,31 +161,63 @@ def show(
     as_json: AsJson = False,
     as_markdown: AsMarkdown = False,
     as_text: AsText = False,
+    with_input: Annotated[bool, typer.Option("--input", help="Print its payload too.")] = False,
+    with_prompts: Annotated[bool, typer.Option("--prompts", help="Print what the model was asked too.")] = False,
+    step: Annotated[str | None, typer.Option(metavar="NAME", help="Of the prompts only that of this step.")] = None,
+    with_calls: Annotated[bool, typer.Option("--calls", help="Print every call of the model too.")] = False,
     url: Url = None,
     api_key: ApiKey = None,
 ) -> None:
     """Print a job as it is now: its steps with their failed calls, and the outputs of those that completed."""
-    form = _form(as_json, as_markdown, as_text)
+    form = form_of(as_json, as_markdown, as_text)
+    if step is not None and not with_prompts:
+        raise typer.BadParameter("--step goes with --prompts")
+    parts = {"attempts": True, "input": with_input, "prompts": with_prompts}
     with _client(url, api_key) as client:
-        job = client.get(event_id, attempts=True)
+        job = client.get(event_id, include=[name for name, wanted in parts.items() if wanted], step=step)
 
     from jobchain_cli import jobs
 
-    jobs.show(job, form)
+    jobs.show(job, form, calls=with_calls)
 
 
 @app.command("list")
 def list_jobs(
     status: Annotated[Status | None, typer.Option(help="Only jobs with this status.")] = None,
     chain: Annotated[str | None, typer.Option(metavar="NAME", help="Only jobs of this chain.")] = None,
+    title: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Only jobs with this in their title, in any case.")
+    ] = None,
+    metadata: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Only jobs with this metadata; repeat it for more.")
+    ] = None,
+    after: Annotated[
+        str | None, typer.Option(metavar="WHEN", help="Only jobs created since then: a date, a time (UTC), or 2d ago.")
+    ] = None,
+    before: Annotated[str | None, typer.Option(metavar="WHEN", help="Only jobs created before then.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="The most jobs.")] = 20,
     as_json: AsJson = False,
     url: Url = None,
     api_key: ApiKey = None,
 ) -> None:
     """List jobs, the newest first."""
+    from jobchain_cli.spans import moment
+
+    notes = _metadata(metadata or [])
+    first = moment("--after", after) if after else None
+    last = moment("--before", before) if before else None
     with _client(url, api_key) as client:
-        found = list(client.list(status and status.value, chain, limit))
+        found = list(
+            client.list(
+                status and status.value,
+                chain,
+                limit,
+                title=title,
+                metadata=notes,
+                created_after=first,
+                created_before=last,
+            )
+        )
 
     from jobchain_cli.words import json_line, list_lines
 
@@ -250,6 +292,43 @@ def retry(
 
 
 @app.command()
+def fork(
+    event_id: EventId,
+    from_step: Annotated[
+        str, typer.Option("--from", metavar="STEP", help="Run this step again, and all that need it; copy the others.")
+    ],
+    payload: Annotated[str | None, typer.Option(metavar="JSON", help="Another payload.")] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch/--no-watch", help="Wait for the result, or only print the id.")
+    ] = True,
+    as_json: AsJson = False,
+    as_markdown: AsMarkdown = False,
+    as_text: AsText = False,
+    title: Annotated[str | None, typer.Option(metavar="TEXT", help="What the fork is called; else as the job.")] = None,
+    metadata: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Its metadata, in place of the job's; repeat it.")
+    ] = None,
+    max_cost: Annotated[float | None, typer.Option(metavar="USD", help="Its budget; else as the job.")] = None,
+    idempotency_key: Annotated[str | None, typer.Option(metavar="KEY", help="The same key is the same fork.")] = None,
+    timeout: Timeout = None,
+    poll: Poll = None,
+    url: Url = None,
+    api_key: ApiKey = None,
+) -> None:
+    """Run a job again from a step, as a new job that begins with copies of the outputs before it."""
+    form = form_of(as_json, as_markdown, as_text)
+    content = None if payload is None else _json_object(payload)
+    options = {"title": title, "metadata": _metadata(metadata) if metadata else None, "max_cost_usd": max_cost}
+    found = _target(url, api_key)
+
+    from jobchain_cli import jobs
+
+    with found.client() as client:
+        made = client.fork(event_id, from_step, content, idempotency_key, **options)
+    raise typer.Exit(jobs.follow_made(found, made, form, watch=watch, limit_seconds=timeout, poll=poll))
+
+
+@app.command()
 def delete(
     event_ids: EventIds,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
@@ -287,6 +366,28 @@ def stats(
     from jobchain_cli.words import json_line, stats_lines
 
     _print(*[json_line(numbers.raw)] if as_json else stats_lines(numbers))
+
+
+@app.command()
+def usage(
+    first: Annotated[
+        str | None, typer.Option("--from", metavar="DAY", help="The first day (UTC); else 29 days before the last.")
+    ] = None,
+    last: Annotated[str | None, typer.Option("--to", metavar="DAY", help="The last day (UTC); else today.")] = None,
+    by: Annotated[UsageBy | None, typer.Option(help="Group each day's usage by this.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One line of JSON for each day.")] = False,
+    url: Url = None,
+    api_key: ApiKey = None,
+) -> None:
+    """Print jobs, tokens and cost day by day, up to 92 days."""
+    days = _day("--from", first), _day("--to", last)
+    with _client(url, api_key) as client:
+        found = list(client.usage(*days, by and by.value))
+
+    from jobchain_cli.usage import usage_lines
+    from jobchain_cli.words import json_line
+
+    _print(*(json_line(day.raw) for day in found) if as_json else usage_lines(found))
 
 
 @app.command()
@@ -342,11 +443,13 @@ def _client(url: str | None, api_key: str | None) -> "AbstractContextManager[Job
     return _target(url, api_key).client()
 
 
-def _form(as_json: bool, as_markdown: bool, as_text: bool) -> Form:
-    wanted = [form for form, is_it in zip(Form, (as_text, as_markdown, as_json), strict=True) if is_it]
-    if len(wanted) > 1:
-        raise typer.BadParameter("give one of --json, --markdown and --text")
-    return wanted[0] if wanted else Form.TEXT
+def _day(option: str, text: str | None) -> "date | None":
+    from datetime import date
+
+    try:
+        return None if text is None else date.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{option} {text!r}: use a day (UTC), such as 2026-11-29") from None
 
 
 def _metadata(pairs: list[str]) -> dict[str, str]:
@@ -359,16 +462,23 @@ def _metadata(pairs: list[str]) -> dict[str, str]:
     return notes
 
 
-def _payload(text: str | None, chain: str | None, sources: list[str]) -> dict[str, Any] | None:
-    """The payload, or None for texts. Raises BadParameter unless there is one of them."""
+def _payload(text: str | None, chain: str | None, sources: list[str], fields: list[str]) -> dict[str, Any] | None:
+    """The payload, or None where it is made of texts and `--set`. Raises BadParameter unless there is one of them."""
+    if fields and (chain is None or text is not None):
+        raise typer.BadParameter("--set goes with --chain, and with texts: write a whole payload with --payload")
     if text is None:
-        if not sources:
+        if not sources and not fields:
             raise typer.BadParameter("name a FILE, a URL, or - for standard input; or give --chain and --payload")
         if sources.count("-") > 1:
             raise typer.BadParameter("standard input can be read once: give - once")
         return None
     if sources or chain is None:
         raise typer.BadParameter("--payload goes with --chain, and takes the place of texts")
+    return _json_object(text)
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    """The payload that an option gives."""
     try:
         payload = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -378,30 +488,23 @@ def _payload(text: str | None, chain: str | None, sources: list[str]) -> dict[st
     return payload
 
 
-def _entries(found: "list[Text]", chain: str | None, at: target.Target) -> "list[Entry]":
+def _entries(found: "list[Text]", chain: str | None, fields: list[str], at: target.Target) -> "list[Entry]":
     """A job of each text, or one of all where the chain takes just as many."""
     from jobchain_cli.jobs import Entry
+    from jobchain_cli.payloads import PayloadError, payloads, values
     from jobchain_cli.words import in_one_line
 
     if chain is None:
-        return [Entry(text.source, text.content) for text in found]
+        return [Entry(text.source, text.content, text.title) for text in found]
     with at.client() as client:
-        known = {each.name: each for each in client.chains()}
+        known = {each.name: each.payload_schema for each in client.chains()}
     if chain not in known:
         raise typer.BadParameter(f"--chain {chain!r}: there are {in_one_line(', '.join(sorted(known)))}")
-    names = known[chain].texts
-    if len(names) == 1:
-        return [Entry(text.source, {names[0]: text.content}) for text in found]
-    if len(names) != len(found):
-        raise typer.BadParameter(
-            f"the chain {chain} takes {len(names)} texts ({in_one_line(', '.join(names))}): name as many"
-        )
-    payload = {name: text.content for name, text in zip(names, found, strict=True)}
-    for name, text in zip(names, found, strict=True):
-        # Where the chain wants to know what each text is called, it is called by its source.
-        if f"{name}_name" in known[chain].payload_schema.get("properties", {}):
-            payload[f"{name}_name"] = text.source
-    return [Entry(" ".join(text.source for text in found), payload)]
+    schema = known[chain]
+    try:
+        return [Entry(*made) for made in payloads(found, values(fields, schema, chain), schema, chain)]
+    except PayloadError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def _each(event_ids: list[str], do: Callable[[str], None]) -> None:

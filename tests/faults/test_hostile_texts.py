@@ -21,10 +21,10 @@ from jobchain.chains.step_keys import PartsKey, SplitKey, read_key
 from jobchain.markdown import table
 from jobchain.mermaid import flowchart
 from jobchain_cli.texts import _checked
+from jobchain_offline.answering import material
+from jobchain_offline.extract import read
+from jobchain_offline.schema_answer import fill
 from jobchain_worker.answers import read_answer
-from local.extract import read
-from local.offline_model import material
-from local.schema_answer import fill
 from tests.hostile import MOST_CHARACTERS, hostile_texts
 from tests.shipped import ChecklistAnswer, ComparisonAnswer
 

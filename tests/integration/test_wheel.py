@@ -63,12 +63,12 @@ class Environment:
             if not link.exists():
                 link.symlink_to(Path(str(installed.locate_file(top))))
 
-    def run(self, code: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    def run(self, code: str, *arguments: str, folder: Path | None = None) -> "subprocess.CompletedProcess[str]":
         """Runs a program that finds this environment and the standard library only."""
         program = f"import sys; sys.path.insert(0, {str(self._folder)!r}); {code}"
         return subprocess.run(
             [sys.executable, "-I", "-S", "-c", program, *arguments],
-            cwd=self._folder,
+            cwd=folder or self._folder,
             env={**os.environ, "XDG_CONFIG_HOME": str(self._folder)},
             capture_output=True,
             text=True,
@@ -76,8 +76,8 @@ class Environment:
             check=False,
         )
 
-    def command(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        return self.run("from jobchain_cli.__main__ import main; sys.exit(main())", *arguments)
+    def command(self, *arguments: str, folder: Path | None = None) -> "subprocess.CompletedProcess[str]":
+        return self.run("from jobchain_cli.__main__ import main; sys.exit(main())", *arguments, folder=folder)
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,14 @@ def test_it_holds_the_command_line_the_client_and_what_they_import(wheel: Path) 
         (entry_points,) = (archive.read(name).decode() for name in names if name.endswith("/entry_points.txt"))
 
     packages = {name.partition("/")[0] for name in names if ".dist-info" not in name}
-    assert packages == {"jobchain", "jobchain_chains", "jobchain_cli", "jobchain_client", "jobchain_worker"}
+    assert packages == {
+        "jobchain",
+        "jobchain_chains",
+        "jobchain_cli",
+        "jobchain_client",
+        "jobchain_offline",
+        "jobchain_worker",
+    }
     assert {"jobchain_client/py.typed", "jobchain/prices.json"} <= names
     assert "jobchain = jobchain_cli.__main__:main" in entry_points
     assert "extract_actions = jobchain_chains.extract_actions:chain" in entry_points
@@ -104,7 +111,7 @@ def test_it_holds_the_command_line_the_client_and_what_they_import(wheel: Path) 
         ("", {"httpx2"}),
         ("cli", {"httpx2", "rich", "typer"}),
         ("operator", {"httpx2", "rich", "typer", "boto3", "pydantic"}),
-        ("chains", {"httpx2", "aws-lambda-powertools", "boto3", "pydantic"}),
+        ("chains", {"httpx2", "rich", "typer", "aws-lambda-powertools", "boto3", "openai", "pydantic"}),
     ],
 )
 def test_each_extra_requires_what_its_readers_use(wheel: Path, extra: str, packages: set[str]) -> None:
@@ -142,6 +149,27 @@ def test_an_authors_chain_is_tested_without_the_checkout(environments: dict[str,
 
     assert done.stderr == ""
     assert "flowchart TD" in done.stdout
+
+
+def test_an_authors_commands_run_without_the_checkout(environments: dict[str, Environment]) -> None:
+    chains = environments["chains"]
+
+    made = chains.command("new", "door_rules")
+    project = chains._folder / "door_rules"
+    checked = chains.command("check", "door_rules", folder=project)
+    tried = chains.command("run", "door_rules", "texts/sample.md", folder=project)
+
+    assert (made.returncode, checked.returncode, tried.returncode) == (0, 0, 0), tried.stderr
+    assert checked.stdout == "door_rules:chain: 3 steps, no mistakes\n"
+    assert tried.stdout.startswith("Summary\n")
+
+
+def test_an_authors_command_without_its_extra_says_what_to_install(environments: dict[str, Environment]) -> None:
+    done = environments["cli"].command("run", "extract_actions", "a.md")
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("jobchain: an author's commands need the package ")
+    assert done.stderr.endswith(": install jobchain[chains]\n")
 
 
 def test_the_command_without_its_extra_says_what_to_install(environments: dict[str, Environment]) -> None:

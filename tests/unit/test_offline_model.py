@@ -16,9 +16,10 @@ from pydantic import BaseModel, Field
 from jobchain.chains import CHAINS
 from jobchain.chains.chain import StepContext
 from jobchain.strict_schema import strict_schema
-from local.extract import due, key, obligations, owner, read, sentences, strength, summarize
-from local.offline_model import MODEL, complete, material, respond, running
-from local.schema_answer import fill
+from jobchain_offline.answering import MODEL, material
+from jobchain_offline.extract import due, key, obligations, owner, read, sentences, strength, summarize
+from jobchain_offline.schema_answer import fill
+from local.offline_model import complete, respond, running
 
 COMPARE_GUIDELINES = CHAINS["compare_guidelines"]
 EXTRACT_ACTIONS = CHAINS["extract_actions"]

@@ -5,7 +5,7 @@ done = run_one(chain, {"document": "Doors must be locked."}, llm)
 
 import asyncio
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -24,6 +24,9 @@ from jobchain_worker.runner import Runner
 
 DEADLINE = timedelta(days=1)
 MAX_INPUT_TOKENS = 100_000
+
+Wait = Callable[[timedelta, WaitingFor | None], None]
+"""Waits for as long as a job does between two tries; is also told why, where that is known."""
 
 _INVOCATION = timedelta(minutes=15)
 _CALL_TIME = timedelta(minutes=10)
@@ -55,7 +58,7 @@ class OneJob:
 
 
 class _Clock:
-    """The time, which passes faster where the job waits."""
+    """The time, which passes faster where the job waits, unless it is waited for."""
 
     def __init__(self) -> None:
         self._ahead = timedelta(0)
@@ -63,14 +66,15 @@ class _Clock:
     def __call__(self) -> datetime:
         return datetime.now(UTC) + self._ahead
 
-    def advance(self, by: timedelta) -> None:
-        self._ahead += by
+    def skip(self, wait: timedelta, _waiting: WaitingFor | None) -> None:
+        self._ahead += wait
 
 
 class _Store:
     """Does for one job what `ClaimStore`, `DueStore`, `UsageStore` and `JobQueue` do for all."""
 
     def __init__(self, job: OneJob, clock: _Clock, max_cost_usd: Decimal | None, done: Mapping[str, JsonValue]) -> None:
+        self.wait = timedelta(0)
         self._job = job
         self._clock = clock
         self._max_cost_usd = max_cost_usd
@@ -118,7 +122,7 @@ class _Store:
     ) -> bool:
         self._job.waits += [waiting] if waiting else []
         self._tries = tries
-        self._clock.advance(wait)
+        self.wait = wait
         self._end(Status.PENDING, bill)
         return True
 
@@ -183,17 +187,20 @@ def run_one(
     max_cost_usd: Decimal | None = None,
     done: Mapping[str, JsonValue] | None = None,
     tell: Callable[[str], None] = lambda _: None,
+    wait: Wait | None = None,
+    close: Callable[[], Coroutine[Any, Any, None]] | None = None,
 ) -> OneJob:
-    """The job after it has ended. Waits between tries take no time.
+    """The job after it has ended. Waits between tries take no time, unless `wait` waits.
 
     A text of more than `max_input_tokens` is split. `done` are outputs of steps that need not run, by their names. What
-    the worker logs is passed to `tell`. Raises pydantic's ValidationError for a payload that the chain does not take,
-    and what the chain's own code raises.
+    the worker logs is passed to `tell`. `close` ends the connections of the model. Raises pydantic's ValidationError
+    for a payload that the chain does not take, and what the chain's own code and `wait` raise.
     """
     sent = payload.model_dump(mode="json") if isinstance(payload, BaseModel) else payload
     checked = chain.payload.model_validate(sent).model_dump(mode="json")
     clock, log, job = _Clock(), _Log(tell), OneJob(chain, checked)
-    store = cast("Any", _Store(job, clock, max_cost_usd, done or {}))
+    memory = _Store(job, clock, max_cost_usd, done or {})
+    store = cast("Any", memory)
     runner = Runner(
         claims=store,
         due=store,
@@ -213,8 +220,14 @@ def run_one(
     )
     # One loop for all tries: the connections of a model's client belong to it.
     with asyncio.Runner() as loop:
-        while job.status is Status.PENDING:
-            loop.run(runner.run(_EVENT_ID, clock() + _INVOCATION))
-            if log.fault:
-                raise log.fault
+        try:
+            while job.status is Status.PENDING:
+                loop.run(runner.run(_EVENT_ID, clock() + _INVOCATION))
+                if log.fault:
+                    raise log.fault
+                if job.status is Status.PENDING:
+                    (wait or clock.skip)(memory.wait, job.waits[-1] if job.waits else None)
+        finally:
+            if close:
+                loop.run(close())
     return job

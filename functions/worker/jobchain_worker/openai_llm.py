@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -59,11 +59,13 @@ class OpenAILLM:
         idle: timedelta | None = None,
         key: ChangingKey | None = None,
         is_bedrock: bool = False,
+        watch: Callable[[ModelRequest, CallTrace], None] = lambda *_: None,
     ) -> None:
         """A call ends within `timeout`, and earlier where the server is silent for longer than `idle` between tokens.
 
         A call whose key is refused is made again if `key`, where the client's keys come from, has another one.
-        Bedrock counts no tokens in advance, and its prices are those of the profile that is asked.
+        Bedrock counts no tokens in advance, and its prices are those of the profile that is asked. `watch` gets each
+        request when it is sent, with the trace that follows its answer.
         """
         self._client = client
         self._model = model
@@ -72,6 +74,7 @@ class OpenAILLM:
         self._max_output_tokens = max_output_tokens
         self._refused: set[tuple[str, str]] = set()
         self._key = key
+        self._watch = watch
         self._counts = api == "responses" and not is_bedrock
         self._is_bedrock = is_bedrock
         is_local = is_loopback(str(client.base_url))
@@ -114,6 +117,7 @@ class OpenAILLM:
         )
 
     async def _ask(self, request: ModelRequest, texts: Sequence[str], trace: CallTrace) -> ModelAnswer:
+        self._watch(request, trace)
         response = await self._send(request, texts, trace)
         content = await read_body(response, self._dialect.assembler, trace)
         answer = self._dialect.read(content, self._asked(request), texts)

@@ -118,9 +118,9 @@ class Run:
         path.write_text(json.dumps(texts, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
-def recorded(path: Path) -> Answers:
-    """The answers that `Run.record` wrote to a file."""
-    texts: Mapping[str, list[str]] = json.loads(path.read_text(encoding="utf-8"))
+def recorded(path: Path | str) -> Answers:
+    """The answers that `jobchain record` or `Run.record` wrote to a file."""
+    texts: Mapping[str, list[str]] = json.loads(Path(path).read_text(encoding="utf-8"))
     return {step: InTurn(map(Raw, answers)) for step, answers in texts.items()}
 
 

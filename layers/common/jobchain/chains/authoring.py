@@ -24,7 +24,7 @@ from jobchain.chains.chain import Chain as CompiledChain
 from jobchain.chains.compiling import Source, built, compiled
 from jobchain.chains.declared import Declared, Material, Show, Then, option_faults
 from jobchain.chains.long_texts import Long, Merge
-from jobchain.chains.mistakes import ChainError, Mistake, Place
+from jobchain.chains.mistakes import ChainError, Mistake, Place, refuse
 from jobchain.strict_schema import strict_schema
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -64,7 +64,7 @@ class Chain:
         if not _NAME.fullmatch(name):
             faults.append(f"{name!r} can't be the name of a chain: use up to 64 small letters, digits and underscores")
         if faults:
-            raise ChainError(*(Mistake(self._place, fault) for fault in faults))
+            refuse(*(Mistake(self._place, fault) for fault in faults))
 
     @overload
     def ask(self, function: F, /) -> F: ...
@@ -167,9 +167,12 @@ class Chain:
                 step.mistake(f"the chain {self.name} is in use: declare {step.name} where the chain is made")
             )
         if other := self._steps.get(step.name):
-            raise ChainError(step.mistake(f"there is a step {step.name} at {other.place}: use another name"))
-        with suppress(NameError):  # of a type that is defined further down: it is checked once the chain is used
-            step.check()
+            refuse(step.mistake(f"there is a step {step.name} at {other.place}: use another name"))
+        try:
+            with suppress(NameError):  # of a type that is defined further down: it is checked once the chain is used
+                step.check()
+        except ChainError as error:
+            refuse(*error.mistakes)
         self._steps[step.name] = step
 
 

@@ -87,6 +87,14 @@ def load(which: str) -> "DeclaredChain":
     return load_source(source)
 
 
+def load_module(name: str) -> "dict[str, DeclaredChain]":
+    """All chains of a module, by the names of its variables. Raises CannotLoad."""
+    chains = _chains_of(_tried(f"{name} can't be imported", lambda: import_module(name)))
+    if not chains:
+        raise CannotLoad(f"{name} has no chain: make one there with jobchain.Chain")
+    return chains
+
+
 def load_source(source: ChainSource) -> "DeclaredChain":
     """The chain of a package. Raises CannotLoad that names both."""
     try:

@@ -6,7 +6,8 @@ sixth of the time that a frozen dataclass takes.
 
 import inspect
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -49,3 +50,24 @@ class ChainError(Exception):
     def __init__(self, *mistakes: Mistake) -> None:
         super().__init__("\n".join(map(str, mistakes)))
         self.mistakes: Sequence[Mistake] = mistakes
+
+
+_COLLECTING: list[list[Mistake]] = []
+
+
+def refuse(*mistakes: Mistake) -> None:
+    """Raises ChainError for these mistakes; where they are collected, adds them there, and returns."""
+    if not _COLLECTING:
+        raise ChainError(*mistakes)
+    _COLLECTING[-1].extend(mistakes)
+
+
+@contextmanager
+def collected() -> Iterator[list[Mistake]]:
+    """The mistakes that are found while the context lasts, such as by the import of a module, in place of the first."""
+    found: list[Mistake] = []
+    _COLLECTING.append(found)
+    try:
+        yield found
+    finally:
+        _COLLECTING.pop()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal
 
-from local.extract import Passage, cut, steps, strength
+from jobchain_offline.extract import Passage, cut, steps, strength
 
 Kind = Literal["topic", "step", "decision"]
 

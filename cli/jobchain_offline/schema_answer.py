@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from local.extract import (
+from jobchain_offline.extract import (
     MAX_HEADING,
     Passage,
     category,
@@ -23,7 +23,7 @@ from local.extract import (
     summarize,
     title,
 )
-from local.graph import Edge, Node, draw
+from jobchain_offline.graph import Edge, Node, draw
 
 MAX_ITEMS = 12  # of an array whose schema sets no limit
 MAX_NODES = 50  # of a graph whose schema sets no limit
