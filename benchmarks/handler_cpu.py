@@ -132,15 +132,16 @@ def _worker() -> Callable[[], None]:
 
 def _calls(base_url: str) -> Callable[[], None]:
     """Calls of the longest answer of a job, as many at a time as a batch has jobs."""
-    calls, llm, chain = (
+    calls, llm, chains = (
         import_module(name)
         for name in (
             "jobchain_worker.openai_calls",
             "jobchain_worker.openai_llm",
-            "jobchain_chains.guideline_checklist",
+            "jobchain.chains",
         )
     )
-    request = import_module("jobchain.llm").ModelRequest("Be brief.", stub.TEXT, chain.ChecklistAnswer)
+    (step,) = (each for each in chains.CHAINS["guideline_checklist"].calls if each.name == "checklist")
+    request = import_module("jobchain.llm").ModelRequest("Be brief.", stub.TEXT, step.answer)
 
     async def key() -> str:
         return "sk-made-up"

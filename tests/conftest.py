@@ -25,7 +25,7 @@ from jobchain.aws.breakers import BreakerStore
 from jobchain.aws.paces import PaceStore
 from jobchain.aws.queue import JobQueue
 from jobchain.breaker import ModelAccount
-from jobchain.chains import CHAINS
+from jobchain.chains import CHAINS, Registry
 from jobchain.chains.chain import Chain
 from jobchain.domain import Tier
 from jobchain.llm import LLM
@@ -189,7 +189,7 @@ def make_service(
     """The service on top of these; the queue's dead letters are its own messages."""
     return JobService(
         chains=chains,
-        default_chain=CHAINS.default,
+        default_chain=chains.default if isinstance(chains, Registry) else CHAINS.default,
         admission=stores.admission,
         jobs=stores.jobs,
         due=stores.due,

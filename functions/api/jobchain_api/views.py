@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field, JsonValue
 
 from jobchain.aws.jobs import JobDetails
 from jobchain.chains.chain import Chain
+from jobchain.chains.mistakes import ChainError
 from jobchain.domain import Job, Status, Tier, WaitReason, isoformat
 from jobchain_api.call_views import (
     AttemptView,
@@ -127,12 +128,12 @@ def job_view(
     include: Set[str] = frozenset(),
     step: str | None = None,
 ) -> JobView:
-    """`job` with its steps and its result. `chains` may lack its chain, if that was removed since.
+    """`job` with its steps and its result. `chains` may lack its chain, if that was removed since or can't be used.
 
     `details` are those of the job, None if the caller did not ask for any. `include` are the parts to add, see
     `INCLUDABLE`; of the prompts only that of `step`, if one is given.
     """
-    chain = chains.get(job.job_name)
+    chain = _usable(chains.get(job.job_name))
     attempts = details.attempts if details and "attempts" in include else None
     return JobView(
         **_listed(job),
@@ -147,6 +148,14 @@ def job_view(
         input=details.payload if details and "input" in include else None,
         prompts=prompt_views(details, chain, step) if details and "prompts" in include else None,
     )
+
+
+def _usable(chain: Chain | None) -> Chain | None:
+    """The chain; None for one whose steps can't be built. They are built when they are first looked at."""
+    try:
+        return chain if chain and chain.steps[:] else None
+    except ChainError:
+        return None
 
 
 def _listed(job: Job) -> dict[str, Any]:
