@@ -58,6 +58,4 @@ def _key(key: str, address: str) -> str:
         return checked_key("OPENAI_API_KEY", key)
     if is_loopback(address):
         return "not-needed"
-    raise CommandError(
-        f"{address} needs a key: set OPENAI_API_KEY, or use --model offline", Code.USAGE
-    )
+    raise CommandError(f"{address} needs a key: set OPENAI_API_KEY, or use --model offline", Code.USAGE)
