@@ -64,6 +64,8 @@ def prepare(file: Path, folder: Path, installer: Installer) -> Prepared:
         raise PackagesError(f"{file}: there is no chain {listed.default}: set --default-chain to one of {known}")
     modules = _modules(projects)
     (folder / f"{DEPLOYMENT}.py").write_text(deployment_module(chains, listed.default), encoding="utf-8")
+    for compiled in (folder / "__pycache__").glob(f"{DEPLOYMENT}.*.pyc"):
+        compiled.unlink()  # of an earlier build, which Python does not compare with its source
     watched = (file, *(each / "pyproject.toml" for each in listed.folders))
     return Prepared(folder, chains, modules, watched)
 

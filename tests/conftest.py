@@ -25,7 +25,7 @@ from jobchain.aws.breakers import BreakerStore
 from jobchain.aws.paces import PaceStore
 from jobchain.aws.queue import JobQueue
 from jobchain.breaker import ModelAccount
-from jobchain.chains import CHAINS
+from jobchain.chains import CHAINS, Registry
 from jobchain.domain import Tier
 from jobchain.llm import LLM
 from jobchain.metrics import OutcomeMeter
@@ -183,11 +183,12 @@ def make_service(
     logger: Logger,
     outcome_meter: OutcomeMeter = lambda _: None,
     health: HealthCheck | None = None,
+    chains: Registry = CHAINS,
 ) -> JobService:
     """The service on top of these; the queue's dead letters are its own messages."""
     return JobService(
-        chains=CHAINS,
-        default_chain=CHAINS.default,
+        chains=chains,
+        default_chain=chains.default,
         admission=stores.admission,
         jobs=stores.jobs,
         due=stores.due,

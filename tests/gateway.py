@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from aws_lambda_powertools import Logger
 
 from jobchain.chains import CHAINS
+from jobchain.chains.chain import Chain
 from jobchain_api.app import create_app
 from jobchain_api.auth import Authenticate, no_authentication
 from jobchain_api.service import JobService
@@ -37,9 +38,10 @@ class Api:
         logger: Logger,
         authenticate: Authenticate = no_authentication,
         address: str = ADDRESS,
+        chains: Mapping[str, Chain] = CHAINS,
     ) -> None:
         self._address = address
-        self._app = create_app(service, authenticate, logger, CHAINS)
+        self._app = create_app(service, authenticate, logger, chains)
 
     def __call__(self, method: str, url: str, body: object = None, headers: Mapping[str, str] | None = None) -> Answer:
         """The answer to a request. A body is sent as JSON, unless the headers say otherwise, and bytes as Base64."""

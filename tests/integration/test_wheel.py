@@ -102,6 +102,7 @@ def test_it_holds_the_command_line_the_client_and_what_they_import(wheel: Path) 
     }
     assert {"jobchain_client/py.typed", "jobchain/prices.json"} <= names
     assert "jobchain = jobchain_cli.__main__:main" in entry_points
+    assert "extract_actions = jobchain_chains.extract_actions:chain" in entry_points
 
 
 @pytest.mark.parametrize(

@@ -1,20 +1,34 @@
 """What the API tells of chains, and of the steps and results of their jobs."""
 
+import sys
 from datetime import timedelta
+from types import ModuleType
 
 import pytest
 from aws_lambda_powertools import Logger
 from pydantic import JsonValue
 
-from jobchain.chains import CHAINS
+from jobchain.aws.queue import JobQueue
+from jobchain.chains import CHAINS, Registry
+from jobchain.chains.loading import ChainSource, Deployment
 from jobchain.domain import Claim, FinishedStep, JobError, NewJob
 from jobchain.spending import NOTHING_SPENT
 from jobchain_api.service import JobService
-from tests.conftest import Items
+from tests.conftest import Items, make_service
 from tests.fakes import FakeClock
 from tests.gateway import Answer, Api
 from tests.stores import Stores
 
+MISTAKEN = '''
+from jobchain import Chain, Text, concatenate
+
+chain = Chain("mistaken", description="One.")
+
+
+@chain.ask(long=concatenate)
+def many(text: Text) -> int:
+    """How many?"""
+'''
 NOW = "2026-11-22T10:00:00.000Z"
 COMPARE = {"job_name": "compare_guidelines", "payload": {"first": "A must be kept.", "second": "B must be kept."}}
 ITEM: dict[str, JsonValue] = {
@@ -172,6 +186,43 @@ class TestTheStepsOfAJob:
 
         (step,) = (step for step in job.read().body["steps"] if step["name"] == "checklist")
         assert (step["model"], step["prompt_version"], step["cost_usd"]) == (None, None, 0)
+
+
+class TestAChainThatCanNotBeUsed:
+    """Its module is imported, and its graph is right; only building its step finds the mistake."""
+
+    @pytest.fixture
+    def registry(self, monkeypatch: pytest.MonkeyPatch) -> Registry:
+        source = ModuleType("mistaken_chains")
+        exec(MISTAKEN, vars(source))
+        monkeypatch.setitem(sys.modules, "mistaken_chains", source)
+        mistaken = ChainSource("mistaken", "mistaken_chains:chain", "mistaken-package")
+        return Registry(lambda: Deployment({"mistaken": mistaken}, ""))
+
+    @pytest.fixture
+    def api(self, stores: Stores, queue: JobQueue, logger: Logger, registry: Registry) -> Api:
+        return Api(make_service(stores, queue, logger, chains=registry), logger, chains=registry)
+
+    def test_is_told_with_the_mistake(self, api: Api) -> None:
+        answer = api("GET", "/chains").body
+
+        assert answer["chains"] == []
+        (told,) = answer["unusable"]
+        assert told["name"] == "mistaken"
+        assert "concatenate takes lists and texts, and the step many gives neither" in told["reason"]
+
+    def test_leaves_what_its_jobs_have_stored(self, job: Job, stores: Stores) -> None:
+        job.event_id = "0b6c2f4e-0000-4000-8000-000000000002"
+        stores.admission.create(NewJob(job.event_id, "local", "mistaken", {}, "f"), timedelta(days=30))
+        job.store(job.claim(), many=3)
+
+        assert job.read().body["result"] == {"many": 3}
+
+    def test_is_no_default_chain(self, api: Api) -> None:
+        answer = api("POST", "/jobs", {"input_text": "Lock the door."})
+
+        assert answer.status == 422
+        assert answer.body["errors"] == {"input_text": "no default chain: give job_name (one of mistaken) and payload"}
 
 
 class TestTheResultOfAJob:

@@ -143,6 +143,26 @@ class TestABuild:
         with pytest.raises(BuildError, match=f"{source} is newer than the build in .aws-sam: run `make build`"):
             check_build(root)
 
+    @pytest.mark.parametrize("source", ["chains.txt", "mine/pyproject.toml", "mine/my_chains/prompt.md"])
+    def test_that_is_older_than_a_package_of_chains_is_refused(
+        self, root: Path, tmp_path_factory: pytest.TempPathFactory, source: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        elsewhere = tmp_path_factory.mktemp("elsewhere")
+        points = '[project]\nname = "mine"\n[project.entry-points."jobchain.chains"]\nmine = "my_chains:chain"\n'
+        files = {"chains.txt": "./mine\n", "mine/pyproject.toml": points, "mine/my_chains/prompt.md": "Answer."}
+        made = (root / BUILD / "template.yaml").stat().st_mtime
+        for name, text in files.items():
+            (elsewhere / name).parent.mkdir(parents=True, exist_ok=True)
+            (elsewhere / name).write_text(text)
+            os.utime(elsewhere / name, (made - 1, made - 1))
+        monkeypatch.setenv("CHAINS", str(elsewhere / "chains.txt"))
+        check_build(root)
+
+        os.utime(elsewhere / source, (made + 1, made + 1))
+
+        with pytest.raises(BuildError, match=f"{source} is newer than the build in .aws-sam: run `make build`"):
+            check_build(root)
+
     def test_for_another_machine_is_refused(self, root: Path) -> None:
         other = {"x86_64": "arm64", "arm64": "x86_64"}[machine_architecture()]
 

@@ -60,6 +60,24 @@ def test_a_changed_data_file_beside_the_code_is_taken_over(tmp_path: Path, packa
     assert handler({}, None) == "new"
 
 
+def test_a_changed_module_of_another_folder_is_taken_over_and_its_neighbours_are_left_alone(
+    tmp_path: Path, package: str, write: Write
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    module, neighbour = other / f"{package}_chain.py", other / f"{package}_tests.py"
+    module.write_text(f"import {package}_tests\nANSWER = 'old', id({package}_tests)\n")
+    neighbour.write_text("")
+    write("answer.py", f"from {package}_chain import ANSWER\n")
+    handler = SourceHandler([str(tmp_path)], f"{package}.handler.handle", reload=True, modules=[str(module)])
+    _, first = handler({}, None)
+
+    module.write_text(f"import {package}_tests\nANSWER = 'new', id({package}_tests)\n")
+    os.utime(module, ns=(module.stat().st_mtime_ns + 1,) * 2)
+
+    assert handler({}, None) == ("new", first)
+
+
 def test_unchanged_code_keeps_its_modules(tmp_path: Path, package: str, write: Write) -> None:
     write("answer.py", "ANSWER = object()\n")
     handler = SourceHandler([str(tmp_path)], f"{package}.handler.handle", reload=True)

@@ -124,6 +124,8 @@ authenticate = (
         utc_now,
     )
 )
+# Most requests are about the default chain: it is loaded before the first of them.
+CHAINS.get(CHAINS.default)
 app = create_app(service, authenticate, logger, CHAINS)
 started()
 

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import ConfigDict, Field, JsonValue
 
 from jobchain.chains.chain import Chain
+from jobchain.chains.mistakes import ChainError
 from jobchain.domain import Attempt, Job, Status, Tier, WaitReason, isoformat
 from jobchain_api.call_views import (
     AttemptView,
@@ -100,11 +101,11 @@ def listed_job(job: Job) -> ListedJob:
 
 
 def job_view(job: Job, chains: Mapping[str, Chain], attempts: Sequence[Attempt] | None = None) -> JobView:
-    """`job` with its steps and its result. `chains` may lack its chain, if that was removed since.
+    """`job` with its steps and its result. `chains` may lack its chain, if that was removed since or can't be used.
 
     `attempts` are its failed calls, None if the caller did not ask for them.
     """
-    chain = chains.get(job.job_name)
+    chain = _usable(chains.get(job.job_name))
     return JobView(
         **_listed(job),
         steps=step_views(job, chain, attempts or ()),
@@ -115,6 +116,14 @@ def job_view(job: Job, chains: Mapping[str, Chain], attempts: Sequence[Attempt] 
         deadline_at=None if job.deadline_at is None else isoformat(datetime.fromtimestamp(job.deadline_at, UTC)),
         failed_attempts=None if attempts is None else attempt_views(attempts),
     )
+
+
+def _usable(chain: Chain | None) -> Chain | None:
+    """The chain; None for one whose steps can't be built. They are built when they are first looked at."""
+    try:
+        return chain if chain and chain.steps[:] else None
+    except ChainError:
+        return None
 
 
 def _listed(job: Job) -> dict[str, Any]:
