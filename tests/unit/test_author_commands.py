@@ -4,9 +4,11 @@ import io
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -28,6 +30,7 @@ from jobchain_worker.event_stream import Event
 from jobchain_worker.one_job import run_one
 from jobchain_worker.responses_stream import ResponsesStream
 from local import offline_model
+from local.chain_packages import faults, local_installer, prepare
 from tests.conftest import ROOT
 from tests.fake_model.replies import refused
 from tests.fake_model.server import ModelServer
@@ -241,6 +244,31 @@ class TestNew:
         project = (home / "door_rules" / "pyproject.toml").read_text(encoding="utf-8")
         assert len(lines) <= 20
         assert '[project.entry-points."jobchain.chains"]\ndoor_rules = "door_rules:chain"\n' in project
+
+    def test_makes_a_package_that_a_deployment_takes_and_that_builds(self, home: Path, jobchain: Run) -> None:
+        jobchain("new", "door_rules")
+        (home / "chains.txt").write_text("./door_rules\n")
+
+        prepared = prepare(home / "chains.txt", home / "deployment", local_installer(ROOT))
+        command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel"]
+        subprocess.run(command, cwd=home / "door_rules", check=True, capture_output=True)
+
+        (wheel,) = (home / "door_rules" / "dist").glob("*.whl")
+        with zipfile.ZipFile(wheel) as archive:
+            names = archive.namelist()
+        assert [*prepared.chains] == ["door_rules"]
+        assert prepared.modules == (home / "door_rules" / "door_rules.py",)
+        assert (
+            faults([str(prepared.folder), *prepared.paths, *map(str, ROOT.glob("layers/common"))], sys.executable) == {}
+        )
+        assert "door_rules.py" in names
+        assert not [name for name in names if "test" in name]
+
+    def test_makes_a_folder_to_go_to(self, home: Path, jobchain: Run) -> None:
+        jobchain("new", "door_rules")
+
+        assert "go there first, with cd door_rules" in jobchain("check", "door_rules").err
+        assert "go there first, with cd door_rules" in jobchain("run", "door_rules:chain", "a.md").err
 
     @pytest.mark.parametrize(
         ("name", "told"),
@@ -477,6 +505,18 @@ class TestARealModel:
         assert said.code == Code.FAILED
         assert json.loads(said.out)["status"] == "failed"
         assert "the job failed in step summary: " in said.err
+
+    def test_is_interrupted_by_ctrl_c(self, home: Path, model: ModelServer) -> None:
+        model.latency = 60
+        (home / "guide.py").write_text(GUIDE)
+        command = [sys.executable, "-m", "jobchain_cli", "run", "guide", "a.md", "--model", "gpt-6-luna"]
+        with subprocess.Popen(command, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as started:
+            until(lambda: bool(model.journal.calls()))
+            started.send_signal(signal.SIGINT)
+            out, err = started.communicate(timeout=30)
+
+        assert (started.returncode, out) == (Code.INTERRUPTED, "")
+        assert "Traceback" not in err
 
 
 class TestProgress:
