@@ -160,6 +160,7 @@ def process(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]"
     return done
 
 
+@pytest.mark.slow
 def test_the_page_for_authors_is_followed_to_the_letter(home: Path) -> None:
     page = (ROOT / "docs" / "how-to" / "write-a-chain.md").read_text(encoding="utf-8")
     script = "\n".join(re.findall(r"^```bash try\n(.*?)^```$", page, re.MULTILINE | re.DOTALL))
@@ -216,6 +217,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 class TestNew:
+    @pytest.mark.slow
     def test_makes_a_package_whose_test_is_green_and_which_has_no_mistake(self, home: Path, jobchain: Run) -> None:
         said = jobchain("new", "door_rules")
 
@@ -245,6 +247,7 @@ class TestNew:
         assert len(lines) <= 20
         assert '[project.entry-points."jobchain.chains"]\ndoor_rules = "door_rules:chain"\n' in project
 
+    @pytest.mark.slow
     def test_makes_a_package_that_a_deployment_takes_and_that_builds(self, home: Path, jobchain: Run) -> None:
         jobchain("new", "door_rules")
         (home / "chains.txt").write_text("./door_rules\n")
@@ -309,6 +312,7 @@ class TestCheck:
         assert said.out.startswith("unconnected.py:11: duties needs sumary")
         assert "do you mean summary?" in said.out
 
+    @pytest.mark.slow
     def test_tells_the_mistakes_of_all_steps_at_once(self, home: Path) -> None:
         (home / "wrong.py").write_text(WRONG)
 
@@ -359,6 +363,7 @@ class TestCheck:
 
 
 class TestRun:
+    @pytest.mark.slow
     def test_prints_the_result_by_its_types_and_the_rest_on_standard_error(self, home: Path) -> None:
         (home / "guide.py").write_text(GUIDE)
 
@@ -506,6 +511,7 @@ class TestARealModel:
         assert json.loads(said.out)["status"] == "failed"
         assert "the job failed in step summary: " in said.err
 
+    @pytest.mark.slow
     def test_is_interrupted_by_ctrl_c(self, home: Path, model: ModelServer) -> None:
         model.latency = 60
         (home / "guide.py").write_text(GUIDE)
