@@ -66,9 +66,10 @@ properties: setup ## draw new examples for every property test (EXAMPLES=3000 of
 		--maxprocesses 4 --dist worksteal
 
 .PHONY: faults
-faults: setup properties ## run the fault-injection suite (24 minutes; LONG=1: what `make test` has not run); numbers go to .local/faults.json
+faults: setup properties ## run the fault-injection suite (15 minutes; LONG=1: what `make test` has not run); numbers go to .local/faults.json
 	@rm -f .local/faults.json
-	PROPERTY_EXAMPLES=$${EXAMPLES:-3000} .venv/bin/pytest tests/faults $(if $(filter 1,$(LONG)),-m "faults or deeper") --durations 10
+	PROPERTY_EXAMPLES=$${EXAMPLES:-3000} $(PYTEST) tests/faults --dist worksteal \
+		$(if $(filter 1,$(LONG)),-m "faults or deeper") --durations 10
 
 # These count only where the command sets them: a variable of the shell must not name a stack to create jobs in.
 # The keys go through the environment, where no list of processes shows them.

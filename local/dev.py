@@ -174,7 +174,9 @@ def _watch(
         time.sleep(POLL_SECONDS)
         if not stack.emulator.is_running():
             raise StackEnded(f"the emulator has ended by itself: see {stack.emulator.log_file}")
-        if None not in (changed := _changed_at(template, stack)).values() and changed != deployed:
+        changed = _changed_at(template, stack)
+        moved_away = any(at is None and deployed.get(path) is not None for path, at in changed.items())
+        if changed != deployed and not moved_away:
             what = [path.name for path in changed if changed[path] != deployed.get(path)]
             stack = _redeploy(stack, what[0] if what else template.name, say)
             deployed = _changed_at(template, stack) | changed

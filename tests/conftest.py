@@ -5,7 +5,7 @@ import io
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import cache
@@ -26,6 +26,7 @@ from jobchain.aws.paces import PaceStore
 from jobchain.aws.queue import JobQueue
 from jobchain.breaker import ModelAccount
 from jobchain.chains import CHAINS, Registry
+from jobchain.chains.chain import Chain
 from jobchain.domain import Tier
 from jobchain.llm import LLM
 from jobchain.metrics import OutcomeMeter
@@ -183,12 +184,12 @@ def make_service(
     logger: Logger,
     outcome_meter: OutcomeMeter = lambda _: None,
     health: HealthCheck | None = None,
-    chains: Registry = CHAINS,
+    chains: Mapping[str, Chain] = CHAINS,
 ) -> JobService:
     """The service on top of these; the queue's dead letters are its own messages."""
     return JobService(
         chains=chains,
-        default_chain=chains.default,
+        default_chain=chains.default if isinstance(chains, Registry) else CHAINS.default,
         admission=stores.admission,
         jobs=stores.jobs,
         due=stores.due,

@@ -13,12 +13,14 @@ import typer
 
 from jobchain_cli import target
 from jobchain_cli.authors import authors
-from jobchain_cli.choices import Status, Tier
+from jobchain_cli.choices import Status, Tier, UsageBy
 from jobchain_cli.errors import Code, CommandError
 from jobchain_cli.operators import STACK_HELP, incidents, operators
 from jobchain_cli.options import AsJson, AsMarkdown, AsText, Set, form_of
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from jobchain_cli.jobs import Entry
     from jobchain_cli.texts import Text
     from jobchain_client import Job, Jobchain
@@ -89,6 +91,9 @@ def submit(
     metadata: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="Metadata of the job; repeat it for more.")
     ] = None,
+    title: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="What the job is called; else the name of its file.")
+    ] = None,
     max_cost: Annotated[float | None, typer.Option(metavar="USD", help="The budget of a job.")] = None,
     tier: Annotated[Tier | None, typer.Option(help="`flex` is cheaper and slower.")] = None,
     flex_seconds: Annotated[
@@ -113,6 +118,8 @@ def submit(
     options["deadline_seconds"] = deadline
     found = _target(url, api_key)
 
+    from dataclasses import replace
+
     from jobchain_cli import jobs, texts
 
     if content is None:
@@ -122,6 +129,8 @@ def submit(
             raise CommandError(str(error)) from error
     else:
         entries = [jobs.Entry("payload", content)]
+    if title is not None:
+        entries = [replace(entry, title=title) for entry in entries]
     common = jobs.Common(chain, notes, options, idempotency_key)
     raise typer.Exit(jobs.submit(found, entries, common, form, watch=watch, limit_seconds=timeout, poll=poll))
 
@@ -152,31 +161,63 @@ def show(
     as_json: AsJson = False,
     as_markdown: AsMarkdown = False,
     as_text: AsText = False,
+    with_input: Annotated[bool, typer.Option("--input", help="Print its payload too.")] = False,
+    with_prompts: Annotated[bool, typer.Option("--prompts", help="Print what the model was asked too.")] = False,
+    step: Annotated[str | None, typer.Option(metavar="NAME", help="Of the prompts only that of this step.")] = None,
+    with_calls: Annotated[bool, typer.Option("--calls", help="Print every call of the model too.")] = False,
     url: Url = None,
     api_key: ApiKey = None,
 ) -> None:
     """Print a job as it is now: its steps with their failed calls, and the outputs of those that completed."""
     form = form_of(as_json, as_markdown, as_text)
+    if step is not None and not with_prompts:
+        raise typer.BadParameter("--step goes with --prompts")
+    parts = {"attempts": True, "input": with_input, "prompts": with_prompts}
     with _client(url, api_key) as client:
-        job = client.get(event_id, attempts=True)
+        job = client.get(event_id, include=[name for name, wanted in parts.items() if wanted], step=step)
 
     from jobchain_cli import jobs
 
-    jobs.show(job, form)
+    jobs.show(job, form, calls=with_calls)
 
 
 @app.command("list")
 def list_jobs(
     status: Annotated[Status | None, typer.Option(help="Only jobs with this status.")] = None,
     chain: Annotated[str | None, typer.Option(metavar="NAME", help="Only jobs of this chain.")] = None,
+    title: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Only jobs with this in their title, in any case.")
+    ] = None,
+    metadata: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Only jobs with this metadata; repeat it for more.")
+    ] = None,
+    after: Annotated[
+        str | None, typer.Option(metavar="WHEN", help="Only jobs created since then: a date, a time (UTC), or 2d ago.")
+    ] = None,
+    before: Annotated[str | None, typer.Option(metavar="WHEN", help="Only jobs created before then.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="The most jobs.")] = 20,
     as_json: AsJson = False,
     url: Url = None,
     api_key: ApiKey = None,
 ) -> None:
     """List jobs, the newest first."""
+    from jobchain_cli.spans import moment
+
+    notes = _metadata(metadata or [])
+    first = moment("--after", after) if after else None
+    last = moment("--before", before) if before else None
     with _client(url, api_key) as client:
-        found = list(client.list(status and status.value, chain, limit))
+        found = list(
+            client.list(
+                status and status.value,
+                chain,
+                limit,
+                title=title,
+                metadata=notes,
+                created_after=first,
+                created_before=last,
+            )
+        )
 
     from jobchain_cli.words import json_line, list_lines
 
@@ -251,6 +292,43 @@ def retry(
 
 
 @app.command()
+def fork(
+    event_id: EventId,
+    from_step: Annotated[
+        str, typer.Option("--from", metavar="STEP", help="Run this step again, and all that need it; copy the others.")
+    ],
+    payload: Annotated[str | None, typer.Option(metavar="JSON", help="Another payload.")] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch/--no-watch", help="Wait for the result, or only print the id.")
+    ] = True,
+    as_json: AsJson = False,
+    as_markdown: AsMarkdown = False,
+    as_text: AsText = False,
+    title: Annotated[str | None, typer.Option(metavar="TEXT", help="What the fork is called; else as the job.")] = None,
+    metadata: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Its metadata, in place of the job's; repeat it.")
+    ] = None,
+    max_cost: Annotated[float | None, typer.Option(metavar="USD", help="Its budget; else as the job.")] = None,
+    idempotency_key: Annotated[str | None, typer.Option(metavar="KEY", help="The same key is the same fork.")] = None,
+    timeout: Timeout = None,
+    poll: Poll = None,
+    url: Url = None,
+    api_key: ApiKey = None,
+) -> None:
+    """Run a job again from a step, as a new job that begins with copies of the outputs before it."""
+    form = form_of(as_json, as_markdown, as_text)
+    content = None if payload is None else _json_object(payload)
+    options = {"title": title, "metadata": _metadata(metadata) if metadata else None, "max_cost_usd": max_cost}
+    found = _target(url, api_key)
+
+    from jobchain_cli import jobs
+
+    with found.client() as client:
+        made = client.fork(event_id, from_step, content, idempotency_key, **options)
+    raise typer.Exit(jobs.follow_made(found, made, form, watch=watch, limit_seconds=timeout, poll=poll))
+
+
+@app.command()
 def delete(
     event_ids: EventIds,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
@@ -288,6 +366,28 @@ def stats(
     from jobchain_cli.words import json_line, stats_lines
 
     _print(*[json_line(numbers.raw)] if as_json else stats_lines(numbers))
+
+
+@app.command()
+def usage(
+    first: Annotated[
+        str | None, typer.Option("--from", metavar="DAY", help="The first day (UTC); else 29 days before the last.")
+    ] = None,
+    last: Annotated[str | None, typer.Option("--to", metavar="DAY", help="The last day (UTC); else today.")] = None,
+    by: Annotated[UsageBy | None, typer.Option(help="Group each day's usage by this.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One line of JSON for each day.")] = False,
+    url: Url = None,
+    api_key: ApiKey = None,
+) -> None:
+    """Print jobs, tokens and cost day by day, up to 92 days."""
+    days = _day("--from", first), _day("--to", last)
+    with _client(url, api_key) as client:
+        found = list(client.usage(*days, by and by.value))
+
+    from jobchain_cli.usage import usage_lines
+    from jobchain_cli.words import json_line
+
+    _print(*(json_line(day.raw) for day in found) if as_json else usage_lines(found))
 
 
 @app.command()
@@ -343,6 +443,15 @@ def _client(url: str | None, api_key: str | None) -> "AbstractContextManager[Job
     return _target(url, api_key).client()
 
 
+def _day(option: str, text: str | None) -> "date | None":
+    from datetime import date
+
+    try:
+        return None if text is None else date.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{option} {text!r}: use a day (UTC), such as 2026-11-29") from None
+
+
 def _metadata(pairs: list[str]) -> dict[str, str]:
     notes = {}
     for pair in pairs:
@@ -365,6 +474,11 @@ def _payload(text: str | None, chain: str | None, sources: list[str], fields: li
         return None
     if sources or chain is None:
         raise typer.BadParameter("--payload goes with --chain, and takes the place of texts")
+    return _json_object(text)
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    """The payload that an option gives."""
     try:
         payload = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -381,7 +495,7 @@ def _entries(found: "list[Text]", chain: str | None, fields: list[str], at: targ
     from jobchain_cli.words import in_one_line
 
     if chain is None:
-        return [Entry(text.source, text.content) for text in found]
+        return [Entry(text.source, text.content, text.title) for text in found]
     with at.client() as client:
         known = {each.name: each.payload_schema for each in client.chains()}
     if chain not in known:

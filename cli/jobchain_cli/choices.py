@@ -13,6 +13,14 @@ class Status(StrEnum):
     CANCELLED = "cancelled"
 
 
+class UsageBy(StrEnum):
+    """What usage is grouped by."""
+
+    CHAIN = "chain"
+    KEY = "key"
+    MODEL = "model"
+
+
 class Tier(StrEnum):
     """How soon, and how cheaply, the model answers."""
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from jobchain_cli import watching
 from jobchain_cli.choices import Form
+from jobchain_cli.details import call_lines, input_lines, prompt_lines
 from jobchain_cli.errors import Code
 from jobchain_cli.results import markdown_lines, result_lines
 from jobchain_cli.target import Target
@@ -24,10 +25,11 @@ from jobchain_client import Job, JobchainError, JobHandle, Submission, WaitTimeo
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A job to be made, and the name of what it is made of."""
+    """A job to be made, the name of what it is made of, and what it is called."""
 
     source: str
     content: str | Mapping[str, Any]
+    title: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,8 @@ class Common:
             if self.idempotency_key is not None:
                 numbered = f"{self.idempotency_key}-{number}"
                 key = {"idempotency_key": self.idempotency_key if len(entries) == 1 else numbered}
-            yield Submission(entry.content, self.chain, self.metadata, options=self.options, **key)
+            options = {"title": entry.title, **self.options}
+            yield Submission(entry.content, self.chain, self.metadata, options=options, **key)
 
 
 def submit(
@@ -87,14 +90,25 @@ def follow(
     return _print_states(event_ids, states, form)
 
 
-def show(job: Job, form: Form) -> None:
-    """Print a job as it is."""
+def follow_made(
+    target: Target, made: JobHandle, form: Form, *, watch: bool, limit_seconds: float | None, poll: float | None = None
+) -> Code:
+    """Print the id of a job that was made, or follow it to its end and print its result."""
+    if not watch:
+        return _print_ids([Entry(made.event_id, "")], [made], form)
+    states = _watch(target, [Watched(made.event_id, made.event_id, made.look_at)], limit_seconds, poll)
+    return _print_states([made.event_id], states, form)
+
+
+def show(job: Job, form: Form, *, calls: bool = False) -> None:
+    """Print a job as it is, with what was read of it: its payload, its prompts, and its calls if they are wanted."""
     if form is Form.JSON:
         print(json_line(job.raw))
     elif form is Form.MARKDOWN:
         _write(markdown_lines(job.result, job.event_id, job.result_view))
     else:
-        _write((*job_lines(job), *result_lines(job.result, job.result_view), "", *source_lines(job)))
+        parts = (*input_lines(job), *prompt_lines(job), *(call_lines(job) if calls else ()))
+        _write((*job_lines(job), *parts, *result_lines(job.result, job.result_view), "", *source_lines(job)))
 
 
 def _watch(

@@ -82,7 +82,8 @@ def _payload(wanted: Wanted, chain: Chain) -> tuple[str, dict[str, Any]]:
         raise CommandError(str(error)) from error
     if len(made) > 1:
         raise typer.BadParameter("one job is run at a time: name the texts of one")
-    return made[0]
+    source, payload, _ = made[0]
+    return source, payload
 
 
 def _run(wanted: Wanted, chain: Chain, payload: Mapping[str, Any]) -> Run:

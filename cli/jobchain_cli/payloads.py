@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from jobchain_cli.texts import MAX_TITLE
 from jobchain_cli.words import in_one_line
 
 if TYPE_CHECKING:
@@ -46,13 +47,15 @@ def values(pairs: Iterable[str], schema: Schema, chain: str) -> dict[str, Any]:
 
 def payloads(
     texts: "Sequence[Text]", given: Mapping[str, Any], schema: Schema, chain: str
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The payloads of texts, and the name of what each is made of: one for each text, or one of all where the chain
-    takes just as many. `given` are the other values. Raises PayloadError.
+) -> Iterator[tuple[str, dict[str, Any], str | None]]:
+    """The payloads of texts, each with the name of what it is made of and its title, where it has one.
+
+    It is one payload for each text, or one of all where the chain takes just as many. `given` are the other values.
+    Raises PayloadError.
     """
     names = [name for name in text_fields(schema) if name not in given]
     if len(names) == 1 and texts:
-        yield from ((text.source, {names[0]: text.content, **given}) for text in texts)
+        yield from ((text.source, {names[0]: text.content, **given}, text.title) for text in texts)
         return
     if len(names) != len(texts):
         wanted = f" ({in_one_line(', '.join(names))})" if names else ""
@@ -63,7 +66,8 @@ def payloads(
         # Where the chain wants to know what each text is called, it is called by its source.
         if f"{name}_name" in schema.get("properties", {}):
             payload[f"{name}_name"] = text.source
-    yield " ".join(text.source for text in texts) or "payload", {**payload, **given}
+    title = " and ".join(filter(None, (text.title for text in texts)))[:MAX_TITLE]
+    yield " ".join(text.source for text in texts) or "payload", {**payload, **given}, title or None
 
 
 def _types(field: Schema, schema: Schema) -> set[str]:

@@ -2,8 +2,9 @@
 
 import sys
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import BinaryIO
+from urllib.parse import urlsplit
 
 from jobchain.connection import shown
 from jobchain.text import is_blank
@@ -14,6 +15,9 @@ MAX_CHARACTERS = 100_000
 
 MAX_BYTES = 4 * MAX_CHARACTERS + 3
 """What a text of that length can take in UTF-8, with a byte order mark."""
+
+MAX_TITLE = 200
+"""The longest title that the API takes: docs/reference/http-api.md."""
 
 FETCH_SECONDS = 30.0
 _REDIRECTS = 5
@@ -29,6 +33,16 @@ class Text:
 
     source: str
     content: str
+
+    @property
+    def title(self) -> str | None:
+        """The name of its file, as far as the API takes one; None for standard input, or a name that is no text."""
+        path = urlsplit(self.source).path if "://" in self.source else self.source
+        name = " ".join(PurePath(path).name.split())[:MAX_TITLE]
+        if self.source == "-" or is_blank(name):
+            return None
+        # A name that is not UTF-8 has halves of characters.
+        return name.encode("utf-8", "replace").decode()
 
 
 def read(source: str) -> Text:

@@ -10,6 +10,9 @@ from jobchain_client import Attempt, Chain, Estimate, Job, JobchainError, Stats,
 MAX_CALLS = 10
 """The most failed calls that are shown of a step."""
 
+# Of a title in a table.
+_TITLE_WIDTH = 40
+
 # What turns the direction of a line, and can make it read as another one.
 _TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -78,8 +81,12 @@ def failure(job: Job) -> str:
 def job_lines(job: Job) -> Iterator[str]:
     """A job and its steps, without its result."""
     yield f"Job {in_one_line(job.event_id)} ({in_one_line(job.job_name)}): {in_one_line(job.status)}"
+    if job.title:
+        yield f"  {in_one_line(job.title)}"
     moments = {"created": job.created_at, "started": job.started_at, "finished": job.finished_at}
     yield "  " + ", ".join(f"{name} {at:%Y-%m-%d %H:%M:%S}" for name, at in moments.items() if at) + " UTC"
+    if job.forked_from:
+        yield f"  forked from {in_one_line(job.forked_from.event_id)}, at {in_one_line(job.forked_from.from_step)}"
     if job.waiting_for:
         yield f"  {waiting(job.waiting_for)}"
     yield from step_lines(job)
@@ -129,6 +136,8 @@ def _progress(job: Job, step: Step) -> str:
     """The status of a step; of one that is tried again, which try it is."""
     status = in_one_line(step.status)
     next_try = f"try {step.failed_tries + 1}" if step.failed_tries else ""
+    if step.copied:
+        return f"{status}, copied"
     if status == "completed":
         return status if step.seconds is None else f"{status} in {step.seconds:.1f} s"
     if status == "failed" and step.calls:
@@ -160,12 +169,17 @@ def list_lines(jobs: Iterable[Job]) -> Iterator[str]:
             job.event_id,
             job.status,
             job.job_name,
+            _short(in_one_line(job.title or "")),
             f"{job.created_at:%Y-%m-%d %H:%M:%S}",
             _column_price(job),
         )
         for job in jobs
     ]
-    return columns([("EVENT ID", "STATUS", "CHAIN", "CREATED (UTC)", "USD"), *rows])
+    return columns([("EVENT ID", "STATUS", "CHAIN", "TITLE", "CREATED (UTC)", "USD"), *rows])
+
+
+def _short(title: str) -> str:
+    return title if len(title) <= _TITLE_WIDTH else f"{title[: _TITLE_WIDTH - 1]}…"
 
 
 def _column_price(job: Job) -> str:
@@ -192,11 +206,11 @@ def stats_lines(stats: Stats) -> Iterator[str]:
         f"Today ({in_one_line(stats.date)} UTC): {stats.created} created, "
         f"{spent(stats.usage, stats.cost_usd, stats.estimated)}"
     )
-    for title, parts in (("by model", stats.by_model), ("by key", stats.by_key)):
+    for title, parts in (("by model", stats.by_model), ("by key", stats.by_key), ("by chain", stats.by_chain)):
         for name, part in sorted(parts.items()):
             calls = "1 call" if part.calls == 1 else f"{part.calls} calls"
             used = spent(part.usage, part.cost_usd, part.estimated)
-            yield f"  {title}: {in_one_line(name) or '(no key)'}, {calls}, {used}"
+            yield f"  {title}: {in_one_line(name) or ('(no key)' if title == 'by key' else '(none)')}, {calls}, {used}"
     if stats.queue is not None:
         words = (f"{number} {in_one_line(name).replace('_', ' ')}" for name, number in stats.queue.items())
         yield f"Queue: {', '.join(words)}"

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -25,7 +25,7 @@ from jobchain_client.flows import (
     checked_url,
     last,
 )
-from jobchain_client.resources import Chain, Created, Job, Stats, Submission, new_key
+from jobchain_client.resources import Chain, Created, DailyUsage, Job, ListFilter, Stats, Submission, new_key
 from jobchain_client.transport import LIMITS, headers, no_answer, pool_timeout, trusts_environment
 
 T = TypeVar("T")
@@ -77,8 +77,17 @@ class AsyncJobchain:
     def job(self, event_id: str) -> "AsyncJobHandle":
         return AsyncJobHandle(event_id, self)
 
-    async def get(self, event_id: str, known: Job | None = None, *, attempts: bool = False) -> Job:
-        return await self._run(self._flows.get(event_id, known, attempts=attempts))
+    async def get(
+        self,
+        event_id: str,
+        known: Job | None = None,
+        *,
+        attempts: bool = False,
+        include: Iterable[str] = (),
+        step: str | None = None,
+    ) -> Job:
+        wanted = {*include, *(["attempts"] if attempts else [])}
+        return await self._run(self._flows.get(event_id, known, include=sorted(wanted), step=step))
 
     def watch(
         self, event_id: str, timeout: float | None = None, *, poll: float | None = None, look_at: float | None = None
@@ -101,6 +110,19 @@ class AsyncJobchain:
     async def retry(self, event_id: str) -> Job:
         return await self._run(self._flows.retry(event_id))
 
+    async def fork(
+        self,
+        event_id: str,
+        from_step: str,
+        payload: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
+        **options: Any,
+    ) -> "AsyncJobHandle":
+        key = new_key() if idempotency_key is None else idempotency_key
+        return self._handle(
+            await self._run(self._flows.fork(event_id, from_step, key, {"payload": payload, **options}))
+        )
+
     async def delete(self, event_id: str) -> None:
         await self._run(self._flows.delete(event_id))
 
@@ -110,11 +132,27 @@ class AsyncJobchain:
     async def stats(self) -> Stats:
         return await self._run(self._flows.stats())
 
+    def usage(
+        self, first: date | None = None, last: date | None = None, by: str | None = None
+    ) -> AsyncIterator[DailyUsage]:
+        return self._stream(self._flows.usage(first, last, by))
+
     async def health(self) -> Mapping[str, Any]:
         return await self._run(self._flows.health())
 
-    def list(self, status: str | None = None, chain: str | None = None, limit: int | None = None) -> AsyncIterator[Job]:
-        return self._stream(self._flows.jobs(status, chain, limit))
+    def list(
+        self,
+        status: str | None = None,
+        chain: str | None = None,
+        limit: int | None = None,
+        *,
+        title: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+    ) -> AsyncIterator[Job]:
+        wanted = ListFilter(status, chain, title, metadata, created_after, created_before)
+        return self._stream(self._flows.jobs(wanted, limit))
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -181,8 +219,15 @@ class AsyncJobHandle:
     replayed: bool | None = None
     look_at: float | None = field(default=None, repr=False, compare=False)
 
-    async def get(self, known: Job | None = None, *, attempts: bool = False) -> Job:
-        return await self.client.get(self.event_id, known, attempts=attempts)
+    async def get(
+        self,
+        known: Job | None = None,
+        *,
+        attempts: bool = False,
+        include: Iterable[str] = (),
+        step: str | None = None,
+    ) -> Job:
+        return await self.client.get(self.event_id, known, attempts=attempts, include=include, step=step)
 
     def watch(self, timeout: float | None = None, *, poll: float | None = None) -> AsyncIterator[Job]:
         return self.client.watch(self.event_id, timeout, poll=poll, look_at=self.look_at)
@@ -198,6 +243,15 @@ class AsyncJobHandle:
 
     async def retry(self) -> Job:
         return await self.client.retry(self.event_id)
+
+    async def fork(
+        self,
+        from_step: str,
+        payload: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
+        **options: Any,
+    ) -> "AsyncJobHandle":
+        return await self.client.fork(self.event_id, from_step, payload, idempotency_key, **options)
 
     async def delete(self) -> None:
         await self.client.delete(self.event_id)

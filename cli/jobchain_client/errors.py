@@ -85,7 +85,10 @@ class NotFound(JobchainError):
 
 
 class Conflict(JobchainError):
-    """The job's status does not allow this: it is final (`job-is-final`) or is not (`job-is-not-final`)."""
+    """The job's status does not allow this: it is final (`job-is-final`) or is not (`job-is-not-final`).
+
+    A job without the steps before it `job-cannot-be-forked`.
+    """
 
 
 class InvalidRequest(JobchainError):

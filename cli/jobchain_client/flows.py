@@ -9,6 +9,7 @@ import random
 import re
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any, Generic, TypeAlias, TypeVar
 from urllib.parse import quote
 
@@ -23,7 +24,7 @@ from jobchain_client.errors import (
     error_of,
     unreachable,
 )
-from jobchain_client.resources import BadArgument, Chain, Created, Job, Stats, Submission
+from jobchain_client.resources import BadArgument, Chain, Created, DailyUsage, Job, ListFilter, Stats, Submission
 
 MAX_BATCH = 100
 """The most jobs of one request: docs/reference/http-api.md."""
@@ -163,8 +164,17 @@ class Flows:
         key = checked_idempotency_key(submission.idempotency_key)
         body = yield from self._body(submission)
         reply = yield from self._ask("POST", "/jobs", body=body, headers={"Idempotency-Key": key})
-        replayed = reply.answer.headers.get("Idempotent-Replayed") == "true"
-        return _read(reply.answer, lambda raw: Created.of(raw, replayed=replayed, look_at=self._look_at(reply.answer)))
+        return self._created(reply.answer)
+
+    def fork(self, event_id: str, from_step: str, key: str, options: Mapping[str, Any]) -> Flow[Created]:
+        body = {"from_step": from_step, **{name: value for name, value in options.items() if value is not None}}
+        headers = {"Idempotency-Key": checked_idempotency_key(key)}
+        reply = yield from self._ask("POST", f"{_path(event_id)}/fork", body=body, headers=headers)
+        return self._created(reply.answer)
+
+    def _created(self, answer: Answer) -> Created:
+        replayed = answer.headers.get("Idempotent-Replayed") == "true"
+        return _read(answer, lambda raw: Created.of(raw, replayed=replayed, look_at=self._look_at(answer)))
 
     def _look_at(self, answer: Answer) -> float | None:
         asked = _retry_after(answer)
@@ -220,16 +230,19 @@ class Flows:
             raise BadArgument(f"the chain {name!r} takes no single text: give a payload with {', '.join(texts)}")
         return texts[0]
 
-    def get(self, event_id: str, known: Job | None, *, attempts: bool = False) -> Flow[Job]:
-        job, _ = yield from self._look(event_id, known, until=None, attempts=attempts)
+    def get(
+        self, event_id: str, known: Job | None, *, include: Iterable[str] = (), step: str | None = None
+    ) -> Flow[Job]:
+        query = {"include": ",".join(include), "step": step or ""}
+        query = {name: value for name, value in query.items() if value}
+        job, _ = yield from self._look(event_id, known, until=None, query=query)
         return job
 
     def _look(
-        self, event_id: str, known: Job | None, until: float | None, *, attempts: bool = False
+        self, event_id: str, known: Job | None, until: float | None, query: Mapping[str, str] | None = None
     ) -> Flow[tuple[Job, float | None]]:
         """The job, which is `known` itself if it has not changed, and in how many seconds to look again."""
         headers = {"If-None-Match": known.etag} if known and known.etag else {}
-        query = {"include": "attempts"} if attempts else {}
         answer = (yield from self._ask("GET", _path(event_id), query=query, headers=headers, until=until)).answer
         if answer.status == 304 and known:
             return known, _retry_after(answer)
@@ -261,12 +274,12 @@ class Flows:
             yield Pause(pause)
             known, own = job, min(own * 1.5, _LAST_POLL)
 
-    def jobs(self, status: str | None, chain: str | None, limit: int | None) -> Stream[Job]:
+    def jobs(self, wanted: ListFilter, limit: int | None) -> Stream[Job]:
         left = limit
-        query = {"status": status or "", "job_name": chain or "", "cursor": ""}
+        query = wanted.query
         while left is None or left > 0:
             query["limit"] = str(MAX_PAGE if left is None else min(left, MAX_PAGE))
-            reply = yield from self._ask("GET", "/jobs", query={name: value for name, value in query.items() if value})
+            reply = yield from self._ask("GET", "/jobs", query=query)
             jobs, cursor = _read(
                 reply.answer, lambda raw: ([Job.of(job) for job in raw["jobs"]], raw.get("next_cursor"))
             )
@@ -311,6 +324,22 @@ class Flows:
     def stats(self) -> Flow[Stats]:
         reply = yield from self._ask("GET", "/stats")
         return _read(reply.answer, Stats.of)
+
+    def usage(self, first: date | None, last: date | None, by: str | None) -> Stream[DailyUsage]:
+        given = {"from": first and first.isoformat(), "to": last and last.isoformat(), "by": by}
+        query = {name: value for name, value in given.items() if value}
+        while True:
+            reply = yield from self._ask("GET", "/usage", query=query)
+            days, end, following = _read(
+                reply.answer,
+                lambda raw: ([DailyUsage.of(day) for day in raw["days"]], raw["to"], raw.get("next_from")),
+            )
+            for day in days:
+                yield Emit(day)
+            if not following:
+                return
+            # The day of the first answer: a day may have begun since.
+            query |= {"from": following, "to": end}
 
     def health(self) -> Flow[dict[str, Any]]:
         # Not tried again: how it is now is the question.
@@ -388,9 +417,10 @@ class Flows:
 def _check_characters(query: Mapping[str, str]) -> None:
     for name, value in query.items():
         try:
-            value.encode()
+            f"{name}{value}".encode()
         except UnicodeEncodeError:
-            raise BadArgument(f"{name} is {value!a}, which can't be sent: it is not UTF-8") from None
+            shown = name.encode("ascii", "backslashreplace").decode()
+            raise BadArgument(f"{shown} is {value!a}, which can't be sent: it is not UTF-8") from None
 
 
 def _path(event_id: str) -> str:

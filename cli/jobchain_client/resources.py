@@ -1,10 +1,12 @@
 """What goes to the API and what comes from it. A field that this version does not know is kept in `raw`."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, Self
+from datetime import UTC, date, datetime
+from typing import Any, Self, TypeVar
 from uuid import uuid4
+
+T = TypeVar("T")
 
 
 class BadArgument(ValueError):
@@ -16,6 +18,39 @@ def new_key() -> str:
     return str(uuid4())
 
 
+@dataclass(frozen=True, slots=True)
+class ListFilter:
+    """Which jobs a list has: those that fulfill each condition that is given.
+
+    `title` is a part of the title, in any case. A job is listed that was created at `created_after` or later, and
+    before `created_before`; a time without a zone is a local one. `metadata` are entries that it has.
+    """
+
+    status: str | None = None
+    chain: str | None = None
+    title: str | None = None
+    metadata: Mapping[str, str] | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The query parameters that ask for these jobs."""
+        named = {
+            "status": self.status,
+            "job_name": self.chain,
+            "title": self.title,
+            "created_after": _utc(self.created_after),
+            "created_before": _utc(self.created_before),
+        }
+        entries = {f"metadata.{name}": value for name, value in (self.metadata or {}).items()}
+        return {name: value for name, value in named.items() if value} | entries
+
+
+def _utc(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
 FINAL = frozenset({"completed", "failed", "cancelled"})
 """The statuses that a job stays in."""
 
@@ -25,7 +60,7 @@ class Submission:
     """A request for one job.
 
     `content` is a text or a chain's payload. A text without a `chain` is for the API's default chain; with one it goes
-    into the one text that the chain's payload needs. `options` are further fields of the request, such as
+    into the one text that the chain's payload needs. `options` are further fields of the request, such as `title` and
     `max_cost_usd`; one that is None is left out. The `idempotency_key` makes the request safe to repeat; without one
     it is a new UUID, so that the same Submission is always the same job.
     """
@@ -115,12 +150,11 @@ class WaitingFor:
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
-    """One failed call of the model.
+class Call:
+    """One call of the model, whose answer became the output of `step`.
 
-    `outcome` is the type of the fault, `cause` says why, in words for the author of the chain, `answer` is the model's
-    text if there is one, and `request_id` the provider's id of the call. With `estimated`, usage and cost are an upper
-    bound.
+    `effort` is how much the model was told to reason, None for its default, and `request_id` the provider's id of the
+    call. With `estimated`, usage and cost are an upper bound.
     """
 
     step: str
@@ -128,9 +162,7 @@ class Attempt:
     finished_at: datetime
     model: str
     tier: str
-    outcome: str
-    cause: str | None
-    answer: str | None = field(repr=False)
+    effort: str | None
     request_id: str | None
     usage: Usage
     cost_usd: float | None
@@ -139,21 +171,64 @@ class Attempt:
 
     @classmethod
     def of(cls, raw: Mapping[str, Any]) -> Self:
-        return cls(
-            step=raw["step"],
-            started_at=datetime.fromisoformat(raw["started_at"]),
-            finished_at=datetime.fromisoformat(raw["finished_at"]),
-            model=raw["model"],
-            tier=raw["tier"],
-            outcome=raw["outcome"],
-            cause=raw.get("cause"),
-            answer=raw.get("answer"),
-            request_id=raw.get("request_id"),
-            usage=Usage.of(raw.get("usage")),
-            cost_usd=raw.get("cost_usd"),
-            estimated=raw.get("estimated", False),
-            raw=raw,
-        )
+        return cls(**_call(raw))
+
+    @property
+    def seconds(self) -> float:
+        """How long the call took."""
+        return (self.finished_at - self.started_at).total_seconds()
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt(Call):
+    """One failed call of the model.
+
+    `outcome` is the type of the fault, `cause` says why, in words for the author of the chain, and `answer` is the
+    model's text if there is one.
+    """
+
+    outcome: str
+    cause: str | None
+    answer: str | None = field(repr=False)
+
+    @classmethod
+    def of(cls, raw: Mapping[str, Any]) -> Self:
+        return cls(**_call(raw), outcome=raw["outcome"], cause=raw.get("cause"), answer=raw.get("answer"))
+
+
+def _call(raw: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "step": raw["step"],
+        "started_at": datetime.fromisoformat(raw["started_at"]),
+        "finished_at": datetime.fromisoformat(raw["finished_at"]),
+        "model": raw["model"],
+        "tier": raw["tier"],
+        "effort": raw.get("effort"),
+        "request_id": raw.get("request_id"),
+        "usage": Usage.of(raw.get("usage")),
+        "cost_usd": raw.get("cost_usd"),
+        "estimated": raw.get("estimated", False),
+        "raw": raw,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What the model was asked for a step, made again by the chain as it is now.
+
+    `same_as_sent` is False if the chain has changed since, None if that is not known. `problem` says why instructions
+    and input are None.
+    """
+
+    step: str
+    instructions: str | None = field(repr=False)
+    input: str | None = field(repr=False)
+    same_as_sent: bool | None
+    problem: str | None
+
+    @classmethod
+    def of(cls, raw: Mapping[str, Any]) -> Self:
+        return cls(raw["step"], raw["instructions"], raw["input"], raw.get("same_as_sent"), raw.get("problem"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +236,8 @@ class Step:
     """One step of a job. What is not known yet is None; `cost_usd` also where a price is not known.
 
     `failed_tries` is how often it failed and was tried again. A step that is not completed has model, usage, calls and
-    cost of its failed calls, and the times of the last one, if the job was read with its attempts.
+    cost of its failed calls, and the times of the last one, if the job was read with its attempts. A `copied` step was
+    run by the job that was forked: it has no times, and has cost nothing here.
     """
 
     name: str
@@ -178,6 +254,7 @@ class Step:
     failed_tries: int
     tier: str | None
     request_id: str | None
+    copied: bool
     raw: Mapping[str, Any] = field(repr=False)
 
     @classmethod
@@ -197,6 +274,7 @@ class Step:
             failed_tries=raw.get("failed_tries") or 0,
             tier=raw.get("tier"),
             request_id=raw.get("request_id"),
+            copied=raw.get("copied", False),
             raw=raw,
         )
 
@@ -218,18 +296,29 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class ForkedFrom:
+    """The job that was forked, and the step from which the fork has run the chain again."""
+
+    event_id: str
+    from_step: str
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """A job as it was when it was read.
 
-    From a list it has no steps, no result and no metadata. `result` holds what has finished so far. `cost_usd` is None
-    where a price is not known, and `estimated` the part of usage and cost that is an upper bound. `calls` are those of
-    the model, `retries` those of them that repeated one. `waiting_for` says why a pending job does not run yet; it is
-    None for any other. `failed_attempts` are the newest failed calls, the oldest first; None if they were not asked
-    for. `result_view` is how to show the parts of the result. `etag` names this state: see `Jobchain.get`.
+    `title` is what its caller calls it. From a list it has no steps, no result and no metadata. `result` holds what has
+    finished so far. `cost_usd` is None where a price is not known, and `estimated` the part of usage and cost that is
+    an upper bound. `calls` are those of the model, `retries` those of them that repeated one. `waiting_for` says why a
+    pending job does not run yet; it is None for any other, and `forked_from` for a job that is no fork. These are None
+    if they were not asked for: `failed_attempts`, the newest failed calls, and `answered_calls`, those whose answers
+    became outputs, the oldest first; `input`, the payload; `prompts`, what the model was asked.
+    `result_view` is how to show the parts of the result. `etag` names this state: see `Jobchain.get`.
     """
 
     event_id: str
     job_name: str
+    title: str | None
     status: str
     attempts: int
     created_at: datetime
@@ -244,7 +333,11 @@ class Job:
     estimated: Estimate
     error: Failure | None
     waiting_for: WaitingFor | None
+    forked_from: ForkedFrom | None
     failed_attempts: tuple[Attempt, ...] | None
+    answered_calls: tuple[Call, ...] | None
+    input: Mapping[str, Any] | None = field(repr=False)
+    prompts: tuple[Prompt, ...] | None = field(repr=False)
     metadata: Mapping[str, str]
     tier: str | None
     max_cost_usd: float | None
@@ -255,10 +348,11 @@ class Job:
 
     @classmethod
     def of(cls, raw: Mapping[str, Any], etag: str | None = None) -> Self:
-        error, waiting, attempts = raw.get("error"), raw.get("waiting_for"), raw.get("failed_attempts")
+        error, waiting, fork = raw.get("error"), raw.get("waiting_for"), raw.get("forked_from")
         return cls(
             event_id=raw["event_id"],
             job_name=raw["job_name"],
+            title=raw.get("title"),
             status=raw["status"],
             attempts=raw["attempts"],
             created_at=datetime.fromisoformat(raw["created_at"]),
@@ -273,7 +367,11 @@ class Job:
             estimated=Estimate.of(raw.get("estimated")),
             error=Failure(error["type"], error["message"], error.get("step")) if error else None,
             waiting_for=WaitingFor.of(waiting) if waiting else None,
-            failed_attempts=None if attempts is None else tuple(map(Attempt.of, attempts)),
+            forked_from=ForkedFrom(fork["event_id"], fork["from_step"]) if fork else None,
+            failed_attempts=_all(Attempt.of, raw.get("failed_attempts")),
+            answered_calls=_all(Call.of, raw.get("answered_calls")),
+            input=raw.get("input"),
+            prompts=_all(Prompt.of, raw.get("prompts")),
             metadata=raw.get("metadata") or {},
             tier=raw.get("tier"),
             max_cost_usd=raw.get("max_cost_usd"),
@@ -335,8 +433,8 @@ class Chain:
 class Stats:
     """The caller's job counts by status, and the usage of the day (UTC) so far. `queue` is None but for operators.
 
-    `by_model` and `by_key` are the day's usage by the model that was asked, and by the id of the API key that created
-    the job: "" for a job without one.
+    `by_model`, `by_key` and `by_chain` are the day's usage by the model that was asked, by the id of the API key that
+    created the job ("" for a job without one), and by its chain.
     """
 
     jobs: Mapping[str, int]
@@ -347,6 +445,7 @@ class Stats:
     estimated: Estimate
     by_model: Mapping[str, Spending]
     by_key: Mapping[str, Spending]
+    by_chain: Mapping[str, Spending]
     queue: Mapping[str, int] | None
     raw: Mapping[str, Any] = field(repr=False)
 
@@ -362,9 +461,49 @@ class Stats:
             estimated=Estimate.of(today.get("estimated")),
             by_model={model: Spending.of(spent) for model, spent in today.get("by_model", {}).items()},
             by_key={key_id: Spending.of(spent) for key_id, spent in today.get("by_key", {}).items()},
+            by_chain={chain: Spending.of(spent) for chain, spent in today.get("by_chain", {}).items()},
             queue=raw["queue"],
             raw=raw,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class UsageGroup:
+    """How many jobs ended how, and what was used."""
+
+    completed: int
+    failed: int
+    cancelled: int
+    spending: Spending
+
+    @classmethod
+    def of(cls, raw: Mapping[str, Any]) -> Self:
+        return cls(raw["completed"], raw["failed"], raw["cancelled"], Spending.of(raw))
+
+
+@dataclass(frozen=True, slots=True)
+class DailyUsage:
+    """The usage of one day (UTC): how many jobs were created, how many ended how, and what was used.
+
+    `groups` are the same by chain, key or model, as it was asked for; None if it was not. The name is empty for jobs
+    without a key, and for usage that was recorded before it was told by chain.
+    """
+
+    date: date
+    created: int
+    whole: UsageGroup
+    groups: Mapping[str, UsageGroup] | None
+    raw: Mapping[str, Any] = field(repr=False)
+
+    @classmethod
+    def of(cls, raw: Mapping[str, Any]) -> Self:
+        groups = raw.get("groups")
+        found = None if groups is None else {name: UsageGroup.of(group) for name, group in groups.items()}
+        return cls(date.fromisoformat(raw["date"]), raw["created"], UsageGroup.of(raw), found, raw)
+
+
+def _all(of: Callable[[Mapping[str, Any]], T], raw: Iterable[Mapping[str, Any]] | None) -> tuple[T, ...] | None:
+    return None if raw is None else tuple(map(of, raw))
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -24,7 +24,7 @@ from jobchain_client.flows import (
     checked_url,
     last,
 )
-from jobchain_client.resources import Chain, Created, Job, Stats, Submission, new_key
+from jobchain_client.resources import Chain, Created, DailyUsage, Job, ListFilter, Stats, Submission, new_key
 from jobchain_client.transport import LIMITS, headers, no_answer, pool_timeout, trusts_environment
 
 T = TypeVar("T")
@@ -96,12 +96,23 @@ class Jobchain:
         """A handle for a job whose id is known, without asking for it."""
         return JobHandle(event_id, self)
 
-    def get(self, event_id: str, known: Job | None = None, *, attempts: bool = False) -> Job:
+    def get(
+        self,
+        event_id: str,
+        known: Job | None = None,
+        *,
+        attempts: bool = False,
+        include: Iterable[str] = (),
+        step: str | None = None,
+    ) -> Job:
         """The job as it is now. With the job as it was `known`, that very one if nothing has changed, for a 304.
 
-        With `attempts` it has its failed calls of the model, the newest 1,000.
+        `include` names what it has besides: `attempts`, its calls of the model (of the failed ones the newest 1,000);
+        `input`, its payload; `prompts`, what the model was asked, or only for `step`. `attempts=True` is short for the
+        first.
         """
-        return self._run(self._flows.get(event_id, known, attempts=attempts))
+        wanted = {*include, *(["attempts"] if attempts else [])}
+        return self._run(self._flows.get(event_id, known, include=sorted(wanted), step=step))
 
     def watch(
         self, event_id: str, timeout: float | None = None, *, poll: float | None = None, look_at: float | None = None
@@ -135,6 +146,23 @@ class Jobchain:
         """
         return self._run(self._flows.retry(event_id))
 
+    def fork(
+        self,
+        event_id: str,
+        from_step: str,
+        payload: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
+        **options: Any,
+    ) -> "JobHandle":
+        """Make a new job that begins with copies of the job's outputs, at no cost, and runs `from_step` again.
+
+        All steps that need that one run too; the others are copied. `payload` is another one, which may change nothing
+        that a copied step worked on. `options` are further fields of the request: `title`, `metadata`, `max_cost_usd`.
+        Raises Conflict if a step before it is not completed.
+        """
+        key = new_key() if idempotency_key is None else idempotency_key
+        return self._handle(self._run(self._flows.fork(event_id, from_step, key, {"payload": payload, **options})))
+
     def delete(self, event_id: str) -> None:
         """Erase a job that has ended, and all that it stored. Raises Conflict if it has not.
 
@@ -150,16 +178,37 @@ class Jobchain:
         """How your jobs stand, and today's tokens and cost."""
         return self._run(self._flows.stats())
 
+    def usage(self, first: date | None = None, last: date | None = None, by: str | None = None) -> Iterator[DailyUsage]:
+        """Your usage day by day (UTC), from the `first` day to the `last`, both included, up to 92 days.
+
+        The last day is today without one, and the first is 29 days before it. `by` is `chain`, `key` or `model`, for
+        the groups of each day.
+        """
+        return self._stream(self._flows.usage(first, last, by))
+
     def health(self) -> Mapping[str, Any]:
         """What the API says of itself; asked once. Raises Unavailable, Unreachable if it is not well."""
         return self._run(self._flows.health())
 
-    def list(self, status: str | None = None, chain: str | None = None, limit: int | None = None) -> Iterator[Job]:
+    def list(
+        self,
+        status: str | None = None,
+        chain: str | None = None,
+        limit: int | None = None,
+        *,
+        title: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+    ) -> Iterator[Job]:
         """The jobs, the newest first, page after page as they are needed; without steps, results and metadata.
 
-        Only those of a `status` or a `chain`, and at most `limit` of them in all.
+        Only those of a `status` or a `chain`, with `title` as a part of their title in any case, and with all entries
+        of `metadata`; created at `created_after` or later, and before `created_before`. A time without a zone is a
+        local one. At most `limit` of them in all.
         """
-        return self._stream(self._flows.jobs(status, chain, limit))
+        wanted = ListFilter(status, chain, title, metadata, created_after, created_before)
+        return self._stream(self._flows.jobs(wanted, limit))
 
     def close(self) -> None:
         """Close the connections."""
@@ -232,8 +281,15 @@ class JobHandle:
     replayed: bool | None = None
     look_at: float | None = field(default=None, repr=False, compare=False)
 
-    def get(self, known: Job | None = None, *, attempts: bool = False) -> Job:
-        return self.client.get(self.event_id, known, attempts=attempts)
+    def get(
+        self,
+        known: Job | None = None,
+        *,
+        attempts: bool = False,
+        include: Iterable[str] = (),
+        step: str | None = None,
+    ) -> Job:
+        return self.client.get(self.event_id, known, attempts=attempts, include=include, step=step)
 
     def watch(self, timeout: float | None = None, *, poll: float | None = None) -> Iterator[Job]:
         return self.client.watch(self.event_id, timeout, poll=poll, look_at=self.look_at)
@@ -250,6 +306,15 @@ class JobHandle:
 
     def retry(self) -> Job:
         return self.client.retry(self.event_id)
+
+    def fork(
+        self,
+        from_step: str,
+        payload: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
+        **options: Any,
+    ) -> "JobHandle":
+        return self.client.fork(self.event_id, from_step, payload, idempotency_key, **options)
 
     def delete(self) -> None:
         self.client.delete(self.event_id)

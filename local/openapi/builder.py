@@ -10,7 +10,7 @@ from aws_lambda_powertools.event_handler.openapi.models import HTTPBearer, Serve
 
 from jobchain.chains import CHAINS
 from jobchain_api.routes import PUBLIC_PATHS, add_routes
-from local.openapi.contract import IF_NONE_MATCH, OPERATIONS
+from local.openapi.contract import IF_NONE_MATCH, OPERATIONS, WANTED_METADATA
 from local.openapi.forms import describe_forms
 
 _DESCRIPTION = (
@@ -45,6 +45,7 @@ def document() -> str:
     for path in PUBLIC_PATHS:
         for operation in content["paths"][path].values():
             operation["security"] = []
+    content["paths"]["/jobs"]["get"]["parameters"].append(WANTED_METADATA)
     for methods in content["paths"].values():
         for operation in methods.values():
             _complete(operation)

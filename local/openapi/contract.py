@@ -9,6 +9,7 @@ from jobchain.errors import (
     ForeignOrigin,
     IdempotencyConflict,
     InvalidRequest,
+    JobCannotBeForked,
     JobchainError,
     JobIsFinal,
     JobIsNotFinal,
@@ -29,6 +30,7 @@ from jobchain_api.problems import (
     problem,
 )
 from jobchain_api.system_views import ChainList, HealthView, StatsView
+from jobchain_api.usage_views import UsageRangeView
 from jobchain_api.views import JobList, JobView
 from local.openapi.examples import (
     CHAIN,
@@ -41,6 +43,7 @@ from local.openapi.examples import (
     PENDING,
     REQUEST_ID,
     STATS,
+    USAGE_OF_DAYS,
     WAITING,
 )
 
@@ -139,6 +142,20 @@ IF_NONE_MATCH = {
     "description": "The `ETag` of an earlier answer: if it is still current, the answer is a 304 without a body.",
     "schema": {"type": "string"},
 }
+WANTED_METADATA = {
+    "name": "metadata",
+    "in": "query",
+    "required": False,
+    "style": "form",
+    "explode": True,
+    "description": "Filter by entries of the metadata: `metadata.<key>=<value>`, up to 16, all of which a job has.",
+    "schema": {
+        "type": "object",
+        "propertyNames": {"pattern": r"^metadata\.[^\x00]{1,64}$"},
+        "additionalProperties": {"type": "string", "maxLength": 512},
+        "maxProperties": 16,
+    },
+}
 _NOT_MODIFIED = {304: {"description": "The earlier answer is still current.", "headers": {"ETag": _ETAG}}}
 _BODY = (MalformedBody, BodyTooLarge, InvalidRequest)
 
@@ -189,7 +206,8 @@ _CREATE_JOBS: dict[str, Any] = {
 }
 _LIST_JOBS: dict[str, Any] = {
     "summary": "List jobs",
-    "description": "The newest first. A page may hold fewer jobs than `limit`; the last one has no `next_cursor`.",
+    "description": "The newest first, those of all filters. A page may hold fewer jobs than `limit`, or none; the last "
+    "one has no `next_cursor`.",
     "operation_id": "listJobs",
     "tags": ["jobs"],
     "responses": {
@@ -206,7 +224,7 @@ _LIST_JOBS: dict[str, Any] = {
 }
 _GET_JOB: dict[str, Any] = {
     "summary": "Read a job",
-    "description": "Its status, each step, and the result so far; on request the failed calls of the model.",
+    "description": "Its status, each step, and the result so far; on request the payload, the prompts and the calls.",
     "operation_id": "getJob",
     "tags": ["jobs"],
     "responses": {
@@ -242,6 +260,26 @@ _RETRY_JOB: dict[str, Any] = {
         **_problems(ForeignOrigin, JobNotFound, JobIsFinal, JobIsNotFinal, LimitReached),
     },
 }
+_FORK_JOB: dict[str, Any] = {
+    "summary": "Run a job again from a step, as a new job",
+    "description": "The new job begins with copies of the outputs of all steps that do not need `from_step`, at no "
+    "cost, and runs that step and those that need it. A request with an `Idempotency-Key` is safe to repeat.",
+    "operation_id": "forkJob",
+    "tags": ["jobs"],
+    "responses": {
+        201: _answer(
+            "The fork is accepted.", JobCreated, CREATED, {"Location": _LOCATION, "Retry-After": _ENDS_IN}, _LINKS
+        ),
+        200: _answer(
+            "An earlier request with this `Idempotency-Key` created the fork.",
+            JobCreated,
+            CREATED,
+            {"Location": _LOCATION, "Retry-After": _ENDS_IN, "Idempotent-Replayed": _REPLAYED},
+            _LINKS,
+        ),
+        **_problems(ForeignOrigin, *_BODY, JobNotFound, JobCannotBeForked, IdempotencyConflict, LimitReached),
+    },
+}
 _DELETE_JOB: dict[str, Any] = {
     "summary": "Delete a job",
     "description": "Deletes a final job and all that it stored.",
@@ -269,6 +307,17 @@ _GET_STATS: dict[str, Any] = {
         200: _answer("The statistics.", StatsView, STATS, {"ETag": _ETAG}),
         **_NOT_MODIFIED,
         **_problems(),
+    },
+}
+_GET_USAGE: dict[str, Any] = {
+    "summary": "Read daily usage",
+    "description": "The caller's jobs, tokens and cost day by day (UTC), kept for 400 days. It may be a moment old.",
+    "operation_id": "getUsage",
+    "tags": ["system"],
+    "responses": {
+        200: _answer("The usage.", UsageRangeView, USAGE_OF_DAYS, {"ETag": _ETAG}),
+        **_NOT_MODIFIED,
+        **_problems(InvalidRequest),
     },
 }
 _GET_HEALTH: dict[str, Any] = {
@@ -306,9 +355,11 @@ OPERATIONS: dict[tuple[str, str], dict[str, Any]] = {
     ("GET", "/jobs/<event_id>"): _GET_JOB,
     ("POST", "/jobs/<event_id>/cancel"): _CANCEL_JOB,
     ("POST", "/jobs/<event_id>/retry"): _RETRY_JOB,
+    ("POST", "/jobs/<event_id>/fork"): _FORK_JOB,
     ("DELETE", "/jobs/<event_id>"): _DELETE_JOB,
     ("GET", "/chains"): _LIST_CHAINS,
     ("GET", "/stats"): _GET_STATS,
+    ("GET", "/usage"): _GET_USAGE,
     ("GET", "/health"): _GET_HEALTH,
     ("GET", "/openapi.json"): _GET_CONTRACT,
 }

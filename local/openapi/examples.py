@@ -7,6 +7,7 @@ from jobchain.errors import (
     ForeignOrigin,
     IdempotencyConflict,
     InvalidRequest,
+    JobCannotBeForked,
     JobchainError,
     JobIsFinal,
     JobIsNotFinal,
@@ -32,6 +33,7 @@ CREATED: dict[str, Any] = {"event_id": EVENT_ID, "status": "pending", "created_a
 LISTED: dict[str, Any] = {
     "event_id": EVENT_ID,
     "job_name": "guideline_checklist",
+    "title": "password-policy.md",
     "status": "completed",
     "attempts": 1,
     "created_at": "2026-11-22T10:00:00.000Z",
@@ -47,6 +49,7 @@ LISTED: dict[str, Any] = {
     "tier": "standard",
     "error": None,
     "waiting_for": None,
+    "forked_from": None,
 }
 STEP: dict[str, Any] = {
     "name": "summary",
@@ -63,6 +66,7 @@ STEP: dict[str, Any] = {
     "estimated": NOT_ESTIMATED,
     "tier": "standard",
     "request_id": "req_5f1c0a9e7b3d",
+    "copied": False,
 }
 JOB: dict[str, Any] = {
     **LISTED,
@@ -86,13 +90,16 @@ JOB: dict[str, Any] = {
     "deadline_seconds": 86_400,
     "deadline_at": "2026-11-23T10:00:00.000Z",
     "failed_attempts": None,
+    "answered_calls": None,
+    "input": None,
+    "prompts": None,
 }
 PENDING: dict[str, Any] = {
     **JOB,
     **dict.fromkeys(("started_at", "finished_at", "cost_usd")),
     "status": "pending",
     "attempts": 0,
-    "steps": [{**dict.fromkeys(STEP), "name": "summary", "status": "pending", "failed_tries": 0}],
+    "steps": [{**dict.fromkeys(STEP), "name": "summary", "status": "pending", "failed_tries": 0, "copied": False}],
     "result": {},
     "usage": dict.fromkeys(USAGE, 0),
     "calls": 0,
@@ -138,6 +145,7 @@ WAITING: dict[str, Any] = {
             "finished_at": "2026-11-22T10:00:01.110Z",
             "model": "gpt-6-luna",
             "tier": "standard",
+            "effort": None,
             "outcome": "model_unavailable",
             "cause": "The server is overloaded.",
             "answer": None,
@@ -145,6 +153,17 @@ WAITING: dict[str, Any] = {
             "usage": dict.fromkeys(USAGE, 0),
             "cost_usd": 0,
             "estimated": False,
+        }
+    ],
+    "answered_calls": [],
+    "input": {"guidelines": "Passwords must have at least 12 characters. …"},
+    "prompts": [
+        {
+            "step": "summary",
+            "instructions": "Summarize the guideline.",
+            "input": "<<<guideline 1f2e3d>>>\nPasswords must have at least 12 characters. …\n<<<end 1f2e3d>>>",
+            "same_as_sent": None,
+            "problem": None,
         }
     ],
 }
@@ -174,10 +193,28 @@ STATS: dict[str, Any] = {
         **SPENDING,
         "by_model": {"gpt-6-luna": SPENDING},
         "by_key": {"3f9c1d20a4e5": SPENDING},
+        "by_chain": {"guideline_checklist": SPENDING},
     },
     "queue": {"waiting": 2, "in_flight": 1, "delayed": 1, "dead_letters": 0},
 }
 
+_ENDED: dict[str, Any] = {"completed": 40, "failed": 1, "cancelled": 0}
+USAGE_OF_DAYS: dict[str, Any] = {
+    "from": "2026-11-22",
+    "to": "2026-11-22",
+    "by": "chain",
+    "days": [
+        {
+            "date": "2026-11-22",
+            "created": 45,
+            **_ENDED,
+            **SPENDING,
+            "groups": {"guideline_checklist": {**_ENDED, **SPENDING}},
+        }
+    ],
+    "total": {**_ENDED, **SPENDING},
+    "next_from": None,
+}
 HEALTH: dict[str, Any] = {
     "status": "ok",
     "table": "ok",
@@ -193,6 +230,7 @@ DETAILS: dict[type[JobchainError], str] = {
     ForeignOrigin: "a deployment without API keys accepts changes only from pages of its own origin and from programs",
     JobNotFound: f"there is no job {EVENT_ID}",
     JobIsFinal: f"job {EVENT_ID} is completed already",
+    JobCannotBeForked: f"of job {EVENT_ID}, summary is not completed: fork it from there, or wait",
     JobIsNotFinal: f"job {EVENT_ID} is processing: cancel it first",
     BodyTooLarge: "the payload is 262200 bytes of UTF-8: the most is 262144",
     InvalidRequest: "input_text: must be a string",

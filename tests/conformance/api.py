@@ -45,7 +45,7 @@ class Api:
     def _note(self, answer: httpx2.Response) -> None:
         """Keeps the ids of all jobs that were made, to delete them."""
         answer.read()
-        if answer.request.method == "POST" and re.search(r"/jobs(/batch)?/?$", answer.request.url.path):
+        if answer.request.method == "POST" and re.search(r"/jobs(/batch|/[^/]+/fork)?/?$", answer.request.url.path):
             body = answer.json() if answer.is_success else {}
             for made in (body, *body.get("results", ())):
                 if "event_id" in made:

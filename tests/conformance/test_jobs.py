@@ -221,6 +221,25 @@ class TestAList:
         failed = page(api, status="failed", limit=100)["jobs"]
         assert not {job["event_id"] for job in failed} & {*newest}
 
+    def test_is_filtered_by_title_metadata_and_time(self, api: Api) -> None:
+        mark = f"{uuid4()}"
+        before = api.submit(title=f"Before {mark}")
+        event_id = api.submit(title=f"Straße & Wege {mark}.docx", metadata={"conformance mark": mark})
+        created = api.job(event_id)["created_at"]
+        api.finished(event_id)
+        api.poll(lambda: page(api, title=mark, limit=2)["jobs"][0]["status"] == "completed")
+
+        for query in (
+            {"title": f"STRASSE & wege {mark}"},
+            {"metadata.conformance mark": mark},
+            {"title": mark, "created_after": created},
+            {"title": mark, "metadata.conformance mark": mark, "status": "completed"},
+        ):
+            assert [job["event_id"] for job in page(api, limit=2, **query)["jobs"]] == [event_id]
+        assert [job["event_id"] for job in page(api, title=mark, created_before=created)["jobs"]] == [before]
+        assert page(api, title=f"{mark} and more", created_after=created)["jobs"] == []
+        assert page(api, **{"metadata.conformance mark": f"{mark} and more", "created_after": created})["jobs"] == []
+
     def test_takes_a_cursor_for_the_list_that_gave_it_alone(self, api: Api, newest: list[str]) -> None:
         cursor = page(api, limit=1)["next_cursor"]
 
@@ -228,7 +247,18 @@ class TestAList:
         for query in ({"cursor": cursor[:-2]}, {"cursor": "nonsense"}, {"cursor": cursor, "status": "failed"}):
             expect_problem(api.http.get("/jobs", params=query), 422, "invalid-request", "cursor")
 
-    @pytest.mark.parametrize("query", [{"limit": 0}, {"limit": 101}, {"limit": "x"}, {"status": "done"}], ids=str)
+    @pytest.mark.parametrize(
+        "query",
+        [
+            {"limit": 0},
+            {"limit": 101},
+            {"limit": "x"},
+            {"status": "done"},
+            {"created_after": "now"},
+            {"Status": "failed"},
+        ],
+        ids=str,
+    )
     def test_refuses_what_it_does_not_know(self, api: Api, query: dict[str, Any]) -> None:
         expect_problem(api.http.get("/jobs", params=query), 422, "invalid-request", next(iter(query)))
 
@@ -346,6 +376,45 @@ class TestRetrying:
         expect_problem(api.http.post(f"/jobs/{api.unsent()}/retry"), 409, "job-is-not-final")
 
 
+class TestForking:
+    def test_runs_a_step_again_and_copies_those_before_it(self, api: Api, done: Job) -> None:
+        answer = api.http.post(f"/jobs/{done['event_id']}/fork", json={"from_step": "diagram", "title": "again"})
+        assert answer.status_code == 201, answer.text
+        event_id = answer.json()["event_id"]
+        assert answer.headers["Location"] == f"../{event_id}"
+
+        fork = api.finished(event_id)
+
+        assert (fork["status"], fork["title"]) == ("completed", "again")
+        assert fork["forked_from"] == {"event_id": done["event_id"], "from_step": "diagram"}
+        assert [step["copied"] for step in fork["steps"]] == [True, True, False]
+        assert (fork["calls"], fork["result"]["summary"]) == (1, done["result"]["summary"])
+        assert api.job(done["event_id"]) == done
+
+    def test_is_refused_where_it_can_not_be_done(self, api: Api, done: Job) -> None:
+        path = f"/jobs/{done['event_id']}/fork"
+
+        expect_problem(api.http.post(path, json={"from_step": "nothing"}), 422, "invalid-request", "diagram")
+        changed = {"from_step": "diagram", "payload": {"guidelines": "Something else."}}
+        expect_problem(api.http.post(path, json=changed), 422, "invalid-request", "summary")
+
+    @pytest.mark.needs("parts")
+    def test_is_refused_before_the_steps_are_completed(self, api: Api) -> None:
+        answer = api.http.post(f"/jobs/{api.unsent()}/fork", json={"from_step": "diagram"})
+
+        expect_problem(answer, 409, "job-cannot-be-forked", "summary")
+
+    def test_with_an_idempotency_key_makes_one_job(self, api: Api, done: Job) -> None:
+        key = {"Idempotency-Key": str(uuid4())}
+        path = f"/jobs/{done['event_id']}/fork"
+        first, second = (api.http.post(path, json={"from_step": "diagram"}, headers=key) for _ in range(2))
+
+        assert (first.status_code, second.status_code) == (201, 200)
+        assert first.json()["event_id"] == second.json()["event_id"]
+        other = api.http.post(path, json={"from_step": "checklist"}, headers=key)
+        expect_problem(other, 422, "idempotency-conflict")
+
+
 class TestDeleting:
     def test_erases_a_job_that_has_ended(self, api: Api) -> None:
         event_id = api.submit()
@@ -389,6 +458,7 @@ def expect_gone(api: Api, event_id: str) -> None:
             api.http.delete(f"/jobs/{gone}"),
             api.http.post(f"/jobs/{gone}/cancel"),
             api.http.post(f"/jobs/{gone}/retry"),
+            api.http.post(f"/jobs/{gone}/fork", json={"from_step": "summary"}),
         ]
         for answer in answers:
             expect_problem(answer, 404, "job-not-found", gone)

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from jobchain.domain import DailyBudget
-from tests.conformance.api import TEXT, Api, Job, expect_problem
+from tests.conformance.api import CHAIN, TEXT, Api, Job, expect_problem
 from tests.conformance.faulty_model import NONSENSE, RETRY_AFTER, order
 from tests.conformance.target import Target
 
@@ -28,6 +28,55 @@ def read(api: Api, event_id: str) -> Job:
     """The job with its failed calls."""
     job: Job = api.http.get(f"/jobs/{event_id}", params={"include": "attempts"}).raise_for_status().json()
     return job
+
+
+class TestWhatIsBehindAJob:
+    def test_is_told_if_it_is_asked_for(self, api: Api) -> None:
+        event_id = api.finished(api.submit())["event_id"]
+        asked = {"include": "input,prompts,attempts"}
+
+        job = api.http.get(f"/jobs/{event_id}", params=asked).raise_for_status().json()
+
+        assert job["input"] == {"guidelines": TEXT}
+        assert [prompt["step"] for prompt in job["prompts"]] == [step["name"] for step in job["steps"]]
+        assert all(prompt["same_as_sent"] for prompt in job["prompts"])
+        assert TEXT in job["prompts"][0]["input"]
+        assert len(job["answered_calls"]) + len(job["failed_attempts"]) == job["calls"]
+        for call in job["answered_calls"]:
+            assert job["started_at"] <= call["started_at"] <= call["finished_at"] <= job["finished_at"]
+
+    def test_is_not_told_otherwise(self, api: Api) -> None:
+        job = api.job(api.submit())
+
+        assert (job["input"], job["prompts"], job["answered_calls"]) == (None, None, None)
+
+
+class TestDailyUsage:
+    def test_of_today_is_that_of_the_numbers_and_its_groups_add_up(self, api: Api) -> None:
+        api.finished(api.submit())
+
+        def read(by: str) -> Any:
+            (day,) = api.http.get("/usage", params={"from": today(), "by": by}).raise_for_status().json()["days"]
+            return day
+
+        def today() -> str:
+            return str(api.http.get("/stats").raise_for_status().json()["today"]["date"])
+
+        for by in ("chain", "key", "model"):
+            day = read(by)
+            assert day["completed"] >= 1
+            for name in ("completed", "failed", "cancelled", "calls"):
+                assert sum(group[name] for group in day["groups"].values()) == day[name]
+        assert CHAIN in read("chain")["groups"]
+
+    def test_can_be_told_for_some_days_alone(self, api: Api) -> None:
+        days = (
+            api.http.get("/usage", params={"to": "2020-01-02", "from": "2020-01-01"}).raise_for_status().json()["days"]
+        )
+
+        assert [day["date"] for day in days] == ["2020-01-01", "2020-01-02"]
+        expect_problem(api.http.get("/usage", params={"from": "2020-01-01"}), 422, "invalid-request", "from")
+        expect_problem(api.http.get("/usage", params={"day": "2020-01-01"}), 422, "invalid-request", "day")
 
 
 @pytest.mark.needs("model_faults")
@@ -57,8 +106,9 @@ class TestAFailedCall:
         job = api.job(failed["event_id"])
 
         assert job["failed_attempts"] is None
-        assert {name: job[name] for name in job if name not in ("steps", "failed_attempts")} == {
-            name: failed[name] for name in job if name not in ("steps", "failed_attempts")
+        asked = ("steps", "failed_attempts", "answered_calls")
+        assert {name: job[name] for name in job if name not in asked} == {
+            name: failed[name] for name in job if name not in asked
         }
 
     def test_has_another_etag_than_the_job_without_it(self, api: Api, failed: Job) -> None:

@@ -1,5 +1,6 @@
 """Makes trouble for running jobs, and counts: what became of each job, and what it cost the model."""
 
+import fcntl
 import json
 import os
 import random
@@ -288,10 +289,14 @@ def assert_balanced(tally: Tally) -> None:
 
 
 def report(name: str, **numbers: object) -> None:
-    """Prints what was measured, and keeps it in REPORT."""
+    """Prints what was measured, and keeps it in REPORT, which the processes of a run share."""
     REPORT.parent.mkdir(exist_ok=True)
-    known = json.loads(REPORT.read_text()) if REPORT.exists() else {}
-    REPORT.write_text(json.dumps({**known, name: numbers}, indent=2, sort_keys=True) + "\n")
+    with REPORT.open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        known = json.loads(file.read() or "{}")
+        file.truncate(0)
+        file.write(json.dumps({**known, name: numbers}, indent=2, sort_keys=True) + "\n")
     print(f"{name}: {json.dumps(numbers)}")  # noqa: T201  # for pytest -rP
 
 

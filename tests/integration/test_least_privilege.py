@@ -94,7 +94,10 @@ def test_every_route_works_with_the_rights_that_the_api_has(http: httpx2.Client)
     page = http.get("/jobs", params={"limit": 1}).raise_for_status().json()
     assert http.get("/jobs", params={"limit": 1, "cursor": page["next_cursor"]}).status_code == 200
     assert http.get("/stats").status_code == 200
+    assert http.get("/usage").status_code == 200
     assert http.get("/health").status_code == 200
+    fork = http.post(f"/jobs/{event_id}/fork", json={"from_step": "diagram"}).raise_for_status().json()["event_id"]
+    assert finished(http, fork)["status"] == "completed"
     assert http.post(f"/jobs/{event_id}/retry").status_code == 409, "it is completed"
     assert http.delete(f"/jobs/{event_id}").status_code == 204
 

@@ -132,12 +132,12 @@ class TestTheFailedCallsOfAJob:
 
         assert answers == [None] * 5 + [raw] * (count - 5)
 
-    @pytest.mark.parametrize("query", ["attempts,nonsense", "nonsense", "", "Attempts", "attempts,", "prompts"])
+    @pytest.mark.parametrize("query", ["attempts,nonsense", "nonsense", "", "Attempts", "attempts,", "prompt"])
     def test_are_refused_with_any_other_value_by_its_field(self, api: Api, stage: Stage, query: str) -> None:
         answer = api("GET", f"/jobs/{stage.event_id}?include={query}")
 
         assert (answer.status, answer.body["type"]) == (422, "urn:jobchain:problem:invalid-request")
-        assert answer.body["errors"] == {"include": "must be a comma-separated list of: attempts"}
+        assert answer.body["errors"] == {"include": "must be a comma-separated list of: input, prompts, attempts"}
 
     def test_of_another_tenant_s_job_are_not_told(self, api: Api, stage: Stage, stores: Stores) -> None:
         other = "0b6c2f4e-0000-4000-8000-000000000002"

@@ -22,7 +22,7 @@ NOTHING = Spending()
 
 
 def attempts(deployment: Deployment) -> list[Attempt]:
-    return deployment.stores.jobs.get_with_attempts(TENANT, deployment.event_id)[1]
+    return deployment.stores.jobs.details(TENANT, deployment.event_id).attempts
 
 
 def kinds(deployment: Deployment) -> list[str]:
@@ -157,7 +157,7 @@ def test_attempts_are_those_of_the_callers_own_job(deployment: Deployment) -> No
     deployment.create()
 
     with pytest.raises(JobNotFound):
-        deployment.stores.jobs.get_with_attempts("other", deployment.event_id)
+        deployment.stores.jobs.details("other", deployment.event_id)
 
 
 def test_attempts_of_an_earlier_job_of_the_same_id_are_not_shown(deployment: Deployment) -> None:

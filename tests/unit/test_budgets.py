@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobchain.aws.queue import MAX_DELAY
-from jobchain.domain import NO_BUDGET, DailyBudget, DailyUsage, Status, WaitReason
+from jobchain.daily_usage import DailyUsage
+from jobchain.domain import NO_BUDGET, DailyBudget, Status, WaitReason
 from jobchain.errors import LimitReached, TransientModelError
 from jobchain.limits import Limits
 from jobchain.spending import Spending, Usage

@@ -104,7 +104,7 @@ class TestACallThatBrokeOff:
         report = CallReport(maybe_billed=True, answer='{"summary": "Half', usage=told)
         deployment.run(TransientModelError("no", report=report, type_="timeout"))
 
-        (attempt,) = deployment.stores.jobs.get_with_attempts(TENANT, deployment.event_id)[1]
+        (attempt,) = deployment.stores.jobs.details(TENANT, deployment.event_id).attempts
         request = deployment.llm.requests[0]
         used, room = attempt.spending.usage, request.max_output_tokens or deployment.llm.max_output_tokens
         assert attempt.answer == '{"summary": "Half'

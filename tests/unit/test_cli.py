@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any, NamedTuple
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from rich.console import Console
@@ -25,9 +26,10 @@ from jobchain_cli.payloads import PayloadError, values
 from jobchain_cli.results import markdown_lines, result_lines
 from jobchain_cli.slow import SLOW_SECONDS
 from jobchain_cli.texts import SourceError, read
+from jobchain_cli.usage import usage_lines
 from jobchain_cli.watching import Board, Watched, terminal
 from jobchain_cli.words import failure, printable, source_lines
-from tests.jobs import job_of, raw_job, raw_step
+from tests.jobs import USAGE, job_of, raw_attempt, raw_job, raw_step
 
 EVIL = "[red]a[/red]\x1b[2J\x9b1m\u202eb\ud800"
 """What a model or a server may say: markup, commands for a terminal, a turned line, half a character."""
@@ -172,7 +174,7 @@ def test_submit_prints_the_result_alone(run: Run, api: FakeApi, file: str) -> No
         "Summary\n\nShort.\n\nChecklist\n\n[ ] One\n[ ] Two\n\nDiagram (Mermaid)\n\nflowchart TD\n",
         "Answered by gpt-6-luna: 812 tokens in, 140 out, for $0.000151.\n",
     )
-    assert api.bodies == [{"input_text": "Lock doors."}]
+    assert api.bodies == [{"input_text": "Lock doors.", "title": "a.md"}]
 
 
 def test_submit_prints_json_as_the_api_gave_it(run: Run, api: FakeApi, file: str) -> None:
@@ -281,6 +283,7 @@ def test_submit_sends_what_it_is_told_to(run: Run, api: FakeApi, file: str) -> N
     ((_, headers, body),) = api.requests
     assert body == {
         "input_text": "Lock doors.",
+        "title": "a.md",
         "metadata": {"a": "b=c", "d": ""},
         "max_cost_usd": 0.25,
         "tier": "flex",
@@ -337,7 +340,7 @@ def test_submit_puts_a_text_where_the_chain_wants_it(run: Run, api: FakeApi, fil
     api.says("GET /chains", CHAINS)
 
     assert run("submit", file, "--chain", "extract", "--no-watch").code == 0
-    assert api.bodies == [{"job_name": "extract", "payload": {"text": "Lock doors."}}]
+    assert api.bodies == [{"job_name": "extract", "payload": {"text": "Lock doors."}, "title": "a.md"}]
 
 
 def test_submit_makes_one_job_of_as_many_texts_as_the_chain_takes(run: Run, api: FakeApi, file: str) -> None:
@@ -347,7 +350,7 @@ def test_submit_makes_one_job_of_as_many_texts_as_the_chain_takes(run: Run, api:
 
     assert run("submit", file, "b.md", "--chain", "compare", "--no-watch").code == 0
     payload = {"first": "Lock doors.", "second": "Lock windows.", "first_name": "a.md"}
-    assert api.bodies == [{"job_name": "compare", "payload": payload}]
+    assert api.bodies == [{"job_name": "compare", "payload": payload, "title": "a.md and b.md"}]
 
 
 @pytest.mark.parametrize(
@@ -751,16 +754,152 @@ def test_a_job_that_did_not_complete_is_told_in_one_line() -> None:
 
 
 def test_list_is_a_table(run: Run, api: FakeApi) -> None:
-    api.says("GET /jobs", {"jobs": [JOB, {**JOB, "cost_usd": None}], "next_cursor": None})
+    titled = {**JOB, "cost_usd": None, "title": "a\x1b[2J.md"}
+    api.says("GET /jobs", {"jobs": [JOB, titled], "next_cursor": None})
 
     said = run("list", "--status", "completed", "--chain", "c", "--limit", "5")
 
     assert said.out == (
-        "EVENT ID  STATUS     CHAIN                CREATED (UTC)        USD\n"
-        "job-1     completed  guideline_checklist  2026-11-22 10:00:00  0.000151\n"
-        "job-1     completed  guideline_checklist  2026-11-22 10:00:00  unknown\n"
+        "EVENT ID  STATUS     CHAIN                TITLE     CREATED (UTC)        USD\n"
+        "job-1     completed  guideline_checklist            2026-11-22 10:00:00  0.000151\n"
+        "job-1     completed  guideline_checklist  a�[2J.md  2026-11-22 10:00:00  unknown\n"
     )
     assert api.requests[0][0] == "GET /jobs?status=completed&job_name=c&limit=5"
+
+
+def test_show_prints_the_input_the_prompts_and_the_calls(run: Run, api: FakeApi) -> None:
+    evil = "a\x1b[2Jb\n\nc"
+    prompt = {
+        "step": "summary",
+        "instructions": f"Sum up: {evil}",
+        "input": evil,
+        "same_as_sent": False,
+        "problem": None,
+    }
+    missing = {**dict.fromkeys(prompt), "step": "diagram", "problem": "too long"}
+    call = {**raw_attempt("summary"), "finished_at": "2026-11-22T10:00:03.500Z", "cost_usd": 0.25, "effort": "low"}
+    parts = {
+        "input": {"guidelines": evil, "names": ["x", 1]},
+        "prompts": [prompt, missing],
+        "failed_attempts": [{**raw_attempt("summary"), "started_at": "2026-11-22T09:59:00.000Z", "estimated": True}],
+        "answered_calls": [call],
+    }
+    api.says("GET /jobs/job-1", {**JOB, **parts})
+
+    said = run("show", "job-1", "--input", "--prompts", "--step", "summary", "--calls")
+
+    asked = parse_qs(urlsplit(api.requests[0][0].removeprefix("GET ")).query)
+    assert asked == {"include": ["attempts,input,prompts"], "step": ["summary"]}
+    assert '\nInput: guidelines\n\na�[2Jb\n\nc\n\nInput: names\n\n["x", 1]\n' in said.out
+    assert "\nPrompt of summary (the chain has changed since: this is not what was sent)\n\nSum up: a�[2Jb" in said.out
+    assert "\nPrompt of diagram\n\ntoo long\n" in said.out
+    failed, answered = (line.split() for line in said.out.splitlines() if line.startswith("2026-11-22"))
+    assert failed[2:5] == ["61.5", "summary", "gpt-6-luna"]
+    assert failed[-2:] == ["model_unavailable", "req_5f1c"]
+    assert answered[2:] == [
+        *("3.5", "summary", "gpt-6-luna", "standard", "low", "812", "0", "0", "140", "0", "0.250000"),
+        *("answered", "req_5f1c"),
+    ]
+
+
+def test_show_of_one_step_is_for_prompts(run: Run, api: FakeApi) -> None:
+    assert run("show", "job-1", "--step", "summary").code == 2
+
+
+def test_fork_makes_a_job_and_prints_its_result(run: Run, api: FakeApi) -> None:
+    takes_a_job(api)
+    api.says("POST /jobs/a/fork", {"event_id": "job-1", "status": "pending", "created_at": JOB["created_at"]})
+
+    said = run(
+        "fork", "a", "--from", "checklist", "--title", "b", "--metadata", "c=d", "--payload", '{"guidelines": "e"}'
+    )
+
+    assert "[ ] One" in said.out
+    assert api.bodies == [
+        {"from_step": "checklist", "payload": {"guidelines": "e"}, "title": "b", "metadata": {"c": "d"}}
+    ]
+    assert run("fork", "a", "--from", "checklist", "--no-watch").out == "job-1\n"
+    assert run("fork", "a", "--from", "checklist", "--payload", "[]").code == 2
+    assert run("fork", "a").code == 2
+
+
+def test_show_says_what_a_job_was_forked_from(run: Run, api: FakeApi) -> None:
+    steps = [{**raw_step("summary"), "copied": True, "started_at": None, "finished_at": None}]
+    api.says("GET /jobs/job-1", {**JOB, "forked_from": {"event_id": "a", "from_step": "b\x1b"}, "steps": steps})
+
+    out = run("show", "job-1").out
+
+    assert "  forked from a, at b�\n" in out
+    assert "  summary: completed, copied\n" in out
+
+
+def test_usage_is_a_table_of_days(run: Run, api: FakeApi) -> None:
+    group = {"completed": 1, "failed": 0, "cancelled": 2, "usage": USAGE, "calls": 3, "retries": 0, "cost_usd": 0.5}
+    quiet = {
+        **group,
+        "usage": {},
+        "calls": 0,
+        "cost_usd": 0,
+        "completed": 0,
+        "cancelled": 0,
+        "created": 0,
+        "groups": {},
+    }
+    days = [
+        {**group, "date": "2026-11-21", "created": 4, "groups": {"": group, "a\x1bb": group}},
+        {**quiet, "date": "2026-11-22"},
+        {**group, "date": "2026-11-23", "created": 1, "groups": {}, "cost_usd": None},
+    ]
+    api.says("GET /usage", {"from": "2026-11-21", "to": "2026-11-23", "days": days, "next_from": None})
+
+    said = run("usage", "--from", "2026-11-21", "--by", "chain")
+
+    assert api.requests[0][0] == "GET /usage?from=2026-11-21&by=chain"
+    assert [line.split() for line in said.out.splitlines()[1:]] == [
+        ["2026-11-21", "4", "1", "0", "2", "3", "812", "0", "140", "0.500000"],
+        ["(none)", "1", "0", "2", "3", "812", "0", "140", "0.500000"],
+        ["a�b", "1", "0", "2", "3", "812", "0", "140", "0.500000"],
+        ["2026-11-23", "1", "1", "0", "2", "3", "812", "0", "140", "unknown"],
+        ["all", "5", "2", "0", "4", "6", "1624", "0", "280", "unknown"],
+    ]
+    assert [json.loads(line) for line in run("usage", "--json").out.splitlines()] == days
+    assert [*usage_lines([])][1].split() == ["all", *"00000000", "0.000000"]
+
+
+def test_usage_refuses_a_day_that_is_none(run: Run, api: FakeApi) -> None:
+    assert run("usage", "--to", "yesterday").code == 2
+
+
+def test_list_asks_for_titles_metadata_and_times(run: Run, api: FakeApi) -> None:
+    api.says("GET /jobs", {"jobs": [], "next_cursor": None})
+
+    when = ("--after", "2026-11-22", "--before", "2026-11-22T10:30+02:00")
+    assert run("list", "--title", "a b", "--metadata", "team=legal", "--metadata", "x==", *when).code == 0
+
+    query = parse_qs(urlsplit(api.requests[0][0].removeprefix("GET ")).query)
+    assert query == {
+        "title": ["a b"],
+        "metadata.team": ["legal"],
+        "metadata.x": ["="],
+        "created_after": ["2026-11-22T00:00:00Z"],
+        "created_before": ["2026-11-22T08:30:00Z"],
+        "limit": ["20"],
+    }
+
+
+@pytest.mark.parametrize("when", ["yesterday", "2026-13-01", "0s", "10"])
+def test_list_refuses_a_time_that_is_none(run: Run, when: str) -> None:
+    said = run("list", "--after", when)
+
+    assert (said.code, said.out) == (2, "")
+
+
+def test_submit_calls_a_job_what_it_is_told_to(run: Run, api: FakeApi, file: str) -> None:
+    takes_a_job(api)
+
+    run("submit", file, "--no-watch", "--title", "Doors")
+
+    assert api.bodies == [{"input_text": "Lock doors.", "title": "Doors"}]
 
 
 def test_show_prints_a_job_with_its_steps(run: Run, api: FakeApi) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
 import httpx2
@@ -323,6 +324,7 @@ KINDS = {
     "job-not-found": NotFound,
     "job-is-final": Conflict,
     "job-is-not-final": Conflict,
+    "job-cannot-be-forked": Conflict,
     "body-too-large": InvalidRequest,
     "unsupported-content-type": InvalidRequest,
     "invalid-request": InvalidRequest,
@@ -581,6 +583,108 @@ def test_a_list_asks_for_no_more_than_is_wanted(api: Api) -> None:
 
     assert (len(jobs), jobs[-1].event_id) == (150, "1-49")
     assert [request.url.params["limit"] for request in api.requests] == ["100", "50"]
+
+
+def test_the_input_the_prompts_and_the_calls_of_a_job_are_read_if_they_are_asked_for(api: Api) -> None:
+    call = {name: value for name, value in raw_attempt("summary").items() if name not in ("outcome", "cause", "answer")}
+    prompt = {"step": "summary", "instructions": "Sum up.", "input": "a", "same_as_sent": False, "problem": None}
+    parts: dict[str, Any] = {
+        "input": {"guidelines": "a"},
+        "prompts": [prompt],
+        "failed_attempts": [],
+        "answered_calls": [call],
+    }
+    api.says(answer(200, raw_job(**parts)), answer(200, raw_job(input=None, prompts=None, answered_calls=None)))
+
+    job = api.run(lambda client: client.get("a", include=("prompts", "input", "attempts"), step="summary"))
+    other = api.run(lambda client: client.job("a").get())
+
+    assert dict(api.requests[0].url.params) == {"include": "attempts,input,prompts", "step": "summary"}
+    assert (job.input, job.prompts[0].same_as_sent, job.prompts[0].instructions) == (
+        {"guidelines": "a"},
+        False,
+        "Sum up.",
+    )
+    (answered,) = job.answered_calls
+    assert (answered.step, answered.seconds, answered.effort, answered.raw) == ("summary", 1.5, None, call)
+    assert (other.input, other.prompts, other.answered_calls) == (None, None, None)
+
+
+def test_a_fork_is_asked_for_with_a_key_and_what_differs(api: Api) -> None:
+    created = {"event_id": "b", "status": "pending", "created_at": "2026-11-22T10:00:00.000Z"}
+    fork = {"event_id": "a", "from_step": "checklist"}
+    steps = [{**raw_step("summary"), "copied": True}, raw_step("checklist")]
+    api.says(
+        answer(201, created, **{"Retry-After": "3"}),
+        answer(200, created, **{"Idempotent-Replayed": "true"}),
+        answer(200, raw_job("b", forked_from=fork, steps=steps)),
+        answer(200, raw_job()),
+    )
+
+    made = api.run(lambda client: client.fork("a", "checklist", {"guidelines": "b"}, "k", title="t", metadata=None))
+    again = api.run(lambda client: client.job("a").fork("checklist"))
+    job, other = (api.run(lambda client: client.get("b")) for _ in range(2))
+
+    assert api.paths[:2] == ["POST /v1/jobs/a/fork"] * 2
+    first, second = (json.loads(request.content) for request in api.requests[:2])
+    assert first == {"from_step": "checklist", "payload": {"guidelines": "b"}, "title": "t"}
+    assert second == {"from_step": "checklist"}
+    assert api.requests[0].headers["Idempotency-Key"] == "k" != api.requests[1].headers["Idempotency-Key"]
+    assert (made.event_id, made.replayed, again.replayed, made.look_at is None) == ("b", False, True, False)
+    assert (job.forked_from.event_id, job.forked_from.from_step, other.forked_from) == ("a", "checklist", None)
+    assert [step.copied for step in job.steps] == [True, False]
+
+
+def raw_day(day: str, calls: int, **groups: Any) -> dict[str, Any]:
+    spending = {"usage": {"input_tokens": 5 * calls}, "calls": calls, "retries": 0, "cost_usd": 0.5}
+    group = {"completed": 1, "failed": 0, "cancelled": 0, **spending}
+    return {"date": day, "created": 2, **group, "groups": dict.fromkeys(groups, group) or None}
+
+
+def test_usage_is_read_to_its_last_day(api: Api) -> None:
+    first = {"from": "2026-11-01", "to": "2026-11-03", "days": [raw_day("2026-11-01", 1)], "next_from": "2026-11-02"}
+    rest = [raw_day("2026-11-02", 2), raw_day("2026-11-03", 3, guideline_checklist=True)]
+    api.says(answer(200, first), answer(200, {**first, "days": rest, "next_from": None}))
+
+    days = api.run(lambda client: client.usage(date(2026, 11, 1), by="chain"))
+
+    assert [dict(request.url.params) for request in api.requests] == [
+        {"from": "2026-11-01", "by": "chain"},
+        {"from": "2026-11-02", "to": "2026-11-03", "by": "chain"},
+    ]
+    assert [(day.date.day, day.created, day.whole.completed) for day in days] == [(1, 2, 1), (2, 2, 1), (3, 2, 1)]
+    assert days[2].groups["guideline_checklist"].spending.usage.input_tokens == 15
+    assert (days[0].groups, days[1].whole.spending.calls) == (None, 2)
+
+
+def test_a_list_asks_for_jobs_by_title_metadata_and_time(api: Api) -> None:
+    api.says(answer(200, {"jobs": [raw_job(title="Doors")], "next_cursor": None}))
+    ten = datetime(2026, 11, 22, 10, tzinfo=UTC)
+
+    (job,) = api.run(
+        lambda client: client.list(
+            title="door",
+            metadata={"a&b": "c=d"},
+            created_after=ten,
+            created_before=ten.astimezone(timezone(timedelta(hours=1))),
+        )
+    )
+
+    assert job.title == "Doors"
+    assert dict(api.requests[0].url.params) == {
+        "title": "door",
+        "metadata.a&b": "c=d",
+        "created_after": "2026-11-22T10:00:00Z",
+        "created_before": "2026-11-22T10:00:00Z",
+        "limit": "100",
+    }
+
+
+def test_a_list_refuses_what_is_not_utf_8(api: Api) -> None:
+    with pytest.raises(BadArgument, match="not UTF-8"):
+        api.run(lambda client: client.list(title="\udcff"))
+    with pytest.raises(BadArgument, match="not UTF-8"):
+        api.run(lambda client: client.list(metadata={"\udcff": "a"}))
 
 
 def test_chains_and_numbers_are_read(api: Api) -> None:

@@ -1,8 +1,10 @@
 """What `make build` does after `sam build`."""
 
 import importlib.util
+import re
 import runpy
 import shutil
+import subprocess
 import sys
 from importlib.metadata import distribution
 from pathlib import Path
@@ -16,6 +18,7 @@ import jobchain.aws.clients
 from jobchain.aws.clients import SERVICES, aws_client, create_session
 from local import botocore_data
 from local.finish_build import not_compiled, package
+from tests.conftest import ROOT
 
 BOTOCORE = Path(str(distribution("botocore").locate_file("botocore")))
 _CALLS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -64,6 +67,27 @@ class TestABuild:
         one.write_bytes(b"\0\0\r\n" + one.read_bytes()[4:])
 
         assert len(not_compiled(build, sys.executable)) == 1
+
+
+@pytest.mark.slow
+def test_the_image_that_builds_has_all_that_the_last_step_needs(tmp_path: Path) -> None:
+    joined = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
+    (line,) = re.findall(r"^COPY (local/__init__.py .*) local/$", joined, re.MULTILINE)
+    (tmp_path / "local").mkdir()
+    for name in line.split():
+        shutil.copy(ROOT / name, tmp_path / "local")
+    paths = [str(tmp_path), str(ROOT / "layers" / "common")]
+
+    # The image has the layer's libraries, and none of the local stack's.
+    missing = ("samtranslator", "yaml", "dotenv", "ministack")
+    program = (
+        f"import sys; sys.path[:0] = {paths}; sys.modules |= dict.fromkeys({missing}); "
+        "import local.finish_build as made; print(made.__file__)"
+    )
+    done = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=False)
+
+    assert done.stdout.startswith(str(tmp_path)), done.stderr
+    assert (tmp_path / "local" / "chain_check.py").is_file()
 
 
 class TestTheModelsOfTheLayer:

@@ -3,6 +3,7 @@
 import random
 import string
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -14,7 +15,7 @@ from pydantic import JsonValue
 
 from jobchain.aws.attributes import Item, to_item
 from jobchain.aws.items import packed, spending_of, totals, unpacked
-from jobchain.aws.records import attempt_item, attempt_of, step_item, step_of
+from jobchain.aws.records import attempt_item, attempt_of, copied_step_item, step_item, step_of
 from jobchain.domain import Attempt, Claim, DailyBudget, FinishedStep, Status, Tier
 from jobchain.errors import TransientModelError
 from jobchain.spending import NOTHING_SPENT, Estimate, Spending, Usage, summed
@@ -69,8 +70,14 @@ class TestARecord:
         self, output: JsonValue, spending: Spending, failed: Spending, request_id: str | None
     ) -> None:
         step = FinishedStep("summary", output, "m", "v", "s", "f", spending, failed, request_id, Tier.FLEX)
+        more = replace(step, called_at="c", request_hash="h", effort="low")
 
         assert step_of(step_item(CLAIM, 1, 0, "m", step)) == step
+        assert step_of(step_item(CLAIM, 1, 0, "m", more)) == more
+        copied = replace(
+            more, called_at=None, spending=NOTHING_SPENT, failed=NOTHING_SPENT, request_id=None, copied=True
+        )
+        assert step_of(copied_step_item("id", "0123abcd", 1, more)) == copied
 
     @given(cause=st.none() | st.text(), answer=st.none() | st.text(), spending=SPENDINGS)
     def test_of_a_failed_call_is_read_as_it_was_stored(

@@ -74,7 +74,18 @@ def test_a_list_shows_what_is_small_and_no_more(api: Api) -> None:
     (listed,) = api("GET", "/jobs").body["jobs"]
     read = api("GET", f"/jobs/{event_id}").body
 
-    more = ("deadline_at", "deadline_seconds", "steps", "result", "result_view", "metadata", "failed_attempts")
+    more = (
+        "deadline_at",
+        "deadline_seconds",
+        "steps",
+        "result",
+        "result_view",
+        "metadata",
+        "failed_attempts",
+        "answered_calls",
+        "input",
+        "prompts",
+    )
     assert listed == {name: value for name, value in read.items() if name not in more}
 
 

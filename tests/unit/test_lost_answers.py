@@ -78,7 +78,7 @@ def test_a_job_fails_once_with_all_its_calls(twice: Deployment) -> None:
 
     assert job.status is Status.FAILED
     assert twice.spent().calls == 3
-    assert len(twice.stores.jobs.get_with_attempts(TENANT, job.event_id)[1]) == 3
+    assert len(twice.stores.jobs.details(TENANT, job.event_id).attempts) == 3
     assert ended(twice) == (1, {Status.FAILED: 1})
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from jobchain.aws.attributes import Item
+from jobchain.aws.listing import JobFilter
 from jobchain.domain import Job, JobError, Status, isoformat
 from jobchain.errors import JobNotFound
 from jobchain.spending import Spending, Usage
@@ -150,9 +151,9 @@ class TestAnOldJob:
         assert job.spending == STEP_COST
         (listed,) = old.listed
         assert (listed.status, listed.spending, listed.error) == (Status.FAILED, STEP_COST, job.error)
-        found, _ = old.deployment.stores.jobs.recent(TENANT, 10, status=Status.FAILED)
+        found, _ = old.deployment.stores.jobs.recent(TENANT, 10, wanted=JobFilter(Status.FAILED))
         assert len(found) == 1
-        assert old.deployment.stores.jobs.recent(TENANT, 10, status=Status.COMPLETED)[0] == []
+        assert old.deployment.stores.jobs.recent(TENANT, 10, wanted=JobFilter(Status.COMPLETED))[0] == []
 
     def test_is_run(self, old: OldJob) -> None:
         job = old.deployment.run()

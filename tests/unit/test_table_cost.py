@@ -208,6 +208,41 @@ def test_a_short_job_costs_twenty_units(table: Table) -> None:
     assert post.table_writes + work.table_writes == 13
 
 
+@pytest.mark.parametrize(("title", "entries", "more"), [(100, 6, 0), (200, 16, 3)])
+def test_a_title_and_metadata_are_in_meta_which_is_small_unless_both_are_long(
+    table: Table, title: int, entries: int, more: int
+) -> None:
+    notes = {f"key {number}": "value" for number in range(entries)}
+    answer, post = table.call("POST", "/jobs", {"input_text": SMALL, "title": "n" * title, "metadata": notes})
+    work = table.work(answer.body["event_id"])
+
+    assert post.by_item == POST.by_item + Counter(METADATA=1)
+    assert work.by_item == WORK.by_item + Counter(META=more)
+
+
+@pytest.mark.parametrize("query", ["title=policy", "metadata.team=legal", "title=policy&metadata.team=legal"])
+def test_a_filtered_list_reads_a_thousand_entries_of_the_index_at_most(
+    table: Table, query: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given the wanted job behind 60 others that have ended, and 40 entries in place of 1,000
+    monkeypatch.setattr("jobchain.aws.jobs._MAX_SEEN", 40)
+    wanted = {"title": "Policy.docx", "metadata": {"team": "legal"}}
+    first = table.call("POST", "/jobs", {"input_text": SMALL, **wanted})[0].body["event_id"]
+    clock.advance(timedelta(seconds=1))
+    entries = [{"input_text": SMALL, "title": "other.docx"}] * 60
+    for entry in table.call("POST", "/jobs/batch", {"jobs": entries})[0].body["results"]:
+        table.stores.jobs.cancel("local", entry["event_id"])
+
+    page, cost = table.call("GET", f"/jobs?{query}")
+    rest, more = table.call("GET", f"/jobs?{query}&cursor={page.body['next_cursor']}")
+
+    assert ([*page.body["jobs"]], [job["event_id"] for job in rest.body["jobs"]]) == ([], [first])
+    # Half a unit for each 4 KB of what was read, whatever passes: 40 entries of under 300 bytes in four requests,
+    # and 21 in three. The secret of the cursors is read too, and META of the job that has not ended.
+    assert cost.reads <= 0.5 * (40 * 300 / 4096 + 4) + 1
+    assert more.reads <= 0.5 * (21 * 300 / 4096 + 3) + 1
+
+
 def test_an_unfinished_job_is_read_with_the_tenants_recent_jobs_once_in_five_minutes(
     table: Table, clock: FakeClock
 ) -> None:
@@ -307,6 +342,30 @@ def test_a_replay_costs_what_it_wrote_and_deleted(table: Table) -> None:
     assert answer.status == 200
     # A text that is deleted at once, and the transaction that was canceled: no index has changed.
     assert cost == units(INPUT=1 + 1, META=2, USAGE=2, calls=3)
+
+
+def test_a_fork_costs_a_job_a_unit_for_each_copied_step_and_the_check_of_its_source(table: Table) -> None:
+    event_id, _ = table.post()
+    table.work(event_id)
+
+    answer, cost = table.call("POST", f"/jobs/{event_id}/fork", {"from_step": "diagram"})
+    work = table.work(answer.body["event_id"])
+
+    # META twice: the fork's own, and that of its source, which is only looked at. The texts and copies are one request.
+    assert cost == POST + units(STEP=2, META=2, reads=1, calls=1)
+    # A worker that makes one call in place of three.
+    assert work == units(META=1 + 2, STEP=1, USAGE=2, recent=1, due=1, unfinished=1 + 1, reads=1, calls=4)
+
+
+def test_a_fork_of_a_long_text_copies_its_parts(parts_of: Callable[[int], Table]) -> None:
+    table = parts_of(1000)
+    event_id, post = table.post(text_of(10_000))
+    table.work(event_id)
+    steps = sum(step.name.startswith("summary") for step in table.stores.jobs.get("local", event_id).steps)
+
+    _, cost = table.call("POST", f"/jobs/{event_id}/fork", {"from_step": "checklist"})
+
+    assert cost.by_item == post.by_item + Counter(STEP=steps, META=2)
 
 
 @pytest.fixture

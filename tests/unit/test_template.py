@@ -27,6 +27,8 @@ Template = dict[str, Any]
 RUN_JOBS = {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"}
 # A tenant's usage is read for its daily budget.
 ADD_USAGE = {"dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"}
+# A fork is stored if the job is there that it was made of.
+FORK = {"dynamodb:ConditionCheckItem"}
 # Of breakers and paces, of which one look reads several items.
 KEEP_WAITS = {"dynamodb:BatchGetItem", "dynamodb:UpdateItem"}
 READ_WAITS = {"dynamodb:BatchGetItem"}
@@ -34,6 +36,7 @@ QUEUES = {"sqs:SendMessage", "sqs:GetQueueAttributes"}
 ALLOWED_ACTIONS = {
     "ApiFunction": {
         *RUN_JOBS,
+        *FORK,
         *("dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:DeleteItem"),
         *QUEUES,
     },
@@ -62,8 +65,8 @@ HOOKS = {"ApiHookFunction": ["ApiFunction"], "WorkerHookFunction": ["WorkerFunct
 # What each may do to the items of which partition keys.
 ITEMS = {
     "ApiFunction": {
-        "JOB#*": {*RUN_JOBS, "dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:DeleteItem"},
-        "TENANT#*": ADD_USAGE,
+        "JOB#*": {*RUN_JOBS, *FORK, "dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:DeleteItem"},
+        "TENANT#*": {*ADD_USAGE, *FORK},
         "KEY#*": {"dynamodb:GetItem"},
         "MODEL": {"dynamodb:GetItem"},
         "SWEEP": {"dynamodb:GetItem"},

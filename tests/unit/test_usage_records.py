@@ -84,7 +84,7 @@ class TestATableThatIsThrottled:
         assert job.status is Status.COMPLETED
         assert job.spending.calls == len(deployment.llm.requests) == 4
         assert [step.name for step in job.steps] == ["summary", "checklist", "diagram"]
-        assert len(deployment.stores.jobs.get_with_attempts(TENANT, job.event_id)[1]) == 1
+        assert len(deployment.stores.jobs.details(TENANT, job.event_id).attempts) == 1
         assert deployment.spent() == job.spending
 
     def test_is_asked_until_the_lease_ends(self, deployment: Deployment) -> None:

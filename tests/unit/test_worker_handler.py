@@ -52,6 +52,7 @@ def environment(template: dict[str, Any], function: str) -> dict[str, str]:
         "MODEL_TIMEOUT_SECONDS": "95",
         "OPENAI_API": "responses",
         "OPENAI_BASE_URL": "https://models.example.com/v1",
+        "STORE_RAW_ANSWERS": "on",
         "WORKER_TIMEOUT_SECONDS": "300",
     }
     return {name: choices.get(name, "1") for name in names}

@@ -18,6 +18,7 @@ from jobchain.errors import BodyTooLarge, InvalidRequest, LimitReached, Malforme
 from jobchain.observability import Logger
 from jobchain_api.auth import Authenticate, refuse_foreign
 from jobchain_api.problems import method_not_allowed, register_problems
+from jobchain_api.queries import check_query
 from jobchain_api.routes import ALLOWED_METHODS, PUBLIC_PATHS, add_routes, route_of
 from jobchain_api.service import JobService
 
@@ -94,6 +95,9 @@ def create_app(
         if "\n" in app.current_event.path:
             # The framework's patterns end with `$`, which also matches before a newline at the end.
             raise NotFoundError
+        route = route_of(app.current_event.path)
+        if app.current_event.http_method in ALLOWED_METHODS.get(route, ()):
+            check_query(app.current_event, route)
         return next_middleware(app)
 
     # Authentication first: without it a caller learns nothing else about the request.

@@ -74,23 +74,32 @@ class StepView(LazyView):
     estimated: EstimateView | None = None
     tier: Tier | None = None
     request_id: str | None = Field(default=None, description="The provider's id of the last call.")
+    copied: bool = Field(
+        default=False, description="Whether the job that was forked has run it: then it has no times and no cost here."
+    )
 
 
-class AttemptView(LazyView):
-    """One failed call of the model."""
+class CallView(LazyView):
+    """One call of the model, whose answer became the step's output."""
 
     step: str
     started_at: str
     finished_at: str
     model: str
     tier: Tier
-    outcome: str = Field(description="The type of the fault.")
-    cause: str | None = Field(description="Why the call failed, in words for the author of the chain.")
-    answer: str | None = Field(description="The model's text, cut after 20,000 characters. Null if there is none.")
+    effort: str | None = Field(description="How much the model was told to reason. Null: as it does by default.")
     request_id: str | None = Field(description="The provider's id of the call.")
     usage: UsageView
     cost_usd: float | None
     estimated: bool = Field(description="Whether usage and cost are an upper bound, as the server did not tell them.")
+
+
+class AttemptView(CallView):
+    """One failed call of the model."""
+
+    outcome: str = Field(description="The type of the fault.")
+    cause: str | None = Field(description="Why the call failed, in words for the author of the chain.")
+    answer: str | None = Field(description="The model's text, cut after 20,000 characters. Null if there is none.")
 
 
 def spent(spending: Spending) -> dict[str, Any]:
@@ -114,21 +123,38 @@ def attempt_views(attempts: Sequence[Attempt]) -> list[AttemptView]:
     return views[::-1]
 
 
+def answered_call_views(job: Job) -> list[CallView]:
+    """The calls whose answers became outputs, the oldest first."""
+    calls = [
+        CallView(step=step.name, started_at=step.called_at or step.started_at, **_call(step))
+        for step in job.steps
+        if step.model and not step.copied
+    ]
+    return sorted(calls, key=lambda call: call.started_at)
+
+
 def _attempt(attempt: Attempt, answer: str | None) -> AttemptView:
     return AttemptView(
         step=attempt.step,
         started_at=attempt.started_at,
-        finished_at=attempt.finished_at,
-        model=attempt.model,
-        tier=attempt.tier,
         outcome=attempt.outcome,
         cause=attempt.cause,
         answer=answer,
-        request_id=attempt.request_id,
-        usage=UsageView.model_validate(attempt.spending.usage),
-        cost_usd=_dollars(attempt.spending),
-        estimated=attempt.spending.estimated.calls > 0,
+        **_call(attempt),
     )
+
+
+def _call(call: Attempt | FinishedStep) -> dict[str, Any]:
+    return {
+        "finished_at": call.finished_at,
+        "model": call.model,
+        "tier": call.tier,
+        "effort": call.effort,
+        "request_id": call.request_id,
+        "usage": UsageView.model_validate(call.spending.usage),
+        "cost_usd": _dollars(call.spending),
+        "estimated": call.spending.estimated.calls > 0,
+    }
 
 
 def step_views(job: Job, chain: Chain | None, attempts: Sequence[Attempt]) -> list[StepView]:
@@ -170,6 +196,7 @@ def _failed_tries(tries: Mapping[str, int]) -> dict[str, int]:
 
 
 def _completed(step: FinishedStep, tries: Mapping[str, int]) -> StepView:
+    times: dict[str, Any] = {} if step.copied else {"started_at": step.started_at, "finished_at": step.finished_at}
     return StepView(
         name=step.name,
         status=Status.COMPLETED,
@@ -177,10 +204,10 @@ def _completed(step: FinishedStep, tries: Mapping[str, int]) -> StepView:
         # None for a merge step that calls no model.
         model=step.model or None,
         prompt_version=step.prompt_version or None,
-        started_at=step.started_at,
-        finished_at=step.finished_at,
         tier=step.tier if step.model else None,
         request_id=step.request_id,
+        copied=step.copied,
+        **times,
         **spent(step.total),
     )
 

@@ -18,7 +18,8 @@ from jobchain_api.validation import explain
 
 MAX_PAYLOAD_BYTES = 256 * 1024
 
-# The options that tell a replay from another request.
+# The options that tell a replay from another request. A title does not: the same text may be in a file of another
+# name.
 _OPTIONS = {"max_cost_usd", "tier", "flex_seconds", "deadline_seconds"}
 
 # The namespace of the ids that are derived from idempotency keys.
@@ -39,7 +40,7 @@ class JobFactory:
 
     def job(self, caller: Caller, request: CreateJob, idempotency_key: str | None) -> NewJob:
         """The job that a request asks for. Raises InvalidRequest, PayloadTooLarge."""
-        return self._new_job(caller, request, _event_id(caller.tenant, idempotency_key))
+        return self._new_job(caller, request, new_event_id(caller.tenant, idempotency_key))
 
     def job_of_entry(
         self, caller: Caller, entry: JsonValue, batch_key: str | None, place: int
@@ -52,7 +53,7 @@ class JobFactory:
             request = BatchEntry.model_validate(entry)
             own = request.idempotency_key
             tenant = caller.tenant
-            event_id = _event_id(tenant, own) if own is not None else _event_id(tenant, batch_key, str(place))
+            event_id = new_event_id(tenant, own) if own is not None else new_event_id(tenant, batch_key, str(place))
             return self._new_job(caller, request, event_id)
         except ValidationError as error:
             return InvalidRequest(explain(error.errors(include_input=False)))
@@ -62,19 +63,14 @@ class JobFactory:
     def _new_job(self, caller: Caller, request: CreateJob, event_id: str) -> NewJob:
         chain = self._chain(request)
         sent = _short_form(chain, request.input_text) if request.payload is None else request.payload
-        try:
-            payload = chain.payload.model_validate(sent).model_dump(mode="json")
-        except ValidationError as error:
-            raise InvalidRequest(explain(error.errors(include_input=False), "payload")) from None
-        size = len(json.dumps(payload, ensure_ascii=False).encode())
-        if size > MAX_PAYLOAD_BYTES:
-            raise PayloadTooLarge(size, MAX_PAYLOAD_BYTES)
+        payload = checked_payload(chain, sent)
         return NewJob(
             event_id=event_id,
             tenant=caller.tenant,
             job_name=chain.name,
             payload=payload,
             fingerprint=_fingerprint(chain.name, payload, request),
+            title=request.title,
             metadata=request.metadata,
             max_cost_usd=request.max_cost_usd,
             tier=request.tier,
@@ -105,12 +101,24 @@ def _short_form(chain: Chain, text: str | None) -> dict[str, JsonValue]:
     return {fields[0]: text}
 
 
+def checked_payload(chain: Chain, sent: object) -> JsonValue:
+    """The payload as it is stored. Raises InvalidRequest, PayloadTooLarge."""
+    try:
+        payload: JsonValue = chain.payload.model_validate(sent).model_dump(mode="json")
+    except ValidationError as error:
+        raise InvalidRequest(explain(error.errors(include_input=False), "payload")) from None
+    size = len(json.dumps(payload, ensure_ascii=False).encode())
+    if size > MAX_PAYLOAD_BYTES:
+        raise PayloadTooLarge(size, MAX_PAYLOAD_BYTES)
+    return payload
+
+
 def is_keyed(event_id: str) -> bool:
     """Whether the id is derived from an idempotency key."""
     return UUID(event_id).version == _KEYED_VERSION
 
 
-def _event_id(tenant: str, idempotency_key: str | None, *place: str) -> str:
+def new_event_id(tenant: str, idempotency_key: str | None, *place: str) -> str:
     """A random id, or the one that is derived from the key, and from a place in a batch if one is given."""
     if idempotency_key is None:
         return str(uuid4())

@@ -16,17 +16,19 @@ from pydantic import (
     model_validator,
 )
 
-from jobchain.chains.fields import Sent, Text
+from jobchain.chains.fields import Sent, Text, not_blank, without_nul
 from jobchain.domain import Tier
-from jobchain.errors import InvalidRequest
 
-MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=64)]
-MetadataValue = Annotated[str, StringConstraints(max_length=512)]
 MAX_METADATA = 16
+MAX_METADATA_KEY = 64
+MAX_METADATA_VALUE = 512
+MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=MAX_METADATA_KEY)]
+MetadataValue = Annotated[str, StringConstraints(max_length=MAX_METADATA_VALUE)]
 MAX_FLEX_SECONDS = 12 * 3600
 MIN_DEADLINE_SECONDS = 60
 MAX_DEADLINE_SECONDS = 7 * 86_400
 MAX_BATCH = 100
+MAX_TITLE = 200
 
 IDEMPOTENCY_KEY = r"^[\x21-\x7e]{1,255}$"
 """The pattern of an idempotency key."""
@@ -37,18 +39,6 @@ def checked_key(idempotency_key: str) -> str:
     if not re.fullmatch(IDEMPOTENCY_KEY, idempotency_key):
         raise ValueError("must be 1 to 255 visible ASCII characters: use a UUID, for example")
     return idempotency_key
-
-
-INCLUDABLE = ("attempts",)
-"""What `GET /jobs/{event_id}` adds to its answer if it is asked to."""
-
-
-def included(include: str | None) -> frozenset[str]:
-    """The values of a comma-separated list. Raises InvalidRequest for one that is unknown."""
-    names = frozenset() if include is None else frozenset(name.strip() for name in include.split(","))
-    if not names.issubset(INCLUDABLE):
-        raise InvalidRequest({"include": f"must be a comma-separated list of: {', '.join(INCLUDABLE)}"})
-    return names
 
 
 def _few(metadata: object) -> object:
@@ -96,6 +86,19 @@ DeadlineSeconds = Annotated[
 ]
 
 
+def _in_one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+Title = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_TITLE),
+    AfterValidator(without_nul),
+    AfterValidator(not_blank),
+    AfterValidator(_in_one_line),
+]
+
+
 class CreateJob(Sent):
     """A request for a job: either `job_name` with its `payload`, or `input_text` for the default chain."""
 
@@ -104,6 +107,9 @@ class CreateJob(Sent):
         default=None, description="The chain's payload; `GET /chains` has its schema."
     )
     input_text: Text | None = Field(default=None, description="A text, for the default chain.")
+    title: Title | None = Field(
+        default=None, description="What the caller calls the job, such as a file's name. White space is folded."
+    )
     metadata: Annotated[dict[MetadataKey, MetadataValue], BeforeValidator(_few)] = Field(
         default={}, max_length=MAX_METADATA, description="The caller's own notes, returned with the job."
     )
@@ -139,6 +145,28 @@ class CreateJob(Sent):
         if named and (self.job_name is None or self.payload is None):
             raise ValueError("job_name and payload go together: give both")
         return self
+
+
+class ForkJob(Sent):
+    """A request for a fork of a job: what it does not say is as in that job."""
+
+    model_config = ConfigDict(defer_build=True)
+
+    from_step: str = Field(
+        max_length=100,
+        description="The step from which the chain is run again, with all steps that need it. The others are copied.",
+    )
+    payload: dict[str, SkipValidation[JsonValue]] | None = Field(
+        default=None,
+        description="Another payload. It may change nothing that a copied step worked on.",
+    )
+    title: Title | None = Field(default=None, description="What the caller calls the fork.")
+    metadata: Annotated[dict[MetadataKey, MetadataValue], BeforeValidator(_few)] | None = Field(
+        default=None, max_length=MAX_METADATA, description="The caller's own notes."
+    )
+    max_cost_usd: Dollars | None = Field(
+        default=None, description="The fork's own budget, in US dollars. Copied steps cost nothing."
+    )
 
 
 class BatchEntry(CreateJob):

@@ -4,25 +4,39 @@ What shows jobs and the deployment is imported by the first request for it: a st
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Set
 from functools import cache
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated
 
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response, content_types
-from aws_lambda_powertools.event_handler.openapi.params import Body, Header, Query
+from aws_lambda_powertools.event_handler.openapi.params import Body, Query
 from pydantic import BaseModel
 
+from jobchain.aws.jobs import JobDetails
+from jobchain.aws.listing import JobFilter
 from jobchain.chains.chain import Chain
-from jobchain.domain import Attempt, Job, Status
+from jobchain.domain import Job, Status
 from jobchain.errors import InvalidRequest, JobchainError
 from jobchain.observability import Logger
 from jobchain_api.auth import Caller
 from jobchain_api.created_views import BatchAccepted, BatchView, JobCreated, ProblemView
+from jobchain_api.parameters import IdempotencyKey, Include, Moment, StepName
 from jobchain_api.problems import problem_of
-from jobchain_api.requests import IDEMPOTENCY_KEY, INCLUDABLE, CreateJob, CreateJobs, checked_key, included
-from jobchain_api.service import JobService, Submission
+from jobchain_api.queries import (
+    DAY,
+    FIRST_DAY,
+    LAST_DAY,
+    UsageBy,
+    included,
+    moment,
+    wanted_days,
+    wanted_metadata,
+)
+from jobchain_api.requests import MAX_TITLE, CreateJob, CreateJobs, ForkJob, checked_key
+from jobchain_api.service import JobService
+from jobchain_api.submitting import Submission
 
 MAX_PAGE = 100
 DEFAULT_PAGE = 20
@@ -33,8 +47,10 @@ ALLOWED_METHODS = {
     "/jobs/<event_id>": ("GET", "HEAD", "DELETE"),
     "/jobs/<event_id>/cancel": ("POST",),
     "/jobs/<event_id>/retry": ("POST",),
+    "/jobs/<event_id>/fork": ("POST",),
     "/chains": ("GET", "HEAD"),
     "/stats": ("GET", "HEAD"),
+    "/usage": ("GET", "HEAD"),
     "/health": ("GET", "HEAD"),
     "/openapi.json": ("GET", "HEAD"),
 }
@@ -59,23 +75,6 @@ def _matches(name: str, part: str) -> bool:
 # The gateway calls an answer without a type JSON, an empty one too.
 _NO_TYPE = "text/plain"
 
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        alias="Idempotency-Key",
-        description="Makes the request safe to repeat: 1 to 255 visible ASCII characters, such as a UUID.",
-        json_schema_extra={"pattern": IDEMPOTENCY_KEY},
-    ),
-]
-
-Include = Annotated[
-    str | None,
-    Query(
-        description="A comma-separated list of what to add. `attempts`: the job's failed calls, as `failed_attempts`.",
-        json_schema_extra={"pattern": f"^({'|'.join(INCLUDABLE)})(,({'|'.join(INCLUDABLE)}))*$"},
-    ),
-]
-
 
 def add_routes(app: APIGatewayRestResolver, service: JobService, logger: Logger, chains: Mapping[str, Chain]) -> None:
     """Adds every route to `app`, whose context has the `caller` of the request."""
@@ -88,17 +87,8 @@ def _add_routes_of_jobs(app: APIGatewayRestResolver, service: JobService, logger
     @app.post("/jobs")
     def create_job(request: Annotated[CreateJob, Body()], idempotency_key: IdempotencyKey = None) -> Response[str]:
         submission = service.submit(_caller(app), request, _checked_header(idempotency_key))
-        job = submission.job
-        logger.append_keys(event_id=job.event_id)
-        # Relative: only the caller knows the prefix of its URL, such as a stage or a custom domain's base path.
-        parent = "" if app.current_event.path.endswith("/") else "jobs/"
-        headers = {"Location": f"{parent}{job.event_id}", "Retry-After": str(service.retry_after.of_new(job))}
-        status = HTTPStatus.CREATED
-        if submission.replayed:
-            status = HTTPStatus.OK
-            headers["Idempotent-Replayed"] = "true"
-        created = JobCreated(event_id=job.event_id, status=job.status, created_at=job.created_at)
-        return _json(status, created, headers)
+        logger.append_keys(event_id=submission.job.event_id)
+        return _created(submission, "" if app.current_event.path.endswith("/") else "jobs/", service)
 
     @app.post("/jobs/batch")
     def create_jobs(request: Annotated[CreateJobs, Body()], idempotency_key: IdempotencyKey = None) -> Response[str]:
@@ -116,12 +106,25 @@ def _add_routes_of_jobs(app: APIGatewayRestResolver, service: JobService, logger
     def list_jobs(
         status: Annotated[Status | None, Query(description="Filter by status.")] = None,
         job_name: Annotated[str | None, Query(max_length=64, description="Filter by chain.")] = None,
+        title: Annotated[
+            str | None, Query(max_length=MAX_TITLE, description="Filter by a part of the title, in any case.")
+        ] = None,
+        created_after: Moment = None,
+        created_before: Moment = None,
         limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="The most jobs of a page.")] = DEFAULT_PAGE,
         cursor: Annotated[str | None, Query(max_length=512, description="`next_cursor` of the last page.")] = None,
     ) -> Response[str]:
         from jobchain_api.views import JobList, listed_job  # noqa: PLC0415
 
-        jobs, next_cursor = service.list(_caller(app), limit, cursor, status, job_name)
+        wanted = JobFilter(
+            status=status,
+            job_name=job_name,
+            title=title,
+            metadata=wanted_metadata(app.current_event),
+            created_after=moment("created_after", created_after),
+            created_before=moment("created_before", created_before),
+        )
+        jobs, next_cursor = service.list(_caller(app), limit, cursor, wanted)
         return _current(app, JobList(jobs=[listed_job(job) for job in jobs], next_cursor=next_cursor))
 
 
@@ -129,15 +132,17 @@ def _add_routes_of_one_job(
     app: APIGatewayRestResolver, service: JobService, logger: Logger, chains: Mapping[str, Chain]
 ) -> None:
     @app.get("/jobs/<event_id>")
-    def get_job(event_id: str, include: Include = None) -> Response[str]:
-        attempts = None
-        if "attempts" in included(include):
-            job, attempts = service.get_with_attempts(_caller(app), event_id)
-        else:
-            job = service.get(_caller(app), event_id)
+    def get_job(event_id: str, include: Include = None, step: StepName = None) -> Response[str]:
+        parts = included(include)
+        details = None
+        if parts:
+            # Failed calls tell which steps without an output have called the model.
+            wants_calls = not parts.isdisjoint(("attempts", "prompts"))
+            details = service.details(_caller(app), event_id, attempts=wants_calls)
+        job = details.job if details else service.get(_caller(app), event_id)
         logger.append_keys(event_id=event_id)
         headers = {} if job.status.final else {"Retry-After": str(service.retry_after.of(job))}
-        return _current(app, _view_of(job, chains, attempts), headers)
+        return _current(app, _view_of(job, chains, details, parts, step), headers)
 
     @app.post("/jobs/<event_id>/cancel")
     def cancel_job(event_id: str) -> Response[str]:
@@ -146,6 +151,14 @@ def _add_routes_of_one_job(
     @app.post("/jobs/<event_id>/retry")
     def retry_job(event_id: str) -> Response[str]:
         return _changed(service.retry(_caller(app), event_id))
+
+    @app.post("/jobs/<event_id>/fork")
+    def fork_job(
+        event_id: str, request: Annotated[ForkJob, Body()], idempotency_key: IdempotencyKey = None
+    ) -> Response[str]:
+        submission = service.fork(_caller(app), event_id, request, _checked_header(idempotency_key))
+        logger.append_keys(event_id=submission.job.event_id, forked_from=event_id)
+        return _created(submission, "../../" if app.current_event.path.endswith("/") else "../", service)
 
     @app.delete("/jobs/<event_id>")
     def delete_job(event_id: str) -> Response[str]:
@@ -172,6 +185,18 @@ def _add_routes_of_the_deployment(
         from jobchain_api.system_views import StatsView  # noqa: PLC0415
 
         return _current(app, StatsView.of(service.stats(_caller(app))))
+
+    @app.get("/usage")
+    def get_usage(
+        first: Annotated[str | None, Query(alias="from", description=FIRST_DAY, json_schema_extra=DAY)] = None,
+        last: Annotated[str | None, Query(alias="to", description=LAST_DAY, json_schema_extra=DAY)] = None,
+        by: Annotated[UsageBy | None, Query(description="Group each day's usage by this.")] = None,
+    ) -> Response[str]:
+        from jobchain_api.usage_views import usage_view  # noqa: PLC0415
+
+        days = wanted_days(first, last, service.today)
+        found, following = service.usage(_caller(app), *days)
+        return _current(app, usage_view(found, following, days[1], by))
 
     @app.get("/health")
     def health() -> Response[str]:
@@ -202,10 +227,28 @@ def _checked_header(idempotency_key: str | None) -> str | None:
         raise InvalidRequest({"Idempotency-Key": str(error)}) from None
 
 
-def _view_of(job: Job, chains: Mapping[str, Chain], attempts: Sequence[Attempt] | None = None) -> BaseModel:
+def _view_of(
+    job: Job,
+    chains: Mapping[str, Chain],
+    details: JobDetails | None = None,
+    include: Set[str] = frozenset(),
+    step: str | None = None,
+) -> BaseModel:
     from jobchain_api.views import job_view  # noqa: PLC0415
 
-    return job_view(job, chains, attempts)
+    return job_view(job, chains, details, include, step)
+
+
+def _created(submission: Submission, parent: str, service: JobService) -> Response[str]:
+    """The answer to an accepted request. `parent` is the path of jobs, relative to the request's."""
+    job = submission.job
+    # Relative: only the caller knows the prefix of its URL, such as a stage or a custom domain's base path.
+    headers = {"Location": f"{parent}{job.event_id}", "Retry-After": str(service.retry_after.of_new(job))}
+    status = HTTPStatus.CREATED
+    if submission.replayed:
+        status = HTTPStatus.OK
+        headers["Idempotent-Replayed"] = "true"
+    return _json(status, JobCreated(event_id=job.event_id, status=job.status, created_at=job.created_at), headers)
 
 
 def _result(outcome: Submission | JobchainError, request_id: str) -> BatchAccepted | ProblemView:

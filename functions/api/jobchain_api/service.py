@@ -2,68 +2,45 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import date, timedelta
 from functools import cached_property
-from itertools import compress
 from typing import TYPE_CHECKING, Protocol
 
 from pydantic import JsonValue
 
-from jobchain.aws.admission import AdmissionStore, Outcome
+from jobchain.aws.admission import AdmissionStore
 from jobchain.aws.due import DueStore
-from jobchain.aws.jobs import JobStore
+from jobchain.aws.jobs import JobDetails, JobStore
+from jobchain.aws.listing import JobFilter
 from jobchain.aws.outage_log import log_unavailable
-from jobchain.aws.queue import JobQueue, QueueDepth
+from jobchain.aws.queue import JobQueue
 from jobchain.aws.usage import UsageStore
 from jobchain.chains.chain import Chain
-from jobchain.domain import DEADLINE, EVENT_ID, Attempt, Clock, DailyUsage, Job, NewJob, Status
+from jobchain.daily_usage import DailyUsage
+from jobchain.domain import DEADLINE, EVENT_ID, Clock, Job, NewJob
 from jobchain.errors import (
     IdempotencyConflict,
     JobchainError,
-    JobExists,
     JobNotFound,
-    LimitReached,
     Misconfigured,
 )
 from jobchain.observability import Logger
 from jobchain_api.auth import Caller
 from jobchain_api.cursor import Cursors
 from jobchain_api.dispatcher import Dispatcher
-from jobchain_api.job_factory import JobFactory, is_keyed
-from jobchain_api.requests import CreateJob
+from jobchain_api.job_factory import JobFactory, new_event_id
+from jobchain_api.requests import CreateJob, ForkJob
 from jobchain_api.retry_after import RetryAfter
+from jobchain_api.stats import Stats
+from jobchain_api.submitting import Submission, Submitter
 from jobchain_api.waits import NoWaits, WaitView, waiting_now
 
 if TYPE_CHECKING:
     from jobchain.metrics import Meter, OutcomeMeter
     from jobchain_api.health import Health
 
-# Longer than the request that stores a job takes to send its message.
-_DISPATCH_TIME = timedelta(seconds=10)
-
 _EVENT_ID = re.compile(EVENT_ID)
-
-
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """The job of a request; `replayed` if an earlier request created it."""
-
-    job: Job
-    replayed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """A tenant's job counts and daily usage.
-
-    `queue` and `dead_letters` concern all tenants: None for a caller that is not an operator.
-    """
-
-    unfinished: Mapping[Status, int]
-    today: DailyUsage
-    queue: QueueDepth | None
-    dead_letters: QueueDepth | None
 
 
 class HealthLook(Protocol):
@@ -98,17 +75,18 @@ class JobService:
         waits: WaitView | None = None,
     ) -> None:
         """`deadline` is that of a job which names none. `waits` tells what pending jobs wait for."""
+        self._chains = chains
+        self._deadline = deadline
         self._factory = JobFactory(chains, default_chain, deadline)
         self._waits = waits or NoWaits()
         self._dispatcher = Dispatcher(queue=queue, due=due, clock=clock, logger=logger)
         self.retry_after = RetryAfter(jobs=jobs, queue=queue, clock=clock, logger=logger)
-        self._admission = admission
+        self._submitter = Submitter(admission, usage, self._dispatcher, retention, clock)
         self._jobs = jobs
         self._usage = usage
         self._health = health
         self._queue = queue
         self._dead_letters = dead_letters
-        self._retention = retention
         self._clock = clock
         self._meter = meter
         self._outcome_meter = outcome_meter
@@ -123,10 +101,25 @@ class JobService:
         Raises InvalidRequest, PayloadTooLarge, IdempotencyConflict, LimitReached, Unavailable.
         """
         new = self._factory.job(caller, request, idempotency_key)
-        (outcome,) = self._submit(caller, [new])
-        if isinstance(outcome, JobchainError):
-            raise outcome
-        return outcome
+        return self._submitter.submit_one(caller, new)
+
+    def fork(self, caller: Caller, event_id: str, request: ForkJob, idempotency_key: str | None) -> Submission:
+        """Stores a job that begins with copies of outputs of the caller's job `event_id`, and sends its message.
+
+        Raises JobNotFound, JobCannotBeForked, InvalidRequest, PayloadTooLarge, IdempotencyConflict, LimitReached,
+        Unavailable.
+        """
+        # Imported at its first use: a new environment of the api starts without it.
+        from jobchain_api.forking import fork_fingerprint, fork_of  # noqa: PLC0415
+
+        own = new_event_id(caller.tenant, idempotency_key)
+        # A replay is answered also where the job has been deleted since.
+        fingerprint = fork_fingerprint(_checked(event_id), request)
+        if idempotency_key is not None and (replay := self._submitter.replay(own, fingerprint)):
+            return replay
+        details = self._jobs.details(caller.tenant, _checked(event_id), attempts=False)
+        new = fork_of(details, self._chains, caller, request, own, self._deadline)
+        return self._submitter.submit_one(caller, new)
 
     def submit_batch(
         self, caller: Caller, entries: Sequence[JsonValue], idempotency_key: str | None
@@ -142,7 +135,7 @@ class JobService:
         for new in prepared:
             if isinstance(new, NewJob):
                 first.setdefault(new.event_id, new)
-        submitted = self._submit(caller, list(first.values()))
+        submitted = self._submitter.submit(caller, list(first.values()))
         self._report_misconfigured(submitted)
         outcomes = dict(zip(first, submitted, strict=True))
         return [
@@ -159,61 +152,19 @@ class JobService:
             raise refused
         log_unavailable(self._logger, "some jobs of a batch not stored", refused)
 
-    def _submit(self, caller: Caller, jobs: Sequence[NewJob]) -> list[Submission | JobchainError]:
-        """Stores jobs of different ids and sends their messages."""
-        if not jobs:
-            return []
-        fingerprints = {new.event_id: new.fingerprint for new in jobs}
-        submissions: list[Submission | JobchainError] = []
-        unsent: list[Job] = []
-        for outcome in self._store(caller, jobs):
-            if isinstance(outcome, Job):
-                unsent.append(outcome)
-                submissions.append(Submission(outcome))
-            elif not isinstance(outcome, JobExists):
-                submissions.append(outcome)
-            elif outcome.fingerprint != fingerprints[outcome.job.event_id]:
-                why = "the idempotency key was used for another job before: use a new key"
-                submissions.append(IdempotencyConflict(why))
-            else:
-                unsent += [outcome.job] if self._may_be_unsent(outcome.job) else []
-                submissions.append(Submission(outcome.job, replayed=True))
-        self._dispatcher.dispatch(unsent)
-        return submissions
-
-    def _store(self, caller: Caller, jobs: Sequence[NewJob]) -> list[Outcome]:
-        outcomes: list[Outcome]
-        try:
-            self._check_daily_budget(caller)
-            outcomes = self._admission.create_many(jobs, self._retention, caller.limits)
-        except LimitReached as refusal:
-            outcomes = [refusal] * len(jobs)
-        # A replay is answered even if a limit is reached.
-        refused = [isinstance(outcome, LimitReached) for outcome in outcomes]
-        keyed = [new.event_id for new in compress(jobs, refused) if is_keyed(new.event_id)]
-        stored = self._admission.find_many(keyed) if keyed else {}
-        return [stored.get(new.event_id, outcome) for new, outcome in zip(jobs, outcomes, strict=True)]
-
-    def _check_daily_budget(self, caller: Caller) -> None:
-        """Raises LimitReached if the caller's daily budget is used up; reads nothing for a caller without one."""
-        if caller.limits.has_daily_budget:
-            caller.limits.check_daily_usage(self._usage.today(caller.tenant), self._clock())
-
-    def _may_be_unsent(self, job: Job) -> bool:
-        """Whether no worker has claimed the job, though its first message should have been sent by now."""
-        created = datetime.fromisoformat(job.created_at)
-        return job.status is Status.PENDING and not job.attempts and self._clock() - created > _DISPATCH_TIME
-
     # --- one job -----------------------------------------------------------------------------------
 
     def get(self, caller: Caller, event_id: str) -> Job:
         """The caller's job. Raises JobNotFound, Unavailable."""
         return self._told(self._jobs.get(caller.tenant, _checked(event_id)))
 
-    def get_with_attempts(self, caller: Caller, event_id: str) -> tuple[Job, list[Attempt]]:
-        """The caller's job, and the newest of its failed calls, the oldest first. Raises JobNotFound, Unavailable."""
-        job, attempts = self._jobs.get_with_attempts(caller.tenant, _checked(event_id))
-        return self._told(job), attempts
+    def details(self, caller: Caller, event_id: str, *, attempts: bool) -> JobDetails:
+        """The caller's job with its payload, and with its failed calls if `attempts` are wanted.
+
+        Raises JobNotFound, Unavailable.
+        """
+        found = self._jobs.details(caller.tenant, _checked(event_id), attempts=attempts)
+        return replace(found, job=self._told(found.job))
 
     def _told(self, job: Job) -> Job:
         self.retry_after.learn(job)
@@ -229,7 +180,7 @@ class JobService:
         Raises JobNotFound, JobIsNotFinal, JobIsFinal, LimitReached, Unavailable.
         """
         _checked(event_id)
-        self._check_daily_budget(caller)
+        self._submitter.check_daily_budget(caller)
         job = self._jobs.retry(caller.tenant, event_id, caller.limits)
         self._dispatcher.dispatch([job])
         return self._told(job)
@@ -240,16 +191,14 @@ class JobService:
 
     # --- all jobs of a tenant ----------------------------------------------------------------------
 
-    def list(
-        self, caller: Caller, limit: int, cursor: str | None, status: Status | None, job_name: str | None
-    ) -> tuple[list[Job], str | None]:
-        """A page of the caller's jobs, the newest first, and the cursor of the next page.
+    def list(self, caller: Caller, limit: int, cursor: str | None, wanted: JobFilter) -> tuple[list[Job], str | None]:
+        """A page of the caller's jobs that are `wanted`, the newest first, and the cursor of the next page.
 
         Raises InvalidRequest for a cursor that is not of this list, and Unavailable.
         """
-        scope = caller.tenant, status or "", job_name or ""
+        scope = caller.tenant, *wanted.scope
         before = self._cursors.read(cursor, *scope) if cursor is not None else None
-        jobs, position = self._jobs.recent(caller.tenant, limit, before, status, job_name)
+        jobs, position = self._jobs.recent(caller.tenant, limit, before, wanted)
         jobs = [self._told(job) for job in jobs]
         return jobs, self._cursors.write(position, *scope) if position else None
 
@@ -265,6 +214,18 @@ class JobService:
             queue=self._queue.depth() if caller.operator else None,
             dead_letters=self._dead_letters.depth() if caller.operator else None,
         )
+
+    @property
+    def today(self) -> date:
+        """The day (UTC) by this service's clock."""
+        return self._clock().date()
+
+    def usage(self, caller: Caller, first: date, last: date) -> tuple[Sequence[DailyUsage], date | None]:
+        """The caller's usage of these days (UTC), and the day to go on with if they are too many.
+
+        Raises Unavailable.
+        """
+        return self._usage.days(caller.tenant, first, last)
 
     # --- the deployment ----------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from jobchain_api.call_views import SpendingView, spent
 from jobchain_api.created_views import LazyView
 from jobchain_api.health import Health, ModelStatus
 from jobchain_api.result_views import PartView, part_views
-from jobchain_api.service import Stats
+from jobchain_api.stats import Stats
 
 
 class StepInfo(LazyView):
@@ -90,6 +90,7 @@ class TodayView(SpendingView):
     by_key: dict[str, SpendingView] = Field(
         description="The same usage, by the id of the API key that created the job; empty for a job without one."
     )
+    by_chain: dict[str, SpendingView] = Field(description="The same usage, by the chain of the job.")
 
 
 class QueueView(LazyView):
@@ -123,6 +124,7 @@ class StatsView(LazyView):
                 created=today.created,
                 by_model={model: SpendingView.of(spending) for model, spending in today.by_model.items()},
                 by_key={key_id: SpendingView.of(spending) for key_id, spending in today.by_key.items()},
+                by_chain={chain: SpendingView.of(spending) for chain, spending in today.by_chain.items()},
                 **spent(today.spending),
             ),
             queue=queue,

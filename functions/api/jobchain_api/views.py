@@ -1,24 +1,28 @@
 """Jobs as callers get them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Set
 from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import ConfigDict, Field, JsonValue
 
+from jobchain.aws.jobs import JobDetails
 from jobchain.chains.chain import Chain
 from jobchain.chains.mistakes import ChainError
-from jobchain.domain import Attempt, Job, Status, Tier, WaitReason, isoformat
+from jobchain.domain import Job, Status, Tier, WaitReason, isoformat
 from jobchain_api.call_views import (
     AttemptView,
+    CallView,
     EstimateView,
     StepView,
     UsageView,
+    answered_call_views,
     attempt_views,
     spent,
     step_views,
 )
 from jobchain_api.created_views import LazyView
+from jobchain_api.prompt_views import PromptView, prompt_views
 from jobchain_api.result_views import PartView, part_views
 
 
@@ -49,11 +53,21 @@ class WaitingView(LazyView):
     retryable: bool = Field(description="Whether a retry makes the job continue at once. A retry of others is a 409.")
 
 
+class ForkedFromView(LazyView):
+    """The job that was forked, and the step from which the fork has run the chain again."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    event_id: str
+    from_step: str
+
+
 class ListedJob(LazyView):
     """A job as lists show it: without its steps, its result and its metadata."""
 
     event_id: str
     job_name: str
+    title: str | None
     status: Status
     attempts: int
     created_at: str
@@ -69,6 +83,7 @@ class ListedJob(LazyView):
     tier: Tier
     error: ErrorView | None
     waiting_for: WaitingView | None = Field(description="Why the job is pending. Null for a job that is not.")
+    forked_from: ForkedFromView | None = Field(description="Null for a job that is no fork.")
 
 
 class JobView(ListedJob):
@@ -86,6 +101,12 @@ class JobView(ListedJob):
         description="The newest failed calls of the model, up to 1,000, the oldest first. Null without "
         "`include=attempts`."
     )
+    answered_calls: list[CallView] | None = Field(
+        description="The calls of the model whose answers became outputs, the oldest first. Together with "
+        "`failed_attempts` they are the job's calls. Null without `include=attempts`."
+    )
+    input: JsonValue = Field(description="The payload as it is stored. Null without `include=input`.")
+    prompts: list[PromptView] | None = Field(description="What the model was asked. Null without `include=prompts`.")
 
 
 class JobList(LazyView):
@@ -100,12 +121,20 @@ def listed_job(job: Job) -> ListedJob:
     return ListedJob(**_listed(job))
 
 
-def job_view(job: Job, chains: Mapping[str, Chain], attempts: Sequence[Attempt] | None = None) -> JobView:
+def job_view(
+    job: Job,
+    chains: Mapping[str, Chain],
+    details: JobDetails | None = None,
+    include: Set[str] = frozenset(),
+    step: str | None = None,
+) -> JobView:
     """`job` with its steps and its result. `chains` may lack its chain, if that was removed since or can't be used.
 
-    `attempts` are its failed calls, None if the caller did not ask for them.
+    `details` are those of the job, None if the caller did not ask for any. `include` are the parts to add, see
+    `INCLUDABLE`; of the prompts only that of `step`, if one is given.
     """
     chain = _usable(chains.get(job.job_name))
+    attempts = details.attempts if details and "attempts" in include else None
     return JobView(
         **_listed(job),
         steps=step_views(job, chain, attempts or ()),
@@ -115,6 +144,9 @@ def job_view(job: Job, chains: Mapping[str, Chain], attempts: Sequence[Attempt] 
         deadline_seconds=None if job.deadline is None else int(job.deadline.total_seconds()),
         deadline_at=None if job.deadline_at is None else isoformat(datetime.fromtimestamp(job.deadline_at, UTC)),
         failed_attempts=None if attempts is None else attempt_views(attempts),
+        answered_calls=None if attempts is None else answered_call_views(job),
+        input=details.payload if details and "input" in include else None,
+        prompts=prompt_views(details, chain, step) if details and "prompts" in include else None,
     )
 
 
@@ -130,6 +162,7 @@ def _listed(job: Job) -> dict[str, Any]:
     return {
         "event_id": job.event_id,
         "job_name": job.job_name,
+        "title": job.title,
         "status": job.status,
         "attempts": job.attempts,
         "created_at": job.created_at,
@@ -140,6 +173,7 @@ def _listed(job: Job) -> dict[str, Any]:
         "max_cost_usd": None if job.max_cost_usd is None else float(job.max_cost_usd),
         "tier": job.tier,
         "error": ErrorView.model_validate(job.error) if job.error else None,
+        "forked_from": ForkedFromView.model_validate(job.forked_from) if job.forked_from else None,
         "waiting_for": WaitingView.model_validate(job.waiting_for) if job.waiting_for else None,
     }
 

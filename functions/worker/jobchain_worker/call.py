@@ -44,7 +44,8 @@ class Call:
         self._llm = llm
         self._prices = prices
         self._logger = logger
-        self._started_at: datetime = clock()
+        self.started_at: datetime = clock()
+        """When it began."""
         self._asked_model = request.model or llm.model
         self._model = self._asked_model
         self._tier = request.tier
@@ -58,14 +59,14 @@ class Call:
 
         Raises the errors of `LLM.ask`, and Unavailable where a failed call can't be stored.
         """
-        self._started_at = self._clock()
+        self.started_at = self._clock()
         retries = Spending(retries=int(is_retry))
         try:
             answer = await self._llm.ask(self._request)
         except (PermanentModelError, TransientModelError) as error:
             calls = self._estimated(error.report) if error.report.maybe_billed else Spending(calls=1)
             self._charge(calls + retries)
-            await self._records.permit.failed(self._asked, error, self._started_at, own_model=self._own_model)
+            await self._records.permit.failed(self._asked, error, self.started_at, own_model=self._own_model)
             self._log(error.type, error_facts(error))
             await self.record(error.type, str(error), error.report)
             raise
@@ -85,10 +86,10 @@ class Call:
     async def _pass_on(self, answer: ModelAnswer) -> None:
         permit = self._records.permit
         if isinstance(answer, FailedAnswer):
-            await permit.failed(self._asked, answer.error, self._started_at, own_model=self._own_model)
+            await permit.failed(self._asked, answer.error, self.started_at, own_model=self._own_model)
         elif not self._own_model:
             # Another model has limits of its own, which the deployment's pace does not follow.
-            await permit.answered(self._asked, _used(answer.usage) or self._asked, answer.limits, self._started_at)
+            await permit.answered(self._asked, _used(answer.usage) or self._asked, answer.limits, self.started_at)
 
     @property
     def _own_model(self) -> bool:
@@ -118,7 +119,7 @@ class Call:
         await self._records.attempt(
             Attempt(
                 step=self._step,
-                started_at=isoformat(self._started_at),
+                started_at=isoformat(self.started_at),
                 finished_at=isoformat(self._clock()),
                 model=self._model,
                 tier=self._tier,
@@ -127,6 +128,7 @@ class Call:
                 cause=report.cause or cause,
                 answer=report.answer or self._text,
                 request_id=report.request_id or self._request_id,
+                effort=self._request.effort,
             ),
             self._asked_model,
         )
@@ -149,7 +151,7 @@ class Call:
 
     def _log(self, outcome: str, facts: Facts) -> None:
         known = {"model": self._model, "tier": self._tier.value, **facts}
-        line = call_line(outcome, self._clock() - self._started_at, self.spending, known)
+        line = call_line(outcome, self._clock() - self.started_at, self.spending, known)
         self._logger.info("model called", extra=line)
 
 

@@ -104,7 +104,7 @@ def create_consumer(settings: WorkerSettings, dynamodb: "DynamoDBClient") -> Con
     queue = JobQueue(create_aws_client(SQS, AWS, os.environ), settings.queue_url, settings.flex_queue_url)
     llm = create_llm(settings, AWS)
     runner = Runner(
-        claims=ClaimStore(dynamodb, settings.table_name, utc_now),
+        claims=ClaimStore(dynamodb, settings.table_name, utc_now, keep_answers=settings.store_raw_answers == "on"),
         due=DueStore(dynamodb, settings.table_name, utc_now),
         usage=UsageStore(dynamodb, settings.table_name, utc_now),
         queue=queue,

@@ -9,9 +9,10 @@ from decimal import Decimal
 from pydantic import BaseModel, JsonValue, ValidationError
 
 from jobchain.aws.claims import ClaimStore
-from jobchain.chains.chain import Chain
+from jobchain.chains.chain import Chain, Step
 from jobchain.chains.step_keys import TriesKey, UnansweredKey
 from jobchain.domain import Attempt, Claim, FinishedStep, JobError, Tier, WaitReason, isoformat
+from jobchain.llm import ModelAnswer, ModelRequest
 from jobchain.spending import NOTHING_SPENT, Bill, Spending, summed
 from jobchain_worker.admission_control import Permit
 from jobchain_worker.persistence import Persistence
@@ -125,7 +126,8 @@ class StepCompleted:
     """A step's output, not stored yet. `model` and `prompt_version` are empty for a step without a model call.
 
     `spending` is that of the call whose answer became the output, `failed` that of the calls before it. `asked` is the
-    model that was asked.
+    model that was asked, with `effort`. That call began at `called_at`, or with the step where that is None, and
+    `request_hash` is of its request.
     """
 
     output: JsonValue
@@ -136,6 +138,52 @@ class StepCompleted:
     request_id: str | None = None
     tier: Tier = Tier.STANDARD
     asked: str | None = None
+    called_at: str | None = None
+    request_hash: str | None = None
+    effort: str | None = None
+
+    def finished(self, name: str, started_at: str, finished_at: str) -> FinishedStep:
+        """The step as it is stored."""
+        return FinishedStep(
+            name=name,
+            output=self.output,
+            model=self.model,
+            prompt_version=self.prompt_version,
+            started_at=started_at,
+            finished_at=finished_at,
+            spending=self.spending,
+            failed=self.failed,
+            request_id=self.request_id,
+            tier=self.tier,
+            called_at=self.called_at,
+            request_hash=self.request_hash,
+            effort=self.effort,
+        )
+
+
+def completed(
+    step: Step,
+    request: ModelRequest,
+    answer: ModelAnswer,
+    output: JsonValue,
+    spending: Spending,
+    failed: Spending,
+    called_at: str | None,
+) -> StepCompleted:
+    """A step whose `answer` became the `output`; see `StepCompleted`."""
+    return StepCompleted(
+        output,
+        answer.model,
+        step.prompt_version,
+        spending,
+        failed,
+        answer.request_id,
+        answer.tier,
+        asked=request.model,
+        called_at=called_at,
+        request_hash=request.digest,
+        effort=request.effort,
+    )
 
 
 @dataclass(frozen=True, slots=True)

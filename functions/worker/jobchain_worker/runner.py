@@ -14,7 +14,7 @@ from jobchain.aws.queue import MAX_DELAY, JobQueue, Slot
 from jobchain.aws.usage import UsageStore
 from jobchain.chains.chain import Chain
 from jobchain.chains.planning import PlannedStep, plan
-from jobchain.domain import Claim, Clock, FinishedStep, JobError, WaitReason, isoformat
+from jobchain.domain import Claim, Clock, JobError, WaitReason, isoformat
 from jobchain.errors import ClaimLost, JobNotReady, LimitReached, SettingsError
 from jobchain.llm import LLM
 from jobchain.metrics import Meter, OutcomeMeter
@@ -265,18 +265,7 @@ class Runner:
     async def _store(
         self, run: JobRun, step: PlannedStep, position: int, completed: StepCompleted, started_at: str
     ) -> None:
-        finished = FinishedStep(
-            name=step.name,
-            output=completed.output,
-            model=completed.model,
-            prompt_version=completed.prompt_version,
-            started_at=started_at,
-            finished_at=isoformat(self._clock()),
-            spending=completed.spending,
-            failed=completed.failed,
-            request_id=completed.request_id,
-            tier=completed.tier,
-        )
+        finished = completed.finished(step.name, started_at, isoformat(self._clock()))
         await run.records.step(position, finished, completed.asked)
         run.outputs[step.name] = completed.output
 

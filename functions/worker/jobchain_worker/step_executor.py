@@ -13,7 +13,7 @@ from jobchain.chains.chain import CodeStep, MergeStep, SplitStep, Step, StepCont
 from jobchain.chains.planning import PlannedStep
 from jobchain.chains.splitting import split
 from jobchain.chains.step_keys import TriesKey, UnansweredKey
-from jobchain.domain import Clock, JobError, Tier, WaitReason
+from jobchain.domain import Clock, JobError, Tier, WaitReason, isoformat
 from jobchain.errors import CallReport, ModelError, PermanentModelError, TransientModelError, Unavailable
 from jobchain.llm import LLM, AnswerText, FailedAnswer, ModelAnswer, ModelRequest, UnusableAnswer
 from jobchain.observability import Logger, describe
@@ -21,7 +21,7 @@ from jobchain.prices import PriceList
 from jobchain.spending import NOTHING_SPENT, Spending
 from jobchain_worker.answers import Complaint, Output, read_answer
 from jobchain_worker.call import Call, most_of
-from jobchain_worker.job_run import JobRun, StepCompleted, StepDeferred, StepFailed, StepOutcome, overdue
+from jobchain_worker.job_run import JobRun, StepCompleted, StepDeferred, StepFailed, StepOutcome, completed, overdue
 from jobchain_worker.retry_policy import MAX_JITTER, MIN_JITTER, Failures, GiveUp, RetryPolicy, TryAgain
 
 MAX_COMPLAINTS = 2
@@ -126,7 +126,7 @@ class StepExecutor:
     async def _execute_call(self, run: JobRun, step: Step, share: Decimal | None) -> StepOutcome:
         flex_left = run.flex_left(self._clock())
         try:
-            completed = await self._ask(run, step, share)
+            done = await self._ask(run, step, share)
         except _OutOfTime as late:
             return self._out_of_time(run, step, paid=late.paid)
         except PermanentModelError as error:
@@ -136,8 +136,8 @@ class StepExecutor:
             return StepFailed(error.as_job_error(step.name))
         except TransientModelError as error:
             return self._defer_flex(run, step, error, flex_left) if flex_left else self._defer(run, step, error)
-        self._logger.info("step completed", model=completed.model, **asdict(completed.spending.usage))
-        return completed
+        self._logger.info("step completed", model=done.model, **asdict(done.spending.usage))
+        return done
 
     def _out_of_time(self, run: JobRun, step: Step, *, paid: bool) -> StepFailed | StepDeferred:
         """Only a billed try counts: it bounds how often a slow model is paid for nothing."""
@@ -200,16 +200,8 @@ class StepExecutor:
             async with call.recorded_on_error():
                 read = await _read(run, step, answer, context)
             if isinstance(read, Output):
-                return StepCompleted(
-                    read.value,
-                    answer.model,
-                    step.prompt_version,
-                    call.spending,
-                    failed,
-                    answer.request_id,
-                    answer.tier,
-                    request.model,
-                )
+                called_at = isoformat(call.started_at) if number else None
+                return completed(step, request, answer, read.value, call.spending, failed, called_at)
             self._logger.warning("answer does not fit", model=answer.model)
             await call.record("unusable_answer", read.text)
             failed += call.spending

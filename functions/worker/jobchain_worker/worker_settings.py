@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 from jobchain.aws.calling import Patience
 from jobchain.breaker import ModelAccount
@@ -32,6 +32,7 @@ class WorkerSettings:
 
     `model_call_seconds` is the longest call, 0 for `model_timeout_seconds`, of which three fit into an invocation of
     `worker_timeout_seconds`. The limits of the model's account are learned where they are 0.
+    `store_raw_answers` says whether the model's text is stored with a call that failed.
     """
 
     table_name: str
@@ -47,6 +48,7 @@ class WorkerSettings:
     worker_timeout_seconds: float = 0
     model_requests_per_minute: int = 0
     model_tokens_per_minute: int = 0
+    store_raw_answers: Literal["on", "off"] = "on"
     openai_api: Api = "responses"
     openai_base_url: str | None = None
     openai_api_key: str | None = None

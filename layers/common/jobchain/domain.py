@@ -1,6 +1,5 @@
 """The nouns of the system: a job, its steps, its calls and why they failed."""
 
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -9,6 +8,7 @@ from enum import StrEnum
 
 from pydantic import JsonValue
 
+from jobchain.forks import ForkedFrom
 from jobchain.spending import NOTHING_SPENT, Spending
 
 Clock = Callable[[], datetime]
@@ -75,21 +75,6 @@ def tier_at(flex_until: datetime | None, at: datetime) -> Tier:
 
 
 @dataclass(frozen=True, slots=True)
-class DailyUsage:
-    """A tenant's jobs and their usage on one day (UTC): how many were created, how many ended how, what they used.
-
-    `by_model` and `by_key` are the same spending by the model that was called, and by the API key of the job.
-    """
-
-    date: str
-    created: int = 0
-    ended: Counter[Status] = field(default_factory=Counter)
-    spending: Spending = NOTHING_SPENT
-    by_model: Mapping[str, Spending] = field(default_factory=dict)
-    by_key: Mapping[str, Spending] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
 class JobError:
     """Why a job failed, in words for the caller: never a stack trace, a key or a provider's raw body."""
 
@@ -114,7 +99,8 @@ class Attempt:
     """A failed call of the model: when, what it used and cost, and how it ended.
 
     `outcome` is the type of the fault, and `cause` says why, in words for the chain's author. `answer` is the model's
-    text, cut to a limit, if there was one, and `request_id` the provider's id of the call.
+    text, cut to a limit, if there was one, and `request_id` the provider's id of the call. `effort` is how much the
+    model was told to reason, None where that was left to the model.
     """
 
     step: str
@@ -127,13 +113,16 @@ class Attempt:
     cause: str | None = None
     answer: str | None = None
     request_id: str | None = None
+    effort: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class FinishedStep:
     """One step's stored output and what it took.
 
-    `spending` is that of the call whose answer became the output, `failed` that of the calls before it.
+    `spending` is that of the call whose answer became the output, `failed` that of the calls before it. That call
+    began at `called_at`, or with the step where that is None, with `effort` as an `Attempt` has it.
+    `request_hash` is the `ModelRequest.digest` of what was sent. A `copied` step was run by the job that was forked.
     """
 
     name: str
@@ -146,6 +135,10 @@ class FinishedStep:
     failed: Spending = NOTHING_SPENT
     request_id: str | None = None
     tier: Tier = Tier.STANDARD
+    called_at: str | None = None
+    request_hash: str | None = None
+    effort: str | None = None
+    copied: bool = False
 
     @property
     def total(self) -> Spending:
@@ -155,11 +148,11 @@ class FinishedStep:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job as it is stored, without its input. Times are texts of `isoformat`; `expires_at` is seconds since 1970.
-
+    """A job as it is stored, without its input. Times are texts of `isoformat`, `expires_at` is seconds since 1970.
     `flex_until` is when a job of the tier flex continues as a standard one. `attempts` counts its claims. `tries` has
     the failed tries of its steps, by the names of `jobchain.chains.step_keys.TriesKey`. `deadline` is how long it is
     tried, and `deadline_at` until when, in seconds since 1970; both None for a job that an earlier version stored.
+    `title` is its caller's name for it.
     """
 
     event_id: str
@@ -184,6 +177,8 @@ class Job:
     tries: Mapping[str, int] = field(default_factory=dict)
     deadline: timedelta | None = None
     deadline_at: int | None = None
+    title: str | None = None
+    forked_from: ForkedFrom | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +199,8 @@ DEADLINE = timedelta(days=1)
 class NewJob:
     """A job that a caller asks for. `fingerprint` tells a replay of the same request from another one.
 
-    After `flex_for` a flex job continues as a standard one. The caller set `deadline`, if `own_deadline`.
+    After `flex_for` a flex job continues as a standard one. The caller set `deadline`, if `own_deadline`. A fork has
+    `copies` of steps of the job `forked_from`, which was created at `source_created_at`.
     """
 
     event_id: str
@@ -220,6 +216,10 @@ class NewJob:
     daily_budget: DailyBudget = NO_BUDGET
     deadline: timedelta = DEADLINE
     own_deadline: bool = False
+    title: str | None = None
+    forked_from: ForkedFrom | None = None
+    copies: tuple[FinishedStep, ...] = ()
+    source_created_at: str = ""
 
 
 @dataclass(frozen=True, slots=True)

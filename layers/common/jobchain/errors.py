@@ -85,6 +85,10 @@ class JobIsNotFinal(JobchainError):
     """The job is not final, so that it cannot be retried or deleted."""
 
 
+class JobCannotBeForked(JobchainError):
+    """The job is not in a state, or not of a chain, from which it can be forked."""
+
+
 class IdempotencyConflict(JobchainError):
     """The idempotency key was used for another request already."""
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from jobchain.domain import NO_BUDGET, DailyBudget, DailyUsage
+from jobchain.daily_usage import DailyUsage
+from jobchain.domain import NO_BUDGET, DailyBudget
 from jobchain.errors import LimitReached
 
 MAX_COUNTED = 10_000

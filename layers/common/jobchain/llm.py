@@ -1,5 +1,6 @@
 """The port to the language model: the one service that costs money and that no emulator replaces."""
 
+import hashlib
 import json
 from dataclasses import dataclass, field
 from functools import cache
@@ -42,6 +43,12 @@ class ModelRequest:
     temperature: float | None = None
     step: str = field(default="", compare=False)
     """The stored name of the step that asks. No model reads it."""
+
+    @property
+    def digest(self) -> str:
+        """A hash of the texts that the model reads, by which two requests are compared."""
+        texts = json.dumps([self.instructions, self.input], ensure_ascii=False)
+        return hashlib.sha256(texts.encode()).hexdigest()[:8]
 
     @property
     def size(self) -> int:

@@ -10,20 +10,21 @@ from typing import TYPE_CHECKING
 
 from jobchain.aws.attributes import Item
 from jobchain.aws.items import MAX_WRITES, MOVE_TRIES, StoredJob, job_key
-from jobchain.aws.meta import existing_job, job_of, new_meta, text_items
+from jobchain.aws.meta import existing_job, job_of, new_meta
 from jobchain.aws.quotas import SHARDS, QuotaCounter, Room, quota_counters, remaining_quota
 from jobchain.aws.table import Table, TransactionCanceled
+from jobchain.aws.texts import text_items
 from jobchain.aws.usage import UsageRecord
-from jobchain.aws.writes import epoch, key, put_new
+from jobchain.aws.writes import Write, check, epoch, key, put_new
 from jobchain.domain import Clock, Job, NewJob
-from jobchain.errors import JobchainError, JobExists, LimitReached, Unavailable
+from jobchain.errors import JobchainError, JobExists, JobNotFound, LimitReached, Unavailable
 from jobchain.limits import NO_LIMITS, Limits
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-Outcome = Job | JobExists | LimitReached | Unavailable
-"""The result of admission for one job: the stored job, or why it is not stored."""
+Outcome = Job | JobExists | JobNotFound | LimitReached | Unavailable
+"""The result of admission for one job: the stored job, or why it is not stored. JobNotFound: its source is deleted."""
 
 
 class _NotAdmitted(Exception):
@@ -97,7 +98,7 @@ class AdmissionStore:
         except Unavailable as error:
             return {job.event_id: error for job in jobs}
         outcomes = self._admit(jobs, counters, now)
-        refused = (JobExists, LimitReached)
+        refused = (JobExists, JobNotFound, LimitReached)
         unused = [item for job in jobs if isinstance(outcomes[job.event_id], refused) for item in job.texts]
         # Where this fails, they expire with the retention of jobs.
         with suppress(Unavailable):
@@ -122,6 +123,8 @@ class AdmissionStore:
                 outcomes |= reasons.existing
                 wanted = [job for job in wanted if job.event_id not in reasons.existing]
                 rooms = reasons.rooms
+            except JobNotFound as gone:
+                return outcomes | {job.event_id: gone for job in wanted}
             except Unavailable as error:
                 return outcomes | self._stored_or(error, wanted)
             else:
@@ -133,19 +136,27 @@ class AdmissionStore:
     def _create_all(
         self, jobs: Sequence["_Prepared"], counters: Sequence[QuotaCounter], rooms: Sequence[Room], now: datetime
     ) -> None:
-        """Stores all of the jobs or none. Raises _NotAdmitted: jobs that exist come first, then the quotas."""
+        """Stores all of the jobs or none. Raises _NotAdmitted: jobs that exist come first, then the quotas.
+
+        Raises JobNotFound where the job does not exist any more that one of them is a fork of.
+        """
         tenant, key_id = jobs[0].meta["tenant"], jobs[0].meta.get("key_id", "")
         metas = {job.event_id: put_new(job.meta) for job in jobs}
         admitted = [counter.admit(len(jobs), room) for counter, room in zip(counters, rooms, strict=True)]
+        sources = [job.source for job in jobs if job.source]
         record = UsageRecord(created=len(jobs))
         try:
-            self._table.transact(lambda: [*metas.values(), *chain(*admitted), *record.writes(tenant, key_id, now)])
+            self._table.transact(
+                lambda: [*metas.values(), *sources, *chain(*admitted), *record.writes(tenant, key_id, now)]
+            )
         except TransactionCanceled as canceled:
             found = {event_id: canceled.found(meta) for event_id, meta in metas.items()}
             own = {job.event_id: job.meta["uid"] for job in jobs}
             if any(meta and meta.get("uid") == own[event_id] for event_id, meta in found.items()):
                 return  # written by an earlier try, whose answer was lost; the job has changed since
             existing = {event_id: existing_job(meta) for event_id, meta in found.items() if meta}
+            if not existing and any(canceled.found(source) is not None for source in sources):
+                raise JobNotFound("the job to fork was deleted") from None
             left = list(rooms)
             for place, (counter, writes) in enumerate(zip(counters, admitted, strict=True)):
                 if not existing and any(canceled.found(write) is not None for write in writes):
@@ -166,11 +177,12 @@ class AdmissionStore:
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """A new job's items: META, and those of its text."""
+    """A new job's items: META, and those of its text. `source` checks that the job exists which it is a fork of."""
 
     event_id: str
     meta: Item
     texts: list[Item]
+    source: Write | None = None
 
     @property
     def stored(self) -> Job:
@@ -180,7 +192,12 @@ class _Prepared:
 
 def _prepared(new: NewJob, now: datetime, expires_at: int) -> _Prepared:
     uid = secrets.token_hex(4)
-    return _Prepared(new.event_id, new_meta(new, uid, now, expires_at), text_items(new, uid, now, expires_at))
+    meta, texts = new_meta(new, uid, now, expires_at), text_items(new, uid, now, expires_at)
+    source = None
+    if new.forked_from:
+        created = {":created_at": new.source_created_at}
+        source = check(job_key(new.forked_from.event_id), "created_at = :created_at", created)
+    return _Prepared(new.event_id, meta, texts, source)
 
 
 def _chunks(jobs: Sequence[_Prepared], most: int) -> Iterator[Sequence[_Prepared]]:

@@ -11,6 +11,7 @@ recorded an estimate of A's call, which A replaces when it finds that it has los
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -48,9 +49,11 @@ _NOT_CANCELLED = " AND attribute_not_exists(cancel_requested)"
 class ClaimStore:
     """Claims jobs and writes as a claim's holder. Every method raises Unavailable where the table does not answer."""
 
-    def __init__(self, client: "DynamoDBClient", table: str, clock: Clock) -> None:
+    def __init__(self, client: "DynamoDBClient", table: str, clock: Clock, *, keep_answers: bool = True) -> None:
+        """`keep_answers`: whether the text of the model is stored with a call that failed."""
         self._table = Table(client, table)
         self._clock = clock
+        self._keep_answers = keep_answers
 
     # --- claiming ----------------------------------------------------------------------------------
 
@@ -110,6 +113,8 @@ class ClaimStore:
 
     def save_attempt(self, claim: Claim, number: int, model: str, attempt: Attempt) -> None:
         """Stores a call that failed, as the claim's record `number`."""
+        if not self._keep_answers:
+            attempt = replace(attempt, answer=None)
         # The slot may hold an attempt of an earlier claim, never one of a later.
         self._table.put_unless_newer(attempt_item(claim, number, model, attempt), "claim")
 
@@ -131,7 +136,9 @@ class ClaimStore:
         still, values = " AND settled = :was", {":was": first - 1}
         write = _fenced(claim, "settle", changes, claim.outdated, total_of(bill), still, values)
         try:
-            write_with_usage(self._table, write, UsageRecord(spent=bill), claim.tenant, claim.key_id, now)
+            write_with_usage(
+                self._table, write, UsageRecord(spent=bill, chain=claim.job_name), claim.tenant, claim.key_id, now
+            )
         except ConditionFailed as failed:
             if failed.item is None or not _holds(claim, failed.item):
                 raise _claim_lost(claim.event_id) from None
@@ -166,7 +173,7 @@ class ClaimStore:
         now = self._clock()
         changes = {**ended(status, now, claim.number, claim.started_at, error), **_settled_by(claim)}
         end = _fenced(claim, "end", changes, REMOVED_WHEN_FINAL, total_of(bill))
-        record = UsageRecord(ended=status, spent=bill)
+        record = UsageRecord(ended=status, spent=bill, chain=claim.job_name)
         try:
             write_with_usage(self._table, end, record, claim.tenant, claim.key_id, now)
         except ConditionFailed:
@@ -194,7 +201,9 @@ class ClaimStore:
         }
         pending = _fenced(claim, "release", changes, ("lease_until", "at_risk"), total_of(bill), _NOT_CANCELLED)
         try:
-            write_with_usage(self._table, pending, UsageRecord(spent=bill), claim.tenant, claim.key_id, now)
+            write_with_usage(
+                self._table, pending, UsageRecord(spent=bill, chain=claim.job_name), claim.tenant, claim.key_id, now
+            )
         except ConditionFailed as failed:
             item = failed.item or {}
             # An earlier try may have ended it, and its answer was lost.
@@ -220,7 +229,7 @@ class ClaimStore:
             correction = correction_of(claim, meta, bill) if meta else None
             if correction is None:
                 return NO_BILL
-            record = UsageRecord(spent=correction.added)
+            record = UsageRecord(spent=correction.added, chain=claim.job_name)
             try:
                 report, day = late_report(claim, correction), correction.recorded_at or now
                 write_with_usage(self._table, report, record, claim.tenant, claim.key_id, day, TRIES)

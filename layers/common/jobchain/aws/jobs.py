@@ -4,8 +4,11 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pydantic import JsonValue
 
 from jobchain.aws.attributes import Item
 from jobchain.aws.items import (
@@ -17,11 +20,12 @@ from jobchain.aws.items import (
     read_job,
     unchanged,
 )
+from jobchain.aws.listing import ALL_JOBS, JobFilter
 from jobchain.aws.meta import (
     budget_of,
-    is_being_posted,
     job_of,
     listed_job_of,
+    payload_of,
     ready_now,
 )
 from jobchain.aws.quotas import QuotaCounter, Room, count_unfinished, quota_counters, remaining_quota
@@ -29,6 +33,7 @@ from jobchain.aws.records import attempt_of
 from jobchain.aws.retrying import check_retry, is_waiting, pending_again
 from jobchain.aws.settling import end_unheld, has_unsettled
 from jobchain.aws.table import ConditionFailed, Table, TransactionCanceled
+from jobchain.aws.texts import is_being_posted
 from jobchain.aws.writes import delete, epoch_ms, key, put_new, update
 from jobchain.domain import Attempt, Clock, Job, Status, isoformat
 from jobchain.errors import JobIsFinal, JobIsNotFinal, JobNotFound, Unavailable
@@ -50,6 +55,15 @@ MAX_ATTEMPTS = 1000
 """The most failed calls of a job that are kept."""
 
 
+@dataclass(frozen=True, slots=True)
+class JobDetails:
+    """A job with its payload, and the newest of its failed calls: up to `MAX_ATTEMPTS`, the oldest first."""
+
+    job: Job
+    payload: JsonValue
+    attempts: list[Attempt]
+
+
 class JobStore:
     """Reads and changes stored jobs for callers. Every method raises Unavailable where the table does not answer."""
 
@@ -61,12 +75,14 @@ class JobStore:
         """The tenant's job with its completed steps, without its input. Raises JobNotFound."""
         return job_of(self._read(tenant, event_id))
 
-    def get_with_attempts(self, tenant: str, event_id: str) -> tuple[Job, list[Attempt]]:
-        """The same, and the newest of its failed calls: up to `MAX_ATTEMPTS`, the oldest first. Raises JobNotFound."""
-        stored = self._read(tenant, event_id, "ATTEMPT")
+    def details(self, tenant: str, event_id: str, *, attempts: bool = True) -> JobDetails:
+        """The same with its payload, and with its failed calls if `attempts` are wanted. Raises JobNotFound."""
+        stored = self._read(tenant, event_id, "ATTEMPT" if attempts else "INPUT")
         found = stored.of_kind("ATTEMPT")
         found.sort(key=lambda item: (int(item["claim"]), int(item["number"])))
-        return job_of(stored), [attempt_of(item) for item in found[-MAX_ATTEMPTS:]]
+        # Of a job that has expired, TTL may have erased the text first.
+        payload = payload_of(stored) if stored.of_kind("INPUT") else None
+        return JobDetails(job_of(stored), payload, [attempt_of(item) for item in found[-MAX_ATTEMPTS:]])
 
     def _read(self, tenant: str, event_id: str, first: str = "META") -> StoredJob:
         job = read_job(self._table, event_id, first)
@@ -75,31 +91,25 @@ class JobStore:
         return job
 
     def recent(
-        self,
-        tenant: str,
-        limit: int,
-        before: str | None = None,
-        status: Status | None = None,
-        job_name: str | None = None,
+        self, tenant: str, limit: int, before: str | None = None, wanted: JobFilter = ALL_JOBS
     ) -> tuple[list[Job], str | None]:
-        """Up to `limit` of the tenant's jobs, newest first, without steps and metadata; only those of the filters.
+        """Up to `limit` of the tenant's jobs, newest first, without steps and metadata; only those that are `wanted`.
 
         `before` is the position that the last page gave, and the second part of the answer that of the next page:
-        None where there is none. A page may hold fewer jobs than `limit`, where few of many pass the filters.
+        None where there is none. A page may hold fewer jobs than `limit`, where few of many pass the filter.
         """
-        condition, values = "tenant = :tenant", {":tenant": tenant}
-        if before:
-            condition, values = f"{condition} AND created_at_id < :before", {**values, ":before": before}
-        options, filtered = _filter(status, job_name)
+        condition, values = wanted.range_of(tenant, before)
+        options, filtered = wanted.options()
         # One more than asked for tells whether there is a next page.
-        page_size = _MAX_SEEN // 4 if filtered else limit + 1
+        page_size = _MAX_SEEN // 4 if wanted.chooses else limit + 1
         jobs: list[Job] = []
         seen = 0
         pages = self._table.index_pages(
             "recent", condition, {**values, **filtered}, page_size, ScanIndexForward=False, **options
         )
         for page, last in pages:
-            jobs += [job for job in self._listed(page) if status in (None, job.status)]
+            listed = self._listed([entry for entry in page if wanted.names(entry)])
+            jobs += [job for job in listed if wanted.status in (None, job.status)]
             seen += page_size
             if len(jobs) > limit:
                 return jobs[:limit], _position(jobs[limit - 1])
@@ -253,28 +263,6 @@ class JobStore:
             with suppress(TransactionCanceled):
                 self._table.transact(lambda new=new: [new])  # type: ignore[misc]
         return bytes.fromhex(item["secret"])
-
-
-def _filter(status: Status | None, job_name: str | None) -> tuple[dict[str, Any], Item]:
-    """The options of a query of `recent` for such jobs, and the values of its filter, which are empty without one.
-
-    The index does not tell the status of jobs that have not ended.
-    """
-    tests, values, names = [], {}, {}
-    if job_name:
-        tests.append("#job_name = :job_name")
-        values[":job_name"], names["#job_name"] = job_name, "job_name"
-    if status and status.final:
-        tests.append("(attribute_not_exists(final_status) OR final_status = :status)")
-        values[":status"] = status
-    elif status:
-        tests.append("attribute_not_exists(final_status)")
-    if not tests:
-        return {}, {}
-    options: dict[str, Any] = {"FilterExpression": " AND ".join(tests)}
-    if names:
-        options["ExpressionAttributeNames"] = names
-    return options, values
 
 
 def _position(job: Job) -> str:

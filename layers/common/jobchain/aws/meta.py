@@ -21,10 +21,10 @@ from jobchain.aws.items import (
     StoredJob,
     deadline_at,
     job_key,
-    packed,
     spending_of,
     unpacked,
 )
+from jobchain.aws.listing import labels_of
 from jobchain.aws.queue import MAX_DELAY
 from jobchain.aws.records import step_of, unsettled_spending, visible_steps
 from jobchain.aws.writes import epoch, epoch_ms_up, new_token
@@ -43,17 +43,17 @@ from jobchain.domain import (
     tier_at,
 )
 from jobchain.errors import JobExists
+from jobchain.forks import ForkedFrom
 from jobchain.spending import summed
-from jobchain.text import dump
-
-# Twice the time that a function of the API has.
-_LONGEST_REQUEST = timedelta(minutes=1)
 
 
 def new_meta(new: NewJob, uid: str, now: datetime, expires_at: int) -> Item:
     """The item META of a pending job. `uid` tells the job from an earlier one of the same id."""
     optional = {
         "key_id": new.key_id or None,
+        "title": new.title,
+        "labels": labels_of(new.metadata) or None,
+        "forked_from": asdict(new.forked_from) if new.forked_from else None,
         "own_deadline": new.own_deadline or None,
         "max_cost_usd": new.max_cost_usd,
         "tokens_per_day": new.daily_budget.tokens,
@@ -81,22 +81,6 @@ def new_meta(new: NewJob, uid: str, now: datetime, expires_at: int) -> Item:
         **{name: value for name, value in optional.items() if value is not None},
         **_flex(new, now),
     }
-
-
-def text_items(new: NewJob, uid: str, now: datetime, expires_at: int) -> list[Item]:
-    """What the caller sent, in items of their own: META names them by its `uid`."""
-    common = {"uid": uid, "stored_at": epoch(now), "expires_at": expires_at}
-    payload = packed(dump(new.payload))
-    found: list[Item] = [{**job_key(new.event_id, f"INPUT#{uid}"), "payload": payload, **common}]
-    if new.metadata:
-        found.append({**job_key(new.event_id, f"METADATA#{uid}"), "metadata": dict(new.metadata), **common})
-    return found
-
-
-def is_being_posted(item: Item, meta: Item, now: datetime) -> bool:
-    """Whether the item may be the text of another job of the same id, which a request is storing right now."""
-    is_text = item["sk"].startswith(("INPUT#", "METADATA#")) and item.get("uid") != meta.get("uid")
-    return is_text and int(item.get("stored_at", 0)) > epoch(now - _LONGEST_REQUEST)
 
 
 def payload_of(job: StoredJob) -> JsonValue:
@@ -248,6 +232,8 @@ def job_of(stored: StoredJob) -> Job:
         tries={name: int(count) for name, count in meta.get("tries", {}).items()},
         deadline=timedelta(seconds=int(meta["deadline_seconds"])) if "deadline_seconds" in meta else None,
         deadline_at=int(meta["deadline_at"]) if "deadline_at" in meta else None,
+        title=meta.get("title"),
+        forked_from=ForkedFrom(**meta["forked_from"]) if "forked_from" in meta else None,
     )
 
 

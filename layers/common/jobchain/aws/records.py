@@ -38,11 +38,34 @@ def step_item(claim: Claim, number: int, position: int, requested_model: str, st
     }
     if step.failed != Spending():
         item["failed"] = totals(step.failed)
-    if step.request_id:
-        item["request_id"] = step.request_id
+    optional = {"request_id": step.request_id, "called_at": step.called_at, "sent": step.request_hash}
+    item |= {name: text for name, text in {**optional, "effort": step.effort}.items() if text}
     if step.tier is not Tier.STANDARD:
         item["tier"] = step.tier
     return item
+
+
+def copied_step_item(event_id: str, uid: str, number: int, step: FinishedStep) -> Item:
+    """The item of a step that a fork begins with: as if a claim 0 had stored it, at no cost.
+
+    Before its first claim META has the claim number 0, so that the item counts; the first claim finds it.
+    """
+    optional = {"sent": step.request_hash, "effort": step.effort}
+    return {
+        **job_key(event_id, f"STEP#{uid}#{0:05}#{number:04}"),
+        "claim": 0,
+        "number": number,
+        "position": number - 1,
+        "name": step.name,
+        "output": packed(dump(step.output)),
+        "model": step.model,
+        "prompt_version": step.prompt_version,
+        "started_at": step.started_at,
+        "finished_at": step.finished_at,
+        "copied": True,
+        **({"tier": step.tier} if step.tier is not Tier.STANDARD else {}),
+        **{name: text for name, text in optional.items() if text},
+    }
 
 
 def attempt_item(claim: Claim, number: int, requested_model: str, attempt: Attempt) -> Item:
@@ -61,8 +84,7 @@ def attempt_item(claim: Claim, number: int, requested_model: str, attempt: Attem
     }
     optional = {"cause": attempt.cause, "answer": attempt.answer}
     item |= {name: packed(text) for name, text in optional.items() if text is not None}
-    if attempt.request_id:
-        item["request_id"] = attempt.request_id
+    item |= {name: text for name, text in (("request_id", attempt.request_id), ("effort", attempt.effort)) if text}
     return item
 
 
@@ -89,6 +111,10 @@ def step_of(item: Item) -> FinishedStep:
         failed=spending_of(item.get("failed", {})),
         request_id=item.get("request_id"),
         tier=Tier(item.get("tier", Tier.STANDARD)),
+        called_at=item.get("called_at"),
+        request_hash=item.get("sent"),
+        effort=item.get("effort"),
+        copied="copied" in item,
     )
 
 
@@ -105,6 +131,7 @@ def attempt_of(item: Item) -> Attempt:
         cause=unpacked(item["cause"]) if "cause" in item else None,
         answer=unpacked(item["answer"]) if "answer" in item else None,
         request_id=item.get("request_id"),
+        effort=item.get("effort"),
     )
 
 

@@ -75,7 +75,7 @@ def end_unheld(
         changes |= settled(meta, int(meta["claim"]), bill, now)
     condition, values = unchanged(meta.get("token", ""))
     end = update(key(meta["pk"], meta["sk"]), condition, values, changes, REMOVED_WHEN_FINAL, total_of(bill))
-    record = UsageRecord(ended=status, spent=bill)
+    record = UsageRecord(ended=status, spent=bill, chain=meta["job_name"])
     write_with_usage(table, end, record, meta["tenant"], meta.get("key_id", ""), now, TRIES)
     return bill
 

@@ -85,13 +85,17 @@ class Table:
 
     def query(self, pk: str, first: str, last: str) -> list[Item]:
         """The items of `pk` from sort key `first` to `last`, in order, by a consistent read."""
+        return [item for page in self.query_pages(pk, first, last) for item in page]
+
+    def query_pages(self, pk: str, first: str, last: str, *, consistent: bool = True) -> Iterator[list[Item]]:
+        """The same in parts of 1 MB; as of a moment ago unless `consistent`."""
         pages = self._pages(
             self._client.query,
-            ConsistentRead=True,
+            ConsistentRead=consistent,
             KeyConditionExpression="pk = :pk AND sk BETWEEN :first AND :last",
             ExpressionAttributeValues=to_item({":pk": pk, ":first": first, ":last": last}),
         )
-        return [from_item(item) for page in pages for item in page["Items"]]
+        return ([from_item(item) for item in page["Items"]] for page in pages)
 
     def index_pages(
         self, index: str, condition: str, values: Item, page_size: int, **options: Any
@@ -114,15 +118,11 @@ class Table:
 
     def scan_index(self, index: str, condition: str, values: Item, **options: Any) -> Iterator[list[Item]]:
         """What passes the filter `condition` of a whole index, in parts; `options` are those of DynamoDB's Scan."""
+        values = to_item(values)
         pages = self._pages(
-            self._client.scan,
-            IndexName=index,
-            FilterExpression=condition,
-            ExpressionAttributeValues=to_item(values),
-            **options,
+            self._client.scan, IndexName=index, FilterExpression=condition, ExpressionAttributeValues=values, **options
         )
-        for page in pages:
-            yield [from_item(item) for item in page["Items"]]
+        return ([from_item(item) for item in page["Items"]] for page in pages)
 
     def count_index(
         self, index: str, condition: str, values: Item, most: int, **options: Any

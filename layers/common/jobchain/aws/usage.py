@@ -1,4 +1,4 @@
-"""A tenant's daily usage: its jobs by how they ended, and what they used, by day (UTC), API key and model.
+"""A tenant's daily usage: its jobs by how they ended, and what they used, by day (UTC), API key, model and chain.
 
 A day is several items that are summed when it is read. Each record is added to one of them, picked at random, in the
 transaction that it belongs to: so daily usage is exact to the token, and transactions seldom conflict.
@@ -6,17 +6,19 @@ transaction that it belongs to: so daily usage is exact to the token, and transa
 
 import secrets
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from jobchain.aws.attributes import Item
 from jobchain.aws.items import spending_of, totals
 from jobchain.aws.table import ConditionFailed, Table, TransactionCanceled
 from jobchain.aws.writes import Write, add, epoch, key
-from jobchain.domain import Clock, DailyUsage, Status
+from jobchain.daily_usage import DailyUsage, UsageGroup
+from jobchain.domain import Clock, Status
 from jobchain.errors import Unavailable
-from jobchain.spending import NOTHING_SPENT, Bill, Spending, summed, summed_by_model
+from jobchain.spending import NOTHING_SPENT, Bill
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -26,6 +28,10 @@ _SHARDS = 16
 _KEPT = timedelta(days=400)
 
 _CREATED = "jobs_created"
+
+# The most items that one look at several days reads, but for the last page. Of some 300 bytes each, they take about 200
+# read units.
+_MAX_ITEMS = 5000
 
 
 class UsageStore:
@@ -37,30 +43,72 @@ class UsageStore:
 
     def today(self, tenant: str) -> DailyUsage:
         """The tenant's usage of this day (UTC) so far."""
-        now = self._clock()
-        created, ended = 0, Counter[Status]()
-        used: list[tuple[str, str, Spending]] = []
-        for item in self._table.query(f"TENANT#{tenant}", f"{_prefix(now)}#", f"{_prefix(now)}$"):
-            created += int(item.get(_CREATED, 0))
-            ended.update({status: int(item[f"jobs_{status}"]) for status in Status if f"jobs_{status}" in item})
-            used.append((item.get("model", ""), item.get("key_id", ""), spending_of(item)))
-        return DailyUsage(
-            f"{now:%Y-%m-%d}",
-            created,
-            ended,
-            spending=summed(spending for _, _, spending in used),
-            by_model=summed_by_model((model, spending) for model, _, spending in used if spending != NOTHING_SPENT),
-            by_key=summed_by_model((key_id, spending) for _, key_id, spending in used if spending != NOTHING_SPENT),
-        )
+        day = f"{self._clock():%Y-%m-%d}"
+        return _daily(day, self._table.query(f"TENANT#{tenant}", f"USAGE#{day}#", f"USAGE#{day}$"))
+
+    def days(self, tenant: str, first: date, last: date) -> tuple[list[DailyUsage], date | None]:
+        """The tenant's usage from one day (UTC) to another, both included, and the day to go on with: None at the end.
+
+        It may be a moment out of date. It ends early, after a whole day, when it has read `_MAX_ITEMS`: a day has up to
+        16 items for each API key, model and chain.
+        """
+        found: dict[str, list[Item]] = {}
+        read = 0
+        complete = last
+        pages = self._table.query_pages(f"TENANT#{tenant}", f"USAGE#{first}#", f"USAGE#{last}$", consistent=False)
+        for page in pages:
+            for item in page:
+                found.setdefault(item["sk"].split("#", 2)[1], []).append(item)
+            read += len(page)
+            # The last day of a page may go on with the next one.
+            if read > _MAX_ITEMS and len(found) > 1:
+                complete = date.fromisoformat(max(found)) - timedelta(days=1)
+                break
+        days = [str(first + timedelta(days=number)) for number in range((complete - first).days + 1)]
+        following = complete + timedelta(days=1) if complete < last else None
+        return [_daily(day, found.get(day, [])) for day in days], following
+
+
+def _daily(day: str, items: Sequence[Item]) -> DailyUsage:
+    """The sum of a day's items."""
+    parts = [(item, UsageGroup(_ended(item), spending_of(item))) for item in items]
+    whole = sum((group for _, group in parts), UsageGroup())
+    return DailyUsage(
+        day,
+        sum(int(item.get(_CREATED, 0)) for item in items),
+        whole.ended,
+        whole.spending,
+        models=_grouped(parts, "model"),
+        keys=_grouped(parts, "key_id"),
+        chains=_grouped(parts, "job_name"),
+    )
+
+
+def _ended(item: Item) -> Counter[Status]:
+    return Counter({status: int(item[f"jobs_{status}"]) for status in Status if f"jobs_{status}" in item})
+
+
+def _grouped(parts: Sequence[tuple[Item, UsageGroup]], attribute: str) -> dict[str, UsageGroup]:
+    """The sums of the items by the value of an attribute, without those that only count created jobs."""
+    groups: dict[str, UsageGroup] = {}
+    for item, group in parts:
+        if group != UsageGroup():
+            name = item.get(attribute, "")
+            groups[name] = groups.get(name, UsageGroup()) + group
+    return groups
 
 
 @dataclass(frozen=True, slots=True)
 class UsageRecord:
-    """What one transaction adds to its tenant's daily usage; `spent` is by the model that was asked."""
+    """What one transaction adds to its tenant's daily usage; `spent` is by the model that was asked.
+
+    `chain` is that of the one job which it is about; jobs are created in transactions of several chains.
+    """
 
     created: int = 0
     ended: Status | None = None
     spent: Bill = field(default_factory=dict)
+    chain: str = ""
 
     def writes(self, tenant: str, key_id: str, now: datetime) -> list[Write]:
         """The transaction's writes that add it, one for each model; none where it is empty."""
@@ -73,14 +121,15 @@ class UsageRecord:
         if counts:
             model = next(iter(added), "")
             added[model] = {**added.get(model, {}), **counts}
-        return [_addition(tenant, key_id, model, counted, now) for model, counted in added.items()]
+        return [_addition(tenant, key_id, model, self.chain, counted, now) for model, counted in added.items()]
 
 
-def _addition(tenant: str, key_id: str, model: str, added: Item, now: datetime) -> Write:
+def _addition(tenant: str, key_id: str, model: str, chain: str, added: Item, now: datetime) -> Write:
     # Not by `random`: environments that were restored from one snapshot would all pick the same items.
     shard = secrets.randbelow(_SHARDS)
-    item = key(f"TENANT#{tenant}", f"{_prefix(now)}#{key_id}#{model}#{shard:02}")
-    named = {name: value for name, value in (("key_id", key_id), ("model", model)) if value}
+    group = f"{model}#{chain}" if chain else model
+    item = key(f"TENANT#{tenant}", f"{_prefix(now)}#{key_id}#{group}#{shard:02}")
+    named = {name: value for name, value in (("key_id", key_id), ("model", model), ("job_name", chain)) if value}
     return add(item, added, {**named, "expires_at": epoch(now + _KEPT)})
 
 

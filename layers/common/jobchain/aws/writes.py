@@ -13,7 +13,7 @@ from jobchain.aws.attributes import Item, to_item
 class Write:
     """One write, without the table's name: its kind, and DynamoDB's parameters. Each is equal to itself alone."""
 
-    kind: Literal["Put", "Update", "Delete"]
+    kind: Literal["Put", "Update", "Delete", "ConditionCheck"]
     parameters: Mapping[str, Any]
 
     @property
@@ -137,6 +137,19 @@ def delete(key: Item, condition: str = "", values: Item | None = None) -> Write:
         if names:
             parameters["ExpressionAttributeNames"] = names
     return Write("Delete", parameters)
+
+
+def check(key: Item, condition: str, values: Item) -> Write:
+    """No write: a transaction with it is made only where `condition` holds."""
+    return Write(
+        "ConditionCheck",
+        {
+            "Key": to_item(key),
+            "ConditionExpression": condition,
+            "ExpressionAttributeValues": to_item(values),
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        },
+    )
 
 
 def _assignment(name: str, value: object) -> str:

@@ -131,3 +131,47 @@ def _with_shared(long: LongText, context: StepContext[Any], *fences: str) -> str
 
 def _as_text(output: JsonValue) -> str:
     return output if isinstance(output, str) else json.dumps(output, ensure_ascii=False, indent=1)
+
+
+def stored_step(chain: Chain, payload: BaseModel, outputs: Outputs, stored: str) -> PlannedStep | None:
+    """The step of this stored name as it was planned, completed or not; None where the chain has none of that name."""
+    key = read_key(stored)
+    step = next((step for step in chain.steps if step.name == key.step), None)
+    if step is None or isinstance(step, CodeStep) or step.long is None:
+        return step if isinstance(key, StepKey) else None
+    text, merge = step.long.text(payload), step.long.merge
+    if isinstance(key, SplitKey):
+        return SplitStep(stored, text)
+    bounds: Any = outputs.get(SplitKey(step.name).stored, [])
+    if len(bounds) < 2:
+        return step if isinstance(key, StepKey) else None
+    if isinstance(key, StepKey):
+        parts = _largest_parts(step.name, 1, len(bounds), outputs)
+        if not isinstance(merge, Prompt):
+            return MergeStep(step.name, _names(parts), merge)
+        return _merge(step, step.long, merge, key, parts)
+    if key.last > len(bounds):
+        return None
+    if key.first == key.last:
+        start, end = bounds[key.first - 1]
+        return _part(step, step.long, key, text[start:end])
+    if not isinstance(merge, Prompt):
+        return None
+    return _merge(step, step.long, merge, key, _largest_parts(step.name, key.first, key.last, outputs))
+
+
+def _largest_parts(step: str, first: int, last: int, outputs: Outputs) -> list[PartsKey]:
+    """The parts that the parts `first` to `last` were merged from: the largest of those in between that are stored.
+
+    Parts are merged level by level, so that of two that have a part in common one contains the other.
+    """
+    own = PartsKey(step, first, last)
+    ends: dict[int, int] = {}
+    for key in map(read_key, outputs):
+        if isinstance(key, PartsKey) and key.step == step and key != own and first <= key.first and key.last <= last:
+            ends[key.first] = max(key.last, ends.get(key.first, 0))
+    parts = []
+    while first <= last:
+        parts.append(PartsKey(step, first, ends.get(first, first)))
+        first = parts[-1].last + 1
+    return parts

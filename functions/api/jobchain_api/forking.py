@@ -1,0 +1,127 @@
+"""Makes forks: jobs that begin with copies of another job's outputs, and run the rest again."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Set
+from datetime import timedelta
+
+from pydantic import BaseModel, JsonValue, ValidationError
+
+from jobchain.aws.jobs import JobDetails
+from jobchain.chains.chain import Chain, CodeStep, Outputs, Step, StepContext
+from jobchain.chains.planning import stored_step
+from jobchain.chains.step_keys import read_key
+from jobchain.domain import FinishedStep, Job, NewJob
+from jobchain.errors import InvalidRequest, JobCannotBeForked
+from jobchain.forks import ForkedFrom
+from jobchain_api.auth import Caller
+from jobchain_api.job_factory import checked_payload
+from jobchain_api.requests import ForkJob
+
+
+def fork_fingerprint(source: str, request: ForkJob) -> str:
+    """Tells the replay of a request for a fork from another one; a title does not."""
+    options = request.model_dump(mode="json", exclude={"title"}, exclude_defaults=True)
+    return hashlib.sha256(json.dumps(["fork", source, options], sort_keys=True).encode()).hexdigest()
+
+
+def fork_of(
+    details: JobDetails,
+    chains: Mapping[str, Chain],
+    caller: Caller,
+    request: ForkJob,
+    event_id: str,
+    default: timedelta,
+) -> NewJob:
+    """The job that the request asks for, of the id `event_id`. `default` is the deadline of jobs that name none.
+
+    What it does not say is as in the job that is forked; key and budget of the day are the caller's.
+    Raises InvalidRequest, PayloadTooLarge, JobCannotBeForked.
+    """
+    source = details.job
+    chain = chains.get(source.job_name)
+    if chain is None:
+        raise JobCannotBeForked("this deployment does not have the job's chain: create a new job of another one")
+    again = _again(chain, request.from_step, source)
+    copies = tuple(step for step in source.steps if read_key(step.name).step not in again)
+    payload = _payload(chain, details, request, copies)
+    deadline = source.deadline or default
+    return NewJob(
+        event_id=event_id,
+        tenant=caller.tenant,
+        job_name=chain.name,
+        payload=payload,
+        fingerprint=fork_fingerprint(source.event_id, request),
+        title=request.title if request.title is not None else source.title,
+        metadata=source.metadata if request.metadata is None else request.metadata,
+        max_cost_usd=source.max_cost_usd if request.max_cost_usd is None else request.max_cost_usd,
+        tier=source.tier,
+        flex_for=source.flex_for,
+        key_id=caller.key_id,
+        daily_budget=caller.limits.daily_budget,
+        deadline=deadline,
+        own_deadline=deadline != default,
+        forked_from=ForkedFrom(source.event_id, request.from_step),
+        copies=copies,
+        source_created_at=source.created_at,
+    )
+
+
+def _again(chain: Chain, from_step: str, source: Job) -> Set[str]:
+    """The steps that the fork runs: that one, and all that need it. Raises InvalidRequest, JobCannotBeForked."""
+    needs = {step.name: {*step.needs} for step in chain.steps}
+    if from_step not in needs:
+        raise InvalidRequest({"from_step": f"unknown step: use one of {', '.join(needs)}"})
+    before, again = {*needs[from_step]}, {from_step}
+    for _ in needs:
+        before |= {need for name in before for need in needs[name]}
+        again |= {name for name, own in needs.items() if not own.isdisjoint(again)}
+    completed = {step.name for step in source.steps}
+    if missing := [name for name in needs if name in before - completed]:
+        which = f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not completed"
+        raise JobCannotBeForked(f"of job {source.event_id}, {which}: fork it from there, or wait")
+    return again
+
+
+def _payload(chain: Chain, details: JobDetails, request: ForkJob, copies: tuple[FinishedStep, ...]) -> JsonValue:
+    """The fork's payload: no copied output may depend on what differs from that of the job."""
+    if request.payload is None:
+        _accepted(chain, details.payload)
+        return details.payload
+    payload = checked_payload(chain, request.payload)
+    if payload == details.payload or not copies:
+        return payload
+    old, new = _accepted(chain, details.payload), chain.payload.model_validate(payload)
+    outputs = {step.name: step.output for step in details.job.steps}
+    changed = [step.name for step in copies if _differs(chain, old, new, outputs, step.name)]
+    if changed:
+        steps = dict.fromkeys(read_key(name).step for name in changed)
+        why = f"changes what these steps work on, whose outputs would be copied: {', '.join(steps)}"
+        raise InvalidRequest({"payload": f"{why}. Fork from the first of them, or leave that part as it is"})
+    return payload
+
+
+def _accepted(chain: Chain, payload: JsonValue) -> BaseModel:
+    """The payload of the job that is forked. Raises JobCannotBeForked."""
+    try:
+        return chain.payload.model_validate(payload)
+    except ValidationError:
+        why = "this deployment's chain takes another payload than when the job was created"
+        raise JobCannotBeForked(f"{why}: create a new job") from None
+
+
+def _differs(chain: Chain, old: BaseModel, new: BaseModel, outputs: Outputs, name: str) -> bool:
+    """Whether a step works on something else with another payload: then a copy of its output would be wrong."""
+    try:
+        before, after = (stored_step(chain, payload, outputs, name) for payload in (old, new))
+        if isinstance(before, CodeStep) and isinstance(after, CodeStep):
+            before.prepare()
+            return before.compute(StepContext(old, outputs)) != after.compute(StepContext(new, outputs))
+        if isinstance(before, Step) and isinstance(after, Step):
+            before.prepare()
+            first, second = before.request(StepContext(old, outputs)), after.request(StepContext(new, outputs))
+            return (first.instructions, first.input) != (second.instructions, second.input)
+        # A step that merges outputs has no function that is equal to itself made again: its needs tell.
+        return before is None or after is None or getattr(before, "text", "") != getattr(after, "text", "")
+    except Exception:  # noqa: BLE001  # the chain's own code, on outputs that another version may have stored
+        return True

@@ -1,0 +1,40 @@
+"""The headers and query parameters that several routes have, or that need many words."""
+
+from typing import Annotated
+
+from aws_lambda_powertools.event_handler.openapi.params import Header, Query
+
+from jobchain_api.queries import INCLUDABLE, MOMENT
+from jobchain_api.requests import IDEMPOTENCY_KEY
+
+StepName = Annotated[
+    str | None,
+    Query(max_length=100, description="Of the prompts only that of this step, as `steps` and `prompts` name it."),
+]
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        description="Makes the request safe to repeat: 1 to 255 visible ASCII characters, such as a UUID.",
+        json_schema_extra={"pattern": IDEMPOTENCY_KEY},
+    ),
+]
+
+Moment = Annotated[
+    str | None,
+    Query(
+        max_length=40,
+        description="Filter by creation time: this one or later, or before it. A date (UTC), or a time as in RFC 3339.",
+        json_schema_extra={"pattern": MOMENT},
+    ),
+]
+
+Include = Annotated[
+    str | None,
+    Query(
+        description="A comma-separated list of what to add. `input`: the payload. `prompts`: what the model was asked. "
+        "`attempts`: the calls of the model, as `failed_attempts` and `answered_calls`.",
+        json_schema_extra={"pattern": f"^({'|'.join(INCLUDABLE)})(,({'|'.join(INCLUDABLE)}))*$"},
+    ),
+]
