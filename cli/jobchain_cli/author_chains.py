@@ -60,6 +60,9 @@ def found(which: str) -> Mapping[str, Chain]:
     """
     if (folder := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, folder)
+    name = which.partition(":")[0]
+    if (Path.cwd() / name / "pyproject.toml").is_file() and _is_folder(name):
+        raise CannotLoad(f"{name} is the folder of a package: go there first, with cd {name}")
     if ":" not in which and _is_module(which):
         return {f"{which}:{name}": chain for name, chain in load_module(which).items()}
     return {which: load(which)}
@@ -82,6 +85,12 @@ def _is_module(name: str) -> bool:
     with suppress(ImportError, ValueError):
         return find_spec(name) is not None
     return False
+
+
+def _is_folder(name: str) -> bool:
+    """Whether Python would take a folder without modules for the module."""
+    spec = find_spec(name) if name.isidentifier() else None
+    return spec is not None and spec.origin is None
 
 
 def _lines(mistakes: Iterable[Mistake]) -> list[str]:

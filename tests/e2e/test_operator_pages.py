@@ -88,7 +88,10 @@ def test_each_block_runs_as_it_is(typed: dict[str, str], tmp_path: Path, page: s
     assert "The stack jobchain works." in done.stdout
 
 
-@pytest.mark.parametrize("page", [*PAGES, "how-to/operate.md", "how-to/deploy.md", "reference/command-line.md"])
+OTHERS = ["how-to/operate.md", "how-to/deploy.md", "how-to/write-a-chain.md", "reference/command-line.md"]
+
+
+@pytest.mark.parametrize("page", [*PAGES, *OTHERS])
 def test_each_command_in_a_sentence_exists(typed: dict[str, str], tmp_path: Path, page: str) -> None:
     prose = re.sub(r"```.*?```", "", text_of(page), flags=re.DOTALL)
     commands = [" ".join(found.split()) for found in re.findall(r"`(jobchain [^`]+)`", prose)]

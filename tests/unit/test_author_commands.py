@@ -4,9 +4,11 @@ import io
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -28,6 +30,7 @@ from jobchain_worker.event_stream import Event
 from jobchain_worker.one_job import run_one
 from jobchain_worker.responses_stream import ResponsesStream
 from local import offline_model
+from local.chain_packages import faults, local_installer, prepare
 from tests.conftest import ROOT
 from tests.fake_model.replies import refused
 from tests.fake_model.server import ModelServer
@@ -157,6 +160,7 @@ def process(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]"
     return done
 
 
+@pytest.mark.slow
 def test_the_page_for_authors_is_followed_to_the_letter(home: Path) -> None:
     page = (ROOT / "docs" / "how-to" / "write-a-chain.md").read_text(encoding="utf-8")
     script = "\n".join(re.findall(r"^```bash try\n(.*?)^```$", page, re.MULTILINE | re.DOTALL))
@@ -213,6 +217,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 class TestNew:
+    @pytest.mark.slow
     def test_makes_a_package_whose_test_is_green_and_which_has_no_mistake(self, home: Path, jobchain: Run) -> None:
         said = jobchain("new", "door_rules")
 
@@ -241,6 +246,32 @@ class TestNew:
         project = (home / "door_rules" / "pyproject.toml").read_text(encoding="utf-8")
         assert len(lines) <= 20
         assert '[project.entry-points."jobchain.chains"]\ndoor_rules = "door_rules:chain"\n' in project
+
+    @pytest.mark.slow
+    def test_makes_a_package_that_a_deployment_takes_and_that_builds(self, home: Path, jobchain: Run) -> None:
+        jobchain("new", "door_rules")
+        (home / "chains.txt").write_text("./door_rules\n")
+
+        prepared = prepare(home / "chains.txt", home / "deployment", local_installer(ROOT))
+        command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel"]
+        subprocess.run(command, cwd=home / "door_rules", check=True, capture_output=True)
+
+        (wheel,) = (home / "door_rules" / "dist").glob("*.whl")
+        with zipfile.ZipFile(wheel) as archive:
+            names = archive.namelist()
+        assert [*prepared.chains] == ["door_rules"]
+        assert prepared.modules == (home / "door_rules" / "door_rules.py",)
+        assert (
+            faults([str(prepared.folder), *prepared.paths, *map(str, ROOT.glob("layers/common"))], sys.executable) == {}
+        )
+        assert "door_rules.py" in names
+        assert not [name for name in names if "test" in name]
+
+    def test_makes_a_folder_to_go_to(self, home: Path, jobchain: Run) -> None:
+        jobchain("new", "door_rules")
+
+        assert "go there first, with cd door_rules" in jobchain("check", "door_rules").err
+        assert "go there first, with cd door_rules" in jobchain("run", "door_rules:chain", "a.md").err
 
     @pytest.mark.parametrize(
         ("name", "told"),
@@ -281,6 +312,7 @@ class TestCheck:
         assert said.out.startswith("unconnected.py:11: duties needs sumary")
         assert "do you mean summary?" in said.out
 
+    @pytest.mark.slow
     def test_tells_the_mistakes_of_all_steps_at_once(self, home: Path) -> None:
         (home / "wrong.py").write_text(WRONG)
 
@@ -331,6 +363,7 @@ class TestCheck:
 
 
 class TestRun:
+    @pytest.mark.slow
     def test_prints_the_result_by_its_types_and_the_rest_on_standard_error(self, home: Path) -> None:
         (home / "guide.py").write_text(GUIDE)
 
@@ -477,6 +510,19 @@ class TestARealModel:
         assert said.code == Code.FAILED
         assert json.loads(said.out)["status"] == "failed"
         assert "the job failed in step summary: " in said.err
+
+    @pytest.mark.slow
+    def test_is_interrupted_by_ctrl_c(self, home: Path, model: ModelServer) -> None:
+        model.latency = 60
+        (home / "guide.py").write_text(GUIDE)
+        command = [sys.executable, "-m", "jobchain_cli", "run", "guide", "a.md", "--model", "gpt-6-luna"]
+        with subprocess.Popen(command, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as started:
+            until(lambda: bool(model.journal.calls()))
+            started.send_signal(signal.SIGINT)
+            out, err = started.communicate(timeout=30)
+
+        assert (started.returncode, out) == (Code.INTERRUPTED, "")
+        assert "Traceback" not in err
 
 
 class TestProgress:
