@@ -15,6 +15,7 @@ from threading import Thread
 from typing import Any
 from urllib.parse import urlsplit
 
+import jobchain
 from local import chain_packages, offline_model, sam_template
 from local.chain_list import chain_file
 from local.chain_packages import Prepared
@@ -59,7 +60,9 @@ class Packages:
         """Why chains can't be used, by their names. Takes half a second."""
         if self._prepared is None:
             return {}
-        return chain_packages.faults([str(self._folder), *self._prepared.paths], sys.executable)
+        # The process reads no PYTHONPATH, by which an image finds the layer.
+        layer = str(Path(jobchain.__path__[0]).parent)
+        return chain_packages.faults([str(self._folder), *self._prepared.paths, layer], sys.executable)
 
 
 @dataclass(frozen=True, slots=True)
