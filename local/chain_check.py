@@ -14,6 +14,11 @@ def main(paths: list[str]) -> None:
 
     usable = CHAINS.compiled()
     faults = dict(CHAINS.faults)
+    for name, chain in usable.items():
+        try:
+            chain.payload.model_json_schema()
+        except Exception as error:  # noqa: BLE001  # of the author's types: it is told with the chain's name
+            faults[name] = f"the payload of {name} has no JSON Schema: {error}"
     default = usable.get(CHAINS.default)
     if default and len(default.payload.model_fields) != 1:
         fields = ", ".join(default.payload.model_fields) or "none"

@@ -182,6 +182,10 @@ def _modules(projects: Sequence[_Project]) -> tuple[Path, ...]:
     found: dict[str, tuple[str, Path]] = {}
     for project in projects:
         for module in project.modules():
+            if module.stem in sys.stdlib_module_names:
+                raise PackagesError(
+                    f"the package {project.name}: Python has a module {module.stem} of its own: rename the package's"
+                )
             other, _ = found.setdefault(module.stem, (project.name, module))
             if other != project.name:
                 raise PackagesError(
@@ -218,17 +222,20 @@ def _layer_has() -> set[str]:
     return {name_of(line) for line in lines if "==" in line}
 
 
+def _wheel_names(listed: ChainList) -> set[str]:
+    return {name_of(each.name.partition("-")[0]) for each in listed.wheels}
+
+
 def _refuse_what_the_layer_has(listed: ChainList) -> None:
     has = _layer_has()
-    for name in map(name_of, listed.requirements):
+    for name in (*map(name_of, listed.requirements), *_wheel_names(listed)):
         if name in has:
             raise PackagesError(f"{listed.file}: the layer has {name} already, at its own version: leave it out")
 
 
 def _check_dependencies(project: _Project, listed: ChainList) -> None:
     """Raises PackagesError for what the package needs and nothing brings."""
-    wheels = {name_of(each.name.partition("-")[0]) for each in listed.wheels}
-    brought = {"jobchain", *_layer_has(), *wheels, *map(name_of, listed.requirements)}
+    brought = {"jobchain", *_layer_has(), *_wheel_names(listed), *map(name_of, listed.requirements)}
     if missing := [each for each in project.dependencies if name_of(each) not in brought]:
         raise PackagesError(
             f"the package {project.name} needs {missing[0]}: add name==version with its hashes to {listed.file}"

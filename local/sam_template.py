@@ -23,7 +23,8 @@ _BUCKET = "source"
 _CODE_PROPERTIES = {"CodeUri", "ContentUri"}
 _SHIM_HANDLER = "index.lambda_handler"
 
-logging.getLogger("samtranslator.feature_toggle.feature_toggle").setLevel(logging.ERROR)
+for _noisy in ("feature_toggle.feature_toggle", "metrics.metrics"):
+    logging.getLogger(f"samtranslator.{_noisy}").setLevel(logging.ERROR)
 
 
 class TemplateError(LocalError):

@@ -26,8 +26,8 @@ _given: dict[str, dict[str, Any]] = {}
 def before_call(_context: schemathesis.HookContext, case: Case, _kwargs: dict[str, Any]) -> None:
     """Sends a cursor that was given with its own filters, and no made-up one where the request is to be accepted.
 
-    Cursors are signed, and belong to one list: OpenAPI has no words for either. Nor has it for the steps and the payload
-    of the job that is forked.
+    Cursors are signed, and belong to one list: OpenAPI has no words for either. The same goes for the steps and the
+    payload of the job that is forked.
     """
     if not (case.meta and case.meta.generation.mode.is_positive):
         return

@@ -244,3 +244,47 @@ class TestTheResultOfAJob:
 
         assert job.read().body["result"] == {"outline": "Short."}
         assert job.steps == [("outline", "completed")]
+
+
+UNREADABLE = """
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel
+
+from jobchain import Chain
+
+RATES = {"EUR": 1.0}
+
+
+class Amount(BaseModel):
+    currency: Annotated[str, AfterValidator(lambda name: RATES[name] and name)]
+
+
+chain = Chain("amounts", payload=Amount)
+
+
+@chain.code
+def same(currency: str) -> str:
+    return currency
+"""
+
+
+class TestAChainWhosePayloadRaisesSomethingElse:
+    """Pydantic lets all but ValueError and AssertionError through."""
+
+    @pytest.fixture
+    def api(self, stores: Stores, queue: JobQueue, logger: Logger, monkeypatch: pytest.MonkeyPatch) -> Api:
+        source = ModuleType("amount_chains")
+        exec(UNREADABLE, vars(source))
+        monkeypatch.setitem(sys.modules, "amount_chains", source)
+        found = ChainSource("amounts", "amount_chains:chain", "amount-package")
+        registry = Registry(lambda: Deployment({"amounts": found}, ""))
+        return Api(make_service(stores, queue, logger, chains=registry), logger, chains=registry)
+
+    def test_refuses_that_entry_of_a_batch_alone(self, api: Api) -> None:
+        entries = [{"job_name": "amounts", "payload": {"currency": name}} for name in ("EUR", "USD")]
+
+        accepted, refused = api("POST", "/jobs/batch", {"jobs": entries}).body["results"]
+
+        assert accepted["status"] == "pending"
+        assert refused["errors"] == {"payload": "the chain amounts can't read it (KeyError)"}

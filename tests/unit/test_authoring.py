@@ -464,6 +464,11 @@ MISTAKES = {
         6,
         "Duty.level has the type",
     ),
+    "a function that nothing awaits": (
+        "@chain.code\nasync def one(document: Text) -> str: return document",
+        4,
+        "the step one is async, and nothing awaits it: write def, without async",
+    ),
     "a parameter by place": (ask("one(document: Text, /) -> str"), 4, "takes document by place"),
     "no name of a model": (
         "@chain.ask(model=' ')\ndef one(document: Text) -> str:\n    'x'",

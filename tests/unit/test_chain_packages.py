@@ -184,6 +184,12 @@ class TestTwoPackages:
         with pytest.raises(PackagesError, match="the packages first-chains and second-chains both have a module chain"):
             prepare(file, tmp_path / "out", NO_INSTALLER)
 
+    def test_with_a_module_that_python_has_too_are_refused(self, tmp_path: Path, project: Project) -> None:
+        project("my-chains", "mine", module="email")
+
+        with pytest.raises(PackagesError, match="the package my-chains: Python has a module email of its own: rename"):
+            prepare(listed(tmp_path, "./my-chains"), tmp_path / "out", NO_INSTALLER)
+
     def test_with_a_default_chain_of_neither_are_refused(self, tmp_path: Path, project: Project) -> None:
         project("my-chains", "mine")
         file = listed(tmp_path, "jobchain", "./my-chains", "--default-chain yours")
@@ -198,6 +204,12 @@ class TestARequirement:
 
         with pytest.raises(PackagesError, match="the layer has pydantic already, at its own version: leave it out"):
             prepare(file, tmp_path / "out", NO_INSTALLER)
+
+    def test_that_a_wheel_brings_though_the_layer_has_it_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "pydantic-1.0-py3-none-any.whl").touch()
+
+        with pytest.raises(PackagesError, match="the layer has pydantic already, at its own version: leave it out"):
+            prepare(listed(tmp_path, "./pydantic-1.0-py3-none-any.whl"), tmp_path / "out", NO_INSTALLER)
 
     @pytest.mark.slow
     def test_that_can_not_be_installed_is_told_with_the_installers_words(self, tmp_path: Path) -> None:
@@ -272,10 +284,11 @@ class TestABuild:
 
 
 class TestARegistry:
+    @pytest.mark.parametrize("fault", ["RuntimeError", "SystemExit"])
     def test_goes_on_without_a_chain_that_can_not_be_loaded_and_says_why(
-        self, tmp_path: Path, project: Project, monkeypatch: pytest.MonkeyPatch
+        self, tmp_path: Path, project: Project, monkeypatch: pytest.MonkeyPatch, fault: str
     ) -> None:
-        monkeypatch.syspath_prepend(str(project("broken-chains", "broken", source="raise RuntimeError('no config')\n")))
+        monkeypatch.syspath_prepend(str(project("broken-chains", "broken", source=f"raise {fault}('no config')\n")))
         broken = ChainSource("broken", "broken_chains:chain", "broken-chains")
         whole = ChainSource("extract_actions", "jobchain_chains.extract_actions:chain", "jobchain")
         registry = Registry(lambda: Deployment({"broken": broken, "extract_actions": whole}, ""))
@@ -285,7 +298,7 @@ class TestARegistry:
         assert "broken" in registry
         assert registry.faults == {
             "broken": "the chain broken of the package broken-chains: broken_chains can't be imported: "
-            "RuntimeError: no config"
+            f"{fault}: no config"
         }
 
 

@@ -400,6 +400,29 @@ class TestAConnection:
         assert client.get_item()["Item"] == ITEM
         assert server.connections == 2
 
+    def test_is_opened_anew_where_all_that_are_kept_have_died_unannounced(
+        self, server: Server, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # As after a freeze of the function, in which the servers' ends of connections were lost.
+        monkeypatch.setattr(connections, "_is_readable", lambda _: False)
+        server.answers = [answer({"Item": ITEM})]
+        client = light(server.url, attempts=2)
+        for _ in range(5):
+            kept = client._connections._opened()
+            kept.sock.shutdown(socket.SHUT_RDWR)
+            client._connections._idle.append(kept)
+
+        assert client.get_item()["Item"] == ITEM
+
+    @pytest.mark.parametrize("body", [b'"down"', b"[1]", b"7"])
+    def test_is_kept_after_an_answer_of_something_in_between(self, server: Server, body: bytes) -> None:
+        server.answers = [answer(body, "503 Service Unavailable")]
+
+        with pytest.raises(ClientError) as raised:
+            light(server.url, attempts=1).get_item()
+
+        assert raised.value.response["Error"] == {"Message": "Service Unavailable", "Code": "503"}
+
     def test_is_kept_after_a_refusal(self, server: Server) -> None:
         server.answers = [refusal("ValidationException"), answer({"Item": ITEM})]
         client = light(server.url, attempts=1)

@@ -107,6 +107,8 @@ def checked_payload(chain: Chain, sent: object) -> JsonValue:
         payload: JsonValue = chain.payload.model_validate(sent).model_dump(mode="json")
     except ValidationError as error:
         raise InvalidRequest(explain(error.errors(include_input=False), "payload")) from None
+    except Exception as error:  # of the chain's own code
+        raise InvalidRequest({"payload": f"the chain {chain.name} can't read it ({type(error).__name__})"}) from error
     size = len(json.dumps(payload, ensure_ascii=False).encode())
     if size > MAX_PAYLOAD_BYTES:
         raise PayloadTooLarge(size, MAX_PAYLOAD_BYTES)

@@ -68,6 +68,8 @@ class ChainList(LazyView):
                 usable.append(ChainView.of(chains[name]))
             except (Unusable, ChainError) as error:
                 unusable.append(UnusableChain(name=name, reason=str(error)))
+            except Exception as error:  # noqa: BLE001  # of another package's types: the other chains are shown
+                unusable.append(UnusableChain(name=name, reason=f"{type(error).__name__}: {error}"))
         return cls(chains=usable, unusable=unusable)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from pydantic import BaseModel, JsonValue, ValidationError
+from pydantic import BaseModel, JsonValue
 
 from jobchain.aws.claims import ClaimStore
 from jobchain.chains.chain import Chain, Step
@@ -70,10 +70,14 @@ def overdue(claim: Claim, last: str, step: str | None = None) -> JobError:
 
 async def checked_payload(texts: JobThread, chain: Chain, claim: Claim) -> BaseModel | None:
     """The claim's payload, None where this version of the chain does not accept it."""
-    try:
-        return await texts.run(chain.payload.model_validate, claim.payload)
-    except ValidationError:
-        return None
+
+    def accepted() -> BaseModel | None:
+        try:
+            return chain.payload.model_validate(claim.payload)
+        except Exception:  # noqa: BLE001  # ValidationError, or what the chain's own code raises
+            return None
+
+    return await texts.run(accepted)
 
 
 class Records:

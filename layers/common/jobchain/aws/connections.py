@@ -6,6 +6,7 @@ import ssl
 import weakref
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
@@ -57,7 +58,8 @@ class Connections:
         Raises ConnectTimeoutError, EndpointConnectionError, SSLError where nothing was sent, and ReadTimeoutError,
         ConnectionClosedError where it is not known what the server did.
         """
-        connection = self._kept() or self._opened()
+        kept = self._kept()
+        connection = kept or self._opened()
         try:
             connection.request("POST", "/", body, dict(headers))
             response = connection.getresponse()
@@ -66,9 +68,11 @@ class Connections:
             )
         except TimeoutError as error:
             connection.close()
+            self._drop_idle(kept)
             raise ReadTimeoutError(endpoint_url=self.url, error=error) from error
         except (OSError, HTTPException) as error:
             connection.close()
+            self._drop_idle(kept)
             raise ConnectionClosedError(endpoint_url=self.url, error=error) from error
         except BaseException:
             # Half of an answer must not become the beginning of the next one.
@@ -89,6 +93,15 @@ class Connections:
                 return connection
             connection.close()
         return None
+
+    def _drop_idle(self, failed: HTTPConnection | None) -> None:
+        """Closes the other kept connections after one of them has `failed`.
+
+        After a freeze of the function they are all dead, and another try must not take the next one.
+        """
+        while failed and self._idle:
+            with suppress(IndexError):  # another thread took it
+                self._idle.pop().close()
 
     def _opened(self) -> HTTPConnection:
         connection = self._new()

@@ -191,7 +191,8 @@ def _refused(answer: Answer, operation: str) -> ClientError:
     """The error of an answer, with what the service adds to it, such as a transaction's reasons."""
     content: dict[str, Any]
     try:
-        content = _read(answer.body) or {"message": responses.get(answer.status, "")}
+        read: object = _read(answer.body)
+        content = read if isinstance(read, dict) and read else {"message": responses.get(answer.status, "")}
     except ValueError:
         content = {"message": answer.body.decode(errors="replace")}
         if answer.status in _TRANSIENT_STATUSES:  # a page of something in between

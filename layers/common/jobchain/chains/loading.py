@@ -144,5 +144,5 @@ def _tried(what: str, run: Callable[[], T]) -> T:
     """What `run` gives. An author's code may raise anything: it is a CannotLoad that begins with `what`."""
     try:
         return run()
-    except Exception as error:  # it belongs to another package, and is told with its name
+    except (Exception, SystemExit) as error:  # it belongs to another package, and is told with its name
         raise CannotLoad(f"{what}: {type(error).__name__}: {error}") from error

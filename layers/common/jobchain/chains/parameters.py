@@ -57,6 +57,8 @@ class Signature(NamedTuple):
         not defined yet.
         """
         place = Place.of(function)
+        if inspect.iscoroutinefunction(function):
+            raise ChainError(Mistake(place, f"{what} is async, and nothing awaits it: write def, without async"))
         found = inspect.signature(function)
         for name, parameter in found.parameters.items():
             if parameter.kind in _VARIADIC:
