@@ -100,4 +100,5 @@ def _module(name: str) -> ModuleType:
     try:
         return import_module(f"jobchain_cli.{name}")
     except ModuleNotFoundError as error:
-        raise CommandError(f"an author's commands need the package {error.name}: install jobchain[chains]") from error
+        how = "pip install '.[chains]' in a checkout of Jobchain"
+        raise CommandError(f"an author's commands need the package {error.name}: {how}") from error

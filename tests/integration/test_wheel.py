@@ -169,7 +169,7 @@ def test_an_authors_command_without_its_extra_says_what_to_install(environments:
 
     assert done.returncode == 1
     assert done.stderr.startswith("jobchain: an author's commands need the package ")
-    assert done.stderr.endswith(": install jobchain[chains]\n")
+    assert done.stderr.endswith(": pip install '.[chains]' in a checkout of Jobchain\n")
 
 
 def test_the_command_without_its_extra_says_what_to_install(environments: dict[str, Environment]) -> None:

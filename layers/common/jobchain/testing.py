@@ -3,7 +3,7 @@
     run = run_chain(chain, {"document": "Doors must be locked."}, answers={"summary": "Lock the doors."})
     assert run.result["summary"] == "Lock the doors."
 
-It is for the machine of a chain's author: it needs the worker, which `pip install jobchain[chains]` brings.
+It is for the machine of a chain's author: it needs the worker, which the extra `chains` brings.
 """
 
 import json
