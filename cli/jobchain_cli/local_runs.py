@@ -94,10 +94,12 @@ def _run(wanted: Wanted, chain: Chain, payload: Mapping[str, Any]) -> Run:
     watched = WatchedLLM(llm, progress)
     chain = _with_options(chain, wanted, is_offline=is_offline)
     try:
-        with progress.shown():
-            job = run_one(chain, payload, watched, wait=partial(_wait, progress), close=close)
+        chain.payload.model_validate(payload)
     except ValidationError as error:
         raise CommandError(f"the payload can't be used: {_faults(error)}") from error
+    try:
+        with progress.shown():
+            job = run_one(chain, payload, watched, wait=partial(_wait, progress), close=close)
     except CommandError:
         raise
     except Exception as error:

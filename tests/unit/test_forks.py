@@ -8,6 +8,7 @@ import pytest
 from aws_lambda_powertools import Logger
 from pydantic import JsonValue
 
+from jobchain import Chain, Text
 from jobchain.aws.attributes import Item, from_item
 from jobchain.chains import CHAINS
 from jobchain.chains.planning import stored_step
@@ -16,6 +17,7 @@ from jobchain.errors import TransientModelError
 from jobchain.limits import Limits
 from jobchain.spending import NOTHING_SPENT
 from jobchain_api.auth import Caller
+from jobchain_api.forking import _differs
 from jobchain_api.service import JobService
 from tests.conftest import make_service
 from tests.deployment import RETENTION, TEXT, Deployment
@@ -219,7 +221,30 @@ class TestTheParts:
         assert_refused(fork(api, long, "checklist", payload=changed), 422, "payload")
 
 
+def first_words(value: list[str], most: int) -> list[str]:
+    return value[:most]
+
+
 class TestAPayload:
+    def test_may_not_change_what_an_answer_was_read_with(self) -> None:
+        # given a step whose answer is cut to as many words as the payload says: the model is not told the number
+        chain = Chain("words")
+
+        @chain.ask(then=first_words)
+        def words(document: Text) -> list[str]:
+            """List the words."""
+            raise NotImplementedError
+
+        @chain.ask
+        def summary(words: list[str]) -> str:
+            """Summarize."""
+            raise NotImplementedError
+
+        three, same, one = (chain.compiled.payload(document="a b c", most=most) for most in (3, 3, 1))
+
+        assert not _differs(chain.compiled, three, same, {}, "words")
+        assert _differs(chain.compiled, three, one, {}, "words")
+
     def test_may_change_what_no_copied_step_worked_on(self, deployment: Deployment, api: Api) -> None:
         # given two guidelines, each of which a step of its own reads; their names are for the last step
         deployment.llm = ReadingLLM()

@@ -130,6 +130,18 @@ class TestARun:
         with pytest.raises(ZeroDivisionError, match="a bug"):
             run_chain(chain, PAYLOAD)
 
+    @pytest.mark.parametrize("output", [None, {"a": 1}, ["no number"]])
+    def test_shows_the_step_whose_code_gives_another_type_than_it_says(self, output: Any) -> None:
+        chain = Chain("guide", description="")
+
+        @chain.code
+        def lengths(document: Text) -> list[int]:
+            found: list[int] = output
+            return found
+
+        with pytest.raises(TypeError, match=r"test_testing_kit.py:\d+: the step lengths gives another type: "):
+            run_chain(chain, PAYLOAD)
+
     @pytest.mark.parametrize(("output", "error"), [("x" * 350_001, OutputTooLarge), ({1, 2}, TypeError)])
     def test_shows_that_code_gives_what_can_not_be_stored(self, output: Any, error: type[Exception]) -> None:
         chain = Chain("guide", description="")

@@ -119,6 +119,9 @@ def _differs(chain: Chain, old: BaseModel, new: BaseModel, outputs: Outputs, nam
             return before.compute(StepContext(old, outputs)) != after.compute(StepContext(new, outputs))
         if isinstance(before, Step) and isinstance(after, Step):
             before.prepare()
+            then, now = StepContext(old, {}), StepContext(new, {})
+            if any(value.typed(then) != value.typed(now) for value in before.payload_values):
+                return True  # an answer is read with it too
             first, second = before.request(StepContext(old, outputs)), after.request(StepContext(new, outputs))
             return (first.instructions, first.input) != (second.instructions, second.input)
         # A step that merges outputs has no function that is equal to itself made again: its needs tell.

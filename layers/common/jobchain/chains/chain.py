@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, chain, count
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from pydantic import BaseModel, JsonValue
 
+from jobchain.chains.values import PayloadValue, Value
 from jobchain.llm import ModelRequest
 from jobchain.text import dump
 
@@ -59,14 +60,6 @@ class Prompt:
         return "\n\n".join(filter(None, (written.strip(), self.note)))
 
 
-class Value(Protocol):
-    """What a step reads of its context, with its type."""
-
-    def prepare(self) -> None:
-        """Builds what it is read with, in one thread, before any other reads it."""
-        ...
-
-
 class CallOptions(NamedTuple):
     """How the model is called for a step; None leaves it to the deployment and the model.
 
@@ -91,7 +84,7 @@ class Step:
     It runs once the steps that it `needs` are completed; steps that don't need each other run at the same time.
     `write_input` writes the material of the request. `read_answer` makes the output from an answer that fits the schema
     `answer`. `show` makes from the output the fields that callers read in `result`; without it, the output is the one
-    field, under the step's name. All three are pure. `values` are what they read.
+    field, under the step's name. All three are pure. `values` are what they read, `payload_values` what of the payload.
     """
 
     name: str
@@ -104,6 +97,7 @@ class Step:
     long: "LongText | None" = None
     options: CallOptions = NO_OPTIONS
     values: tuple[Value, ...] = ()
+    payload_values: tuple[PayloadValue, ...] = ()
 
     @cached_property
     def prompt_version(self) -> str:

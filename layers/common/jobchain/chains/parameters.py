@@ -17,8 +17,9 @@ from jobchain.chains.outputs import reader, stored
 
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD, inspect.Parameter.POSITIONAL_ONLY)
 
+_ANYTHING = (Any, JsonValue)
 # Outputs of these types are the same as they are stored.
-_AS_STORED = (str, int, float, bool, list[str], list[int], Any, JsonValue)
+_AS_STORED = (str, int, float, bool, list[str], list[int], *_ANYTHING)
 
 
 class Parameter(NamedTuple):
@@ -79,11 +80,13 @@ class Reader:
     """Reads an output with its type. What it takes to do so is built by `prepare`, in one thread."""
 
     annotation: Any
+    checks: bool = False
+    """Whether the output is checked even where it is the same as it is stored."""
     _read: Callable[[JsonValue], Any] | None = field(default=None, init=False)
 
     def prepare(self) -> None:
         """Builds it, where that is not done."""
-        if self._read is None and unwrapped(self.annotation)[0] not in _AS_STORED:
+        if self._read is None and unwrapped(self.annotation)[0] not in (_ANYTHING if self.checks else _AS_STORED):
             self._read = reader(self.annotation)
 
     def read(self, output: JsonValue) -> Any:
@@ -101,7 +104,7 @@ class Argument(NamedTuple):
     reader: Reader | None = None
 
     def prepare(self) -> None:
-        """See `jobchain.chains.chain.Value`."""
+        """See `jobchain.chains.values.Value`."""
         if self.reader:
             self.reader.prepare()
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple, cast, get_origin
 
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 
 from jobchain.chains.answer_models import answer_of, relaxed
 from jobchain.chains.answer_types import unwrapped
@@ -12,7 +12,7 @@ from jobchain.chains.declared import Declared
 from jobchain.chains.graph import Graph, Needs
 from jobchain.chains.long_texts import Long, Merge, concatenate
 from jobchain.chains.outputs import stored
-from jobchain.chains.parameters import Arguments, Parameter, outputs_of, payload_texts
+from jobchain.chains.parameters import Arguments, Parameter, Reader, outputs_of, payload_texts
 from jobchain.chains.prompts import about, about_merge, about_part, prompt_of
 
 MAX_SHORT = 2_000
@@ -45,7 +45,8 @@ class _Builder(NamedTuple):
         show = cast("Callable[[Any], dict[str, JsonValue]] | None", step.show)
         needs = tuple(dict.fromkeys(reads.needs))
         if not step.asks:
-            return CodeStep(step.name, self._compute(), needs, show, reads.each)
+            given = Reader(step.signature.returns, checks=True)
+            return CodeStep(step.name, self._compute(given), needs, show, (*reads.each, given))
         answer, read = answer_of(step.name, step.signature.returns)
         return Step(
             name=step.name,
@@ -58,18 +59,24 @@ class _Builder(NamedTuple):
             long=self._long(),
             options=self.options,
             values=reads.each,
+            payload_values=tuple(value for value in reads.each if value.step is None),
         )
 
     @property
     def _names(self) -> list[str]:
         return [argument.name for argument in self.reads.own.each]
 
-    def _compute(self) -> Callable[[StepContext[Any]], JsonValue]:
-        function, arguments = self.declared.function, self.reads.own
+    def _compute(self, given: Reader) -> Callable[[StepContext[Any]], JsonValue]:
+        step, arguments = self.declared, self.reads.own
 
         def compute(context: StepContext[Any]) -> JsonValue:
             texts = payload_texts(context.payload, arguments.fields)
-            return outputs_of(function(**arguments.typed(context)), texts)
+            output = outputs_of(step.function(**arguments.typed(context)), texts)
+            try:
+                given.read(output)
+            except ValidationError as error:
+                raise TypeError(f"{step.place}: the step {step.name} gives another type: {_first(error)}") from error
+            return output
 
         return compute
 
@@ -158,6 +165,13 @@ class _Builder(NamedTuple):
             self.graph.mistakes.append(self.declared.mistake(f"long= shares {unknown[0]}, which is no other parameter"))
         kept = names if long.shared is None else long.shared
         return Arguments(tuple(each for each in self.reads.own.each if each.name in kept))
+
+
+def _first(error: ValidationError) -> str:
+    """What is wrong first, and where. No value is in it: it may hold the caller's text."""
+    fault = error.errors(include_input=False)[0]
+    place = "".join(f"[{each!r}]" for each in fault["loc"]) or "it"
+    return f"{place}: {fault['msg']}"
 
 
 def _may_be_long(annotation: Any) -> bool:
