@@ -39,8 +39,8 @@ option = $${$(1):+--$(2)="$$$(1)"}
 preflight: setup ## check the model: whether its server has it, and until when (STACK=name: that of a stack on AWS, else of .env)
 	@.venv/bin/python -m local preflight $(call option,STACK,stack)
 
-# A process a core, but no more than four: each of them starts stacks of its own.
-PYTEST := .venv/bin/pytest --numprocesses auto --maxprocesses 4
+# One process more than there are cores, as most wait for their stacks; but no more than four, which all start some.
+PYTEST = .venv/bin/pytest --numprocesses $(shell python3 -c 'import os; print(min(4, (os.cpu_count() or 1) + 1))')
 
 .PHONY: unit
 unit: setup ## run the fast unit tests (20 s)
