@@ -286,6 +286,7 @@ class TestTheBooks:
             **used,
             "by_model": {"m": spent_view(3), "other": spent_view(1)},
             "by_key": {"": used},
+            "by_chain": {"guideline_checklist": used},
         }
         assert stats["queue"] is None
 
