@@ -25,6 +25,8 @@ class Call:
     reply: Reply | None = None
     ended: float | None = None
     client_left: bool = False
+    port: int = 0
+    """The client's port, by which its process is found."""
 
     @property
     def answered(self) -> bool:
@@ -52,10 +54,10 @@ class Journal:
         """How often each (marker, step) got its right answer."""
         return Counter((call.marker, call.step) for call in self.calls() if call.answered)
 
-    def open(self, step: str, marker: str, complaint: str, body: str) -> Call:
+    def open(self, step: str, marker: str, complaint: str, body: str, port: int = 0) -> Call:
         """Notes a call that begins."""
         with self._lock:
-            call = Call(len(self._calls), time.time(), step, marker, complaint, body)
+            call = Call(len(self._calls), time.time(), step, marker, complaint, body, port=port)
             self._calls.append(call)
             return call
 

@@ -125,7 +125,7 @@ class ModelHandler(offline_model._Handler):
         if not model.offline and self.path != "/v1/responses":
             self._reply(refused(404))
             return
-        call = model.journal.open(*_read(json.loads(body)), body)
+        call = model.journal.open(*_read(json.loads(body)), body, self.client_address[1])
         scripted = model.choose(call)
         way, delay = (scripted.way, scripted.delay) if scripted else ("right answer", 0)
         present = model.hold(self.connection, None if way == "hang" else model.latency + delay)

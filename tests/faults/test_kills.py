@@ -6,7 +6,9 @@ import random
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
+import psutil
 import pytest
 
 from jobchain_sweeper.resending import MAX_CRASHES
@@ -116,7 +118,7 @@ def test_jobs_whose_messages_were_purged_are_sent_again(world: FaultyStack) -> N
 
 
 class Poison(Kills):
-    """Kills the workers of a stack each time that one of them calls the model for a marker."""
+    """Kills a worker of a stack each time that it calls the model for a marker, and no other one."""
 
     def __init__(self, world: FaultyStack, marker: str) -> None:
         super().__init__()
@@ -126,12 +128,14 @@ class Poison(Kills):
     def _run(self) -> None:
         seen = 0
         while not self._ended.wait(0.02):
-            calls = len(self._world.model.journal.calls(self._marker))
-            if calls > seen:
-                seen = calls
+            calls = self._world.model.journal.calls(self._marker)
+            for call in calls[seen:]:
                 self.kills += 1
                 for worker in worker_processes(self._world.stack):
-                    os.kill(worker, signal.SIGKILL)
+                    with suppress(psutil.NoSuchProcess, ProcessLookupError):
+                        if any(each.laddr.port == call.port for each in psutil.Process(worker).net_connections()):
+                            os.kill(worker, signal.SIGKILL)
+            seen = len(calls)
 
 
 @pytest.mark.thorough
