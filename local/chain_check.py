@@ -1,14 +1,18 @@
-"""Loads every chain of a deployment, and prints why some can't be used: `chain_check.py PATHS`, a list in JSON.
+"""Loads every chain of a deployment, and writes why some can't be used: `chain_check.py PATHS FILE`.
+
+PATHS is a list in JSON. The faults go to FILE, as chains may print what they like.
 
 It is run by its path, by the functions' own Python, with the deployment's paths in front.
 """
 
+import contextlib
 import json
 import sys
+from pathlib import Path
 
 
-def main(paths: list[str]) -> None:
-    """Prints one line of JSON: the faults by the names of the chains."""
+def main(paths: list[str]) -> dict[str, str]:
+    """The faults by the names of the chains."""
     sys.path[:0] = paths
     from jobchain.chains import CHAINS  # noqa: PLC0415  # found by the paths
 
@@ -26,8 +30,10 @@ def main(paths: list[str]) -> None:
             f"the default chain {default.name} has the fields {fields}: choose one with one text, or leave "
             "--default-chain out"
         )
-    print(json.dumps(faults))
+    return faults
 
 
 if __name__ == "__main__":
-    main(json.loads(sys.argv[1]))
+    with contextlib.redirect_stdout(sys.stderr):
+        found = main(json.loads(sys.argv[1]))
+    Path(sys.argv[2]).write_text(json.dumps(found), encoding="utf-8")

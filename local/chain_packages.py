@@ -90,10 +90,17 @@ def copy(prepared: Prepared) -> None:
 
 
 def faults(paths: Sequence[str], python: str) -> Mapping[str, str]:
-    """Why chains can't be used, by their names: found in a process of that Python with these paths."""
-    command = [python, "-I", str(_CHECK), json.dumps(list(paths))]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    found: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
+    """Why chains can't be used, by their names: found in a process of that Python with these paths.
+
+    Raises PackagesError where that process ends without an answer, as a chain's module ended it.
+    """
+    with tempfile.TemporaryDirectory(prefix="jobchain-") as scratch:
+        answer = Path(scratch) / "faults.json"
+        command = [python, "-I", str(_CHECK), json.dumps(list(paths)), str(answer)]
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        if not answer.is_file():
+            raise PackagesError(f"the chains can't be checked (exit status {done.returncode}):\n{done.stderr.strip()}")
+        found: dict[str, str] = json.loads(answer.read_text(encoding="utf-8"))
     return found
 
 

@@ -99,7 +99,7 @@ def run(root: Path, port: int, say: Callable[[str], None]) -> None:
             file.write(stack)
             say(welcome(stack.api_url, stack.endpoint_url, stack.llm_base_url or "OpenAI", settings.needs_key))
             stack.warm_up()
-            for warning in [*_warnings(settings), *stack.packages.faults().values()]:
+            for warning in [*_warnings(settings), *_chain_warnings(stack)]:
                 say(f"warning: {warning}")
             _watch(stack, template, deployed, file, say)
         finally:
@@ -185,6 +185,14 @@ def _watch(
             say(traceback)
 
 
+def _chain_warnings(stack: EmbeddedStack) -> Sequence[str]:
+    """Why chains can't be used."""
+    try:
+        return [*stack.packages.faults().values()]
+    except PackagesError as error:
+        return [str(error)]
+
+
 def _redeploy(stack: EmbeddedStack, changed: str, say: Callable[[str], None]) -> EmbeddedStack:
     say(f"{changed} has changed, deploying it …")
     try:
@@ -193,7 +201,7 @@ def _redeploy(stack: EmbeddedStack, changed: str, say: Callable[[str], None]) ->
         say(f"Not deployed: {error}")
     else:
         say(f"Deployed. Tables and queues kept their data. {stack.api_url}")
-        for fault in stack.packages.faults().values():
+        for fault in _chain_warnings(stack):
             say(f"warning: {fault}")
     return stack
 

@@ -45,11 +45,21 @@ class Packages:
         self._prepared: Prepared | None = None
 
     def prepare(self, root: Path) -> Prepared | None:
-        """Makes the folder. Raises PackagesError."""
-        shutil.rmtree(self._folder, ignore_errors=True)
-        if self.file.is_file():
-            self._prepared = chain_packages.prepare(self.file, self._folder, chain_packages.local_installer(root))
-        return self._prepared
+        """Makes the folder. Raises PackagesError, and then leaves the folder of before to the stack that runs."""
+        prepared = None
+        new = self._folder.with_name(f"{self._folder.name}.new")
+        shutil.rmtree(new, ignore_errors=True)
+        try:
+            if self.file.is_file():
+                made = chain_packages.prepare(self.file, new, chain_packages.local_installer(root))
+                prepared = replace(made, folder=self._folder)
+            shutil.rmtree(self._folder, ignore_errors=True)
+            if prepared:
+                new.rename(self._folder)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+        self._prepared = prepared
+        return prepared
 
     @property
     def watched(self) -> Sequence[Path]:

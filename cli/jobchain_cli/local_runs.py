@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -12,7 +12,7 @@ from typing import Any
 import typer
 from pydantic import ValidationError
 
-from jobchain.chains.chain import CallOptions, Chain, CodeStep, Step
+from jobchain.chains.chain import CallOptions, Chain, Step
 from jobchain.chains.declared import option_faults
 from jobchain.domain import Status, WaitingFor, WaitReason
 from jobchain.llm import LLM
@@ -130,15 +130,15 @@ def _with_options(chain: Chain, wanted: Wanted, *, is_offline: bool) -> Chain:
 
 def _up_to(chain: Chain, name: str) -> Chain:
     """The chain without the steps that this one does not need. Raises BadParameter."""
-    steps = {step.name: step for step in chain.steps}
-    if name not in steps:
-        raise typer.BadParameter(f"--step {name}: the chain {chain.name} has {in_one_line(', '.join(steps))}")
-    needed = _needed(steps, [name])
+    names = [step.name for step in chain.steps]
+    if name not in names:
+        raise typer.BadParameter(f"--step {name}: the chain {chain.name} has {in_one_line(', '.join(names))}")
+    needed = {name}
+    # A step comes after all that it needs.
+    for step in reversed(chain.steps):
+        if step.name in needed:
+            needed.update(step.needs)
     return replace(chain, steps=[step for step in chain.steps if step.name in needed])
-
-
-def _needed(steps: Mapping[str, Step | CodeStep], names: Iterable[str]) -> set[str]:
-    return set().union(*({name} | _needed(steps, steps[name].needs) for name in names))
 
 
 def _wait(progress: Progress, wait: timedelta, why: WaitingFor | None) -> None:
@@ -151,7 +151,8 @@ def _wait(progress: Progress, wait: timedelta, why: WaitingFor | None) -> None:
 
 
 def _faults(error: ValidationError) -> str:
-    return "; ".join(f"{'.'.join(map(str, each['loc'])) or 'it'}: {each['msg']}" for each in error.errors())
+    told = ((".".join(map(str, each["loc"])), each["msg"].removeprefix("Value error, ")) for each in error.errors())
+    return "; ".join(f"{place or 'it'}: {why}" for place, why in told)
 
 
 def _print(source: str, done: Run, form: Form, step: str | None) -> None:

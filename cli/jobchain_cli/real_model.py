@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from jobchain.connection import UnusableSetting, checked_key, checked_model_url, checked_name, is_loopback
 from jobchain.llm import LLM, ModelRequest
+from jobchain.providers import OPENAI_URL
 from jobchain_cli.errors import Code, CommandError
 from jobchain_worker.api_key import FixedKey
 from jobchain_worker.call_trace import CallTrace
@@ -19,7 +20,6 @@ _IDLE = timedelta(seconds=60)
 _LOCAL_IDLE = timedelta(seconds=170)
 _MAX_OUTPUT_TOKENS = 16_384
 
-_OPENAI = "https://api.openai.com/v1"
 _APIS: Mapping[str, Api] = {"": "responses", "responses": "responses", "chat": "chat"}
 
 
@@ -43,7 +43,7 @@ def real_model(
         raise CommandError(f"OPENAI_API is {api!r}: set it to responses or chat, or leave it out", Code.USAGE)
     try:
         name = checked_name("--model", model)
-        address = checked_model_url("OPENAI_BASE_URL", url) if url else _OPENAI
+        address = checked_model_url("OPENAI_BASE_URL", url) if url else OPENAI_URL
         key = _key(environment.get("OPENAI_API_KEY", "").strip(), address)
     except UnusableSetting as error:
         raise CommandError(str(error), Code.USAGE) from error

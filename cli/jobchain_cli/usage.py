@@ -1,11 +1,12 @@
 """Daily usage as a person reads it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from jobchain_cli.words import columns
 from jobchain_client import DailyUsage, UsageGroup
 
 _HEAD = ("DAY (UTC)", "CREATED", "COMPLETED", "FAILED", "CANCELLED", "CALLS", "TOKENS IN", "CACHED", "OUT", "USD")
+_COUNTS = len(_HEAD) - 3
 _NO_NAME = "(none)"
 
 
@@ -16,7 +17,11 @@ def usage_lines(days: Sequence[DailyUsage]) -> Iterator[str]:
     for day in busy:
         rows.append((str(day.date), str(day.created), *_row(day.whole)))
         rows += [(f"  {name or _NO_NAME}", "", *_row(group)) for name, group in sorted((day.groups or {}).items())]
-    rows.append(("all", str(sum(day.created for day in busy)), *_sum([_row(day.whole) for day in busy])))
+    costs = [day.whole.spending.cost_usd for day in busy]
+    known = [cost for cost in costs if cost is not None]
+    counts = [sum(column) for column in zip(*(_counts(day.whole) for day in busy), strict=True)] or [0] * _COUNTS
+    total = _cells(counts, sum(known) if len(known) == len(costs) else None)
+    rows.append(("all", str(sum(day.created for day in busy)), *total))
     return columns(rows)
 
 
@@ -25,14 +30,15 @@ def _ended(group: UsageGroup) -> int:
 
 
 def _row(group: UsageGroup) -> tuple[str, ...]:
+    return _cells(_counts(group), group.spending.cost_usd)
+
+
+def _counts(group: UsageGroup) -> tuple[int, ...]:
     used, spending = group.spending.usage, group.spending
     counts = (group.completed, group.failed, group.cancelled, spending.calls)
     tokens = (used.input_tokens, used.cached_tokens, used.output_tokens)
-    return (*map(str, (*counts, *tokens)), "unknown" if spending.cost_usd is None else f"{spending.cost_usd:.6f}")
+    return (*counts, *tokens)
 
 
-def _sum(rows: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
-    """The sums of the columns; that of costs is unknown if one of them is."""
-    *counts, costs = zip(*rows, strict=True) if rows else [()] * (len(_HEAD) - 2)
-    cost = "unknown" if "unknown" in costs else f"{sum(map(float, costs)):.6f}"
-    return (*(str(sum(map(int, column))) for column in counts), cost)
+def _cells(counts: Iterable[int], cost: float | None) -> tuple[str, ...]:
+    return (*map(str, counts), "unknown" if cost is None else f"{cost:.6f}")

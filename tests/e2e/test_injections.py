@@ -81,10 +81,10 @@ NODE = re.compile(rf'    n\d+\["({LABEL.pattern})"\]')
 EDGE = re.compile(rf'    n\d+ -->(?:\|"({LABEL.pattern})"\|)? n\d+')
 
 
-def assert_diagram(text: str) -> None:
+def assert_diagram(text: str, direction: str) -> None:
     """Nothing stands in it but what `mermaid.py` writes."""
     first, *lines = text.removesuffix("\n").split("\n")
-    assert first in ("flowchart TD", "flowchart LR")
+    assert first == f"flowchart {direction}"
     for line in lines:
         match = NODE.fullmatch(line) or EDGE.fullmatch(line)
         assert match, line
@@ -115,7 +115,7 @@ def assert_checklist(result: dict[str, Any]) -> None:
     for item in result["checklist_items"]:
         assert item.keys() == {"source", "text", "category", "priority", "source_found"}
         assert item["priority"] in ("must", "should", "may")
-    assert_diagram(result["diagram"])
+    assert_diagram(result["diagram"], "TD")
 
 
 def assert_actions(result: dict[str, Any]) -> None:
@@ -131,7 +131,7 @@ def assert_comparison(result: dict[str, Any]) -> None:
         assert_texts(texts)
     assert result["comparison"].keys() == {"both", "only_first", "only_second", "contradictions"}
     assert_table(result["table"], 3)
-    assert_diagram(result["diagram"])
+    assert_diagram(result["diagram"], "LR")
 
 
 SHAPES: dict[str, Callable[[dict[str, Any]], None]] = {

@@ -130,11 +130,11 @@ class Poison(Kills):
         while not self._ended.wait(0.02):
             calls = self._world.model.journal.calls(self._marker)
             for call in calls[seen:]:
-                self.kills += 1
                 for worker in worker_processes(self._world.stack):
                     with suppress(psutil.NoSuchProcess, ProcessLookupError):
                         if any(each.laddr.port == call.port for each in psutil.Process(worker).net_connections()):
                             os.kill(worker, signal.SIGKILL)
+                            self.kills += 1
             seen = len(calls)
 
 

@@ -49,7 +49,7 @@ def after_call(_context: schemathesis.HookContext, case: Case, response: Respons
     if (case.operation.label, response.status_code) != ("GET /jobs", 200):
         return
     if cursor := response.json()["next_cursor"]:
-        _given[cursor] = {name: value for name, value in case.query.items() if name in ("status", "job_name")}
+        _given[cursor] = {name: value for name, value in case.query.items() if name not in ("limit", "cursor")}
 
 
 @schemathesis.hook

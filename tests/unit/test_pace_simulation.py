@@ -40,8 +40,9 @@ def test_a_backlog_keeps_to_the_limit_and_leaves_little_of_it(asked: bool, confi
         assert run.refused < 0.04
         assert run.median < 1.1
     # The last job begins at the end of the limit's own time, and then takes a quarter of a minute. A single job decides
-    # it, so that it is by chance a little more.
+    # it: of one seed it is 1.082.
     assert median(run.span for run in runs) < 1.08
+    assert max(run.span for run in runs) < 1.09
 
 
 @pytest.mark.parametrize("asked", [False, True], ids=["used", "asked"])

@@ -117,7 +117,7 @@ class JobService:
         fingerprint = fork_fingerprint(_checked(event_id), request)
         if idempotency_key is not None and (replay := self._submitter.replay(own, fingerprint)):
             return replay
-        details = self._jobs.details(caller.tenant, _checked(event_id), attempts=False)
+        details = self._jobs.details(caller.tenant, event_id, attempts=False)
         new = fork_of(details, self._chains, caller, request, own, self._deadline)
         return self._submitter.submit_one(caller, new)
 

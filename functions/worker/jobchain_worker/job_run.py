@@ -105,9 +105,8 @@ class Records:
         """The claim's bill, by the model that was asked."""
         return dict(self._spent)
 
-    def charge(self, spending: Spending, model: str | None = None) -> None:
-        """Adds a call to the bill, before anything is done with its answer. `model` is the one that was asked."""
-        asked = model or self._model
+    def charge(self, spending: Spending, asked: str) -> None:
+        """Adds a call to the bill, before anything is done with its answer. `asked` is the model that was asked."""
         self._spent[asked] = self._spent.get(asked, NOTHING_SPENT) + spending
 
     async def step(self, position: int, step: FinishedStep, asked: str | None = None) -> None:
@@ -117,12 +116,11 @@ class Records:
             self._stored += 1
             await self.persistence.write(self._claims.save_step, self.claim, self._stored, position, model, step)
 
-    async def attempt(self, attempt: Attempt, asked: str | None = None) -> None:
+    async def attempt(self, attempt: Attempt, asked: str) -> None:
         """Stores a call that failed, which is charged already. `asked` is the model that was asked."""
-        model = asked or self._model
         async with self._storing:
             self._stored += 1
-            await self.persistence.write(self._claims.save_attempt, self.claim, self._stored, model, attempt)
+            await self.persistence.write(self._claims.save_attempt, self.claim, self._stored, asked, attempt)
 
 
 @dataclass(frozen=True, slots=True)

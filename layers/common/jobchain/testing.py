@@ -24,13 +24,13 @@ from jobchain.llm import AnswerText, ModelAnswer, ModelRequest
 from jobchain.prices import PriceList
 from jobchain.spending import Spending, Usage
 from jobchain.strict_schema import strict_schema
+from jobchain_worker.demand import BYTES_PER_TOKEN
 from jobchain_worker.one_job import MAX_INPUT_TOKENS, OneJob, run_one
 
 MODEL = "gpt-6-luna"
 """The model that answers for steps that name none, so that a run has a cost."""
 
 # English has four characters a token: https://help.openai.com/en/articles/4936856
-_BYTES_PER_TOKEN = 4
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ class ScriptedModel:
             raise said
         text = said.text if isinstance(said, Raw) else json.dumps(_answer(request.answer, said), ensure_ascii=False)
         self.calls.append(Call(request.step, request, text))
-        usage = Usage(input_tokens=-(-request.size // _BYTES_PER_TOKEN), output_tokens=_tokens(text))
+        usage = Usage(input_tokens=-(-request.size // BYTES_PER_TOKEN), output_tokens=_tokens(text))
         return AnswerText(request.model or self.model, usage, text)
 
     def _next(self, step: str) -> Said:
@@ -180,7 +180,7 @@ def _as_json(value: Any) -> Any:
 
 
 def _tokens(text: str) -> int:
-    return -(-len(text.encode()) // _BYTES_PER_TOKEN)
+    return -(-len(text.encode()) // BYTES_PER_TOKEN)
 
 
 def run_chain(

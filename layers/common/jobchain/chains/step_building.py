@@ -171,7 +171,7 @@ def _first(error: ValidationError) -> str:
     """What is wrong first, and where. No value is in it: it may hold the caller's text."""
     fault = error.errors(include_input=False)[0]
     place = "".join(f"[{each!r}]" for each in fault["loc"]) or "it"
-    return f"{place}: {fault['msg']}"
+    return f"{place}: {fault['msg'].removeprefix('Value error, ')}"
 
 
 def _may_be_long(annotation: Any) -> bool:
