@@ -26,12 +26,11 @@ from jobchain.aws.items import (
 )
 from jobchain.aws.listing import labels_of
 from jobchain.aws.queue import MAX_DELAY
-from jobchain.aws.records import step_of, unsettled_spending, visible_steps
+from jobchain.aws.records import chain_version_of, step_of, unsettled_spending, visible_steps
 from jobchain.aws.writes import epoch, epoch_ms_up, new_token
 from jobchain.domain import (
     Claim,
     DailyBudget,
-    DueJob,
     Job,
     JobError,
     NewJob,
@@ -42,6 +41,7 @@ from jobchain.domain import (
     isoformat,
     tier_at,
 )
+from jobchain.due_job import DueJob
 from jobchain.errors import JobExists
 from jobchain.forks import ForkedFrom
 from jobchain.spending import summed
@@ -233,6 +233,7 @@ def job_of(stored: StoredJob) -> Job:
         deadline_at=int(meta["deadline_at"]) if "deadline_at" in meta else None,
         title=about.get("title"),
         forked_from=ForkedFrom(**about["forked_from"]) if "forked_from" in about else None,
+        chain_version=chain_version_of(stored),
     )
 
 

@@ -85,6 +85,7 @@ class Step:
     `write_input` writes the material of the request. `read_answer` makes the output from an answer that fits the schema
     `answer`. `show` makes from the output the fields that callers read in `result`; without it, the output is the one
     field, under the step's name. All three are pure. `values` are what they read, `payload_values` what of the payload.
+    Later steps read the output as `output_type`.
     """
 
     name: str
@@ -98,6 +99,7 @@ class Step:
     options: CallOptions = NO_OPTIONS
     values: tuple[Value, ...] = ()
     payload_values: tuple[PayloadValue, ...] = ()
+    output_type: Any = JsonValue
 
     @cached_property
     def prompt_version(self) -> str:
@@ -163,6 +165,7 @@ class CodeStep:
     needs: tuple[str, ...] = ()
     show: Callable[[Any], dict[str, JsonValue]] | None = None
     values: tuple[Value, ...] = ()
+    output_type: Any = JsonValue
 
     def prepare(self) -> None:
         """Builds what the step reads, in one thread."""

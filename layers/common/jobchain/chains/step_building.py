@@ -46,7 +46,7 @@ class _Builder(NamedTuple):
         needs = tuple(dict.fromkeys(reads.needs))
         if not step.asks:
             given = Reader(step.signature.returns, checks=True)
-            return CodeStep(step.name, self._compute(given), needs, show, (*reads.each, given))
+            return CodeStep(step.name, self._compute(given), needs, show, (*reads.each, given), step.output)
         answer, read = answer_of(step.name, step.signature.returns)
         return Step(
             name=step.name,
@@ -60,6 +60,7 @@ class _Builder(NamedTuple):
             options=self.options,
             values=reads.each,
             payload_values=tuple(value for value in reads.each if value.step is None),
+            output_type=step.output,
         )
 
     @property
