@@ -48,7 +48,7 @@ class WaitReason(StrEnum):
 
     `queue`: it waits for a worker. `retry`: a call failed, and is tried again. `rate_limit`: the limits of the model's
     account. `account`: the model's server refuses the account, its key or the model. `budget`: its key's day is used
-    up. `deployment`: the worker's version does not have its chain.
+    up. `deployment`: the worker's version does not have its chain, or one that its payload or outputs do not fit.
     """
 
     QUEUE = "queue"
