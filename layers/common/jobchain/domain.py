@@ -253,7 +253,8 @@ class Claim:
     is the API key that created the job, empty without one, and `daily_budget` what that key allows. `unsettled` is set
     if an earlier worker vanished, and `outdated` are the attributes of META that its settlement drops. The job is
     tried until `deadline_at`, which its caller set if `own_deadline`. `waited` and `waited_for` tell its last wait.
-    `chain_version` is the version of the chain that it was run with last: its worker's own, once that has found one.
+    `chain_version` is the version of the chain that it was run with last: its worker's own, once that has found that it
+    fits. META names `last_version`; and what a claim stores is of `default_version`, unless it names another.
     """
 
     event_id: str
@@ -281,3 +282,5 @@ class Claim:
     waited: WaitReason | None = None
     waited_for: str = ""
     chain_version: str = ""
+    last_version: str = ""
+    default_version: str = ""
