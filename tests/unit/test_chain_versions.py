@@ -4,13 +4,13 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from aws_lambda_powertools import Logger
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, JsonValue
+from pydantic import BaseModel, Field, JsonValue
 
 from jobchain import Chain, Long, Mermaid, Text, concatenate
 from jobchain.aws.attributes import Item
@@ -516,6 +516,47 @@ class TestAJobWhoseTextIsSplit:
         assert job.status is Status.COMPLETED
         assert "rules.part01" not in asked(deployment)[before:]
 
+    def test_goes_on_where_its_type_is_the_same_though_more_entries_were_merged_than_it_allows(
+        self, deployment: Deployment
+    ) -> None:
+        # given an output that was merged of many parts, which a step to come needs
+        def listing(prompt: str) -> CompiledChain:
+            chain = Chain("memo")
+
+            def rules(text: Text) -> Annotated[list[str], Field(max_length=2)]: ...
+
+            rules.__doc__ = prompt
+            chain.ask(long=concatenate)(rules)
+
+            @chain.ask
+            def memo(rules: list[str]) -> str:
+                """Write a memo."""
+
+            return chain.compiled
+
+        deploy(deployment, listing("List the rules."), max_input_tokens=100)
+        deployment.create(job_name="memo", payload={"text": LONG})
+        answers = [{"rules": [f"rule {number}"]} for number in range(20)]
+        parts = len([step for step in self.run_to(deployment, answers) if ".part" in step])
+        assert parts > 3
+        assert len(deployment.job().steps[-1].output) > 2  # type: ignore[arg-type]
+
+        # when another prompt is deployed
+        deploy(deployment, listing("List all rules."), max_input_tokens=100)
+
+        # then the job goes on
+        deployment.clock.advance(timedelta(hours=2))
+        assert deployment.run(MEMO).status is Status.COMPLETED
+
+    @staticmethod
+    def run_to(deployment: Deployment, answers: list[Any]) -> list[str]:
+        """The completed steps of a job whose last step is put off."""
+        job = deployment.run(*[answer if number < 20 else BUSY for number, answer in enumerate(answers)])
+        while "rules" not in {step.name for step in job.steps}:
+            deployment.clock.advance(timedelta(hours=2))
+            job = deployment.run(*answers)
+        return [step.name for step in job.steps]
+
     @pytest.mark.parametrize(
         ("changes", "why"),
         [
@@ -594,6 +635,19 @@ class TestTheDefinition:
         # and it is written about once in `KEPT_LONGER`, not for each job
         passed = latest - 30 * day
         assert table.writes <= 2 + passed / KEPT_LONGER.total_seconds()
+
+    def test_of_copied_outputs_outlives_the_fork(self, half: Deployment, service: JobService, logger: Logger) -> None:
+        # given a fork that is made three weeks later, when another version is deployed
+        half.run(MEMO)
+        half.clock.advance(timedelta(days=21))
+        chain = memo("List all points.")
+        deploy(half, chain)
+        event_id = fork(TestTheApi.of(service, logger, chain), half.event_id, "memo").body["event_id"]
+
+        assert half.run(MEMO, event_id=event_id).status is Status.COMPLETED
+
+        fork_expires = half.meta(event_id)["expires_at"]
+        assert [int(item["expires_at"]["N"]) >= fork_expires for item in stored_versions(half)] == [True, True]
 
     def test_that_is_too_large_is_not_stored_and_its_jobs_run(
         self, deployment: Deployment, monkeypatch: pytest.MonkeyPatch

@@ -40,7 +40,7 @@ class ChainVersions:
     def prepare(self) -> None:
         """Makes the definitions that are not made yet, some milliseconds for each.
 
-        It is called on the event loop: it builds the schemas of answers, which two threads must not do at the same time.
+        Call it on the event loop: it builds the schemas of answers, which two threads must not do at the same time.
         """
         for chain in self.chains.values():
             known, _ = self._made.get(chain.name, (None, None))
@@ -71,15 +71,19 @@ class ChainVersions:
                 detail = _MISFIT.format(why)
                 error = JobError("unknown_version", _LAST.format(detail, claim.chain_version or "unknown"))
                 return Unfit(detail, error)
-            if not self._store.is_kept(now, claim.expires_at):
-                await self._keep(now, claim, records)
+            # A fork may expire later than the job whose outputs it has.
+            for definition in (now, *ran_with.values()):
+                await self._keep(definition, claim, records)
         records.claim = replace(claim, chain_version=now.version if now else "")
         outputs = {step.name: step.output for step in claim.steps}
         return JobRun(claim=records.claim, chain=chain, payload=payload, texts=texts, records=records, outputs=outputs)
 
-    async def _keep(self, now: Definition, claim: Claim, records: Records) -> None:
-        if not await records.persistence.write(self._store.keep, now, claim.expires_at):
-            self._logger.warning("version of a chain not stored, it is too large", version=now.version)
+    async def _keep(self, definition: Definition, claim: Claim, records: Records) -> None:
+        """Has the definition stored until the job expires; without a thread where that is known."""
+        if self._store.is_kept(definition, claim.expires_at):
+            return
+        if not await records.persistence.write(self._store.keep, definition, claim.expires_at):
+            self._logger.warning("version of a chain not stored, it is too large", version=definition.version)
 
     def _definition(self, chain: Chain) -> Definition | None:
         """The chain's definition; None where it can't be made: then its jobs name no version."""
