@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 CHAIN = "guideline_checklist"
-DOCUMENT = {"guidelines": "Lock the door."}
+DOCUMENT: dict[str, object] = {"guidelines": "Lock the door."}
 META = "io.modelcontextprotocol/"
 UNKNOWN_JOB = "00000000-0000-4000-8000-000000000000"
 
@@ -66,7 +66,7 @@ def earlier(api: Api) -> Send:
 
 
 def request(method: str, *, tasks: bool = False, **params: object) -> dict[str, Any]:
-    capabilities = {"extensions": {TASKS: {}}} if tasks else {}
+    capabilities: dict[str, object] = {"extensions": {TASKS: {}}} if tasks else {}
     meta = {f"{META}protocolVersion": CURRENT, f"{META}clientCapabilities": capabilities}
     return {"jsonrpc": "2.0", "id": 1, "method": method, "params": {**params, "_meta": meta}}
 
@@ -74,6 +74,20 @@ def request(method: str, *, tasks: bool = False, **params: object) -> dict[str, 
 def headers_of(method: str, params: dict[str, Any]) -> dict[str, str]:
     name = params.get("name") or params.get("taskId")
     return {"MCP-Protocol-Version": CURRENT, "Mcp-Method": method, **({"Mcp-Name": str(name)} if name else {})}
+
+
+def call(
+    service: JobService,
+    caller: Caller,
+    name: str,
+    arguments: dict[str, object],
+    sleep: Callable[[float], None] = lambda _: pytest.fail("it waited"),
+) -> Any:
+    """The result of a tool's call; `sleep` waits for a job."""
+    message = request("tools/call", name=name, arguments=arguments)
+    answer = McpEndpoint(service, CHAINS, "1", sleep).answer(caller, message, headers_of("tools/call", {"name": name}))
+    assert answer.body
+    return answer.body["result"]
 
 
 def error_of(answer: Answer) -> tuple[int, int]:
@@ -303,49 +317,31 @@ class TestTheTools:
     def test_take_an_object(self, current: Send, arguments: object) -> None:
         assert error_of(current("tools/call", name=CHAIN, arguments=arguments)) == (400, -32602)
 
-    def test_keep_to_the_limits_of_the_key(self, service: JobService, logger: Logger) -> None:
+    def test_keep_to_the_limits_of_the_key(self, service: JobService) -> None:
         caller = Caller("acme", Limits(jobs_per_minute=1))
-        answers = [
-            McpEndpoint(service, CHAINS, "1").answer(
-                caller, request("tools/call", name=CHAIN, arguments=DOCUMENT), headers
-            )
-            for headers in [headers_of("tools/call", {"name": CHAIN})] * 2
-        ]
 
-        results = [answer.body["result"] for answer in answers if answer.body]  # type: ignore[index, call-overload]
+        results = [call(service, caller, CHAIN, DOCUMENT) for _ in range(2)]
+
         assert [result["isError"] for result in results] == [False, True]
         assert "try again in" in results[1]["content"][0]["text"]
 
     def test_wait_for_a_job_no_longer_than_they_are_asked_to(self, service: JobService) -> None:
         slept: list[float] = []
-        endpoint = McpEndpoint(service, CHAINS, "1", slept.append)
-        caller = Caller("local")
-        started = endpoint.answer(
-            caller, {**request("tools/call", name=CHAIN, arguments=DOCUMENT)}, headers_of("tools/call", {"name": CHAIN})
-        )
-        assert started.body
-        event_id = started.body["result"]["structuredContent"]["event_id"]  # type: ignore[index, call-overload]
+        event_id = call(service, Caller("local"), CHAIN, DOCUMENT)["structuredContent"]["event_id"]
 
         arguments = {"event_id": event_id, "wait_seconds": 12.5}
-        endpoint.answer(
-            caller,
-            request("tools/call", name="get-job", arguments=arguments),
-            headers_of("tools/call", {"name": "get-job"}),
-        )
+        read = call(service, Caller("local"), "get-job", arguments, slept.append)
 
+        assert read["structuredContent"]["status"] == "pending"
         assert sum(slept) == 12.5
         assert all(pause > 0 for pause in slept)
 
-    def test_of_another_tenant_are_not_found(self, service: JobService, current: Send) -> None:
-        started = current("tools/call", name=CHAIN, arguments=DOCUMENT).body["result"]["structuredContent"]
-        read = request("tools/call", name="get-job", arguments={"event_id": started["event_id"]})
+    def test_of_another_tenant_are_not_found(self, service: JobService) -> None:
+        event_id = call(service, Caller("acme"), CHAIN, DOCUMENT)["structuredContent"]["event_id"]
 
-        answer = McpEndpoint(service, CHAINS, "1").answer(
-            Caller("other"), read, headers_of("tools/call", {"name": "get-job"})
-        )
-
-        assert answer.body
-        assert answer.body["result"]["isError"] is True  # type: ignore[index, call-overload]
+        for name in ("get-job", "cancel-job"):
+            assert call(service, Caller("other"), name, {"event_id": event_id})["isError"] is True
+        assert call(service, Caller("acme"), "get-job", {"event_id": event_id})["isError"] is False
 
 
 class TestATask:

@@ -8,7 +8,7 @@ from pydantic import JsonValue
 
 from jobchain.chains.chain import Chain
 from jobchain.domain import Job, Status
-from jobchain_api.system_views import ChainList
+from jobchain_api.system_views import ChainList, ChainView
 from jobchain_api.views import job_view
 
 # No chain's name has a hyphen.
@@ -75,24 +75,22 @@ _JOB_TOOLS: list[JsonValue] = [
 
 def tool_list(chains: Mapping[str, Chain]) -> list[JsonValue]:
     """The tools, in the order of the chains. A chain that can't be used is left out."""
-    return [
-        *(
-            {
-                "name": chain.name,
-                "description": f"{chain.description} It runs as a job, which takes a while and costs money.",
-                "inputSchema": chain.payload_schema,
-                "outputSchema": _JOB,
-                "annotations": {
-                    "readOnlyHint": False,
-                    "destructiveHint": False,
-                    "idempotentHint": False,
-                    "openWorldHint": False,
-                },
-            }
-            for chain in ChainList.of(chains).chains
-        ),
-        *_JOB_TOOLS,
-    ]
+    return [*map(_tool_of, ChainList.of(chains).chains), *_JOB_TOOLS]
+
+
+def _tool_of(chain: ChainView) -> JsonValue:
+    return {
+        "name": chain.name,
+        "description": f"{chain.description} It runs as a job, which takes a while and costs money.",
+        "inputSchema": chain.payload_schema,
+        "outputSchema": _JOB,
+        "annotations": {
+            "readOnlyHint": False,
+            "destructiveHint": False,
+            "idempotentHint": False,
+            "openWorldHint": False,
+        },
+    }
 
 
 def job_result(job: Job, chains: Mapping[str, Chain], retry_after: int) -> dict[str, JsonValue]:
