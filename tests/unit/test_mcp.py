@@ -301,7 +301,7 @@ class TestTheTools:
             ("cancel-job", {"event_id": UNKNOWN_JOB}, "there is no job"),
         ],
     )
-    def test_tell_the_model_what_it_can_mend(
+    def test_tell_the_model_what_it_can_fix(
         self, current: Send, name: str, arguments: dict[str, object], reason: str
     ) -> None:
         result = current("tools/call", name=name, arguments=arguments).body["result"]

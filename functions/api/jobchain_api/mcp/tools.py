@@ -127,5 +127,5 @@ def progress(job: Job, chains: Mapping[str, Chain]) -> str:
 
 
 def refused(reason: str) -> dict[str, JsonValue]:
-    """The result of a call that is refused for a reason that its model can mend."""
+    """The result of a call that is refused for a reason that its model can fix."""
     return {"content": [{"type": "text", "text": reason}], "isError": True}
