@@ -15,6 +15,7 @@ from jobchain.connection import is_loopback
 from jobchain.domain import Tier
 from jobchain.errors import ModelError
 from jobchain.llm import FailedAnswer, ModelAnswer, ModelRequest, UnusableAnswer
+from jobchain_worker import prompt_cache
 from jobchain_worker.api_key import ChangingKey
 from jobchain_worker.assembling import loads
 from jobchain_worker.aws_faults import fault_of_answer
@@ -38,7 +39,7 @@ COUNT_TIMEOUT = timedelta(seconds=5)
 _REFUSALS = (400, 413, 416, 422)
 
 # What some models of a server take, and others do not.
-_OF_THE_MODEL = ("reasoning", "reasoning_effort", "temperature")
+_OF_THE_MODEL = ("reasoning", "reasoning_effort", "temperature", *prompt_cache.OF_THE_MODEL)
 
 
 class _Counted(BaseModel):
@@ -59,13 +60,15 @@ class OpenAILLM:
         idle: timedelta | None = None,
         key: ChangingKey | None = None,
         is_bedrock: bool = False,
+        keeps_prompts: bool | None = None,
         watch: Callable[[ModelRequest, CallTrace], None] = lambda *_: None,
     ) -> None:
         """A call ends within `timeout`, and earlier where the server is silent for longer than `idle` between tokens.
 
         A call whose key is refused is made again if `key`, where the client's keys come from, has another one.
-        Bedrock counts no tokens in advance, and its prices are those of the profile that is asked. `watch` gets each
-        request when it is sent, with the trace that follows its answer.
+        Bedrock counts no tokens in advance, and its prices are those of the profile that is asked. `keeps_prompts` says
+        whether the server keeps beginnings of prompts; without it, the URL tells. `watch` gets each request when it is
+        sent, with the trace that follows its answer.
         """
         self._client = client
         self._model = model
@@ -77,8 +80,11 @@ class OpenAILLM:
         self._watch = watch
         self._counts = api == "responses" and not is_bedrock
         self._is_bedrock = is_bedrock
-        is_local = is_loopback(str(client.base_url))
-        self._dialect: Dialect = Chat(is_local=is_local) if api == "chat" else Responses()
+        url = str(client.base_url)
+        self._keeps = prompt_cache.is_kept_by(url, api) if keeps_prompts is None else keeps_prompts
+        self._dialect: Dialect = (
+            Chat(is_local=is_loopback(url), keeps=self._keeps) if api == "chat" else Responses(keeps=self._keeps)
+        )
 
     @property
     def model(self) -> str:
@@ -121,6 +127,8 @@ class OpenAILLM:
         response = await self._send(request, texts, trace)
         content = await read_body(response, self._dialect.assembler, trace)
         answer = self._dialect.read(content, self._asked(request), texts)
+        if self._keeps and request.shared:
+            answer = prompt_cache.own_answer(answer, request, request.shared)
         key = self._client.api_key
         # A server may serve and bill a flex call as a standard one.
         served_flex = isinstance(content, dict) and content.get("service_tier") == Tier.FLEX
@@ -163,6 +171,8 @@ class OpenAILLM:
     def _avoids(self, refused: openai.APIStatusError, refusal: str, body: Mapping[str, Any]) -> bool:
         """Whether the call can be repeated without the parameter that was refused. Later calls do without it, too."""
         parameter = unsupported_parameter(refusal, refused.code, refused.param, refused.body)
+        if parameter == prompt_cache.MARK:
+            parameter = prompt_cache.OPTIONS
         if parameter in _OF_THE_MODEL and parameter in body:
             self._refused.add((body["model"], parameter))
             return True
@@ -173,6 +183,8 @@ class OpenAILLM:
         tier = {"service_tier": "flex"} if request.tier is Tier.FLEX else {}
         model = self._asked(request)
         body = self._dialect.body(model, request, room)
+        if (model, prompt_cache.OPTIONS) in self._refused:
+            body = prompt_cache.unmarked(body)
         return {name: value for name, value in body.items() if (model, name) not in self._refused} | tier
 
     async def _post(self, path: str, body: dict[str, Any]) -> httpx2.Response:
