@@ -82,9 +82,10 @@ class Chat:
     path = "/chat/completions"
 
     def __init__(self, *, is_local: bool = False, keeps: bool = False) -> None:
-        """`keeps` for a server that keeps beginnings of prompts, `is_local` for a server on this machine: it is asked how far it has read the prompt.
+        """`keeps` for a server that keeps beginnings of prompts, `is_local` for one on this machine.
 
-        llama.cpp tells it, and what else runs on a laptop ignores the question.
+        One on this machine is asked how far it has read the prompt. llama.cpp tells it, and what else runs on a laptop
+        ignores the question.
         https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md
         """
         self._keeps = keeps

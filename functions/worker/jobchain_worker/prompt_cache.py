@@ -6,6 +6,7 @@ the first instructions, and the text. What differs comes after it. Other servers
 """
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -37,6 +38,8 @@ _HOSTS = ("openai.com", "openai.azure.com")
 _RESPONSES_HOSTS = (*_HOSTS, "services.ai.azure.com", "amazonaws.com")
 
 _ANSWERED = re.compile(r'\s*\{\s*"answer"\s*:\s*\{\s*"([A-Za-z0-9_]{1,64})"\s*:\s*(?=\{)')
+_CLOSED = re.compile(r"\s*\}\s*\}\s*")
+_DECODER = json.JSONDecoder()
 
 
 def is_kept_by(base_url: str, api: str) -> bool:
@@ -144,12 +147,11 @@ def _unwrapped(text: str) -> tuple[str, str] | None:
     opening = _ANSWERED.match(text)
     if opening is None:
         return None
-    end = text.rstrip()
-    for _ in "{{":
-        if not end.endswith("}"):
-            return None
-        end = end[:-1].rstrip()
-    return opening[1], end[opening.end() :]
+    try:
+        end = _DECODER.raw_decode(text, opening.end())[1]
+    except (ValueError, RecursionError):
+        return None
+    return (opening[1], text[opening.end() : end]) if _CLOSED.fullmatch(text, end) else None
 
 
 def _own_name(request: ModelRequest, shared: SharedText) -> str:

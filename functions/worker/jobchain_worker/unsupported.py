@@ -30,7 +30,7 @@ def unsupported_parameter(refusal: str, code: str | None, parameter: str | None,
 
     `refusal` is the explanation in the `body`, without quotations of the request.
     """
-    # The name of a part of a message comes last, any other's comes first: `input[0].content[0].prompt_cache_breakpoint`.
+    # The name of a part of a message comes last: `input[0].content[0].prompt_cache_breakpoint`.
     if parameter and parameter.endswith(".prompt_cache_breakpoint"):
         return "prompt_cache_breakpoint"
     if code and parameter and re.search("unsupported|unknown", code):

@@ -23,6 +23,7 @@ _SHARED_OVERHEAD = 1_000
 # What is around each answer's schema where there are several.
 _BRANCH_OVERHEAD = 300
 
+
 # Composing a schema takes longer than the rest of a step's work, and a call's size is asked for several times.
 @cache
 def _schema_size(answer: type[BaseModel]) -> int:
