@@ -43,7 +43,7 @@ _LIMIT = timedelta(minutes=5)
 _SENTENCES = (
     "Passwords must have at least {} characters.",
     "The owner of system {} should review its access rights every quarter.",
-    "Visitors of building {} must not be left alone.",
+    "Visitors of building {} must be accompanied.",
     "Backups of site {} are kept for a year, and a restore is tested twice in that time.",
     "Teams may keep the logs of service {} for up to thirty days.",
 )

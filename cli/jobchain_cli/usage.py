@@ -5,7 +5,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from jobchain_cli.words import columns
 from jobchain_client import DailyUsage, UsageGroup
 
-_HEAD = ("DAY (UTC)", "CREATED", "COMPLETED", "FAILED", "CANCELLED", "CALLS", "TOKENS IN", "CACHED", "WRITTEN", "OUT", "USD")
+_HEAD = (
+    *("DAY (UTC)", "CREATED", "COMPLETED", "FAILED", "CANCELLED", "CALLS"),
+    *("TOKENS IN", "CACHED", "WRITTEN", "OUT", "USD"),
+)
 _COUNTS = len(_HEAD) - 3
 _NO_NAME = "(none)"
 

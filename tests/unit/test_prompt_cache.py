@@ -2,14 +2,18 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
+from hashlib import sha256
 from typing import Any
+from uuid import uuid4
 
 import httpx2
 import pytest
 from pydantic import BaseModel
 
+from jobchain.domain import NewJob
 from jobchain.llm import AnswerText, ModelAnswer, ModelRequest, SharedText, UnusableAnswer
 from jobchain.prices import Price, PriceList
 from jobchain_worker import prompt_cache
@@ -17,6 +21,7 @@ from jobchain_worker.call import most_of
 from jobchain_worker.dialects import Api
 from jobchain_worker.openai_calls import create_client
 from jobchain_worker.openai_llm import OpenAILLM
+from tests.deployment import RETENTION, TENANT, Deployment
 from tests.fake_model.replies import MODEL, Reply, json_reply, output_text, response
 from tests.fake_model.transport import ModelTransport
 from tests.unit.test_call_reports import TIMEOUT, key
@@ -273,6 +278,22 @@ def _marks(body: dict[str, Any]) -> bool:
     marks = prompt_cache.MARK in json.dumps(body)
     assert marks == ("prompt_cache_options" in body), "both are sent, or none"
     return marks
+
+
+class TestAJob:
+    def test_tells_a_provider_its_tenant_by_a_hash(self, deployment: Deployment) -> None:
+        deployment.create()
+        deployment.run()
+        job = NewJob(str(uuid4()), "another", "guideline_checklist", {"guidelines": "Doors must be locked."}, "f")
+        deployment.stores.admission.create(job, RETENTION)
+        deployment.run(event_id=job.event_id)
+
+        first, *same, last = (request.caller for request in deployment.llm.requests[:4])
+
+        assert [*same] == [first, first]
+        assert re.fullmatch("[0-9a-f]{64}", first)
+        assert first != last
+        assert first == sha256(f"jobchain {TENANT}".encode()).hexdigest()
 
 
 class TestAnAnswer:

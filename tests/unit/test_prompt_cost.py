@@ -34,7 +34,10 @@ def read(account: Account, body: dict[str, Any]) -> tuple[int, int]:
 
 class TestTheAccount:
     def test_writes_what_is_marked_once_and_reads_it_then(self) -> None:
-        account, kept = Account(), estimated_tokens(LONG) + estimated_tokens('{"name": "form", "schema": {"type": "object"}}')
+        account, kept = (
+            Account(),
+            estimated_tokens(LONG) + estimated_tokens('{"name": "form", "schema": {"type": "object"}}'),
+        )
 
         assert read(account, call(LONG, "a")) == (0, kept)
         assert read(account, call(LONG, "b")) == (kept, 0)

@@ -41,6 +41,9 @@ _REFUSALS = (400, 413, 416, 422)
 # What some models of a server take, and others do not.
 _OF_THE_MODEL = ("reasoning", "reasoning_effort", "temperature", *prompt_cache.OF_THE_MODEL)
 
+# What a refusal may call a parameter. Ollama speaks of thinking: https://github.com/ollama/ollama/issues/12561
+_SENT_AS = {prompt_cache.MARK: (prompt_cache.OPTIONS,), "thinking": ("reasoning_effort", "reasoning")}
+
 
 class _Counted(BaseModel):
     input_tokens: int = Field(gt=0, le=10**9)
@@ -171,8 +174,7 @@ class OpenAILLM:
     def _avoids(self, refused: openai.APIStatusError, refusal: str, body: Mapping[str, Any]) -> bool:
         """Whether the call can be repeated without the parameter that was refused. Later calls do without it, too."""
         parameter = unsupported_parameter(refusal, refused.code, refused.param, refused.body)
-        if parameter == prompt_cache.MARK:
-            parameter = prompt_cache.OPTIONS
+        parameter = next((name for name in _SENT_AS.get(parameter or "", ()) if name in body), parameter)
         if parameter in _OF_THE_MODEL and parameter in body:
             self._refused.add((body["model"], parameter))
             return True

@@ -15,6 +15,7 @@ _NAMES = {
     "stream_options": re.compile(r"\bstream_options\b"),
     "reasoning_effort": re.compile(r"\breasoning_effort\b"),
     "reasoning": re.compile(r"\breasoning\b"),
+    "thinking": re.compile(r"\bsupport thinking\b|\bthink value\b"),
     "temperature": re.compile(r"\btemperature\b"),
     "stream": re.compile(r"\bstream(ing|ed)?\b"),
 }
