@@ -286,7 +286,7 @@ class TestAJob:
         deployment.run()
         job = NewJob(str(uuid4()), "another", "guideline_checklist", {"guidelines": "Doors must be locked."}, "f")
         deployment.stores.admission.create(job, RETENTION)
-        deployment.run(event_id=job.event_id)
+        deployment.run_together([job.event_id])
 
         first, *same, last = (request.caller for request in deployment.llm.requests[:4])
 
