@@ -14,6 +14,7 @@ import pytest
 from pydantic import BaseModel
 
 from jobchain.domain import NewJob
+from jobchain.errors import PermanentModelError
 from jobchain.llm import AnswerText, ModelAnswer, ModelRequest, SharedText, UnusableAnswer
 from jobchain.prices import Price, PriceList
 from jobchain_worker import prompt_cache
@@ -264,6 +265,39 @@ class TestAServer:
         assert FENCED in json.dumps(first[: 2 if api == "chat" else 1], ensure_ascii=False).replace("\\n", "\n")
         assert bodies[1]["safety_identifier"] == "a hash"
 
+    @pytest.mark.parametrize("api", ["responses", "chat"])
+    @pytest.mark.parametrize(
+        "error",
+        [
+            {"param": "text.format.schema", "code": "invalid_json_schema", "message": "Too many levels"},
+            {"param": "response_format", "code": None, "message": "Invalid schema for response_format 'answer': no"},
+            {"param": None, "code": None, "message": "Invalid schema for response_format 'answer': no"},
+        ],
+    )
+    def test_that_refuses_the_joint_format_gets_each_steps_own_from_then_on(
+        self, api: Api, error: dict[str, Any]
+    ) -> None:
+        """A joint schema is deeper and has more fields than each of those in it, which providers limit."""
+        other = replace(ONE, shared=SharedText(FENCED, (("first", First),)))
+        (refused,) = Server().sent(TWO, api=api)
+        server = Server(FIRST_SAID, refuses=lambda body: error if _format(body) == _format(refused) else None)
+
+        answers = server.ask(ONE, ONE, other, api=api)
+
+        assert [_format(body) == _format(refused) for body in server.bodies] == [True, False, False, False]
+        assert [prompt_cache.MARK in json.dumps(body) for body in server.bodies] == [True, False, False, True]
+        assert all(isinstance(answer, AnswerText) and answer.text == FIRST_SAID for answer in answers)
+        assert all(body["prompt_cache_options"] == {"mode": "explicit"} for body in server.bodies)
+
+    def test_that_refuses_a_steps_own_format_is_not_asked_again(self) -> None:
+        error = {"param": "text.format.schema", "code": "invalid_json_schema", "message": "No."}
+        server = Server(refuses=lambda _: error)
+
+        with pytest.raises(PermanentModelError):
+            server.ask(ONE)
+
+        assert len(server.bodies) == 2
+
     @pytest.mark.parametrize("name", ["prompt_cache_key", "safety_identifier"])
     def test_that_refuses_a_name_of_the_caller_is_asked_without_it_from_then_on(self, name: str) -> None:
         error = {"param": name, "code": "unknown_parameter", "message": f"Unknown parameter: '{name}'."}
@@ -272,6 +306,10 @@ class TestAServer:
 
         assert [name in body for body in bodies] == [True, False, False]
         assert all(_marks(body) for body in bodies)
+
+
+def _format(body: Any) -> Any:
+    return body["text"]["format"] if "text" in body else body["response_format"]
 
 
 def _marks(body: dict[str, Any]) -> bool:

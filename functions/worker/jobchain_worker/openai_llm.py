@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from jobchain.connection import is_loopback
 from jobchain.domain import Tier
 from jobchain.errors import ModelError
-from jobchain.llm import FailedAnswer, ModelAnswer, ModelRequest, UnusableAnswer
+from jobchain.llm import FailedAnswer, ModelAnswer, ModelRequest, SharedText, UnusableAnswer
 from jobchain_worker import prompt_cache
 from jobchain_worker.api_key import ChangingKey
 from jobchain_worker.assembling import loads
@@ -79,6 +79,7 @@ class OpenAILLM:
         self._limits = {model: OutputLimits(max_output_tokens)}
         self._max_output_tokens = max_output_tokens
         self._refused: set[tuple[str, str]] = set()
+        self._refused_formats: set[Any] = set()
         self._key = key
         self._watch = watch
         self._counts = api == "responses" and not is_bedrock
@@ -130,8 +131,8 @@ class OpenAILLM:
         response = await self._send(request, texts, trace)
         content = await read_body(response, self._dialect.assembler, trace)
         answer = self._dialect.read(content, self._asked(request), texts)
-        if self._keeps and request.shared:
-            answer = prompt_cache.own_answer(answer, request, request.shared)
+        if shared := self._shared(request):
+            answer = prompt_cache.own_answer(answer, request, shared)
         key = self._client.api_key
         # A server may serve and bill a flex call as a standard one.
         served_flex = isinstance(content, dict) and content.get("service_tier") == Tier.FLEX
@@ -149,6 +150,11 @@ class OpenAILLM:
             case FailedAnswer():
                 answer.error.report = kept(answer.error, key, trace, texts)
         return answer
+
+    def _shared(self, request: ModelRequest) -> SharedText | None:
+        """The text that the request shares, where the server is told of it."""
+        shared = request.shared if self._keeps else None
+        return shared if shared and shared.answers not in self._refused_formats else None
 
     async def _send(self, request: ModelRequest, texts: Sequence[str], trace: CallTrace) -> httpx2.Response:
         """The response to a call. One that is refused for a parameter is repeated with another: it is not billed."""
@@ -168,7 +174,7 @@ class OpenAILLM:
                 smaller = None if shrunk else limits.learn(refusal, room, request)
                 if smaller is not None:
                     room, shrunk = smaller, True
-                elif not self._avoids(refused, refusal, body):
+                elif not self._avoids(refused, refusal, body) and not self._parts(refused, refusal, request):
                     raise
 
     def _avoids(self, refused: openai.APIStatusError, refusal: str, body: Mapping[str, Any]) -> bool:
@@ -180,11 +186,19 @@ class OpenAILLM:
             return True
         return parameter in body and self._dialect.avoid(parameter)
 
+    def _parts(self, refused: openai.APIStatusError, refusal: str, request: ModelRequest) -> bool:
+        """Whether the call can be repeated with a format of its own, as the joint one was refused."""
+        shared = self._shared(request)
+        if shared is None or not prompt_cache.refuses_format(refused.code, refused.param, refusal):
+            return False
+        self._refused_formats.add(shared.answers)
+        return True
+
     def _body(self, request: ModelRequest, room: int) -> dict[str, Any]:
         # Left out of a standard call: many servers have no tiers.
         tier = {"service_tier": "flex"} if request.tier is Tier.FLEX else {}
         model = self._asked(request)
-        body = self._dialect.body(model, request, room)
+        body = self._dialect.body(model, replace(request, shared=self._shared(request)), room)
         if (model, prompt_cache.OPTIONS) in self._refused:
             body = prompt_cache.unmarked(body)
         return {name: value for name, value in body.items() if (model, name) not in self._refused} | tier

@@ -49,6 +49,12 @@ def is_kept_by(base_url: str, api: str) -> bool:
     return any(host == each or host.endswith(f".{each}") for each in hosts)
 
 
+def refuses_format(code: str | None, parameter: str | None, refusal: str) -> bool:
+    """Whether a refusal is of the format of the answer: providers limit how deep a schema is, and how large."""
+    named = (parameter or "").startswith(("text.format", "response_format"))
+    return named or code == "invalid_json_schema" or "invalid schema" in refusal.lower()
+
+
 def parameters(request: ModelRequest) -> dict[str, JsonValue]:
     """The parameters that go with a call: only what is marked is kept, and apart for each caller.
 
