@@ -221,7 +221,7 @@ class StepExecutor:
         if now + self._call_time > run.deadline:
             raise _OutOfTime(paid=spent.paid)
         tier = Tier.FLEX if run.flex_left(now) else Tier.STANDARD
-        return self._affordable(run, replace(request, tier=tier), share, spent)
+        return self._affordable(run, replace(request, tier=tier, caller=run.caller), share, spent)
 
     def _affordable(self, run: JobRun, request: ModelRequest, share: Decimal | None, spent: Spending) -> ModelRequest:
         """The request, with no more room for its answer than the step's share of the budget pays for.
