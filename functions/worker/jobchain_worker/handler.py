@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 # Left of the invocation after a call, for the writes that follow it.
 WRITE_RESERVE = timedelta(seconds=5)
-# A worker remembers the paces of so many models; jobs may name any.
+# The most models whose paces a worker remembers; jobs may name any.
 MODELS = 64
 # Enough to read the key and to request the model and the list of models; the shortest invocation has 30 seconds.
 CHECK_TIMEOUT = timedelta(seconds=15)
