@@ -7,7 +7,6 @@ import asyncio
 import random
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from itertools import accumulate
 
 from jobchain.aws.breakers import BreakerStore
 from jobchain.aws.claiming import Candidate
@@ -15,8 +14,7 @@ from jobchain.aws.outage_log import log_unavailable
 from jobchain.aws.paces import PaceStore
 from jobchain.aws.queue import MAX_DELAY, JobQueue, Slot
 from jobchain.breaker import MAX_JITTER, MIN_JITTER, OpenBreaker, Scope
-from jobchain.chains.chain import Chain, Step
-from jobchain.chains.planning import PlannedStep
+from jobchain.chains.chain import Chain
 from jobchain.domain import Clock, Tier, tier_at
 from jobchain.errors import JobNotReady, ModelError, MustRunAlone, Unavailable
 from jobchain.llm import LLM
@@ -25,7 +23,8 @@ from jobchain.pace import PATIENCE, Demand, Granted, Refused
 from jobchain.rate_limits import NO_RATE_LIMITS, RateLimits
 from jobchain_worker.account_watch import AccountWatch
 from jobchain_worker.backlog import Backlog
-from jobchain_worker.demand import Demands
+from jobchain_worker.demand import Demands, Wave, first_calls
+from jobchain_worker.model_choice import fallback_of_job, paced_model
 
 SUSPECT = 2
 """A job runs alone after this number of workers in a row vanished with it: another of their jobs may be the cause."""
@@ -37,9 +36,6 @@ SLOT_KEPT = timedelta(seconds=60)
 """A slot is lost when its job comes later than this: its workers are busier than the account."""
 
 NOTHING = Demand(0, 0)
-
-Wave = Sequence[tuple[int, PlannedStep]]
-"""Steps that may run at the same time, each with its position in the plan."""
 
 
 class AdmissionControl:
@@ -79,11 +75,12 @@ class AdmissionControl:
         return self.demands.of_job(chain, candidate.payload_bytes, candidate.completed) if chain else []
 
     def model_of(self, candidate: Candidate) -> str:
-        """The model whose pace the job follows: the one that all its calls ask, else the deployment's."""
-        chain = self._chains.get(candidate.job_name)
-        named = {step.options.model for step in chain.calls} if chain else set()
-        common = named.pop() if len(named) == 1 else None
-        return candidate.model or common or self.model
+        """The model whose pace the job follows."""
+        return paced_model(self._chains.get(candidate.job_name), candidate, self.model)
+
+    def fallback_of(self, candidate: Candidate) -> str | None:
+        """A model with which the job can go on while the deployment's is refused."""
+        return fallback_of_job(self._chains.get(candidate.job_name), candidate, self.model)
 
 
 class Permit:
@@ -148,6 +145,9 @@ class Permit:
             self.probing = True
             self._breaker = self._control.breakers.look(own_model=own_model)
             return
+        if found.scope is Scope.MODEL and (fallback := self._control.fallback_of(candidate)):
+            self._model, self.slot = fallback, None
+            return
         jitter = random.uniform(MIN_JITTER, MAX_JITTER)  # noqa: S311  # no secret
         raise _not_ready(candidate, found.delay(jitter), now)
 
@@ -166,6 +166,10 @@ class Permit:
         self._begin_at = slot.at
         self._pace = pace
 
+    def refuses(self, model: str) -> bool:
+        """Whether the account refuses the model, as of the last look; a probe has to find out."""
+        return model == self._control.model and self._control.breakers.refuses_model and not self.probing
+
     # --- while it runs -----------------------------------------------------------------------------
 
     async def let_through(self, wave: Wave) -> Wave | timedelta:
@@ -181,7 +185,7 @@ class Permit:
         need = self._control.demands.of_wave([step for _, step in wave])
         left = max(self._granted.requests - self._asked.requests, 0)
         if left:
-            wave = _first(wave, left)
+            wave = first_calls(wave, left)
         elif need.requests:
             try:
                 got = await self._reserve(self._pace, need)
@@ -193,7 +197,7 @@ class Permit:
             if isinstance(got, Granted):
                 begin_at = got.at
                 # An account without known limits grants any number, and counts none.
-                wave = _first(wave, got.demand.requests or need.requests)
+                wave = first_calls(wave, got.demand.requests or need.requests)
         if begin_at and (seconds := (begin_at - self._control.clock()).total_seconds()) > 0:
             await asyncio.sleep(min(seconds, LONGEST_WAIT.total_seconds()))
         return wave
@@ -271,16 +275,6 @@ def _not_ready(candidate: Candidate, wait: timedelta, now: datetime) -> JobNotRe
     """The job waits: not past its deadline, as a worker ends it then, and no longer than a message can be delayed."""
     wait = max(min(wait, candidate.deadline_at - now, MAX_DELAY), timedelta(0))
     return JobNotReady(candidate.tenant, tier_at(candidate.flex_until, now + wait), wait)
-
-
-def _first(wave: Wave, calls: int) -> Wave:
-    """The steps of a wave without those whose calls are too many; at least one call stays."""
-    numbers = accumulate(isinstance(step, Step) for _, step in wave)
-    return [
-        entry
-        for entry, number in zip(wave, numbers, strict=True)
-        if number <= max(calls, 1) or not isinstance(entry[1], Step)
-    ]
 
 
 def _slot(granted: Granted, tier: Tier) -> Slot:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -10,7 +10,7 @@ from pydantic import BaseModel, JsonValue
 
 from jobchain.aws.claims import ClaimStore
 from jobchain.chains.chain import Chain, Step
-from jobchain.chains.step_keys import TriesKey, UnansweredKey
+from jobchain.chains.step_keys import CountKey, TriesKey
 from jobchain.domain import Attempt, Claim, FinishedStep, JobError, Tier, WaitReason, isoformat
 from jobchain.llm import ModelAnswer, ModelRequest
 from jobchain.spending import NOTHING_SPENT, Bill, Spending, summed
@@ -21,7 +21,10 @@ from jobchain_worker.text_threads import JobThread
 
 @dataclass
 class JobRun:
-    """What a worker knows of the job that it runs: the claim, the outputs so far, and the spending so far."""
+    """What a worker knows of the job that it runs: the claim, the outputs so far, and the spending so far.
+
+    `avoided` are the models in place of which a fallback has answered.
+    """
 
     claim: Claim
     chain: Chain
@@ -29,6 +32,7 @@ class JobRun:
     texts: JobThread
     records: "Records"
     outputs: dict[str, JsonValue]
+    avoided: set[str] = field(default_factory=set)
 
     @property
     def deadline(self) -> datetime:
@@ -45,7 +49,7 @@ class JobRun:
         budget = self.claim.max_cost_usd
         return None if budget is None else (budget - self.spending.known_cost_usd) / steps
 
-    def tries(self, key: TriesKey | UnansweredKey) -> int:
+    def tries(self, key: CountKey) -> int:
         """The failed tries that the job's earlier runs stored under `key`."""
         return self.claim.tries.get(key.stored, 0)
 
@@ -202,7 +206,7 @@ class StepDeferred:
     `reason` and `detail` tell the caller why the job waits. `faulty` if that is a fault of the service.
     """
 
-    tries: Mapping[TriesKey | UnansweredKey, int]
+    tries: Mapping[CountKey, int]
     delay: timedelta
     detail: str
     reason: WaitReason = WaitReason.RETRY

@@ -52,6 +52,12 @@ class BreakerStore:
         items = {**self._items}
         return any(scope in items and "closed_at" not in items[scope] for scope in _scopes(own_model))
 
+    @property
+    def refuses_model(self) -> bool:
+        """Whether the breaker of the deployment's model is open, as of the last look."""
+        item = self._items.get(Scope.MODEL)
+        return item is not None and "closed_at" not in item
+
     def look(self, *, own_model: bool = False) -> OpenBreaker | None:
         """The breaker that is open, None where none is. Of two, the key's: without it no model can be called.
 

@@ -5,14 +5,15 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate, chain, count
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, JsonValue
 
+from jobchain.chains.call_options import NO_OPTIONS, CallOptions
 from jobchain.chains.values import PayloadValue, Value
 from jobchain.llm import ModelRequest
 from jobchain.overrides import OVERRIDES
@@ -61,23 +62,6 @@ class Prompt:
         return "\n\n".join(filter(None, (written.strip(), self.note)))
 
 
-class CallOptions(NamedTuple):
-    """How the model is called for a step; None leaves it to the deployment and the model.
-
-    `max_output_tokens` is the room for the answer, with what a model needs to reason before it. Providers count it
-    against the limits of the account, used or not. An answer that it cuts off is asked for again with all the room that
-    the settings allow; without it, that is the room of each call.
-    """
-
-    model: str | None = None
-    effort: str | None = None
-    temperature: float | None = None
-    max_output_tokens: int | None = None
-
-
-NO_OPTIONS = CallOptions()
-
-
 @dataclass(frozen=True)
 class Step:
     """One model call of a chain.
@@ -109,6 +93,10 @@ class Step:
     def max_output_tokens(self) -> int | None:
         """The room for the answer; None for the room of the settings."""
         return self.options.max_output_tokens
+
+    def with_options(self, options: CallOptions) -> "Step":
+        """The step, called in another way."""
+        return replace(self, options=options)
 
     def prepare(self) -> None:
         """Builds the answer's schema, and what the step reads. Pydantic builds both at first use, and two threads must

@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, PydanticSchemaGenerationError, creat
 from jobchain.chains.answer_models import camel
 from jobchain.chains.answer_types import unwrapped
 from jobchain.chains.author_types import PayloadField
-from jobchain.chains.chain import CallOptions, Chain, CodeStep, Step
+from jobchain.chains.call_options import CallOptions
+from jobchain.chains.chain import Chain, CodeStep, Step
 from jobchain.chains.declared import Declared
 from jobchain.chains.fields import Payload
 from jobchain.chains.graph import Graph

@@ -7,7 +7,8 @@ from pydantic import JsonValue, ValidationError
 
 from jobchain.chains.answer_models import answer_of, relaxed
 from jobchain.chains.answer_types import unwrapped
-from jobchain.chains.chain import CallOptions, CodeStep, LongText, Prompt, Step, StepContext, fence
+from jobchain.chains.call_options import CallOptions
+from jobchain.chains.chain import CodeStep, LongText, Prompt, Step, StepContext, fence
 from jobchain.chains.declared import Declared
 from jobchain.chains.graph import Graph, Needs
 from jobchain.chains.long_texts import Long, Merge, concatenate
