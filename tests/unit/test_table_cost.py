@@ -112,7 +112,7 @@ class Table:
         # A worker looks at the account's limits once in some seconds, for all of its jobs.
         control = self._consumer._runner._control
         control.breakers.look()
-        for pace in control.paces.values():
+        for pace in control.paces(control.model).values():
             pace.view()
         with self._meter.counting() as cost:
             if crashes:

@@ -1,6 +1,6 @@
 """Makes of declared steps what the worker runs and the API shows."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Annotated, Any, NamedTuple, cast, overload
@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, PydanticSchemaGenerationError, creat
 from jobchain.chains.answer_models import camel
 from jobchain.chains.answer_types import unwrapped
 from jobchain.chains.author_types import PayloadField
-from jobchain.chains.chain import CallOptions, Chain, CodeStep, Step
+from jobchain.chains.call_options import CallOptions
+from jobchain.chains.chain import Chain, CodeStep, Step
 from jobchain.chains.declared import Declared
 from jobchain.chains.fields import Payload
 from jobchain.chains.graph import Graph
@@ -30,6 +31,7 @@ class Source(NamedTuple):
     payload: type[BaseModel] | None
     options: CallOptions
     steps: Mapping[str, Declared]
+    overrides: Collection[str]
 
 
 class _Steps(Sequence[Step | CodeStep]):
@@ -78,7 +80,14 @@ def compiled(source: Source) -> Chain:
         _raise(graph)
         return with_answers(steps, shared, needs)
 
-    return Chain(source.name, source.description, _payload(source, graph), _Steps(build), lambda: view_of(parts))
+    return Chain(
+        source.name,
+        source.description,
+        _payload(source, graph),
+        _Steps(build),
+        lambda: view_of(parts),
+        source.overrides,
+    )
 
 
 def built(chain: Chain) -> Chain:

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel
 
-from jobchain.chains.chain import CallOptions, CodeStep, Step
+from jobchain.chains.call_options import CallOptions
+from jobchain.chains.chain import CodeStep, Step
 from jobchain.chains.declared import Declared
 from jobchain.chains.graph import Needs
 

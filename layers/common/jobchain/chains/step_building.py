@@ -7,7 +7,8 @@ from pydantic import JsonValue, ValidationError
 
 from jobchain.chains.answer_models import answer_of, relaxed
 from jobchain.chains.answer_types import unwrapped
-from jobchain.chains.chain import CallOptions, CodeStep, LongText, Prompt, Step, StepContext, fence
+from jobchain.chains.call_options import CallOptions
+from jobchain.chains.chain import CodeStep, LongText, Prompt, Step, StepContext, fence
 from jobchain.chains.declared import Declared
 from jobchain.chains.graph import Graph, Needs
 from jobchain.chains.keeping import Sharing, first
@@ -146,6 +147,8 @@ class _Builder(NamedTuple):
             answer=answer,
             max_output_tokens=long.max_output_tokens,
             shared=lambda context: "\n\n".join(fence(label, text) for label, text in shared.texts(context)),
+            part_note=about_part(split.name, labels, own=True),
+            merge_note=about_merge(labels, own=True),
         )
 
     def _split_parameter(self, long: Long) -> Parameter | None:
