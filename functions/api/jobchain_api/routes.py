@@ -141,7 +141,8 @@ def _add_routes_of_one_job(
         if parts:
             # Failed calls tell which steps without an output have called the model.
             wants_calls = not parts.isdisjoint(("attempts", "prompts"))
-            details = service.details(_caller(app), event_id, attempts=wants_calls)
+            wanted = {"attempts": wants_calls, "definitions": "prompts" in parts}
+            details = service.details(_caller(app), event_id, **wanted)
         job = details.job if details else service.get(_caller(app), event_id)
         logger.append_keys(event_id=event_id)
         headers = {} if job.status.final else {"Retry-After": str(service.retry_after.of(job))}

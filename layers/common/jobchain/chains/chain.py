@@ -71,7 +71,8 @@ class Step:
     `write_input` writes the material of the request. `read_answer` makes the output from an answer that fits the schema
     `answer`. `show` makes from the output the fields that callers read in `result`; without it, the output is the one
     field, under the step's name. All three are pure. `values` are what they read, `payload_values` what of the payload.
-    `kept` is how the material begins, where that of another step begins in the same way.
+    `kept` is how the material begins, where that of another step begins in the same way. Later steps read the output as
+    `output_type`.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Step:
     values: tuple[Value, ...] = ()
     payload_values: tuple[PayloadValue, ...] = ()
     kept: Kept | None = None
+    output_type: Any = JsonValue
 
     @cached_property
     def prompt_version(self) -> str:
@@ -160,6 +162,7 @@ class CodeStep:
     needs: tuple[str, ...] = ()
     show: Callable[[Any], dict[str, JsonValue]] | None = None
     values: tuple[Value, ...] = ()
+    output_type: Any = JsonValue
 
     def prepare(self) -> None:
         """Builds what the step reads, in one thread."""

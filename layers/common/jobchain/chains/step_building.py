@@ -55,7 +55,7 @@ class _Builder(NamedTuple):
         needs = tuple(dict.fromkeys(reads.needs))
         if not step.asks:
             given = Reader(step.signature.returns, checks=True)
-            return CodeStep(step.name, self._compute(given), needs, show, (*reads.each, given))
+            return CodeStep(step.name, self._compute(given), needs, show, (*reads.each, given), step.output)
         answer, read = answer_of(step.name, step.signature.returns)
         return Step(
             name=step.name,
@@ -70,6 +70,7 @@ class _Builder(NamedTuple):
             values=reads.each,
             payload_values=tuple(value for value in reads.each if value.step is None),
             kept=Kept(self._write_kept) if self.kept else None,
+            output_type=step.output,
         )
 
     @property
