@@ -268,7 +268,7 @@ class TestTheCalls:
             "finished_at": checklist["started_at"],
             "model": MODEL,
             "tier": "standard",
-            "effort": None,
+            "effort": "low",
             "request_id": "req_2",
             "usage": {
                 "input_tokens": 1000,
@@ -299,7 +299,7 @@ class TestTheCalls:
         job = read(api, event_id)
 
         assert [call["effort"] for call in job["failed_attempts"]] == ["high"]
-        assert [call["effort"] for call in job["answered_calls"]] == ["high", *[None] * 2]
+        assert [call["effort"] for call in job["answered_calls"]] == ["high", *["low"] * 2]
 
     def test_are_told_with_their_effort(self, deployment: Deployment, api: Api) -> None:
         event_id = deployment.create()

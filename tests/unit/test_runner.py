@@ -14,6 +14,7 @@ from pydantic import JsonValue
 
 from jobchain.aws.items import DISPATCH_GRACE
 from jobchain.aws.queue import MAX_DELAY, JobQueue
+from jobchain.breaker import ACCOUNT_FAULTS
 from jobchain.chains import CHAINS
 from jobchain.chains.chain import fence
 from jobchain.domain import DEADLINE, Job, NewJob, Status, WaitReason
@@ -27,7 +28,6 @@ from jobchain.errors import (
 )
 from jobchain.llm import AnswerText, FailedAnswer, ModelAnswer, ModelRequest, UnusableAnswer
 from jobchain.spending import Spending, Usage
-from jobchain_worker.step_executor import ACCOUNT_FAULTS
 from tests.conftest import CALL_TIME, Items, Messages, make_runner
 from tests.fake_model.answers import CHECKLIST, DIAGRAM, ITEMS, SUMMARY
 from tests.fake_model.llm import Said, ScriptedLLM, WorkerVanished

@@ -8,7 +8,9 @@ from pydantic import BaseModel, Field, ValidationError
 
 from jobchain.aws.jobs import JobDetails
 from jobchain.chains.chain import Chain, Outputs, Step, StepContext
+from jobchain.chains.overriding import overridden
 from jobchain.chains.planning import stored_step
+from jobchain.chains.step_keys import read_key
 from jobchain_api.created_views import LazyView
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ class PromptView(LazyView):
     step: str
     chain_version: str | None = Field(
         description="The version of the chain that the instructions are of. Null if that is not stored: then they are "
-        "those of the chain as it is now."
+        "those of the chain as it is now, or the job's own."
     )
     instructions: str | None
     input: str | None = Field(description="What the instructions are about: texts of the payload and earlier outputs.")
@@ -77,8 +79,11 @@ def _called(details: JobDetails) -> list[_Called]:
 def _views(details: JobDetails, chain: Chain | None, called: list[_Called]) -> Iterator[PromptView]:
     outputs = {step.name: step.output for step in details.job.steps}
     payload, problem = _payload(details, chain)
+    chain = overridden(chain, details.job.overrides, details.prompts) if chain else None
     for call in called:
-        instructions = _instructions(call, details.definitions, outputs)
+        # A prompt of the job's own is in no version.
+        own = read_key(call.name).step in details.prompts
+        instructions = None if own else _instructions(call, details.definitions, outputs)
         if chain is None or payload is None:
             view = _missing(call.name, problem, instructions)
         else:

@@ -8,6 +8,7 @@ from jobchain.aws.versions import VersionStore
 from jobchain.chains.chain import Chain
 from jobchain.chains.definition import Definition, definition_of
 from jobchain.chains.fitting import misfit, other_versions
+from jobchain.chains.overriding import overridden
 from jobchain.domain import Claim, JobError
 from jobchain.observability import Logger, describe
 from jobchain_worker.job_run import JobRun, Records, checked_payload
@@ -76,6 +77,7 @@ class ChainVersions:
                 await self._keep(definition, claim, records)
         records.claim = replace(claim, chain_version=now.version if now else "")
         outputs = {step.name: step.output for step in claim.steps}
+        chain = overridden(chain, claim.overrides, claim.prompts)
         return JobRun(claim=records.claim, chain=chain, payload=payload, texts=texts, records=records, outputs=outputs)
 
     async def _keep(self, definition: Definition, claim: Claim, records: Records) -> None:

@@ -19,7 +19,8 @@ from jobchain.domain import Attempt, Claim, FinishedStep, JobError, Status, Wait
 from jobchain.llm import LLM
 from jobchain.prices import PriceList
 from jobchain.spending import NOTHING_SPENT, Bill, Spending, summed
-from jobchain_worker.admission_control import AdmissionControl, Wave
+from jobchain_worker.admission_control import AdmissionControl
+from jobchain_worker.demand import Wave
 from jobchain_worker.retry_policy import RetryPolicy
 from jobchain_worker.runner import Runner
 
@@ -149,12 +150,15 @@ class _Permit:
 
     def admit(self, _candidate: object) -> None: ...
 
+    def refuses(self, _model: str) -> bool:
+        return False
+
     async def let_through(self, wave: Wave) -> Wave:
         return wave
 
     async def answered(self, *_: object) -> None: ...
 
-    async def failed(self, *_: object, own_model: bool = False) -> None: ...
+    async def failed(self, *_: object) -> None: ...
 
     async def leave(self) -> None: ...
 

@@ -9,6 +9,7 @@ from enum import StrEnum
 from pydantic import JsonValue
 
 from jobchain.forks import ForkedFrom
+from jobchain.overrides import NO_OVERRIDES, Overrides
 from jobchain.spending import NOTHING_SPENT, Spending
 
 Clock = Callable[[], datetime]
@@ -155,7 +156,8 @@ class Job:
     `flex_until` is when a job of the tier flex continues as a standard one. `attempts` counts its claims. `tries` has
     the failed tries of its steps, by the names of `jobchain.chains.step_keys.TriesKey`. `deadline` is how long it is
     tried, and `deadline_at` until when, in seconds since 1970; both None for a job that an earlier version stored.
-    `title` is its caller's name for it. `chain_version` is the version of the chain that it was run with last.
+    `title` is its caller's name for it, and `overrides` is what its caller set in place of its chain. `chain_version`
+    is the version of the chain that it was run with last.
     """
 
     event_id: str
@@ -182,6 +184,7 @@ class Job:
     deadline_at: int | None = None
     title: str | None = None
     forked_from: ForkedFrom | None = None
+    overrides: Overrides = NO_OVERRIDES
     chain_version: str = ""
 
 
@@ -204,7 +207,8 @@ class NewJob:
     """A job that a caller asks for. `fingerprint` tells a replay of the same request from another one.
 
     After `flex_for` a flex job continues as a standard one. The caller set `deadline`, if `own_deadline`. A fork has
-    `copies` of steps of the job `forked_from`, which was created at `source_created_at`.
+    `copies` of steps of the job `forked_from`, which was created at `source_created_at`. `prompts` are the texts of the
+    prompts that `overrides` names.
     """
 
     event_id: str
@@ -224,6 +228,8 @@ class NewJob:
     forked_from: ForkedFrom | None = None
     copies: tuple[FinishedStep, ...] = ()
     source_created_at: str = ""
+    overrides: Overrides = NO_OVERRIDES
+    prompts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,8 +259,9 @@ class Claim:
     is the API key that created the job, empty without one, and `daily_budget` what that key allows. `unsettled` is set
     if an earlier worker vanished, and `outdated` are the attributes of META that its settlement drops. The job is
     tried until `deadline_at`, which its caller set if `own_deadline`. `waited` and `waited_for` tell its last wait.
-    `chain_version` is the version of the chain that it was run with last: its worker's own, once that has found that it
-    fits. META names `last_version`; and what a claim stores is of `default_version`, unless it names another.
+    `overrides` and `prompts` are as in `NewJob`. `chain_version` is the version of the chain that it was run with last:
+    its worker's own, once that has found that it fits. META names `last_version`, and what a claim stores is of
+    `default_version`, unless it names another.
     """
 
     event_id: str
@@ -281,6 +288,8 @@ class Claim:
     own_deadline: bool = False
     waited: WaitReason | None = None
     waited_for: str = ""
+    overrides: Overrides = NO_OVERRIDES
+    prompts: Mapping[str, str] = field(default_factory=dict)
     chain_version: str = ""
     last_version: str = ""
     default_version: str = ""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
+from jobchain.aws.about import prompts_of
 from jobchain.aws.attributes import Item
 from jobchain.aws.items import (
     MAX_WRITES,
@@ -60,13 +61,15 @@ MAX_ATTEMPTS = 1000
 class JobDetails:
     """A job with its payload, and the newest of its failed calls: up to `MAX_ATTEMPTS`, the oldest first.
 
-    `definitions` are those of the versions of its chain that its steps and calls name.
+    `definitions` are those of the versions of its chain that its steps and calls name. `prompts` are the job's own
+    ones, by their steps.
     """
 
     job: Job
     payload: JsonValue
     attempts: list[Attempt]
     definitions: "Mapping[str, Definition]" = field(default_factory=dict)
+    prompts: Mapping[str, str] = field(default_factory=dict)
 
 
 class JobStore:
@@ -91,7 +94,8 @@ class JobStore:
         # Of a job that has expired, TTL may have erased the text first.
         payload = payload_of(stored) if stored.of_kind("INPUT") else None
         job, calls = job_of(stored), [attempt_of(item) for item in found[-MAX_ATTEMPTS:]]
-        return JobDetails(job, payload, calls, self._definitions(job, calls) if definitions else {})
+        named = self._definitions(job, calls) if definitions else {}
+        return JobDetails(job, payload, calls, named, prompts_of(stored))
 
     def _definitions(self, job: Job, attempts: Sequence[Attempt]) -> "Mapping[str, Definition]":
         # Imported at its first use: a new environment of the api starts without it.
