@@ -1,4 +1,4 @@
-"""What a job was run with is a version, stored once and named by the job; another deployment continues where it fits."""
+"""What a job was run with is a version, stored once and named by the job; another one continues it where it fits."""
 
 import random
 from collections.abc import Callable
