@@ -89,6 +89,8 @@ def job_lines(job: Job) -> Iterator[str]:
         yield f"  forked from {in_one_line(job.forked_from.event_id)}, at {in_one_line(job.forked_from.from_step)}"
     if own := _own(job):
         yield f"  {in_one_line(own)}"
+    if job.chain_version:
+        yield f"  run with version {in_one_line(job.chain_version)} of the chain"
     if job.waiting_for:
         yield f"  {waiting(job.waiting_for)}"
     yield from step_lines(job)
@@ -116,7 +118,7 @@ def waiting(waits: WaitingFor) -> str:
         "budget": f"continuing automatically {soon}",
         "rate_limit": f"waiting for the account's rate limit, continuing {soon}",
         "account": f"waiting until the model's account works again, next probe {soon}",
-        "deployment": f"waiting for a worker that has its chain, continuing {soon}",
+        "deployment": f"waiting for a deployment that can run it, continuing {soon}",
     }
     what = known.get(waits.reason) or f"waiting ({waits.reason}), continuing {soon}"
     at = f" (at {waits.until:%Y-%m-%d %H:%M:%S} UTC)" if waits.until else ""
