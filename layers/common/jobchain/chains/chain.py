@@ -13,7 +13,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from pydantic import BaseModel, JsonValue
 
-from jobchain.chains.kept import Kept
+from jobchain.chains.prefix import Prefix
 from jobchain.chains.values import PayloadValue, Value
 from jobchain.llm import ModelRequest
 from jobchain.text import dump
@@ -86,7 +86,7 @@ class Step:
     `write_input` writes the material of the request. `read_answer` makes the output from an answer that fits the schema
     `answer`. `show` makes from the output the fields that callers read in `result`; without it, the output is the one
     field, under the step's name. All three are pure. `values` are what they read, `payload_values` what of the payload.
-    `kept` is how the material begins, where that of another step begins in the same way.
+    `prefix` is how the material begins, where that of another step begins in the same way.
     """
 
     name: str
@@ -100,7 +100,7 @@ class Step:
     options: CallOptions = NO_OPTIONS
     values: tuple[Value, ...] = ()
     payload_values: tuple[PayloadValue, ...] = ()
-    kept: Kept | None = None
+    prefix: Prefix | None = None
 
     @cached_property
     def prompt_version(self) -> str:
@@ -130,7 +130,7 @@ class Step:
             model=options.model,
             effort=options.effort,
             temperature=options.temperature,
-            shared=self.kept.shared(context) if self.kept else None,
+            prefix=self.prefix.of(context) if self.prefix else None,
             step=self.name,
         )
 
@@ -146,7 +146,7 @@ class LongText:
     `text` finds the text in the payload, `label` is the label of its fence. `prompt` is for one part, whose answer has
     the schema `answer`, or the step's own, and the room `max_output_tokens`, or the step's own. `merge` makes one
     output of the parts' outputs: the prompt of a call, or a pure function. `shared` writes what each of these calls
-    reads besides. `answers` are as in `Kept`, of the steps whose prompts begin with the same parts.
+    reads besides. `answers` are as in `Prefix`, of the steps whose prompts begin with the same parts.
     """
 
     text: Callable[[Any], str]
