@@ -15,9 +15,9 @@ from jobchain.chains.chain import Chain, CodeStep, Step
 from jobchain.chains.declared import Declared
 from jobchain.chains.fields import Payload
 from jobchain.chains.graph import Graph
-from jobchain.chains.keeping import sharings, with_answers
 from jobchain.chains.mistakes import ChainError, Mistake, Place
 from jobchain.chains.parameters import Parameter
+from jobchain.chains.prefix_sharing import sharings, with_answers
 from jobchain.chains.result_view import view_of
 from jobchain.chains.step_building import combined, step_of
 
