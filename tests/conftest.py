@@ -246,7 +246,13 @@ def make_runner(stores: Stores, queue: JobQueue, llm: LLM, logger: Logger, **cha
         "outcome_meter": lambda _: None,
     }
     return Runner(
-        claims=stores.claims, due=stores.due, usage=stores.usage, queue=queue, llm=llm, **{**parts, **changes}
+        claims=stores.claims,
+        due=stores.due,
+        usage=stores.usage,
+        versions=stores.versions,
+        queue=queue,
+        llm=llm,
+        **{**parts, **changes},
     )
 
 

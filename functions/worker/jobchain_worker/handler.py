@@ -24,6 +24,7 @@ from jobchain.aws.model_checks import ModelCheckStore
 from jobchain.aws.paces import PaceStore
 from jobchain.aws.queue import JobQueue
 from jobchain.aws.usage import UsageStore
+from jobchain.aws.versions import VersionStore
 from jobchain.chains import CHAINS
 from jobchain.connection import UnusableSetting, is_loopback
 from jobchain.domain import Tier, utc_now
@@ -119,6 +120,7 @@ def create_consumer(settings: WorkerSettings, dynamodb: "DynamoDBClient") -> Con
         claims=ClaimStore(dynamodb, settings.table_name, utc_now, keep_answers=settings.store_raw_answers == "on"),
         due=DueStore(dynamodb, settings.table_name, utc_now),
         usage=UsageStore(dynamodb, settings.table_name, utc_now),
+        versions=VersionStore(dynamodb, settings.table_name),
         queue=queue,
         control=create_admission_control(settings, dynamodb, queue, llm),
         llm=llm,

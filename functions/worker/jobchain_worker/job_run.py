@@ -1,6 +1,7 @@
 """One worker's run of a claimed job."""
 
 import asyncio
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -43,6 +44,11 @@ class JobRun:
     def spending(self) -> Spending:
         """What the job has used, all earlier claims included."""
         return self.claim.spending + self.records.spent
+
+    @property
+    def caller(self) -> str:
+        """What tells a provider which calls are made for the same tenant: a hash of its name."""
+        return hashlib.sha256(f"jobchain {self.claim.tenant}".encode()).hexdigest()
 
     def share(self, steps: int) -> Decimal | None:
         """What each of `steps` steps may cost that run at the same time; None where the job has no budget."""

@@ -14,6 +14,7 @@ from typing import Any, cast
 from pydantic import BaseModel, JsonValue
 
 from jobchain.chains.chain import Chain
+from jobchain.chains.definition import Definition
 from jobchain.domain import Attempt, Claim, FinishedStep, JobError, Status, WaitingFor
 from jobchain.llm import LLM
 from jobchain.prices import PriceList
@@ -72,7 +73,7 @@ class _Clock:
 
 
 class _Store:
-    """Does for one job what `ClaimStore`, `DueStore`, `UsageStore` and `JobQueue` do for all."""
+    """Does for one job what `ClaimStore`, `DueStore`, `UsageStore`, `VersionStore` and `JobQueue` do for all."""
 
     def __init__(self, job: OneJob, clock: _Clock, max_cost_usd: Decimal | None, done: Mapping[str, JsonValue]) -> None:
         self.wait = timedelta(0)
@@ -104,6 +105,12 @@ class _Store:
 
     def check(self, _claim: Claim) -> bool:
         return False
+
+    def is_kept(self, *_: object) -> bool:
+        return True
+
+    def find(self, _versions: object) -> dict[str, Definition]:
+        return {}
 
     def save_step(self, _claim: Claim, _number: int, _position: int, _model: str, step: FinishedStep) -> None:
         self._job.steps.append(step)
@@ -209,6 +216,7 @@ def run_one(
         claims=store,
         due=store,
         usage=store,
+        versions=store,
         queue=store,
         control=cast("AdmissionControl", _Control()),
         llm=llm,

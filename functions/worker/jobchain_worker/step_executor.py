@@ -226,7 +226,9 @@ class StepExecutor:
         if now + self._call_time > run.deadline:
             raise _OutOfTime(paid=spent.paid)
         tier = Tier.FLEX if run.flex_left(now) else Tier.STANDARD
-        return affordable(run, replace(request, tier=tier), share, spent, self._prices, self._llm.model)
+        return affordable(
+            run, replace(request, tier=tier, caller=run.caller), share, spent, self._prices, self._llm.model
+        )
 
 
 async def _read(run: JobRun, step: Step, answer: ModelAnswer, context: StepContext[Any]) -> Output | Complaint:
