@@ -61,15 +61,20 @@ def fork_of(
         daily_budget=caller.limits.daily_budget,
         deadline=deadline,
         own_deadline=deadline != default,
-        forked_from=ForkedFrom(source.event_id, request.from_step),
+        forked_from=ForkedFrom(source.event_id, request.from_step, request.replay),
         copies=copies,
         source_created_at=source.created_at,
     )
 
 
-def _again(chain: Chain, from_step: str, source: Job) -> Set[str]:
-    """The steps that the fork runs: that one, and all that need it. Raises InvalidRequest, JobCannotBeForked."""
+def _again(chain: Chain, from_step: str | None, source: Job) -> Set[str]:
+    """The steps that the fork runs: that one, and all that need it; all of them without one.
+
+    Raises InvalidRequest, JobCannotBeForked.
+    """
     needs = {step.name: {*step.needs} for step in chain.steps}
+    if from_step is None:
+        return needs.keys()
     if from_step not in needs:
         raise InvalidRequest({"from_step": f"unknown step: use one of {', '.join(needs)}"})
     before, again = {*needs[from_step]}, {from_step}

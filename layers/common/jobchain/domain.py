@@ -249,6 +249,7 @@ class Claim:
     is the API key that created the job, empty without one, and `daily_budget` what that key allows. `unsettled` is set
     if an earlier worker vanished, and `outdated` are the attributes of META that its settlement drops. The job is
     tried until `deadline_at`, which its caller set if `own_deadline`. `waited` and `waited_for` tell its last wait.
+    `is_replay` as `jobchain.forks.ForkedFrom` has it.
     """
 
     event_id: str
@@ -275,6 +276,7 @@ class Claim:
     own_deadline: bool = False
     waited: WaitReason | None = None
     waited_for: str = ""
+    is_replay: bool = False
 
 
 @dataclass(frozen=True, slots=True)

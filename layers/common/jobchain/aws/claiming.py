@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from jobchain.aws.attributes import Item
 from jobchain.aws.items import Due, StoredJob, job_key, spending_of, totals, unpacked
+from jobchain.aws.listing import is_replay
 from jobchain.aws.meta import budget_of, deadline_of, flex_until_of, payload_of, queue_tier, tier_of
 from jobchain.aws.records import newest_by_claim, step_of, unsettled_spending, visible_steps
 from jobchain.aws.settling import has_unsettled, outdated_late
@@ -169,4 +170,5 @@ def claim_of(job: StoredJob, number: int, now: datetime, risk: Risk) -> Claim:
         own_deadline="own_deadline" in meta,
         waited=WaitReason(waiting["reason"]) if waiting else None,
         waited_for=waiting.get("detail", ""),
+        is_replay=is_replay(meta),
     )

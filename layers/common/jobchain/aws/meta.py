@@ -232,7 +232,7 @@ def job_of(stored: StoredJob) -> Job:
         deadline=timedelta(seconds=int(meta["deadline_seconds"])) if "deadline_seconds" in meta else None,
         deadline_at=int(meta["deadline_at"]) if "deadline_at" in meta else None,
         title=about.get("title"),
-        forked_from=ForkedFrom(**about["forked_from"]) if "forked_from" in about else None,
+        forked_from=ForkedFrom(**{"from_step": None, **about["forked_from"]}) if "forked_from" in about else None,
     )
 
 
@@ -259,7 +259,7 @@ def _about(new: NewJob) -> Item:
         {
             "title": new.title,
             "labels": labels_of(new.metadata) or None,
-            "forked_from": asdict(new.forked_from) if new.forked_from else None,
+            "forked_from": _present(asdict(new.forked_from)) if new.forked_from else None,
         }
     )
 
