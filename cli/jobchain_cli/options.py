@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,6 +14,11 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="A field of the chain's payload; repeat it for more."),
 ]
+
+
+def config_file() -> Path:
+    """Where `jobchain login` stores the API's URL and key."""
+    return Path(typer.get_app_dir("jobchain")) / "config.toml"
 
 
 def form_of(as_json: bool, as_markdown: bool, as_text: bool) -> Form:

@@ -1,0 +1,54 @@
+"""The budget of a replay: what its jobs may cost together.
+
+Each job is made with a budget of its own, which the API keeps. A job's budget is set aside until the job has ended;
+then what it did not use goes back. So the sum of what is spent and what running jobs can still spend never exceeds the
+whole, whatever happens to this process.
+"""
+
+from dataclasses import dataclass
+from decimal import ROUND_DOWN, Decimal
+
+LEAST = Decimal("0.000001")
+"""The smallest budget of a job, and the step of all: docs/reference/http-api.md."""
+
+MOST = Decimal(10_000)
+"""The largest budget of a job."""
+
+ROOM = 5
+"""A job gets at least so many times its expected cost, if there is so much: an answer may be longer than before."""
+
+
+@dataclass(slots=True)
+class Budget:
+    """`total` US dollars, of which some are spent, and some set aside for the jobs that run."""
+
+    total: Decimal
+    spent: Decimal = Decimal(0)
+    reserved: Decimal = Decimal(0)
+
+    @property
+    def left(self) -> Decimal:
+        """What is neither spent nor set aside."""
+        return self.total - self.spent - self.reserved
+
+    def reserve(self, expected: Decimal | None, slots: int) -> Decimal | None:
+        """Sets a budget aside for the next of up to `slots` jobs that may still be started now; gives it.
+
+        `expected` is what the job may cost by what is known, None if nothing is. None where there is too little: until
+        a job ends, or for good if none runs.
+        """
+        share = self.left / max(slots, 1)
+        if expected is not None and share < ROOM * expected:
+            if self.left < (ROOM * expected if self.reserved else expected):
+                return None
+            share = min(ROOM * expected, self.left)
+        amount = min(share, MOST).quantize(LEAST, ROUND_DOWN)
+        if amount < LEAST:
+            return None
+        self.reserved += amount
+        return amount
+
+    def settle(self, amount: Decimal, cost: Decimal | None) -> None:
+        """A job has ended for which `amount` was set aside. A `cost` that is not known counts as all of it."""
+        self.reserved -= amount
+        self.spent += amount if cost is None else cost
