@@ -47,7 +47,7 @@ class Stores:
 
     def claim(self, event_id: str, lease_until: datetime) -> Claim:
         """A worker's claim of a job whose calls cost nothing."""
-        return self.claims.claim(event_id, lease_until, lambda _chain, _size: ("m", NOTHING_SPENT))
+        return self.claims.claim(event_id, lease_until, lambda *_: ("m", NOTHING_SPENT))
 
     def cancel(self, tenant: str, event_id: str) -> tuple[Job, dict[str, Spending]]:
         """Cancels the job; gives it, and what was recorded of the spending of workers that vanished, by model."""

@@ -87,6 +87,8 @@ def job_lines(job: Job) -> Iterator[str]:
     yield "  " + ", ".join(f"{name} {at:%Y-%m-%d %H:%M:%S}" for name, at in moments.items() if at) + " UTC"
     if job.forked_from:
         yield f"  {_forked(job.forked_from)}"
+    if own := _own(job):
+        yield f"  {in_one_line(own)}"
     if job.waiting_for:
         yield f"  {waiting(job.waiting_for)}"
     yield from step_lines(job)
@@ -99,6 +101,13 @@ def job_lines(job: Job) -> Iterator[str]:
 def _forked(fork: ForkedFrom) -> str:
     step = f", at {fork.from_step}" if fork.from_step else ""
     return in_one_line(f"forked from {fork.event_id}{step}" + (f", in replay {fork.replay}" if fork.replay else ""))
+
+
+def _own(job: Job) -> str:
+    """What the job sets in place of its chain."""
+    named = {"model": job.model, "effort": job.effort, "its own prompt of": ", ".join(job.changed_prompts)}
+    found = ", ".join(f"{name} {value}" for name, value in named.items() if value)
+    return found and f"in place of the chain's: {found}"
 
 
 def waiting(waits: WaitingFor) -> str:

@@ -322,6 +322,7 @@ class Job:
     pending job does not run yet; it is None for any other, and `forked_from` for a job that is no fork. These are None
     if they were not asked for: `failed_attempts`, the newest failed calls, and `answered_calls`, those whose answers
     became outputs, the oldest first; `input`, the payload; `prompts`, what the model was asked.
+    `model` and `effort` are those that the job itself named, and `changed_prompts` the steps with a prompt of its own.
     `result_view` is how to show the parts of the result. `etag` names this state: see `Jobchain.get`.
     """
 
@@ -343,6 +344,9 @@ class Job:
     error: Failure | None
     waiting_for: WaitingFor | None
     forked_from: ForkedFrom | None
+    model: str | None
+    effort: str | None
+    changed_prompts: tuple[str, ...]
     failed_attempts: tuple[Attempt, ...] | None
     answered_calls: tuple[Call, ...] | None
     input: Mapping[str, Any] | None = field(repr=False)
@@ -377,6 +381,9 @@ class Job:
             error=Failure(error["type"], error["message"], error.get("step")) if error else None,
             waiting_for=WaitingFor.of(waiting) if waiting else None,
             forked_from=ForkedFrom(fork["event_id"], fork["from_step"], fork.get("replay")) if fork else None,
+            model=raw.get("model"),
+            effort=raw.get("effort"),
+            changed_prompts=tuple(raw.get("changed_prompts") or ()),
             failed_attempts=_all(Attempt.of, raw.get("failed_attempts")),
             answered_calls=_all(Call.of, raw.get("answered_calls")),
             input=raw.get("input"),

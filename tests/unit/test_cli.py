@@ -833,6 +833,35 @@ def test_show_says_what_a_job_was_forked_from(run: Run, api: FakeApi) -> None:
     assert "  summary: completed, copied\n" in out
 
 
+def test_submit_and_fork_name_the_jobs_own_model_and_effort_and_a_fork_its_prompt(
+    run: Run, api: FakeApi, tmp_path: Path
+) -> None:
+    takes_a_job(api)
+    api.says("POST /jobs/a/fork", {"event_id": "job-1", "status": "pending", "created_at": JOB["created_at"]})
+    prompt = tmp_path / "duties.md"
+    prompt.write_text("Write duties.\n", encoding="utf-8")
+    own = ["--model", "gpt-6-sol", "--effort", "low", "--no-watch"]
+
+    assert run("submit", "--payload", '{"guidelines": "e"}', "--chain", "guideline_checklist", *own).code == 0
+    assert run("fork", "a", "--from", "checklist", "--prompt", str(prompt), *own).out == "job-1\n"
+
+    submitted, forked = api.bodies
+    assert (submitted["model"], submitted["effort"]) == ("gpt-6-sol", "low")
+    assert forked == {"from_step": "checklist", "model": "gpt-6-sol", "effort": "low", "prompt": "Write duties.\n"}
+    assert run("fork", "a", "--from", "checklist", "--effort", "most").code == 2
+    missing = run("fork", "a", "--from", "checklist", "--prompt", str(tmp_path / "none.md"))
+    assert (missing.code, "none.md" in missing.err, "Traceback" in missing.err) == (1, True, False)
+
+
+def test_show_says_what_a_job_sets_in_place_of_its_chain(run: Run, api: FakeApi) -> None:
+    api.says("GET /jobs/job-1", {**JOB, "model": "m\x1b", "effort": "low", "changed_prompts": ["summary", "checklist"]})
+
+    assert (
+        "  in place of the chain's: model m�, effort low, its own prompt of summary, checklist\n"
+        in run("show", "job-1").out
+    )
+
+
 def test_usage_is_a_table_of_days(run: Run, api: FakeApi) -> None:
     group = {"completed": 1, "failed": 0, "cancelled": 2, "usage": USAGE, "calls": 3, "retries": 0, "cost_usd": 0.5}
     quiet = {

@@ -304,7 +304,7 @@ class TestARefusal:
 
     @pytest.mark.parametrize(
         "body",
-        [{"from_step": ""}, {"from_step": 1}, {"from_step": "diagram", "model": "gpt-6-sol"}, {"from_step": "x" * 101}],
+        [{"from_step": ""}, {"from_step": 1}, {"from_step": "diagram", "tier": "flex"}, {"from_step": "x" * 101}],
     )
     def test_of_what_is_no_request(self, api: Api, done: str, body: dict[str, Any]) -> None:
         assert api("POST", f"/jobs/{done}/fork", body).status == 422

@@ -14,8 +14,9 @@ from jobchain.chains.step_keys import read_key
 from jobchain.domain import FinishedStep, Job, NewJob
 from jobchain.errors import InvalidRequest, JobCannotBeForked
 from jobchain.forks import ForkedFrom
+from jobchain.overrides import MAX_PROMPTS_BYTES, Overrides
 from jobchain_api.auth import Caller
-from jobchain_api.job_factory import checked_payload
+from jobchain_api.job_factory import check_overrides, checked_payload
 from jobchain_api.requests import ForkJob
 
 
@@ -45,6 +46,7 @@ def fork_of(
     again = _again(chain, request.from_step, source)
     copies = tuple(step for step in source.steps if read_key(step.name).step not in again)
     payload = _payload(chain, details, request, copies)
+    overrides, prompts = _overrides(chain, details, request)
     deadline = source.deadline or default
     return NewJob(
         event_id=event_id,
@@ -64,7 +66,35 @@ def fork_of(
         forked_from=ForkedFrom(source.event_id, request.from_step, request.replay),
         copies=copies,
         source_created_at=source.created_at,
+        overrides=overrides,
+        prompts=prompts,
     )
+
+
+def _overrides(chain: Chain, details: JobDetails, request: ForkJob) -> tuple[Overrides, Mapping[str, str]]:
+    """What the fork sets in place of its chain, and its own prompts by their steps; else as in the job.
+
+    Raises InvalidRequest, JobCannotBeForked.
+    """
+    if request.prompt is not None and request.from_step is None:
+        raise InvalidRequest({"prompt": "goes with from_step: name the step whose prompt it is"})
+    given = (request.from_step,) if request.prompt is not None and request.from_step is not None else ()
+    own = Overrides(request.model, request.effort, given)
+    check_overrides(chain, own.given)
+    if request.prompt is not None and request.from_step not in {step.name for step in chain.calls}:
+        raise InvalidRequest(
+            {"prompt": f"the step {request.from_step} calls no model, and has no prompt: leave it out"}
+        )
+    prompts = {**details.prompts, **dict.fromkeys(given, request.prompt or "")}
+    if sum(len(text.encode()) for text in prompts.values()) > MAX_PROMPTS_BYTES:
+        most = f"all prompts of the job have more than {MAX_PROMPTS_BYTES} bytes with those of the job that is forked"
+        raise InvalidRequest({"prompt": f"{most}: shorten it"})
+    before = details.job.overrides
+    found = Overrides(own.model or before.model, own.effort or before.effort, tuple(prompts))
+    if refused := [name for name in found.given if name not in chain.overrides]:
+        now = f"the chain {chain.name} allows jobs no {' and no '.join(refused)} of their own any more"
+        raise JobCannotBeForked(f"{now}, and this job has it: create a new job")
+    return found, prompts
 
 
 def _again(chain: Chain, from_step: str | None, source: Job) -> Set[str]:

@@ -6,6 +6,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from jobchain.aws.jobs import JobDetails
 from jobchain.chains.chain import Chain, Outputs, Step, StepContext
+from jobchain.chains.overriding import overridden
 from jobchain.chains.planning import stored_step
 from jobchain_api.created_views import LazyView
 
@@ -61,6 +62,7 @@ def _views(details: JobDetails, chain: Chain | None, names: Iterable[str]) -> It
     except ValidationError:
         yield from (_missing(name, _NO_PAYLOAD) for name in names)
         return
+    chain = overridden(chain, details.job.overrides, details.prompts)
     sent = {step.name: step.request_hash for step in details.job.steps}
     outputs = {step.name: step.output for step in details.job.steps}
     for name in names:

@@ -85,6 +85,9 @@ class ListedJob(LazyView):
     error: ErrorView | None
     waiting_for: WaitingView | None = Field(description="Why the job is pending. Null for a job that is not.")
     forked_from: ForkedFromView | None = Field(description="Null for a job that is no fork.")
+    model: str | None = Field(description="The model that the job itself named. Null: its chain names the models.")
+    effort: str | None = Field(description="The effort that the job itself named. Null: its chain says it.")
+    changed_prompts: list[str] = Field(description="The steps whose prompt this fork has changed.")
 
 
 class JobView(ListedJob):
@@ -175,6 +178,9 @@ def _listed(job: Job) -> dict[str, Any]:
         "tier": job.tier,
         "error": ErrorView.model_validate(job.error) if job.error else None,
         "forked_from": ForkedFromView.model_validate(job.forked_from) if job.forked_from else None,
+        "model": job.overrides.model,
+        "effort": job.overrides.effort,
+        "changed_prompts": [*job.overrides.prompts],
         "waiting_for": WaitingView.model_validate(job.waiting_for) if job.waiting_for else None,
     }
 

@@ -13,6 +13,7 @@ from jobchain.aws.due import DueStore
 from jobchain.aws.queue import MAX_DELAY, JobQueue, Slot
 from jobchain.aws.usage import UsageStore
 from jobchain.chains.chain import Chain
+from jobchain.chains.overriding import overridden
 from jobchain.chains.planning import PlannedStep, plan
 from jobchain.domain import Claim, Clock, JobError, WaitReason, isoformat
 from jobchain.errors import ClaimLost, JobNotReady, LimitReached, SettingsError
@@ -153,6 +154,7 @@ class Runner:
             await self._wait_for_deployment(records, _OTHER_PAYLOAD if chain else _NO_CHAIN)
             return
         outputs = {step.name: step.output for step in claim.steps}
+        chain = overridden(chain, claim.overrides, claim.prompts)
         run = JobRun(claim=claim, chain=chain, payload=payload, texts=texts, records=records, outputs=outputs)
         if claim.unsettled:
             run.claim = await self._billing.settle(claim, records, await self._estimate(run))

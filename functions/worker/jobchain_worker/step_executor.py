@@ -8,7 +8,7 @@ from typing import Any, assert_never
 
 from pydantic import JsonValue
 
-from jobchain.breaker import PROBE_EVERY
+from jobchain.breaker import PROBE_EVERY, Scope, scope_of
 from jobchain.chains.chain import CodeStep, MergeStep, SplitStep, Step, StepContext
 from jobchain.chains.planning import PlannedStep
 from jobchain.chains.splitting import split
@@ -148,7 +148,13 @@ class StepExecutor:
         return StepDeferred({}, timedelta(0), _TOO_SLOW)
 
     def _park(self, run: JobRun, step: PlannedStep, error: PermanentModelError) -> StepFailed | StepDeferred:
-        """An account or settings that allow no call are no fault of the job: it waits until they are corrected."""
+        """An account or settings that allow no call are no fault of the job: it waits until they are corrected.
+
+        A model that the job itself named is its own fault, and fails it.
+        """
+        if scope_of(error.type) is Scope.MODEL and run.claim.overrides.model not in (None, self._llm.model):
+            self._logger.warning("step failed", type=error.type)
+            return StepFailed(error.as_job_error(step.name))
         left = run.left(self._clock())
         delay = PARKED * _jitter()
         if delay >= left:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from pydantic import JsonValue
 
 from jobchain.forks import ForkedFrom
+from jobchain.overrides import NO_OVERRIDES, Overrides
 from jobchain.spending import NOTHING_SPENT, Spending
 
 Clock = Callable[[], datetime]
@@ -152,7 +153,7 @@ class Job:
     `flex_until` is when a job of the tier flex continues as a standard one. `attempts` counts its claims. `tries` has
     the failed tries of its steps, by the names of `jobchain.chains.step_keys.TriesKey`. `deadline` is how long it is
     tried, and `deadline_at` until when, in seconds since 1970; both None for a job that an earlier version stored.
-    `title` is its caller's name for it.
+    `title` is its caller's name for it. `overrides` is what its caller set in place of its chain.
     """
 
     event_id: str
@@ -179,6 +180,7 @@ class Job:
     deadline_at: int | None = None
     title: str | None = None
     forked_from: ForkedFrom | None = None
+    overrides: Overrides = NO_OVERRIDES
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +202,8 @@ class NewJob:
     """A job that a caller asks for. `fingerprint` tells a replay of the same request from another one.
 
     After `flex_for` a flex job continues as a standard one. The caller set `deadline`, if `own_deadline`. A fork has
-    `copies` of steps of the job `forked_from`, which was created at `source_created_at`.
+    `copies` of steps of the job `forked_from`, which was created at `source_created_at`. `prompts` are the texts of the
+    prompts that `overrides` names.
     """
 
     event_id: str
@@ -220,6 +223,8 @@ class NewJob:
     forked_from: ForkedFrom | None = None
     copies: tuple[FinishedStep, ...] = ()
     source_created_at: str = ""
+    overrides: Overrides = NO_OVERRIDES
+    prompts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +254,7 @@ class Claim:
     is the API key that created the job, empty without one, and `daily_budget` what that key allows. `unsettled` is set
     if an earlier worker vanished, and `outdated` are the attributes of META that its settlement drops. The job is
     tried until `deadline_at`, which its caller set if `own_deadline`. `waited` and `waited_for` tell its last wait.
-    `is_replay` as `jobchain.forks.ForkedFrom` has it.
+    `overrides` and `prompts` are as in `NewJob`, and `is_replay` tells that the job is a part of a replay.
     """
 
     event_id: str
@@ -276,27 +281,6 @@ class Claim:
     own_deadline: bool = False
     waited: WaitReason | None = None
     waited_for: str = ""
+    overrides: Overrides = NO_OVERRIDES
+    prompts: Mapping[str, str] = field(default_factory=dict)
     is_replay: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class DueJob:
-    """An unfinished job that the sweeper must check, as it was read.
-
-    `sends` counts the messages sent for it since a worker last claimed or released
-    it, `crashes` the claims in a row whose workers vanished before they stored a step, the last claim included.
-    `tier` is that of the queue that its next message belongs into, and `flex_until` is when a flex job leaves that
-    queue, None for any other. `held_until` is when its worker's lease ends, None for a job that no worker holds.
-    `token` changes with each write. `due_at` is when it became due.
-    """
-
-    event_id: str
-    tenant: str
-    job_name: str
-    sends: int
-    crashes: int
-    token: str
-    tier: Tier = Tier.STANDARD
-    flex_until: datetime | None = None
-    held_until: datetime | None = None
-    due_at: datetime | None = None

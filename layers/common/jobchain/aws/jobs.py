@@ -2,14 +2,15 @@
 
 import secrets
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
+from jobchain.aws.about import prompts_of
 from jobchain.aws.attributes import Item
 from jobchain.aws.items import (
     MAX_WRITES,
@@ -57,11 +58,15 @@ MAX_ATTEMPTS = 1000
 
 @dataclass(frozen=True, slots=True)
 class JobDetails:
-    """A job with its payload, and the newest of its failed calls: up to `MAX_ATTEMPTS`, the oldest first."""
+    """A job with its payload, and the newest of its failed calls: up to `MAX_ATTEMPTS`, the oldest first.
+
+    `prompts` are the job's own ones, by their steps.
+    """
 
     job: Job
     payload: JsonValue
     attempts: list[Attempt]
+    prompts: Mapping[str, str] = field(default_factory=dict)
 
 
 class JobStore:
@@ -82,7 +87,9 @@ class JobStore:
         found.sort(key=lambda item: (int(item["claim"]), int(item["number"])))
         # Of a job that has expired, TTL may have erased the text first.
         payload = payload_of(stored) if stored.of_kind("INPUT") else None
-        return JobDetails(job_of(stored), payload, [attempt_of(item) for item in found[-MAX_ATTEMPTS:]])
+        return JobDetails(
+            job_of(stored), payload, [attempt_of(item) for item in found[-MAX_ATTEMPTS:]], prompts_of(stored)
+        )
 
     def _read(self, tenant: str, event_id: str, first: str = "META") -> StoredJob:
         job = read_job(self._table, event_id, first)

@@ -12,7 +12,7 @@ model's answer, the docstring is the prompt. `docs/how-to/write-a-chain.md` tell
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from functools import cached_property
 from typing import Any, TypeVar, overload
@@ -25,6 +25,7 @@ from jobchain.chains.compiling import Source, built, compiled
 from jobchain.chains.declared import Declared, Material, Show, Then, option_faults
 from jobchain.chains.long_texts import Long, Merge
 from jobchain.chains.mistakes import ChainError, Mistake, Place, refuse
+from jobchain.overrides import OVERRIDES, Override
 from jobchain.strict_schema import strict_schema
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -45,12 +46,14 @@ class Chain:
         effort: str | None = None,
         temperature: float | None = None,
         max_output_tokens: int | None = None,
+        overrides: Collection[Override] = OVERRIDES,
     ) -> None:
         """A chain that jobs name by `name`.
 
         `description` is the first paragraph of the module's docstring where it is not given. `payload` is a model of
         what jobs bring; without one, it has the fields that no step provides. The others are defaults of the steps'
-        calls: see `ask`. Raises ChainError.
+        calls: see `ask`. `overrides` is what a job may set for itself in place of the chain: its model, its effort, and
+        in a fork the prompt of a step; empty for nothing. Raises ChainError.
         """
         self.name = name
         self._place = Place.of_caller(2)
@@ -59,8 +62,11 @@ class Chain:
         self.description = description if description is not None else " ".join(paragraph.split())
         self._payload = payload
         self._options = CallOptions(model, effort, temperature, max_output_tokens)
+        self._overrides = frozenset([overrides] if isinstance(overrides, str) else overrides)
         self._steps: dict[str, Declared] = {}
         faults = list(option_faults(self._options, f"the chain {name}"))
+        if unknown := self._overrides.difference(OVERRIDES):
+            faults.append(f"overrides= names {', '.join(sorted(unknown))}: use some of {', '.join(OVERRIDES)}, or ()")
         if not _NAME.fullmatch(name):
             faults.append(f"{name!r} can't be the name of a chain: use up to 64 small letters, digits and underscores")
         if faults:
@@ -141,8 +147,9 @@ class Chain:
 
         No step can be added afterwards. Raises ChainError.
         """
-        source = Source(self.name, self.description, self._place, self._payload, self._options, self._steps)
-        return compiled(source)
+        return compiled(
+            Source(self.name, self.description, self._place, self._payload, self._options, self._steps, self._overrides)
+        )
 
     @cached_property
     def compiled(self) -> CompiledChain:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, chain, count
@@ -15,6 +15,7 @@ from pydantic import BaseModel, JsonValue
 
 from jobchain.chains.values import PayloadValue, Value
 from jobchain.llm import ModelRequest
+from jobchain.overrides import OVERRIDES
 from jobchain.text import dump
 
 _MAX_MERGED_BYTES = 200_000
@@ -142,7 +143,7 @@ class LongText:
     `text` finds the text in the payload, `label` is the label of its fence. `prompt` is for one part, whose answer has
     the schema `answer`, or the step's own, and the room `max_output_tokens`, or the step's own. `merge` makes one
     output of the parts' outputs: the prompt of a call, or a pure function. `shared` writes what each of these calls
-    reads besides.
+    reads besides. `part_note` and `merge_note` are what each prompt needs beside a text that is written for the whole.
     """
 
     text: Callable[[Any], str]
@@ -152,6 +153,8 @@ class LongText:
     answer: type[BaseModel] | None = None
     max_output_tokens: int | None = None
     shared: Callable[[StepContext[Any]], str] | None = None
+    part_note: str = ""
+    merge_note: str = ""
 
 
 @dataclass(frozen=True)
@@ -208,13 +211,17 @@ class MergeStep:
 
 @dataclass(frozen=True)
 class Chain:
-    """A named graph of steps, with a schema for its payload. Callers see the steps in this order."""
+    """A named graph of steps, with a schema for its payload. Callers see the steps in this order.
+
+    `overrides` is what a job may set in place of the chain.
+    """
 
     name: str
     description: str
     payload: type[BaseModel]
     steps: Sequence[Step | CodeStep]
     show_as: Callable[[], Sequence[Mapping[str, JsonValue]]] = tuple
+    overrides: Collection[str] = OVERRIDES
 
     @cached_property
     def view(self) -> Sequence[Mapping[str, JsonValue]]:

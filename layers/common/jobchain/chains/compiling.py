@@ -1,6 +1,6 @@
 """Makes of declared steps what the worker runs and the API shows."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Annotated, Any, NamedTuple, cast, overload
@@ -29,6 +29,7 @@ class Source(NamedTuple):
     payload: type[BaseModel] | None
     options: CallOptions
     steps: Mapping[str, Declared]
+    overrides: Collection[str]
 
 
 class _Steps(Sequence[Step | CodeStep]):
@@ -73,7 +74,14 @@ def compiled(source: Source) -> Chain:
         _raise(graph)
         return steps
 
-    return Chain(source.name, source.description, _payload(source, graph), _Steps(build), lambda: view_of(parts))
+    return Chain(
+        source.name,
+        source.description,
+        _payload(source, graph),
+        _Steps(build),
+        lambda: view_of(parts),
+        source.overrides,
+    )
 
 
 def built(chain: Chain) -> Chain:

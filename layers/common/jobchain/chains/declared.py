@@ -12,9 +12,7 @@ from jobchain.chains.long_texts import Long, Merge
 from jobchain.chains.mistakes import ChainError, Mistake, Place
 from jobchain.chains.parameters import Signature
 from jobchain.chains.prompts import prompt_of
-
-EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
-"""How much a model can be asked to reason; not each model knows all of them."""
+from jobchain.overrides import EFFORTS
 
 MIN_ROOM = 16
 """The least room for an answer that OpenAI takes."""

@@ -133,6 +133,8 @@ class _Builder(NamedTuple):
             answer=answer,
             max_output_tokens=long.max_output_tokens,
             shared=lambda context: "\n\n".join(fence(label, text) for label, text in shared.texts(context)),
+            part_note=about_part(split.name, labels, own=True),
+            merge_note=about_merge(labels, own=True),
         )
 
     def _split_parameter(self, long: Long) -> Parameter | None:
