@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from jobchain_cli import target
+from jobchain_cli.choices import Effort
 from jobchain_cli.options import config_file
 
 replays = typer.Typer()
@@ -24,7 +25,7 @@ def replay(
         int | None, typer.Option(min=1, max=1000, metavar="N", help="The newest completed jobs, instead of ids.")
     ] = None,
     model: Annotated[str | None, typer.Option(metavar="NAME", help="The model of the replay.")] = None,
-    effort: Annotated[str | None, typer.Option(metavar="EFFORT", help="How much it reasons.")] = None,
+    effort: Annotated[Effort | None, typer.Option(help="How much it reasons.")] = None,
     prompt: Annotated[
         str | None, typer.Option(metavar="FILE", help="A file with the prompt of the step of --from, for the replay.")
     ] = None,
@@ -89,7 +90,7 @@ def replay(
         chain=chain,
         last=last,
         model=model,
-        effort=effort,
+        effort=effort and effort.value,
         prompt_file=prompt,
         from_step=from_step,
         max_cost_usd=max_cost,

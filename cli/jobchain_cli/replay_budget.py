@@ -8,14 +8,13 @@ whole, whatever happens to this process.
 from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal
 
+from jobchain_cli.replay_estimate import Estimate
+
 LEAST = Decimal("0.000001")
 """The smallest budget of a job, and the step of all: docs/reference/http-api.md."""
 
 MOST = Decimal(10_000)
 """The largest budget of a job."""
-
-ROOM = 5
-"""A job gets at least so many times its expected cost, if there is so much: an answer may be longer than before."""
 
 
 @dataclass(slots=True)
@@ -31,18 +30,18 @@ class Budget:
         """What is neither spent nor set aside."""
         return self.total - self.spent - self.reserved
 
-    def reserve(self, expected: Decimal | None, slots: int) -> Decimal | None:
+    def reserve(self, estimate: Estimate, slots: int) -> Decimal | None:
         """Sets a budget aside for the next of up to `slots` jobs that may still be started now; gives it.
 
-        `expected` is what the job may cost by what is known, None if nothing is. None where there is too little: until
-        a job ends, or for good if none runs.
+        It is an equal share, or more where the job needs more. None where there is too little: until a job ends, or
+        for good if none runs.
         """
-        share = self.left / max(slots, 1)
-        if expected is not None and share < ROOM * expected:
-            if self.left < (ROOM * expected if self.reserved else expected):
+        amount = self.left / max(slots, 1)
+        if estimate.room_usd is not None and amount < estimate.room_usd:
+            if self.left < (estimate.room_usd if self.reserved else estimate.cost_usd or LEAST):
                 return None
-            share = min(ROOM * expected, self.left)
-        amount = min(share, MOST).quantize(LEAST, ROUND_DOWN)
+            amount = min(estimate.room_usd, self.left)
+        amount = min(amount, MOST).quantize(LEAST, ROUND_DOWN)
         if amount < LEAST:
             return None
         self.reserved += amount

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from jobchain_cli.errors import Code, CommandError
 from jobchain_cli.replay_budget import LEAST, Budget
 from jobchain_cli.replay_comparison import Comparison, Pair, Verdict, ordered, pair_of
-from jobchain_cli.replay_estimate import Expected, again_from, cost_of, expected
+from jobchain_cli.replay_estimate import Expected, again_from, estimate, expected
 from jobchain_cli.replay_page import page
 from jobchain_cli.replay_run import Run, Runner, Wanted
 from jobchain_cli.replay_words import as_json as json_of
@@ -68,7 +68,7 @@ def make(
     options = {"model": request.model, "effort": request.effort, "prompt": prompt}
     wanted = Wanted(replay_id, request.from_step, {name: value for name, value in options.items() if value})
     budget = Budget(total)
-    runs = [Run(source, cost_of(source, request.model, again)) for source in sources]
+    runs = [Run(source, estimate(source, request.model, again)) for source in sources]
     runner = Runner(target, wanted, budget, request.parallel)
     try:
         runner.run(runs, limit_seconds)

@@ -9,6 +9,9 @@ from jobchain.prices import PriceList
 from jobchain.spending import Usage
 from jobchain_client import Job, Step
 
+# A token of most languages has no more bytes; an answer may become so much longer, and has at least so many tokens.
+_BYTES, _LONGER, _LEAST_OUTPUT = 6, 4, 1000
+
 
 @dataclass(frozen=True, slots=True)
 class Expected:
@@ -24,36 +27,61 @@ class Expected:
 def expected(jobs: Sequence[Job], model: str | None, again: "Again") -> Expected:
     """What replays of `jobs` with this model will cost, None for the models that answered."""
     steps = [step for job in jobs for step in again.of(job)]
-    costs = [cost_of(job, model, again) for job in jobs]
-    known = [cost for cost in costs if cost is not None]
     return Expected(
         jobs=len(jobs),
         calls=sum(step.calls or 0 for step in steps),
         input_tokens=sum(step.usage.input_tokens for step in steps),
         output_tokens=sum(step.usage.output_tokens for step in steps),
-        cost_usd=sum(known, Decimal(0)) if len(known) == len(costs) else None,
+        cost_usd=_summed([estimate(job, model, again).cost_usd for job in jobs]),
     )
 
 
-def cost_of(job: Job, model: str | None, again: "Again") -> Decimal | None:
-    """What a replay of one job will cost, None if that is not known.
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Of one job, in US dollars: what its replay will probably cost, and the budget that it needs. None: not known.
 
-    Another model has other tokens, and may reason more: it is a hint, and no bound.
+    The API refuses a call that could cost more than what is left. It takes each byte of a request for a token, and
+    wants room for an answer. So a job needs a budget of several times its cost.
     """
+
+    cost_usd: Decimal | None = None
+    room_usd: Decimal | None = None
+
+
+UNKNOWN = Estimate()
+"""Of a job whose tokens, or whose model's price, nobody knows."""
+
+
+def estimate(job: Job, model: str | None, again: "Again") -> Estimate:
+    """What a replay of one job will cost. Another model has other tokens, and may reason more: a hint, no bound."""
     asked = [step for step in again.of(job) if step.model]
     if not asked:
-        return None
+        return UNKNOWN
     prices = PriceList.load()
-    costs = [_price(prices, step, model or step.model or "") for step in asked]
+    cost = [_price(prices, step, _told(step), model) for step in asked]
+    room = [_price(prices, step, _most(step), model) for step in asked]
+    return Estimate(_summed(cost), _summed(room))
+
+
+def _told(step: Step) -> Usage:
+    """The tokens of a step as it was; nothing is in the new model's cache."""
+    told = step.usage
+    return Usage(told.input_tokens, 0, told.output_tokens, told.reasoning_tokens, told.cache_write_tokens)
+
+
+def _most(step: Step) -> Usage:
+    told = step.usage
+    most = _BYTES * told.input_tokens
+    return Usage(most, 0, max(_LONGER * told.output_tokens, _LEAST_OUTPUT), cache_write_tokens=most)
+
+
+def _price(prices: PriceList, step: Step, usage: Usage, model: str | None) -> Decimal | None:
+    return prices.spending(model or step.model or "", usage, usage, Tier(step.tier or Tier.STANDARD)).cost_usd
+
+
+def _summed(costs: Sequence[Decimal | None]) -> Decimal | None:
     known = [cost for cost in costs if cost is not None]
     return sum(known, Decimal(0)) if len(known) == len(costs) else None
-
-
-def _price(prices: PriceList, step: Step, model: str) -> Decimal | None:
-    told = step.usage
-    # Nothing is in the new model's cache.
-    usage = Usage(told.input_tokens, 0, told.output_tokens, told.reasoning_tokens, told.cache_write_tokens)
-    return prices.spending(model, usage, usage, Tier(step.tier or Tier.STANDARD)).cost_usd
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,9 +148,9 @@ def _overview_row(number: int, pair: Pair) -> Html:
         )
     return tag(
         "tr",
-        tag("td", tag("a", f"{number}. {pair.title}", href=f"#job-{number}")),
+        tag("td", tag("a", f"{number}. {pair.title}", href=f"#job-{number}"), class_="free"),
         tag("td", _verdict(pair)),
-        tag("td", ", ".join(part.title for part in pair.changed) or ("nothing" if now else "")),
+        tag("td", ", ".join(part.title for part in pair.changed) or ("nothing" if now else ""), class_="free"),
         *(tag("td", cell, class_="number") for cell in cells),
         data_job=_marks(pair),
     )
@@ -164,6 +164,7 @@ def _article(number: int, pair: Pair, dashboard: str) -> Html:
         "article",
         tag("h3", f"{number}. {pair.title} ", _verdict(pair), id=f"title-{number}"),
         *(tag("p", reason) for reason in pair.reasons),
+        *(tag("p", f"{name}: {side.error}") for name, side in _named(pair) if side.error),
         tag("p", f"Not replayed: {pair.problem}.") if pair.problem else None,
         _facts(pair, dashboard),
         *(joined(tag("h4", part.title), _sides(part)) for part in changed),
@@ -176,7 +177,6 @@ def _article(number: int, pair: Pair, dashboard: str) -> Html:
 
 
 def _facts(pair: Pair, dashboard: str) -> Html:
-    sides = [("Before", pair.source), *([("Replay", pair.replay)] if pair.replay else [])]
     names = (
         "",
         "Status",
@@ -190,15 +190,19 @@ def _facts(pair: Pair, dashboard: str) -> Html:
         "Job",
     )
     head = tag("tr", *(tag("th", name, scope="col") for name in names))
-    rows = [tag("tr", tag("th", name, scope="row"), *_cells(side, dashboard)) for name, side in sides]
+    rows = [tag("tr", tag("th", name, scope="row"), *_cells(side, dashboard)) for name, side in _named(pair)]
     table = tag("table", tag("caption", pair.chain), tag("thead", head), tag("tbody", *rows), class_="facts")
     return _scrolled(f"Facts of {pair.title}", table)
 
 
+def _named(pair: Pair) -> list[tuple[str, Side]]:
+    return [("Before", pair.source), *([("Replay", pair.replay)] if pair.replay else [])]
+
+
 def _cells(side: Side, dashboard: str) -> Iterator[Html]:
     link = f"{dashboard}#/jobs/{quote(side.event_id, safe='')}"
-    yield tag("td", f"{side.status} {side.error}".strip())
-    yield tag("td", ", ".join(side.models) or "none")
+    yield tag("td", side.status)
+    yield tag("td", ", ".join(side.models) or "none", class_="free" if len(side.models) > 1 else None)
     yield tag("td", dollars(side.cost_usd))
     yield tag("td", seconds(side.seconds))
     yield tag("td", str(side.input_tokens))

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from jobchain_cli.replay_budget import Budget
+from jobchain_cli.replay_estimate import UNKNOWN, Estimate
 from jobchain_cli.target import Target
 from jobchain_cli.watching import TOLD_SECONDS
 from jobchain_cli.words import problem_line
@@ -46,7 +47,7 @@ class Run:
     """
 
     source: Job
-    expected: Decimal | None = None
+    estimate: Estimate = UNKNOWN
     event_id: str = ""
     job: Job | None = None
     problem: str = ""
@@ -94,9 +95,11 @@ class Runner:
         teller = asyncio.create_task(self._tell_now_and_then(runs))
         try:
             while waiting or running:
-                while waiting and not self.stopped and len(running) < self.parallel:
+                # Where no price is known, the first one shows whether jobs with a budget can run at all.
+                first = runs[0].estimate.cost_usd is None and not any(run.ended or run.problem for run in runs)
+                while waiting and not self.stopped and len(running) < (1 if first else self.parallel):
                     slots = min(self.parallel - len(running), len(waiting))
-                    amount = self.budget.reserve(waiting[0].expected, slots)
+                    amount = self.budget.reserve(waiting[0].estimate, slots)
                     if amount is None:
                         break
                     run = waiting.popleft()
