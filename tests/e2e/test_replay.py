@@ -161,4 +161,3 @@ def test_runs_a_step_again_with_another_prompt(
     assert (found["before"]["calls"], found["after"]["calls"]) == (2, 2)
     assert found["verdicts"]["same"] == 2
     assert found["settings"] == {"prompt": "prompt.md", "from step": "diagram"}
-
