@@ -198,6 +198,7 @@ def list_jobs(
         str | None, typer.Option(metavar="WHEN", help="Only jobs created since then: a date, a time (UTC), or 2d ago.")
     ] = None,
     before: Annotated[str | None, typer.Option(metavar="WHEN", help="Only jobs created before then.")] = None,
+    replays: Annotated[bool, typer.Option("--replays", help="List the jobs of replays too.")] = False,
     limit: Annotated[int, typer.Option(min=1, help="The most jobs.")] = 20,
     as_json: AsJson = False,
     url: Url = None,
@@ -219,6 +220,7 @@ def list_jobs(
                 metadata=notes,
                 created_after=first,
                 created_before=last,
+                replays=replays,
             )
         )
 

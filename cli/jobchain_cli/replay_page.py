@@ -10,6 +10,7 @@ from jobchain_cli.replay_comparison import Comparison, Pair, PartPair, Side, Ver
 from jobchain_cli.replay_diff import Pieces, difference
 from jobchain_cli.replay_html import Html, joined, tag
 from jobchain_cli.replay_words import dollars, heading, seconds, settings, sum_rows, verdicts
+from jobchain_cli.words import in_one_line
 
 # What a reader may want to see, with the mark of the jobs that are shown then.
 _CHOICES = (
@@ -76,19 +77,16 @@ def _main(comparison: Comparison, dashboard: str) -> Iterator[Html]:
         tag("tr", tag("th", name, scope="row"), *(tag("td", cell, class_="number") for cell in cells))
         for name, *cells in sum_rows(comparison)
     ]
-    head = (tag("th", name, scope="col", class_="number" if place else None) for place, name in enumerate(_COLUMNS))
+    head = (tag("th", name, scope="col", class_="number") for name in ("Before", "Replay", "Change"))
     caption = f"The sums of the {len(comparison.compared)} jobs whose replays have ended; only of steps that ran again."
     yield _scrolled(
-        "Summary", tag("table", tag("caption", caption), tag("thead", tag("tr", *head)), tag("tbody", *rows))
+        "Summary", tag("table", tag("caption", caption), tag("thead", tag("tr", tag("td"), *head)), tag("tbody", *rows))
     )
     yield tag("h2", "Jobs")
     yield _choices()
     yield _scrolled("Jobs", _overview(comparison.pairs))
     for number, pair in enumerate(comparison.pairs, start=1):
         yield _article(number, pair, dashboard)
-
-
-_COLUMNS = ("", "Before", "Replay", "Change")
 
 
 def _scrolled(name: str, table: Html) -> Html:
@@ -166,7 +164,7 @@ def _article(number: int, pair: Pair, dashboard: str) -> Html:
         *(tag("p", reason) for reason in pair.reasons),
         *(tag("p", f"{name}: {side.error}") for name, side in _named(pair) if side.error),
         tag("p", f"Not replayed: {pair.problem}.") if pair.problem else None,
-        _facts(pair, dashboard),
+        _facts(number, pair, dashboard),
         *(joined(tag("h4", part.title), _sides(part)) for part in changed),
         *(tag("details", tag("summary", f"{part.title}: changed, as Mermaid"), _sides(part)) for part in diagrams),
         _unchanged(same, pair) if same else None,
@@ -176,9 +174,8 @@ def _article(number: int, pair: Pair, dashboard: str) -> Html:
     )
 
 
-def _facts(pair: Pair, dashboard: str) -> Html:
+def _facts(number: int, pair: Pair, dashboard: str) -> Html:
     names = (
-        "",
         "Status",
         "Model",
         "US dollars",
@@ -189,10 +186,10 @@ def _facts(pair: Pair, dashboard: str) -> Html:
         "Rejected",
         "Job",
     )
-    head = tag("tr", *(tag("th", name, scope="col") for name in names))
+    head = tag("tr", tag("td"), *(tag("th", name, scope="col") for name in names))
     rows = [tag("tr", tag("th", name, scope="row"), *_cells(side, dashboard)) for name, side in _named(pair)]
     table = tag("table", tag("caption", pair.chain), tag("thead", head), tag("tbody", *rows), class_="facts")
-    return _scrolled(f"Facts of {pair.title}", table)
+    return _scrolled(f"Facts of job {number}", table)
 
 
 def _named(pair: Pair) -> list[tuple[str, Side]]:
@@ -200,7 +197,7 @@ def _named(pair: Pair) -> list[tuple[str, Side]]:
 
 
 def _cells(side: Side, dashboard: str) -> Iterator[Html]:
-    link = f"{dashboard}#/jobs/{quote(side.event_id, safe='')}"
+    link = f"{dashboard}#/jobs/{quote(in_one_line(side.event_id), safe='')}"
     yield tag("td", side.status)
     yield tag("td", ", ".join(side.models) or "none", class_="free" if len(side.models) > 1 else None)
     yield tag("td", dollars(side.cost_usd))
