@@ -49,27 +49,31 @@ def pairs() -> Iterator[Pair]:
     yield pair_of(job("same", "Same."), job("d", "Same."))
     yield pair_of(job("left", "Left."), None, "the budget of 1 US dollars is used up")
     yield pair_of(job(HOSTILE, "Fine.", "Fine", title=HOSTILE), job(HOSTILE, HOSTILE, HOSTILE, HOSTILE))
+
+
+def strange_pairs() -> Iterator[Pair]:
     for name, piece in PIECES.items():
         text = piece * (1_000 // len(piece))
         yield pair_of(job(name, "Fine.", "Fine", title=name), job(name, text, text))
 
 
-COMPARISON = Comparison(
-    replay_id="20261129-160000-ab12",
-    made_at=datetime(2026, 11, 29, 16, tzinfo=UTC),
-    settings={"model": HOSTILE, "prompt": HOSTILE},
-    pairs=ordered(pairs()),
-    budget_usd=Decimal(1),
-    spent_usd=Decimal("0.0123"),
-    stopped=HOSTILE,
-    prompt=HOSTILE,
-)
+def comparison(*pairs: Pair) -> Comparison:
+    return Comparison(
+        replay_id="20261129-160000-ab12",
+        made_at=datetime(2026, 11, 29, 16, tzinfo=UTC),
+        settings={"model": HOSTILE, "prompt": HOSTILE},
+        pairs=ordered(pairs),
+        budget_usd=Decimal(1),
+        spent_usd=Decimal("0.0123"),
+        stopped=HOSTILE,
+        prompt=HOSTILE,
+    )
 
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("replay") / "replay.html"
-    path.write_text(page_of(COMPARISON, "https://example.com/prod"), encoding="utf-8")
+    path.write_text(page_of(comparison(*pairs()), "https://example.com/prod"), encoding="utf-8")
     return path
 
 
@@ -131,6 +135,20 @@ def test_fits_the_window(page: Page, pixels: int) -> None:
 
     assert width(page) <= pixels
     assert page.locator("h1").is_visible()
+
+
+def test_no_script_of_the_world_widens_the_page(browser: Browser, tmp_path: Path) -> None:
+    strange = tmp_path / "strange.html"
+    strange.write_text(page_of(comparison(*strange_pairs())), encoding="utf-8")
+    with browser.new_context(viewport={"width": 360, "height": 900}) as context:
+        page = context.new_page()
+        page.goto(strange.as_uri())
+
+        assert page.locator("article").count() == len(PIECES)
+        assert width(page) <= 360
+        page.set_viewport_size({"width": 2560, "height": 900})
+        assert width(page) <= 2560
+        assert page.locator("a:not([href^='#'])").count() == 0
 
 
 @pytest.mark.parametrize(("pixels", "scheme"), [(360, "light"), (1440, "dark")])

@@ -57,8 +57,8 @@ class TestTheReport:
 
         ending, price = report.warnings
         assert ending == (
-            "apac.openai.gpt-6-luna will be shut down on 2026-12-24, in 25 days: move to another, and compare its answers "
-            "first: jobchain replay --last 50 --model OTHER --max-cost-usd 1"
+            "apac.openai.gpt-6-luna will be shut down on 2026-12-24, in 25 days: move to another, and compare its "
+            "answers first: jobchain replay --last 50 --model OTHER --max-cost-usd 1"
         )
         assert price.startswith("prices.json has no price for apac.openai.gpt-6-luna")
 
