@@ -34,7 +34,7 @@ class Budget:
         """Sets a budget aside for the next of up to `slots` jobs that may still be started now; gives it.
 
         It is an equal share, or more where the job needs more. None where there is too little: until a job ends, or
-        for good if none runs.
+        permanently if none runs.
         """
         amount = self.left / max(slots, 1)
         if estimate.room_usd is not None and amount < estimate.room_usd:

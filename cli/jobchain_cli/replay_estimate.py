@@ -9,7 +9,7 @@ from jobchain.prices import PriceList
 from jobchain.spending import Usage
 from jobchain_client import Job, Step
 
-# A token of most languages has no more bytes; an answer may become so much longer, and has at least so many tokens.
+# The most bytes of a token in most languages; how much longer an answer may become; the fewest tokens of its room.
 _BYTES, _LONGER, _LEAST_OUTPUT = 6, 4, 1000
 
 
@@ -49,7 +49,7 @@ class Estimate:
 
 
 UNKNOWN = Estimate()
-"""Of a job whose tokens, or whose model's price, nobody knows."""
+"""Of a job whose tokens, or whose model's price, are not known."""
 
 
 def estimate(job: Job, model: str | None, again: "Again") -> Estimate:
