@@ -11,6 +11,7 @@ from jobchain.aws.jobs import JobStore
 from jobchain.aws.model_checks import ModelCheckStore
 from jobchain.aws.queue import JobQueue
 from jobchain.aws.usage import UsageStore
+from jobchain.aws.versions import VersionStore
 from jobchain.domain import Claim, Clock, FinishedStep, Job
 from jobchain.spending import NOTHING_SPENT, Spending
 from jobchain_api.health import HealthCheck
@@ -31,6 +32,7 @@ class Stores:
         self.claims = ClaimStore(client, table, clock)
         self.due = DueStore(client, table, clock)
         self.usage = UsageStore(client, table, clock)
+        self.versions = VersionStore(client, table)
         self.model_checks = ModelCheckStore(client, table)
         self.sweeps = SweepStore(client, table)
 

@@ -219,10 +219,11 @@ def _call(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What the model was asked for a step, made again by the chain as it is now.
+    """What the model was asked for a step.
 
-    `same_as_sent` is False if the chain has changed since, None if that is not known. `problem` says why instructions
-    and input are None.
+    The instructions are those of the version `chain_version`, or of the chain as it is now where that is None; the
+    input is made again. `same_as_sent` is False if the chain has changed since so that the input is another, None if
+    that is not known. `problem` says why the input is None, and maybe the instructions.
     """
 
     step: str
@@ -230,10 +231,18 @@ class Prompt:
     input: str | None = field(repr=False)
     same_as_sent: bool | None
     problem: str | None
+    chain_version: str | None
 
     @classmethod
     def of(cls, raw: Mapping[str, Any]) -> Self:
-        return cls(raw["step"], raw["instructions"], raw["input"], raw.get("same_as_sent"), raw.get("problem"))
+        return cls(
+            step=raw["step"],
+            instructions=raw["instructions"],
+            input=raw["input"],
+            same_as_sent=raw.get("same_as_sent"),
+            problem=raw.get("problem"),
+            chain_version=raw.get("chain_version"),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,13 +251,15 @@ class Step:
 
     `failed_tries` is how often it failed and was tried again. A step that is not completed has model, usage, calls and
     cost of its failed calls, and the times of the last one, if the job was read with its attempts. A `copied` step was
-    run by the job that was forked: it has no times, and has cost nothing here.
+    run by the job that was forked: it has no times, and has cost nothing here. `chain_version` is the version of the
+    chain that it was run with.
     """
 
     name: str
     status: str
     model: str | None
     prompt_version: str | None
+    chain_version: str | None
     started_at: datetime | None
     finished_at: datetime | None
     usage: Usage
@@ -269,6 +280,7 @@ class Step:
             status=raw["status"],
             model=raw.get("model"),
             prompt_version=raw.get("prompt_version"),
+            chain_version=raw.get("chain_version"),
             started_at=_moment(raw.get("started_at")),
             finished_at=_moment(raw.get("finished_at")),
             usage=Usage.of(raw.get("usage")),
@@ -323,7 +335,8 @@ class Job:
     if they were not asked for: `failed_attempts`, the newest failed calls, and `answered_calls`, those whose answers
     became outputs, the oldest first; `input`, the payload; `prompts`, what the model was asked.
     `model` and `effort` are those that the job itself named, and `changed_prompts` the steps with a prompt of its own.
-    `result_view` is how to show the parts of the result. `etag` names this state: see `Jobchain.get`.
+    `result_view` is how to show the parts of the result. `chain_version` is the version of the chain that it was run
+    with last, None before that. `etag` names this state: see `Jobchain.get`.
     """
 
     event_id: str
@@ -352,6 +365,7 @@ class Job:
     input: Mapping[str, Any] | None = field(repr=False)
     prompts: tuple[Prompt, ...] | None = field(repr=False)
     metadata: Mapping[str, str]
+    chain_version: str | None
     tier: str | None
     max_cost_usd: float | None
     calls: int | None
@@ -389,6 +403,7 @@ class Job:
             input=raw.get("input"),
             prompts=_all(Prompt.of, raw.get("prompts")),
             metadata=raw.get("metadata") or {},
+            chain_version=raw.get("chain_version"),
             tier=raw.get("tier"),
             max_cost_usd=raw.get("max_cost_usd"),
             calls=raw.get("calls"),

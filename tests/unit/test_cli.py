@@ -893,8 +893,11 @@ def test_show_says_what_a_job_sets_in_place_of_its_chain(run: Run, api: FakeApi)
     )
 
 
+USED = {**USAGE, "cache_write_tokens": 700}
+
+
 def test_usage_is_a_table_of_days(run: Run, api: FakeApi) -> None:
-    group = {"completed": 1, "failed": 0, "cancelled": 2, "usage": USAGE, "calls": 3, "retries": 0, "cost_usd": 0.5}
+    group = {"completed": 1, "failed": 0, "cancelled": 2, "usage": USED, "calls": 3, "retries": 0, "cost_usd": 0.5}
     quiet = {
         **group,
         "usage": {},
@@ -916,14 +919,14 @@ def test_usage_is_a_table_of_days(run: Run, api: FakeApi) -> None:
 
     assert api.requests[0][0] == "GET /usage?from=2026-11-21&by=chain"
     assert [line.split() for line in said.out.splitlines()[1:]] == [
-        ["2026-11-21", "4", "1", "0", "2", "3", "812", "0", "140", "0.500000"],
-        ["(none)", "1", "0", "2", "3", "812", "0", "140", "0.500000"],
-        ["a�b", "1", "0", "2", "3", "812", "0", "140", "0.500000"],
-        ["2026-11-23", "1", "1", "0", "2", "3", "812", "0", "140", "unknown"],
-        ["all", "5", "2", "0", "4", "6", "1624", "0", "280", "unknown"],
+        ["2026-11-21", "4", "1", "0", "2", "3", "812", "0", "700", "140", "0.500000"],
+        ["(none)", "1", "0", "2", "3", "812", "0", "700", "140", "0.500000"],
+        ["a�b", "1", "0", "2", "3", "812", "0", "700", "140", "0.500000"],
+        ["2026-11-23", "1", "1", "0", "2", "3", "812", "0", "700", "140", "unknown"],
+        ["all", "5", "2", "0", "4", "6", "1624", "0", "1400", "280", "unknown"],
     ]
     assert [json.loads(line) for line in run("usage", "--json").out.splitlines()] == days
-    assert [*usage_lines([])][1].split() == ["all", *"00000000", "0.000000"]
+    assert [*usage_lines([])][1].split() == ["all", *"000000000", "0.000000"]
 
 
 def test_usage_refuses_a_day_that_is_none(run: Run, api: FakeApi) -> None:

@@ -9,6 +9,8 @@ from pydantic import BaseModel, JsonValue
 
 from jobchain.aws.jobs import JobDetails
 from jobchain.chains.chain import Chain, CodeStep, Outputs, Step, StepContext
+from jobchain.chains.definition import definition_of
+from jobchain.chains.fitting import misfit
 from jobchain.chains.planning import stored_step
 from jobchain.chains.step_keys import read_key
 from jobchain.domain import FinishedStep, Job, NewJob
@@ -44,9 +46,12 @@ def fork_of(
     if chain is None:
         raise JobCannotBeForked("this deployment does not have the job's chain: create a new job of another one")
     again = _again(chain, request.from_step, source)
-    copies = tuple(step for step in source.steps if read_key(step.name).step not in again)
+    # An output of a step that the chain no longer has is left out: the fork is run with the chain as it is now.
+    kept = {step.name for step in chain.steps} - again
+    copies = tuple(step for step in source.steps if read_key(step.name).step in kept)
     payload = _payload(chain, details, request, copies)
     overrides, prompts = _overrides(chain, details, request)
+    _check_fit(chain, payload, details, copies)
     deadline = source.deadline or default
     return NewJob(
         event_id=event_id,
@@ -134,6 +139,16 @@ def _payload(chain: Chain, details: JobDetails, request: ForkJob, copies: tuple[
         why = f"changes what these steps work on, whose outputs would be copied: {', '.join(steps)}"
         raise InvalidRequest({"payload": f"{why}. Fork from the first of them, or leave that part as it is"})
     return payload
+
+
+def _check_fit(chain: Chain, payload: JsonValue, details: JobDetails, copies: tuple[FinishedStep, ...]) -> None:
+    """Raises JobCannotBeForked where this deployment's chain can't go on with the copied outputs."""
+    if not copies:
+        return
+    # Which model the deployment asks does not matter here.
+    now = definition_of(chain, "")
+    if why := misfit(chain, chain.payload.model_validate(payload), copies, now, details.definitions):
+        raise JobCannotBeForked(f"the chain has changed since, {why}: fork from an earlier step, or create a new job")
 
 
 def _accepted(chain: Chain, payload: JsonValue) -> BaseModel:

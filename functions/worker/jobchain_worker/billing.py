@@ -1,7 +1,7 @@
 """The usage records beyond a worker's own claim: what vanished workers left, late reports, and the daily budget."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
@@ -55,15 +55,15 @@ class Billing:
         """
         most = Usage(input_tokens=text_bytes + _REQUEST_BYTES, output_tokens=self._llm.max_output_tokens)
         models = [own_model] if own_model else self._models(job_name)
-        calls = {model: self._prices.spending(model, None, most) for model in models}
-        model, call = max(calls.items(), key=lambda each: (each[1].unpriced_calls, each[1].known_cost_usd))
+        model, call = costliest((model, self._prices.spending(model, None, most)) for model in models)
         return model, summed([call] * self._at_once(job_name, text_bytes))
 
     def _models(self, job_name: str) -> list[str]:
-        """The models that such a job's calls ask."""
+        """The models that such a job's calls ask, their fallbacks included."""
         chain = self._chains.get(job_name)
-        named = [step.options.model for step in chain.calls] if chain else []
-        return list(dict.fromkeys(model or self._llm.model for model in named)) or [self._llm.model]
+        options = [step.options for step in chain.calls] if chain else []
+        named = [each.model or self._llm.model for each in options] or [self._llm.model]
+        return list(dict.fromkeys([*named, *(each.fallback_model for each in options if each.fallback_model)]))
 
     def _at_once(self, job_name: str, text_bytes: int) -> int:
         """The most calls of such a job that run at the same time."""
@@ -103,6 +103,11 @@ class Billing:
         """Counts as metrics what was added to the usage records."""
         for model, spending in bill.items():
             self._meter(claim.job_name, model, spending)
+
+
+def costliest(calls: Iterable[tuple[str, Spending]]) -> tuple[str, Spending]:
+    """Of calls of models, the one that can cost most; one without a known price may cost anything."""
+    return max(calls, key=lambda each: (each[1].unpriced_calls, each[1].known_cost_usd))
 
 
 async def exhausted_budget(usage: UsageStore, run: JobRun, now: datetime) -> LimitReached | None:

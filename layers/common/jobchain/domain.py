@@ -49,7 +49,7 @@ class WaitReason(StrEnum):
 
     `queue`: it waits for a worker. `retry`: a call failed, and is tried again. `rate_limit`: the limits of the model's
     account. `account`: the model's server refuses the account, its key or the model. `budget`: its key's day is used
-    up. `deployment`: the worker's version does not have its chain.
+    up. `deployment`: the worker's version does not have its chain, or one that its payload or outputs do not fit.
     """
 
     QUEUE = "queue"
@@ -101,7 +101,7 @@ class Attempt:
 
     `outcome` is the type of the fault, and `cause` says why, in words for the chain's author. `answer` is the model's
     text, cut to a limit, if there was one, and `request_id` the provider's id of the call. `effort` is how much the
-    model was told to reason, None where that was left to the model.
+    model was told to reason, None where that was left to the model. `chain_version` is as in `FinishedStep`.
     """
 
     step: str
@@ -115,6 +115,7 @@ class Attempt:
     answer: str | None = None
     request_id: str | None = None
     effort: str | None = None
+    chain_version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +125,7 @@ class FinishedStep:
     `spending` is that of the call whose answer became the output, `failed` that of the calls before it. That call
     began at `called_at`, or with the step where that is None, with `effort` as an `Attempt` has it.
     `request_hash` is the `ModelRequest.digest` of what was sent. A `copied` step was run by the job that was forked.
+    `chain_version` is the version of the chain that it was run with, empty where that was not stored.
     """
 
     name: str
@@ -140,6 +142,7 @@ class FinishedStep:
     request_hash: str | None = None
     effort: str | None = None
     copied: bool = False
+    chain_version: str = ""
 
     @property
     def total(self) -> Spending:
@@ -153,7 +156,8 @@ class Job:
     `flex_until` is when a job of the tier flex continues as a standard one. `attempts` counts its claims. `tries` has
     the failed tries of its steps, by the names of `jobchain.chains.step_keys.TriesKey`. `deadline` is how long it is
     tried, and `deadline_at` until when, in seconds since 1970; both None for a job that an earlier version stored.
-    `title` is its caller's name for it. `overrides` is what its caller set in place of its chain.
+    `title` is its caller's name for it, and `overrides` is what its caller set in place of its chain. `chain_version`
+    is the version of the chain that it was run with last.
     """
 
     event_id: str
@@ -181,6 +185,7 @@ class Job:
     title: str | None = None
     forked_from: ForkedFrom | None = None
     overrides: Overrides = NO_OVERRIDES
+    chain_version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +259,8 @@ class Claim:
     is the API key that created the job, empty without one, and `daily_budget` what that key allows. `unsettled` is set
     if an earlier worker vanished, and `outdated` are the attributes of META that its settlement drops. The job is
     tried until `deadline_at`, which its caller set if `own_deadline`. `waited` and `waited_for` tell its last wait.
-    `overrides` and `prompts` are as in `NewJob`, and `is_replay` tells that the job is a part of a replay.
+    `overrides` and `prompts` are as in `NewJob`. `chain_version` is the version of the chain that it was run with last:
+    its worker's own, once that has found one. `is_replay` tells that the job is a part of a replay.
     """
 
     event_id: str
@@ -283,4 +289,5 @@ class Claim:
     waited_for: str = ""
     overrides: Overrides = NO_OVERRIDES
     prompts: Mapping[str, str] = field(default_factory=dict)
+    chain_version: str = ""
     is_replay: bool = False

@@ -9,7 +9,7 @@ from jobchain.aws.attributes import Item
 from jobchain.aws.items import Due, StoredJob, job_key, spending_of, totals, unpacked
 from jobchain.aws.listing import is_replay
 from jobchain.aws.meta import budget_of, deadline_of, flex_until_of, payload_of, queue_tier, tier_of
-from jobchain.aws.records import newest_by_claim, step_of, unsettled_spending, visible_steps
+from jobchain.aws.records import chain_version_of, newest_by_claim, step_of, unsettled_spending, visible_steps
 from jobchain.aws.settling import has_unsettled, outdated_late
 from jobchain.aws.writes import IfAbsent, Write, epoch, epoch_ms, update
 from jobchain.domain import Claim, Status, Tier, Unsettled, WaitReason, isoformat
@@ -179,4 +179,5 @@ def claim_of(job: StoredJob, number: int, now: datetime, risk: Risk) -> Claim:
         is_replay=is_replay(meta),
         overrides=overrides_of(meta),
         prompts=prompts_of(job),
+        chain_version=chain_version_of(job),
     )

@@ -26,7 +26,7 @@ from jobchain.aws.items import (
     unpacked,
 )
 from jobchain.aws.queue import MAX_DELAY
-from jobchain.aws.records import step_of, unsettled_spending, visible_steps
+from jobchain.aws.records import chain_version_of, step_of, unsettled_spending, visible_steps
 from jobchain.aws.writes import epoch, epoch_ms_up, new_token
 from jobchain.domain import (
     Claim,
@@ -234,6 +234,7 @@ def job_of(stored: StoredJob) -> Job:
         title=about.get("title"),
         forked_from=ForkedFrom(**{"from_step": None, **about["forked_from"]}) if "forked_from" in about else None,
         overrides=overrides_of(meta),
+        chain_version=chain_version_of(stored),
     )
 
 

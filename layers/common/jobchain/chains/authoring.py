@@ -19,8 +19,9 @@ from typing import Any, TypeVar, overload
 
 from pydantic import BaseModel, PydanticUserError
 
-from jobchain.chains.chain import CallOptions, CodeStep, Step
+from jobchain.chains.call_options import CallOptions
 from jobchain.chains.chain import Chain as CompiledChain
+from jobchain.chains.chain import CodeStep, Step
 from jobchain.chains.compiling import Source, built, compiled
 from jobchain.chains.declared import Declared, Material, Show, Then, option_faults
 from jobchain.chains.long_texts import Long, Merge
@@ -46,6 +47,7 @@ class Chain:
         effort: str | None = None,
         temperature: float | None = None,
         max_output_tokens: int | None = None,
+        fallback_model: str | None = None,
         overrides: Collection[Override] = OVERRIDES,
     ) -> None:
         """A chain that jobs name by `name`.
@@ -61,7 +63,7 @@ class Chain:
         paragraph = (caller.get("__doc__") or "").strip().split("\n\n")[0]
         self.description = description if description is not None else " ".join(paragraph.split())
         self._payload = payload
-        self._options = CallOptions(model, effort, temperature, max_output_tokens)
+        self._options = CallOptions(model, effort, temperature, max_output_tokens, fallback_model)
         self._overrides = frozenset([overrides] if isinstance(overrides, str) else overrides)
         self._steps: dict[str, Declared] = {}
         faults = list(option_faults(self._options, f"the chain {name}"))
@@ -86,6 +88,7 @@ class Chain:
         effort: str | None = None,
         temperature: float | None = None,
         max_output_tokens: int | None = None,
+        fallback_model: str | None = None,
         long: Long | Merge | None = None,
         material: Material | None = None,
         then: Then | None = None,
@@ -102,6 +105,7 @@ class Chain:
         effort: str | None = None,
         temperature: float | None = None,
         max_output_tokens: int | None = None,
+        fallback_model: str | None = None,
         long: Long | Merge | None = None,
         material: Material | None = None,
         then: Then | None = None,
@@ -110,12 +114,13 @@ class Chain:
         """Makes the function a step that calls the model. The function itself is never called.
 
         `prompt` is a file beside the module, in place of the docstring. `model`, `effort`, `temperature` (0 to 2) and
-        `max_output_tokens` (the room for the answer, reasoning included) override the chain's. `long` says what becomes
-        of a text that is too long for one call: `concatenate`, `ask_again`, a function or a `Long`; without it the text
-        is sent unchanged. `material` writes what the model reads, in place of one text for each parameter. `then` makes
-        the output of the answer. `show` makes parts of the result of the output. Raises ChainError.
+        `max_output_tokens` (the room for the answer, reasoning included) override the chain's, and so does
+        `fallback_model`, which is asked while the model has an outage, if the job names no model. `long` says what
+        becomes of a text that is too long for one call: `concatenate`, `ask_again`, a function or a `Long`; without it
+        the text is sent unchanged. `material` writes what the model reads, in place of one text for each parameter.
+        `then` makes the output of the answer. `show` makes parts of the result of the output. Raises ChainError.
         """
-        options = CallOptions(model, effort, temperature, max_output_tokens)
+        options = CallOptions(model, effort, temperature, max_output_tokens, fallback_model)
 
         def declare(function: F) -> F:
             self._add(Declared(function, True, prompt, options, long, material, then, show))

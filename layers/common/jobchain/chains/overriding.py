@@ -21,7 +21,8 @@ def _step(step: Step | CodeStep, overrides: Overrides, text: str | None) -> Step
         return step
     options = step.options
     if overrides.model:
-        options = options._replace(model=overrides.model)
+        # What the caller asked for is that model, and no other.
+        options = options._replace(model=overrides.model, fallback_model=None)
     if overrides.effort:
         options = options._replace(effort=overrides.effort)
     step = replace(step, options=options)
