@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,7 +15,8 @@ from jobchain_cli.authors import authors
 from jobchain_cli.choices import Status, Tier, UsageBy
 from jobchain_cli.errors import Code, CommandError
 from jobchain_cli.operators import STACK_HELP, incidents, operators
-from jobchain_cli.options import AsJson, AsMarkdown, AsText, Model, OwnEffort, Set, form_of
+from jobchain_cli.options import AsJson, AsMarkdown, AsText, Model, OwnEffort, Set, config_file, form_of
+from jobchain_cli.replay import replays
 
 if TYPE_CHECKING:
     from datetime import date
@@ -32,6 +32,7 @@ app = typer.Typer(
     help="GPT chains as background jobs: submit texts, watch jobs, read results.",
     epilog="Exit codes: 0 done, 1 error, 2 usage, 3 a job failed, 4 cancelled, 5 timeout, 130 Ctrl-C.",
 )
+app.add_typer(replays)
 app.add_typer(authors)
 app.add_typer(operators)
 
@@ -197,6 +198,7 @@ def list_jobs(
         str | None, typer.Option(metavar="WHEN", help="Only jobs created since then: a date, a time (UTC), or 2d ago.")
     ] = None,
     before: Annotated[str | None, typer.Option(metavar="WHEN", help="Only jobs created before then.")] = None,
+    replays: Annotated[bool, typer.Option("--replays", help="List the jobs of replays too.")] = False,
     limit: Annotated[int, typer.Option(min=1, help="The most jobs.")] = 20,
     as_json: AsJson = False,
     url: Url = None,
@@ -218,6 +220,7 @@ def list_jobs(
                 metadata=notes,
                 created_after=first,
                 created_before=last,
+                replays=replays,
             )
         )
 
@@ -430,7 +433,7 @@ def login(
             api_key = sys.stdin.readline().strip()
     with target.Target(url, api_key or None, target.trusts_network(os.environ)).client() as client:
         client.stats()
-    file = _config_file()
+    file = config_file()
     try:
         target.write_config(file, url, api_key or None)
     except OSError as error:
@@ -441,12 +444,8 @@ def login(
 # --- what the commands share -----------------------------------------------------------------------------------------
 
 
-def _config_file() -> Path:
-    return Path(typer.get_app_dir("jobchain")) / "config.toml"
-
-
 def _target(url: str | None, api_key: str | None) -> target.Target:
-    return target.find(url, api_key, os.environ, _config_file())
+    return target.find(url, api_key, os.environ, config_file())
 
 
 def _client(url: str | None, api_key: str | None) -> "AbstractContextManager[Jobchain]":

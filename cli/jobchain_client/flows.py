@@ -166,8 +166,9 @@ class Flows:
         reply = yield from self._ask("POST", "/jobs", body=body, headers={"Idempotency-Key": key})
         return self._created(reply.answer)
 
-    def fork(self, event_id: str, from_step: str, key: str, options: Mapping[str, Any]) -> Flow[Created]:
-        body = {"from_step": from_step, **{name: value for name, value in options.items() if value is not None}}
+    def fork(self, event_id: str, from_step: str | None, key: str, options: Mapping[str, Any]) -> Flow[Created]:
+        given = {"from_step": from_step, **options}
+        body = {name: value for name, value in given.items() if value is not None}
         headers = {"Idempotency-Key": checked_idempotency_key(key)}
         reply = yield from self._ask("POST", f"{_path(event_id)}/fork", body=body, headers=headers)
         return self._created(reply.answer)

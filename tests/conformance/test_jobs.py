@@ -386,7 +386,7 @@ class TestForking:
         fork = api.finished(event_id)
 
         assert (fork["status"], fork["title"]) == ("completed", "again")
-        assert fork["forked_from"] == {"event_id": done["event_id"], "from_step": "diagram"}
+        assert fork["forked_from"] == {"event_id": done["event_id"], "from_step": "diagram", "replay": None}
         assert [step["copied"] for step in fork["steps"]] == [True, True, False]
         assert (fork["calls"], fork["result"]["summary"]) == (1, done["result"]["summary"])
         assert api.job(done["event_id"]) == done

@@ -833,6 +833,37 @@ def test_show_says_what_a_job_was_forked_from(run: Run, api: FakeApi) -> None:
     assert "  summary: completed, copied\n" in out
 
 
+def test_show_says_which_replay_a_job_is_a_part_of(run: Run, api: FakeApi) -> None:
+    api.says("GET /jobs/job-1", {**JOB, "forked_from": {"event_id": "a", "from_step": None, "replay": "r\x1b1"}})
+
+    assert "  forked from a, in replay r\N{REPLACEMENT CHARACTER}1\n" in run("show", "job-1").out
+
+
+def test_list_leaves_replays_out_unless_they_are_asked_for(run: Run, api: FakeApi) -> None:
+    api.says("GET /jobs", {"jobs": [], "next_cursor": None})
+
+    run("list")
+    run("list", "--replays")
+
+    asked = [parse_qs(urlsplit(request.removeprefix("GET ")).query) for request, _, _ in api.requests]
+    assert [query.get("replays") for query in asked] == [None, ["true"]]
+
+
+def test_usage_and_stats_tell_the_part_of_replays(run: Run, api: FakeApi) -> None:
+    spent = {"usage": USAGE, "calls": 3, "retries": 0, "cost_usd": 0.5, "estimated": None}
+    ended = {"completed": 1, "failed": 0, "cancelled": 0}
+    replays = {**ended, "created": 2, **spent}
+    day = {"date": "2026-11-22", "created": 0, **ended, **spent, "groups": None, "replays": replays}
+    api.says("GET /usage", {"days": [day, {**day, "replays": None}], "to": "2026-11-22", "next_from": None})
+    jobs = dict.fromkeys(("pending", "processing", "completed", "failed", "cancelled"), 0)
+    today = {"date": "2026-11-22", "created": 0, **spent, "replays": replays}
+    api.says("GET /stats", {"jobs": jobs, "today": today, "queue": None})
+
+    lines = run("usage").out.splitlines()
+    assert lines[-1].split() == ["in", "replays", "2", "1", "0", "0", "3", "812", "0", "140", "0.500000"]
+    assert "  in replays: 2 created, 812 tokens in, 140 out, for $0.500000\n" in run("stats").out
+
+
 def test_submit_and_fork_name_the_jobs_own_model_and_effort_and_a_fork_its_prompt(
     run: Run, api: FakeApi, tmp_path: Path
 ) -> None:

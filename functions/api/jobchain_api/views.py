@@ -59,7 +59,8 @@ class ForkedFromView(LazyView):
     model_config = ConfigDict(from_attributes=True)
 
     event_id: str
-    from_step: str
+    from_step: str | None = Field(description="Null: the fork has run all steps again.")
+    replay: str | None = Field(description="The id of the replay that the fork is a part of. Null for any other fork.")
 
 
 class ListedJob(LazyView):
