@@ -19,6 +19,7 @@ from jobchain_client.errors import (
     JobchainError,
     NotFound,
     Problem,
+    Unavailable,
     WaitTimeout,
     bad_answer,
     error_of,
@@ -198,6 +199,26 @@ class Flows:
         return outcomes
 
     def _submit_batch(self, entries: list[bytes]) -> Flow[list[Created | JobchainError]]:
+        """The outcomes of up to `MAX_BATCH` entries. One answered 502, 503 or 504 is sent again, with its own key."""
+        deadline = self.clock() + self.retry_seconds
+        outcomes = yield from self._submit_once(entries)
+        own = _FIRST_PAUSE
+        while unsure := [place for place, outcome in enumerate(outcomes) if isinstance(outcome, Unavailable)]:
+            pause = own * random.uniform(0.5, 1)  # noqa: S311
+            if self.clock() + pause > deadline:
+                break
+            yield Pause(pause)
+            own = min(own * 2, _LAST_PAUSE)
+            try:
+                again = yield from self._submit_once([entries[place] for place in unsure])
+            except JobchainError:
+                # The others of the batch are accepted, and these have an error already.
+                break
+            for place, outcome in zip(unsure, again, strict=True):
+                outcomes[place] = outcome
+        return outcomes
+
+    def _submit_once(self, entries: list[bytes]) -> Flow[list[Created | JobchainError]]:
         content = b'{"jobs":[' + b",".join(entries) + b"]}"
         reply = yield from self._ask("POST", "/jobs/batch", content=content)
         look_at = self._look_at(reply.answer)
