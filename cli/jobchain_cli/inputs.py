@@ -68,16 +68,22 @@ def is_many(arguments: Sequence[str]) -> bool:
 
 def read_all(found: Sequence[Input], *, skip: bool) -> "list[tuple[Input, Text]]":
     """The texts. Raises CommandError if one can't be read, after all that can't are told; with `skip`, if none can."""
+    from concurrent.futures import ThreadPoolExecutor
+
     from jobchain_cli import texts
     from jobchain_cli.words import in_one_line
 
-    done: list[tuple[Input, Text]] = []
-    faults: list[str] = []
-    for each in found:
+    def read(each: Input) -> "Text | texts.SourceError":
         try:
-            done.append((each, texts.read(each.source)))
+            return texts.read(each.source)
         except texts.SourceError as error:
-            faults.append(in_one_line(error))
+            return error
+
+    # Each document is read by a process of its own.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        outcomes = list(zip(found, pool.map(read, found), strict=True))
+    done = [(each, outcome) for each, outcome in outcomes if not isinstance(outcome, texts.SourceError)]
+    faults = [in_one_line(outcome) for _, outcome in outcomes if isinstance(outcome, texts.SourceError)]
     if len(found) == 1 and faults:
         raise CommandError(faults[0])
     for fault in faults:

@@ -1173,8 +1173,9 @@ def test_a_text_is_fetched(api: FakeApi, url: str) -> None:
 @pytest.mark.parametrize(
     ("status", "content_type", "content", "told"),
     [
-        (200, "text/html; charset=utf-8", b"<p>", "a web page"),
-        (200, "application/pdf", b"%PDF", "application/pdf, not text"),
+        (200, "text/html; charset=utf-8", b"<p>", "without text"),
+        (200, "application/pdf", b"%PDF", "named as a PDF, but it is none"),
+        (200, "application/octet-stream", b"x", "application/octet-stream, not a text or a document"),
         (200, "", b"x", "of no type"),
         (200, "text/plain", b"x" * 400_004, "over 400,003 bytes"),
         (200, "text/plain", b"x" * 100_001, "100,001 characters"),
