@@ -41,7 +41,8 @@ _KINDS = {"pdf": "a PDF", "docx": "a Word document", "html": "a web page", "rtf"
 
 # A comment or a declaration may be in front of the first element.
 _HTML = re.compile(
-    rb"(?:\s|<!--.{0,2000}?-->|<\?xml.{0,200}?\?>)*<(?:!doctype\s+html|html[\s>])", re.IGNORECASE | re.DOTALL
+    rb"(?:\s++|<!--(?:(?!-->).){0,2000}+-->|<\?xml(?:(?!\?>).){0,200}+\?>)*+<(?:!doctype\s+html|html[\s>])",
+    re.IGNORECASE | re.DOTALL,
 )
 _BOM = b"\xef\xbb\xbf"
 
@@ -62,7 +63,7 @@ _ZIP = b"PK\x03\x04"
 _OTHER_ZIPS = {
     "xl/workbook": "a spreadsheet: save the part that is a text as .txt or .pdf",
     "ppt/presentation": "a presentation: export it as .pdf",
-    "META-INF/container.xml": "an e-book: convert it to .html or .pdf first",
+    "META-INF/container.xml": "an EPUB file: convert it to .html or .pdf first",
     "content.xml": "an OpenDocument file: save it as .docx or .pdf",
 }
 

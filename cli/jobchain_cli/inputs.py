@@ -62,7 +62,7 @@ def inputs(arguments: Sequence[str]) -> list[Input]:
 
 
 def is_many(arguments: Sequence[str]) -> bool:
-    """Whether an argument is a folder or a pattern, so that nobody has counted the files."""
+    """Whether an argument is a folder or a pattern, so that the user may not know how many files it has."""
     return any(map(_stands_for_many, arguments))
 
 

@@ -233,6 +233,7 @@ def files_of(archive: bytes) -> dict[str, bytes]:
         ("<pre>if x:\n    y</pre>", "```\nif x:\n    y\n```\n"),
         ("<p>one<br>two", "one\ntwo\n"),
         ("\ufeff<!-- saved --><html><p>Doors.", "Doors.\n"),
+        ("<?xml version='1.0'?>\n<!-- a -- > b --><!---->\n<!DOCTYPE  html><p>Doors.", "Doors.\n"),
     ],
 )
 def test_a_page_is_its_text_without_markup(html: str, text: str) -> None:
@@ -344,7 +345,7 @@ def test_an_rtf_document_without_a_text_is_refused_in_words(rtf: bytes) -> None:
         ("a.xlsx", zipped({"xl/workbook.xml": b""}), "a spreadsheet"),
         ("a.pptx", zipped({"ppt/presentation.xml": b""}), "a presentation: export it as .pdf"),
         ("a.odt", zipped({"content.xml": b""}), "an OpenDocument file: save it as .docx or .pdf"),
-        ("a.epub", zipped({"META-INF/container.xml": b""}), "an e-book"),
+        ("a.epub", zipped({"META-INF/container.xml": b""}), "an EPUB file"),
         ("a.zip", zipped({"a.md": b""}), "an archive: unpack it first"),
         ("a.docx", b"PK\x03\x04 torn", "a damaged ZIP archive or Word document"),
         ("a.doc", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1 x", "of Office before 2007: save it as .docx or .pdf"),
