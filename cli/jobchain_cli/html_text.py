@@ -1,5 +1,6 @@
 """The text of a web page as Markdown: headings, lists, tables and code, without the page's menus and without markup."""
 
+import warnings
 from typing import Any
 
 # What shows no text, or none of the document. Not `head`: a page may leave out its end.
@@ -36,7 +37,10 @@ def html_text(html: str) -> str:
     from bs4 import BeautifulSoup
     from markdownify import MarkdownConverter
 
-    page = BeautifulSoup(html, "html.parser")
+    with warnings.catch_warnings():
+        # It warns of XHTML, and of a short text that could be meant as a file's name.
+        warnings.simplefilter("ignore")
+        page = BeautifulSoup(html, "html.parser")
     _drop(page)
     # Nothing that Markdown reads as markup is escaped: quotes are compared with the text as it is.
     converter = MarkdownConverter(
