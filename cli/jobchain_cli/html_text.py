@@ -60,6 +60,11 @@ def html_text(html: str) -> str:
 
 
 def _drop(page: Any) -> None:
+    from bs4.element import Comment, Declaration, Doctype, ProcessingInstruction
+
+    for text in page.find_all(string=True):
+        if isinstance(text, (Comment, Declaration, Doctype, ProcessingInstruction)):
+            text.extract()
     for tag in page.find_all(_DROPPED):
         tag.decompose()
     for tag in page.find_all(_FRAME):

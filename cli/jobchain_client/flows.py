@@ -460,8 +460,18 @@ def _json(value: Mapping[str, Any]) -> bytes:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=dict)
         # The API takes the bare character for a sign of bytes that were no UTF-8.
         return text.replace("\N{REPLACEMENT CHARACTER}", "\\ufffd").encode()
-    except (TypeError, ValueError) as error:
-        raise BadArgument(f"this can't be sent as JSON: {error}") from error
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BadArgument(f"{_unsendable(value)} can't be sent as JSON: {error}") from error
+
+
+def _unsendable(value: Mapping[str, Any]) -> str:
+    """The name of the first field that is none of JSON."""
+    for name, part in value.items():
+        try:
+            json.dumps(part, ensure_ascii=False, allow_nan=False, default=dict).encode()
+        except (TypeError, ValueError, RecursionError):
+            return ascii(name)
+    return "this"
 
 
 def _batches(entries: list[bytes]) -> Iterable[list[bytes]]:

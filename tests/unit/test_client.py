@@ -977,3 +977,17 @@ def test_a_key_does_not_follow_a_redirect(api: Api, status: int) -> None:
         api.run(lambda client: client.stats())
 
     assert [request.url.host for request in api.requests] == ["api.test"]
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({"max_cost_usd": float("nan")}, "'max_cost_usd'"),
+        ({"title": "a\udcff"}, "'title'"),
+        ({"tier": object()}, "'tier'"),
+    ],
+)
+def test_a_field_that_can_not_be_sent_is_named(api: Api, options: dict[str, Any], name: str) -> None:
+    with pytest.raises(BadArgument, match=f"^{name} can't be sent as JSON: "):
+        api.run(lambda client: client.submit("a", **options))
+    assert api.requests == []
