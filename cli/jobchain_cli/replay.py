@@ -7,7 +7,6 @@ import typer
 
 from jobchain_cli import target
 from jobchain_cli.choices import Effort
-from jobchain_cli.options import config_file
 
 replays = typer.Typer()
 
@@ -79,7 +78,7 @@ def replay(
     if max_cost is None and not dry_run and not of:
         raise typer.BadParameter("--max-cost-usd is missing: what all jobs may cost together; --dry-run estimates it")
 
-    found_target = target.find(url, api_key, os.environ, config_file())
+    found_target = target.find(url, api_key, os.environ, target.config_file())
 
     from jobchain_cli.replay_command import Request, make, show_again
 

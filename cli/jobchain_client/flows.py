@@ -19,6 +19,7 @@ from jobchain_client.errors import (
     JobchainError,
     NotFound,
     Problem,
+    Unavailable,
     WaitTimeout,
     bad_answer,
     error_of,
@@ -199,6 +200,26 @@ class Flows:
         return outcomes
 
     def _submit_batch(self, entries: list[bytes]) -> Flow[list[Created | JobchainError]]:
+        """The outcomes of up to `MAX_BATCH` entries. One answered 502, 503 or 504 is sent again, with its own key."""
+        deadline = self.clock() + self.retry_seconds
+        outcomes = yield from self._submit_once(entries)
+        own = _FIRST_PAUSE
+        while unsure := [place for place, outcome in enumerate(outcomes) if isinstance(outcome, Unavailable)]:
+            pause = own * random.uniform(0.5, 1)  # noqa: S311
+            if self.clock() + pause > deadline:
+                break
+            yield Pause(pause)
+            own = min(own * 2, _LAST_PAUSE)
+            try:
+                again = yield from self._submit_once([entries[place] for place in unsure])
+            except JobchainError:
+                # The others of the batch are accepted, and these have an error already.
+                break
+            for place, outcome in zip(unsure, again, strict=True):
+                outcomes[place] = outcome
+        return outcomes
+
+    def _submit_once(self, entries: list[bytes]) -> Flow[list[Created | JobchainError]]:
         content = b'{"jobs":[' + b",".join(entries) + b"]}"
         reply = yield from self._ask("POST", "/jobs/batch", content=content)
         look_at = self._look_at(reply.answer)
@@ -440,8 +461,18 @@ def _json(value: Mapping[str, Any]) -> bytes:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=dict)
         # The API takes the bare character for a sign of bytes that were no UTF-8.
         return text.replace("\N{REPLACEMENT CHARACTER}", "\\ufffd").encode()
-    except (TypeError, ValueError) as error:
-        raise BadArgument(f"this can't be sent as JSON: {error}") from error
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BadArgument(f"{_unsendable(value)} can't be sent as JSON: {error}") from error
+
+
+def _unsendable(value: Mapping[str, Any]) -> str:
+    """The name of the first field that is none of JSON."""
+    for name, part in value.items():
+        try:
+            json.dumps(part, ensure_ascii=False, allow_nan=False, default=dict).encode()
+        except (TypeError, ValueError, RecursionError):
+            return ascii(name)
+    return "this"
 
 
 def _batches(entries: list[bytes]) -> Iterable[list[bytes]]:
