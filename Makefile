@@ -260,9 +260,14 @@ sam: .venv-sam/.ready ## install AWS's `sam` and `aws`, and `awslocal`, in .venv
 		$(UV) pip sync --quiet --python .venv-$* --require-hashes --compile-bytecode requirements/$*.txt)
 	@touch $@
 
+.PHONY: wheel
+wheel: setup ## build the wheel into dist: the client, the command line, and what authors of chains need
+	@rm -rf dist
+	@.venv/bin/python -m hatchling build --target wheel --directory dist
+
 .PHONY: clean
 clean: ## remove what these commands made, except the failing examples of property tests
-	rm -rf .venv .venv-* .cache .local .aws-sam
+	rm -rf .venv .venv-* .cache .local .aws-sam dist
 
 # --- Locked versions -------------------------------------------------------------------------------------------------
 
