@@ -88,7 +88,7 @@ fuzz: setup ## fuzz the running API by its own contract (4 minutes; SEED=7: othe
 
 # Both draw diagrams in a Chromium where there is one, and say so where there is none.
 .PHONY: evals
-evals: setup ## measure the chains' results, in docs/explanation/evals.md (CHAIN=name, DOCUMENTS=folder, OUT=file)
+evals: setup ## measure the chains' results, in docs/explanation/evals.md (CHAINS=file, CHAIN=name, DOCUMENTS=folder, OUT=file)
 	@.venv/bin/python -m evals report $(call option,CHAIN,chain) $(call option,DOCUMENTS,documents) $(call option,OUT,out)
 
 .PHONY: mermaid-check

@@ -77,6 +77,12 @@ def sources(file: Path) -> list[Path]:
     return [file, *listed.wheels, *(each.folder / "pyproject.toml" for each in projects), *_modules(projects)]
 
 
+def folders(file: Path) -> Mapping[str, Path]:
+    """The folders that the file lists, by the names of their packages' chains. Raises PackagesError."""
+    projects = [_Project.read(each) for each in read(file).folders]
+    return {source.name: project.folder for project in projects for source in project.sources}
+
+
 def copy(prepared: Prepared) -> None:
     """Copies the modules into the folder. Raises PackagesError for one that the folder has already."""
     for module in prepared.modules:
