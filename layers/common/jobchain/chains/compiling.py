@@ -69,6 +69,7 @@ def compiled(source: Source) -> Chain:
     _raise(graph)
 
     def build() -> Sequence[Step | CodeStep]:
+        graph.mistakes.clear()  # of a build that was tried before
         steps = [step_of(graph, step, needs[name], source.options) for name, step in source.steps.items()]
         _raise(graph)
         return steps
