@@ -92,7 +92,9 @@ def run(root: Path, port: int, say: Callable[[str], None]) -> None:
         say(f"Port {port} is taken, so this stack uses {free}.")
     template = root / "template.yaml"
     settings = Settings.load(root)
-    with EmbeddedStack.start(settings, template=template, folder=folder, port=free, reload=True, say=say) as stack:
+    with EmbeddedStack.start(
+        settings, template=template, folder=folder, port=free, reload=True, live=True, say=say
+    ) as stack:
         try:
             # Before anybody is told: a change from now on is deployed.
             deployed = _changed_at(template, stack)
@@ -181,6 +183,8 @@ def _watch(
             stack = _redeploy(stack, what[0] if what else template.name, say)
             deployed = _changed_at(template, stack) | changed
             file.write(stack)
+        for line in stack.packages.take_changes():
+            say(line)
         for traceback in tracebacks(follower.new_lines()):
             say(traceback)
 

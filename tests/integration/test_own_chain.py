@@ -164,9 +164,10 @@ def test_the_tutorial_leads_from_an_empty_folder_to_a_chain_that_runs_as_a_job(
 
     # when: the stack in the second terminal, and a job of the chain
     activated = [("bash", ". ~/rules/.venv/bin/activate\ncd ~/jobchain")]
-    with shell.running(typed[start][1].strip(), "Dashboard "):
+    with shell.running(typed[start][1].strip(), "Dashboard ") as output:
         _, submitted = shell.type([*activated, *typed[start + 1 : start + 2]])
         shell.type(typed[start + 2 : start + 3])
+        read_until(output, "house_rules has changed: loaded.")
         _, again = shell.type([*activated, *typed[start + 3 :]])
 
     # then
