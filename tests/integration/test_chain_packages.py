@@ -10,9 +10,8 @@ import pytest
 
 from local.settings import Settings
 from local.stack import EmbeddedStack
-from tests.conftest import ROOT
 from tests.e2e.conftest import poll
-from tests.integration.test_local_stack import LIMIT, developing, make_project, read_until
+from tests.integration.test_local_stack import LIMIT, developing, make_clone, make_project, read_until
 
 pytestmark = pytest.mark.essential
 
@@ -168,9 +167,7 @@ def test_dev_goes_on_with_what_worked_while_a_changed_package_is_broken(tmp_path
     write_package(tmp_path / "duties", "duties", CHAIN.format(name="duties", step="duty"))
     (tmp_path / "chains.txt").write_text("./duties\n")
     file = tmp_path / "duties" / "duties_module.py"
-    (project := tmp_path / "project").mkdir()
-    for name in ("template.yaml", "layers", "functions"):
-        (project / name).symlink_to(ROOT / name)
+    project = make_clone(tmp_path / "project")
     (project / ".env").write_text(f"CHAINS={tmp_path / 'chains.txt'}\n")
 
     with developing(project) as (process, told):
@@ -195,4 +192,4 @@ def test_dev_goes_on_with_what_worked_while_a_changed_package_is_broken(tmp_path
         process.terminate()
         process.communicate(timeout=LIMIT)
 
-    assert [path.name for path in (project / ".local").iterdir()] == ["emulator.log"]
+    assert {path.name for path in (project / ".local").iterdir()} == {"emulator.log", "jobs.jsonl"}
