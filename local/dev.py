@@ -102,7 +102,7 @@ def run(root: Path, port: int, say: Callable[[str], None]) -> None:
             # Before anybody is told: a change from now on is deployed.
             deployed = _changed_at(template, stack)
             file.write(stack)
-            say(welcome(stack.api_url, stack.endpoint_url, stack.llm_base_url or "OpenAI", settings.needs_key))
+            say(welcome(stack.api_url, stack.endpoint_url, answers(settings, stack), settings.needs_key))
             stack.warm_up()
             for warning in [*_warnings(settings), *_chain_warnings(stack)]:
                 say(f"warning: {warning}")
@@ -110,6 +110,13 @@ def run(root: Path, port: int, say: Callable[[str], None]) -> None:
         finally:
             file.remove()
             _keep(kept, stack, say)
+
+
+def answers(settings: Settings, stack: EmbeddedStack) -> str:
+    """Which model answers, and where, for the developer."""
+    if settings.offline:
+        return "the offline model: it copies sentences by rules, and is no GPT (a real one: docs/how-to/models.md)"
+    return f"{stack.model} at {stack.llm_base_url or 'OpenAI'}"
 
 
 def _restore(kept: KeptJobs, stack: EmbeddedStack, say: Callable[[str], None]) -> None:

@@ -27,7 +27,7 @@ https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteIte
 
 
 # What a deployment writes about itself, and is of no use to another.
-_OF_THE_DEPLOYMENT = ("SWEEP", "TENANT##health")
+_OF_THE_DEPLOYMENT = ("SWEEP", "MODEL", "TENANT##health")
 
 
 class TableOwner(Protocol):

@@ -103,6 +103,7 @@ class EmbeddedStack:
     emulator: Emulator
     clients: Clients
     llm_base_url: str
+    _template: Path
     _deployer: Deployer = field(repr=False)
     _parameters: Mapping[str, str] = field(repr=False)
     _deployment: Deployment
@@ -125,6 +126,13 @@ class EmbeddedStack:
     def credentials(self) -> Credentials:
         """What requests to the emulator's AWS services are signed with."""
         return self.clients.credentials
+
+    @property
+    def model(self) -> str:
+        """The model that is asked for steps that name none; empty where the template has no such parameter."""
+        declared = sam_template.read(self._template).get("Parameters") or {}
+        default = declared.get("OpenAIModel", {}).get("Default", "")
+        return self._parameters.get("OpenAIModel") or str(default)
 
     @property
     def table(self) -> str:
@@ -225,7 +233,7 @@ class EmbeddedStack:
             deployer = Deployer(clients, template, code=code)
             emulator.wait()
             say(f"Deploying {template.name} to it ...")
-            yield cls(emulator, clients, base_url, deployer, chosen, deployer.deploy(chosen), packages)
+            yield cls(emulator, clients, base_url, template, deployer, chosen, deployer.deploy(chosen), packages)
 
 
 def _ask(url: str) -> None:
@@ -257,7 +265,8 @@ def offered(settings: Settings, base_url: str, template: Path) -> dict[str, str]
     """Local values for those of the parameters that the template declares."""
     values = {
         "OpenAIBaseUrl": base_url,
-        "OpenAIModel": settings.openai_model,
+        # What is asked is what answers, also where nothing has been answered yet.
+        "OpenAIModel": settings.openai_model or (offline_model.MODEL if settings.offline else ""),
         "OpenAIApi": settings.openai_api,
         "ModelProvider": settings.model_provider,
         "WorkerConcurrency": WORKER_CONCURRENCY,

@@ -605,7 +605,7 @@ def test_demo_says_what_to_do_next() -> None:
 
     assert (demo.returncode, errors) == (0, "")
     last = said[said.index("The offline model") :]
-    assert all(command in last for command in ("make demo FILE=notes.md", "make dev", ".env"))
+    assert all(command in last for command in ("make demo FILE=notes.md", "make dev", ".env", "own-chain.md"))
 
 
 def test_a_stack_that_is_warmed_up_has_started_the_functions_behind_the_dashboard(tmp_path: Path) -> None:
