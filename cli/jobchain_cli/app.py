@@ -480,13 +480,13 @@ def chains(
     url: Url = None,
     api_key: ApiKey = None,
 ) -> None:
-    """List the chains, their steps, and the fields of their payloads."""
+    """List the chains, their steps, and the fields of their payloads; and those that can't be used, with the reason."""
     with _client(url, api_key) as client:
         found = client.chains()
 
     from jobchain_cli.words import chain_lines, json_line
 
-    _print(*(json_line(chain.raw) for chain in found) if as_json else chain_lines(found))
+    _print(*(json_line(chain.raw) for chain in [*found, *found.unusable]) if as_json else chain_lines(found))
 
 
 @app.command()

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from jobchain_client import Attempt, Chain, Estimate, ForkedFrom, Job, JobchainError, Stats, Step, Usage, WaitingFor
+from jobchain_client import Attempt, Chains, Estimate, ForkedFrom, Job, JobchainError, Stats, Step, Usage, WaitingFor
 
 MAX_CALLS = 10
 """The most failed calls that are shown of a step."""
@@ -204,8 +204,8 @@ def _column_price(job: Job) -> str:
     return f"{'max ' if job.estimated.calls and job.cost_usd else ''}{job.cost_usd:.6f}"
 
 
-def chain_lines(chains: Iterable[Chain]) -> Iterator[str]:
-    """The chains, their steps, and the fields of their payloads."""
+def chain_lines(chains: Chains) -> Iterator[str]:
+    """The chains, their steps, and the fields of their payloads; then those that can't be used, and why."""
     for chain in chains:
         yield f"{in_one_line(chain.name)}: {in_one_line(chain.description)}"
         yield f"  steps: {', '.join(map(in_one_line, chain.steps))}"
@@ -213,6 +213,9 @@ def chain_lines(chains: Iterable[Chain]) -> Iterator[str]:
         fields = chain.payload_schema.get("properties", {})
         words = [in_one_line(name) + ("" if name in required else " (optional)") for name in fields]
         yield f"  payload: {', '.join(words)}"
+    for broken in chains.unusable:
+        yield f"{in_one_line(broken.name)}: can't be used"
+        yield f"  reason: {in_one_line(broken.reason)}"
 
 
 def stats_lines(stats: Stats) -> Iterator[str]:

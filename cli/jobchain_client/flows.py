@@ -25,7 +25,17 @@ from jobchain_client.errors import (
     error_of,
     unreachable,
 )
-from jobchain_client.resources import BadArgument, Chain, Created, DailyUsage, Job, ListFilter, Stats, Submission
+from jobchain_client.resources import (
+    BadArgument,
+    Chain,
+    Chains,
+    Created,
+    DailyUsage,
+    Job,
+    ListFilter,
+    Stats,
+    Submission,
+)
 
 MAX_BATCH = 100
 """The most jobs of one request: docs/reference/http-api.md."""
@@ -339,9 +349,9 @@ class Flows:
 
     # --- the system --------------------------------------------------------------------------------------------------
 
-    def chains(self) -> Flow[list[Chain]]:
+    def chains(self) -> Flow[Chains]:
         reply = yield from self._ask("GET", "/chains")
-        return _read(reply.answer, lambda raw: [Chain.of(chain) for chain in raw["chains"]])
+        return _read(reply.answer, Chains.of)
 
     def stats(self) -> Flow[Stats]:
         reply = yield from self._ask("GET", "/stats")

@@ -572,7 +572,8 @@ def test_nothing_that_a_server_says_commands_the_terminal(run: Run, api: FakeApi
     api.says("GET /jobs", {"jobs": [{**job, "event_id": EVIL, "status": EVIL}], "next_cursor": None})
     api.refuses("GET /stats", 500, EVIL, EVIL, errors={EVIL: EVIL}, request_id=EVIL)
     chain = {"name": EVIL, "description": EVIL, "steps": [{"name": EVIL}]}
-    api.says("GET /chains", {"chains": [{**chain, "payload_schema": {"properties": {EVIL: {}}, "required": []}}]})
+    listed = {**chain, "payload_schema": {"properties": {EVIL: {}}, "required": []}}
+    api.says("GET /chains", {"chains": [listed], "unusable": [{"name": EVIL, "reason": EVIL}]})
     api.says("POST /jobs/job-1/cancel", {**job, "event_id": EVIL, "status": "cancelled"})
 
     for command in (
@@ -1003,6 +1004,16 @@ def test_nothing_is_deleted_without_a_yes(run: Run, api: FakeApi) -> None:
     assert run("delete", "a").code == Code.USAGE
     assert api.requests == []
     assert run("delete", "a", "--yes") == (0, "a is deleted.\n", "")
+
+
+def test_chains_that_can_not_be_used_are_printed_with_the_reason(run: Run, api: FakeApi) -> None:
+    broken = {"name": "mistaken", "reason": "guide.py:7: concatenate takes lists and texts"}
+    api.says("GET /chains", {**CHAINS, "unusable": [broken]})
+
+    assert run("chains").out.endswith(
+        "mistaken: can't be used\n  reason: guide.py:7: concatenate takes lists and texts\n"
+    )
+    assert [json.loads(line) for line in run("chains", "--json").out.splitlines()] == [*CHAINS["chains"], broken]
 
 
 def test_numbers_and_chains_are_printed(run: Run, api: FakeApi) -> None:

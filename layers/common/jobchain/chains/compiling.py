@@ -72,6 +72,7 @@ def compiled(source: Source) -> Chain:
     _raise(graph)
 
     def build() -> Sequence[Step | CodeStep]:
+        graph.mistakes.clear()  # of a build that was tried before
         options = {name: combined(step.options, source.options) for name, step in source.steps.items()}
         shared = sharings(source.steps, needs, options)
         steps = [
