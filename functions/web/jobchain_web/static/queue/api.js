@@ -47,6 +47,9 @@ export async function call(method, path, body, headers) {
   return read(await send(path, { method, headers: { ...headers, ...type }, body }));
 }
 
+/** Reads a file of the page. */
+export const getText = async (path) => (await send(path, {})).text().catch(lost);
+
 async function send(path, { headers, signal, ...rest }) {
   const own = apiKey ? { ...headers, Authorization: `Bearer ${apiKey}` } : { ...headers };
   const limits = [AbortSignal.timeout(TIMEOUT), ...(signal ? [signal] : [])];

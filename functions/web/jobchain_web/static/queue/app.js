@@ -28,7 +28,7 @@ const poller = new Poller((problem, next) => {
 });
 
 /** What views can call. */
-const page = { render, look, say, ask, go: (hash) => (location.hash === hash ? route() : (location.hash = hash)) };
+const page = { render, look, say, ask, fail, go: (hash) => (location.hash === hash ? route() : (location.hash = hash)) };
 
 const unknownPage = { title: "Not found", look: () => Promise.reject(new Problem(404)) };
 
@@ -114,6 +114,12 @@ function say(text) {
   clearTimeout(silence);
   part("status").textContent = text;
   silence = setTimeout(() => say(""), 5_000);
+}
+
+/** Says why a part of the page could not be loaded. */
+function fail(problem) {
+  if (!(problem instanceof Problem)) throw problem;
+  say(problem.message);
 }
 
 /** Shows a dialog; resolves to whether `yes` was chosen. Without `yes` it only shows the text. */

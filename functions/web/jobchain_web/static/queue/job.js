@@ -50,7 +50,7 @@ export class JobView {
   }
 
   drawn(main) {
-    for (const place of main.querySelectorAll(".diagram")) import("./diagrams.js").then(({ draw }) => draw(place));
+    for (const place of main.querySelectorAll(".diagram")) import("./diagrams.js").then(({ draw }) => draw(place)).catch(this.page.fail);
   }
 
   #buttons(job) {
@@ -60,7 +60,7 @@ export class JobView {
       isFinal(job) && job.status !== "completed" && button("Retry", () => this.#change("POST", "/retry"), "primary"),
       isPutOff(job) && button("Retry now", () => this.#change("POST", "/retry"), "primary"),
       button("Copy as curl", () => this.#copy()),
-      Object.keys(job.result ?? {}).length > 0 && button("Download Markdown", () => import("./markdown.js").then(({ download }) => download(job))),
+      Object.keys(job.result ?? {}).length > 0 && button("Download Markdown", () => import("./markdown.js").then(({ download }) => download(job)).catch(this.page.fail)),
       isFinal(job) && button("Delete", () => this.#delete(), "danger"));
   }
 
