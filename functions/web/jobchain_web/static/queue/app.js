@@ -2,11 +2,11 @@
 
 import { Problem, hasKey, useKey } from "./api.js";
 import { h, morph } from "./dom.js";
-import { face, link } from "./format.js";
+import { filtersOf } from "./filters.js";
+import { face, link, skeleton } from "./format.js";
 import { JobView } from "./job.js";
 import { ListView } from "./list.js";
-import { remember } from "./memory.js";
-import { NewView } from "./new.js";
+import { forget, remember } from "./memory.js";
 import { Poller } from "./poll.js";
 
 const THEMES = { auto: "◐", light: "☀", dark: "☾" };
@@ -14,7 +14,21 @@ const THEMES = { auto: "◐", light: "☀", dark: "☾" };
 const part = (id) => document.getElementById(id);
 const main = part("main");
 
+/** The pages whose code is loaded when they are first shown. */
+const LATER = {
+  new: ["New job", () => import("./new.js")],
+  usage: ["Usage", () => import("./usage.js")],
+  bulk: ["Retry, cancel or delete", () => import("./bulk.js")],
+};
+const MOST_LISTS = 5;
+
 let view;
+/** The lists that are kept, by their filters: the way back finds their rows. */
+const lists = new Map();
+/** How far down a person was, by the id of the entry in the browser's history. */
+const heights = new Map();
+let entry = "";
+let address = location.hash;
 /** The problem of the last poll; null after a successful one, undefined before the first. */
 let trouble;
 /** When the next poll starts, in milliseconds since 1970. */
@@ -28,24 +42,77 @@ const poller = new Poller((problem, next) => {
 });
 
 /** What views can call. */
-const page = { render, look, say, ask, fail, go: (hash) => (location.hash === hash ? route() : (location.hash = hash)) };
+const page = { render, look, say, ask, fail, shared: {}, go: (hash) => (location.hash === hash ? route() : (location.hash = hash)) };
 
 const unknownPage = { title: "Not found", look: () => Promise.reject(new Problem(404)) };
 
+/** A view of a module that is loaded when it is shown; until then it is a title. */
+class LaterView {
+  #view;
+
+  /** @param {() => Promise<{View: any}>} load */
+  constructor(title, load, query) {
+    Object.assign(this, { first: title, load, query });
+  }
+
+  get title() {
+    return this.#view?.title ?? this.first;
+  }
+
+  async look(signal) {
+    if (!this.#view) {
+      const { View } = await this.load();
+      signal.throwIfAborted();
+      this.#view = new View(page, this.query);
+      render();
+    }
+    return this.#view.look(signal);
+  }
+
+  render() {
+    return this.#view ? this.#view.render() : [h.h1(this.title), skeleton("rows")];
+  }
+
+  drawn() {
+    this.#view?.drawn?.(main);
+  }
+}
+
+function listOf(filters) {
+  const name = String(filters);
+  const list = lists.get(name) ?? new ListView(page, filters);
+  lists.delete(name);
+  lists.set(name, list);
+  if (lists.size > MOST_LISTS) lists.delete(lists.keys().next().value);
+  list.shown();
+  return list;
+}
+
 function route() {
-  const [path, query] = location.hash.slice(1).split("?");
-  const [, section = "", id = ""] = path.split("/");
+  const from = address;
+  heights.set(entry, scrollY);
+  address = location.hash;
+  entry = history.state?.entry;
+  page.isBack = heights.has(entry) && from !== address;
+  if (!entry) history.replaceState({ entry: (entry = crypto.getRandomValues(new Uint32Array(2)).join()) }, "");
   const before = view;
-  if (!section) view = before instanceof ListView ? before : new ListView(page);
-  else if (section === "new" && !id) view = new NewView(page);
-  else if (section === "jobs" && /^[\w-]{1,64}$/.test(id)) view = new JobView(page, id);
-  else view = unknownPage;
-  view.filter?.(new URLSearchParams(query));
+  view = viewOf(...address.slice(1).split("?"));
   trouble = undefined;
   look();
-  if (!before || before === view) return;
-  main.focus({ preventScroll: true });
-  scrollTo(0, 0);
+  // A filter that is chosen keeps the focus.
+  if (!before || before === view || (before instanceof ListView && view instanceof ListView && !page.isBack)) return;
+  const link = page.isBack && main.querySelector(`a[href="${CSS.escape(from)}"]`);
+  (link || main).focus({ preventScroll: true });
+  scrollTo(0, page.isBack ? heights.get(entry) : 0);
+}
+
+function viewOf(path, text) {
+  const query = new URLSearchParams(text);
+  const [, section = "", id = ""] = path.split("/");
+  if (!section) return listOf(filtersOf(query));
+  if (section === "jobs" && /^[\w-]{1,64}$/.test(id)) return new JobView(page, id);
+  if (Object.hasOwn(LATER, section) && !id) return new LaterView(...LATER[section], query);
+  return unknownPage;
 }
 
 /** Renders the current data, and polls for new data. */
@@ -93,7 +160,10 @@ function keyForm(message) {
 
 function enter(key) {
   useKey(key);
+  forget("sessionStorage", "draft:");
   view = null;
+  page.shared = {};
+  lists.clear();
   route();
 }
 
@@ -132,6 +202,7 @@ function ask(title, text, yes) {
   return new Promise((resolve) => (dialog.onclose = () => resolve(dialog.returnValue === "yes")));
 }
 
+history.scrollRestoration = "manual";
 addEventListener("hashchange", route);
 document.querySelector(".skip").onclick = (event) => {
   event.preventDefault();

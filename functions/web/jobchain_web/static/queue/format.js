@@ -44,6 +44,19 @@ export function moment(iso) {
   return h.time({ datetime: iso, title: iso }, format.format(at));
 }
 
+/** A time as a person reads it, with its day. */
+export const stamp = (iso) => days.format(Date.parse(iso) || 0);
+
+/** A time as a field of the type `datetime-local` has it; of none, an empty text. */
+export function toInput(iso) {
+  const at = new Date(iso ?? "");
+  if (isNaN(at)) return "";
+  return new Date(at - at.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
+}
+
+/** The time that such a field has, in UTC. */
+export const fromInput = (text) => (text ? new Date(text).toISOString() : "");
+
 /** How long ago, with the exact time in its title. */
 export function ago(iso) {
   const seconds = (Date.now() - Date.parse(iso)) / 1000;
