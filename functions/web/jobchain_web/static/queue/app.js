@@ -2,8 +2,7 @@
 
 import { Problem, hasKey, useKey } from "./api.js";
 import { h, morph } from "./dom.js";
-import { face, link } from "./format.js";
-import { JobView } from "./job.js";
+import { face, link, skeleton } from "./format.js";
 import { ListView } from "./list.js";
 import { remember } from "./memory.js";
 import { NewView } from "./new.js";
@@ -38,7 +37,7 @@ function route() {
   const before = view;
   if (!section) view = before instanceof ListView ? before : new ListView(page);
   else if (section === "new" && !id) view = new NewView(page);
-  else if (section === "jobs" && /^[\w-]{1,64}$/.test(id)) view = new JobView(page, id);
+  else if (section === "jobs" && /^[\w-]{1,64}$/.test(id)) view = later("Job", () => import("./job.js").then(({ JobView }) => new JobView(page, id)));
   else view = unknownPage;
   view.filter?.(new URLSearchParams(query));
   trouble = undefined;
@@ -47,6 +46,18 @@ function route() {
   main.focus({ preventScroll: true });
   scrollTo(0, 0);
 }
+
+/** Stands for a view until its code is loaded. */
+const later = (title, load) => ({
+  title,
+  render: () => skeleton("rows"),
+  look: async (signal) => {
+    const made = await load();
+    signal.throwIfAborted();
+    view = made;
+    return view.look(signal);
+  },
+});
 
 /** Renders the current data, and polls for new data. */
 function look() {
