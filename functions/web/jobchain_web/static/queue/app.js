@@ -4,7 +4,6 @@ import { Problem, hasKey, useKey } from "./api.js";
 import { h, morph } from "./dom.js";
 import { filtersOf } from "./filters.js";
 import { face, link, skeleton } from "./format.js";
-import { JobView } from "./job.js";
 import { ListView } from "./list.js";
 import { forget, remember } from "./memory.js";
 import { Poller } from "./poll.js";
@@ -18,7 +17,7 @@ const main = part("main");
 const LATER = {
   new: ["New job", () => import("./new.js")],
   usage: ["Usage", () => import("./usage.js")],
-  bulk: ["Retry, cancel or delete", () => import("./bulk.js")],
+  bulk: ["Change jobs", () => import("./bulk.js")],
 };
 const MOST_LISTS = 5;
 
@@ -45,38 +44,6 @@ const poller = new Poller((problem, next) => {
 const page = { render, look, say, ask, fail, shared: {}, go: (hash) => (location.hash === hash ? route() : (location.hash = hash)) };
 
 const unknownPage = { title: "Not found", look: () => Promise.reject(new Problem(404)) };
-
-/** A view of a module that is loaded when it is shown; until then it is a title. */
-class LaterView {
-  #view;
-
-  /** @param {() => Promise<{View: any}>} load */
-  constructor(title, load, query) {
-    Object.assign(this, { first: title, load, query });
-  }
-
-  get title() {
-    return this.#view?.title ?? this.first;
-  }
-
-  async look(signal) {
-    if (!this.#view) {
-      const { View } = await this.load();
-      signal.throwIfAborted();
-      this.#view = new View(page, this.query);
-      render();
-    }
-    return this.#view.look(signal);
-  }
-
-  render() {
-    return this.#view ? this.#view.render() : [h.h1(this.title), skeleton("rows")];
-  }
-
-  drawn() {
-    this.#view?.drawn?.(main);
-  }
-}
 
 function listOf(filters) {
   const name = String(filters);
@@ -110,10 +77,22 @@ function viewOf(path, text) {
   const query = new URLSearchParams(text);
   const [, section = "", id = ""] = path.split("/");
   if (!section) return listOf(filtersOf(query));
-  if (section === "jobs" && /^[\w-]{1,64}$/.test(id)) return new JobView(page, id);
-  if (Object.hasOwn(LATER, section) && !id) return new LaterView(...LATER[section], query);
+  if (section === "jobs" && /^[\w-]{1,64}$/.test(id)) return later("Job", () => import("./job.js").then(({ JobView }) => new JobView(page, id)));
+  if (Object.hasOwn(LATER, section) && !id) return later(LATER[section][0], () => LATER[section][1]().then(({ View }) => new View(page, query)));
   return unknownPage;
 }
+
+/** Stands for a view until its code is loaded. */
+const later = (title, load) => ({
+  title,
+  render: () => skeleton("rows"),
+  look: async (signal) => {
+    const made = await load();
+    signal.throwIfAborted();
+    view = made;
+    return view.look(signal);
+  },
+});
 
 /** Renders the current data, and polls for new data. */
 function look() {

@@ -11,16 +11,8 @@ const WAITS = {
   rate_limit: "Waits for the account's rate limit, continues", account: "The model's account is refused, next probe",
   deployment: "Waits for a worker that has its chain, continues",
 };
-const WAITED = {
-  retry: "waiting to retry", budget: "waiting for the next day", rate_limit: "waiting for the rate limit",
-  account: "waiting for the model's account", deployment: "waiting for a deployment",
-};
-
 /** Whether the job waits for a time of its own that is not over yet, so that a retry makes it continue at once. */
 export const isPutOff = ({ waiting_for: waits }) => Boolean(waits?.retryable) && Date.parse(waits.until) > Date.now();
-
-/** What the job waits for, as a line of its timeline. */
-export const waited = ({ reason }) => WAITED[reason] ?? `waiting (${reason})`;
 
 /** Why the job waits and until when; nothing for a job that does not wait. */
 export function waiting({ waiting_for: waits }) {

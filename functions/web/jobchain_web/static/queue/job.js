@@ -1,11 +1,12 @@
 /** `#/jobs/<event_id>`: one job, from its steps to its result. */
 
 import { call, get } from "./api.js";
-import { failedCalls, isPutOff, isUsed, spending, waited, waiting } from "./attempts.js";
+import { failedCalls, isPutOff, isUsed, spending, waiting } from "./attempts.js";
 import { foreign, h } from "./dom.js";
 import { age, ago, chip, clock, count, dollars, duration, facts, isFinal, panel, shortId, skeleton, words } from "./format.js";
 import { remember } from "./memory.js";
 import { sections } from "./result.js";
+import { waited } from "./waits.js";
 
 export class JobView {
   #job = null;

@@ -19,7 +19,7 @@ export function later(path, modules) {
 
 async function load(path, modules) {
   const text = await getText(path).catch((problem) => {
-    throw problem.status === 404 ? new Problem(404, outdated) : problem;
+    throw problem.status === 404 ? new Problem(409, outdated) : problem;
   });
   // Inline, since the page's policy names it by its hash.
   const script = Object.assign(document.createElement("script"), { textContent: text });

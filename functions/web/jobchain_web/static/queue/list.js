@@ -2,10 +2,10 @@
 
 import { get } from "./api.js";
 import * as charts from "./charts.js";
-import { waited } from "./attempts.js";
 import { foreign, h } from "./dom.js";
 import { fill, form } from "./filters.js";
 import { FINAL, STATUSES, age, ago, bound, chip, count, dollars, duration, face, facts, isFinal, link, shortId, skeleton, words } from "./format.js";
+import { waited } from "./waits.js";
 
 const LIVE = 50;
 const MOST = 100; // of one request
