@@ -41,7 +41,7 @@ export function field(name, part, root, take) {
   const id = `field-${name}`;
   const required = (root.required ?? []).includes(name) && !kind.canBeNull;
   const props = { id, name, required, "aria-describedby": `${id}-note` };
-  const label = h.label({ for: id }, words(name), !required && h.span({ class: "muted" }, " optional"));
+  const label = h.label({ for: id }, h.span(words(name), !required && h.span({ class: "muted" }, " (optional)")));
   const value = shown(kind.default, kind);
   const { description, type, choices, minimum, maximum, maxLength: most = 100_000 } = kind;
   const note = (text) => h.span({ class: "muted small foreign", id: `${id}-note`, dir: "auto" }, [description, text].filter(Boolean).join(" · "));

@@ -12,11 +12,13 @@ const ID = /^[0-9a-f]{8}(-[0-9a-f]{0,4}){0,3}(-[0-9a-f]{0,12})?$/i;
 export const filtersOf = (query) =>
   new URLSearchParams([...new Map([...query].filter(([name, value]) => value && (NAMES.includes(name) || /^metadata\../.test(name))))]);
 
+const time = (text) => (isNaN(new Date(text)) ? text : stamp(text));
+
 /** The filters other than status and chain, as a person reads them: [name, text] each. */
 export const told = (filters) => [...filters].filter(([name]) => !["status", "job_name"].includes(name)).map(([name, value]) => {
   if (name === "title") return [name, `title has “${value}”`];
-  if (name === "created_after") return [name, `created from ${stamp(value)}`];
-  if (name === "created_before") return [name, `created before ${stamp(value)}`];
+  if (name === "created_after") return [name, `created from ${time(value)}`];
+  if (name === "created_before") return [name, `created before ${time(value)}`];
   return [name, `${name.slice("metadata.".length)} = ${value}`];
 });
 
@@ -64,7 +66,7 @@ function chips(filters, go) {
   const shown = told(filters);
   return shown.length > 0 && h.p({ class: "buttons", key: "chips" },
     shown.map(([name, text]) => h.button({ class: "small", key: name, onclick: () => go({ [name]: "" }), label: `Remove the filter: ${text}` }, foreign(text), " ×")),
-    h.a({ href: "#/", class: "small" }, "Show all"));
+    h.a({ href: "#/", class: "link small" }, "Show all"));
 }
 
 /** Puts the filters that are in force into the fields; into those that a person writes in only if the page `isNew`. */

@@ -45,7 +45,7 @@ export function moment(iso) {
 }
 
 /** A time as a person reads it, with its day. */
-export const stamp = (iso) => days.format(Date.parse(iso) || 0);
+export const stamp = (moment) => days.format(new Date(moment));
 
 /** A time as a field of the type `datetime-local` has it; of none, an empty text. */
 export function toInput(iso) {

@@ -164,7 +164,7 @@ function totals(jobs, isMore, filters) {
 const HEADS = ["Status", "Job", "Created", "Took", "Tokens", "Cost"];
 
 function table(jobs) {
-  const heads = HEADS.map((name, index) => h.th({ scope: "col", class: index > 2 && "number wide" }, name));
+  const heads = HEADS.map((name, index) => h.th({ scope: "col", class: (index > 2 && "number wide") || (index > 1 && "wide") }, name));
   return h.table({ class: "jobs", key: "jobs" }, h.thead(h.tr(heads)), h.tbody(jobs.map(row)));
 }
 
@@ -175,10 +175,10 @@ function row(job) {
     h.td(chip(job.status), job.waiting_for && job.waiting_for.reason !== "queue" && h.div({ class: "muted small" }, waited(job.waiting_for))),
     h.td({ class: "name" },
       h.a({ href: `#/jobs/${encodeURIComponent(id)}` }, foreign(title ?? words(job.job_name)), " ", h.code(shortId(id))),
-      title && h.div({ class: "muted small" }, foreign(words(job.job_name))),
+      h.div({ class: "muted small" }, title && foreign(words(job.job_name)), h.span({ class: "narrow" }, title && " · ", ago(job.created_at))),
       source && h.div({ class: "muted small" }, "fork of ", h.code(shortId(source.event_id)), ", from ", foreign(words(source.from_step))),
       job.error && foreign(job.error.message, "p", "why")),
-    h.td({ class: "muted" }, ago(job.created_at)),
+    h.td({ class: "muted wide" }, ago(job.created_at)),
     number(duration(age(job))),
     number([bound(job), count(tokens(job))]),
     number(cost(job)));

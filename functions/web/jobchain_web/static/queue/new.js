@@ -69,9 +69,9 @@ export class View {
           h.label("Cost limit, US dollars", h.input({ name: "job.max_cost_usd", type: "number", min: 0.000001, max: 10_000, step: "any" })),
           h.label("Tier", h.select({ name: "job.tier" }, h.option({ value: "" }, "standard"), h.option({ value: "flex" }, "flex: half the price, may wait"))),
           h.div(h.label({ for: "deadline" }, "Fails if it has not ended after"), h.div({ class: "buttons" },
-            h.input({ id: "deadline", name: "job.deadline", type: "number", min: 1, step: "any", placeholder: "the deployment's time" }),
+            h.input({ id: "deadline", name: "job.deadline", type: "number", min: 1, step: "any", placeholder: "not set" }),
             h.select({ name: "job.unit", label: "Unit of the time" }, Object.keys(UNITS).map((unit) => h.option({ value: unit, selected: unit === "hours" }, unit))))),
-          h.label("Metadata, one key=value per line", h.textarea({ name: "job.metadata", rows: 2, dir: "auto", placeholder: "team=legal" })))),
+          h.label("Metadata, one key=value per line", h.textarea({ cols: 40, name: "job.metadata", rows: 2, dir: "auto", placeholder: "team=legal" })))),
         this.#problem && h.p({ class: "banner foreign", role: "alert" }, this.#problem),
         h.div({ class: "buttons" }, h.button({ class: "primary", disabled: this.#sending }, "Run"),
           h.button({ type: "button", class: "quiet", onclick: ({ target }) => this.#clear(target.form) }, "Clear"))),
@@ -110,7 +110,7 @@ export class View {
   /** A job is called by its file, and so is a text, where the chain wants to know what it is called. */
   #name(field, { name }) {
     for (const one of ["job.title", `${field}_name`].map((other) => this.#filled.elements.namedItem(other))) {
-      if (one && !one.value) one.value = name.slice(0, MOST_TITLE);
+      if (one && one.value === one.defaultValue) one.value = name.slice(0, MOST_TITLE);
     }
   }
 

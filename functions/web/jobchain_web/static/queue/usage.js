@@ -20,7 +20,13 @@ export class View {
   constructor(page, query) {
     this.page = page;
     this.query = query;
-    this.show = Object.hasOwn(MEASURES, query.get("show")) ? query.get("show") : "cost";
+  }
+
+  /** What the chart shows: unless it is chosen, tokens where nothing cost anything. */
+  get show() {
+    const chosen = this.query.get("show");
+    if (Object.hasOwn(MEASURES, chosen)) return chosen;
+    return this.#data.groups.total.cost_usd === 0 ? "tokens" : "cost";
   }
 
   async look(signal) {
@@ -77,7 +83,7 @@ export class View {
     return h.div({ class: "filters", key: "filters" },
       select("Period", spans, span, choose),
       date("From", "from", from), date("to", "to", to),
-      select("By", { "": "day", ...GROUPS }, by ?? "", (value) => this.#go({ by: value })),
+      select("Split by", { "": "nothing", ...GROUPS }, by ?? "", (value) => this.#go({ by: value })),
       select("Chart", Object.fromEntries(Object.entries(MEASURES).map(([name, { title }]) => [name, title])), this.show, (value) => this.#go({ show: value })));
   }
 }
@@ -86,7 +92,7 @@ const tokensOf = ({ usage }) => usage.input_tokens + usage.output_tokens;
 
 /** The sum of all days. */
 function sums({ groups: { total } }) {
-  return h.div({ class: "numbers", key: "numbers" }, h.section(h.h2("In this period"), facts([
+  return h.div({ class: "numbers whole", key: "numbers" }, h.section(h.h2("In this period"), facts([
     ["Created", count(total.created)],
     ...["completed", "failed", "cancelled"].map((name) => [words(name), h.span({ class: name === "failed" && total.failed && "failed" }, count(total[name]))]),
     ["Calls", count(total.calls)],
@@ -98,7 +104,7 @@ function sums({ groups: { total } }) {
 
 const NUMBERS = {
   Created: (one) => one.created, Completed: (one) => one.completed, Failed: (one) => one.failed, Cancelled: (one) => one.cancelled, Calls: (one) => one.calls,
-  "Tokens in": (one) => one.usage.input_tokens, cached: (one) => one.usage.cached_tokens, "Tokens out": (one) => one.usage.output_tokens,
+  "Tokens in": (one) => one.usage.input_tokens, Cached: (one) => one.usage.cached_tokens, "Tokens out": (one) => one.usage.output_tokens,
 };
 
 const numbersOf = (one, names) => names.map((name) => h.td({ class: "number" },
