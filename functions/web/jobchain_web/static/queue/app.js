@@ -7,6 +7,7 @@ import { face, link, skeleton } from "./format.js";
 import { ListView } from "./list.js";
 import { forget, remember } from "./memory.js";
 import { Poller } from "./poll.js";
+import { changeZone, zone } from "./times.js";
 
 const THEMES = { auto: "◐", light: "☀", dark: "☾" };
 
@@ -108,7 +109,7 @@ function render() {
   const banner = trouble && h.p({ class: "banner", key: "trouble" }, trouble.message, ` Retrying automatically in ${secondsLeft()} s.`);
   morph(main, stopped ? problemPage() : [banner, view.render?.()]);
   morph(part("connection"), [state]);
-  morph(part("tools"), [hasKey() && h.button({ class: "quiet", key: "key", onclick: () => enter("") }, "Sign out"), theme()]);
+  morph(part("tools"), [hasKey() && h.button({ class: "quiet", key: "key", onclick: () => enter("") }, "Sign out"), times(), theme()]);
   const here = location.hash.split("?")[0] || "#/";
   for (const to of document.querySelectorAll("nav a")) to.ariaCurrent = to.hash === here ? "page" : null;
   document.title = `${view.title} · Jobchain`;
@@ -155,6 +156,14 @@ function theme() {
   };
   const label = `Colours: ${dataset.theme}`;
   return h.button({ class: "quiet", onclick: change, label, title: label }, THEMES[dataset.theme]);
+}
+
+function times() {
+  const change = () => {
+    changeZone();
+    render();
+  };
+  return h.button({ class: "quiet small", onclick: change, label: `Times: ${zone()}`, title: `Times: ${zone()}`, key: "zone" }, zone() === "UTC" ? "UTC" : "Local");
 }
 
 let silence;

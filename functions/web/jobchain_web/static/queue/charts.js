@@ -2,6 +2,7 @@
 
 import { h } from "./dom.js";
 import { age, clock, count, duration, isFinal, stamp } from "./format.js";
+import { zone } from "./times.js";
 
 const DAY = 86_400; // seconds
 const SIZES = [1, 5, 15, 60, 300, 900, 3600, 21_600, DAY]; // seconds per bar
@@ -38,7 +39,9 @@ export function measure(listed) {
   const failed = groups.map((group) => group.filter((job) => job.status === "failed").length);
   return {
     size,
-    ended: `${count(jobs.length)} jobs of this list, ${when(first, first, last)} to ${when(last, first, last)}, ${duration(size * 1000).replace(/\.0| 0 (s|min)$/, "")} per bar`,
+    number: jobs.length,
+    first,
+    last,
     took: took.length ? `median ${duration(middle(took))}, slowest ${duration(took.at(-1))}` : "none completed",
     throughput: [starts, groups.map((group) => group.length), failed],
     latency: [starts, groups.map((group) => middle(times(group))), groups.map((group) => times(group).at(-1) ?? null)],
@@ -50,8 +53,11 @@ export function figures(found) {
   const figure = (id, title, text) =>
     h.figure(h.figcaption(h.strong(title), " ", h.span({ class: "muted" }, text)),
       h.div({ class: "chart", id, keep: true, key: id, role: "img", label: `${title}: ${text}` }));
-  return found && h.div({ class: "charts", key: "charts" },
-    figure("throughput", "Jobs ended", found.ended), figure("latency", "From creation to completion", found.took));
+  if (!found) return null;
+  const { number, first, last, size } = found;
+  const ended = `${count(number)} jobs of this list, ${when(first, first, last)} to ${when(last, first, last)}, ${duration(size * 1000).replace(/\.0| 0 (s|min)$/, "")} per bar`;
+  return h.div({ class: "charts", key: "charts" },
+    figure("throughput", "Jobs ended", ended), figure("latency", "From creation to completion", found.took));
 }
 
 /** Draws `found`, unless it is drawn already in this size and these colours. */
@@ -74,7 +80,7 @@ function chart(id, found, format, series) {
     host.style.color = name && `var(${name})`;
     return getComputedStyle(host).color;
   };
-  const look = `${host.clientWidth} ${colour("")}`;
+  const look = `${host.clientWidth} ${colour("")} ${zone()}`;
   if (host.drawn === found && host.look === look) return;
   host.plot?.destroy();
   const axis = { stroke: colour("--muted"), ticks: { show: false }, font: "11px system-ui" };

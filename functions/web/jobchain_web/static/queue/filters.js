@@ -2,6 +2,7 @@
 
 import { foreign, h } from "./dom.js";
 import { STATUSES, fromInput, stamp, toInput, words } from "./format.js";
+import { now } from "./times.js";
 
 const TIMES = ["created_after", "created_before"];
 const NAMES = ["status", "job_name", "title", ...TIMES];
@@ -34,7 +35,7 @@ export function form(page, filters, chains) {
       values.map((value) => h.option({ value, key: value }, text(value)))));
   const withChosen = (values, name) => [...new Set([...values, ...filters.getAll(name)])];
   const span = ({ target: { value } }) => value !== "chosen" && go({
-    created_after: value && new Date(Date.now() - value * 3_600_000).toISOString().replace(/\d\d\.\d+/, "00"), created_before: "",
+    created_after: value && new Date(now() - value * 3_600_000).toISOString().replace(/\d\d\.\d+/, "00"), created_before: "",
   });
   const hasTime = filters.has("created_after") || filters.has("created_before");
   const submit = (event) => {

@@ -5,6 +5,7 @@ import * as charts from "./charts.js";
 import { foreign, h } from "./dom.js";
 import { fill, form } from "./filters.js";
 import { FINAL, STATUSES, age, ago, bound, chip, count, dollars, duration, face, facts, isFinal, link, shortId, skeleton, words } from "./format.js";
+import { zone } from "./times.js";
 import { waited } from "./waits.js";
 
 const LIVE = 50;
@@ -23,7 +24,8 @@ export class ListView {
   #loading = false;
   /** Whether rows were read long ago, so that they are all read again. */
   #isStale = false;
-  #isNew = true;
+  /** The zone of the times in the fields; null before they are filled. */
+  #filled = null;
 
   /** @param {URLSearchParams} filters */
   constructor(page, filters) {
@@ -36,7 +38,7 @@ export class ListView {
   /** Called when the page is shown, and when it is shown again. */
   shown() {
     this.#isStale = this.#jobs?.length > this.live;
-    this.#isNew = true;
+    this.#filled = null;
   }
 
   async look(signal) {
@@ -114,8 +116,8 @@ export class ListView {
 
   drawn(main) {
     charts.draw(this.#measured);
-    fill(main.querySelector("form.filters"), this.filters, this.#isNew);
-    this.#isNew = false;
+    fill(main.querySelector("form.filters"), this.filters, this.#filled !== zone());
+    this.#filled = zone();
   }
 
   #list() {

@@ -4,6 +4,7 @@ import { get } from "./api.js";
 import { foreign, h } from "./dom.js";
 import { bound, count, dollars, face, facts, link, panel, scroll, skeleton, words } from "./format.js";
 import { MEASURES, colourOf, draw, groupsOf, nameOf, summary } from "./usage-chart.js";
+import { now } from "./times.js";
 import { download } from "./usage-csv.js";
 
 const DAY = 86_400_000; // ms
@@ -77,8 +78,8 @@ export class View {
       Object.entries(values).map(([value, text]) => h.option({ value, key: value || "none", selected: value === chosen }, text))));
     const span = this.query.get("from") || this.query.get("to") ? "" : "30";
     const spans = { ...SPANS, ...(span ? {} : { "": "as chosen" }) };
-    const choose = (days) => days && this.#go({ from: days === "30" ? "" : day(Date.now() - (days - 1) * DAY), to: "" });
-    const date = (label, name, value) => h.label(label, h.input({ type: "date", value, key: `${name} ${value}`, min: day(Date.now() - 400 * DAY), max: day(Date.now()),
+    const choose = (days) => days && this.#go({ from: days === "30" ? "" : day(now() - (days - 1) * DAY), to: "" });
+    const date = (label, name, value) => h.label(label, h.input({ type: "date", value, key: `${name} ${value}`, min: day(now() - 400 * DAY), max: day(now()),
       onchange: ({ target }) => /^20/.test(target.value) && this.#go({ from, to, [name]: target.value }) }));
     return h.div({ class: "filters", key: "filters" },
       select("Period", spans, span, choose),
