@@ -7,6 +7,7 @@ import { skeleton, words } from "./format.js";
 import { recall, remember } from "./memory.js";
 
 const MOST_TITLE = 200; // characters
+const EFFORTS = ["none", "minimal", "low", "medium", "high", "xhigh", "max"];
 const UNITS = { minutes: 60, hours: 3_600, days: 86_400 };
 const DRAFT = "draft:"; // and the name of the chain
 
@@ -66,6 +67,8 @@ export class View {
         Object.entries(schema.properties ?? {}).map(([name, part]) => field(name, part, schema, (file) => this.#name(name, file))),
         h.label("Title", h.input({ name: "job.title", maxlength: MOST_TITLE, dir: "auto", placeholder: "what the job is called in lists; optional" })),
         h.details({ key: "options" }, h.summary("Options"), h.div({ class: "options" },
+          h.label("Model, for all its calls", h.input({ name: "job.model", maxlength: 200, placeholder: "the chain's", spellcheck: "false" })),
+          h.label("Effort of reasoning", h.select({ name: "job.effort" }, h.option({ value: "" }, "the chain's"), EFFORTS.map((effort) => h.option({ value: effort }, effort)))),
           h.label("Cost limit, US dollars", h.input({ name: "job.max_cost_usd", type: "number", min: 0.000001, max: 10_000, step: "any" })),
           h.label("Tier", h.select({ name: "job.tier" }, h.option({ value: "" }, "standard"), h.option({ value: "flex" }, "flex: half the price, may wait"))),
           h.div(h.label({ for: "deadline" }, "Fails if it has not ended after"), h.div({ class: "buttons" },
@@ -116,7 +119,7 @@ export class View {
 
   /** The request of the form; raises Problem for what the API would not understand. */
   #body(form) {
-    const [title, limit, tier, deadline, unit, metadata] = ["title", "max_cost_usd", "tier", "deadline", "unit", "metadata"]
+    const [title, model, effort, limit, tier, deadline, unit, metadata] = ["title", "model", "effort", "max_cost_usd", "tier", "deadline", "unit", "metadata"]
       .map((name) => form.elements.namedItem(`job.${name}`).value);
     const lines = metadata.split("\n").filter((line) => line.trim());
     const wrong = lines.find((line) => !/^[^=]+=/.test(line));
@@ -126,6 +129,8 @@ export class View {
       job_name: this.#chain.name,
       payload: payloadOf(form.elements, this.#chain.payload_schema),
       ...(title.trim() && { title }),
+      ...(model.trim() && { model: model.trim() }),
+      ...(effort && { effort }),
       ...(tier && { tier }),
       ...(limit && { max_cost_usd: Number(limit) }),
       ...(deadline && { deadline_seconds: Math.round(deadline * UNITS[unit]) }),
