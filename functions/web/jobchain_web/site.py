@@ -58,6 +58,7 @@ _PAGE_POLICIES = {
 
 # Pages that load many small files.
 _INLINED = {"/queue"}
+_LATER = "/assets/later/"
 
 _OFFLINE = "offline-extract-1-not-a-gpt"
 
@@ -128,9 +129,29 @@ class _InlinedPage(_File):
     def policy(self) -> Mapping[str, str]:
         return {**self._policy, **self._page.sources}
 
+    @cached_property
+    def later(self) -> Mapping[str, "_Script"]:
+        """The scripts that the page loads when it needs them, by path."""
+        return {f"/assets/{name}": _Script(text) for name, text in self._page.later.items()}
+
+
+class _Script(_File):
+    """A script that is made of several files. Its name has its hash: it never changes."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(Path(), _ASSET_TYPES[".js"], _IMMUTABLE)
+        self._text = text
+
+    @cached_property
+    def text(self) -> str:
+        return self._text
+
 
 class Site:
-    """The files of a folder: `name.html` is the page `/name`, any other file of a known type is below `/assets/`."""
+    """The files of a folder: `name.html` is the page `/name`, any other file of a known type is below `/assets/`.
+
+    The scripts that a page loads later are below `/assets/later/`.
+    """
 
     def __init__(self, folder: Path, model: str = "") -> None:
         """The dashboard names the `model` that answers, if one is given."""
@@ -142,12 +163,22 @@ class Site:
     @property
     def paths(self) -> list[str]:
         """The path of every file."""
-        return sorted(self._files)
+        return sorted([*self._files, *self._later])
+
+    @cached_property
+    def _later(self) -> Mapping[str, _File]:
+        pages = [file for file in self._files.values() if isinstance(file, _InlinedPage)]
+        return {path: script for page in pages for path, script in page.later.items()}
+
+    def _file(self, path: str) -> _File | None:
+        if path.startswith(_LATER):
+            return self._later.get(path)
+        return self._files.get(path)
 
     def answer(self, event: Mapping[str, Any]) -> Response:
         """The response to one request, both in the format of API Gateway's proxy integration."""
         path, method = _path(event), event["httpMethod"]
-        if (file := self._files.get(path)) is None:
+        if (file := self._file(path)) is None:
             detail = "no file has this path"
             return _problem(event, HTTPStatus.NOT_FOUND, "path-not-found", "There is no such path", detail)
         if method not in _METHODS:
