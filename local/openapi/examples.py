@@ -190,6 +190,17 @@ SPENDING: dict[str, Any] = {
     "cost_usd": 0.0061,
     "estimated": {"calls": 1, "input_tokens": 310, "output_tokens": 64, "cost_usd": 0.0004},
 }
+_REPLAYS: dict[str, Any] = {
+    "created": 5,
+    "completed": 5,
+    "failed": 0,
+    "cancelled": 0,
+    "calls": 15,
+    "retries": 0,
+    "cost_usd": 0.0034,
+    "usage": {**USAGE, "input_tokens": 24100, "output_tokens": 2050},
+    "estimated": NOT_ESTIMATED,
+}
 STATS: dict[str, Any] = {
     "jobs": {"pending": 3, "processing": 1, "completed": 40, "failed": 1, "cancelled": 0},
     "today": {
@@ -199,6 +210,7 @@ STATS: dict[str, Any] = {
         "by_model": {"gpt-6-luna": SPENDING},
         "by_key": {"3f9c1d20a4e5": SPENDING},
         "by_chain": {"guideline_checklist": SPENDING},
+        "replays": _REPLAYS,
     },
     "queue": {"waiting": 2, "in_flight": 1, "delayed": 1, "dead_letters": 0},
 }
@@ -215,9 +227,11 @@ USAGE_OF_DAYS: dict[str, Any] = {
             **_ENDED,
             **SPENDING,
             "groups": {"guideline_checklist": {**_ENDED, **SPENDING}},
+            "replays": _REPLAYS,
         }
     ],
     "total": {**_ENDED, **SPENDING},
+    "replays": _REPLAYS,
     "next_from": None,
 }
 HEALTH: dict[str, Any] = {

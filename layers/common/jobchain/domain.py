@@ -261,7 +261,7 @@ class Claim:
     tried until `deadline_at`, which its caller set if `own_deadline`. `waited` and `waited_for` tell its last wait.
     `overrides` and `prompts` are as in `NewJob`. `chain_version` is the version of the chain that it was run with last:
     its worker's own, once that has found that it fits. META names `last_version`, and what a claim stores is of
-    `default_version`, unless it names another.
+    `default_version`, unless it names another. `is_replay` tells that the job is a part of a replay.
     """
 
     event_id: str
@@ -293,3 +293,4 @@ class Claim:
     chain_version: str = ""
     last_version: str = ""
     default_version: str = ""
+    is_replay: bool = False

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from jobchain.aws.about import overrides_of, prompts_of
 from jobchain.aws.attributes import Item
 from jobchain.aws.items import Due, StoredJob, job_key, spending_of, totals, unpacked
+from jobchain.aws.listing import is_replay
 from jobchain.aws.meta import budget_of, deadline_of, flex_until_of, payload_of, queue_tier, tier_of
 from jobchain.aws.records import chain_version_of, finished_steps, newest_by_claim, unsettled_spending, visible_steps
 from jobchain.aws.settling import has_unsettled, outdated_late
@@ -178,6 +179,7 @@ def claim_of(job: StoredJob, number: int, now: datetime, risk: Risk, default_ver
         own_deadline="own_deadline" in meta,
         waited=WaitReason(waiting["reason"]) if waiting else None,
         waited_for=waiting.get("detail", ""),
+        is_replay=is_replay(meta),
         overrides=overrides_of(meta),
         prompts=prompts_of(job),
         chain_version=chain_version_of(job),

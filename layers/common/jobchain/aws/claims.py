@@ -138,9 +138,7 @@ class ClaimStore:
         still, values = " AND settled = :was", {":was": first - 1}
         write = _fenced(claim, "settle", changes, claim.outdated, total_of(bill), still, values)
         try:
-            write_with_usage(
-                self._table, write, UsageRecord(spent=bill, chain=claim.job_name), claim.tenant, claim.key_id, now
-            )
+            write_with_usage(self._table, write, _record(claim, bill), claim.tenant, claim.key_id, now)
         except ConditionFailed as failed:
             if failed.item is None or not _holds(claim, failed.item):
                 raise _claim_lost(claim.event_id) from None
@@ -175,7 +173,7 @@ class ClaimStore:
         now = self._clock()
         changes = {**ended(status, now, claim.number, claim.started_at, error), **_settled_by(claim)}
         end = _fenced(claim, "end", changes, (*REMOVED_WHEN_FINAL, *_unused_version(claim)), total_of(bill))
-        record = UsageRecord(ended=status, spent=bill, chain=claim.job_name)
+        record = _record(claim, bill, status)
         try:
             write_with_usage(self._table, end, record, claim.tenant, claim.key_id, now)
         except ConditionFailed:
@@ -204,9 +202,7 @@ class ClaimStore:
         removed = ("lease_until", "at_risk", *_unused_version(claim))
         pending = _fenced(claim, "release", changes, removed, total_of(bill), _NOT_CANCELLED)
         try:
-            write_with_usage(
-                self._table, pending, UsageRecord(spent=bill, chain=claim.job_name), claim.tenant, claim.key_id, now
-            )
+            write_with_usage(self._table, pending, _record(claim, bill), claim.tenant, claim.key_id, now)
         except ConditionFailed as failed:
             item = failed.item or {}
             # An earlier try may have ended it, and its answer was lost.
@@ -232,7 +228,7 @@ class ClaimStore:
             correction = correction_of(claim, meta, bill) if meta else None
             if correction is None:
                 return NO_BILL
-            record = UsageRecord(spent=correction.added, chain=claim.job_name)
+            record = _record(claim, correction.added)
             try:
                 report, day = late_report(claim, correction), correction.recorded_at or now
                 write_with_usage(self._table, report, record, claim.tenant, claim.key_id, day, TRIES)
@@ -240,6 +236,10 @@ class ClaimStore:
                 continue
             return correction.added
         raise Unavailable(f"job {claim.event_id} changes too fast: try again")
+
+
+def _record(claim: Claim, bill: Bill, ended: Status | None = None) -> UsageRecord:
+    return UsageRecord(ended=ended, spent=bill, chain=claim.job_name, replay=claim.is_replay)
 
 
 def _fenced(

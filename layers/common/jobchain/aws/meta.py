@@ -232,7 +232,7 @@ def job_of(stored: StoredJob) -> Job:
         deadline=timedelta(seconds=int(meta["deadline_seconds"])) if "deadline_seconds" in meta else None,
         deadline_at=int(meta["deadline_at"]) if "deadline_at" in meta else None,
         title=about.get("title"),
-        forked_from=ForkedFrom(**about["forked_from"]) if "forked_from" in about else None,
+        forked_from=ForkedFrom(**{"from_step": None, **about["forked_from"]}) if "forked_from" in about else None,
         overrides=overrides_of(meta),
         chain_version=chain_version_of(stored),
     )
