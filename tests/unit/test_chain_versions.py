@@ -19,7 +19,7 @@ from jobchain.aws.writes import epoch, key
 from jobchain.chains import CHAINS
 from jobchain.chains.chain import Chain as CompiledChain
 from jobchain.chains.definition import Definition, definition_of
-from jobchain.domain import Job, Status, WaitReason
+from jobchain.domain import DEADLINE, Job, Status, WaitReason
 from jobchain.errors import PermanentModelError, TransientModelError
 from jobchain.llm import ModelRequest
 from jobchain_api.service import JobService
@@ -401,8 +401,10 @@ class TestAnotherVersionThatDoesNotFit:
     ) -> None:
         before, version = len(half.llm.requests), version_of(memo())
         deploy(half, make())
+        assert half.run().status is Status.PENDING
+        half.clock.advance(DEADLINE)
 
-        job = half.run_until_final()
+        job = half.run()
 
         assert job.status is Status.FAILED
         assert job.error is not None
