@@ -16,7 +16,7 @@ from jobchain_cli.authors import authors
 from jobchain_cli.choices import Status, Tier, UsageBy
 from jobchain_cli.errors import Code, CommandError
 from jobchain_cli.operators import STACK_HELP, incidents, operators
-from jobchain_cli.options import AsJson, AsMarkdown, AsText, Set, form_of
+from jobchain_cli.options import AsJson, AsMarkdown, AsText, Model, OwnEffort, Set, form_of
 
 if TYPE_CHECKING:
     from datetime import date
@@ -94,6 +94,8 @@ def submit(
     title: Annotated[
         str | None, typer.Option(metavar="TEXT", help="What the job is called; else the name of its file.")
     ] = None,
+    model: Model = None,
+    effort: OwnEffort = None,
     max_cost: Annotated[float | None, typer.Option(metavar="USD", help="The budget of a job.")] = None,
     tier: Annotated[Tier | None, typer.Option(help="`flex` is cheaper and slower.")] = None,
     flex_seconds: Annotated[
@@ -115,7 +117,7 @@ def submit(
     notes = _metadata(metadata or [])
     content = _payload(payload, chain, sources or [], fields or [])
     options = {"max_cost_usd": max_cost, "tier": tier and tier.value, "flex_seconds": flex_seconds}
-    options["deadline_seconds"] = deadline
+    options |= {"deadline_seconds": deadline, "model": model, "effort": effort and effort.value}
     found = _target(url, api_key)
 
     from dataclasses import replace
@@ -308,6 +310,11 @@ def fork(
     metadata: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="Its metadata, in place of the job's; repeat it.")
     ] = None,
+    model: Model = None,
+    effort: OwnEffort = None,
+    prompt: Annotated[
+        str | None, typer.Option(metavar="FILE|-", help="The prompt of STEP, in place of the chain's.")
+    ] = None,
     max_cost: Annotated[float | None, typer.Option(metavar="USD", help="Its budget; else as the job.")] = None,
     idempotency_key: Annotated[str | None, typer.Option(metavar="KEY", help="The same key is the same fork.")] = None,
     timeout: Timeout = None,
@@ -319,6 +326,9 @@ def fork(
     form = form_of(as_json, as_markdown, as_text)
     content = None if payload is None else _json_object(payload)
     options = {"title": title, "metadata": _metadata(metadata) if metadata else None, "max_cost_usd": max_cost}
+    options |= {"model": model, "effort": effort and effort.value}
+    if prompt is not None:
+        options["prompt"] = _text_of(prompt)
     found = _target(url, api_key)
 
     from jobchain_cli import jobs
@@ -475,6 +485,16 @@ def _payload(text: str | None, chain: str | None, sources: list[str], fields: li
     if sources or chain is None:
         raise typer.BadParameter("--payload goes with --chain, and takes the place of texts")
     return _json_object(text)
+
+
+def _text_of(source: str) -> str:
+    """The text of a file, of standard input, or of an URL."""
+    from jobchain_cli import texts
+
+    try:
+        return texts.read(source).content
+    except texts.SourceError as error:
+        raise CommandError(str(error)) from error
 
 
 def _json_object(text: str) -> dict[str, Any]:

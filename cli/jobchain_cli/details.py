@@ -25,10 +25,9 @@ def prompt_lines(job: Job) -> Iterator[str]:
     """What the model was asked, step by step."""
     for prompt in job.prompts or ():
         yield from ("", f"Prompt of {in_one_line(prompt.step)}{_sent(prompt)}", "")
-        if prompt.problem:
-            yield in_one_line(prompt.problem)
-        else:
-            yield from (printable(prompt.instructions).rstrip("\n"), "", printable(prompt.input).rstrip("\n"))
+        if prompt.instructions is not None:
+            yield from (printable(prompt.instructions).rstrip("\n"), "")
+        yield in_one_line(prompt.problem) if prompt.problem else printable(prompt.input).rstrip("\n")
 
 
 def _sent(prompt: Prompt) -> str:

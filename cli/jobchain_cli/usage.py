@@ -5,7 +5,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from jobchain_cli.words import columns
 from jobchain_client import DailyUsage, UsageGroup
 
-_HEAD = ("DAY (UTC)", "CREATED", "COMPLETED", "FAILED", "CANCELLED", "CALLS", "TOKENS IN", "CACHED", "OUT", "USD")
+_HEAD = (
+    *("DAY (UTC)", "CREATED", "COMPLETED", "FAILED", "CANCELLED", "CALLS"),
+    *("TOKENS IN", "CACHED", "WRITTEN", "OUT", "USD"),
+)
 _COUNTS = len(_HEAD) - 3
 _NO_NAME = "(none)"
 
@@ -36,7 +39,7 @@ def _row(group: UsageGroup) -> tuple[str, ...]:
 def _counts(group: UsageGroup) -> tuple[int, ...]:
     used, spending = group.spending.usage, group.spending
     counts = (group.completed, group.failed, group.cancelled, spending.calls)
-    tokens = (used.input_tokens, used.cached_tokens, used.output_tokens)
+    tokens = (used.input_tokens, used.cached_tokens, used.cache_write_tokens, used.output_tokens)
     return (*counts, *tokens)
 
 

@@ -87,6 +87,8 @@ def job_lines(job: Job) -> Iterator[str]:
     yield "  " + ", ".join(f"{name} {at:%Y-%m-%d %H:%M:%S}" for name, at in moments.items() if at) + " UTC"
     if job.forked_from:
         yield f"  forked from {in_one_line(job.forked_from.event_id)}, at {in_one_line(job.forked_from.from_step)}"
+    if own := _own(job):
+        yield f"  {in_one_line(own)}"
     if job.waiting_for:
         yield f"  {waiting(job.waiting_for)}"
     yield from step_lines(job)
@@ -94,6 +96,13 @@ def job_lines(job: Job) -> Iterator[str]:
         yield f"  {in_one_line(name)} = {in_one_line(value)}"
     if job.error:
         yield failure(job)
+
+
+def _own(job: Job) -> str:
+    """What the job sets in place of its chain."""
+    named = {"model": job.model, "effort": job.effort, "its own prompt of": ", ".join(job.changed_prompts)}
+    found = ", ".join(f"{name} {value}" for name, value in named.items() if value)
+    return found and f"in place of the chain's: {found}"
 
 
 def waiting(waits: WaitingFor) -> str:

@@ -214,10 +214,11 @@ def _call(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What the model was asked for a step, made again by the chain as it is now.
+    """What the model was asked for a step.
 
-    `same_as_sent` is False if the chain has changed since, None if that is not known. `problem` says why instructions
-    and input are None.
+    The instructions are those of the version `chain_version`, or of the chain as it is now where that is None; the
+    input is made again. `same_as_sent` is False if the chain has changed since so that the input is another, None if
+    that is not known. `problem` says why the input is None, and maybe the instructions.
     """
 
     step: str
@@ -225,10 +226,18 @@ class Prompt:
     input: str | None = field(repr=False)
     same_as_sent: bool | None
     problem: str | None
+    chain_version: str | None
 
     @classmethod
     def of(cls, raw: Mapping[str, Any]) -> Self:
-        return cls(raw["step"], raw["instructions"], raw["input"], raw.get("same_as_sent"), raw.get("problem"))
+        return cls(
+            step=raw["step"],
+            instructions=raw["instructions"],
+            input=raw["input"],
+            same_as_sent=raw.get("same_as_sent"),
+            problem=raw.get("problem"),
+            chain_version=raw.get("chain_version"),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,13 +246,15 @@ class Step:
 
     `failed_tries` is how often it failed and was tried again. A step that is not completed has model, usage, calls and
     cost of its failed calls, and the times of the last one, if the job was read with its attempts. A `copied` step was
-    run by the job that was forked: it has no times, and has cost nothing here.
+    run by the job that was forked: it has no times, and has cost nothing here. `chain_version` is the version of the
+    chain that it was run with.
     """
 
     name: str
     status: str
     model: str | None
     prompt_version: str | None
+    chain_version: str | None
     started_at: datetime | None
     finished_at: datetime | None
     usage: Usage
@@ -264,6 +275,7 @@ class Step:
             status=raw["status"],
             model=raw.get("model"),
             prompt_version=raw.get("prompt_version"),
+            chain_version=raw.get("chain_version"),
             started_at=_moment(raw.get("started_at")),
             finished_at=_moment(raw.get("finished_at")),
             usage=Usage.of(raw.get("usage")),
@@ -313,7 +325,9 @@ class Job:
     pending job does not run yet; it is None for any other, and `forked_from` for a job that is no fork. These are None
     if they were not asked for: `failed_attempts`, the newest failed calls, and `answered_calls`, those whose answers
     became outputs, the oldest first; `input`, the payload; `prompts`, what the model was asked.
-    `result_view` is how to show the parts of the result. `etag` names this state: see `Jobchain.get`.
+    `model` and `effort` are those that the job itself named, and `changed_prompts` the steps with a prompt of its own.
+    `result_view` is how to show the parts of the result. `chain_version` is the version of the chain that it was run
+    with last, None before that. `etag` names this state: see `Jobchain.get`.
     """
 
     event_id: str
@@ -334,11 +348,15 @@ class Job:
     error: Failure | None
     waiting_for: WaitingFor | None
     forked_from: ForkedFrom | None
+    model: str | None
+    effort: str | None
+    changed_prompts: tuple[str, ...]
     failed_attempts: tuple[Attempt, ...] | None
     answered_calls: tuple[Call, ...] | None
     input: Mapping[str, Any] | None = field(repr=False)
     prompts: tuple[Prompt, ...] | None = field(repr=False)
     metadata: Mapping[str, str]
+    chain_version: str | None
     tier: str | None
     max_cost_usd: float | None
     calls: int | None
@@ -368,11 +386,15 @@ class Job:
             error=Failure(error["type"], error["message"], error.get("step")) if error else None,
             waiting_for=WaitingFor.of(waiting) if waiting else None,
             forked_from=ForkedFrom(fork["event_id"], fork["from_step"]) if fork else None,
+            model=raw.get("model"),
+            effort=raw.get("effort"),
+            changed_prompts=tuple(raw.get("changed_prompts") or ()),
             failed_attempts=_all(Attempt.of, raw.get("failed_attempts")),
             answered_calls=_all(Call.of, raw.get("answered_calls")),
             input=raw.get("input"),
             prompts=_all(Prompt.of, raw.get("prompts")),
             metadata=raw.get("metadata") or {},
+            chain_version=raw.get("chain_version"),
             tier=raw.get("tier"),
             max_cost_usd=raw.get("max_cost_usd"),
             calls=raw.get("calls"),

@@ -78,7 +78,7 @@ class Jobchain:
         """Make a job of a text, or of a chain's payload; see `Submission`.
 
         Give your own `idempotency_key` if the request may be repeated by another process: the same key is the same job.
-        `options` are further fields of the request, such as `max_cost_usd` (US dollars) or `tier`.
+        `options` are further fields of the request, such as `max_cost_usd` (US dollars), `tier`, `model` or `effort`.
         """
         key = new_key() if idempotency_key is None else idempotency_key
         return self._handle(self._run(self._flows.submit(Submission(content, chain, metadata, key, options))))
@@ -157,7 +157,8 @@ class Jobchain:
         """Make a new job that begins with copies of the job's outputs, at no cost, and runs `from_step` again.
 
         All steps that need that one run too; the others are copied. `payload` is another one, which may change nothing
-        that a copied step worked on. `options` are further fields of the request: `title`, `metadata`, `max_cost_usd`.
+        that a copied step worked on. `options` are further fields of the request: `title`, `metadata`, `max_cost_usd`,
+        `model`, `effort`, and `prompt`, the prompt of `from_step` for the fork alone.
         Raises Conflict if a step before it is not completed.
         """
         key = new_key() if idempotency_key is None else idempotency_key

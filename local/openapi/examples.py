@@ -145,7 +145,7 @@ WAITING: dict[str, Any] = {
             "finished_at": "2026-11-22T10:00:01.110Z",
             "model": "gpt-6-luna",
             "tier": "standard",
-            "effort": None,
+            "effort": "low",
             "outcome": "model_unavailable",
             "cause": "The server is overloaded.",
             "answer": None,

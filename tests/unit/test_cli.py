@@ -834,8 +834,40 @@ def test_show_says_what_a_job_was_forked_from(run: Run, api: FakeApi) -> None:
     assert "  summary: completed, copied\n" in out
 
 
+def test_submit_and_fork_name_the_jobs_own_model_and_effort_and_a_fork_its_prompt(
+    run: Run, api: FakeApi, tmp_path: Path
+) -> None:
+    takes_a_job(api)
+    api.says("POST /jobs/a/fork", {"event_id": "job-1", "status": "pending", "created_at": JOB["created_at"]})
+    prompt = tmp_path / "duties.md"
+    prompt.write_text("Write duties.\n", encoding="utf-8")
+    own = ["--model", "gpt-6-sol", "--effort", "low", "--no-watch"]
+
+    assert run("submit", "--payload", '{"guidelines": "e"}', "--chain", "guideline_checklist", *own).code == 0
+    assert run("fork", "a", "--from", "checklist", "--prompt", str(prompt), *own).out == "job-1\n"
+
+    submitted, forked = api.bodies
+    assert (submitted["model"], submitted["effort"]) == ("gpt-6-sol", "low")
+    assert forked == {"from_step": "checklist", "model": "gpt-6-sol", "effort": "low", "prompt": "Write duties.\n"}
+    assert run("fork", "a", "--from", "checklist", "--effort", "most").code == 2
+    missing = run("fork", "a", "--from", "checklist", "--prompt", str(tmp_path / "none.md"))
+    assert (missing.code, "none.md" in missing.err, "Traceback" in missing.err) == (1, True, False)
+
+
+def test_show_says_what_a_job_sets_in_place_of_its_chain(run: Run, api: FakeApi) -> None:
+    api.says("GET /jobs/job-1", {**JOB, "model": "m\x1b", "effort": "low", "changed_prompts": ["summary", "checklist"]})
+
+    assert (
+        "  in place of the chain's: model m�, effort low, its own prompt of summary, checklist\n"
+        in run("show", "job-1").out
+    )
+
+
+USED = {**USAGE, "cache_write_tokens": 700}
+
+
 def test_usage_is_a_table_of_days(run: Run, api: FakeApi) -> None:
-    group = {"completed": 1, "failed": 0, "cancelled": 2, "usage": USAGE, "calls": 3, "retries": 0, "cost_usd": 0.5}
+    group = {"completed": 1, "failed": 0, "cancelled": 2, "usage": USED, "calls": 3, "retries": 0, "cost_usd": 0.5}
     quiet = {
         **group,
         "usage": {},
@@ -857,14 +889,14 @@ def test_usage_is_a_table_of_days(run: Run, api: FakeApi) -> None:
 
     assert api.requests[0][0] == "GET /usage?from=2026-11-21&by=chain"
     assert [line.split() for line in said.out.splitlines()[1:]] == [
-        ["2026-11-21", "4", "1", "0", "2", "3", "812", "0", "140", "0.500000"],
-        ["(none)", "1", "0", "2", "3", "812", "0", "140", "0.500000"],
-        ["a�b", "1", "0", "2", "3", "812", "0", "140", "0.500000"],
-        ["2026-11-23", "1", "1", "0", "2", "3", "812", "0", "140", "unknown"],
-        ["all", "5", "2", "0", "4", "6", "1624", "0", "280", "unknown"],
+        ["2026-11-21", "4", "1", "0", "2", "3", "812", "0", "700", "140", "0.500000"],
+        ["(none)", "1", "0", "2", "3", "812", "0", "700", "140", "0.500000"],
+        ["a�b", "1", "0", "2", "3", "812", "0", "700", "140", "0.500000"],
+        ["2026-11-23", "1", "1", "0", "2", "3", "812", "0", "700", "140", "unknown"],
+        ["all", "5", "2", "0", "4", "6", "1624", "0", "1400", "280", "unknown"],
     ]
     assert [json.loads(line) for line in run("usage", "--json").out.splitlines()] == days
-    assert [*usage_lines([])][1].split() == ["all", *"00000000", "0.000000"]
+    assert [*usage_lines([])][1].split() == ["all", *"000000000", "0.000000"]
 
 
 def test_usage_refuses_a_day_that_is_none(run: Run, api: FakeApi) -> None:

@@ -303,7 +303,7 @@ class TestARefusal:
         assert fork(api, deployment.create(2), "diagram").body["detail"].count("summary, checklist are") == 1
 
     @pytest.mark.parametrize(
-        "body", [{}, {"from_step": 1}, {"from_step": "diagram", "model": "gpt-6-sol"}, {"from_step": "x" * 101}]
+        "body", [{}, {"from_step": 1}, {"from_step": "diagram", "tier": "flex"}, {"from_step": "x" * 101}]
     )
     def test_of_what_is_no_request(self, api: Api, done: str, body: dict[str, Any]) -> None:
         assert api("POST", f"/jobs/{done}/fork", body).status == 422

@@ -112,7 +112,7 @@ class Table:
         # A worker looks at the account's limits once in some seconds, for all of its jobs.
         control = self._consumer._runner._control
         control.breakers.look()
-        for pace in control.paces.values():
+        for pace in control.paces(control.model).values():
             pace.view()
         with self._meter.counting() as cost:
             if crashes:
@@ -322,8 +322,8 @@ def test_a_long_text_in_forty_parts_costs_a_unit_a_part(parts_of: Callable[[int]
         reads=4 + 11,
         calls=2 + 85 + 11 + 1,
     )
-    # All steps, by a consistent read of META, METADATA and steps.
-    assert get == units(reads=11, calls=1)
+    # All steps, each with its effort, by a consistent read of META, METADATA and steps.
+    assert get == units(reads=12, calls=1)
 
 
 def test_a_batch_of_a_hundred_costs_six_units_a_job(table: Table) -> None:

@@ -1,8 +1,9 @@
 """How a run of a job ends: the job is completed, failed or cancelled, or released until it can go on."""
 
 import asyncio
+import random
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from jobchain.aws.claims import ClaimStore
 from jobchain.aws.due import DueStore
@@ -15,6 +16,10 @@ from jobchain.observability import Logger
 from jobchain.outcomes import CANCELLED, COMPLETED, PUT_OFF, Outcome, failed
 from jobchain_worker.billing import Billing
 from jobchain_worker.job_run import Records, overdue
+from jobchain_worker.retry_policy import MAX_JITTER, MIN_JITTER
+
+# Between two looks whether another version of the worker can run the job.
+_DEPLOYMENT = timedelta(minutes=1)
 
 
 class Endings:
@@ -77,6 +82,20 @@ class Endings:
             return
         await self.release(records, min(delay, left), {}, reason, detail)
 
+    async def wait_for_deployment(self, records: Records, detail: str, error: JobError) -> None:
+        """Releases a job that another version of the worker may be able to run. It fails with `error` at its deadline.
+
+        Raises ClaimLost.
+        """
+        if records.claim.cancel_requested:
+            await self.cancel(records)
+            return
+        self._logger.warning("job waits for another version", reason=detail)
+        # The longer it has waited, the longer it waits.
+        waited = self._clock() - datetime.fromisoformat(records.claim.started_at or isoformat(self._clock()))
+        wait = min(_spread(max(waited / 2, _DEPLOYMENT)), MAX_DELAY)
+        await self.put_off(records, wait, WaitReason.DEPLOYMENT, detail, error)
+
     async def release(
         self,
         records: Records,
@@ -118,3 +137,8 @@ class Endings:
         except Unavailable as error:
             log_unavailable(self._logger, "job not requeued, left to the sweeper", error)
             await asyncio.to_thread(self._due.mark_due, event_id, self._clock() + delay)
+
+
+def _spread(wait: timedelta) -> timedelta:
+    """About `wait`, so that jobs that were put off together do not come back together."""
+    return wait * random.uniform(MIN_JITTER, MAX_JITTER)  # noqa: S311  # no secret

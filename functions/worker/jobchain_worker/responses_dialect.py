@@ -5,7 +5,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from jobchain.llm import FailedAnswer, ModelAnswer, ModelRequest, UnusableAnswer
+from jobchain.llm import FailedAnswer, ModelAnswer, ModelRequest, SharedText, UnusableAnswer
+from jobchain_worker import prompt_cache
 from jobchain_worker.dialects import CUT_OFF, REFUSED, Part, Spared, billing, declined, failed, schema, text_answer
 from jobchain_worker.fault_errors import FILTERED
 from jobchain_worker.reported_usage import RESPONSES_USAGE
@@ -35,25 +36,45 @@ class _Response(Part):
     incomplete_details: _Incomplete | None = None
 
 
+def _apart(request: ModelRequest) -> dict[str, Any]:
+    return {"instructions": request.instructions, "input": request.input}
+
+
+def _together(request: ModelRequest, shared: SharedText) -> dict[str, Any]:
+    """The text that is shared first. The instructions of the whole can't be marked, and so are the same for all."""
+    messages: list[dict[str, Any]] = [
+        {"role": "user", "content": prompt_cache.marked("input_text", shared.text)},
+        {"role": "developer", "content": prompt_cache.instructions(request, shared)},
+    ]
+    if rest := prompt_cache.rest(request, shared):
+        messages.append({"role": "user", "content": rest})
+    return {"instructions": prompt_cache.FIRST, "input": messages}
+
+
 class Responses:
     """OpenAI and Azure have it."""
 
     path = "/responses"
 
-    def __init__(self) -> None:
+    def __init__(self, *, keeps: bool = False) -> None:
+        """`keeps` for a server that keeps beginnings of prompts."""
+        self._keeps = keeps
         self._spared = Spared()
 
     def body(self, model: str, request: ModelRequest, max_tokens: int) -> dict[str, Any]:
         """See `Dialect`. The server is asked not to store the texts."""
+        shared = request.shared if self._keeps else None
+        asked = _apart(request) if shared is None else _together(request, shared)
+        answer = schema(request.answer) if shared is None else prompt_cache.joint_format(shared)
         return {
             "model": model,
-            "instructions": request.instructions,
-            "input": request.input,
-            "text": {"format": {"type": "json_schema", **schema(request.answer)}},
+            **asked,
+            "text": {"format": {"type": "json_schema", **answer}},
             "max_output_tokens": max_tokens,
             "store": False,
             **({"reasoning": {"effort": request.effort}} if request.effort else {}),
             **({} if request.temperature is None else {"temperature": request.temperature}),
+            **(prompt_cache.parameters(request) if self._keeps else {}),
             **self._spared.sent,
         }
 

@@ -261,8 +261,9 @@ def _fenced(
 
 
 def _settled_by(claim: Claim) -> Item:
-    """The attributes of META that tell that the claim's own bill is in the totals."""
-    return {"settled": claim.number, "billed": claim.number}
+    """The attributes of META that tell that the claim's own bill is in the totals, and what the job was run with."""
+    version = {"chain_version": claim.chain_version} if claim.chain_version else {}
+    return {"settled": claim.number, "billed": claim.number, **version}
 
 
 def _token(claim: Claim, what: str) -> str:

@@ -2,14 +2,15 @@
 
 import secrets
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
+from jobchain.aws.about import prompts_of
 from jobchain.aws.attributes import Item
 from jobchain.aws.items import (
     MAX_WRITES,
@@ -43,6 +44,7 @@ from jobchain.outcomes import CANCELLED
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+    from jobchain.chains.definition import Definition
     from jobchain.metrics import Meter, OutcomeMeter
 
 # The most jobs that are read for one page of a list: few may pass its filter.
@@ -57,11 +59,17 @@ MAX_ATTEMPTS = 1000
 
 @dataclass(frozen=True, slots=True)
 class JobDetails:
-    """A job with its payload, and the newest of its failed calls: up to `MAX_ATTEMPTS`, the oldest first."""
+    """A job with its payload, and the newest of its failed calls: up to `MAX_ATTEMPTS`, the oldest first.
+
+    `definitions` are those of the versions of its chain that its steps and calls name. `prompts` are the job's own
+    ones, by their steps.
+    """
 
     job: Job
     payload: JsonValue
     attempts: list[Attempt]
+    definitions: "Mapping[str, Definition]" = field(default_factory=dict)
+    prompts: Mapping[str, str] = field(default_factory=dict)
 
 
 class JobStore:
@@ -75,14 +83,26 @@ class JobStore:
         """The tenant's job with its completed steps, without its input. Raises JobNotFound."""
         return job_of(self._read(tenant, event_id))
 
-    def details(self, tenant: str, event_id: str, *, attempts: bool = True) -> JobDetails:
-        """The same with its payload, and with its failed calls if `attempts` are wanted. Raises JobNotFound."""
+    def details(self, tenant: str, event_id: str, *, attempts: bool = True, definitions: bool = False) -> JobDetails:
+        """The same with its payload, and with its failed calls and the definitions of its chain if they are wanted.
+
+        Raises JobNotFound.
+        """
         stored = self._read(tenant, event_id, "ATTEMPT" if attempts else "INPUT")
         found = stored.of_kind("ATTEMPT")
         found.sort(key=lambda item: (int(item["claim"]), int(item["number"])))
         # Of a job that has expired, TTL may have erased the text first.
         payload = payload_of(stored) if stored.of_kind("INPUT") else None
-        return JobDetails(job_of(stored), payload, [attempt_of(item) for item in found[-MAX_ATTEMPTS:]])
+        job, calls = job_of(stored), [attempt_of(item) for item in found[-MAX_ATTEMPTS:]]
+        named = self._definitions(job, calls) if definitions else {}
+        return JobDetails(job, payload, calls, named, prompts_of(stored))
+
+    def _definitions(self, job: Job, attempts: Sequence[Attempt]) -> "Mapping[str, Definition]":
+        # Imported at its first use: a new environment of the api starts without it.
+        from jobchain.aws.versions import read_definitions  # noqa: PLC0415
+
+        versions = {*(step.chain_version for step in job.steps), *(attempt.chain_version for attempt in attempts)}
+        return read_definitions(self._table, sorted(versions - {""})[:_MAX_READ])
 
     def _read(self, tenant: str, event_id: str, first: str = "META") -> StoredJob:
         job = read_job(self._table, event_id, first)
