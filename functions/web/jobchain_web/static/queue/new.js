@@ -96,7 +96,7 @@ function field(name, { maxLength: most = 100_000, default: value = "" }, require
 }
 
 async function read(file, most) {
-  if (!/\.(txt|md)$/i.test(file.name)) return { fault: "is neither .txt nor .md" };
+  if (!/\.(txt|md)$/i.test(file.name)) return { fault: "is no .txt or .md: jobchain submit reads PDFs" };
   if (file.size > MOST_BYTES) return { fault: "is too large: the most is 256 KiB" };
   const text = await file.arrayBuffer().then((bytes) => new TextDecoder("utf-8", { fatal: true }).decode(bytes)).catch(() => "\0");
   if (text.includes("\0")) return { fault: "is not a text in UTF-8" };
