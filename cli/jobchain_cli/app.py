@@ -16,7 +16,8 @@ from jobchain_cli.choices import Status, Tier, UsageBy
 from jobchain_cli.errors import Code, CommandError
 from jobchain_cli.examples import add_examples
 from jobchain_cli.operators import STACK_HELP, incidents, operators
-from jobchain_cli.options import AsJson, AsMarkdown, AsText, Set, form_of
+from jobchain_cli.options import AsJson, AsMarkdown, AsText, Model, OwnEffort, Set, form_of
+from jobchain_cli.replay import replays
 
 if TYPE_CHECKING:
     from datetime import date
@@ -33,6 +34,7 @@ app = typer.Typer(
     help="GPT chains as background jobs: submit texts, watch jobs, read results.",
     epilog="Exit codes: 0 done, 1 error, 2 usage, 3 a job failed, 4 cancelled, 5 timeout, 130 Ctrl-C.",
 )
+app.add_typer(replays)
 app.add_typer(authors)
 app.add_typer(operators)
 
@@ -123,6 +125,8 @@ def submit(
     title: Annotated[
         str | None, typer.Option(metavar="TEXT", help="What the job is called; else the name of its file.")
     ] = None,
+    model: Model = None,
+    effort: OwnEffort = None,
     max_cost: Annotated[float | None, typer.Option(metavar="USD", help="The budget of a job.")] = None,
     tier: Annotated[Tier | None, typer.Option(help="`flex` is cheaper and slower.")] = None,
     flex_seconds: Annotated[
@@ -156,7 +160,7 @@ def submit(
         sources = _standard_input()
     content = _payload(payload, chain, sources or [], fields or [])
     options = {"max_cost_usd": max_cost, "tier": tier and tier.value, "flex_seconds": flex_seconds}
-    options["deadline_seconds"] = deadline
+    options |= {"deadline_seconds": deadline, "model": model, "effort": effort and effort.value}
     found = _target(url, api_key)
 
     from dataclasses import replace
@@ -262,6 +266,7 @@ def list_jobs(
         str | None, typer.Option(metavar="WHEN", help="Only jobs created since then: a date, a time (UTC), or 2d ago.")
     ] = None,
     before: Annotated[str | None, typer.Option(metavar="WHEN", help="Only jobs created before then.")] = None,
+    replays: Annotated[bool, typer.Option("--replays", help="List the jobs of replays too.")] = False,
     limit: Annotated[int, typer.Option(min=1, help="The most jobs.")] = 20,
     as_json: AsJson = False,
     url: Url = None,
@@ -283,6 +288,7 @@ def list_jobs(
                 metadata=notes,
                 created_after=first,
                 created_before=last,
+                replays=replays,
             )
         )
 
@@ -379,6 +385,11 @@ def fork(
     metadata: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="Its metadata, in place of the job's; repeat it.")
     ] = None,
+    model: Model = None,
+    effort: OwnEffort = None,
+    prompt: Annotated[
+        str | None, typer.Option(metavar="FILE|-", help="The prompt of STEP, in place of the chain's.")
+    ] = None,
     max_cost: Annotated[float | None, typer.Option(metavar="USD", help="Its budget; else as the job.")] = None,
     idempotency_key: Annotated[str | None, typer.Option(metavar="KEY", help="The same key is the same fork.")] = None,
     timeout: Timeout = None,
@@ -390,6 +401,9 @@ def fork(
     form = form_of(as_json, as_markdown, as_text)
     content = None if payload is None else _json_object(payload)
     options = {"title": title, "metadata": _metadata(metadata) if metadata else None, "max_cost_usd": max_cost}
+    options |= {"model": model, "effort": effort and effort.value}
+    if prompt is not None:
+        options["prompt"] = _text_of(prompt)
     found = _target(url, api_key)
 
     from jobchain_cli import jobs
@@ -466,13 +480,13 @@ def chains(
     url: Url = None,
     api_key: ApiKey = None,
 ) -> None:
-    """List the chains, their steps, and the fields of their payloads."""
+    """List the chains, their steps, and the fields of their payloads; and those that can't be used, with the reason."""
     with _client(url, api_key) as client:
         found = client.chains()
 
     from jobchain_cli.words import chain_lines, json_line
 
-    _print(*(json_line(chain.raw) for chain in found) if as_json else chain_lines(found))
+    _print(*(json_line(chain.raw) for chain in [*found, *found.unusable]) if as_json else chain_lines(found))
 
 
 @app.command()
@@ -557,6 +571,16 @@ def _payload(text: str | None, chain: str | None, sources: list[str], fields: li
     if sources or chain is None:
         raise typer.BadParameter("--payload goes with --chain, and takes the place of texts")
     return _json_object(text)
+
+
+def _text_of(source: str) -> str:
+    """The text of a file, of standard input, or of an URL."""
+    from jobchain_cli import texts
+
+    try:
+        return texts.read(source).content
+    except texts.SourceError as error:
+        raise CommandError(str(error)) from error
 
 
 def _json_object(text: str) -> dict[str, Any]:

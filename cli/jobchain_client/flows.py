@@ -25,7 +25,17 @@ from jobchain_client.errors import (
     error_of,
     unreachable,
 )
-from jobchain_client.resources import BadArgument, Chain, Created, DailyUsage, Job, ListFilter, Stats, Submission
+from jobchain_client.resources import (
+    BadArgument,
+    Chain,
+    Chains,
+    Created,
+    DailyUsage,
+    Job,
+    ListFilter,
+    Stats,
+    Submission,
+)
 
 MAX_BATCH = 100
 """The most jobs of one request: docs/reference/http-api.md."""
@@ -167,8 +177,9 @@ class Flows:
         reply = yield from self._ask("POST", "/jobs", body=body, headers={"Idempotency-Key": key})
         return self._created(reply.answer)
 
-    def fork(self, event_id: str, from_step: str, key: str, options: Mapping[str, Any]) -> Flow[Created]:
-        body = {"from_step": from_step, **{name: value for name, value in options.items() if value is not None}}
+    def fork(self, event_id: str, from_step: str | None, key: str, options: Mapping[str, Any]) -> Flow[Created]:
+        given = {"from_step": from_step, **options}
+        body = {name: value for name, value in given.items() if value is not None}
         headers = {"Idempotency-Key": checked_idempotency_key(key)}
         reply = yield from self._ask("POST", f"{_path(event_id)}/fork", body=body, headers=headers)
         return self._created(reply.answer)
@@ -338,9 +349,9 @@ class Flows:
 
     # --- the system --------------------------------------------------------------------------------------------------
 
-    def chains(self) -> Flow[list[Chain]]:
+    def chains(self) -> Flow[Chains]:
         reply = yield from self._ask("GET", "/chains")
-        return _read(reply.answer, lambda raw: [Chain.of(chain) for chain in raw["chains"]])
+        return _read(reply.answer, Chains.of)
 
     def stats(self) -> Flow[Stats]:
         reply = yield from self._ask("GET", "/stats")

@@ -736,7 +736,8 @@ def test_chains_and_numbers_are_read(api: Api) -> None:
         "today": {"date": "2026-11-22", "created": 45, "usage": {"input_tokens": 5}, "cost_usd": None},
         "queue": None,
     }
-    api.says(answer(200, CHAINS), answer(200, numbers), answer(200, {"status": "ok"}))
+    broken = {"name": "mistaken", "reason": "it can't be imported"}
+    api.says(answer(200, {**CHAINS, "unusable": [broken]}), answer(200, numbers), answer(200, {"status": "ok"}))
 
     chains = api.run(lambda client: client.chains())
     stats = api.run(lambda client: client.stats())
@@ -745,6 +746,7 @@ def test_chains_and_numbers_are_read(api: Api) -> None:
         ("extract", ("text",), ("one",)),
         ("compare", ("first", "second"), ("one",)),
     ]
+    assert [(each.name, each.reason) for each in chains.unusable] == [("mistaken", "it can't be imported")]
     assert (stats.jobs, stats.created, stats.usage.input_tokens, stats.cost_usd, stats.queue) == (
         {"pending": 3},
         45,
