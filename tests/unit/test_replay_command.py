@@ -189,6 +189,21 @@ class TestAReplay:
         assert len(api.forks) == 2
 
 
+    def test_leaves_jobs_out_that_were_deleted_since(self, api: Api, replay: Replay) -> None:
+        _, out, _ = replay("job-1", "job-2", "--max-cost-usd", "1", "--json")
+        del api.jobs["job-1"]
+
+        _, out, err = replay("--of", json.loads(out)["replay"], "--json")
+
+        assert [job["title"] for job in json.loads(out)["jobs"]] == ["2.md"]
+        assert "fork-of-job-1: the job that it replays was deleted" in err
+
+    def test_that_does_not_exist_can_not_be_shown_again(self, api: Api, replay: Replay) -> None:
+        code, _, err = replay("--of", "r1", "--json")
+
+        assert (code, err) == (Code.ERROR, "jobchain: there are no jobs of a replay r1\n")
+
+
 class TestTheBudget:
     def test_ends_a_replay_whose_jobs_use_it_up(self, api: Api, replay: Replay) -> None:
         code, out, _ = replay("--last", "4", "--max-cost-usd", str(2.5 * COST), "--parallel", "1", "--json")
