@@ -3,15 +3,15 @@
 import { call } from "./api.js";
 import { list } from "./attempts.js";
 import { foreign, h } from "./dom.js";
-import { count, facts, moment, words } from "./format.js";
+import { count, facts, moment, scroll, words } from "./format.js";
 import { callsOf, isPart, stepOf } from "./spans.js";
 
 const text = (value) => (typeof value === "string" ? value : JSON.stringify(value, null, 2));
 
 /** A text that can be long, with its size. */
 export const long = (title, value) => [
-  h.h3(title, " ", h.span({ class: "muted small" }, `${count([...text(value)].length)} characters`)),
-  foreign(text(value), "pre", "long"),
+  h.h3(foreign(title), " ", h.span({ class: "muted small" }, `${count([...text(value)].length)} characters`)),
+  scroll(title, foreign(text(value), "pre")),
 ];
 
 /** @param told the job with its prompts and its input, or `{ problem }`; undefined until it is read */
