@@ -2,6 +2,7 @@
 
 import { h } from "./dom.js";
 import { age, clock, count, duration, isFinal } from "./format.js";
+import { zone } from "./times.js";
 
 const SIZES = [1, 5, 15, 60, 300, 900, 3600, 21_600, 86_400]; // seconds per bar
 const MOST_BARS = 40;
@@ -60,10 +61,11 @@ function chart(id, found, format, series) {
     host.style.color = name && `var(${name})`;
     return getComputedStyle(host).color;
   };
-  const look = `${host.clientWidth} ${colour("")}`;
+  const look = `${host.clientWidth} ${colour("")} ${zone()}`;
   if (host.drawn === found && host.look === look) return;
   host.plot?.destroy();
   const axis = { stroke: colour("--muted"), ticks: { show: false }, font: "11px system-ui" };
+  const wide = (_, labels) => 12 + 6.5 * Math.max(6, ...(labels ?? []).map((label) => label.length));
   const told = (text) => (_, value) => (value == null ? "–" : text(value));
   const time = (at) => clock(at * 1000);
   const options = {
@@ -73,7 +75,7 @@ function chart(id, found, format, series) {
     scales: { x: { range: (_, low, high) => [low, high + found.size] }, y: { range: (_, low, high) => [0, (high || 1) * 1.15] } },
     axes: [
       { ...axis, grid: { show: false }, size: 30, space: 90, values: (_, ticks) => ticks.map(time) },
-      { ...axis, grid: { stroke: colour("--line") }, size: 52, values: (_, ticks) => ticks.map((at) => (at % 1 ? "" : format(at))) },
+      { ...axis, grid: { stroke: colour("--line") }, size: wide, values: (_, ticks) => ticks.map((at) => (at % 1 ? "" : format(at))) },
     ],
     hooks: { ready: [live], setCursor: [live] },
     series: [{ label: "From", value: told(time) }, ...series(colour).map((one) => ({ ...one, value: told(format) }))],
