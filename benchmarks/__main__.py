@@ -37,6 +37,7 @@ PROGRAMS = {
     "simulation": "benchmarks.simulate",
     "pace": "benchmarks.pace",
     "batches": "benchmarks.batches",
+    "prompts": "benchmarks.prompt_cost",
     "costs": "benchmarks.costs",
     "scale": "benchmarks.scale",
 }

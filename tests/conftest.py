@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -214,8 +215,14 @@ def make_admission_control(
     """The worker's admission control on top of these, for an account without limits."""
     account = ModelAccount("models.test", "secret", llm.model)
     breakers = BreakerStore(stores.client, stores.table, account, stores.clock)
+
+    @cache
+    def paces(model: str) -> dict[Tier, PaceStore]:
+        its_account = replace(account, model=model)
+        return {tier: PaceStore(stores.client, stores.table, its_account, tier, Rates(), stores.clock) for tier in Tier}
+
     parts: dict[str, Any] = {
-        "paces": {tier: PaceStore(stores.client, stores.table, account, tier, Rates(), stores.clock) for tier in Tier},
+        "paces": paces,
         "breakers": breakers,
         "watch": AccountWatch(breakers, logger, lambda _: None),
         "chains": CHAINS,
@@ -239,7 +246,13 @@ def make_runner(stores: Stores, queue: JobQueue, llm: LLM, logger: Logger, **cha
         "outcome_meter": lambda _: None,
     }
     return Runner(
-        claims=stores.claims, due=stores.due, usage=stores.usage, queue=queue, llm=llm, **{**parts, **changes}
+        claims=stores.claims,
+        due=stores.due,
+        usage=stores.usage,
+        versions=stores.versions,
+        queue=queue,
+        llm=llm,
+        **{**parts, **changes},
     )
 
 

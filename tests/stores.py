@@ -11,6 +11,7 @@ from jobchain.aws.jobs import JobStore
 from jobchain.aws.model_checks import ModelCheckStore
 from jobchain.aws.queue import JobQueue
 from jobchain.aws.usage import UsageStore
+from jobchain.aws.versions import VersionStore
 from jobchain.domain import Claim, Clock, FinishedStep, Job
 from jobchain.spending import NOTHING_SPENT, Spending
 from jobchain_api.health import HealthCheck
@@ -31,6 +32,7 @@ class Stores:
         self.claims = ClaimStore(client, table, clock)
         self.due = DueStore(client, table, clock)
         self.usage = UsageStore(client, table, clock)
+        self.versions = VersionStore(client, table)
         self.model_checks = ModelCheckStore(client, table)
         self.sweeps = SweepStore(client, table)
 
@@ -47,7 +49,7 @@ class Stores:
 
     def claim(self, event_id: str, lease_until: datetime) -> Claim:
         """A worker's claim of a job whose calls cost nothing."""
-        return self.claims.claim(event_id, lease_until, lambda _chain, _size: ("m", NOTHING_SPENT))
+        return self.claims.claim(event_id, lease_until, lambda *_: ("m", NOTHING_SPENT))
 
     def cancel(self, tenant: str, event_id: str) -> tuple[Job, dict[str, Spending]]:
         """Cancels the job; gives it, and what was recorded of the spending of workers that vanished, by model."""

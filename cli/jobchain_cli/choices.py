@@ -28,6 +28,18 @@ class Tier(StrEnum):
     FLEX = "flex"
 
 
+class Effort(StrEnum):
+    """How much the model reasons."""
+
+    NONE = "none"
+    MINIMAL = "minimal"
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    XHIGH = "xhigh"
+    MAX = "max"
+
+
 class Form(StrEnum):
     """What a job is printed as."""
 

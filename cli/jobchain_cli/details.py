@@ -25,14 +25,15 @@ def prompt_lines(job: Job) -> Iterator[str]:
     """What the model was asked, step by step."""
     for prompt in job.prompts or ():
         yield from ("", f"Prompt of {in_one_line(prompt.step)}{_sent(prompt)}", "")
-        if prompt.problem:
-            yield in_one_line(prompt.problem)
-        else:
-            yield from (printable(prompt.instructions).rstrip("\n"), "", printable(prompt.input).rstrip("\n"))
+        if prompt.instructions is not None:
+            yield from (printable(prompt.instructions).rstrip("\n"), "")
+        yield in_one_line(prompt.problem) if prompt.problem else printable(prompt.input).rstrip("\n")
 
 
 def _sent(prompt: Prompt) -> str:
-    return " (the chain has changed since: this is not what was sent)" if prompt.same_as_sent is False else ""
+    version = f" (version {in_one_line(prompt.chain_version)})" if prompt.chain_version else ""
+    changed = " (the chain has changed since: this is not what was sent)" if prompt.same_as_sent is False else ""
+    return version + changed
 
 
 def call_lines(job: Job) -> Iterator[str]:

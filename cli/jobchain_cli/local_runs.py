@@ -12,7 +12,8 @@ from typing import Any
 import typer
 from pydantic import ValidationError
 
-from jobchain.chains.chain import CallOptions, Chain, Step
+from jobchain.chains.call_options import CallOptions
+from jobchain.chains.chain import Chain, Step
 from jobchain.chains.declared import option_faults
 from jobchain.domain import Status, WaitingFor, WaitReason
 from jobchain.llm import LLM
@@ -117,7 +118,7 @@ def _with_options(chain: Chain, wanted: Wanted, *, is_offline: bool) -> Chain:
     """The chain with the model and the effort that are wanted; the offline model answers for all others."""
     if faults := list(option_faults(CallOptions(effort=wanted.effort), "--effort")):
         raise typer.BadParameter(faults[0])
-    changes: dict[str, Any] = {"model": None} if wanted.model or is_offline else {}
+    changes: dict[str, Any] = {"model": None, "fallback_model": None} if wanted.model or is_offline else {}
     changes |= {"effort": wanted.effort} if wanted.effort else {}
     return replace(
         chain,

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from jobchain_cli.choices import Form
+from jobchain_cli.choices import Effort, Form
 
 AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON for each job.")]
 AsMarkdown = Annotated[bool, typer.Option("--markdown", help="Results as Markdown.")]
@@ -12,6 +12,12 @@ AsText = Annotated[bool, typer.Option("--text", help="Results as text (the defau
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="A field of the chain's payload; repeat it for more."),
+]
+Model = Annotated[
+    str | None, typer.Option("--model", metavar="NAME", help="The model of its calls, in place of the chain's.")
+]
+OwnEffort = Annotated[
+    Effort | None, typer.Option("--effort", help="How much the model reasons, in place of the chain's.")
 ]
 
 

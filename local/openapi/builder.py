@@ -10,6 +10,7 @@ from aws_lambda_powertools.event_handler.openapi.models import HTTPBearer, Serve
 
 from jobchain.chains import CHAINS
 from jobchain_api.routes import PUBLIC_PATHS, add_routes
+from local.openapi.agents import MESSAGE
 from local.openapi.contract import IF_NONE_MATCH, OPERATIONS, WANTED_METADATA
 from local.openapi.forms import describe_forms
 
@@ -46,6 +47,7 @@ def document() -> str:
         for operation in content["paths"][path].values():
             operation["security"] = []
     content["paths"]["/jobs"]["get"]["parameters"].append(WANTED_METADATA)
+    content["paths"]["/mcp"]["post"]["requestBody"]["content"]["application/json"]["schema"] = MESSAGE
     for methods in content["paths"].values():
         for operation in methods.values():
             _complete(operation)
@@ -65,7 +67,7 @@ def _schema_of_the_routes() -> dict[str, Any]:
         title="Jobchain",
         version=version("jobchain"),
         description=_DESCRIPTION,
-        tags=["jobs", "system"],
+        tags=["jobs", "agents", "system"],
         servers=[Server(url=".", description="This deployment.")],
         security_schemes={"key": HTTPBearer(description="An API key, if the deployment requires one.")},
         security=[{"key": []}],
@@ -78,7 +80,7 @@ def _complete(operation: dict[str, Any]) -> None:
     for parameter in operation.get("parameters", ()):
         parameter["schema"] = _without_null(parameter["schema"])
         parameter["name"] = _HEADERS.get(parameter["name"], parameter["name"])
-    for status in ("204", "304"):
+    for status in ("202", "204", "304"):
         # These have no body, which the framework describes as a text.
         operation["responses"].get(status, {}).pop("content", None)
     if "304" in operation["responses"]:

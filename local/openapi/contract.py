@@ -32,6 +32,7 @@ from jobchain_api.problems import (
 from jobchain_api.system_views import ChainList, HealthView, StatsView
 from jobchain_api.usage_views import UsageRangeView
 from jobchain_api.views import JobList, JobView
+from local.openapi.agents import RESULT, with_errors_of_the_protocol
 from local.openapi.examples import (
     CHAIN,
     CREATED,
@@ -333,6 +334,19 @@ _GET_HEALTH: dict[str, Any] = {
 }
 
 
+_POST_MCP: dict[str, Any] = {
+    "summary": "Answer an agent",
+    "description": "The Model Context Protocol, versions 2026-07-28, 2025-11-25, 2025-06-18 and 2025-03-26, without "
+    "sessions: one JSON-RPC message in, one out. Each chain is a tool; `get-job` and `cancel-job` are two more.",
+    "operation_id": "answerAgent",
+    "tags": ["agents"],
+    "responses": {
+        200: RESULT,
+        202: {"description": "A notification is accepted."},
+        **with_errors_of_the_protocol(_problems(ForeignOrigin, *_BODY)),
+    },
+}
+
 _GET_CONTRACT: dict[str, Any] = {
     "summary": "Read this document",
     "description": "Requires no authentication. `/docs` and `/redoc` show it as pages.",
@@ -361,6 +375,7 @@ OPERATIONS: dict[tuple[str, str], dict[str, Any]] = {
     ("GET", "/stats"): _GET_STATS,
     ("GET", "/usage"): _GET_USAGE,
     ("GET", "/health"): _GET_HEALTH,
+    ("POST", "/mcp"): _POST_MCP,
     ("GET", "/openapi.json"): _GET_CONTRACT,
 }
 """What is said of each route, as options of the framework's decorators."""

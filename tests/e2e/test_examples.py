@@ -1,5 +1,6 @@
 """The examples of the docs, run as they are there."""
 
+import json
 import os
 import re
 import shutil
@@ -39,6 +40,12 @@ def run(command: list[str], stack: EmbeddedStack, folder: Path | None = None) ->
     )
     assert done.returncode == 0, done.stderr + done.stdout
     return done.stdout
+
+
+def test_curl_of_an_agent(stack: EmbeddedStack) -> None:
+    printed = run(["bash", "-euo", "pipefail", "-c", script("bash", "how-to/agents.md")], stack)
+
+    assert json.loads(printed)["result"]["structuredContent"]["status"] == "pending"
 
 
 def test_curl(stack: EmbeddedStack) -> None:

@@ -64,14 +64,14 @@ class ScriptedLLM:
         if self._clock:
             self._clock.advance(self.takes)
         self.in_flight -= 1
-        return self._answer(said)
+        return self._answer(said, request.model or self.model)
 
-    def _answer(self, said: Said) -> ModelAnswer:
+    def _answer(self, said: Said, model: str) -> ModelAnswer:
         if isinstance(said, BaseException):
             raise said
         if isinstance(said, ModelAnswer):
             return said
-        return AnswerText(self.model, self.usage, json.dumps(said))
+        return AnswerText(model, self.usage, json.dumps(said))
 
 
 class SchemaLLM(ScriptedLLM):

@@ -112,7 +112,8 @@ class Jobs(RuleBasedStateMachine):
     def retry(self, event_id: str) -> None:
         with suppress(JobchainError):
             self.world.service.retry(CALLER, event_id)
-            self.ended.pop((event_id, self.uids[event_id]))
+            # A job that waits for its next try has not ended.
+            self.ended.pop((event_id, self.uids[event_id]), None)
 
     @rule(event_id=ids)
     def delete(self, event_id: str) -> None:

@@ -44,9 +44,11 @@ from jobchain.limits import NO_LIMITS, Limits
 from jobchain.llm import AnswerText, ModelAnswer, ModelRequest
 from jobchain.spending import NOTHING_SPENT, Spending, Usage, summed
 from jobchain_api.auth import LOCAL_TENANT, Caller
+from jobchain_api.job_factory import new_event_id
 from jobchain_api.requests import CreateJob
 from jobchain_api.service import JobService
 from jobchain_sweeper.sweeper import Sweeper
+from jobchain_worker.runner import Runner
 from tests.conftest import TABLE, make_runner
 from tests.fake_model.answers import STEP_OF_SCHEMA, content, outputs_of
 from tests.fakes import FakeClock
@@ -422,7 +424,7 @@ class World:
             page_size=5,
             most=1000,
         )
-        self.runner = make_runner(mortal, self.queue, self.model, logger, call_time=CALL_TIME, meter=self._count)
+        self._mortal_stores, self._logger = mortal, logger
         random.seed(0)
 
     # --- points ----------------------------------------------------------------------------------
@@ -529,9 +531,14 @@ class World:
         marker = marker or f"job-{next(self._numbers)}"
         caller = Caller(TENANT, limits=limits)
         request = CreateJob(input_text=f"{marker} must be done.", **more)
-        submission = self.service.submit(caller, request, key or marker)
-        self.markers[submission.job.event_id] = marker
-        return submission.job.event_id
+        event_id = new_event_id(TENANT, key or marker)
+        try:
+            self.service.submit(caller, request, key or marker)
+        finally:
+            # Also a job whose caller has got no answer must end.
+            if self.meta(event_id):
+                self.markers[event_id] = marker
+        return event_id
 
     def job(self, event_id: str) -> Job:
         return self.stores.jobs.get(TENANT, event_id)
@@ -539,17 +546,23 @@ class World:
     async def work(self, message: Message) -> None:
         """A worker takes a message; it stays in the queue where its consumer would report the record as failed."""
         message.visible_at = self.clock() + 6 * INVOCATION
+        runner = self._new_runner()
         try:
             try:
-                await self.runner.run(message.event_id, self.clock() + INVOCATION)
+                await runner.run(message.event_id, self.clock() + INVOCATION)
             except MustRunAlone:
-                await self.runner.run(message.event_id, self.clock() + INVOCATION, alone=True)
+                await runner.run(message.event_id, self.clock() + INVOCATION, alone=True)
         except JobNotFound:
             pass
         except JobchainError:
             return
         with suppress(ValueError):
             self.queue.messages.remove(message)
+
+    def _new_runner(self) -> Runner:
+        """That of a worker's process: with one for all, a worker that stands at a point would hold others' locks."""
+        stores, meter = self._mortal_stores, self._count
+        return make_runner(stores, self.queue, self.model, self._logger, call_time=CALL_TIME, meter=meter)
 
     def start(self, message: Message) -> Process:
         """The same worker, stopped before its first request."""

@@ -156,7 +156,7 @@ def test_while_the_table_does_not_answer_it_stays_open_until_the_next_answer(wor
     world.clock.advance(PROBE_EVERY)
     world.faults.choose = lambda _operation: "refused"
     world.answered()
-    assert world.breakers.is_open
+    assert world.breakers.is_open()
 
     world.faults.choose = lambda _operation: None
     world.clock.advance(timedelta(seconds=1))

@@ -98,7 +98,7 @@ class Stage:
         self.pace = ScriptedPace(self.clock, *waits, most=self.pace_most)
         llm = llm or self.llm
         paces = dict.fromkeys(Tier, cast(PaceStore, self.pace))
-        control = make_admission_control(self.stores, self.queue, llm, self.logger, paces=paces, **changes)
+        control = make_admission_control(self.stores, self.queue, llm, self.logger, paces=lambda _: paces, **changes)
         self.runner = make_runner(self.stores, self.queue, llm, self.logger, control=control, **changes)
         self._note_begins(llm)
 

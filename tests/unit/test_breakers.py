@@ -57,7 +57,7 @@ def test_without_a_fault_nothing_is_open_and_nothing_is_written(workers: Workers
     worker = workers.one()
 
     assert worker.look() is None
-    assert not worker.is_open
+    assert not worker.is_open()
     assert workers.requests.new() == ["BatchGetItem"]
 
 
@@ -77,7 +77,7 @@ def test_the_worker_that_opened_it_knows_at_once_and_without_a_read(workers: Wor
     worker, opened = workers.opened()
     workers.requests.new()
 
-    assert worker.is_open
+    assert worker.is_open()
     assert worker.look() == opened
     assert workers.requests.new() == []
 

@@ -11,7 +11,7 @@ from aws_lambda_powertools import Logger
 from jobchain.aws.claims import ClaimStore
 from jobchain.aws.queue import JobQueue
 from jobchain.chains import CHAINS
-from jobchain.chains.chain import Step
+from jobchain.chains.chain import Prompt, Step
 from jobchain.domain import Attempt, NewJob, Tier
 from jobchain.errors import TransientModelError
 from jobchain.llm import AnswerText
@@ -160,7 +160,7 @@ class TestPrompts:
 
         assert ["Rule 2 must be kept." in prompt["input"] for prompt in failed] == [True]
 
-    def test_say_so_if_the_chain_has_changed_since(
+    def test_are_those_that_were_sent_if_the_chain_has_changed_since(
         self, deployment: Deployment, service: JobService, logger: Logger
     ) -> None:
         event_id = deployment.create()
@@ -175,8 +175,46 @@ class TestPrompts:
 
         first, second, third = read(Api(service, logger, chains=changed), event_id)["prompts"]
 
+        assert [prompt["same_as_sent"] for prompt in (first, second, third)] == [True, True, True]
+        assert first["instructions"] == deployment.llm.requests[0].instructions != third["instructions"]
+
+    def test_say_so_if_the_input_is_another_since(
+        self, deployment: Deployment, service: JobService, logger: Logger
+    ) -> None:
+        event_id = deployment.create()
+        deployment.run()
+        chain = CHAINS["guideline_checklist"]
+        summary = chain.steps[0]
+        assert isinstance(summary, Step)
+        summary = replace(summary, write_input=lambda _: "another text")
+        changed = {chain.name: replace(chain, steps=(summary, *chain.steps[1:]))}
+
+        first, second, third = read(Api(service, logger, chains=changed), event_id)["prompts"]
+
         assert [prompt["same_as_sent"] for prompt in (first, second, third)] == [False, True, True]
-        assert first["instructions"] == third["instructions"]
+        assert first["instructions"] == deployment.llm.requests[0].instructions
+
+    def test_of_a_job_without_a_version_are_made_by_the_chain_as_it_is(
+        self, deployment: Deployment, service: JobService, logger: Logger
+    ) -> None:
+        event_id = deployment.create()
+        deployment.run()
+        for item in deployment.items():
+            item.pop("version", None)
+            deployment.table.put(item)
+        chain = CHAINS["guideline_checklist"]
+        summary = chain.steps[0]
+        assert isinstance(summary, Step)
+        summary = replace(summary, prompt=Prompt("Another prompt."))
+        changed = {chain.name: replace(chain, steps=(summary, *chain.steps[1:]))}
+
+        first = read(Api(service, logger, chains=changed), event_id)["prompts"][0]
+
+        assert (first["instructions"], first["same_as_sent"], first["chain_version"]) == (
+            "Another prompt.",
+            False,
+            None,
+        )
 
     def test_say_why_they_can_not_be_told(self, deployment: Deployment, service: JobService, logger: Logger) -> None:
         event_id = deployment.create()
@@ -196,7 +234,8 @@ class TestPrompts:
             replace(chain, steps=(replace(summary, write_input=broken), *chain.steps[1:])),
         ):
             first = read(Api(service, logger, chains={chain.name: changed}), event_id)["prompts"][0]
-            assert (first["instructions"], first["input"], first["same_as_sent"]) == (None, None, None)
+            assert (first["input"], first["same_as_sent"]) == (None, None)
+            assert first["instructions"] == deployment.llm.requests[0].instructions
             problems.append(first["problem"])
         problems.append(read(Api(service, logger, chains={}), event_id)["prompts"][0]["problem"])
 
@@ -229,7 +268,7 @@ class TestTheCalls:
             "finished_at": checklist["started_at"],
             "model": MODEL,
             "tier": "standard",
-            "effort": None,
+            "effort": "low",
             "request_id": "req_2",
             "usage": {
                 "input_tokens": 1000,
@@ -260,7 +299,7 @@ class TestTheCalls:
         job = read(api, event_id)
 
         assert [call["effort"] for call in job["failed_attempts"]] == ["high"]
-        assert [call["effort"] for call in job["answered_calls"]] == ["high", *[None] * 2]
+        assert [call["effort"] for call in job["answered_calls"]] == ["high", *["low"] * 2]
 
     def test_are_told_with_their_effort(self, deployment: Deployment, api: Api) -> None:
         event_id = deployment.create()

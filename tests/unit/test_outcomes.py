@@ -153,7 +153,7 @@ class TestADeadline:
 
     def test_that_its_caller_set_is_the_callers_fault(self) -> None:
         for waited in (None, *WaitReason):
-            for type_ in ("deadline_exceeded", "unknown_chain"):
+            for type_ in ("deadline_exceeded", "unknown_chain", "unknown_version"):
                 assert failed(JobError(type_, "late"), waited, own_deadline=True).fault is Fault.CALLER
 
     @pytest.mark.parametrize("own", [False, True])

@@ -14,6 +14,7 @@ from pydantic import JsonValue
 
 from jobchain.aws.items import DISPATCH_GRACE
 from jobchain.aws.queue import MAX_DELAY, JobQueue
+from jobchain.breaker import ACCOUNT_FAULTS
 from jobchain.chains import CHAINS
 from jobchain.chains.chain import fence
 from jobchain.domain import DEADLINE, Job, NewJob, Status, WaitReason
@@ -27,7 +28,6 @@ from jobchain.errors import (
 )
 from jobchain.llm import AnswerText, FailedAnswer, ModelAnswer, ModelRequest, UnusableAnswer
 from jobchain.spending import Spending, Usage
-from jobchain_worker.step_executor import ACCOUNT_FAULTS
 from tests.conftest import CALL_TIME, Items, Messages, make_runner
 from tests.fake_model.answers import CHECKLIST, DIAGRAM, ITEMS, SUMMARY
 from tests.fake_model.llm import Said, ScriptedLLM, WorkerVanished
@@ -427,19 +427,19 @@ class TestAChainThatTheWorkerDoesNotKnow:
     """Another version of the worker is being deployed, or the chain was removed."""
 
     def test_makes_the_job_wait_for_another_version(self, stage: Stage) -> None:
-        known, stage.runner._chains = stage.runner._chains, {}
+        known, stage.runner.versions.chains = stage.runner.versions.chains, {}
         job = stage.run()
 
         assert job.status is Status.PENDING
         assert job.waiting_for is not None
         assert job.waiting_for.reason is WaitReason.DEPLOYMENT
 
-        stage.runner._chains = known
+        stage.runner.versions.chains = known
         stage.clock.advance(timedelta(minutes=2))
         assert stage.run(SUMMARY, CHECKLIST, DIAGRAM).status is Status.COMPLETED
 
     def test_fails_it_at_its_deadline(self, stage: Stage) -> None:
-        stage.runner._chains = {}
+        stage.runner.versions.chains = {}
         runs = 0
         while (job := stage.run()).status is Status.PENDING:
             runs += 1
@@ -451,7 +451,7 @@ class TestAChainThatTheWorkerDoesNotKnow:
         assert job.error.type == "unknown_chain"
 
     def test_lets_its_caller_cancel_it(self, stage: Stage) -> None:
-        stage.runner._chains = {}
+        stage.runner.versions.chains = {}
         stage.run()
         stage.stores.jobs.cancel("local", stage.event_id)
 

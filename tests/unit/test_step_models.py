@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -42,10 +43,13 @@ class Server:
         self.refused = refused
         self.message = message
         self.bodies: list[dict[str, Any]] = []
+        self.error_for: Callable[[dict[str, Any]], dict[str, Any] | None] = lambda _: None
 
     def choose(self, request: httpx2.Request) -> Reply:
         body = json.loads(request.content)
         self.bodies.append(body)
+        if found := self.error_for(body):
+            return json_reply("refused", {"error": found}, 400)
         for name in self.refused:
             if name.partition(".")[0] in body:
                 error = {"message": self.message.format(name), "param": name, "code": "unsupported_parameter"}
@@ -101,6 +105,20 @@ class TestACall:
         bodies = Server(refused).ask(OWN, OWN, replace(OWN, model="a-third-model"), api=api)
 
         assert [name in body for body in bodies] == [True, False, False, True, False]
+
+    @pytest.mark.parametrize("api", ["responses", "chat"])
+    @pytest.mark.parametrize(
+        "message", ['"llama3.2" does not support thinking', 'think value "low" is not supported for this model']
+    )
+    def test_is_repeated_without_the_effort_where_ollamas_model_does_not_think(self, api: Api, message: str) -> None:
+        name = {"responses": "reasoning", "chat": "reasoning_effort"}[api]
+        error = {"message": message, "type": "api_error", "param": None, "code": None}
+        server = Server()
+        server.error_for = lambda body: error if name in body else None
+
+        bodies = server.ask(OWN, OWN, api=api)
+
+        assert [name in body for body in bodies] == [True, False, False]
 
     def test_keeps_the_room_that_each_model_has_apart(self) -> None:
         bodies = Server().ask(replace(OWN, max_output_tokens=100), REQUEST)

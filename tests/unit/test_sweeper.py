@@ -17,7 +17,8 @@ from jobchain.aws.items import DISPATCH_GRACE, Due, job_key
 from jobchain.aws.queue import JobQueue, QueueDepth
 from jobchain.aws.table import Table
 from jobchain.aws.writes import epoch, update
-from jobchain.domain import DueJob, NewJob, Status, Tier
+from jobchain.domain import NewJob, Status, Tier
+from jobchain.due_job import DueJob
 from jobchain.errors import Unavailable
 from jobchain_sweeper.resending import MAX_CRASHES, MAX_RESEND_GAP
 from jobchain_sweeper.sweeper import BACKLOG, MOST_OVERDUE, Sweep, Sweeper

@@ -108,6 +108,7 @@ SETTINGS = {
     "ApiFunction": "ApiSettings",
     "FlexWorkerFunction": "WorkerSettings",
     "SweeperFunction": "SweeperSettings",
+    "WebFunction": "WebSettings",
     "WorkerFunction": "WorkerSettings",
 }
 # Values of variables that take not any.
@@ -486,6 +487,14 @@ def test_every_page_and_what_it_loads_is_served_by_the_web_function(template: Te
     pages = (ROOT / "functions" / "web" / "jobchain_web" / "static").glob("*.html")
 
     assert routes == {*(f"/{page.stem}" for page in pages), "/assets/{proxy+}"}
+
+
+def test_a_flood_of_requests_without_a_key_leaves_health_its_own_rate(template: Template) -> None:
+    # API Gateway applies a stage's rate to each method by itself:
+    # https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-request-throttling.html
+    routes = [event["Properties"]["Path"] for event in properties(template, "ApiFunction")["Events"].values()]
+
+    assert sorted(routes) == ["/health", "/{proxy+}"]
 
 
 def test_the_layer_has_no_python_folder_which_sam_would_double(template: Template) -> None:

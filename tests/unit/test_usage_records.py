@@ -216,7 +216,7 @@ class TestABugBehindACall:
         def read(_answer: Any, _context: Any) -> Any:
             raise KeyError("a bug of the new version, with a text of the caller")
 
-        deployment.runner._chains = {"guideline_checklist": first_step_changed(read_answer=read)}
+        deployment.runner.versions.chains = {"guideline_checklist": first_step_changed(read_answer=read)}
         return deployment
 
     def test_has_every_answer_recorded_and_ends_every_job_by_its_name(self, broken: Deployment) -> None:
@@ -247,7 +247,7 @@ class TestABugBehindACall:
         def write(_context: Any) -> str:
             raise KeyError("a bug")
 
-        deployment.runner._chains = {"guideline_checklist": first_step_changed(write_input=write)}
+        deployment.runner.versions.chains = {"guideline_checklist": first_step_changed(write_input=write)}
         deployment.create()
         job = deployment.run_until_final()
 
@@ -352,7 +352,7 @@ class TestAWorkerThatVanishedBeforeItsChainWasRemoved:
         deployment.clock.advance(AFTER_LEASE)
 
         # when the next worker does not know its chain
-        deployment.runner._chains = {}
+        deployment.runner.versions.chains = {}
         deployment.run()
 
         # then the estimate is not less than the call can have cost

@@ -1,5 +1,6 @@
 """Why pending jobs wait, where that is worked out when they are read; and how long a job is tried."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -9,6 +10,7 @@ from jobchain.aws.paces import PaceStore
 from jobchain.breaker import ModelAccount
 from jobchain.domain import Job, NewJob, Status, Tier, WaitingFor, WaitReason, isoformat
 from jobchain.observability import Logger
+from jobchain.overrides import Overrides
 from jobchain.pace import Demand, Granted, Rates
 from jobchain_api.account_waits import AccountWaits
 from jobchain_api.service import JobService
@@ -33,8 +35,13 @@ class Account:
     def reason(self, job: Job = JOB) -> WaitingFor | None:
         stores = self._stores
         rates = Rates(requests=6)
-        paces = {tier: PaceStore(stores.client, stores.table, ACCOUNT, tier, rates, stores.clock) for tier in Tier}
-        waits = AccountWaits(BreakerStore(stores.client, stores.table, ACCOUNT, stores.clock), paces)
+
+        def paces(model: str) -> dict[Tier, PaceStore]:
+            account = replace(ACCOUNT, model=model)
+            return {tier: PaceStore(stores.client, stores.table, account, tier, rates, stores.clock) for tier in Tier}
+
+        breakers = BreakerStore(stores.client, stores.table, ACCOUNT, stores.clock)
+        waits = AccountWaits(breakers, paces, ACCOUNT.model)
         return waiting_now(job, waits, stores.clock()).waiting_for
 
     def fill(self) -> None:
@@ -49,6 +56,24 @@ def account(stores: Stores) -> Account:
 
 def test_a_job_of_an_idle_account_waits_for_a_worker(account: Account) -> None:
     assert account.reason() == WaitingFor(WaitReason.QUEUE, MADE, None, "the job waits for a worker")
+
+
+def test_a_job_of_another_model_waits_for_the_limits_of_that_and_for_the_key(
+    account: Account, clock: FakeClock
+) -> None:
+    other = replace(JOB, overrides=Overrides(model="another-model"))
+    account.fill()
+    account.breakers.look()
+    account.breakers.open("model_not_found", clock())
+
+    found = account.reason(other)
+    assert found
+    assert found.reason is WaitReason.QUEUE
+
+    account.breakers.open("model_unauthorized", clock())
+    found = account.reason(other)
+    assert found
+    assert found.reason is WaitReason.ACCOUNT
 
 
 def test_a_job_of_an_account_whose_limit_is_used_up_waits_for_that(account: Account, clock: FakeClock) -> None:

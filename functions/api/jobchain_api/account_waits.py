@@ -1,6 +1,6 @@
 """What pending jobs wait for at the model's account."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
 from jobchain.aws.breakers import BreakerStore
@@ -13,20 +13,23 @@ from jobchain.pace import PATIENCE
 class AccountWaits:
     """What jobs wait for at the model's account. Both stores keep for some seconds what they have read."""
 
-    def __init__(self, breakers: BreakerStore, paces: Mapping[Tier, PaceStore]) -> None:
+    def __init__(self, breakers: BreakerStore, paces: Callable[[str], Mapping[Tier, PaceStore]], model: str) -> None:
+        """`paces` gives those of a model; `model` is the deployment's."""
         self._breakers = breakers
         self._paces = paces
+        self._model = model
 
-    def reason_now(self, tier: Tier, now: datetime) -> WaitingFor | None:
+    def reason_now(self, tier: Tier, now: datetime, model: str | None = None) -> WaitingFor | None:
         """An open breaker before a limit that is used up; None where the table does not answer."""
+        asked = model or self._model
         try:
-            breaker = self._breakers.look()
-            return breaker.waiting_for if breaker else self._full(tier, now)
+            breaker = self._breakers.look(own_model=asked != self._model)
+            return breaker.waiting_for if breaker else self._full(asked, tier, now)
         except Unavailable:
             return None
 
-    def _full(self, tier: Tier, now: datetime) -> WaitingFor | None:
-        view = self._paces[tier].view()
+    def _full(self, model: str, tier: Tier, now: datetime) -> WaitingFor | None:
+        view = self._paces(model)[tier].view()
         if view.free_at <= now + timedelta(seconds=PATIENCE):
             return None
         limits = {"requests": view.rates.requests, "tokens": view.rates.tokens}

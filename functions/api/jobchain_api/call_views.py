@@ -77,6 +77,9 @@ class StepView(LazyView):
     estimated: EstimateView | None = None
     tier: Tier | None = None
     request_id: str | None = Field(default=None, description="The provider's id of the last call.")
+    chain_version: str | None = Field(
+        default=None, description="The version of the chain that the step was run with. Null if that was not stored."
+    )
     copied: bool = Field(
         default=False, description="Whether the job that was forked has run it: then it has no times and no cost here."
     )
@@ -220,6 +223,7 @@ def _completed(step: FinishedStep, tries: Mapping[str, int], parts: Mapping[str,
         tier=step.tier if step.model else None,
         request_id=step.request_id,
         copied=step.copied,
+        chain_version=step.chain_version or None,
         **times,
         **spent(step.total),
     )

@@ -9,14 +9,18 @@ from pydantic import BaseModel, JsonValue
 
 from jobchain.aws.jobs import JobDetails
 from jobchain.chains.chain import Chain, CodeStep, Outputs, Step, StepContext
+from jobchain.chains.definition import definition_of
+from jobchain.chains.fitting import misfit
 from jobchain.chains.planning import stored_step
 from jobchain.chains.step_keys import read_key
 from jobchain.domain import FinishedStep, Job, NewJob
 from jobchain.errors import InvalidRequest, JobCannotBeForked
 from jobchain.forks import ForkedFrom
+from jobchain.overrides import MAX_PROMPTS_BYTES, Overrides
 from jobchain_api.auth import Caller
-from jobchain_api.job_factory import checked_payload
+from jobchain_api.job_factory import check_overrides, checked_payload
 from jobchain_api.requests import ForkJob
+from jobchain_api.usable import usable, why_unusable
 
 
 def fork_fingerprint(source: str, request: ForkJob) -> str:
@@ -39,12 +43,18 @@ def fork_of(
     Raises InvalidRequest, PayloadTooLarge, JobCannotBeForked.
     """
     source = details.job
-    chain = chains.get(source.job_name)
+    chain = usable(chains.get(source.job_name))
+    if chain is None and source.job_name in chains:
+        raise JobCannotBeForked(f"{why_unusable(source.job_name)}. Fork the job once it can")
     if chain is None:
         raise JobCannotBeForked("this deployment does not have the job's chain: create a new job of another one")
     again = _again(chain, request.from_step, source)
-    copies = tuple(step for step in source.steps if read_key(step.name).step not in again)
+    # An output of a step that the chain no longer has is left out: the fork is run with the chain as it is now.
+    kept = {step.name for step in chain.steps} - again
+    copies = tuple(step for step in source.steps if read_key(step.name).step in kept)
     payload = _payload(chain, details, request, copies)
+    overrides, prompts = _overrides(chain, details, request)
+    _check_fit(chain, payload, details, copies)
     deadline = source.deadline or default
     return NewJob(
         event_id=event_id,
@@ -61,15 +71,48 @@ def fork_of(
         daily_budget=caller.limits.daily_budget,
         deadline=deadline,
         own_deadline=deadline != default,
-        forked_from=ForkedFrom(source.event_id, request.from_step),
+        forked_from=ForkedFrom(source.event_id, request.from_step, request.replay),
         copies=copies,
         source_created_at=source.created_at,
+        overrides=overrides,
+        prompts=prompts,
     )
 
 
-def _again(chain: Chain, from_step: str, source: Job) -> Set[str]:
-    """The steps that the fork runs: that one, and all that need it. Raises InvalidRequest, JobCannotBeForked."""
+def _overrides(chain: Chain, details: JobDetails, request: ForkJob) -> tuple[Overrides, Mapping[str, str]]:
+    """What the fork sets in place of its chain, and its own prompts by their steps; else as in the job.
+
+    Raises InvalidRequest, JobCannotBeForked.
+    """
+    if request.prompt is not None and request.from_step is None:
+        raise InvalidRequest({"prompt": "goes with from_step: name the step whose prompt it is"})
+    given = (request.from_step,) if request.prompt is not None and request.from_step is not None else ()
+    own = Overrides(request.model, request.effort, given)
+    check_overrides(chain, own.given)
+    if request.prompt is not None and request.from_step not in {step.name for step in chain.calls}:
+        raise InvalidRequest(
+            {"prompt": f"the step {request.from_step} calls no model, and has no prompt: leave it out"}
+        )
+    prompts = {**details.prompts, **dict.fromkeys(given, request.prompt or "")}
+    if sum(len(text.encode()) for text in prompts.values()) > MAX_PROMPTS_BYTES:
+        most = f"all prompts of the job have more than {MAX_PROMPTS_BYTES} bytes with those of the job that is forked"
+        raise InvalidRequest({"prompt": f"{most}: shorten it"})
+    before = details.job.overrides
+    found = Overrides(own.model or before.model, own.effort or before.effort, tuple(prompts))
+    if refused := [name for name in found.given if name not in chain.overrides]:
+        now = f"the chain {chain.name} allows jobs no {' and no '.join(refused)} of their own any more"
+        raise JobCannotBeForked(f"{now}, and this job has it: create a new job")
+    return found, prompts
+
+
+def _again(chain: Chain, from_step: str | None, source: Job) -> Set[str]:
+    """The steps that the fork runs: that one, and all that need it; all of them without one.
+
+    Raises InvalidRequest, JobCannotBeForked.
+    """
     needs = {step.name: {*step.needs} for step in chain.steps}
+    if from_step is None:
+        return needs.keys()
     if from_step not in needs:
         raise InvalidRequest({"from_step": f"unknown step: use one of {', '.join(needs)}"})
     before, again = {*needs[from_step]}, {from_step}
@@ -99,6 +142,16 @@ def _payload(chain: Chain, details: JobDetails, request: ForkJob, copies: tuple[
         why = f"changes what these steps work on, whose outputs would be copied: {', '.join(steps)}"
         raise InvalidRequest({"payload": f"{why}. Fork from the first of them, or leave that part as it is"})
     return payload
+
+
+def _check_fit(chain: Chain, payload: JsonValue, details: JobDetails, copies: tuple[FinishedStep, ...]) -> None:
+    """Raises JobCannotBeForked where this deployment's chain can't go on with the copied outputs."""
+    if not copies:
+        return
+    # Which model the deployment asks does not matter here.
+    now = definition_of(chain, "")
+    if why := misfit(chain, chain.payload.model_validate(payload), copies, now, details.definitions):
+        raise JobCannotBeForked(f"the chain has changed since, {why}: fork from an earlier step, or create a new job")
 
 
 def _accepted(chain: Chain, payload: JsonValue) -> BaseModel:

@@ -83,8 +83,8 @@ def _parts() -> "LateParts":
 
 
 class _Waits:
-    def reason_now(self, tier: Tier, now: datetime) -> WaitingFor | None:
-        return _parts().waits.reason_now(tier, now)
+    def reason_now(self, tier: Tier, now: datetime, model: str | None = None) -> WaitingFor | None:
+        return _parts().waits.reason_now(tier, now, model)
 
 
 class _Health:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from uuid import UUID, uuid4, uuid5
 
@@ -11,16 +11,18 @@ from pydantic import JsonValue, ValidationError
 from jobchain.chains.chain import Chain
 from jobchain.domain import DEADLINE, NewJob
 from jobchain.errors import InvalidRequest
+from jobchain.overrides import Override, Overrides
 from jobchain_api.auth import Caller
 from jobchain_api.errors import PayloadTooLarge
 from jobchain_api.requests import BatchEntry, CreateJob
+from jobchain_api.usable import usable, why_unusable
 from jobchain_api.validation import explain
 
 MAX_PAYLOAD_BYTES = 256 * 1024
 
 # The options that tell a replay from another request. A title does not: the same text may be in a file of another
 # name.
-_OPTIONS = {"max_cost_usd", "tier", "flex_seconds", "deadline_seconds"}
+_OPTIONS = {"max_cost_usd", "tier", "flex_seconds", "deadline_seconds", "model", "effort"}
 
 # The namespace of the ids that are derived from idempotency keys.
 _KEY_NAMESPACE = UUID("8f1a4f5e-6d0c-4c5b-9a55-6f6f62636861")
@@ -64,6 +66,8 @@ class JobFactory:
         chain = self._chain(request)
         sent = _short_form(chain, request.input_text) if request.payload is None else request.payload
         payload = checked_payload(chain, sent)
+        overrides = Overrides(request.model, request.effort)
+        check_overrides(chain, overrides.given)
         return NewJob(
             event_id=event_id,
             tenant=caller.tenant,
@@ -79,17 +83,18 @@ class JobFactory:
             daily_budget=caller.limits.daily_budget,
             deadline=timedelta(seconds=request.deadline_seconds) if request.deadline_seconds else self._deadline,
             own_deadline=request.deadline_seconds is not None,
+            overrides=overrides,
         )
 
     def _chain(self, request: CreateJob) -> Chain:
         name = request.job_name if request.job_name is not None else self._default_chain
-        if (chain := self._chains.get(name)) is not None:
+        if (chain := usable(self._chains.get(name))) is not None:
             return chain
         known = ", ".join(self._chains)
         if request.job_name is None and not self._default_chain:
             raise InvalidRequest({"input_text": f"no default chain: give job_name (one of {known}) and payload"})
         if name in self._chains:
-            raise InvalidRequest({"job_name": f"the chain {name} can't be used here: GET /chains says why"})
+            raise InvalidRequest({"job_name": why_unusable(name)})
         raise InvalidRequest({"job_name": f"unknown chain: use one of {known}"})
 
 
@@ -113,6 +118,15 @@ def checked_payload(chain: Chain, sent: object) -> JsonValue:
     if size > MAX_PAYLOAD_BYTES:
         raise PayloadTooLarge(size, MAX_PAYLOAD_BYTES)
     return payload
+
+
+def check_overrides(chain: Chain, given: Iterable[Override]) -> None:
+    """Raises InvalidRequest for what a request sets in place of a chain that does not allow it."""
+    refused = [name for name in given if name not in chain.overrides]
+    if refused:
+        raise InvalidRequest(
+            {name: f"the chain {chain.name} allows jobs no {name} of their own: leave it out" for name in refused}
+        )
 
 
 def is_keyed(event_id: str) -> bool:

@@ -1,5 +1,8 @@
 """The parts of the api that creating a job does not need: made when a request first needs one."""
 
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 from jobchain.aws.breakers import BreakerStore
@@ -17,6 +20,9 @@ from jobchain_api.waits import NoWaits, WaitView
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+# The models whose paces are remembered; jobs may name any.
+_MODELS = 64
 
 
 class Settings(Protocol):
@@ -71,8 +77,13 @@ class LateParts:
         )
         self.waits: WaitView = NoWaits()
         if account and breakers:
-            paces = {tier: PaceStore(dynamodb, table, account, tier, Rates(), utc_now) for tier in Tier}
-            self.waits = AccountWaits(breakers, paces)
+
+            @lru_cache(_MODELS)
+            def paces(model: str) -> Mapping[Tier, PaceStore]:
+                its_account = replace(account, model=model)
+                return {tier: PaceStore(dynamodb, table, its_account, tier, Rates(), utc_now) for tier in Tier}
+
+            self.waits = AccountWaits(breakers, paces, account.model)
 
 
 def model_account(settings: Settings) -> ModelAccount | None:

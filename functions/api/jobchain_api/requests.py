@@ -18,6 +18,7 @@ from pydantic import (
 
 from jobchain.chains.fields import Sent, Text, not_blank, without_nul
 from jobchain.domain import Tier
+from jobchain.overrides import MAX_PROMPT_CHARACTERS, Effort
 
 MAX_METADATA = 16
 MAX_METADATA_KEY = 64
@@ -29,9 +30,13 @@ MIN_DEADLINE_SECONDS = 60
 MAX_DEADLINE_SECONDS = 7 * 86_400
 MAX_BATCH = 100
 MAX_TITLE = 200
+MAX_MODEL = 200
 
 IDEMPOTENCY_KEY = r"^[\x21-\x7e]{1,255}$"
 """The pattern of an idempotency key."""
+
+REPLAY = r"^[A-Za-z0-9_-]{1,64}$"
+"""The pattern of the id of a replay."""
 
 
 def checked_key(idempotency_key: str) -> str:
@@ -99,6 +104,22 @@ Title = Annotated[
 ]
 
 
+def _model_name(name: str) -> str:
+    if not name or not all("!" <= character <= "~" for character in name):
+        raise ValueError("must be a model's name, without spaces and in ASCII, such as gpt-6-luna")
+    return name
+
+
+ModelName = Annotated[str, StringConstraints(strip_whitespace=True, max_length=MAX_MODEL), AfterValidator(_model_name)]
+
+PromptText = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_PROMPT_CHARACTERS),
+    AfterValidator(without_nul),
+    AfterValidator(not_blank),
+]
+
+
 class CreateJob(Sent):
     """A request for a job: either `job_name` with its `payload`, or `input_text` for the default chain."""
 
@@ -112,6 +133,12 @@ class CreateJob(Sent):
     )
     metadata: Annotated[dict[MetadataKey, MetadataValue], BeforeValidator(_few)] = Field(
         default={}, max_length=MAX_METADATA, description="The caller's own notes, returned with the job."
+    )
+    model: ModelName | None = Field(
+        default=None, description="The model of all calls of the job, in place of the chain's, if the chain allows it."
+    )
+    effort: Effort | None = Field(
+        default=None, description="How much the model reasons, in place of the chain's, if the chain allows it."
     )
 
     max_cost_usd: Dollars | None = Field(
@@ -152,9 +179,16 @@ class ForkJob(Sent):
 
     model_config = ConfigDict(defer_build=True)
 
-    from_step: str = Field(
+    from_step: str | None = Field(
+        default=None,
         max_length=100,
-        description="The step from which the chain is run again, with all steps that need it. The others are copied.",
+        description="The step from which the chain is run again, with all steps that need it. The others are copied. "
+        "Without it, all steps are run again, and none is copied.",
+    )
+    replay: Annotated[str, StringConstraints(pattern=REPLAY)] | None = Field(
+        default=None,
+        description="The caller's id of the replay that the fork is a part of. Lists, job counts and alarms leave "
+        "replays out; what they cost is in the usage, and told apart there.",
     )
     payload: dict[str, SkipValidation[JsonValue]] | None = Field(
         default=None,
@@ -166,6 +200,13 @@ class ForkJob(Sent):
     )
     max_cost_usd: Dollars | None = Field(
         default=None, description="The fork's own budget, in US dollars. Copied steps cost nothing."
+    )
+    model: ModelName | None = Field(default=None, description="The model of the fork's calls, if the chain allows it.")
+    effort: Effort | None = Field(default=None, description="How much it reasons, if the chain allows it.")
+    prompt: PromptText | None = Field(
+        default=None,
+        description="The prompt of `from_step`, for this job, in place of what the chain's author wrote, if the chain "
+        "allows it.",
     )
 
 

@@ -20,9 +20,10 @@ from jobchain.chains.chain import Chain
 from jobchain.domain import Job, Status
 from jobchain.errors import InvalidRequest, JobchainError
 from jobchain.observability import Logger
+from jobchain_api.agent_route import add_agent_route
 from jobchain_api.auth import Caller
 from jobchain_api.created_views import BatchAccepted, BatchView, JobCreated, ProblemView
-from jobchain_api.parameters import IdempotencyKey, Include, Moment, StepName
+from jobchain_api.parameters import IdempotencyKey, Include, Moment, Replay, StepName, WithReplays
 from jobchain_api.problems import problem_of
 from jobchain_api.queries import (
     DAY,
@@ -52,6 +53,7 @@ ALLOWED_METHODS = {
     "/stats": ("GET", "HEAD"),
     "/usage": ("GET", "HEAD"),
     "/health": ("GET", "HEAD"),
+    "/mcp": ("POST",),
     "/openapi.json": ("GET", "HEAD"),
 }
 PUBLIC_PATHS = ("/health", "/openapi.json")
@@ -81,6 +83,7 @@ def add_routes(app: APIGatewayRestResolver, service: JobService, logger: Logger,
     _add_routes_of_jobs(app, service, logger)
     _add_routes_of_one_job(app, service, logger, chains)
     _add_routes_of_the_deployment(app, service, chains)
+    add_agent_route(app, service, chains, openapi_document)
 
 
 def _add_routes_of_jobs(app: APIGatewayRestResolver, service: JobService, logger: Logger) -> None:
@@ -111,6 +114,8 @@ def _add_routes_of_jobs(app: APIGatewayRestResolver, service: JobService, logger
         ] = None,
         created_after: Moment = None,
         created_before: Moment = None,
+        replays: WithReplays = False,
+        replay: Replay = None,
         limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="The most jobs of a page.")] = DEFAULT_PAGE,
         cursor: Annotated[str | None, Query(max_length=512, description="`next_cursor` of the last page.")] = None,
     ) -> Response[str]:
@@ -123,6 +128,8 @@ def _add_routes_of_jobs(app: APIGatewayRestResolver, service: JobService, logger
             metadata=wanted_metadata(app.current_event),
             created_after=moment("created_after", created_after),
             created_before=moment("created_before", created_before),
+            replays=replays,
+            replay=replay,
         )
         jobs, next_cursor = service.list(_caller(app), limit, cursor, wanted)
         return _current(app, JobList(jobs=[listed_job(job) for job in jobs], next_cursor=next_cursor))
@@ -138,7 +145,8 @@ def _add_routes_of_one_job(
         if parts:
             # Failed calls tell which steps without an output have called the model.
             wants_calls = not parts.isdisjoint(("attempts", "prompts"))
-            details = service.details(_caller(app), event_id, attempts=wants_calls)
+            wanted = {"attempts": wants_calls, "definitions": "prompts" in parts}
+            details = service.details(_caller(app), event_id, **wanted)
         job = details.job if details else service.get(_caller(app), event_id)
         logger.append_keys(event_id=event_id)
         headers = {} if job.status.final else {"Retry-After": str(service.retry_after.of(job))}

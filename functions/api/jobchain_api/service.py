@@ -117,7 +117,7 @@ class JobService:
         fingerprint = fork_fingerprint(_checked(event_id), request)
         if idempotency_key is not None and (replay := self._submitter.replay(own, fingerprint)):
             return replay
-        details = self._jobs.details(caller.tenant, event_id, attempts=False)
+        details = self._jobs.details(caller.tenant, event_id, attempts=False, definitions=True)
         new = fork_of(details, self._chains, caller, request, own, self._deadline)
         return self._submitter.submit_one(caller, new)
 
@@ -158,12 +158,12 @@ class JobService:
         """The caller's job. Raises JobNotFound, Unavailable."""
         return self._told(self._jobs.get(caller.tenant, _checked(event_id)))
 
-    def details(self, caller: Caller, event_id: str, *, attempts: bool) -> JobDetails:
-        """The caller's job with its payload, and with its failed calls if `attempts` are wanted.
+    def details(self, caller: Caller, event_id: str, *, attempts: bool, definitions: bool = False) -> JobDetails:
+        """The caller's job with its payload, and with its failed calls and its chain's definitions if they are wanted.
 
         Raises JobNotFound, Unavailable.
         """
-        found = self._jobs.details(caller.tenant, _checked(event_id), attempts=attempts)
+        found = self._jobs.details(caller.tenant, _checked(event_id), attempts=attempts, definitions=definitions)
         return replace(found, job=self._told(found.job))
 
     def _told(self, job: Job) -> Job:

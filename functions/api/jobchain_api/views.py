@@ -8,7 +8,6 @@ from pydantic import ConfigDict, Field, JsonValue
 
 from jobchain.aws.jobs import JobDetails
 from jobchain.chains.chain import Chain
-from jobchain.chains.mistakes import ChainError
 from jobchain.domain import Job, Status, Tier, WaitReason, isoformat
 from jobchain_api.call_views import (
     AttemptView,
@@ -24,6 +23,7 @@ from jobchain_api.call_views import (
 from jobchain_api.created_views import LazyView
 from jobchain_api.prompt_views import PromptView, prompt_views
 from jobchain_api.result_views import PartView, part_views
+from jobchain_api.usable import usable
 
 
 class ErrorView(LazyView):
@@ -45,7 +45,7 @@ class WaitingView(LazyView):
         description="`queue`: it waits for a worker. `retry`: a call failed and is repeated later. `rate_limit`: the "
         "limits of the model's account are used up. `account`: the model's server refuses the account, its key or the "
         "model. `budget`: the key's budget of the day is used up. `deployment`: the worker's version does not have "
-        "the chain."
+        "the chain, or has one that the job's payload or outputs do not fit."
     )
     since: str
     until: str | None = Field(description="When the job continues.")
@@ -59,7 +59,8 @@ class ForkedFromView(LazyView):
     model_config = ConfigDict(from_attributes=True)
 
     event_id: str
-    from_step: str
+    from_step: str | None = Field(description="Null: the fork has run all steps again.")
+    replay: str | None = Field(description="The id of the replay that the fork is a part of. Null for any other fork.")
 
 
 class ListedJob(LazyView):
@@ -84,6 +85,9 @@ class ListedJob(LazyView):
     error: ErrorView | None
     waiting_for: WaitingView | None = Field(description="Why the job is pending. Null for a job that is not.")
     forked_from: ForkedFromView | None = Field(description="Null for a job that is no fork.")
+    model: str | None = Field(description="The model that the job itself named. Null: its chain names the models.")
+    effort: str | None = Field(description="The effort that the job itself named. Null: its chain says it.")
+    changed_prompts: list[str] = Field(description="The steps whose prompt this fork has changed.")
 
 
 class JobView(ListedJob):
@@ -95,6 +99,10 @@ class JobView(ListedJob):
         description="How to show the parts of the result. Empty if the deployment no longer has the chain."
     )
     metadata: dict[str, str]
+    chain_version: str | None = Field(
+        description="The version of its chain that the job was run with last: a hash of graph, prompts, schemas, "
+        "models and their options. Null before a worker has run it."
+    )
     deadline_seconds: int | None = Field(description="How long the job is tried.")
     deadline_at: str | None = Field(description="Until when the job is tried; a retry sets a new one.")
     failed_attempts: list[AttemptView] | None = Field(
@@ -133,7 +141,7 @@ def job_view(
     `details` are those of the job, None if the caller did not ask for any. `include` are the parts to add, see
     `INCLUDABLE`; of the prompts only that of `step`, if one is given.
     """
-    chain = _usable(chains.get(job.job_name))
+    chain = usable(chains.get(job.job_name))
     attempts = details.attempts if details and "attempts" in include else None
     return JobView(
         **_listed(job),
@@ -141,6 +149,7 @@ def job_view(
         result=_result(job, chain),
         result_view=part_views(chain) if chain else [],
         metadata=dict(job.metadata),
+        chain_version=job.chain_version or None,
         deadline_seconds=None if job.deadline is None else int(job.deadline.total_seconds()),
         deadline_at=None if job.deadline_at is None else isoformat(datetime.fromtimestamp(job.deadline_at, UTC)),
         failed_attempts=None if attempts is None else attempt_views(attempts),
@@ -148,14 +157,6 @@ def job_view(
         input=details.payload if details and "input" in include else None,
         prompts=prompt_views(details, chain, step) if details and "prompts" in include else None,
     )
-
-
-def _usable(chain: Chain | None) -> Chain | None:
-    """The chain; None for one whose steps can't be built. They are built when they are first looked at."""
-    try:
-        return chain if chain and chain.steps[:] else None
-    except ChainError:
-        return None
 
 
 def _listed(job: Job) -> dict[str, Any]:
@@ -174,6 +175,9 @@ def _listed(job: Job) -> dict[str, Any]:
         "tier": job.tier,
         "error": ErrorView.model_validate(job.error) if job.error else None,
         "forked_from": ForkedFromView.model_validate(job.forked_from) if job.forked_from else None,
+        "model": job.overrides.model,
+        "effort": job.overrides.effort,
+        "changed_prompts": [*job.overrides.prompts],
         "waiting_for": WaitingView.model_validate(job.waiting_for) if job.waiting_for else None,
     }
 

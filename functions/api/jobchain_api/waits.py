@@ -8,18 +8,19 @@ from jobchain.domain import Job, Status, Tier, WaitingFor, WaitReason, tier_at
 
 
 class WaitView(Protocol):
-    """What all jobs of a tier wait for now."""
+    """What all jobs of a tier and a model wait for now."""
 
-    def reason_now(self, tier: Tier, now: datetime) -> WaitingFor | None:
-        """The reason, None if they wait for a worker alone. Raises nothing."""
+    def reason_now(self, tier: Tier, now: datetime, model: str | None = None) -> WaitingFor | None:
+        """The reason, None if they wait for a worker alone. `model` is None for the deployment's. Raises nothing."""
         ...
 
 
 class NoWaits:
     """A deployment whose account has no limits that are known."""
 
-    def reason_now(self, tier: Tier, now: datetime) -> WaitingFor | None:  # noqa: ARG002  # as WaitView has it
+    def reason_now(self, tier: Tier, now: datetime, model: str | None = None) -> WaitingFor | None:
         """Nothing."""
+        del tier, now, model
         return None
 
 
@@ -31,7 +32,7 @@ def waiting_now(job: Job, waits: WaitView, now: datetime) -> Job:
     if stored and (stored.until is None or datetime.fromisoformat(stored.until) > now):
         return job
     since = stored.until if stored and stored.until else job.updated_at
-    found = waits.reason_now(tier_at(job.flex_until, now), now)
+    found = waits.reason_now(tier_at(job.flex_until, now), now, job.overrides.model)
     if found is None:
         found = WaitingFor(WaitReason.QUEUE, since, None, "the job waits for a worker")
     elif found.reason is WaitReason.RATE_LIMIT:

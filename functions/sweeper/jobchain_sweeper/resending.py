@@ -10,7 +10,8 @@ from jobchain.aws.due import DueStore
 from jobchain.aws.items import DISPATCH_GRACE
 from jobchain.aws.outage_log import log_unavailable
 from jobchain.aws.queue import JobQueue, batches
-from jobchain.domain import Clock, DueJob, JobError, Tier
+from jobchain.domain import Clock, JobError, Tier
+from jobchain.due_job import DueJob
 from jobchain.errors import Unavailable
 from jobchain.metrics import Meter, OutcomeMeter
 from jobchain.observability import Logger

@@ -13,7 +13,8 @@ from jobchain.aws.due import DueStore
 from jobchain.aws.items import Due
 from jobchain.aws.outage_log import log_unavailable
 from jobchain.aws.queue import JobQueue
-from jobchain.domain import Clock, DueJob, Tier
+from jobchain.domain import Clock, Tier
+from jobchain.due_job import DueJob
 from jobchain.errors import Unavailable
 from jobchain.metrics import Meter, OutcomeMeter
 from jobchain.observability import Logger

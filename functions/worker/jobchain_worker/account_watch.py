@@ -23,12 +23,15 @@ class AccountWatch:
         self._logger = logger
         self._meter = meter
 
-    async def answered(self, began_at: datetime) -> None:
-        """A call that began at `began_at` was answered: what was open before it is closed."""
-        if not self._breakers.is_open:
+    async def answered(self, began_at: datetime, *, own_model: bool = False) -> None:
+        """A call that began at `began_at` was answered: what was open before it is closed.
+
+        With `own_model` it was of another model than the deployment's, of which it tells nothing.
+        """
+        if not self._breakers.is_open(own_model=own_model):
             return
         try:
-            closed = await asyncio.to_thread(self._breakers.close, began_at)
+            closed = await asyncio.to_thread(self._breakers.close, began_at, own_model=own_model)
         except Unavailable as error:
             # The next probe closes it.
             log_unavailable(self._logger, "breaker not closed", error)

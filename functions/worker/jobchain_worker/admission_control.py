@@ -5,19 +5,16 @@ A job that is not let through is not claimed, and no write is made for it: its m
 
 import asyncio
 import random
-import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from itertools import accumulate
 
 from jobchain.aws.breakers import BreakerStore
 from jobchain.aws.claiming import Candidate
 from jobchain.aws.outage_log import log_unavailable
 from jobchain.aws.paces import PaceStore
 from jobchain.aws.queue import MAX_DELAY, JobQueue, Slot
-from jobchain.breaker import MAX_JITTER, MIN_JITTER, OpenBreaker
-from jobchain.chains.chain import Chain, Step
-from jobchain.chains.planning import PlannedStep
+from jobchain.breaker import MAX_JITTER, MIN_JITTER, OpenBreaker, Scope
+from jobchain.chains.chain import Chain
 from jobchain.domain import Clock, Tier, tier_at
 from jobchain.errors import JobNotReady, ModelError, MustRunAlone, Unavailable
 from jobchain.llm import LLM
@@ -25,7 +22,9 @@ from jobchain.observability import Logger
 from jobchain.pace import PATIENCE, Demand, Granted, Refused
 from jobchain.rate_limits import NO_RATE_LIMITS, RateLimits
 from jobchain_worker.account_watch import AccountWatch
-from jobchain_worker.demand import Demands
+from jobchain_worker.backlog import Backlog
+from jobchain_worker.demand import Demands, Wave, first_calls
+from jobchain_worker.model_choice import fallback_of_job, paced_model
 
 SUSPECT = 2
 """A job runs alone after this number of workers in a row vanished with it: another of their jobs may be the cause."""
@@ -36,32 +35,7 @@ LONGEST_WAIT = timedelta(seconds=PATIENCE)
 SLOT_KEPT = timedelta(seconds=60)
 """A slot is lost when its job comes later than this: its workers are busier than the account."""
 
-DEPTH_KEPT = timedelta(seconds=5)
-
 NOTHING = Demand(0, 0)
-
-Wave = Sequence[tuple[int, PlannedStep]]
-"""Steps that may run at the same time, each with its position in the plan."""
-
-
-class Backlog:
-    """How many messages the tiers' queues hold, at most `DEPTH_KEPT` old; none where a queue does not tell."""
-
-    def __init__(self, queue: JobQueue) -> None:
-        self._queue = queue
-        self._known: dict[Tier, tuple[int, float]] = {}
-
-    def messages(self, tier: Tier) -> int:
-        """The messages that wait or are delayed."""
-        known, until = self._known.get(tier, (0, float("-inf")))
-        if time.monotonic() > until:
-            try:
-                depth = self._queue.depth(tier)
-                known = depth.waiting + depth.delayed
-            except Unavailable:
-                known = 0
-            self._known[tier] = (known, time.monotonic() + DEPTH_KEPT.total_seconds())
-        return known
 
 
 class AdmissionControl:
@@ -70,7 +44,7 @@ class AdmissionControl:
     def __init__(
         self,
         *,
-        paces: Mapping[Tier, PaceStore],
+        paces: Callable[[str], Mapping[Tier, PaceStore]],
         breakers: BreakerStore,
         watch: AccountWatch,
         queue: JobQueue,
@@ -80,8 +54,9 @@ class AdmissionControl:
         clock: Clock,
         logger: Logger,
     ) -> None:
-        """`paces` are the limiters of each tier, `watch` is told of calls. See `jobchain_worker.runner.Runner`."""
+        """`paces` gives the limiters of a model by tier, `watch` gets calls. See `jobchain_worker.runner.Runner`."""
         self.paces = paces
+        self.model = llm.model
         self.breakers = breakers
         self.watch = watch
         self.clock = clock
@@ -99,6 +74,14 @@ class AdmissionControl:
         chain = self._chains.get(candidate.job_name)
         return self.demands.of_job(chain, candidate.payload_bytes, candidate.completed) if chain else []
 
+    def model_of(self, candidate: Candidate) -> str:
+        """The model whose pace the job follows."""
+        return paced_model(self._chains.get(candidate.job_name), candidate, self.model)
+
+    def fallback_of(self, candidate: Candidate) -> str | None:
+        """A model with which the job can go on while the deployment's is refused."""
+        return fallback_of_job(self._chains.get(candidate.job_name), candidate, self.model)
+
 
 class Permit:
     """One job's way through the control: what it was granted, and what its calls have taken of it."""
@@ -109,6 +92,7 @@ class Permit:
         self._has_time = has_time
         self.slot = slot
         """The slot that the job's next message holds."""
+        self._model = control.model
         self._begin_at: datetime | None = None
         self._tenant = ""
         self._tier = Tier.STANDARD
@@ -137,6 +121,7 @@ class Permit:
         if not demands:
             return
         self._tenant, self._tier = candidate.tenant, candidate.tier
+        self._model = self._control.model_of(candidate)
         try:
             self._pass_breaker(candidate, now)
             try:
@@ -145,25 +130,29 @@ class Permit:
                 # One call a minute is within any limit, and without it the breaker would stay open.
                 if not self.probing:
                     raise
-                self.slot, self._pace = None, self._control.paces[candidate.tier]
+                self.slot, self._pace = None, self._control.paces(self._model)[candidate.tier]
         except Unavailable as error:
             # Without its limits the account itself refuses what is too much.
             log_unavailable(self._control.logger, "limits not read, the job runs", error)
 
     def _pass_breaker(self, candidate: Candidate, now: datetime) -> None:
-        found = self._control.breakers.look()
+        own_model = self._model != self._control.model
+        found = self._control.breakers.look(own_model=own_model)
         if found is None:
             return
         if self._control.breakers.probe(found):
             self._control.logger.info("probes the account", type=found.type)
             self.probing = True
-            self._breaker = self._control.breakers.look()
+            self._breaker = self._control.breakers.look(own_model=own_model)
+            return
+        if found.scope is Scope.MODEL and (fallback := self._control.fallback_of(candidate)):
+            self._model, self.slot = fallback, None
             return
         jitter = random.uniform(MIN_JITTER, MAX_JITTER)  # noqa: S311  # no secret
         raise _not_ready(candidate, found.delay(jitter), now)
 
     def _take_pace(self, candidate: Candidate, demands: Sequence[Demand], now: datetime) -> None:
-        pace = self._control.paces[candidate.tier]
+        pace = self._control.paces(self._model)[candidate.tier]
         slot, self.slot = self.slot, None
         if slot is None or slot.tier is not candidate.tier or now > slot.at + SLOT_KEPT:
             got = pace.reserve(demands, candidate.tenant, self._backlog)
@@ -176,6 +165,10 @@ class Permit:
         self._granted = Demand(slot.requests, slot.tokens)
         self._begin_at = slot.at
         self._pace = pace
+
+    def refuses(self, model: str) -> bool:
+        """Whether the account refuses the model, as of the last look; a probe has to find out."""
+        return model == self._control.model and self._control.breakers.refuses_model and not self.probing
 
     # --- while it runs -----------------------------------------------------------------------------
 
@@ -192,7 +185,7 @@ class Permit:
         need = self._control.demands.of_wave([step for _, step in wave])
         left = max(self._granted.requests - self._asked.requests, 0)
         if left:
-            wave = _first(wave, left)
+            wave = first_calls(wave, left)
         elif need.requests:
             try:
                 got = await self._reserve(self._pace, need)
@@ -204,7 +197,7 @@ class Permit:
             if isinstance(got, Granted):
                 begin_at = got.at
                 # An account without known limits grants any number, and counts none.
-                wave = _first(wave, got.demand.requests or need.requests)
+                wave = first_calls(wave, got.demand.requests or need.requests)
         if begin_at and (seconds := (begin_at - self._control.clock()).total_seconds()) > 0:
             await asyncio.sleep(min(seconds, LONGEST_WAIT.total_seconds()))
         return wave
@@ -232,26 +225,28 @@ class Permit:
         self._granted = _sum(self._granted, got.demand)
         return None
 
-    async def answered(self, asked: Demand, used: Demand, limits: RateLimits, began_at: datetime) -> None:
-        """Notes a call that was answered. It closes a breaker that was open when it began."""
-        self._note(asked, used, limits)
-        if self._pace is not None and not self._pace.learn_at_once(asked, limits):
-            await self._told(self._pace.learn, asked, limits)
-        self.probing = False
-        await self._control.watch.answered(began_at)
+    async def answered(self, model: str, asked: Demand, used: Demand, limits: RateLimits, began_at: datetime) -> None:
+        """Notes a call of `model` that was answered. It closes a breaker that was open when it began.
 
-    async def failed(self, asked: Demand, error: ModelError, began_at: datetime, *, own_model: bool = False) -> None:
-        """Notes a call that failed. It opens a breaker where the fault is the account's.
-
-        `own_model` if the chain names another model than the deployment's: that one has limits of its own.
+        The pace follows the calls of the job's model alone: any other one has limits of its own.
         """
-        if own_model:
-            await self._control.watch.refused(error, began_at, probing=self.probing, own_model=True)
-            return
-        refused = error.type == "rate_limited"
-        self._refused = self._refused or refused
-        self._note(Demand(1, 0) if refused else asked, Demand(1, 0) if refused else asked, error.report.limits)
-        await self._control.watch.refused(error, began_at, probing=self.probing)
+        if model == self._model:
+            self._note(asked, used, limits)
+            if self._pace is not None and not self._pace.learn_at_once(asked, limits):
+                await self._told(self._pace.learn, asked, limits)
+        own_model = model != self._control.model
+        if not (own_model and self._breaker and self._breaker.scope is Scope.MODEL):
+            self.probing = False
+        await self._control.watch.answered(began_at, own_model=own_model)
+
+    async def failed(self, model: str, asked: Demand, error: ModelError, began_at: datetime) -> None:
+        """Notes a call of `model` that failed. It opens a breaker where the fault is the account's."""
+        if model == self._model:
+            refused = error.type == "rate_limited"
+            self._refused = self._refused or refused
+            self._note(Demand(1, 0) if refused else asked, Demand(1, 0) if refused else asked, error.report.limits)
+        own_model = model != self._control.model
+        await self._control.watch.refused(error, began_at, probing=self.probing, own_model=own_model)
 
     async def leave(self) -> None:
         """Gives back what was granted and not asked for, and tells the limiter what the server told."""
@@ -280,16 +275,6 @@ def _not_ready(candidate: Candidate, wait: timedelta, now: datetime) -> JobNotRe
     """The job waits: not past its deadline, as a worker ends it then, and no longer than a message can be delayed."""
     wait = max(min(wait, candidate.deadline_at - now, MAX_DELAY), timedelta(0))
     return JobNotReady(candidate.tenant, tier_at(candidate.flex_until, now + wait), wait)
-
-
-def _first(wave: Wave, calls: int) -> Wave:
-    """The steps of a wave without those whose calls are too many; at least one call stays."""
-    numbers = accumulate(isinstance(step, Step) for _, step in wave)
-    return [
-        entry
-        for entry, number in zip(wave, numbers, strict=True)
-        if number <= max(calls, 1) or not isinstance(entry[1], Step)
-    ]
 
 
 def _slot(granted: Granted, tier: Tier) -> Slot:

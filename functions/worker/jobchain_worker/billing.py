@@ -1,9 +1,10 @@
 """The usage records beyond a worker's own claim: what vanished workers left, late reports, and the daily budget."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from functools import cached_property
 
 from jobchain.aws.claims import ClaimStore
 from jobchain.aws.outage_log import log_unavailable
@@ -23,6 +24,10 @@ from jobchain_worker.job_run import JobRun, Records
 # The instructions, the schema and the earlier outputs that a call has beside the payload, for the estimate of a call
 # whose request is not known: several times what the shipped chains have.
 _REQUEST_BYTES = 50_000
+
+
+OTHER_MODEL = "other"
+"""The model in the metrics of calls whose model only their job names. The usage records have its name."""
 
 
 class Billing:
@@ -48,23 +53,27 @@ class Billing:
         self._meter = meter
         self._logger = logger
 
-    def at_risk(self, job_name: str, payload_bytes: int) -> tuple[str, Spending]:
-        """The model, and the most that calls of such a job can cost that are in flight at the same time."""
-        most = Usage(input_tokens=payload_bytes + _REQUEST_BYTES, output_tokens=self._llm.max_output_tokens)
-        calls = {model: self._prices.spending(model, None, most) for model in self._models(job_name)}
-        model, call = max(calls.items(), key=lambda each: (each[1].unpriced_calls, each[1].known_cost_usd))
-        return model, summed([call] * self._at_once(job_name, payload_bytes))
+    def at_risk(self, job_name: str, text_bytes: int, own_model: str | None = None) -> tuple[str, Spending]:
+        """The model, and the most that calls of such a job can cost that are in flight at the same time.
+
+        `text_bytes` are those of its payload and of its own prompts, `own_model` is the model that it names itself.
+        """
+        most = Usage(input_tokens=text_bytes + _REQUEST_BYTES, output_tokens=self._llm.max_output_tokens)
+        models = [own_model] if own_model else self._models(job_name)
+        model, call = costliest((model, self._prices.spending(model, None, most)) for model in models)
+        return model, summed([call] * self._at_once(job_name, text_bytes))
 
     def _models(self, job_name: str) -> list[str]:
-        """The models that such a job's calls ask."""
+        """The models that such a job's calls ask, their fallbacks included."""
         chain = self._chains.get(job_name)
-        named = [step.options.model for step in chain.calls] if chain else []
-        return list(dict.fromkeys(model or self._llm.model for model in named)) or [self._llm.model]
+        options = [step.options for step in chain.calls] if chain else []
+        named = [each.model or self._llm.model for each in options] or [self._llm.model]
+        return list(dict.fromkeys([*named, *(each.fallback_model for each in options if each.fallback_model)]))
 
-    def _at_once(self, job_name: str, payload_bytes: int) -> int:
+    def _at_once(self, job_name: str, text_bytes: int) -> int:
         """The most calls of such a job that run at the same time."""
         # A token is at least one byte: a longer text may be split, and its parts run together.
-        if payload_bytes > self._max_input_tokens:
+        if text_bytes > self._max_input_tokens:
             return MAX_AT_ONCE
         chain = self._chains.get(job_name)
         return min(chain.widest, MAX_AT_ONCE) if chain else 1
@@ -98,7 +107,18 @@ class Billing:
     def count(self, claim: Claim, bill: Bill) -> None:
         """Counts as metrics what was added to the usage records."""
         for model, spending in bill.items():
-            self._meter(claim.job_name, model, spending)
+            # A metric costs by the values of its dimensions, and callers may name any model.
+            self._meter(claim.job_name, model if model in self._named else OTHER_MODEL, spending)
+
+    @cached_property
+    def _named(self) -> frozenset[str]:
+        """The models that the deployment and its chains name."""
+        return frozenset(model for name in [*self._chains, ""] for model in self._models(name))
+
+
+def costliest(calls: Iterable[tuple[str, Spending]]) -> tuple[str, Spending]:
+    """Of calls of models, the one that can cost most; one without a known price may cost anything."""
+    return max(calls, key=lambda each: (each[1].unpriced_calls, each[1].known_cost_usd))
 
 
 async def exhausted_budget(usage: UsageStore, run: JobRun, now: datetime) -> LimitReached | None:

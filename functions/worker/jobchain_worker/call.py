@@ -66,7 +66,7 @@ class Call:
         except (PermanentModelError, TransientModelError) as error:
             calls = self._estimated(error.report) if error.report.maybe_billed else Spending(calls=1)
             self._charge(calls + retries)
-            await self._records.permit.failed(self._asked, error, self.started_at, own_model=self._own_model)
+            await self._records.permit.failed(self._asked_model, self._asked, error, self.started_at)
             self._log(error.type, error_facts(error))
             await self.record(error.type, str(error), error.report)
             raise
@@ -86,15 +86,10 @@ class Call:
     async def _pass_on(self, answer: ModelAnswer) -> None:
         permit = self._records.permit
         if isinstance(answer, FailedAnswer):
-            await permit.failed(self._asked, answer.error, self.started_at, own_model=self._own_model)
-        elif not self._own_model:
-            # Another model has limits of its own, which the deployment's pace does not follow.
-            await permit.answered(self._asked, _used(answer.usage) or self._asked, answer.limits, self.started_at)
-
-    @property
-    def _own_model(self) -> bool:
-        """Whether the chain names another model than the deployment's."""
-        return self._asked_model != self._llm.model
+            await permit.failed(self._asked_model, self._asked, answer.error, self.started_at)
+        else:
+            used = _used(answer.usage) or self._asked
+            await permit.answered(self._asked_model, self._asked, used, answer.limits, self.started_at)
 
     @property
     def _asked(self) -> Demand:

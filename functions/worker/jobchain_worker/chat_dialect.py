@@ -5,7 +5,8 @@ from typing import Annotated, Any, TypeGuard
 
 from pydantic import BeforeValidator, Field, ValidationError
 
-from jobchain.llm import ModelAnswer, ModelRequest, UnusableAnswer
+from jobchain.llm import ModelAnswer, ModelRequest, SharedPrefix, UnusableAnswer
+from jobchain_worker import prompt_cache
 from jobchain_worker.chat_stream import ChatStream, joined
 from jobchain_worker.dialects import (
     CUT_OFF,
@@ -52,17 +53,42 @@ class _Completion(Part):
     choices: list[_Choice]
 
 
+# OpenAI's newer models call the role "developer", and accept this name for it.
+_SYSTEM = "system"
+
+
+def _apart(request: ModelRequest) -> list[dict[str, Any]]:
+    return [_message(_SYSTEM, request.instructions), _message("user", request.input)]
+
+
+def _together(request: ModelRequest, prefix: SharedPrefix) -> list[dict[str, Any]]:
+    """The text that is prefix first: what differs comes after it."""
+    rest = prompt_cache.rest(request, prefix)
+    return [
+        _message(_SYSTEM, prompt_cache.FIRST),
+        _message("user", prompt_cache.with_breakpoint("text", prefix.text)),
+        _message(_SYSTEM, prompt_cache.instructions(request, prefix)),
+        *([_message("user", rest)] if rest else []),
+    ]
+
+
+def _message(role: str, content: object) -> dict[str, Any]:
+    return {"role": role, "content": content}
+
+
 class Chat:
     """Every compatible server has it."""
 
     path = "/chat/completions"
 
-    def __init__(self, *, is_local: bool = False) -> None:
-        """`is_local` for a server on this machine: it is asked how far it has read the prompt.
+    def __init__(self, *, is_local: bool = False, caches: bool = False) -> None:
+        """`caches` for a server that knows cache breakpoints, `is_local` for one on this machine.
 
-        llama.cpp tells it, and what else runs on a laptop ignores the question.
+        One on this machine is asked how far it has read the prompt. llama.cpp tells it, and what else runs on a laptop
+        ignores the question.
         https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md
         """
+        self._caches = caches
         progress = {"return_progress": True} if is_local else {}
         self._spared = Spared(stream_options={"include_usage": True}, **progress)
         # Ollama ignores `max_completion_tokens`, and OpenAI's newer models refuse `max_tokens`. So the one that no
@@ -71,17 +97,16 @@ class Chat:
 
     def body(self, model: str, request: ModelRequest, max_tokens: int) -> dict[str, Any]:
         """See `Dialect`. `store` is left out, as not every server knows it."""
+        prefix = request.prefix if self._caches else None
+        answer = schema(request.answer) if prefix is None else prompt_cache.joint_format(prefix)
         return {
             "model": model,
-            # OpenAI's newer models call the role "developer", and accept this name for it.
-            "messages": [
-                {"role": "system", "content": request.instructions},
-                {"role": "user", "content": request.input},
-            ],
-            "response_format": {"type": "json_schema", "json_schema": schema(request.answer)},
+            "messages": _apart(request) if prefix is None else _together(request, prefix),
+            "response_format": {"type": "json_schema", "json_schema": answer},
             self._limit: max_tokens,
             **({"reasoning_effort": request.effort} if request.effort else {}),
             **({} if request.temperature is None else {"temperature": request.temperature}),
+            **(prompt_cache.parameters(request) if self._caches else {}),
             **self._spared.sent,
         }
 

@@ -1,6 +1,7 @@
 """What jobs need of a model's account: the requests they make, and about the tokens that these ask for."""
 
 from collections.abc import Collection, Sequence
+from itertools import accumulate
 
 from jobchain.chains.chain import Chain, Step
 from jobchain.chains.planning import PlannedStep
@@ -13,6 +14,10 @@ MAX_AT_ONCE = 10
 BYTES_PER_TOKEN = 4
 
 _INSTRUCTION_TOKENS = 500
+
+
+Wave = Sequence[tuple[int, PlannedStep]]
+"""Steps that may run at the same time, each with its position in the plan."""
 
 
 class Demands:
@@ -43,3 +48,13 @@ class Demands:
     def _room(self, step: Step) -> int:
         """The tokens that the step's answer may have."""
         return min(step.max_output_tokens or self._max_output_tokens, self._max_output_tokens)
+
+
+def first_calls(wave: Wave, calls: int) -> Wave:
+    """The steps of a wave without those whose calls are too many; at least one call stays."""
+    numbers = accumulate(isinstance(step, Step) for _, step in wave)
+    return [
+        entry
+        for entry, number in zip(wave, numbers, strict=True)
+        if number <= max(calls, 1) or not isinstance(entry[1], Step)
+    ]

@@ -1,20 +1,25 @@
 """How a run of a job ends: the job is completed, failed or cancelled, or released until it can go on."""
 
 import asyncio
+import random
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from jobchain.aws.claims import ClaimStore
 from jobchain.aws.due import DueStore
 from jobchain.aws.outage_log import log_unavailable
 from jobchain.aws.queue import MAX_DELAY, JobQueue, Slot
-from jobchain.domain import Clock, JobError, Tier, WaitingFor, WaitReason, isoformat, tier_at
+from jobchain.domain import Claim, Clock, JobError, Tier, WaitingFor, WaitReason, isoformat, tier_at
 from jobchain.errors import Unavailable
 from jobchain.metrics import OutcomeMeter
 from jobchain.observability import Logger
 from jobchain.outcomes import CANCELLED, COMPLETED, PUT_OFF, Outcome, failed
 from jobchain_worker.billing import Billing
 from jobchain_worker.job_run import Records, overdue
+from jobchain_worker.retry_policy import MAX_JITTER, MIN_JITTER
+
+# Between two looks whether another version of the worker can run the job.
+_DEPLOYMENT = timedelta(minutes=1)
 
 
 class Endings:
@@ -56,13 +61,18 @@ class Endings:
         await records.persistence.write(self._claims.fail, claim, error, records.bill)
         self._billing.count(claim, records.bill)
         outcome = failed(error, waited or claim.waited, own_deadline=claim.own_deadline)
-        self._count(outcome)
+        self._count_end(claim, outcome)
         self._logger.warning("job failed", type=error.type, reason=error.message, fault=outcome.fault)
 
     async def _end(self, records: Records, end: Callable[..., None], outcome: Outcome) -> None:
         await records.persistence.write(end, records.claim, records.bill)
         self._billing.count(records.claim, records.bill)
-        self._count(outcome)
+        self._count_end(records.claim, outcome)
+
+    def _count_end(self, claim: Claim, outcome: Outcome) -> None:
+        """Counts how the job ended. A replay tries another model or prompt: how it ends must page no operator."""
+        if not claim.is_replay:
+            self._count(outcome)
 
     async def put_off(
         self, records: Records, delay: timedelta, reason: WaitReason, detail: str, error: JobError | None = None
@@ -76,6 +86,20 @@ class Endings:
             await self.fail(records, error or overdue(records.claim, detail), reason)
             return
         await self.release(records, min(delay, left), {}, reason, detail)
+
+    async def wait_for_deployment(self, records: Records, detail: str, error: JobError) -> None:
+        """Releases a job that another version of the worker may be able to run. It fails with `error` at its deadline.
+
+        Raises ClaimLost.
+        """
+        if records.claim.cancel_requested:
+            await self.cancel(records)
+            return
+        self._logger.warning("job waits for another version", reason=detail)
+        # The longer it has waited, the longer it waits.
+        waited = self._clock() - datetime.fromisoformat(records.claim.started_at or isoformat(self._clock()))
+        wait = min(_spread(max(waited / 2, _DEPLOYMENT)), MAX_DELAY)
+        await self.put_off(records, wait, WaitReason.DEPLOYMENT, detail, error)
 
     async def release(
         self,
@@ -100,11 +124,11 @@ class Endings:
         )
         self._billing.count(claim, bill)
         if not released:
-            self._count(CANCELLED)
+            self._count_end(claim, CANCELLED)
             self._logger.info("job cancelled")
             return
         if faulty:
-            self._count(PUT_OFF)
+            self._count_end(claim, PUT_OFF)
         # The queue of the tier that the job has when its message becomes visible.
         tier = tier_at(claim.flex_until, now + delay)
         await self.requeue(claim.event_id, claim.tenant, tier, delay, records.permit.slot)
@@ -118,3 +142,8 @@ class Endings:
         except Unavailable as error:
             log_unavailable(self._logger, "job not requeued, left to the sweeper", error)
             await asyncio.to_thread(self._due.mark_due, event_id, self._clock() + delay)
+
+
+def _spread(wait: timedelta) -> timedelta:
+    """About `wait`, so that jobs that were put off together do not come back together."""
+    return wait * random.uniform(MIN_JITTER, MAX_JITTER)  # noqa: S311  # no secret

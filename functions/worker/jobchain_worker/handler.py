@@ -5,8 +5,11 @@ from jobchain.startup import started
 # isort: split
 import asyncio
 import os
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -21,6 +24,7 @@ from jobchain.aws.model_checks import ModelCheckStore
 from jobchain.aws.paces import PaceStore
 from jobchain.aws.queue import JobQueue
 from jobchain.aws.usage import UsageStore
+from jobchain.aws.versions import VersionStore
 from jobchain.chains import CHAINS
 from jobchain.connection import UnusableSetting, is_loopback
 from jobchain.domain import Tier, utc_now
@@ -46,6 +50,8 @@ if TYPE_CHECKING:
 
 # Left of the invocation after a call, for the writes that follow it.
 WRITE_RESERVE = timedelta(seconds=5)
+# The most models whose paces a worker remembers; jobs may name any.
+MODELS = 64
 # Enough to read the key and to request the model and the list of models; the shortest invocation has 30 seconds.
 CHECK_TIMEOUT = timedelta(seconds=15)
 # Each of up to ten jobs makes one call to the table or the queue at a time, while another of its steps may read the
@@ -85,7 +91,14 @@ def create_admission_control(
     account = model_account(settings)
     breakers = BreakerStore(dynamodb, settings.table_name, account, utc_now)
     configured = Rates(settings.model_requests_per_minute or None, settings.model_tokens_per_minute or None)
-    paces = {tier: PaceStore(dynamodb, settings.table_name, account, tier, configured, utc_now) for tier in Tier}
+
+    @lru_cache(MODELS)
+    def paces(model: str) -> Mapping[Tier, PaceStore]:
+        # What the operator has set are the limits of the deployment's model; those of another one are learned.
+        known = configured if model == account.model else Rates()
+        its_account = replace(account, model=model)
+        return {tier: PaceStore(dynamodb, settings.table_name, its_account, tier, known, utc_now) for tier in Tier}
+
     return AdmissionControl(
         paces=paces,
         breakers=breakers,
@@ -107,6 +120,7 @@ def create_consumer(settings: WorkerSettings, dynamodb: "DynamoDBClient") -> Con
         claims=ClaimStore(dynamodb, settings.table_name, utc_now, keep_answers=settings.store_raw_answers == "on"),
         due=DueStore(dynamodb, settings.table_name, utc_now),
         usage=UsageStore(dynamodb, settings.table_name, utc_now),
+        versions=VersionStore(dynamodb, settings.table_name),
         queue=queue,
         control=create_admission_control(settings, dynamodb, queue, llm),
         llm=llm,

@@ -1,8 +1,9 @@
 """One worker's run of a claimed job."""
 
 import asyncio
+import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -10,7 +11,7 @@ from pydantic import BaseModel, JsonValue
 
 from jobchain.aws.claims import ClaimStore
 from jobchain.chains.chain import Chain, Step
-from jobchain.chains.step_keys import TriesKey, UnansweredKey
+from jobchain.chains.step_keys import CountKey, TriesKey
 from jobchain.domain import Attempt, Claim, FinishedStep, JobError, Tier, WaitReason, isoformat
 from jobchain.llm import ModelAnswer, ModelRequest
 from jobchain.spending import NOTHING_SPENT, Bill, Spending, summed
@@ -21,7 +22,10 @@ from jobchain_worker.text_threads import JobThread
 
 @dataclass
 class JobRun:
-    """What a worker knows of the job that it runs: the claim, the outputs so far, and the spending so far."""
+    """What a worker knows of the job that it runs: the claim, the outputs so far, and the spending so far.
+
+    `avoided` are the models in place of which a fallback has answered.
+    """
 
     claim: Claim
     chain: Chain
@@ -29,6 +33,7 @@ class JobRun:
     texts: JobThread
     records: "Records"
     outputs: dict[str, JsonValue]
+    avoided: set[str] = field(default_factory=set)
 
     @property
     def deadline(self) -> datetime:
@@ -40,12 +45,17 @@ class JobRun:
         """What the job has used, all earlier claims included."""
         return self.claim.spending + self.records.spent
 
+    @property
+    def caller(self) -> str:
+        """What tells a provider which calls are made for the same tenant: a hash of its name."""
+        return hashlib.sha256(f"jobchain {self.claim.tenant}".encode()).hexdigest()
+
     def share(self, steps: int) -> Decimal | None:
         """What each of `steps` steps may cost that run at the same time; None where the job has no budget."""
         budget = self.claim.max_cost_usd
         return None if budget is None else (budget - self.spending.known_cost_usd) / steps
 
-    def tries(self, key: TriesKey | UnansweredKey) -> int:
+    def tries(self, key: CountKey) -> int:
         """The failed tries that the job's earlier runs stored under `key`."""
         return self.claim.tries.get(key.stored, 0)
 
@@ -202,7 +212,7 @@ class StepDeferred:
     `reason` and `detail` tell the caller why the job waits. `faulty` if that is a fault of the service.
     """
 
-    tries: Mapping[TriesKey | UnansweredKey, int]
+    tries: Mapping[CountKey, int]
     delay: timedelta
     detail: str
     reason: WaitReason = WaitReason.RETRY

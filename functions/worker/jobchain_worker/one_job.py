@@ -14,11 +14,13 @@ from typing import Any, cast
 from pydantic import BaseModel, JsonValue
 
 from jobchain.chains.chain import Chain
+from jobchain.chains.definition import Definition
 from jobchain.domain import Attempt, Claim, FinishedStep, JobError, Status, WaitingFor
 from jobchain.llm import LLM
 from jobchain.prices import PriceList
 from jobchain.spending import NOTHING_SPENT, Bill, Spending, summed
-from jobchain_worker.admission_control import AdmissionControl, Wave
+from jobchain_worker.admission_control import AdmissionControl
+from jobchain_worker.demand import Wave
 from jobchain_worker.retry_policy import RetryPolicy
 from jobchain_worker.runner import Runner
 
@@ -71,7 +73,7 @@ class _Clock:
 
 
 class _Store:
-    """Does for one job what `ClaimStore`, `DueStore`, `UsageStore` and `JobQueue` do for all."""
+    """Does for one job what `ClaimStore`, `DueStore`, `UsageStore`, `VersionStore` and `JobQueue` do for all."""
 
     def __init__(self, job: OneJob, clock: _Clock, max_cost_usd: Decimal | None, done: Mapping[str, JsonValue]) -> None:
         self.wait = timedelta(0)
@@ -103,6 +105,12 @@ class _Store:
 
     def check(self, _claim: Claim) -> bool:
         return False
+
+    def is_kept(self, *_: object) -> bool:
+        return True
+
+    def find(self, _versions: object) -> dict[str, Definition]:
+        return {}
 
     def save_step(self, _claim: Claim, _number: int, _position: int, _model: str, step: FinishedStep) -> None:
         self._job.steps.append(step)
@@ -142,12 +150,15 @@ class _Permit:
 
     def admit(self, _candidate: object) -> None: ...
 
+    def refuses(self, _model: str) -> bool:
+        return False
+
     async def let_through(self, wave: Wave) -> Wave:
         return wave
 
     async def answered(self, *_: object) -> None: ...
 
-    async def failed(self, *_: object, own_model: bool = False) -> None: ...
+    async def failed(self, *_: object) -> None: ...
 
     async def leave(self) -> None: ...
 
@@ -205,6 +216,7 @@ def run_one(
         claims=store,
         due=store,
         usage=store,
+        versions=store,
         queue=store,
         control=cast("AdmissionControl", _Control()),
         llm=llm,

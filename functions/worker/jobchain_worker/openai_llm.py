@@ -14,7 +14,8 @@ from pydantic import BaseModel, Field
 from jobchain.connection import is_loopback
 from jobchain.domain import Tier
 from jobchain.errors import ModelError
-from jobchain.llm import FailedAnswer, ModelAnswer, ModelRequest, UnusableAnswer
+from jobchain.llm import FailedAnswer, ModelAnswer, ModelRequest, SharedPrefix, UnusableAnswer
+from jobchain_worker import prompt_cache
 from jobchain_worker.api_key import ChangingKey
 from jobchain_worker.assembling import loads
 from jobchain_worker.aws_faults import fault_of_answer
@@ -38,7 +39,10 @@ COUNT_TIMEOUT = timedelta(seconds=5)
 _REFUSALS = (400, 413, 416, 422)
 
 # What some models of a server take, and others do not.
-_OF_THE_MODEL = ("reasoning", "reasoning_effort", "temperature")
+_OF_THE_MODEL = ("reasoning", "reasoning_effort", "temperature", *prompt_cache.OF_THE_MODEL)
+
+# What a refusal may call a parameter. Ollama speaks of thinking: https://github.com/ollama/ollama/issues/12561
+_SENT_AS = {prompt_cache.BREAKPOINT: (prompt_cache.OPTIONS,), "thinking": ("reasoning_effort", "reasoning")}
 
 
 class _Counted(BaseModel):
@@ -59,13 +63,15 @@ class OpenAILLM:
         idle: timedelta | None = None,
         key: ChangingKey | None = None,
         is_bedrock: bool = False,
+        caches_prompts: bool | None = None,
         watch: Callable[[ModelRequest, CallTrace], None] = lambda *_: None,
     ) -> None:
         """A call ends within `timeout`, and earlier where the server is silent for longer than `idle` between tokens.
 
         A call whose key is refused is made again if `key`, where the client's keys come from, has another one.
-        Bedrock counts no tokens in advance, and its prices are those of the profile that is asked. `watch` gets each
-        request when it is sent, with the trace that follows its answer.
+        Bedrock counts no tokens in advance, and its prices are those of the profile that is asked. `caches_prompts`
+        says whether the server knows cache breakpoints; without it, the URL tells. `watch` gets each request when it is
+        sent, with the trace that follows its answer.
         """
         self._client = client
         self._model = model
@@ -73,12 +79,16 @@ class OpenAILLM:
         self._limits = {model: OutputLimits(max_output_tokens)}
         self._max_output_tokens = max_output_tokens
         self._refused: set[tuple[str, str]] = set()
+        self._refused_formats: set[Any] = set()
         self._key = key
         self._watch = watch
         self._counts = api == "responses" and not is_bedrock
         self._is_bedrock = is_bedrock
-        is_local = is_loopback(str(client.base_url))
-        self._dialect: Dialect = Chat(is_local=is_local) if api == "chat" else Responses()
+        url = str(client.base_url)
+        self._caches = prompt_cache.caches_prompts(url, api) if caches_prompts is None else caches_prompts
+        self._dialect: Dialect = (
+            Chat(is_local=is_loopback(url), caches=self._caches) if api == "chat" else Responses(caches=self._caches)
+        )
 
     @property
     def model(self) -> str:
@@ -121,6 +131,8 @@ class OpenAILLM:
         response = await self._send(request, texts, trace)
         content = await read_body(response, self._dialect.assembler, trace)
         answer = self._dialect.read(content, self._asked(request), texts)
+        if prefix := self._prefix(request):
+            answer = prompt_cache.own_answer(answer, request, prefix)
         key = self._client.api_key
         # A server may serve and bill a flex call as a standard one.
         served_flex = isinstance(content, dict) and content.get("service_tier") == Tier.FLEX
@@ -138,6 +150,11 @@ class OpenAILLM:
             case FailedAnswer():
                 answer.error.report = kept(answer.error, key, trace, texts)
         return answer
+
+    def _prefix(self, request: ModelRequest) -> SharedPrefix | None:
+        """The prefix that the request shares, where the server is told of it."""
+        prefix = request.prefix if self._caches else None
+        return prefix if prefix and prefix.answers not in self._refused_formats else None
 
     async def _send(self, request: ModelRequest, texts: Sequence[str], trace: CallTrace) -> httpx2.Response:
         """The response to a call. One that is refused for a parameter is repeated with another: it is not billed."""
@@ -157,22 +174,33 @@ class OpenAILLM:
                 smaller = None if shrunk else limits.learn(refusal, room, request)
                 if smaller is not None:
                     room, shrunk = smaller, True
-                elif not self._avoids(refused, refusal, body):
+                elif not self._avoids(refused, refusal, body) and not self._parts(refused, refusal, request):
                     raise
 
     def _avoids(self, refused: openai.APIStatusError, refusal: str, body: Mapping[str, Any]) -> bool:
         """Whether the call can be repeated without the parameter that was refused. Later calls do without it, too."""
         parameter = unsupported_parameter(refusal, refused.code, refused.param, refused.body)
+        parameter = next((name for name in _SENT_AS.get(parameter or "", ()) if name in body), parameter)
         if parameter in _OF_THE_MODEL and parameter in body:
             self._refused.add((body["model"], parameter))
             return True
         return parameter in body and self._dialect.avoid(parameter)
 
+    def _parts(self, refused: openai.APIStatusError, refusal: str, request: ModelRequest) -> bool:
+        """Whether the call can be repeated with a format of its own, as the joint one was refused."""
+        prefix = self._prefix(request)
+        if prefix is None or not prompt_cache.refuses_format(refused.code, refused.param, refusal):
+            return False
+        self._refused_formats.add(prefix.answers)
+        return True
+
     def _body(self, request: ModelRequest, room: int) -> dict[str, Any]:
         # Left out of a standard call: many servers have no tiers.
         tier = {"service_tier": "flex"} if request.tier is Tier.FLEX else {}
         model = self._asked(request)
-        body = self._dialect.body(model, request, room)
+        body = self._dialect.body(model, replace(request, prefix=self._prefix(request)), room)
+        if (model, prompt_cache.OPTIONS) in self._refused:
+            body = prompt_cache.without_breakpoints(body)
         return {name: value for name, value in body.items() if (model, name) not in self._refused} | tier
 
     async def _post(self, path: str, body: dict[str, Any]) -> httpx2.Response:

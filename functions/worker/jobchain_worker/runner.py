@@ -10,8 +10,9 @@ from typing import assert_never
 
 from jobchain.aws.claims import ClaimStore
 from jobchain.aws.due import DueStore
-from jobchain.aws.queue import MAX_DELAY, JobQueue, Slot
+from jobchain.aws.queue import JobQueue, Slot
 from jobchain.aws.usage import UsageStore
+from jobchain.aws.versions import VersionStore
 from jobchain.chains.chain import Chain
 from jobchain.chains.planning import PlannedStep, plan
 from jobchain.domain import Claim, Clock, JobError, WaitReason, isoformat
@@ -23,23 +24,19 @@ from jobchain.prices import PriceList
 from jobchain.spending import Bill, summed_by_model
 from jobchain_worker.admission_control import AdmissionControl, Permit
 from jobchain_worker.billing import Billing, exhausted_budget
+from jobchain_worker.chain_versions import ChainVersions, Unfit
 from jobchain_worker.demand import MAX_AT_ONCE
 from jobchain_worker.endings import Endings
-from jobchain_worker.job_run import JobRun, Records, StepCompleted, StepDeferred, StepFailed, checked_payload, overdue
+from jobchain_worker.job_run import JobRun, Records, StepCompleted, StepDeferred, StepFailed, overdue
 from jobchain_worker.persistence import Persistence
-from jobchain_worker.retry_policy import MAX_JITTER, MIN_JITTER, RetryPolicy
+from jobchain_worker.retry_policy import RetryPolicy
 from jobchain_worker.step_executor import StepExecutor
 from jobchain_worker.text_threads import TextThreads
 
 # Jobs that were parked until the next day do not all start in the same second.
 _SPREAD = timedelta(minutes=10)
 
-# Between two looks whether another version of the worker has the job's chain.
-_DEPLOYMENT = timedelta(minutes=1)
-
 _UNFINISHED = "not all of its steps are completed"
-_NO_CHAIN = "this deployment does not have the job's chain"
-_OTHER_PAYLOAD = "this deployment's chain takes another payload than when the job was created"
 
 # A job is not parked if less would be left until it is erased: it ends, and its caller can still read why.
 _KEPT_AFTER_PARKING = timedelta(days=1)
@@ -54,6 +51,7 @@ class Runner:
         claims: ClaimStore,
         due: DueStore,
         usage: UsageStore,
+        versions: VersionStore,
         queue: JobQueue,
         control: AdmissionControl,
         llm: LLM,
@@ -101,7 +99,7 @@ class Runner:
             clock=clock,
             logger=logger,
         )
-        self._chains = chains
+        self.versions = ChainVersions(versions, chains, llm.model, logger)
         self._max_input_tokens = max_input_tokens
         self._call_time = call_time
         self._clock = clock
@@ -128,7 +126,9 @@ class Runner:
 
     async def _run(self, event_id: str, deadline: datetime, permit: Permit) -> None:
         try:
-            claim = await asyncio.to_thread(self._claims.claim, event_id, deadline, self._billing.at_risk, permit.admit)
+            self.versions.prepare()
+            ask = (self._billing.at_risk, permit.admit, self.versions.version)
+            claim = await asyncio.to_thread(self._claims.claim, event_id, deadline, *ask)
         except ClaimLost as lost:
             self._logger.info("claim lost, skipping", reason=str(lost))
         except JobNotReady as early:
@@ -145,30 +145,14 @@ class Runner:
                 await self._billing.report_late(claim, records)
 
     async def _run_claimed(self, claim: Claim, records: Records) -> None:
-        texts = self._text_threads.for_job()
-        chain = self._chains.get(claim.job_name)
-        payload = await checked_payload(texts, chain, claim) if chain else None
-        if chain is None or payload is None:
+        run = await self.versions.run_of(claim, records, self._text_threads.for_job())
+        if isinstance(run, Unfit):
             await self._billing.settle(claim, records)
-            await self._wait_for_deployment(records, _OTHER_PAYLOAD if chain else _NO_CHAIN)
+            await self._endings.wait_for_deployment(records, run.detail, run.error)
             return
-        outputs = {step.name: step.output for step in claim.steps}
-        run = JobRun(claim=claim, chain=chain, payload=payload, texts=texts, records=records, outputs=outputs)
         if claim.unsettled:
-            run.claim = await self._billing.settle(claim, records, await self._estimate(run))
+            run.claim = await self._billing.settle(run.claim, records, await self._estimate(run))
         await self._run_waves(run)
-
-    async def _wait_for_deployment(self, records: Records, detail: str) -> None:
-        """Releases a job that another version of the worker may be able to run."""
-        if records.claim.cancel_requested:
-            await self._endings.cancel(records)
-            return
-        self._logger.warning("job waits for another version", reason=detail)
-        error = JobError("unknown_chain", f"{detail}: create it again")
-        # The longer it has waited, the longer it waits.
-        waited = self._clock() - datetime.fromisoformat(records.claim.started_at or isoformat(self._clock()))
-        wait = min(_spread(max(waited / 2, _DEPLOYMENT)), MAX_DELAY)
-        await self._endings.put_off(records, wait, WaitReason.DEPLOYMENT, detail, error)
 
     async def _estimate(self, run: JobRun) -> Bill | None:
         """The most that calls in flight can have cost when the last worker vanished: one for each ready step.
@@ -280,8 +264,3 @@ class Runner:
         tries = {key.stored: count for step in deferred for key, count in step.tries.items()}
         faulty = any(step.faulty for step in deferred)
         await self._endings.release(run.records, longest.delay, tries, longest.reason, longest.detail, faulty=faulty)
-
-
-def _spread(wait: timedelta) -> timedelta:
-    """About `wait`, so that jobs that were put off together do not come back together."""
-    return wait * random.uniform(MIN_JITTER, MAX_JITTER)  # noqa: S311  # no secret

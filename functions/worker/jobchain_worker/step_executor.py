@@ -8,46 +8,35 @@ from typing import Any, assert_never
 
 from pydantic import JsonValue
 
-from jobchain.breaker import PROBE_EVERY
+from jobchain.breaker import PROBE_EVERY, Scope, scope_of
 from jobchain.chains.chain import CodeStep, MergeStep, SplitStep, Step, StepContext
 from jobchain.chains.planning import PlannedStep
 from jobchain.chains.splitting import split
-from jobchain.chains.step_keys import TriesKey, UnansweredKey
+from jobchain.chains.step_keys import CountKey, OutageKey, TriesKey, UnansweredKey
 from jobchain.domain import Clock, JobError, Tier, WaitReason, isoformat
 from jobchain.errors import CallReport, ModelError, PermanentModelError, TransientModelError, Unavailable
 from jobchain.llm import LLM, AnswerText, FailedAnswer, ModelAnswer, ModelRequest, UnusableAnswer
 from jobchain.observability import Logger, describe
 from jobchain.prices import PriceList
 from jobchain.spending import NOTHING_SPENT, Spending
+from jobchain_worker.affordable import affordable
 from jobchain_worker.answers import Complaint, Output, read_answer
+from jobchain_worker.billing import costliest
 from jobchain_worker.call import Call, most_of
+from jobchain_worker.fallbacks import OUTAGE_FAILURES, Fallbacks, outages_of
 from jobchain_worker.job_run import JobRun, StepCompleted, StepDeferred, StepFailed, StepOutcome, completed, overdue
 from jobchain_worker.retry_policy import MAX_JITTER, MIN_JITTER, Failures, GiveUp, RetryPolicy, TryAgain
 
 MAX_COMPLAINTS = 2
 """How often the model is called again in a row, with a complaint, for an answer that does not fit."""
 
-MIN_OUTPUT_TOKENS = 200
-"""The least room for an answer: the model is not called where a job's budget leaves less."""
-
 # A part may have more tokens for each byte than the whole text has, and it is sent with a prompt and a fence.
 _PART_MARGIN = 0.8
 
-ACCOUNT_FAULTS = (
-    "model_unauthorized",
-    "model_quota_exceeded",
-    "model_misconfigured",
-    "model_forbidden",
-    "model_not_found",
-)
-"""The `PermanentModelError.type`s that concern the account or the settings, and so every job."""
-
 PARKED = PROBE_EVERY / MIN_JITTER
-"""About how long a job waits whose call met such a fault: no shorter than until the account may be probed again."""
+"""About how long a job waits whose call met a fault of the account, until the account may be probed again."""
 
 _TOO_SLOW = "the worker's time was over"
-
-_UNPRICED = "max_cost_usd can't be kept, as the price of the model {} is unknown: leave it out"
 
 
 class _OutOfTime(Exception):
@@ -74,6 +63,7 @@ class StepExecutor:
     ) -> None:
         """See `jobchain_worker.runner.Runner`."""
         self._llm = llm
+        self._fallbacks = Fallbacks(llm.model, logger)
         self._prices = prices
         self._retry_policy = retry_policy
         self._max_input_tokens = max_input_tokens
@@ -108,13 +98,14 @@ class StepExecutor:
             return self._defer(run, step, _unexpected(error, paid=isinstance(step, Step)))
 
     async def most(self, run: JobRun, step: PlannedStep) -> tuple[str, Spending]:
-        """The step's model, and the most that one call of it can cost; nothing for a step without a call."""
+        """The step's model or its fallback, and the most that a call can cost; nothing for a step without a call."""
         if not isinstance(step, Step):
             return self._llm.model, NOTHING_SPENT
         step.prepare()
         request = await run.texts.run(step.request, StepContext(run.payload, dict(run.outputs)))
-        model = request.model or self._llm.model
-        return model, self._prices.spending(model, None, most_of(request, self._llm))
+        models = [request.model or self._llm.model, step.options.fallback_model]
+        most = most_of(request, self._llm)
+        return costliest((model, self._prices.spending(model, None, most)) for model in models if model)
 
     async def _split(self, run: JobRun, text: str) -> JsonValue:
         """Where the parts of a text begin and end. Each fits in one call, by the model's own count of tokens."""
@@ -126,11 +117,11 @@ class StepExecutor:
     async def _execute_call(self, run: JobRun, step: Step, share: Decimal | None) -> StepOutcome:
         flex_left = run.flex_left(self._clock())
         try:
-            done = await self._ask(run, step, share)
+            done = await self._fallbacks.ask(run, step, lambda each: self._ask(run, each, share), flex=bool(flex_left))
         except _OutOfTime as late:
             return self._out_of_time(run, step, paid=late.paid)
         except PermanentModelError as error:
-            if error.type in ACCOUNT_FAULTS:
+            if scope_of(error.type):
                 return self._park(run, step, error)
             self._logger.warning("step failed", type=error.type)
             return StepFailed(error.as_job_error(step.name))
@@ -148,7 +139,13 @@ class StepExecutor:
         return StepDeferred({}, timedelta(0), _TOO_SLOW)
 
     def _park(self, run: JobRun, step: PlannedStep, error: PermanentModelError) -> StepFailed | StepDeferred:
-        """An account or settings that allow no call are no fault of the job: it waits until they are corrected."""
+        """An account or settings that allow no call are no fault of the job: it waits until they are corrected.
+
+        A model that the job itself named is its own fault, and fails it.
+        """
+        if scope_of(error.type) is Scope.MODEL and run.claim.overrides.model not in (None, self._llm.model):
+            self._logger.warning("step failed", type=error.type)
+            return StepFailed(error.as_job_error(step.name))
         left = run.left(self._clock())
         delay = PARKED * _jitter()
         if delay >= left:
@@ -159,16 +156,24 @@ class StepExecutor:
     def _defer(self, run: JobRun, step: PlannedStep, error: TransientModelError) -> StepFailed | StepDeferred:
         key, unanswered = TriesKey(step.name, Tier.STANDARD), UnansweredKey(step.name)
         failures = Failures(run.tries(key) + 1, run.tries(unanswered) + int(error.report.maybe_billed))
-        match self._retry_policy.after(failures, error.retry_after, _jitter(), run.left(self._clock())):
+        outage = OutageKey(step.name)
+        outages = outages_of(run, step, error)
+        # The first try of a fallback is that of another model, which has not failed.
+        asked, retry_after = failures, error.retry_after
+        if outages == OUTAGE_FAILURES > run.tries(outage):
+            asked, retry_after = Failures(1), None
+        match self._retry_policy.after(asked, retry_after, _jitter(), run.left(self._clock())):
             case GiveUp(reason):
                 return StepFailed(_overdue(run, step.name, error, reason))
             case TryAgain(delay):
                 seconds = delay.total_seconds()
                 tries = failures.tries
                 self._logger.warning("step deferred", reason=str(error), tries=tries, seconds=seconds)
-                counts: dict[TriesKey | UnansweredKey, int] = {key: tries}
+                counts: dict[CountKey, int] = {key: tries}
                 if failures.unanswered:
                     counts[unanswered] = failures.unanswered
+                if outages:
+                    counts[outage] = outages
                 # A rate limit is reached by the callers' jobs: it is no fault, and the pace follows it.
                 return StepDeferred(counts, delay, f"try {tries}: {error}", faulty=error.type != "rate_limited")
             case decision:
@@ -221,24 +226,9 @@ class StepExecutor:
         if now + self._call_time > run.deadline:
             raise _OutOfTime(paid=spent.paid)
         tier = Tier.FLEX if run.flex_left(now) else Tier.STANDARD
-        return self._affordable(run, replace(request, tier=tier), share, spent)
-
-    def _affordable(self, run: JobRun, request: ModelRequest, share: Decimal | None, spent: Spending) -> ModelRequest:
-        """The request, with no more room for its answer than the step's share of the budget pays for.
-
-        Raises PermanentModelError.
-        """
-        if share is None:
-            return request
-        model = request.model or self._llm.model
-        most = self._prices.affordable_output(model, request.size, share - spent.known_cost_usd)
-        if most is None or run.spending.unpriced_calls:
-            raise PermanentModelError("budget_unknown", _UNPRICED.format(model))
-        if most < MIN_OUTPUT_TOKENS:
-            known, budget = run.spending.known_cost_usd.normalize(), run.claim.max_cost_usd
-            message = f"the next call could cost more than max_cost_usd ({budget:f}) allows: {known:f} is spent"
-            raise PermanentModelError("budget_exceeded", message)
-        return replace(request, max_output_tokens=min(most, request.max_output_tokens or most))
+        return affordable(
+            run, replace(request, tier=tier, caller=run.caller), share, spent, self._prices, self._llm.model
+        )
 
 
 async def _read(run: JobRun, step: Step, answer: ModelAnswer, context: StepContext[Any]) -> Output | Complaint:

@@ -4,6 +4,10 @@ import re
 
 # In this order: the first one that a refusal names.
 _NAMES = {
+    "prompt_cache_breakpoint": re.compile(r"\bprompt_cache_breakpoint\b"),
+    "prompt_cache_options": re.compile(r"\bprompt_cache_options\b"),
+    "prompt_cache_key": re.compile(r"\bprompt_cache_key\b"),
+    "safety_identifier": re.compile(r"\bsafety_identifier\b"),
     "max_tokens": re.compile(
         r"(unsupported|unknown|unrecognized) parameter:? ['\"`]?max_tokens\b|use ['\"`]?max_completion"
     ),
@@ -11,6 +15,7 @@ _NAMES = {
     "stream_options": re.compile(r"\bstream_options\b"),
     "reasoning_effort": re.compile(r"\breasoning_effort\b"),
     "reasoning": re.compile(r"\breasoning\b"),
+    "thinking": re.compile(r"\bsupport thinking\b|\bthink value\b"),
     "temperature": re.compile(r"\btemperature\b"),
     "stream": re.compile(r"\bstream(ing|ed)?\b"),
 }
@@ -26,6 +31,9 @@ def unsupported_parameter(refusal: str, code: str | None, parameter: str | None,
 
     `refusal` is the explanation in the `body`, without quotations of the request.
     """
+    # The name of a part of a message comes last: `input[0].content[0].prompt_cache_breakpoint`.
+    if parameter and parameter.endswith(".prompt_cache_breakpoint"):
+        return "prompt_cache_breakpoint"
     if code and parameter and re.search("unsupported|unknown", code):
         return parameter.partition(".")[0]
     said = refusal[:_MOST_READ].lower()

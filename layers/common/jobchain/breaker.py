@@ -38,6 +38,9 @@ _SCOPES = {
 }
 """By the `ModelError.type`s of faults that are the account's. All others are the call's own, or pass by themselves."""
 
+ACCOUNT_FAULTS = tuple(_SCOPES)
+"""The types of faults that concern the account or the settings, and so every job."""
+
 _DETAILS = {
     "model_unauthorized": "the model's server does not accept the API key or the signature",
     "model_quota_exceeded": "the account at the model's provider has no quota left",

@@ -9,6 +9,7 @@ from enum import StrEnum
 from pydantic import JsonValue
 
 from jobchain.forks import ForkedFrom
+from jobchain.overrides import NO_OVERRIDES, Overrides
 from jobchain.spending import NOTHING_SPENT, Spending
 
 Clock = Callable[[], datetime]
@@ -48,7 +49,7 @@ class WaitReason(StrEnum):
 
     `queue`: it waits for a worker. `retry`: a call failed, and is tried again. `rate_limit`: the limits of the model's
     account. `account`: the model's server refuses the account, its key or the model. `budget`: its key's day is used
-    up. `deployment`: the worker's version does not have its chain.
+    up. `deployment`: the worker's version does not have its chain, or one that its payload or outputs do not fit.
     """
 
     QUEUE = "queue"
@@ -100,7 +101,7 @@ class Attempt:
 
     `outcome` is the type of the fault, and `cause` says why, in words for the chain's author. `answer` is the model's
     text, cut to a limit, if there was one, and `request_id` the provider's id of the call. `effort` is how much the
-    model was told to reason, None where that was left to the model.
+    model was told to reason, None where that was left to the model. `chain_version` is as in `FinishedStep`.
     """
 
     step: str
@@ -114,6 +115,7 @@ class Attempt:
     answer: str | None = None
     request_id: str | None = None
     effort: str | None = None
+    chain_version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,7 @@ class FinishedStep:
     `spending` is that of the call whose answer became the output, `failed` that of the calls before it. That call
     began at `called_at`, or with the step where that is None, with `effort` as an `Attempt` has it.
     `request_hash` is the `ModelRequest.digest` of what was sent. A `copied` step was run by the job that was forked.
+    `chain_version` is the version of the chain that it was run with, empty where that was not stored.
     """
 
     name: str
@@ -139,6 +142,7 @@ class FinishedStep:
     request_hash: str | None = None
     effort: str | None = None
     copied: bool = False
+    chain_version: str = ""
 
     @property
     def total(self) -> Spending:
@@ -152,7 +156,8 @@ class Job:
     `flex_until` is when a job of the tier flex continues as a standard one. `attempts` counts its claims. `tries` has
     the failed tries of its steps, by the names of `jobchain.chains.step_keys.TriesKey`. `deadline` is how long it is
     tried, and `deadline_at` until when, in seconds since 1970; both None for a job that an earlier version stored.
-    `title` is its caller's name for it.
+    `title` is its caller's name for it, and `overrides` is what its caller set in place of its chain. `chain_version`
+    is the version of the chain that it was run with last.
     """
 
     event_id: str
@@ -179,6 +184,8 @@ class Job:
     deadline_at: int | None = None
     title: str | None = None
     forked_from: ForkedFrom | None = None
+    overrides: Overrides = NO_OVERRIDES
+    chain_version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +207,8 @@ class NewJob:
     """A job that a caller asks for. `fingerprint` tells a replay of the same request from another one.
 
     After `flex_for` a flex job continues as a standard one. The caller set `deadline`, if `own_deadline`. A fork has
-    `copies` of steps of the job `forked_from`, which was created at `source_created_at`.
+    `copies` of steps of the job `forked_from`, which was created at `source_created_at`. `prompts` are the texts of the
+    prompts that `overrides` names.
     """
 
     event_id: str
@@ -220,6 +228,8 @@ class NewJob:
     forked_from: ForkedFrom | None = None
     copies: tuple[FinishedStep, ...] = ()
     source_created_at: str = ""
+    overrides: Overrides = NO_OVERRIDES
+    prompts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +259,9 @@ class Claim:
     is the API key that created the job, empty without one, and `daily_budget` what that key allows. `unsettled` is set
     if an earlier worker vanished, and `outdated` are the attributes of META that its settlement drops. The job is
     tried until `deadline_at`, which its caller set if `own_deadline`. `waited` and `waited_for` tell its last wait.
+    `overrides` and `prompts` are as in `NewJob`. `chain_version` is the version of the chain that it was run with last:
+    its worker's own, once that has found that it fits. META names `last_version`, and what a claim stores is of
+    `default_version`, unless it names another. `is_replay` tells that the job is a part of a replay.
     """
 
     event_id: str
@@ -275,26 +288,9 @@ class Claim:
     own_deadline: bool = False
     waited: WaitReason | None = None
     waited_for: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class DueJob:
-    """An unfinished job that the sweeper must check, as it was read.
-
-    `sends` counts the messages sent for it since a worker last claimed or released
-    it, `crashes` the claims in a row whose workers vanished before they stored a step, the last claim included.
-    `tier` is that of the queue that its next message belongs into, and `flex_until` is when a flex job leaves that
-    queue, None for any other. `held_until` is when its worker's lease ends, None for a job that no worker holds.
-    `token` changes with each write. `due_at` is when it became due.
-    """
-
-    event_id: str
-    tenant: str
-    job_name: str
-    sends: int
-    crashes: int
-    token: str
-    tier: Tier = Tier.STANDARD
-    flex_until: datetime | None = None
-    held_until: datetime | None = None
-    due_at: datetime | None = None
+    overrides: Overrides = NO_OVERRIDES
+    prompts: Mapping[str, str] = field(default_factory=dict)
+    chain_version: str = ""
+    last_version: str = ""
+    default_version: str = ""
+    is_replay: bool = False

@@ -33,6 +33,7 @@ _FAULTS: Mapping[str, Fault] = {
     "model_refused": Fault.CALLER,
     "model_request_refused": Fault.SERVICE,
     "unknown_chain": Fault.SERVICE,
+    "unknown_version": Fault.SERVICE,
     "model_failed": Fault.UNCLEAR,
     "text_too_long": Fault.UNCLEAR,
     "unusable_answer": Fault.UNCLEAR,
@@ -81,7 +82,7 @@ def failed(error: JobError, waited: WaitReason | None = None, *, own_deadline: b
     short, it is the caller's fault, whatever the job waited for.
     """
     type_ = error.type if error.type in ERROR_TYPES else OTHER
-    if own_deadline and type_ in (_DEADLINE, "unknown_chain"):
+    if own_deadline and type_ in (_DEADLINE, "unknown_chain", "unknown_version"):
         fault = Fault.CALLER
     elif type_ == _DEADLINE:
         fault = _OVERDUE.get(waited, Fault.UNCLEAR)

@@ -53,7 +53,7 @@ class Compared(TypedDict):
     diagram: Mermaid
 
 
-chain = Chain("compare_guidelines")
+chain = Chain("compare_guidelines", effort="low")
 
 
 def _merge(parts: list[list[str]]) -> list[str]:

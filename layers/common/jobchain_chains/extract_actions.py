@@ -32,7 +32,7 @@ class ShownActions(TypedDict):
 
 Actions = Annotated[list[Action], entries(0, _MOST_ACTIONS), Field(description="In the document's order.")]
 
-chain = Chain("extract_actions")
+chain = Chain("extract_actions", effort="low")
 
 
 def _merge(parts: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:

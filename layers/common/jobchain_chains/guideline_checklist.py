@@ -35,7 +35,7 @@ class ShownChecklist(TypedDict):
 
 Items = Annotated[list[ChecklistItem], entries(1, _MOST_ITEMS), Field(description="In the document's order.")]
 
-chain = Chain("guideline_checklist")
+chain = Chain("guideline_checklist", effort="low")
 
 
 @chain.ask(

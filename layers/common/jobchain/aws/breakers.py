@@ -47,17 +47,26 @@ class BreakerStore:
         # All jobs of a batch come at once: one of them asks the table, and the others wait for what it learns.
         self._lock = Lock()
 
-    @property
-    def is_open(self) -> bool:
-        """Whether a breaker is open, as of the last look: without a request, and without waiting for one."""
-        return any("closed_at" not in item for item in [*self._items.values()])
+    def is_open(self, *, own_model: bool = False) -> bool:
+        """Whether one is open that `look` gives, as of the last look: without a request or a wait."""
+        items = {**self._items}
+        return any(scope in items and "closed_at" not in items[scope] for scope in _scopes(own_model))
 
-    def look(self) -> OpenBreaker | None:
-        """The breaker that is open, None where none is. Of two, the key's: without it no model can be called."""
+    @property
+    def refuses_model(self) -> bool:
+        """Whether the breaker of the deployment's model is open, as of the last look."""
+        item = self._items.get(Scope.MODEL)
+        return item is not None and "closed_at" not in item
+
+    def look(self, *, own_model: bool = False) -> OpenBreaker | None:
+        """The breaker that is open, None where none is. Of two, the key's: without it no model can be called.
+
+        For a job of `own_model`, another one than the deployment's, only the key's.
+        """
         with self._lock:
             if self._fresh_until is None or self._clock() >= self._fresh_until:
                 self._read()
-            return next(iter(self._open()), None)
+            return next(iter(self._open(own_model)), None)
 
     def probe(self, seen: OpenBreaker) -> bool:
         """Whether the caller's job is the one that is let through this minute: true for one caller alone.
@@ -109,15 +118,16 @@ class BreakerStore:
             written = self._keep_open(known, fault_type) if known else self._open_new(scope, fault_type, began_at)
             return self._known(scope) if written else None
 
-    def close(self, began_at: datetime) -> Sequence[OpenBreaker]:
+    def close(self, began_at: datetime, *, own_model: bool = False) -> Sequence[OpenBreaker]:
         """Closes what is open, as a call that began at `began_at` was answered; returns the breakers that it closed.
 
-        One that opened after the call had begun stays open.
+        One that opened after the call had begun stays open, and so does the deployment's model's after a call of
+        `own_model`.
         """
         with self._lock:
             return [
                 breaker
-                for breaker in self._open()
+                for breaker in self._open(own_model)
                 if breaker.opened_at <= began_at
                 and self._write(
                     breaker.scope,
@@ -187,11 +197,15 @@ class BreakerStore:
     def _known(self, scope: Scope) -> OpenBreaker | None:
         return _breaker(scope, self._items.get(scope))
 
-    def _open(self) -> list[OpenBreaker]:
-        return [breaker for scope in Scope if (breaker := self._known(scope))]
+    def _open(self, own_model: bool) -> list[OpenBreaker]:
+        return [breaker for scope in _scopes(own_model) if (breaker := self._known(scope))]
 
     def _expiry(self) -> int:
         return epoch(self._clock() + _KEPT)
+
+
+def _scopes(own_model: bool) -> Sequence[Scope]:
+    return (Scope.KEY,) if own_model else (*Scope,)
 
 
 def _breaker(scope: Scope, item: Item | None) -> OpenBreaker | None:

@@ -4,10 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from jobchain.aws.about import overrides_of, prompts_of
 from jobchain.aws.attributes import Item
 from jobchain.aws.items import Due, StoredJob, job_key, spending_of, totals, unpacked
+from jobchain.aws.listing import is_replay
 from jobchain.aws.meta import budget_of, deadline_of, flex_until_of, payload_of, queue_tier, tier_of
-from jobchain.aws.records import newest_by_claim, step_of, unsettled_spending, visible_steps
+from jobchain.aws.records import chain_version_of, finished_steps, newest_by_claim, unsettled_spending, visible_steps
 from jobchain.aws.settling import has_unsettled, outdated_late
 from jobchain.aws.writes import IfAbsent, Write, epoch, epoch_ms, update
 from jobchain.domain import Claim, Status, Tier, Unsettled, WaitReason, isoformat
@@ -17,11 +19,12 @@ from jobchain.spending import Spending, summed
 Risk = tuple[str, Spending]
 """A model, and the most that calls of it can cost that are in flight together."""
 
-AtRisk = Callable[[str, int], Risk]
+AtRisk = Callable[[str, int, str | None], Risk]
 """The model, and the most that calls of a job can cost that are in flight at the same time.
 
-It is called with the name of the job's chain and the bytes of the payload. META keeps what it returns: the api and the
-sweeper, which know neither chains nor prices, record it as the estimate for a worker that vanished.
+It is called with the name of the job's chain, the bytes of its texts, and the model that the job itself names, if it
+does. META keeps what it returns: the api and the sweeper, which know neither chains nor prices, record it as the
+estimate for a worker that vanished.
 """
 
 
@@ -30,7 +33,8 @@ class Candidate:
     """A job that a worker has read and may claim.
 
     `completed` are the names of its completed steps. `crashes` counts the workers in a row that have vanished with it
-    before they stored a step. Its calls are of `tier`, and of the tier standard from `flex_until` on.
+    before they stored a step. Its calls are of `tier`, and of the tier standard from `flex_until` on. `model` is the
+    one that it names itself, None for its chain's.
     """
 
     event_id: str
@@ -42,6 +46,7 @@ class Candidate:
     crashes: int
     deadline_at: datetime
     flex_until: datetime | None = None
+    model: str | None = None
 
 
 def candidate_of(job: StoredJob, now: datetime) -> Candidate:
@@ -52,11 +57,12 @@ def candidate_of(job: StoredJob, now: datetime) -> Candidate:
         tenant=meta["tenant"],
         job_name=meta["job_name"],
         tier=queue_tier(meta, now),
-        payload_bytes=_payload_bytes(job),
-        completed=frozenset(step_of(item).name for item in visible_steps(job)),
+        payload_bytes=_text_bytes(job, "payload"),
+        completed=frozenset(step.name for step in finished_steps(job)),
         crashes=_crashes(job),
         deadline_at=deadline_of(meta),
         flex_until=flex_until_of(meta),
+        model=overrides_of(meta).model,
     )
 
 
@@ -81,8 +87,8 @@ def refusal_of(meta: Item, now: datetime) -> JobchainError | None:
     return ClaimLost(f"the job is {status}")
 
 
-def claiming(job: StoredJob, now: datetime, lease_until: datetime, risk: Risk) -> Write:
-    """The update that claims a job as it was read."""
+def claiming(job: StoredJob, now: datetime, lease_until: datetime, risk: Risk, version: str = "") -> Write:
+    """The update that claims a job as it was read, by a worker with this `version` of its chain."""
     meta = job.meta
     steps = visible_steps(job)
     changes: Item = {
@@ -100,6 +106,9 @@ def claiming(job: StoredJob, now: datetime, lease_until: datetime, risk: Risk) -
     if not has_unsettled(meta):
         # That of an earlier worker stays until its calls are settled.
         changes["at_risk"] = risk_item(risk)
+    if version and not steps:
+        # What is stored from now on is of this version, unless it names another. Nothing that counts relies on it yet.
+        changes["version"] = version
     changes |= _due_after(meta, epoch(lease_until) + 1)
     removed = tuple(name for name in ("not_before", "sealed", "waiting_for") if name in meta)
     # An earlier version that still runs beside this one writes no token, so the number of the claim is compared too.
@@ -121,7 +130,8 @@ def _due_after(meta: Item, lease: int) -> Item:
 
 def risk_of(job: StoredJob, at_risk: AtRisk) -> Risk:
     """The most that calls of the job's next worker can cost that are in flight together."""
-    return at_risk(job.meta["job_name"], _payload_bytes(job))
+    texts = _text_bytes(job, "payload") + _text_bytes(job, "prompts")
+    return at_risk(job.meta["job_name"], texts, overrides_of(job.meta).model)
 
 
 def risk_item(risk: Risk) -> Item:
@@ -130,11 +140,11 @@ def risk_item(risk: Risk) -> Item:
     return {"model": model, **totals(most)}
 
 
-def _payload_bytes(job: StoredJob) -> int:
-    return sum(len(unpacked(item["payload"]).encode()) for item in job.of_kind("INPUT"))
+def _text_bytes(job: StoredJob, name: str) -> int:
+    return sum(len(unpacked(item[name]).encode()) for item in job.of_kind("INPUT") if name in item)
 
 
-def claim_of(job: StoredJob, number: int, now: datetime, risk: Risk) -> Claim:
+def claim_of(job: StoredJob, number: int, now: datetime, risk: Risk, default_version: str = "") -> Claim:
     """The claim `number` of the job that was read before it was claimed."""
     meta = job.meta
     waiting = meta.get("waiting_for", {})
@@ -152,7 +162,7 @@ def claim_of(job: StoredJob, number: int, now: datetime, risk: Risk) -> Claim:
         payload=payload_of(job),
         expires_at=int(meta["expires_at"]),
         tries={name: int(count) for name, count in meta["tries"].items()},
-        steps=tuple(map(step_of, visible_steps(job))),
+        steps=finished_steps(job),
         spending=earlier,
         max_cost_usd=meta.get("max_cost_usd"),
         tier=tier_of(meta),
@@ -169,4 +179,10 @@ def claim_of(job: StoredJob, number: int, now: datetime, risk: Risk) -> Claim:
         own_deadline="own_deadline" in meta,
         waited=WaitReason(waiting["reason"]) if waiting else None,
         waited_for=waiting.get("detail", ""),
+        is_replay=is_replay(meta),
+        overrides=overrides_of(meta),
+        prompts=prompts_of(job),
+        chain_version=chain_version_of(job),
+        last_version=meta.get("last_version", default_version),
+        default_version=default_version,
     )

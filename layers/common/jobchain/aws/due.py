@@ -12,7 +12,8 @@ from jobchain.aws.records import visible_steps
 from jobchain.aws.settling import end_unheld
 from jobchain.aws.table import ConditionFailed, Table
 from jobchain.aws.writes import epoch, epoch_ms, epoch_ms_up, update
-from jobchain.domain import Clock, DueJob, JobError, Status
+from jobchain.domain import Clock, JobError, Status
+from jobchain.due_job import DueJob
 from jobchain.spending import Spending
 
 if TYPE_CHECKING:

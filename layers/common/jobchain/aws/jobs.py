@@ -2,14 +2,15 @@
 
 import secrets
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
+from jobchain.aws.about import prompts_of
 from jobchain.aws.attributes import Item
 from jobchain.aws.items import (
     MAX_WRITES,
@@ -20,7 +21,7 @@ from jobchain.aws.items import (
     read_job,
     unchanged,
 )
-from jobchain.aws.listing import ALL_JOBS, JobFilter
+from jobchain.aws.listing import ALL_JOBS, NO_REPLAY, JobFilter, is_replay
 from jobchain.aws.meta import (
     budget_of,
     job_of,
@@ -43,6 +44,7 @@ from jobchain.outcomes import CANCELLED
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+    from jobchain.chains.definition import Definition
     from jobchain.metrics import Meter, OutcomeMeter
 
 # The most jobs that are read for one page of a list: few may pass its filter.
@@ -57,11 +59,17 @@ MAX_ATTEMPTS = 1000
 
 @dataclass(frozen=True, slots=True)
 class JobDetails:
-    """A job with its payload, and the newest of its failed calls: up to `MAX_ATTEMPTS`, the oldest first."""
+    """A job with its payload, and the newest of its failed calls: up to `MAX_ATTEMPTS`, the oldest first.
+
+    `definitions` are those of the versions of its chain that its steps and calls name. `prompts` are the job's own
+    ones, by their steps.
+    """
 
     job: Job
     payload: JsonValue
     attempts: list[Attempt]
+    definitions: "Mapping[str, Definition]" = field(default_factory=dict)
+    prompts: Mapping[str, str] = field(default_factory=dict)
 
 
 class JobStore:
@@ -75,14 +83,26 @@ class JobStore:
         """The tenant's job with its completed steps, without its input. Raises JobNotFound."""
         return job_of(self._read(tenant, event_id))
 
-    def details(self, tenant: str, event_id: str, *, attempts: bool = True) -> JobDetails:
-        """The same with its payload, and with its failed calls if `attempts` are wanted. Raises JobNotFound."""
+    def details(self, tenant: str, event_id: str, *, attempts: bool = True, definitions: bool = False) -> JobDetails:
+        """The same with its payload, and with its failed calls and the definitions of its chain if they are wanted.
+
+        Raises JobNotFound.
+        """
         stored = self._read(tenant, event_id, "ATTEMPT" if attempts else "INPUT")
         found = stored.of_kind("ATTEMPT")
         found.sort(key=lambda item: (int(item["claim"]), int(item["number"])))
         # Of a job that has expired, TTL may have erased the text first.
         payload = payload_of(stored) if stored.of_kind("INPUT") else None
-        return JobDetails(job_of(stored), payload, [attempt_of(item) for item in found[-MAX_ATTEMPTS:]])
+        job, calls = job_of(stored), [attempt_of(item) for item in found[-MAX_ATTEMPTS:]]
+        named = self._definitions(job, calls) if definitions else {}
+        return JobDetails(job, payload, calls, named, prompts_of(stored))
+
+    def _definitions(self, job: Job, attempts: Sequence[Attempt]) -> "Mapping[str, Definition]":
+        # Imported at its first use: a new environment of the api starts without it.
+        from jobchain.aws.versions import read_definitions  # noqa: PLC0415
+
+        versions = {*(step.chain_version for step in job.steps), *(attempt.chain_version for attempt in attempts)}
+        return read_definitions(self._table, sorted(versions - {""})[:_MAX_READ])
 
     def _read(self, tenant: str, event_id: str, first: str = "META") -> StoredJob:
         job = read_job(self._table, event_id, first)
@@ -130,14 +150,14 @@ class JobStore:
         return [job for job in found if job]
 
     def completed(self, tenant: str, among: int) -> list[Job]:
-        """Those of the tenant's newest `among` jobs that have completed, newest first, as lists show them."""
+        """Those of the tenant's newest `among` jobs that have completed, but for replays, newest first, as in lists."""
         pages = self._table.index_pages(
             "recent",
             "tenant = :tenant",
             {":tenant": tenant, ":completed": Status.COMPLETED},
             among,
             ScanIndexForward=False,
-            FilterExpression="final_status = :completed",
+            FilterExpression=f"final_status = :completed AND {NO_REPLAY}",
         )
         entries, _ = next(pages)
         return [job for entry in entries if (job := listed_job_of(entry))]
@@ -156,7 +176,7 @@ class JobStore:
         """Ends a job at once that no worker holds; makes the worker of any other end it before its next step.
 
         `meter` is told what is recorded of the spending of workers that vanished, and `outcome_meter` of a job that is
-        ended at once.
+        ended at once and is no replay.
         Raises JobNotFound, and JobIsFinal where it has ended already.
         """
 
@@ -178,7 +198,8 @@ class JobStore:
             # At once, as the caller may get no answer after this.
             for model, spending in recorded.items():
                 meter(job.meta["job_name"], model, spending)
-            outcome_meter(CANCELLED)
+            if not is_replay(job.meta):
+                outcome_meter(CANCELLED)
 
         return self._move(tenant, event_id, change)
 

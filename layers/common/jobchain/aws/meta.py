@@ -13,6 +13,7 @@ from decimal import Decimal
 
 from pydantic import JsonValue
 
+from jobchain.aws.about import about_of, overrides_of
 from jobchain.aws.attributes import Item
 from jobchain.aws.items import (
     DISPATCH_GRACE,
@@ -24,14 +25,12 @@ from jobchain.aws.items import (
     spending_of,
     unpacked,
 )
-from jobchain.aws.listing import labels_of
 from jobchain.aws.queue import MAX_DELAY
-from jobchain.aws.records import step_of, unsettled_spending, visible_steps
+from jobchain.aws.records import chain_version_of, finished_steps, unsettled_spending
 from jobchain.aws.writes import epoch, epoch_ms_up, new_token
 from jobchain.domain import (
     Claim,
     DailyBudget,
-    DueJob,
     Job,
     JobError,
     NewJob,
@@ -42,6 +41,7 @@ from jobchain.domain import (
     isoformat,
     tier_at,
 )
+from jobchain.due_job import DueJob
 from jobchain.errors import JobExists
 from jobchain.forks import ForkedFrom
 from jobchain.spending import summed
@@ -51,7 +51,7 @@ def new_meta(new: NewJob, uid: str, now: datetime, expires_at: int) -> Item:
     """The item META of a pending job. `uid` tells the job from an earlier one of the same id."""
     optional = {
         "key_id": new.key_id or None,
-        "about": _about(new) or None,
+        "about": about_of(new) or None,
         "own_deadline": new.own_deadline or None,
         "max_cost_usd": new.max_cost_usd,
         "tokens_per_day": new.daily_budget.tokens,
@@ -226,13 +226,15 @@ def job_of(stored: StoredJob) -> Job:
         flex_until=flex_until_of(meta),
         expires_at=int(meta["expires_at"]),
         metadata=metadata[0]["metadata"] if metadata else {},
-        steps=tuple(map(step_of, visible_steps(stored))),
+        steps=finished_steps(stored),
         waiting_for=_waiting_of(meta),
         tries={name: int(count) for name, count in meta.get("tries", {}).items()},
         deadline=timedelta(seconds=int(meta["deadline_seconds"])) if "deadline_seconds" in meta else None,
         deadline_at=int(meta["deadline_at"]) if "deadline_at" in meta else None,
         title=about.get("title"),
-        forked_from=ForkedFrom(**about["forked_from"]) if "forked_from" in about else None,
+        forked_from=ForkedFrom(**{"from_step": None, **about["forked_from"]}) if "forked_from" in about else None,
+        overrides=overrides_of(meta),
+        chain_version=chain_version_of(stored),
     )
 
 
@@ -251,17 +253,6 @@ def listed_job_of(entry: Item) -> Job | None:
         **({"started_at": entry["began_at"]} if "began_at" in entry else {}),
     }
     return job_of(StoredJob({"expires_at": 0, **entry, **final, "settled": entry["runs"]}))
-
-
-def _about(new: NewJob) -> Item:
-    """What lists show and choose jobs by: one attribute, as an index holds 20."""
-    return _present(
-        {
-            "title": new.title,
-            "labels": labels_of(new.metadata) or None,
-            "forked_from": asdict(new.forked_from) if new.forked_from else None,
-        }
-    )
 
 
 def _error_of(meta: Item) -> JobError | None:

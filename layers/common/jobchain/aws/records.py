@@ -40,6 +40,8 @@ def step_item(claim: Claim, number: int, position: int, requested_model: str, st
         item["failed"] = totals(step.failed)
     optional = {"request_id": step.request_id, "called_at": step.called_at, "sent": step.request_hash}
     item |= {name: text for name, text in {**optional, "effort": step.effort}.items() if text}
+    if claim.chain_version != claim.default_version:
+        item["chain_version"] = claim.chain_version
     if step.tier is not Tier.STANDARD:
         item["tier"] = step.tier
     return item
@@ -50,7 +52,7 @@ def copied_step_item(event_id: str, uid: str, number: int, step: FinishedStep) -
 
     Before its first claim META has the claim number 0, so that the item counts; the first claim finds it.
     """
-    optional = {"sent": step.request_hash, "effort": step.effort}
+    optional = {"sent": step.request_hash, "effort": step.effort, "chain_version": step.chain_version}
     return {
         **job_key(event_id, f"STEP#{uid}#{0:05}#{number:04}"),
         "claim": 0,
@@ -84,8 +86,8 @@ def attempt_item(claim: Claim, number: int, requested_model: str, attempt: Attem
     }
     optional = {"cause": attempt.cause, "answer": attempt.answer}
     item |= {name: packed(text) for name, text in optional.items() if text is not None}
-    item |= {name: text for name, text in (("request_id", attempt.request_id), ("effort", attempt.effort)) if text}
-    return item
+    short = {"request_id": attempt.request_id, "effort": attempt.effort, "chain_version": claim.chain_version}
+    return item | {name: text for name, text in short.items() if text}
 
 
 def _of_claim(claim: Claim, number: int, requested_model: str) -> Item:
@@ -98,8 +100,8 @@ def _of_claim(claim: Claim, number: int, requested_model: str) -> Item:
     }
 
 
-def step_of(item: Item) -> FinishedStep:
-    """The step that an item STEP# holds."""
+def step_of(item: Item, default_version: str = "") -> FinishedStep:
+    """The step that an item STEP# holds; an item that names no version of the chain is of `default_version`."""
     return FinishedStep(
         name=_name(item),
         output=json.loads(unpacked(item["output"])),
@@ -115,6 +117,7 @@ def step_of(item: Item) -> FinishedStep:
         request_hash=item.get("sent"),
         effort=item.get("effort"),
         copied="copied" in item,
+        chain_version=item.get("chain_version", default_version),
     )
 
 
@@ -132,6 +135,7 @@ def attempt_of(item: Item) -> Attempt:
         answer=unpacked(item["answer"]) if "answer" in item else None,
         request_id=item.get("request_id"),
         effort=item.get("effort"),
+        chain_version=item.get("chain_version", ""),
     )
 
 
@@ -160,6 +164,23 @@ def _name(item: Item) -> str:
 
 def _position(item: Item) -> int:
     return int(item["position"] if "position" in item else item["sk"].split("#", 2)[1])
+
+
+def finished_steps(job: StoredJob) -> tuple[FinishedStep, ...]:
+    """The steps that count, in their chain's order."""
+    return tuple(step_of(item, job.meta.get("version", "")) for item in visible_steps(job))
+
+
+def chain_version_of(job: StoredJob) -> str:
+    """The version of the chain that the job was run with last; empty before a worker has run it.
+
+    A claim that is released or ends writes it to META. Until then, what it has stored tells it.
+    """
+    meta = job.meta
+    named = [item for item in visible_steps(job) if int(item.get("claim", 0)) > meta.get("billed", 0)]
+    if named:
+        return step_of(max(named, key=lambda item: int(item["claim"])), meta.get("version", "")).chain_version
+    return str(meta.get("last_version", meta.get("version", "")))
 
 
 def newest_by_claim(steps: Iterable[Item]) -> Mapping[str, int]:

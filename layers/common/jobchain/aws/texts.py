@@ -20,7 +20,8 @@ def text_items(new: NewJob, uid: str, now: datetime, expires_at: int) -> list[It
     """The items of a new job besides META."""
     common = {"uid": uid, "stored_at": epoch(now), "expires_at": expires_at}
     payload = packed(dump(new.payload))
-    found: list[Item] = [{**job_key(new.event_id, f"INPUT#{uid}"), "payload": payload, **common}]
+    prompts = {"prompts": packed(dump(dict(new.prompts)))} if new.prompts else {}
+    found: list[Item] = [{**job_key(new.event_id, f"INPUT#{uid}"), "payload": payload, **prompts, **common}]
     if new.metadata:
         found.append({**job_key(new.event_id, f"METADATA#{uid}"), "metadata": dict(new.metadata), **common})
     copies = enumerate(new.copies, start=1)

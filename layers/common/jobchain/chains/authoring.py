@@ -12,19 +12,21 @@ model's answer, the docstring is the prompt. `docs/how-to/write-a-chain.md` tell
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from functools import cached_property
 from typing import Any, TypeVar, overload
 
 from pydantic import BaseModel, PydanticUserError
 
-from jobchain.chains.chain import CallOptions, CodeStep, Step
+from jobchain.chains.call_options import CallOptions
 from jobchain.chains.chain import Chain as CompiledChain
+from jobchain.chains.chain import CodeStep, Step
 from jobchain.chains.compiling import Source, built, compiled
 from jobchain.chains.declared import Declared, Material, Show, Then, option_faults
 from jobchain.chains.long_texts import Long, Merge
 from jobchain.chains.mistakes import ChainError, Mistake, Place, refuse
+from jobchain.overrides import OVERRIDES, Override
 from jobchain.strict_schema import strict_schema
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -45,12 +47,15 @@ class Chain:
         effort: str | None = None,
         temperature: float | None = None,
         max_output_tokens: int | None = None,
+        fallback_model: str | None = None,
+        overrides: Collection[Override] = OVERRIDES,
     ) -> None:
         """A chain that jobs name by `name`.
 
         `description` is the first paragraph of the module's docstring where it is not given. `payload` is a model of
         what jobs bring; without one, it has the fields that no step provides. The others are defaults of the steps'
-        calls: see `ask`. Raises ChainError.
+        calls: see `ask`. `overrides` is what a job may set for itself in place of the chain: its model, its effort, and
+        in a fork the prompt of a step; empty for nothing. Raises ChainError.
         """
         self.name = name
         self._place = Place.of_caller(2)
@@ -58,9 +63,12 @@ class Chain:
         paragraph = (caller.get("__doc__") or "").strip().split("\n\n")[0]
         self.description = description if description is not None else " ".join(paragraph.split())
         self._payload = payload
-        self._options = CallOptions(model, effort, temperature, max_output_tokens)
+        self._options = CallOptions(model, effort, temperature, max_output_tokens, fallback_model)
+        self._overrides = frozenset([overrides] if isinstance(overrides, str) else overrides)
         self._steps: dict[str, Declared] = {}
         faults = list(option_faults(self._options, f"the chain {name}"))
+        if unknown := self._overrides.difference(OVERRIDES):
+            faults.append(f"overrides= names {', '.join(sorted(unknown))}: use some of {', '.join(OVERRIDES)}, or ()")
         if not _NAME.fullmatch(name):
             faults.append(f"{name!r} can't be the name of a chain: use up to 64 small letters, digits and underscores")
         if faults:
@@ -80,6 +88,7 @@ class Chain:
         effort: str | None = None,
         temperature: float | None = None,
         max_output_tokens: int | None = None,
+        fallback_model: str | None = None,
         long: Long | Merge | None = None,
         material: Material | None = None,
         then: Then | None = None,
@@ -96,6 +105,7 @@ class Chain:
         effort: str | None = None,
         temperature: float | None = None,
         max_output_tokens: int | None = None,
+        fallback_model: str | None = None,
         long: Long | Merge | None = None,
         material: Material | None = None,
         then: Then | None = None,
@@ -104,12 +114,13 @@ class Chain:
         """Makes the function a step that calls the model. The function itself is never called.
 
         `prompt` is a file beside the module, in place of the docstring. `model`, `effort`, `temperature` (0 to 2) and
-        `max_output_tokens` (the room for the answer, reasoning included) override the chain's. `long` says what becomes
-        of a text that is too long for one call: `concatenate`, `ask_again`, a function or a `Long`; without it the text
-        is sent unchanged. `material` writes what the model reads, in place of one text for each parameter. `then` makes
-        the output of the answer. `show` makes parts of the result of the output. Raises ChainError.
+        `max_output_tokens` (the room for the answer, reasoning included) override the chain's, and so does
+        `fallback_model`, which is asked while the model has an outage, if the job names no model. `long` says what
+        becomes of a text that is too long for one call: `concatenate`, `ask_again`, a function or a `Long`; without it
+        the text is sent unchanged. `material` writes what the model reads, in place of one text for each parameter.
+        `then` makes the output of the answer. `show` makes parts of the result of the output. Raises ChainError.
         """
-        options = CallOptions(model, effort, temperature, max_output_tokens)
+        options = CallOptions(model, effort, temperature, max_output_tokens, fallback_model)
 
         def declare(function: F) -> F:
             self._add(Declared(function, True, prompt, options, long, material, then, show))
@@ -141,8 +152,9 @@ class Chain:
 
         No step can be added afterwards. Raises ChainError.
         """
-        source = Source(self.name, self.description, self._place, self._payload, self._options, self._steps)
-        return compiled(source)
+        return compiled(
+            Source(self.name, self.description, self._place, self._payload, self._options, self._steps, self._overrides)
+        )
 
     @cached_property
     def compiled(self) -> CompiledChain:

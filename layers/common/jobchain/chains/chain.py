@@ -4,17 +4,20 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate, chain, count
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, JsonValue
 
+from jobchain.chains.call_options import NO_OPTIONS, CallOptions
+from jobchain.chains.prefix import Prefix
 from jobchain.chains.values import PayloadValue, Value
 from jobchain.llm import ModelRequest
+from jobchain.overrides import OVERRIDES
 from jobchain.text import dump
 
 _MAX_MERGED_BYTES = 200_000
@@ -60,23 +63,6 @@ class Prompt:
         return "\n\n".join(filter(None, (written.strip(), self.note)))
 
 
-class CallOptions(NamedTuple):
-    """How the model is called for a step; None leaves it to the deployment and the model.
-
-    `max_output_tokens` is the room for the answer, with what a model needs to reason before it. Providers count it
-    against the limits of the account, used or not. An answer that it cuts off is asked for again with all the room that
-    the settings allow; without it, that is the room of each call.
-    """
-
-    model: str | None = None
-    effort: str | None = None
-    temperature: float | None = None
-    max_output_tokens: int | None = None
-
-
-NO_OPTIONS = CallOptions()
-
-
 @dataclass(frozen=True)
 class Step:
     """One model call of a chain.
@@ -85,6 +71,8 @@ class Step:
     `write_input` writes the material of the request. `read_answer` makes the output from an answer that fits the schema
     `answer`. `show` makes from the output the fields that callers read in `result`; without it, the output is the one
     field, under the step's name. All three are pure. `values` are what they read, `payload_values` what of the payload.
+    `prefix` is how the material begins, where that of another step begins in the same way. Later steps read the output
+    as `output_type`.
     """
 
     name: str
@@ -98,6 +86,8 @@ class Step:
     options: CallOptions = NO_OPTIONS
     values: tuple[Value, ...] = ()
     payload_values: tuple[PayloadValue, ...] = ()
+    prefix: Prefix | None = None
+    output_type: Any = JsonValue
 
     @cached_property
     def prompt_version(self) -> str:
@@ -108,6 +98,10 @@ class Step:
     def max_output_tokens(self) -> int | None:
         """The room for the answer; None for the room of the settings."""
         return self.options.max_output_tokens
+
+    def with_options(self, options: CallOptions) -> "Step":
+        """The step, called in another way."""
+        return replace(self, options=options)
 
     def prepare(self) -> None:
         """Builds the answer's schema, and what the step reads. Pydantic builds both at first use, and two threads must
@@ -127,6 +121,7 @@ class Step:
             model=options.model,
             effort=options.effort,
             temperature=options.temperature,
+            prefix=self.prefix.of(context) if self.prefix else None,
             step=self.name,
         )
 
@@ -142,7 +137,8 @@ class LongText:
     `text` finds the text in the payload, `label` is the label of its fence. `prompt` is for one part, whose answer has
     the schema `answer`, or the step's own, and the room `max_output_tokens`, or the step's own. `merge` makes one
     output of the parts' outputs: the prompt of a call, or a pure function. `shared` writes what each of these calls
-    reads besides.
+    reads besides. `part_note` and `merge_note` are what each prompt needs beside a text that is written for the whole.
+    `answers` are as in `Prefix`, of the steps whose prompts begin with the same parts.
     """
 
     text: Callable[[Any], str]
@@ -152,6 +148,9 @@ class LongText:
     answer: type[BaseModel] | None = None
     max_output_tokens: int | None = None
     shared: Callable[[StepContext[Any]], str] | None = None
+    answers: tuple[tuple[str, type[BaseModel]], ...] = ()
+    part_note: str = ""
+    merge_note: str = ""
 
 
 @dataclass(frozen=True)
@@ -163,6 +162,7 @@ class CodeStep:
     needs: tuple[str, ...] = ()
     show: Callable[[Any], dict[str, JsonValue]] | None = None
     values: tuple[Value, ...] = ()
+    output_type: Any = JsonValue
 
     def prepare(self) -> None:
         """Builds what the step reads, in one thread."""
@@ -208,13 +208,17 @@ class MergeStep:
 
 @dataclass(frozen=True)
 class Chain:
-    """A named graph of steps, with a schema for its payload. Callers see the steps in this order."""
+    """A named graph of steps, with a schema for its payload. Callers see the steps in this order.
+
+    `overrides` is what a job may set in place of the chain.
+    """
 
     name: str
     description: str
     payload: type[BaseModel]
     steps: Sequence[Step | CodeStep]
     show_as: Callable[[], Sequence[Mapping[str, JsonValue]]] = tuple
+    overrides: Collection[str] = OVERRIDES
 
     @cached_property
     def view(self) -> Sequence[Mapping[str, JsonValue]]:

@@ -1,6 +1,6 @@
 """Makes of declared steps what the worker runs and the API shows."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Annotated, Any, NamedTuple, cast, overload
@@ -10,14 +10,16 @@ from pydantic import BaseModel, ConfigDict, PydanticSchemaGenerationError, creat
 from jobchain.chains.answer_models import camel
 from jobchain.chains.answer_types import unwrapped
 from jobchain.chains.author_types import PayloadField
-from jobchain.chains.chain import CallOptions, Chain, CodeStep, Step
+from jobchain.chains.call_options import CallOptions
+from jobchain.chains.chain import Chain, CodeStep, Step
 from jobchain.chains.declared import Declared
 from jobchain.chains.fields import Payload
 from jobchain.chains.graph import Graph
 from jobchain.chains.mistakes import ChainError, Mistake, Place
 from jobchain.chains.parameters import Parameter
+from jobchain.chains.prefix_sharing import sharings, with_answers
 from jobchain.chains.result_view import view_of
-from jobchain.chains.step_building import step_of
+from jobchain.chains.step_building import combined, step_of
 
 
 class Source(NamedTuple):
@@ -29,6 +31,7 @@ class Source(NamedTuple):
     payload: type[BaseModel] | None
     options: CallOptions
     steps: Mapping[str, Declared]
+    overrides: Collection[str]
 
 
 class _Steps(Sequence[Step | CodeStep]):
@@ -69,11 +72,23 @@ def compiled(source: Source) -> Chain:
     _raise(graph)
 
     def build() -> Sequence[Step | CodeStep]:
-        steps = [step_of(graph, step, needs[name], source.options) for name, step in source.steps.items()]
+        graph.mistakes.clear()  # of a build that was tried before
+        options = {name: combined(step.options, source.options) for name, step in source.steps.items()}
+        shared = sharings(source.steps, needs, options)
+        steps = [
+            step_of(graph, step, needs[name], options[name], shared.get(name)) for name, step in source.steps.items()
+        ]
         _raise(graph)
-        return steps
+        return with_answers(steps, shared, needs)
 
-    return Chain(source.name, source.description, _payload(source, graph), _Steps(build), lambda: view_of(parts))
+    return Chain(
+        source.name,
+        source.description,
+        _payload(source, graph),
+        _Steps(build),
+        lambda: view_of(parts),
+        source.overrides,
+    )
 
 
 def built(chain: Chain) -> Chain:

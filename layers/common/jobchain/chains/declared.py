@@ -7,14 +7,12 @@ from functools import cached_property
 from typing import Any, get_type_hints
 
 from jobchain.chains.answer_types import faults_of, unwrapped
-from jobchain.chains.chain import NO_OPTIONS, CallOptions
+from jobchain.chains.call_options import NO_OPTIONS, CallOptions
 from jobchain.chains.long_texts import Long, Merge
 from jobchain.chains.mistakes import ChainError, Mistake, Place
 from jobchain.chains.parameters import Signature
 from jobchain.chains.prompts import prompt_of
-
-EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
-"""How much a model can be asked to reason; not each model knows all of them."""
+from jobchain.overrides import EFFORTS
 
 MIN_ROOM = 16
 """The least room for an answer that OpenAI takes."""
@@ -125,6 +123,10 @@ def option_faults(options: CallOptions, whose: str) -> Iterator[str]:
     """What is wrong with the options of a call."""
     if options.model is not None and not options.model.strip():
         yield f"the model of {whose} has no name: name it, or leave it out for the deployment's"
+    if options.fallback_model is not None and not options.fallback_model.strip():
+        yield f"the fallback_model of {whose} has no name: name it, or leave it out"
+    if options.fallback_model is not None and options.fallback_model == options.model:
+        yield f"the fallback_model of {whose} is its model: name another one"
     if options.effort is not None and options.effort not in EFFORTS:
         yield f"the effort of {whose} is {options.effort!r}: use one of {', '.join(EFFORTS)}"
     if options.max_output_tokens is not None and options.max_output_tokens < MIN_ROOM:

@@ -7,29 +7,36 @@ from pydantic import JsonValue, ValidationError
 
 from jobchain.chains.answer_models import answer_of, relaxed
 from jobchain.chains.answer_types import unwrapped
-from jobchain.chains.chain import CallOptions, CodeStep, LongText, Prompt, Step, StepContext, fence
+from jobchain.chains.call_options import CallOptions
+from jobchain.chains.chain import CodeStep, LongText, Prompt, Step, StepContext, fence
 from jobchain.chains.declared import Declared
 from jobchain.chains.graph import Graph, Needs
 from jobchain.chains.long_texts import Long, Merge, concatenate
 from jobchain.chains.outputs import stored
 from jobchain.chains.parameters import Arguments, Parameter, Reader, outputs_of, payload_texts
+from jobchain.chains.prefix import Prefix
+from jobchain.chains.prefix_sharing import Sharing, first
 from jobchain.chains.prompts import about, about_merge, about_part, prompt_of
 
 MAX_SHORT = 2_000
 """A text of the payload of no more characters than this is never split."""
 
 
-def step_of(graph: Graph, step: Declared, needs: Needs, defaults: CallOptions) -> Step | CodeStep:
-    """The step that the worker runs. `defaults` are the chain's options; mistakes are added to those of the graph."""
-    return _Builder(graph, step, needs, _combined(step.options, defaults)).step()
+def step_of(
+    graph: Graph, step: Declared, needs: Needs, options: CallOptions, sharing: Sharing | None
+) -> Step | CodeStep:
+    """The step that the worker runs. Mistakes are added to those of the graph."""
+    return _Builder(graph, step, needs, options, sharing.labels if sharing else ()).step()
 
 
-def _combined(options: CallOptions, defaults: CallOptions) -> CallOptions:
-    def first(name: str) -> Any:
+def combined(options: CallOptions, defaults: CallOptions) -> CallOptions:
+    """The options of a step; `defaults` are the chain's."""
+
+    def first_of(name: str) -> Any:
         own = getattr(options, name)
         return getattr(defaults, name) if own is None else own
 
-    return CallOptions(**{name: first(name) for name in CallOptions._fields})
+    return CallOptions(**{name: first_of(name) for name in CallOptions._fields})
 
 
 class _Builder(NamedTuple):
@@ -39,6 +46,8 @@ class _Builder(NamedTuple):
     declared: Declared
     reads: Needs
     options: CallOptions
+    shared: tuple[str, ...]
+    """The labels of the texts that the material begins with, as that of another step does."""
 
     def step(self) -> Step | CodeStep:
         step, reads = self.declared, self.reads.all
@@ -46,7 +55,7 @@ class _Builder(NamedTuple):
         needs = tuple(dict.fromkeys(reads.needs))
         if not step.asks:
             given = Reader(step.signature.returns, checks=True)
-            return CodeStep(step.name, self._compute(given), needs, show, (*reads.each, given))
+            return CodeStep(step.name, self._compute(given), needs, show, (*reads.each, given), step.output)
         answer, read = answer_of(step.name, step.signature.returns)
         return Step(
             name=step.name,
@@ -60,6 +69,8 @@ class _Builder(NamedTuple):
             options=self.options,
             values=reads.each,
             payload_values=tuple(value for value in reads.each if value.step is None),
+            prefix=Prefix(self._write_prefix) if self.shared else None,
+            output_type=step.output,
         )
 
     @property
@@ -81,16 +92,20 @@ class _Builder(NamedTuple):
         return compute
 
     def _write_input(self) -> Callable[[StepContext[Any]], str]:
-        material, reads = self.declared.material, self.reads
+        material, reads, shared = self.declared.material, self.reads, self.shared
 
         def write_input(context: StepContext[Any]) -> str:
             if material is None:
-                texts = list(reads.own.texts(context))
+                texts = first(list(reads.own.texts(context)), shared)
             else:
                 texts = [(label, write(**reads.material[label].typed(context))) for label, write in material.items()]
             return "\n\n".join(fence(label, text) for label, text in texts)
 
         return write_input
+
+    def _write_prefix(self, context: StepContext[Any]) -> str:
+        texts = first(list(self.reads.own.texts(context)), self.shared)
+        return "\n\n".join(fence(label, text) for label, text in texts if label in self.shared)
 
     def _read_answer(self, read: Callable[[Any], Any]) -> Callable[[Any, StepContext[Any]], JsonValue]:
         then, reads = self.declared.then, self.reads
@@ -133,6 +148,8 @@ class _Builder(NamedTuple):
             answer=answer,
             max_output_tokens=long.max_output_tokens,
             shared=lambda context: "\n\n".join(fence(label, text) for label, text in shared.texts(context)),
+            part_note=about_part(split.name, labels, own=True),
+            merge_note=about_merge(labels, own=True),
         )
 
     def _split_parameter(self, long: Long) -> Parameter | None:

@@ -108,6 +108,28 @@ class UnansweredKey:
         return f"{self.step}{_UNANSWERED}"
 
 
+_OUTAGE = "@outage"
+
+
+@dataclass(frozen=True, slots=True)
+class OutageKey:
+    """A count of a step's failed tries that an outage of its model may explain: `summary@outage`.
+
+    It is stored beside the tries, of which these are some, for a step that has a fallback.
+    """
+
+    step: str
+
+    @property
+    def stored(self) -> str:
+        """The name in the table."""
+        return f"{self.step}{_OUTAGE}"
+
+
+CountKey = TriesKey | UnansweredKey | OutageKey
+"""What is counted of a step's failed tries."""
+
+
 def is_tries(stored: str) -> bool:
     """Whether a stored name is that of a `TriesKey`."""
-    return not stored.endswith(_UNANSWERED)
+    return not stored.endswith((_UNANSWERED, _OUTAGE))

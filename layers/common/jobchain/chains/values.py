@@ -14,6 +14,11 @@ class Value(Protocol):
 class PayloadValue(Value, Protocol):
     """What a step reads of the payload."""
 
+    @property
+    def field(self) -> str | None:
+        """The field of the payload, None for all of it."""
+        ...
+
     def typed(self, context: Any) -> Any:
         """The value with its type, in a `StepContext`."""
         ...

@@ -2,10 +2,10 @@
 
 import { Problem, hasKey, useKey } from "./api.js";
 import { h, morph } from "./dom.js";
+import { filtersOf } from "./filters.js";
 import { face, link, skeleton } from "./format.js";
 import { ListView } from "./list.js";
-import { remember } from "./memory.js";
-import { NewView } from "./new.js";
+import { forget, remember } from "./memory.js";
 import { Poller } from "./poll.js";
 import { changeZone, zone } from "./times.js";
 
@@ -14,7 +14,21 @@ const THEMES = { auto: "◐", light: "☀", dark: "☾" };
 const part = (id) => document.getElementById(id);
 const main = part("main");
 
+/** The pages whose code is loaded when they are first shown. */
+const LATER = {
+  new: ["New job", () => import("./new.js")],
+  usage: ["Usage", () => import("./usage.js")],
+  bulk: ["Change jobs", () => import("./bulk.js")],
+};
+const MOST_LISTS = 5;
+
 let view;
+/** The lists that are kept, by their filters: the way back finds their rows. */
+const lists = new Map();
+/** How far down a person was, by the id of the entry in the browser's history. */
+const heights = new Map();
+let entry = "";
+let address = location.hash;
 /** The problem of the last poll; null after a successful one, undefined before the first. */
 let trouble;
 /** When the next poll starts, in milliseconds since 1970. */
@@ -28,24 +42,45 @@ const poller = new Poller((problem, next) => {
 });
 
 /** What views can call. */
-const page = { render, look, say, ask, fail, go: (hash) => (location.hash === hash ? route() : (location.hash = hash)) };
+const page = { render, look, say, ask, fail, shared: {}, go: (hash) => (location.hash === hash ? route() : (location.hash = hash)) };
 
 const unknownPage = { title: "Not found", look: () => Promise.reject(new Problem(404)) };
 
+function listOf(filters) {
+  const name = String(filters);
+  const list = lists.get(name) ?? new ListView(page, filters);
+  lists.delete(name);
+  lists.set(name, list);
+  if (lists.size > MOST_LISTS) lists.delete(lists.keys().next().value);
+  list.shown();
+  return list;
+}
+
 function route() {
-  const [path, query] = location.hash.slice(1).split("?");
-  const [, section = "", id = ""] = path.split("/");
+  const from = address;
+  heights.set(entry, scrollY);
+  address = location.hash;
+  entry = history.state?.entry;
+  page.isBack = heights.has(entry) && from !== address;
+  if (!entry) history.replaceState({ entry: (entry = crypto.getRandomValues(new Uint32Array(2)).join()) }, "");
   const before = view;
-  if (!section) view = before instanceof ListView ? before : new ListView(page);
-  else if (section === "new" && !id) view = new NewView(page);
-  else if (section === "jobs" && /^[\w-]{1,64}$/.test(id)) view = later("Job", () => import("./job.js").then(({ JobView }) => new JobView(page, id)));
-  else view = unknownPage;
-  view.filter?.(new URLSearchParams(query));
+  view = viewOf(...address.slice(1).split("?"));
   trouble = undefined;
   look();
-  if (!before || before === view) return;
-  main.focus({ preventScroll: true });
-  scrollTo(0, 0);
+  // A filter that is chosen keeps the focus.
+  if (!before || before === view || (before instanceof ListView && view instanceof ListView && !page.isBack)) return;
+  const link = page.isBack && main.querySelector(`a[href="${CSS.escape(from)}"]`);
+  (link || main).focus({ preventScroll: true });
+  scrollTo(0, page.isBack ? heights.get(entry) : 0);
+}
+
+function viewOf(path, text) {
+  const query = new URLSearchParams(text);
+  const [, section = "", id = ""] = path.split("/");
+  if (!section) return listOf(filtersOf(query));
+  if (section === "jobs" && /^[\w-]{1,64}$/.test(id)) return later("Job", () => import("./job.js").then(({ JobView }) => new JobView(page, id)));
+  if (Object.hasOwn(LATER, section) && !id) return later(LATER[section][0], () => LATER[section][1]().then(({ View }) => new View(page, query)));
+  return unknownPage;
 }
 
 /** Stands for a view until its code is loaded. */
@@ -105,7 +140,10 @@ function keyForm(message) {
 
 function enter(key) {
   useKey(key);
+  forget("sessionStorage", "draft:");
   view = null;
+  page.shared = {};
+  lists.clear();
   route();
 }
 
@@ -152,6 +190,7 @@ function ask(title, text, yes) {
   return new Promise((resolve) => (dialog.onclose = () => resolve(dialog.returnValue === "yes")));
 }
 
+history.scrollRestoration = "manual";
 addEventListener("hashchange", route);
 document.querySelector(".skip").onclick = (event) => {
   event.preventDefault();

@@ -1,7 +1,7 @@
 /** Numbers, times and names, formatted for people. */
 
 import { foreign, h } from "./dom.js";
-import { formatter, now } from "./times.js";
+import { formatter, now, zone } from "./times.js";
 
 export const FINAL = ["completed", "failed", "cancelled"];
 export const STATUSES = ["pending", "processing", ...FINAL];
@@ -44,6 +44,19 @@ export function moment(iso) {
   const format = dates(at) === dates(now()) ? clock : days;
   return h.time({ datetime: iso, title: iso }, format(at));
 }
+
+/** A time as a person reads it, with its day. */
+export const stamp = (moment) => days(new Date(moment));
+
+/** A time as a field of the type `datetime-local` has it, in the chosen zone; of none, an empty text. */
+export function toInput(iso) {
+  const at = new Date(iso ?? "");
+  if (isNaN(at)) return "";
+  return new Date(at - (zone() === "UTC" ? 0 : at.getTimezoneOffset() * 60_000)).toISOString().slice(0, 16);
+}
+
+/** The time that such a field has, in UTC. */
+export const fromInput = (text) => (text ? new Date(zone() === "UTC" ? `${text}Z` : text).toISOString() : "");
 
 /** How long ago, with the exact time in its title. */
 export function ago(iso) {

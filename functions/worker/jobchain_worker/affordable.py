@@ -1,0 +1,36 @@
+"""Keeps a call to what its job may still cost."""
+
+from dataclasses import replace
+from decimal import Decimal
+
+from jobchain.errors import PermanentModelError
+from jobchain.llm import ModelRequest
+from jobchain.prices import PriceList
+from jobchain.spending import Spending
+from jobchain_worker.job_run import JobRun
+
+MIN_OUTPUT_TOKENS = 200
+"""The least room for an answer: the model is not called where a job's budget leaves less."""
+
+_UNPRICED = "max_cost_usd can't be kept, as the price of the model {} is unknown: leave it out"
+
+
+def affordable(
+    run: JobRun, request: ModelRequest, share: Decimal | None, spent: Spending, prices: PriceList, deployments: str
+) -> ModelRequest:
+    """The request, with no more room for its answer than the step's `share` of the budget pays for.
+
+    `spent` is what earlier calls of the step cost, `deployments` the model that is asked if the request names none.
+    Raises PermanentModelError.
+    """
+    if share is None:
+        return request
+    model = request.model or deployments
+    most = prices.affordable_output(model, request.size, share - spent.known_cost_usd)
+    if most is None or run.spending.unpriced_calls:
+        raise PermanentModelError("budget_unknown", _UNPRICED.format(model))
+    if most < MIN_OUTPUT_TOKENS:
+        known, budget = run.spending.known_cost_usd.normalize(), run.claim.max_cost_usd
+        message = f"the next call could cost more than max_cost_usd ({budget:f}) allows: {known:f} is spent"
+        raise PermanentModelError("budget_exceeded", message)
+    return replace(request, max_output_tokens=min(most, request.max_output_tokens or most))

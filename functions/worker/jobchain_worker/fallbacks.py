@@ -1,0 +1,72 @@
+"""Asks a step's model, or its fallback while that has an outage.
+
+A fallback is another model of the same server, by the same key. So it is of use where the model is refused or its calls
+fail, and of none where the key is refused, the limits are used up, or a request itself is.
+"""
+
+from collections.abc import Awaitable, Callable
+
+from jobchain.breaker import Scope, scope_of
+from jobchain.chains.chain import Step
+from jobchain.chains.planning import PlannedStep
+from jobchain.chains.step_keys import OutageKey
+from jobchain.errors import ModelError, PermanentModelError
+from jobchain.observability import Logger
+from jobchain_worker.job_run import JobRun, StepCompleted
+
+OUTAGE_FAILURES = 3
+"""So many failed tries of a step in a row are taken for an outage of its model. With the default backoff its fallback
+is asked a minute after the first."""
+
+_OUTAGES = frozenset({"connection_lost", "model_unavailable", "overloaded", "server_error", "timeout"})
+"""The `TransientModelError.type`s that an outage of a model has."""
+
+
+def outages_of(run: JobRun, step: PlannedStep, error: ModelError) -> int:
+    """The failed tries that an outage may explain, this error included; 0 for a step without a fallback."""
+    if not isinstance(step, Step) or step.options.fallback_model is None:
+        return 0
+    return run.tries(OutageKey(step.name)) + int(error.type in _OUTAGES)
+
+
+def on_fallback(step: Step) -> Step | None:
+    """The step as it asks its fallback; None for one without."""
+    if step.options.fallback_model is None:
+        return None
+    return step.with_options(step.options._replace(model=step.options.fallback_model, fallback_model=None))
+
+
+class Fallbacks:
+    """Chooses between the models of steps and their fallbacks."""
+
+    def __init__(self, model: str, logger: Logger) -> None:
+        """`model` is the deployment's."""
+        self._model = model
+        self._logger = logger
+
+    async def ask(
+        self, run: JobRun, step: Step, ask: Callable[[Step], Awaitable[StepCompleted]], *, flex: bool
+    ) -> StepCompleted:
+        """What `ask` makes of the step, with its model or with its fallback. Flex calls wait for their own model.
+
+        Raises what `ask` raises.
+        """
+        own, fallback = step.options.model or self._model, on_fallback(step)
+        if fallback is None or fallback.options.model == own or flex:
+            return await ask(step)
+        if not self._has_outage(run, step.name, own):
+            try:
+                return await ask(step)
+            except PermanentModelError as error:
+                if scope_of(error.type) is not Scope.MODEL:
+                    raise
+        self._logger.warning("fallback asked", model=own, fallback=fallback.options.model)
+        done = await ask(fallback)
+        # The job's next steps do not try the other one first. Its next run does.
+        run.avoided.add(own)
+        return done
+
+    def _has_outage(self, run: JobRun, step: str, own: str) -> bool:
+        """Whether the model is refused, or failed often. A fallback that fails too takes turns with it."""
+        beyond = run.tries(OutageKey(step)) - OUTAGE_FAILURES
+        return own in run.avoided or run.records.permit.refuses(own) or (beyond >= 0 and beyond % 2 == 0)

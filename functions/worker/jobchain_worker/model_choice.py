@@ -1,0 +1,22 @@
+"""Which model a job asks, as far as that is known before it runs: its pace is that model's."""
+
+from jobchain.aws.claiming import Candidate
+from jobchain.chains.chain import Chain
+from jobchain.domain import Tier
+
+
+def paced_model(chain: Chain | None, candidate: Candidate, deployments: str) -> str:
+    """The model whose pace a job follows: the one that all its calls ask, else the deployment's."""
+    named = {step.options.model for step in chain.calls} if chain else set()
+    common = named.pop() if len(named) == 1 else None
+    return candidate.model or common or deployments
+
+
+def fallback_of_job(chain: Chain | None, candidate: Candidate, deployments: str) -> str | None:
+    """A model with which the job can go on while the deployment's is refused; None where one of its calls has none."""
+    if chain is None or candidate.model or candidate.tier is not Tier.STANDARD:
+        return None
+    left = [step.options for step in chain.calls if step.name not in candidate.completed]
+    fallbacks = [options.fallback_model for options in left if options.model in (None, deployments)]
+    can_run = fallbacks and all(fallback not in (None, deployments) for fallback in fallbacks)
+    return fallbacks[0] if can_run else None

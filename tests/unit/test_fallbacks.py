@@ -1,0 +1,392 @@
+"""A chain's fallback model: asked while the model of a step has an outage, and for no other reason."""
+
+import io
+import json
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aws_lambda_powertools import Logger
+
+from jobchain import Chain, Text
+from jobchain.aws.breakers import BreakerStore
+from jobchain.aws.queue import JobQueue
+from jobchain.breaker import PROBE_EVERY, ModelAccount
+from jobchain.chains import CHAINS
+from jobchain.chains.chain import Chain as CompiledChain
+from jobchain.chains.chain import Step
+from jobchain.chains.mistakes import ChainError
+from jobchain.domain import Job, Status, Tier, WaitReason
+from jobchain.errors import CallReport, ModelError, PermanentModelError, TransientModelError
+from jobchain.llm import ModelAnswer, ModelRequest
+from jobchain.overrides import Overrides
+from jobchain.prices import FREE, Price, PriceList
+from jobchain_worker.account_watch import AccountWatch
+from jobchain_worker.fallbacks import OUTAGE_FAILURES
+from jobchain_worker.one_job import OneJob, run_one
+from jobchain_worker.openai_calls import create_client
+from jobchain_worker.openai_llm import OpenAILLM
+from tests.conftest import make_admission_control
+from tests.deployment import TEXT, Deployment
+from tests.fake_model.journal import Call
+from tests.fake_model.llm import SchemaLLM
+from tests.fake_model.replies import MODEL, Reply, refused
+from tests.fake_model.server import ModelServer
+from tests.fakes import FakeClock
+from tests.unit.test_call_reports import TIMEOUT, key
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+OTHER = "another-model"
+PRICES = PriceList({MODEL: FREE, OTHER: Price(*[Decimal("0.001")] * 4)})
+NO_MODEL = PermanentModelError("model_not_found", "the model's server knows no such model")
+NO_ACCESS = PermanentModelError("model_forbidden", "the account may not use the model")
+OVERLOADED = TransientModelError("the model's server is overloaded", type_="overloaded")
+
+
+class ModelsLLM(SchemaLLM):
+    """A server of several models, some of which fail."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__(clock=clock)
+        self.faults: dict[str, Exception] = {}
+        self.asked: list[str] = []
+
+    async def ask(self, request: ModelRequest) -> ModelAnswer:
+        """The right answer of the model that is asked, or its fault."""
+        model = request.model or self.model
+        self.asked.append(model)
+        if fault := self.faults.get(model):
+            raise fault
+        return await super().ask(request)
+
+    def calls(self) -> list[str]:
+        """The models of the calls since the last time."""
+        asked, self.asked = self.asked, []
+        return asked
+
+
+def with_options(**options: Any) -> dict[str, CompiledChain]:
+    """The default chain, all of whose steps have these options."""
+    chain = CHAINS["guideline_checklist"]
+    return {chain.name: replace(chain, steps=[_with(step, options) for step in chain.calls])}
+
+
+def _with(step: Step, options: dict[str, Any]) -> Step:
+    return step.with_options(step.options._replace(**options))
+
+
+def replace_wait(error: TransientModelError) -> TransientModelError:
+    """The same error, whose server asks for a longer wait."""
+    return TransientModelError(str(error), timedelta(hours=2), error.report, error.type)
+
+
+class World:
+    """A deployment whose default chain has a fallback."""
+
+    def __init__(self, client: "DynamoDBClient", queue: JobQueue, clock: FakeClock, logger: Logger) -> None:
+        self.llm = ModelsLLM(clock)
+        self.clock = clock
+        self.deployment = Deployment(client, queue, clock, logger, self.llm)
+        stores = self.deployment.stores
+        self.breakers = BreakerStore(client, stores.table, ModelAccount("models.test", "secret", MODEL), clock)
+        self.rung: list[str] = []
+        self._parts = (stores, queue, self.llm, logger)
+        self.use(fallback_model=OTHER)
+
+    def use(self, **options: Any) -> None:
+        """A worker of the chain with these options."""
+        chains = with_options(**options)
+        watch = AccountWatch(self.breakers, self._parts[3], lambda breaker: self.rung.append(breaker.type))
+        control = make_admission_control(*self._parts, chains=chains, breakers=self.breakers, watch=watch)
+        self.deployment.runner = self.deployment.worker(chains=chains, prices=PRICES, control=control)
+
+    def new(self, number: int = 1, **changes: Any) -> Job:
+        """A new job after one delivery of its message."""
+        self.deployment.create(number, **changes)
+        return self.deployment.run()
+
+    def again(self) -> Job:
+        """The job after its wait, and one more delivery."""
+        not_before = int(self.deployment.meta()["not_before"]) / 1000
+        self.clock.advance(timedelta(seconds=max(0, not_before - self.clock().timestamp()) + 0.001))
+        return self.deployment.run()
+
+    def outcomes(self) -> list[tuple[str, str, str]]:
+        """Step, model and outcome of the failed calls."""
+        details = self.deployment.stores.jobs.details("local", self.deployment.event_id)
+        return [(attempt.step, attempt.model, attempt.outcome) for attempt in details.attempts]
+
+
+@pytest.fixture
+def world(dynamodb: "DynamoDBClient", queue: JobQueue, clock: FakeClock, logger: Logger) -> World:
+    return World(dynamodb, queue, clock, logger)
+
+
+class TestAModelThatIsRefused:
+    @pytest.mark.parametrize("fault", [NO_MODEL, NO_ACCESS], ids=lambda fault: str(fault.type))
+    def test_is_replaced_at_once_for_the_rest_of_the_jobs_run(self, world: World, fault: ModelError) -> None:
+        world.llm.faults = {MODEL: fault}
+
+        job = world.new()
+
+        assert job.status is Status.COMPLETED
+        assert world.llm.calls() == [MODEL, OTHER, OTHER, OTHER]
+        assert world.outcomes() == [("summary", MODEL, fault.type)]
+        assert {step.model for step in job.steps} == {OTHER}
+
+    def test_has_its_fallback_in_the_usage_with_its_own_price(self, world: World) -> None:
+        world.llm.faults = {MODEL: NO_MODEL}
+        job = world.new()
+
+        by_model = world.deployment.stores.usage.today("local").by_model
+        assert {model: spending.calls for model, spending in by_model.items()} == {MODEL: 1, OTHER: 3}
+        assert by_model[OTHER].known_cost_usd == job.spending.known_cost_usd > 0
+        world.deployment.spent()
+
+    def test_rings_the_alarm_once_and_makes_no_other_job_wait(self, world: World) -> None:
+        world.llm.faults = {MODEL: NO_MODEL}
+        world.new(1)
+        world.llm.calls()
+
+        others = [world.new(number).status for number in (2, 3)]
+
+        assert others == [Status.COMPLETED, Status.COMPLETED]
+        assert world.llm.calls() == [OTHER] * 6, "jobs know from the breaker that the model is refused"
+        assert world.rung == ["model_not_found"]
+
+    def test_is_asked_once_a_minute_and_again_by_all_once_it_works(self, world: World) -> None:
+        world.llm.faults = {MODEL: NO_MODEL}
+        world.new(1)
+        world.clock.advance(PROBE_EVERY)
+        world.llm.calls()
+        assert world.new(2).status is Status.COMPLETED
+        assert world.llm.calls() == [MODEL, OTHER, OTHER, OTHER], "the probe"
+
+        world.llm.faults = {}
+        world.clock.advance(PROBE_EVERY)
+        world.new(3)
+        world.new(4)
+        assert world.llm.calls() == [MODEL] * 6
+
+    def test_follows_the_pace_of_the_fallback_while_it_is_refused(self, world: World) -> None:
+        world.llm.faults = {MODEL: NO_MODEL}
+        world.new(1)
+        control = world.deployment.runner._control
+        asked: list[str] = []
+        paces = control.paces
+
+        def noted(model: str) -> Any:
+            asked.append(model)
+            return paces(model)
+
+        control.paces = noted
+
+        world.new(2)
+
+        assert set(asked) == {OTHER}
+
+    def test_whose_fallback_is_refused_too_makes_the_job_wait(self, world: World) -> None:
+        world.llm.faults = {MODEL: NO_MODEL, OTHER: NO_MODEL}
+
+        job = world.new()
+
+        assert job.waiting_for
+        assert (job.status, job.waiting_for.reason) == (Status.PENDING, WaitReason.ACCOUNT)
+        assert [outcome for *_, outcome in world.outcomes()] == ["model_not_found"] * 2
+
+    def test_that_a_chain_names_itself_is_replaced_without_a_breaker(self, world: World) -> None:
+        world.use(model="a-third-model", fallback_model=OTHER)
+        world.llm.faults = {"a-third-model": NO_MODEL}
+
+        assert world.new().status is Status.COMPLETED
+        assert world.llm.calls() == ["a-third-model", OTHER, OTHER, OTHER]
+        assert world.rung == []
+
+    def test_of_a_chain_in_which_one_call_has_no_fallback_makes_its_jobs_wait(self, world: World) -> None:
+        world.llm.faults = {MODEL: NO_MODEL}
+        world.new(1)
+        chain = with_options()["guideline_checklist"]
+        first, *others = chain.calls
+        chains = {chain.name: replace(chain, steps=[_with(first, {"fallback_model": OTHER}), *others])}
+        world.deployment.runner._control._chains = chains
+
+        assert world.new(2).attempts == 0
+
+
+class TestAModelWhoseCallsFail:
+    def test_is_replaced_after_three_failed_tries_and_for_the_next_steps_too(self, world: World) -> None:
+        world.llm.faults = {MODEL: OVERLOADED}
+        world.new()
+        for _ in range(OUTAGE_FAILURES - 1):
+            assert world.again().status is Status.PENDING
+        assert world.llm.calls() == [MODEL] * OUTAGE_FAILURES
+
+        job = world.again()
+
+        assert job.status is Status.COMPLETED
+        assert world.llm.calls() == [OTHER] * 3
+        assert world.outcomes() == [("summary", MODEL, "overloaded")] * OUTAGE_FAILURES
+        assert {step.model for step in job.steps} == {OTHER}
+        world.deployment.spent()
+
+    def test_whose_calls_may_be_billed_is_replaced_within_a_minute_and_not_within_an_hour(self, world: World) -> None:
+        late = TransientModelError(
+            "late", retry_after=timedelta(minutes=10), report=CallReport(maybe_billed=True), type_="timeout"
+        )
+        world.llm.faults = {MODEL: late}
+        world.new()
+        world.again()
+        world.llm.faults = {MODEL: replace_wait(late)}
+        world.again()
+        third = world.clock()
+
+        assert world.again().status is Status.COMPLETED
+        assert world.clock() - third < timedelta(seconds=15)
+
+    def test_takes_turns_with_a_fallback_that_fails_too(self, world: World) -> None:
+        world.llm.faults = {MODEL: OVERLOADED, OTHER: OVERLOADED}
+        world.new()
+        for _ in range(6):
+            world.again()
+
+        assert world.llm.calls() == [MODEL] * 3 + [OTHER, MODEL, OTHER, MODEL]
+        assert world.deployment.job().status is Status.PENDING
+
+    @pytest.mark.parametrize("type_", ["rate_limited", "unreachable", "secret_unreadable", "step_failed"])
+    def test_for_what_another_model_does_not_mend_is_asked_again_itself(self, world: World, type_: str) -> None:
+        world.llm.faults = {MODEL: TransientModelError("it failed", type_=type_)}
+        world.new()
+        for _ in range(4):
+            world.again()
+
+        assert world.llm.calls() == [MODEL] * 5
+
+    def test_is_not_replaced_while_the_jobs_calls_are_flex_calls(self, world: World) -> None:
+        world.llm.faults = {MODEL: OVERLOADED}
+        world.new(tier=Tier.FLEX, flex_for=timedelta(hours=10))
+        for _ in range(4):
+            world.again()
+
+        assert set(world.llm.calls()) == {MODEL}
+
+    def test_keeps_its_count_of_tries_for_the_caller(self, world: World) -> None:
+        world.llm.faults = {MODEL: TransientModelError("late", report=CallReport(maybe_billed=True), type_="timeout")}
+        world.new()
+        world.again()
+
+        assert {**world.deployment.job().tries} == {"summary": 2, "summary@unanswered": 2, "summary@outage": 2}
+
+
+@pytest.mark.parametrize(
+    ("fault", "status"),
+    [
+        (PermanentModelError("text_too_long", "the text is too long"), Status.FAILED),
+        (PermanentModelError("content_filtered", "the provider refuses the text"), Status.FAILED),
+        (PermanentModelError("model_request_refused", "the server refuses the request"), Status.FAILED),
+        (PermanentModelError("model_unauthorized", "the key is refused"), Status.PENDING),
+        (PermanentModelError("model_quota_exceeded", "no quota is left"), Status.PENDING),
+    ],
+    ids=lambda value: str(getattr(value, "type", value)),
+)
+def test_a_refused_request_or_key_is_no_outage_of_the_model(
+    world: World, fault: PermanentModelError, status: Status
+) -> None:
+    world.llm.faults = {MODEL: fault}
+
+    assert world.new().status is status
+    assert world.llm.calls() == [MODEL]
+
+
+def test_a_job_that_names_its_model_gets_no_other(world: World) -> None:
+    world.llm.faults = {"a-third-model": NO_MODEL}
+
+    job = world.new(overrides=Overrides(model="a-third-model"))
+
+    assert job.status is Status.FAILED
+    assert world.llm.calls() == ["a-third-model"]
+
+
+def test_a_budget_counts_the_fallbacks_price(world: World) -> None:
+    world.llm.faults = {MODEL: NO_MODEL}
+
+    job = world.new(max_cost_usd=Decimal("0.5"))
+
+    assert job.error
+    assert job.error.type == "budget_exceeded"
+    assert world.llm.calls() == [MODEL]
+
+
+def test_a_worker_that_vanishes_is_estimated_by_the_costlier_of_both(world: World) -> None:
+    world.llm.faults = {}
+    world.new()
+
+    assert world.deployment.runner._billing.at_risk("guideline_checklist", 100)[0] == OTHER
+
+
+def test_the_log_says_that_a_fallback_was_asked(world: World, log: io.StringIO) -> None:
+    world.llm.faults = {MODEL: NO_MODEL}
+    world.new()
+
+    assert "fallback asked" in log.getvalue()
+
+
+class TestOverHttp:
+    """The same with the adapter, against the scripted server."""
+
+    def run(self, refusal: Reply) -> tuple[OneJob, list[str]]:
+        """The job, and the models that the server was asked for."""
+
+        def rule(call: Call) -> Reply | None:
+            return refusal if json.loads(call.body)["model"] == MODEL else None
+
+        with ModelServer(offline=True) as server:
+            server.rule = rule
+            client = create_client(server.base_url, key, TIMEOUT)
+            llm = OpenAILLM(client, MODEL, TIMEOUT, 16_384)
+            chain = with_options(fallback_model=OTHER)["guideline_checklist"]
+            job = run_one(chain, {"guidelines": TEXT}, llm, close=client.close)
+            return job, [json.loads(call.body)["model"] for call in server.journal.calls()]
+
+    def test_a_model_that_the_server_does_not_have_is_replaced(self) -> None:
+        job, asked = self.run(refused(404, "model_not_found", message="The model does not exist"))
+
+        assert job.status is Status.COMPLETED
+        assert asked == [MODEL, OTHER, OTHER, OTHER]
+        assert [(attempt.model, attempt.outcome) for attempt in job.attempts] == [(MODEL, "model_not_found")]
+
+    def test_a_model_that_is_overloaded_is_replaced_after_three_tries(self) -> None:
+        job, asked = self.run(refused(529))
+
+        assert job.status is Status.COMPLETED
+        assert asked == [MODEL] * 3 + [OTHER] * 3
+        assert [(attempt.model, attempt.outcome) for attempt in job.attempts] == [(MODEL, "overloaded")] * 3
+
+
+def test_a_chain_names_the_fallback_and_a_step_another_one() -> None:
+    chain = Chain("own", description="A chain.", model="first", fallback_model="second")
+
+    @chain.ask
+    def summary(document: Text) -> str:
+        """Summarize it."""
+
+    @chain.ask(fallback_model="third")
+    def title(document: Text) -> str:
+        """Name it."""
+
+    assert [step.options.fallback_model for step in chain.compiled.calls] == ["second", "third"]
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"fallback_model": " "}, "the fallback_model of the chain own has no name"),
+        ({"model": "m", "fallback_model": "m"}, "the fallback_model of the chain own is its model: name another one"),
+    ],
+)
+def test_a_fallback_that_is_none_is_a_mistake(options: dict[str, str], why: str) -> None:
+    with pytest.raises(ChainError, match=why):
+        Chain("own", description="A chain.", **options)  # type: ignore[arg-type]
