@@ -673,7 +673,7 @@ class TestHostileContents:
 
         page = visit.open(f"#/jobs/{job['event_id']}")
 
-        assert page.locator(".checklist h3").all_text_contents() == ["__proto__", "7"]
+        expect(page.locator(".checklist h3")).to_have_text(["__proto__", "7"])
         assert [text[:5] for text in page.locator(".checklist label").all_text_contents()] == ["Onemu", "Three", "Two"]
         assert page.locator("h2").all_text_contents().count("Todo short") == 0
         assert page.locator("th").all_text_contents() == ["A|B", "C"]
