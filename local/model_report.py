@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import date
 
-from jobchain.model_check import WARN_DAYS
+from jobchain.model_check import WARN_DAYS, trial_of_successor
 from jobchain.prices import PriceList
 
 
@@ -27,7 +27,8 @@ def report_of_end(place: str, model: str, shutdown: date | None, today: date) ->
     if left <= 0:
         return Report(failures=(f"{model} was shut down on {shutdown}: set OPENAI_MODEL to another",))
     if left <= WARN_DAYS:
-        return Report(warnings=(f"{model} will be shut down on {shutdown}, in {left} days: move to another",))
+        ends = f"{model} will be shut down on {shutdown}, in {left} days: move to another"
+        return Report(warnings=(f"{ends}, and compare its answers first: {trial_of_successor(model)}",))
     return Report((f"{place} has {model}, until {shutdown}.",))
 
 

@@ -48,6 +48,23 @@ def markdown_lines(result: Mapping[str, Any], title: str, view: Iterable[Any] = 
             yield from _lines(plain, "- [ ] ", heading="### {}")
 
 
+@dataclass(frozen=True, slots=True)
+class ShownPart:
+    """A part of a result as text: its name in the result, a title for it, its form, and what it says."""
+
+    name: str
+    title: str
+    form: str
+    text: str
+
+
+def shown_parts(result: Mapping[str, Any], view: Iterable[Any] = ()) -> Iterator[ShownPart]:
+    """The parts of a result as `result_lines` has them."""
+    for part in _parts(result, view, shows_tables=False):
+        text = "\n".join(line for line in _lines(part, "[ ] ")).strip("\n")
+        yield ShownPart(part.title, _title(part.title), part.form, text)
+
+
 def _parts(result: Mapping[str, Any], view: Iterable[Any], *, shows_tables: bool) -> Iterator[_Part]:
     """The parts to show. Of those that say the same it is the fullest, or, if it `shows_tables`, a table."""
     known = {str(entry.get("name")): entry for entry in view if isinstance(entry, dict)}

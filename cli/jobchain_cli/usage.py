@@ -25,7 +25,17 @@ def usage_lines(days: Sequence[DailyUsage]) -> Iterator[str]:
     counts = [sum(column) for column in zip(*(_counts(day.whole) for day in busy), strict=True)] or [0] * _COUNTS
     total = _cells(counts, sum(known) if len(known) == len(costs) else None)
     rows.append(("all", str(sum(day.created for day in busy)), *total))
+    if replays := [day.replays for day in days if day.replays and (day.replays.created or _used(day.replays.whole))]:
+        counts = [sum(column) for column in zip(*(_counts(each.whole) for each in replays), strict=True)]
+        costs = [each.whole.spending.cost_usd for each in replays]
+        known = [cost for cost in costs if cost is not None]
+        created = str(sum(each.created for each in replays))
+        rows.append(("in replays", created, *_cells(counts, sum(known) if len(known) == len(costs) else None)))
     return columns(rows)
+
+
+def _used(group: UsageGroup) -> bool:
+    return bool(group.spending.calls or _ended(group))
 
 
 def _ended(group: UsageGroup) -> int:

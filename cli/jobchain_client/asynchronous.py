@@ -25,7 +25,7 @@ from jobchain_client.flows import (
     checked_url,
     last,
 )
-from jobchain_client.resources import Chain, Created, DailyUsage, Job, ListFilter, Stats, Submission, new_key
+from jobchain_client.resources import Chains, Created, DailyUsage, Job, ListFilter, Stats, Submission, new_key
 from jobchain_client.transport import LIMITS, headers, no_answer, pool_timeout, trusts_environment
 
 T = TypeVar("T")
@@ -113,7 +113,7 @@ class AsyncJobchain:
     async def fork(
         self,
         event_id: str,
-        from_step: str,
+        from_step: str | None = None,
         payload: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
         **options: Any,
@@ -126,7 +126,7 @@ class AsyncJobchain:
     async def delete(self, event_id: str) -> None:
         await self._run(self._flows.delete(event_id))
 
-    async def chains(self) -> Sequence[Chain]:
+    async def chains(self) -> Chains:
         return await self._run(self._flows.chains())
 
     async def stats(self) -> Stats:
@@ -150,8 +150,10 @@ class AsyncJobchain:
         metadata: Mapping[str, str] | None = None,
         created_after: datetime | None = None,
         created_before: datetime | None = None,
+        replays: bool = False,
+        replay: str | None = None,
     ) -> AsyncIterator[Job]:
-        wanted = ListFilter(status, chain, title, metadata, created_after, created_before)
+        wanted = ListFilter(status, chain, title, metadata, created_after, created_before, replays, replay)
         return self._stream(self._flows.jobs(wanted, limit))
 
     async def close(self) -> None:
@@ -246,7 +248,7 @@ class AsyncJobHandle:
 
     async def fork(
         self,
-        from_step: str,
+        from_step: str | None = None,
         payload: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
         **options: Any,

@@ -23,7 +23,8 @@ class ListFilter:
     """Which jobs a list has: those that fulfill each condition that is given.
 
     `title` is a part of the title, in any case. A job is listed that was created at `created_after` or later, and
-    before `created_before`; a time without a zone is a local one. `metadata` are entries that it has.
+    before `created_before`; a time without a zone is a local one. `metadata` are entries that it has. Jobs of replays
+    are listed only with `replays`, or if the `replay` that they are a part of is given: then no others are.
     """
 
     status: str | None = None
@@ -32,6 +33,8 @@ class ListFilter:
     metadata: Mapping[str, str] | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
+    replays: bool = False
+    replay: str | None = None
 
     @property
     def query(self) -> dict[str, str]:
@@ -42,6 +45,8 @@ class ListFilter:
             "title": self.title,
             "created_after": _utc(self.created_after),
             "created_before": _utc(self.created_before),
+            "replays": "true" if self.replays else None,
+            "replay": self.replay,
         }
         entries = {f"metadata.{name}": value for name, value in (self.metadata or {}).items()}
         return {name: value for name, value in named.items() if value} | entries
@@ -309,10 +314,14 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class ForkedFrom:
-    """The job that was forked, and the step from which the fork has run the chain again."""
+    """The job that was forked, and the step from which the fork has run the chain again: None for all steps.
+
+    `replay` is the id of the replay that the fork is a part of, None for any other fork.
+    """
 
     event_id: str
-    from_step: str
+    from_step: str | None
+    replay: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -385,7 +394,7 @@ class Job:
             estimated=Estimate.of(raw.get("estimated")),
             error=Failure(error["type"], error["message"], error.get("step")) if error else None,
             waiting_for=WaitingFor.of(waiting) if waiting else None,
-            forked_from=ForkedFrom(fork["event_id"], fork["from_step"]) if fork else None,
+            forked_from=ForkedFrom(fork["event_id"], fork["from_step"], fork.get("replay")) if fork else None,
             model=raw.get("model"),
             effort=raw.get("effort"),
             changed_prompts=tuple(raw.get("changed_prompts") or ()),
@@ -452,11 +461,37 @@ class Chain:
 
 
 @dataclass(frozen=True, slots=True)
+class UnusableChain:
+    """A chain of the deployment that can't be used, and why. New jobs of it are refused; those that exist wait."""
+
+    name: str
+    reason: str
+    raw: Mapping[str, Any] = field(repr=False)
+
+    @classmethod
+    def of(cls, raw: Mapping[str, Any]) -> Self:
+        return cls(raw["name"], raw["reason"], raw)
+
+
+class Chains(list[Chain]):
+    """The chains that jobs can run, and those of the deployment that can't be used."""
+
+    unusable: tuple[UnusableChain, ...] = ()
+
+    @classmethod
+    def of(cls, raw: Mapping[str, Any]) -> Self:
+        found = cls(Chain.of(chain) for chain in raw["chains"])
+        found.unusable = tuple(UnusableChain.of(chain) for chain in raw.get("unusable", ()))
+        return found
+
+
+@dataclass(frozen=True, slots=True)
 class Stats:
     """The caller's job counts by status, and the usage of the day (UTC) so far. `queue` is None but for operators.
 
     `by_model`, `by_key` and `by_chain` are the day's usage by the model that was asked, by the id of the API key that
-    created the job ("" for a job without one), and by its chain.
+    created the job ("" for a job without one), and by its chain. Job counts leave replays out, usage and cost do not:
+    `replays` is that part of the day.
     """
 
     jobs: Mapping[str, int]
@@ -468,6 +503,7 @@ class Stats:
     by_model: Mapping[str, Spending]
     by_key: Mapping[str, Spending]
     by_chain: Mapping[str, Spending]
+    replays: "Replays | None"
     queue: Mapping[str, int] | None
     raw: Mapping[str, Any] = field(repr=False)
 
@@ -484,6 +520,7 @@ class Stats:
             by_model={model: Spending.of(spent) for model, spent in today.get("by_model", {}).items()},
             by_key={key_id: Spending.of(spent) for key_id, spent in today.get("by_key", {}).items()},
             by_chain={chain: Spending.of(spent) for chain, spent in today.get("by_chain", {}).items()},
+            replays=_replays(today),
             queue=raw["queue"],
             raw=raw,
         )
@@ -504,24 +541,39 @@ class UsageGroup:
 
 
 @dataclass(frozen=True, slots=True)
+class Replays:
+    """How many jobs of replays were created, how many ended how, and what they used."""
+
+    created: int
+    whole: UsageGroup
+
+
+@dataclass(frozen=True, slots=True)
 class DailyUsage:
     """The usage of one day (UTC): how many jobs were created, how many ended how, and what was used.
 
     `groups` are the same by chain, key or model, as it was asked for; None if it was not. The name is empty for jobs
-    without a key, and for usage that was recorded before it was told by chain.
+    without a key, and for usage that was recorded before it was told by chain. The counts of jobs leave replays out,
+    usage and cost do not: `replays` is that part, None from an API that does not tell it.
     """
 
     date: date
     created: int
     whole: UsageGroup
     groups: Mapping[str, UsageGroup] | None
+    replays: Replays | None
     raw: Mapping[str, Any] = field(repr=False)
 
     @classmethod
     def of(cls, raw: Mapping[str, Any]) -> Self:
         groups = raw.get("groups")
         found = None if groups is None else {name: UsageGroup.of(group) for name, group in groups.items()}
-        return cls(date.fromisoformat(raw["date"]), raw["created"], UsageGroup.of(raw), found, raw)
+        return cls(date.fromisoformat(raw["date"]), raw["created"], UsageGroup.of(raw), found, _replays(raw), raw)
+
+
+def _replays(raw: Mapping[str, Any]) -> Replays | None:
+    found = raw.get("replays")
+    return Replays(found["created"], UsageGroup.of(found)) if found else None
 
 
 def _all(of: Callable[[Mapping[str, Any]], T], raw: Iterable[Mapping[str, Any]] | None) -> tuple[T, ...] | None:

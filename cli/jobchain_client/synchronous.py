@@ -24,7 +24,7 @@ from jobchain_client.flows import (
     checked_url,
     last,
 )
-from jobchain_client.resources import Chain, Created, DailyUsage, Job, ListFilter, Stats, Submission, new_key
+from jobchain_client.resources import Chains, Created, DailyUsage, Job, ListFilter, Stats, Submission, new_key
 from jobchain_client.transport import LIMITS, headers, no_answer, pool_timeout, trusts_environment
 
 T = TypeVar("T")
@@ -149,16 +149,17 @@ class Jobchain:
     def fork(
         self,
         event_id: str,
-        from_step: str,
+        from_step: str | None = None,
         payload: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
         **options: Any,
     ) -> "JobHandle":
         """Make a new job that begins with copies of the job's outputs, at no cost, and runs `from_step` again.
 
-        All steps that need that one run too; the others are copied. `payload` is another one, which may change nothing
-        that a copied step worked on. `options` are further fields of the request: `title`, `metadata`, `max_cost_usd`,
-        `model`, `effort`, and `prompt`, the prompt of `from_step` for the fork alone.
+        All steps that need that one run too; the others are copied. Without it all are run, and none is copied.
+        `payload` is another one, which may change nothing that a copied step worked on. `options` are further fields
+        of the request: `title`, `metadata`, `max_cost_usd`, `model`, `effort`, `prompt`, the prompt of `from_step` for
+        the fork alone, and `replay`, the id of a replay that it is a part of.
         Raises Conflict if a step before it is not completed.
         """
         key = new_key() if idempotency_key is None else idempotency_key
@@ -171,8 +172,8 @@ class Jobchain:
         """
         self._run(self._flows.delete(event_id))
 
-    def chains(self) -> Sequence[Chain]:
-        """The chains that jobs can run."""
+    def chains(self) -> Chains:
+        """The chains that jobs can run; `unusable` has those of the deployment that can't be used, with the reasons."""
         return self._run(self._flows.chains())
 
     def stats(self) -> Stats:
@@ -201,14 +202,17 @@ class Jobchain:
         metadata: Mapping[str, str] | None = None,
         created_after: datetime | None = None,
         created_before: datetime | None = None,
+        replays: bool = False,
+        replay: str | None = None,
     ) -> Iterator[Job]:
         """The jobs, the newest first, page after page as they are needed; without steps, results and metadata.
 
         Only those of a `status` or a `chain`, with `title` as a part of their title in any case, and with all entries
         of `metadata`; created at `created_after` or later, and before `created_before`. A time without a zone is a
-        local one. At most `limit` of them in all.
+        local one. Jobs of replays are listed only with `replays`; with the id of a `replay`, its jobs and no others.
+        At most `limit` of them in all.
         """
-        wanted = ListFilter(status, chain, title, metadata, created_after, created_before)
+        wanted = ListFilter(status, chain, title, metadata, created_after, created_before, replays, replay)
         return self._stream(self._flows.jobs(wanted, limit))
 
     def close(self) -> None:
@@ -310,7 +314,7 @@ class JobHandle:
 
     def fork(
         self,
-        from_step: str,
+        from_step: str | None = None,
         payload: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
         **options: Any,

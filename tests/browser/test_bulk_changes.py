@@ -62,14 +62,16 @@ def test_failed_jobs_of_a_filter_are_retried(
     # then they run, and no other
     sum_of(page, "12 retried")
     wait(http)
-    jobs = http.get("/jobs", params={f"metadata.team": team, "limit": 100}).json()["jobs"]
+    jobs = http.get("/jobs", params={"metadata.team": team, "limit": 100}).json()["jobs"]
     assert {job["event_id"] for job in jobs if job["status"] == "completed"} == set(failed)
     assert len(http.get("/jobs", params={"metadata.team": "another", "status": "failed"}).json()["jobs"]) >= 3
     page.get_by_role("link", name="Back to the list").click()
     expect(page.locator("tbody .chip.completed")).to_have_count(12)
 
 
-def test_nothing_happens_unless_it_is_confirmed(visit: Visit, http: httpx2.Client, failed: list[str], team: str) -> None:
+def test_nothing_happens_unless_it_is_confirmed(
+    visit: Visit, http: httpx2.Client, failed: list[str], team: str
+) -> None:
     page = visit.open(f"#/bulk?metadata.team={team}")
 
     page.get_by_role("button", name="Delete 12").click()
@@ -97,7 +99,9 @@ def test_what_could_not_be_done_is_told_with_its_reason(
     expect(page.locator("li", has_text="2 jobs could not: ")).to_contain_text("the job is")
     expect(page.locator("li", has_text="2 jobs could not: ").get_by_role("link")).to_have_count(2)
     expect(page.locator("li", has_text="1 job could not: ")).to_contain_text("there is no job")
-    assert {job["event_id"] for job in http.get("/jobs", params={"metadata.team": team}).json()["jobs"]} == set(failed[:2])
+    assert {job["event_id"] for job in http.get("/jobs", params={"metadata.team": team}).json()["jobs"]} == set(
+        failed[:2]
+    )
     visit.expect_faults("409", "404")
 
     # when what is left is cancelled, where a model does not answer

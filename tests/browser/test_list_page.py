@@ -94,7 +94,9 @@ class TestAList:
         expect(job).to_be_in_viewport()
         assert page.evaluate("scrollY") == height
 
-    def test_does_not_show_a_deleted_job_on_the_way_back(self, visit: Visit, http: httpx2.Client, many: list[str]) -> None:
+    def test_does_not_show_a_deleted_job_on_the_way_back(
+        self, visit: Visit, http: httpx2.Client, many: list[str]
+    ) -> None:
         gone = make(http, 1, metadata={"team": "gone"})[0]
         make(http, 120, metadata={"team": "gone"})
         page = visit.open("#/?metadata.team=gone")
@@ -186,7 +188,9 @@ class TestASearch:
 
         expect(page.get_by_label("Status")).to_have_value("")
 
-    def test_keeps_what_is_typed_while_the_list_changes(self, visit: Visit, http: httpx2.Client, many: list[str]) -> None:
+    def test_keeps_what_is_typed_while_the_list_changes(
+        self, visit: Visit, http: httpx2.Client, many: list[str]
+    ) -> None:
         page = visit.open()
         expect(page.locator(ROWS).first).to_be_visible()
         page.get_by_label("Title or id").fill("half of a wo")
@@ -210,7 +214,9 @@ def test_hostile_titles_and_filters_do_no_harm(visit: Visit, http: httpx2.Client
     event_id = http.post("/jobs", json=body).raise_for_status().json()["event_id"]
     visit.page.set_viewport_size({"width": width, "height": 844})
 
-    page = visit.open(f"#/?metadata.{quote(HOSTILE[:60], safe='')}={quote(HOSTILE, safe='')}&title={quote(HOSTILE, safe='')}")
+    page = visit.open(
+        f"#/?metadata.{quote(HOSTILE[:60], safe='')}={quote(HOSTILE, safe='')}&title={quote(HOSTILE, safe='')}"
+    )
 
     expect(page.locator("tr", has_text=event_id[:8])).to_contain_text("<script>alert(2)</script>")
     assert page.locator("main script, main img, main [onerror]").count() == 0

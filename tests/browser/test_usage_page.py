@@ -149,7 +149,12 @@ def test_the_file_has_every_number_of_every_day_and_no_formula(visit: Visit) -> 
     assert len(rows) == 9
     assert {row["model"] for row in rows} == {"(whole day)", f"'{HOSTILE}", "fine"}
     first = rows[0]
-    assert (first["date"], first["created"], first["input_tokens"], first["cost_usd"]) == (body["from"], "3", "1000", "0.75")
+    assert (first["date"], first["created"], first["input_tokens"], first["cost_usd"]) == (
+        body["from"],
+        "3",
+        "1000",
+        "0.75",
+    )
     assert rows[1]["cached_tokens"] == "500"
 
 

@@ -77,6 +77,7 @@ class TestTheDays:
             "retries": 0,
             "cost_usd": 0,
             "groups": None,
+            "replays": usage["replays"],
         }
         total = usage["total"]
         assert (counts(total), total["calls"]) == ([3, 1, 1], 9)

@@ -84,7 +84,7 @@ class TestAFork:
         event_id = forked(api, done, "diagram")
 
         created = api("GET", f"/jobs/{event_id}?include=attempts").body
-        assert created["forked_from"] == {"event_id": done, "from_step": "diagram"}
+        assert created["forked_from"] == {"event_id": done, "from_step": "diagram", "replay": None}
         assert (created["status"], created["calls"], created["cost_usd"]) == ("pending", 0, 0)
         assert [*created["result"]] == ["summary", "checklist", "checklist_items"]
         assert [(step["name"], step["status"], step["copied"]) for step in created["steps"]] == [
@@ -303,7 +303,8 @@ class TestARefusal:
         assert fork(api, deployment.create(2), "diagram").body["detail"].count("summary, checklist are") == 1
 
     @pytest.mark.parametrize(
-        "body", [{}, {"from_step": 1}, {"from_step": "diagram", "tier": "flex"}, {"from_step": "x" * 101}]
+        "body",
+        [{"from_step": ""}, {"from_step": 1}, {"from_step": "diagram", "tier": "flex"}, {"from_step": "x" * 101}],
     )
     def test_of_what_is_no_request(self, api: Api, done: str, body: dict[str, Any]) -> None:
         assert api("POST", f"/jobs/{done}/fork", body).status == 422

@@ -44,6 +44,10 @@ class World:
         return asyncio.run(self._checker.check())
 
     @property
+    def log(self) -> str:
+        return self._log.getvalue()
+
+    @property
     def logged(self) -> list[tuple[str, str]]:
         lines = [json.loads(line) for line in self._log.getvalue().splitlines()]
         return [(line["level"], line["message"]) for line in lines]
@@ -80,6 +84,7 @@ def test_a_model_with_an_end_is_warned_of_sixty_days_ahead(world: World, end: da
     assert answer["days_left"] == left
     assert world.counted == [(True, left)]
     assert [line for line, _ in world.logged] == [level]
+    assert ("jobchain replay --last 50 --model OTHER" in world.log) is (level == "WARNING")
     assert world.stores.model_checks.last() == ModelCheck("gpt-6-luna", True, end, CHECKED_AT)
 
 

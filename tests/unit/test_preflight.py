@@ -56,7 +56,10 @@ class TestTheReport:
         report = look(PRICED, ending("2027-01-21"))
 
         assert report.failures == ()
-        assert report.warnings == (f"{PRICED} will be shut down on 2027-01-21, in 60 days: move to another",)
+        assert report.warnings == (
+            f"{PRICED} will be shut down on 2027-01-21, in 60 days: move to another, and compare its answers first: "
+            "jobchain replay --last 50 --model OTHER --max-cost-usd 1",
+        )
 
     @pytest.mark.parametrize("day", ["2026-11-22", "2026-07-01"])
     def test_fails_where_the_model_has_ended(self, day: str) -> None:
@@ -200,6 +203,7 @@ class TestTheCommand:
         assert (stays.stdout, stays.stderr) == (f"{server.base_url} has qwen, and names no shutdown date.\n", "")
         assert ends.stdout == ""
         assert ends.stderr.startswith(f"warning: old will be shut down on {soon}")
+        assert "jobchain replay --last 50 --model gpt-6-luna --max-cost-usd 1" in ends.stderr
 
     def test_has_no_warning_for_the_offline_model_which_is_free(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -56,7 +56,10 @@ class TestTheReport:
         report = look("apac.openai.gpt-6-luna")
 
         ending, price = report.warnings
-        assert ending == "apac.openai.gpt-6-luna will be shut down on 2026-12-24, in 25 days: move to another"
+        assert ending == (
+            "apac.openai.gpt-6-luna will be shut down on 2026-12-24, in 25 days: move to another, and compare its "
+            "answers first: jobchain replay --last 50 --model OTHER --max-cost-usd 1"
+        )
         assert price.startswith("prices.json has no price for apac.openai.gpt-6-luna")
 
     def test_names_the_nearest_of_an_unknown_model(self, server: BedrockServer) -> None:

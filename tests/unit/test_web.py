@@ -14,6 +14,7 @@ from typing import Any, cast
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from jobchain_offline.answering import MODEL
 from jobchain_web import handler
 from jobchain_web.site import Site
 from tests.conftest import ROOT
@@ -391,3 +392,29 @@ class TestTheHandler:
         assert (line["method"], line["status"]) == ("GET", 404)
         assert line["request_id"] == SAMPLE["requestContext"]["requestId"]
         assert "private" not in log.getvalue()
+
+
+class TestTheModelInTheHeader:
+    @staticmethod
+    def header(model: str) -> str:
+        page: str = Site(FOLDER, model).answer(event("/queue"))["body"]
+        (found,) = re.findall(r"<p id=\"model\".*?</p>\n?\s*</header>|</header>", page, re.DOTALL)
+        return found
+
+    def test_is_that_of_the_deployment(self) -> None:
+        assert ">gpt-6-luna</p>" in self.header("gpt-6-luna")
+
+    def test_is_told_in_words_where_it_is_the_offline_one(self) -> None:
+        assert ">The offline model answers: it copies sentences by rules, and is no GPT.</p>" in self.header(MODEL)
+
+    def test_is_shown_as_it_is(self) -> None:
+        assert "&lt;img src=x&gt;" in self.header("<img src=x>")
+        assert "<img" not in self.header("<img src=x>")
+
+    def test_is_left_out_where_it_is_not_known(self) -> None:
+        assert self.header("") == "</header>"
+
+    def test_changes_the_version_of_the_page(self) -> None:
+        one, other = (Site(FOLDER, model).answer(event("/queue"))["headers"]["ETag"] for model in ("one", "other"))
+
+        assert one != other

@@ -64,7 +64,9 @@ class Durations:
         self._tenants: OrderedDict[str, _Tenant] = OrderedDict()
 
     def learn(self, job: Job) -> None:
-        """Remembers a job, if it has completed."""
+        """Remembers a job, if it has completed. A replay may have another model, and a time of its own."""
+        if job.forked_from and job.forked_from.replay:
+            return
         if job.status is not Status.COMPLETED or not job.started_at or not job.finished_at:
             return
         ended = datetime.fromisoformat(job.finished_at)

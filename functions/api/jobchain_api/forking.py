@@ -20,6 +20,7 @@ from jobchain.overrides import MAX_PROMPTS_BYTES, Overrides
 from jobchain_api.auth import Caller
 from jobchain_api.job_factory import check_overrides, checked_payload
 from jobchain_api.requests import ForkJob
+from jobchain_api.usable import usable, why_unusable
 
 
 def fork_fingerprint(source: str, request: ForkJob) -> str:
@@ -42,7 +43,9 @@ def fork_of(
     Raises InvalidRequest, PayloadTooLarge, JobCannotBeForked.
     """
     source = details.job
-    chain = chains.get(source.job_name)
+    chain = usable(chains.get(source.job_name))
+    if chain is None and source.job_name in chains:
+        raise JobCannotBeForked(f"{why_unusable(source.job_name)}. Fork the job once it can")
     if chain is None:
         raise JobCannotBeForked("this deployment does not have the job's chain: create a new job of another one")
     again = _again(chain, request.from_step, source)
@@ -68,7 +71,7 @@ def fork_of(
         daily_budget=caller.limits.daily_budget,
         deadline=deadline,
         own_deadline=deadline != default,
-        forked_from=ForkedFrom(source.event_id, request.from_step),
+        forked_from=ForkedFrom(source.event_id, request.from_step, request.replay),
         copies=copies,
         source_created_at=source.created_at,
         overrides=overrides,
@@ -81,13 +84,16 @@ def _overrides(chain: Chain, details: JobDetails, request: ForkJob) -> tuple[Ove
 
     Raises InvalidRequest, JobCannotBeForked.
     """
-    own = Overrides(request.model, request.effort, (request.from_step,) if request.prompt is not None else ())
+    if request.prompt is not None and request.from_step is None:
+        raise InvalidRequest({"prompt": "goes with from_step: name the step whose prompt it is"})
+    given = (request.from_step,) if request.prompt is not None and request.from_step is not None else ()
+    own = Overrides(request.model, request.effort, given)
     check_overrides(chain, own.given)
     if request.prompt is not None and request.from_step not in {step.name for step in chain.calls}:
         raise InvalidRequest(
             {"prompt": f"the step {request.from_step} calls no model, and has no prompt: leave it out"}
         )
-    prompts = dict(details.prompts) | ({request.from_step: request.prompt} if request.prompt is not None else {})
+    prompts = {**details.prompts, **dict.fromkeys(given, request.prompt or "")}
     if sum(len(text.encode()) for text in prompts.values()) > MAX_PROMPTS_BYTES:
         most = f"all prompts of the job have more than {MAX_PROMPTS_BYTES} bytes with those of the job that is forked"
         raise InvalidRequest({"prompt": f"{most}: shorten it"})
@@ -99,9 +105,14 @@ def _overrides(chain: Chain, details: JobDetails, request: ForkJob) -> tuple[Ove
     return found, prompts
 
 
-def _again(chain: Chain, from_step: str, source: Job) -> Set[str]:
-    """The steps that the fork runs: that one, and all that need it. Raises InvalidRequest, JobCannotBeForked."""
+def _again(chain: Chain, from_step: str | None, source: Job) -> Set[str]:
+    """The steps that the fork runs: that one, and all that need it; all of them without one.
+
+    Raises InvalidRequest, JobCannotBeForked.
+    """
     needs = {step.name: {*step.needs} for step in chain.steps}
+    if from_step is None:
+        return needs.keys()
     if from_step not in needs:
         raise InvalidRequest({"from_step": f"unknown step: use one of {', '.join(needs)}"})
     before, again = {*needs[from_step]}, {from_step}

@@ -30,6 +30,18 @@ Moment = Annotated[
     ),
 ]
 
+WithReplays = Annotated[
+    bool, Query(description="Whether jobs of replays are listed too. A list without this parameter leaves them out.")
+]
+
+Replay = Annotated[
+    str | None,
+    Query(
+        max_length=64,
+        description="List the jobs of this replay alone: the id with which they were forked.",
+    ),
+]
+
 Include = Annotated[
     str | None,
     Query(

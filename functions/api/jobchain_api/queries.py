@@ -23,6 +23,8 @@ QUERY: Mapping[tuple[str, str], tuple[str, ...]] = {
         f"{METADATA}<key>",
         "created_after",
         "created_before",
+        "replays",
+        "replay",
         "limit",
         "cursor",
     ),

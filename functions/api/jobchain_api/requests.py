@@ -35,6 +35,9 @@ MAX_MODEL = 200
 IDEMPOTENCY_KEY = r"^[\x21-\x7e]{1,255}$"
 """The pattern of an idempotency key."""
 
+REPLAY = r"^[A-Za-z0-9_-]{1,64}$"
+"""The pattern of the id of a replay."""
+
 
 def checked_key(idempotency_key: str) -> str:
     """`idempotency_key`, or ValueError if it does not match the pattern."""
@@ -176,9 +179,16 @@ class ForkJob(Sent):
 
     model_config = ConfigDict(defer_build=True)
 
-    from_step: str = Field(
+    from_step: str | None = Field(
+        default=None,
         max_length=100,
-        description="The step from which the chain is run again, with all steps that need it. The others are copied.",
+        description="The step from which the chain is run again, with all steps that need it. The others are copied. "
+        "Without it, all steps are run again, and none is copied.",
+    )
+    replay: Annotated[str, StringConstraints(pattern=REPLAY)] | None = Field(
+        default=None,
+        description="The caller's id of the replay that the fork is a part of. Lists, job counts and alarms leave "
+        "replays out; what they cost is in the usage, and told apart there.",
     )
     payload: dict[str, SkipValidation[JsonValue]] | None = Field(
         default=None,

@@ -23,7 +23,7 @@ from jobchain.observability import Logger
 from jobchain_api.agent_route import add_agent_route
 from jobchain_api.auth import Caller
 from jobchain_api.created_views import BatchAccepted, BatchView, JobCreated, ProblemView
-from jobchain_api.parameters import IdempotencyKey, Include, Moment, StepName
+from jobchain_api.parameters import IdempotencyKey, Include, Moment, Replay, StepName, WithReplays
 from jobchain_api.problems import problem_of
 from jobchain_api.queries import (
     DAY,
@@ -114,6 +114,8 @@ def _add_routes_of_jobs(app: APIGatewayRestResolver, service: JobService, logger
         ] = None,
         created_after: Moment = None,
         created_before: Moment = None,
+        replays: WithReplays = False,
+        replay: Replay = None,
         limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="The most jobs of a page.")] = DEFAULT_PAGE,
         cursor: Annotated[str | None, Query(max_length=512, description="`next_cursor` of the last page.")] = None,
     ) -> Response[str]:
@@ -126,6 +128,8 @@ def _add_routes_of_jobs(app: APIGatewayRestResolver, service: JobService, logger
             metadata=wanted_metadata(app.current_event),
             created_after=moment("created_after", created_after),
             created_before=moment("created_before", created_before),
+            replays=replays,
+            replay=replay,
         )
         jobs, next_cursor = service.list(_caller(app), limit, cursor, wanted)
         return _current(app, JobList(jobs=[listed_job(job) for job in jobs], next_cursor=next_cursor))

@@ -16,6 +16,7 @@ from jobchain_api.created_views import LazyView
 from jobchain_api.health import Health, ModelStatus
 from jobchain_api.result_views import PartView, part_views
 from jobchain_api.stats import Stats
+from jobchain_api.usage_views import ReplaysView, replays_view
 
 
 class StepInfo(LazyView):
@@ -74,7 +75,7 @@ class ChainList(LazyView):
 
 
 class StatusCounts(LazyView):
-    """Job counts by status: the unfinished jobs of now, and the final ones of today (UTC)."""
+    """Job counts by status: the unfinished jobs of now, and the final ones of today (UTC) without replays."""
 
     pending: int
     processing: int
@@ -93,6 +94,7 @@ class TodayView(SpendingView):
         description="The same usage, by the id of the API key that created the job; empty for a job without one."
     )
     by_chain: dict[str, SpendingView] = Field(description="The same usage, by the chain of the job.")
+    replays: ReplaysView = Field(description="The part of the usage that replays caused.")
 
 
 class QueueView(LazyView):
@@ -127,6 +129,7 @@ class StatsView(LazyView):
                 by_model={model: SpendingView.of(spending) for model, spending in today.by_model.items()},
                 by_key={key_id: SpendingView.of(spending) for key_id, spending in today.by_key.items()},
                 by_chain={chain: SpendingView.of(spending) for chain, spending in today.by_chain.items()},
+                replays=replays_view([today]),
                 **spent(today.spending),
             ),
             queue=queue,

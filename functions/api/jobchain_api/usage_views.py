@@ -21,8 +21,14 @@ class UsageGroupView(SpendingView):
     cancelled: int
 
 
+class ReplaysView(UsageGroupView):
+    """The part of usage that replays caused: it is counted in usage and cost, and not in the counts of jobs."""
+
+    created: int
+
+
 class UsageDayView(UsageGroupView):
-    """The usage of one day (UTC)."""
+    """The usage of one day (UTC). The counts of jobs leave replays out; usage, calls and cost have them."""
 
     date: str
     created: int
@@ -30,6 +36,7 @@ class UsageDayView(UsageGroupView):
         description="The same usage by chain, key or model. Null without `by`. Empty is the name of jobs without a "
         "key, jobs that ended without a call in their last run, and usage recorded before it was told by chain."
     )
+    replays: ReplaysView
 
 
 class UsageRangeView(LazyView):
@@ -42,6 +49,7 @@ class UsageRangeView(LazyView):
     by: UsageBy | None
     days: list[UsageDayView]
     total: UsageGroupView = Field(description="The sum of these days.")
+    replays: ReplaysView = Field(description="The sum of the days' `replays`.")
     next_from: str | None = Field(
         description="The answer ends before this day, as it would be too long: send it as `from`. Null: it is whole."
     )
@@ -56,6 +64,7 @@ def usage_view(days: Sequence[DailyUsage], following: date | None, last: date, b
         by=by,
         days=[_day(day, by) for day in days],
         total=UsageGroupView(**_counts(whole)),
+        replays=replays_view(days),
         next_from=None if following is None else str(following),
     )
 
@@ -65,7 +74,13 @@ def _day(day: DailyUsage, by: UsageBy | None) -> UsageDayView:
         None if by is None else {name: UsageGroupView(**_counts(group)) for name, group in _groups(day, by).items()}
     )
     whole = _counts(UsageGroup(day.ended, day.spending))
-    return UsageDayView(date=day.date, created=day.created, groups=groups, **whole)
+    return UsageDayView(date=day.date, created=day.created, groups=groups, replays=replays_view([day]), **whole)
+
+
+def replays_view(days: Sequence[DailyUsage]) -> ReplaysView:
+    """What the replays of `days` were, and what they cost."""
+    whole = sum((day.replays for day in days), UsageGroup())
+    return ReplaysView(created=sum(day.replays_created for day in days), **_counts(whole))
 
 
 def _groups(day: DailyUsage, by: UsageBy) -> Mapping[str, UsageGroup]:

@@ -1,6 +1,7 @@
 """A static server behind API Gateway: it serves a table of files that is built once, and nothing else."""
 
 import hashlib
+import html
 import json
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -59,6 +60,8 @@ _PAGE_POLICIES = {
 _INLINED = {"/queue"}
 _LATER = "/assets/later/"
 
+_OFFLINE = "offline-extract-1-not-a-gpt"
+
 _REVALIDATE = "no-cache"
 _IMMUTABLE = "public, max-age=31536000, immutable"
 
@@ -110,7 +113,9 @@ class _File:
 
 
 class _InlinedPage(_File):
-    """A page with its scripts and styles inlined; its policy names each by its hash."""
+    """A page with its scripts and styles inlined; its policy names each by its hash. Its header ends with `note`."""
+
+    note = ""
 
     @cached_property
     def _page(self) -> InlinedPage:
@@ -118,7 +123,7 @@ class _InlinedPage(_File):
 
     @cached_property
     def text(self) -> str:
-        return self._page.text
+        return self._page.text.replace("</header>", f"{self.note}</header>", 1)
 
     @cached_property
     def policy(self) -> Mapping[str, str]:
@@ -148,8 +153,12 @@ class Site:
     The scripts that a page loads later are below `/assets/later/`.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, model: str = "") -> None:
+        """The dashboard names the `model` that answers, if one is given."""
         self._files = {**dict(_pages(folder)), **dict(_assets(folder))}
+        for file in self._files.values():
+            if isinstance(file, _InlinedPage):
+                file.note = _note(model)
 
     @property
     def paths(self) -> list[str]:
@@ -180,6 +189,15 @@ class Site:
         if _has(event, file.headers["ETag"]):
             return _response(HTTPStatus.NOT_MODIFIED, file.headers)
         return _response(HTTPStatus.OK, file.headers, file.text if method == "GET" else "")
+
+
+def _note(model: str) -> str:
+    if not model:
+        return ""
+    name = html.escape(model)
+    # Its name is not that of any model to choose: see `jobchain_offline`.
+    said = "The offline model answers: it copies sentences by rules, and is no GPT." if model == _OFFLINE else name
+    return f'<p id="model" class="muted small foreign" title="The model of steps that name none: {name}">{said}</p>'
 
 
 def _pages(folder: Path) -> Iterator[tuple[str, _File]]:

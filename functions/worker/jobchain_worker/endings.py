@@ -9,7 +9,7 @@ from jobchain.aws.claims import ClaimStore
 from jobchain.aws.due import DueStore
 from jobchain.aws.outage_log import log_unavailable
 from jobchain.aws.queue import MAX_DELAY, JobQueue, Slot
-from jobchain.domain import Clock, JobError, Tier, WaitingFor, WaitReason, isoformat, tier_at
+from jobchain.domain import Claim, Clock, JobError, Tier, WaitingFor, WaitReason, isoformat, tier_at
 from jobchain.errors import Unavailable
 from jobchain.metrics import OutcomeMeter
 from jobchain.observability import Logger
@@ -61,13 +61,18 @@ class Endings:
         await records.persistence.write(self._claims.fail, claim, error, records.bill)
         self._billing.count(claim, records.bill)
         outcome = failed(error, waited or claim.waited, own_deadline=claim.own_deadline)
-        self._count(outcome)
+        self._count_end(claim, outcome)
         self._logger.warning("job failed", type=error.type, reason=error.message, fault=outcome.fault)
 
     async def _end(self, records: Records, end: Callable[..., None], outcome: Outcome) -> None:
         await records.persistence.write(end, records.claim, records.bill)
         self._billing.count(records.claim, records.bill)
-        self._count(outcome)
+        self._count_end(records.claim, outcome)
+
+    def _count_end(self, claim: Claim, outcome: Outcome) -> None:
+        """Counts how the job ended. A replay tries another model or prompt: how it ends must page no operator."""
+        if not claim.is_replay:
+            self._count(outcome)
 
     async def put_off(
         self, records: Records, delay: timedelta, reason: WaitReason, detail: str, error: JobError | None = None
@@ -119,11 +124,11 @@ class Endings:
         )
         self._billing.count(claim, bill)
         if not released:
-            self._count(CANCELLED)
+            self._count_end(claim, CANCELLED)
             self._logger.info("job cancelled")
             return
         if faulty:
-            self._count(PUT_OFF)
+            self._count_end(claim, PUT_OFF)
         # The queue of the tier that the job has when its message becomes visible.
         tier = tier_at(claim.flex_until, now + delay)
         await self.requeue(claim.event_id, claim.tenant, tier, delay, records.permit.slot)

@@ -8,7 +8,7 @@ from jobchain.aws.model_checks import ModelCheckStore
 from jobchain.aws.outage_log import log_unavailable
 from jobchain.domain import Clock, isoformat
 from jobchain.errors import ModelError, Unavailable, UnknownModel
-from jobchain.model_check import WARN_DAYS, ModelCheck
+from jobchain.model_check import WARN_DAYS, ModelCheck, trial_of_successor
 from jobchain.observability import Logger
 
 EVENT = {"check": "model"}
@@ -68,6 +68,7 @@ class ModelChecker:
         if not found.known:
             self._logger.error("the model's server does not know the model", model=found.model)
         elif left is not None and left <= WARN_DAYS:
+            facts["compare"] = trial_of_successor(found.model)
             self._logger.warning("the model will be shut down: choose another", extra=facts)
         else:
             self._logger.info("the model is available", extra=facts)

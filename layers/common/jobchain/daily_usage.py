@@ -26,6 +26,9 @@ class DailyUsage:
     `models`, `keys` and `chains` are the same by the model that was called, by the API key of the job, and by its
     chain: "" for jobs without a key, and for usage that was recorded before it was told by chain. A job that ends is
     counted with the first model of its last run, "" if that called none.
+
+    `created` and `ended` leave replays out, here and in the groups; `spending` never does: what is paid is in every
+    sum. `replays` and `replays_created` tell that part apart.
     """
 
     date: str
@@ -35,6 +38,8 @@ class DailyUsage:
     models: Mapping[str, UsageGroup] = field(default_factory=dict)
     keys: Mapping[str, UsageGroup] = field(default_factory=dict)
     chains: Mapping[str, UsageGroup] = field(default_factory=dict)
+    replays: UsageGroup = field(default_factory=UsageGroup)
+    replays_created: int = 0
 
     @property
     def by_model(self) -> Mapping[str, Spending]:

@@ -9,6 +9,19 @@ from datetime import date
 WARN_DAYS = 60
 """Days before a model's shutdown from which on an operator is warned."""
 
+SUCCESSOR = "gpt-6-luna"
+"""What models that end are compared with, unless they are it: https://developers.openai.com/api/docs/deprecations"""
+
+
+def trial_of_successor(model: str) -> str:
+    """The command that compares the answers of the newest jobs with those of another model, at little cost.
+
+    `model` is the one that ends. OTHER stands for a model that the reader has to choose: at Bedrock, whose names begin
+    with the provider's, and where the successor ends itself.
+    """
+    other = "OTHER" if SUCCESSOR in model or "openai." in model else SUCCESSOR
+    return f"jobchain replay --last 50 --model {other} --max-cost-usd 1"
+
 
 @dataclass(frozen=True, slots=True)
 class ModelCheck:

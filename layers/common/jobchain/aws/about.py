@@ -22,7 +22,7 @@ def about_of(new: NewJob) -> Item:
         {
             "title": new.title,
             "labels": labels_of(new.metadata),
-            "forked_from": asdict(new.forked_from) if new.forked_from else None,
+            "forked_from": _present(asdict(new.forked_from)) if new.forked_from else None,
             "overrides": _present(overrides),
         }
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from jobchain.aws.attributes import Item
 from jobchain.aws.items import MAX_WRITES, MOVE_TRIES, StoredJob, job_key
+from jobchain.aws.listing import is_replay
 from jobchain.aws.meta import existing_job, job_of, new_meta
 from jobchain.aws.quotas import SHARDS, QuotaCounter, Room, quota_counters, remaining_quota
 from jobchain.aws.table import Table, TransactionCanceled
@@ -144,7 +145,8 @@ class AdmissionStore:
         metas = {job.event_id: put_new(job.meta) for job in jobs}
         admitted = [counter.admit(len(jobs), room) for counter, room in zip(counters, rooms, strict=True)]
         sources = [job.source for job in jobs if job.source]
-        record = UsageRecord(created=len(jobs))
+        # A fork is admitted alone, so that no transaction has both.
+        record = UsageRecord(created=len(jobs), replay=all(is_replay(job.meta) for job in jobs))
         try:
             self._table.transact(
                 lambda: [*metas.values(), *sources, *chain(*admitted), *record.writes(tenant, key_id, now)]

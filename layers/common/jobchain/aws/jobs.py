@@ -21,7 +21,7 @@ from jobchain.aws.items import (
     read_job,
     unchanged,
 )
-from jobchain.aws.listing import ALL_JOBS, JobFilter
+from jobchain.aws.listing import ALL_JOBS, NO_REPLAY, JobFilter, is_replay
 from jobchain.aws.meta import (
     budget_of,
     job_of,
@@ -150,14 +150,14 @@ class JobStore:
         return [job for job in found if job]
 
     def completed(self, tenant: str, among: int) -> list[Job]:
-        """Those of the tenant's newest `among` jobs that have completed, newest first, as lists show them."""
+        """Those of the tenant's newest `among` jobs that have completed, but for replays, newest first, as in lists."""
         pages = self._table.index_pages(
             "recent",
             "tenant = :tenant",
             {":tenant": tenant, ":completed": Status.COMPLETED},
             among,
             ScanIndexForward=False,
-            FilterExpression="final_status = :completed",
+            FilterExpression=f"final_status = :completed AND {NO_REPLAY}",
         )
         entries, _ = next(pages)
         return [job for entry in entries if (job := listed_job_of(entry))]
@@ -176,7 +176,7 @@ class JobStore:
         """Ends a job at once that no worker holds; makes the worker of any other end it before its next step.
 
         `meter` is told what is recorded of the spending of workers that vanished, and `outcome_meter` of a job that is
-        ended at once.
+        ended at once and is no replay.
         Raises JobNotFound, and JobIsFinal where it has ended already.
         """
 
@@ -198,7 +198,8 @@ class JobStore:
             # At once, as the caller may get no answer after this.
             for model, spending in recorded.items():
                 meter(job.meta["job_name"], model, spending)
-            outcome_meter(CANCELLED)
+            if not is_replay(job.meta):
+                outcome_meter(CANCELLED)
 
         return self._move(tenant, event_id, change)
 

@@ -15,6 +15,15 @@ from jobchain.domain import Status, isoformat
 # million.
 _LABEL_BYTES = 6
 
+NO_REPLAY = "attribute_not_exists(about.forked_from.replay)"
+"""The condition on META, or on an entry of `recent`, that the job is not a part of a replay."""
+
+
+def is_replay(meta: Item) -> bool:
+    """Whether the job of this META is a part of a replay."""
+    return "replay" in meta.get("about", {}).get("forked_from", {})
+
+
 # Sort before and after every creation time.
 _FIRST, _LAST = "0", "~"
 
@@ -31,10 +40,11 @@ def _label(name: str, value: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class JobFilter:
-    """Which jobs are wanted: all that fulfill each condition that is given.
+    """Which jobs are wanted: all that fulfill each condition that is given, and are no replays unless `replays`.
 
     `title` is a part of the job's title, in any case. `metadata` are entries that the job has. A job is wanted that was
-    created at `created_after` or later, and before `created_before`.
+    created at `created_after` or later, and before `created_before`. `replay` is the one whose jobs are wanted, and no
+    others.
     """
 
     status: Status | None = None
@@ -43,18 +53,20 @@ class JobFilter:
     metadata: Mapping[str, str] = field(default_factory=dict)
     created_after: datetime | None = None
     created_before: datetime | None = None
+    replays: bool = False
+    replay: str | None = None
 
     @property
     def scope(self) -> tuple[str, ...]:
         """The filter as texts: a cursor counts for one filter alone."""
         given = (self.title, *(isoformat(at) if at else None for at in (self.created_after, self.created_before)))
-        more = [*given, sorted(self.metadata.items())]
+        more = [*given, sorted(self.metadata.items()), *filter(None, (self.replays, self.replay))]
         return self.status or "", self.job_name or "", json.dumps(more) if any(more) else ""
 
     @property
     def chooses(self) -> bool:
         """Whether a page of the index may hold jobs that are not wanted."""
-        return bool(self.status or self.job_name or self.title or self.metadata)
+        return bool(self.status or self.job_name or self.title or self.metadata or self.replay)
 
     def range_of(self, tenant: str, before: str | None) -> tuple[str, Item]:
         """The condition of a query of `recent`, and its values. `before` is the position where the last page ended."""
@@ -85,6 +97,11 @@ class JobFilter:
             tests.append("attribute_not_exists(final_status)")
         if self.title:
             tests.append("attribute_exists(about.title)")
+        if self.replay:
+            tests.append("about.forked_from.replay = :replay")
+            values[":replay"] = self.replay
+        elif not self.replays:
+            tests.append(NO_REPLAY)
         for number, entry in enumerate(self.metadata.items()):
             tests.append(f"contains(about.labels, :label{number})")
             values[f":label{number}"] = _label(*entry)

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from jobchain.aws.attributes import Item
 from jobchain.aws.items import REMOVED_WHEN_FINAL, StoredJob, spending_of, totals, unchanged
+from jobchain.aws.listing import is_replay
 from jobchain.aws.meta import ended
 from jobchain.aws.records import newest_by_claim, settled_claim, unsettled_spending, visible_steps
 from jobchain.aws.table import Table
@@ -75,7 +76,7 @@ def end_unheld(
         changes |= settled(meta, int(meta["claim"]), bill, now)
     condition, values = unchanged(meta.get("token", ""))
     end = update(key(meta["pk"], meta["sk"]), condition, values, changes, REMOVED_WHEN_FINAL, total_of(bill))
-    record = UsageRecord(ended=status, spent=bill, chain=meta["job_name"])
+    record = UsageRecord(ended=status, spent=bill, chain=meta["job_name"], replay=is_replay(meta))
     write_with_usage(table, end, record, meta["tenant"], meta.get("key_id", ""), now, TRIES)
     return bill
 

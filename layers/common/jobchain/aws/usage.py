@@ -28,6 +28,7 @@ _SHARDS = 16
 _KEPT = timedelta(days=400)
 
 _CREATED = "jobs_created"
+_REPLAY = "replay"
 
 # The most items that one look at several days reads, but for the last page. Of some 300 bytes each, they take about 200
 # read units.
@@ -73,11 +74,15 @@ def _daily(day: str, items: Sequence[Item]) -> DailyUsage:
     """The sum of a day's items."""
     parts = [(item, UsageGroup(_ended(item), spending_of(item))) for item in items]
     whole = sum((group for _, group in parts), UsageGroup())
+    replayed = [item for item in items if _REPLAY in item]
+    replays = sum((UsageGroup(_jobs(item), spending_of(item)) for item in replayed), UsageGroup())
     return DailyUsage(
         day,
-        sum(int(item.get(_CREATED, 0)) for item in items),
+        sum(int(item.get(_CREATED, 0)) for item in items if _REPLAY not in item),
         whole.ended,
         whole.spending,
+        replays=replays,
+        replays_created=sum(int(item.get(_CREATED, 0)) for item in replayed),
         models=_grouped(parts, "model"),
         keys=_grouped(parts, "key_id"),
         chains=_grouped(parts, "job_name"),
@@ -85,6 +90,11 @@ def _daily(day: str, items: Sequence[Item]) -> DailyUsage:
 
 
 def _ended(item: Item) -> Counter[Status]:
+    """The jobs that ended. Replays are counted apart, whereas what they cost is a part of every sum."""
+    return Counter() if _REPLAY in item else _jobs(item)
+
+
+def _jobs(item: Item) -> Counter[Status]:
     return Counter({status: int(item[f"jobs_{status}"]) for status in Status if f"jobs_{status}" in item})
 
 
@@ -102,13 +112,15 @@ def _grouped(parts: Sequence[tuple[Item, UsageGroup]], attribute: str) -> dict[s
 class UsageRecord:
     """What one transaction adds to its tenant's daily usage; `spent` is by the model that was asked.
 
-    `chain` is that of the one job which it is about; jobs are created in transactions of several chains.
+    `chain` is that of the one job which it is about; jobs are created in transactions of several chains. `replay`
+    if the jobs are parts of a replay.
     """
 
     created: int = 0
     ended: Status | None = None
     spent: Bill = field(default_factory=dict)
     chain: str = ""
+    replay: bool = False
 
     def writes(self, tenant: str, key_id: str, now: datetime) -> list[Write]:
         """The transaction's writes that add it, one for each model; none where it is empty."""
@@ -121,16 +133,19 @@ class UsageRecord:
         if counts:
             model = next(iter(added), "")
             added[model] = {**added.get(model, {}), **counts}
-        return [_addition(tenant, key_id, model, self.chain, counted, now) for model, counted in added.items()]
+        return [self._addition(tenant, key_id, model, counted, now) for model, counted in added.items()]
 
-
-def _addition(tenant: str, key_id: str, model: str, chain: str, added: Item, now: datetime) -> Write:
-    # Not by `random`: environments that were restored from one snapshot would all pick the same items.
-    shard = secrets.randbelow(_SHARDS)
-    group = f"{model}#{chain}" if chain else model
-    item = key(f"TENANT#{tenant}", f"{_prefix(now)}#{key_id}#{group}#{shard:02}")
-    named = {name: value for name, value in (("key_id", key_id), ("model", model), ("job_name", chain)) if value}
-    return add(item, added, {**named, "expires_at": epoch(now + _KEPT)})
+    def _addition(self, tenant: str, key_id: str, model: str, added: Item, now: datetime) -> Write:
+        # Not by `random`: environments that were restored from one snapshot would all pick the same items.
+        shard = secrets.randbelow(_SHARDS)
+        group = f"{model}#{self.chain}" if self.chain or self.replay else model
+        marked = f"{group}#{_REPLAY}" if self.replay else group
+        item = key(f"TENANT#{tenant}", f"{_prefix(now)}#{key_id}#{marked}#{shard:02}")
+        texts = (("key_id", key_id), ("model", model), ("job_name", self.chain))
+        named: Item = {name: value for name, value in texts if value}
+        if self.replay:
+            named[_REPLAY] = True
+        return add(item, added, {**named, "expires_at": epoch(now + _KEPT)})
 
 
 def write_with_usage(
