@@ -188,7 +188,6 @@ class TestAReplay:
         assert "<article" in (tmp_path / "page.html").read_text()
         assert len(api.forks) == 2
 
-
     def test_leaves_jobs_out_that_were_deleted_since(self, api: Api, replay: Replay) -> None:
         _, out, _ = replay("job-1", "job-2", "--max-cost-usd", "1", "--json")
         del api.jobs["job-1"]

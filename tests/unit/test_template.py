@@ -31,6 +31,7 @@ ADD_USAGE = {"dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"}
 FORK = {"dynamodb:ConditionCheckItem"}
 # Of breakers and paces, of which one look reads several items.
 KEEP_WAITS = {"dynamodb:BatchGetItem", "dynamodb:UpdateItem"}
+KEEP_VERSIONS = {"dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:PutItem"}
 READ_WAITS = {"dynamodb:BatchGetItem"}
 QUEUES = {"sqs:SendMessage", "sqs:GetQueueAttributes"}
 ALLOWED_ACTIONS = {
@@ -75,12 +76,14 @@ ITEMS = {
         "SECRET#cursors": {"dynamodb:GetItem", "dynamodb:PutItem"},
         "BREAKER#*": READ_WAITS,
         "PACE#*": READ_WAITS,
+        "VERSION#*": {"dynamodb:BatchGetItem"},
     },
     "FlexWorkerFunction": {
         "JOB#*": RUN_JOBS,
         "TENANT#*": ADD_USAGE,
         "BREAKER#*": KEEP_WAITS,
         "PACE#*": KEEP_WAITS,
+        "VERSION#*": KEEP_VERSIONS,
     },
     "SweeperFunction": {
         "JOB#*": {"dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:UpdateItem"},
@@ -93,6 +96,7 @@ ITEMS = {
         "MODEL": {"dynamodb:PutItem"},
         "BREAKER#*": KEEP_WAITS,
         "PACE#*": KEEP_WAITS,
+        "VERSION#*": KEEP_VERSIONS,
     },
     "WebFunction": {},
 }
