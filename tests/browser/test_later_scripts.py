@@ -22,18 +22,18 @@ def test_a_script_is_requested_when_it_is_needed_and_once(visit: Visit, http: ht
 
     page = visit.open(ended(http, "About scripts."))
     expect(page.frame_locator("iframe").locator("svg")).to_be_visible()
-    assert (scripts("diagrams"), scripts("markdown")) == (1, 0)
+    assert (scripts("diagrams"), scripts("exports")) == (1, 0)
 
     for _ in range(2):
         with page.expect_download():
             page.get_by_role("button", name=DOWNLOAD).click()
 
-    assert (scripts("diagrams"), scripts("markdown")) == (1, 1)
+    assert (scripts("diagrams"), scripts("exports")) == (1, 1)
 
 
 def test_a_page_of_an_older_version_says_that_it_has_to_be_reloaded(visit: Visit, http: httpx2.Client) -> None:
     page = visit.open(ended(http, "About versions."))
-    page.route("**/assets/later/markdown.*", lambda route: route.fulfill(status=404, json={"title": "not found"}))
+    page.route("**/assets/later/exports.*", lambda route: route.fulfill(status=404, json={"title": "not found"}))
 
     page.get_by_role("button", name=DOWNLOAD).click()
 
@@ -43,8 +43,8 @@ def test_a_page_of_an_older_version_says_that_it_has_to_be_reloaded(visit: Visit
 
 def test_a_script_of_another_text_does_not_run(visit: Visit, http: httpx2.Client) -> None:
     page = visit.open(ended(http, "About texts."))
-    script = "document.currentScript.make = () => ({ download: () => alert(1) });"
-    page.route("**/assets/later/markdown.*", lambda route: route.fulfill(body=script))
+    script = "document.currentScript.make = () => ({ markdown: () => alert(1) });"
+    page.route("**/assets/later/exports.*", lambda route: route.fulfill(body=script))
 
     page.get_by_role("button", name=DOWNLOAD).click()
 

@@ -178,6 +178,8 @@ class TestTheStepsOfAJob:
 
         rest = [("checklist", "pending"), ("diagram", "pending")]
         assert running == [("summary.part01", "completed"), ("summary", "processing"), *rest]
+        parts = {step["name"]: step["parts"] for step in job.read().body["steps"]}
+        assert parts == {"summary.part01": None, "summary": 2, "checklist": None, "diagram": None}
         assert job.steps == [("summary.part01", "completed"), ("summary", "failed"), *rest]
 
     def test_that_asked_no_model_name_none(self, job: Job, stores: Stores) -> None:

@@ -14,8 +14,11 @@ from typing import Any, get_args
 
 import pytest
 
+from benchmarks import cold_start
+from benchmarks.cold_start import BUDGETS
 from jobchain.connection import UnusableSetting, checked_model_url
 from jobchain.providers import Provider
+from jobchain.settings import load_settings
 from jobchain_worker.dialects import Api
 from local import sam_template
 from local.emulator_clients import Clients
@@ -177,6 +180,15 @@ def handlers(template: Template, monkeypatch: pytest.MonkeyPatch) -> dict[str, M
         monkeypatch.setenv(name, CHOICES.get(name, "1"))
     modules = {name: properties(template, name)["Handler"].rpartition(".")[0] for name in FUNCTIONS}
     return {name: importlib.import_module(module) for name, module in modules.items()}
+
+
+@pytest.mark.parametrize("function", sorted(BUDGETS))
+def test_the_benchmark_of_starts_has_a_value_for_each_variable(
+    template: Template, handlers: dict[str, ModuleType], function: str
+) -> None:
+    variables = {name: cold_start.SETTINGS.get(name, "1") for name in ours(template, function)}
+
+    load_settings(getattr(handlers[function], SETTINGS[function]), variables)
 
 
 def test_every_function_is_looked_at_here(template: Template) -> None:

@@ -14,6 +14,7 @@ from typing import Any, cast
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from jobchain.outcomes import ERROR_TYPES
 from jobchain_offline.answering import MODEL
 from jobchain_web import handler
 from jobchain_web.site import Site
@@ -369,6 +370,26 @@ class TestAScriptThatIsLoadedLater:
         assert SITE.answer(event(path.replace(".js", "0.js")))["statusCode"] == 404
 
 
+def test_the_dashboard_says_what_to_do_about_every_type_of_error() -> None:
+    # given the types of jobs' errors, those that the code gives to calls, and those that the documentation names
+    sources = [*(ROOT / "layers" / "common" / "jobchain").rglob("*.py"), *(ROOT / "functions" / "worker").rglob("*.py")]
+    code = "\n".join(file.read_text() for file in sources)
+    given = re.findall(r'\b(?:type_=|PermanentModelError\(\s*|_Fault\(\s*)"([a-z_]+)"', code)
+    reference = (ROOT / "docs" / "reference" / "http-api.md").read_text()
+    named = re.findall(r"^- `outcome` is [^;]*;(.*?)\n- ", reference, re.MULTILINE | re.DOTALL)[0]
+    table = "".join(re.findall(r"\| outcome \|.*?\n\n", reference, re.DOTALL))
+    known = {*ERROR_TYPES, *given, *re.findall(r"`([a-z_]+)`", named), *re.findall(r"`(model_[a-z_]+)`", table)}
+    assert len(known) > 25
+
+    # when one looks for advice
+    advice = (FOLDER / "queue" / "advice.js").read_text()
+    told = set(re.findall(r"^  ([a-z_]+): \"", advice, re.MULTILINE))
+
+    # then there is some for each
+    assert known - told == set()
+    assert told - known == set()
+
+
 def test_a_base_path_of_a_custom_domain_changes_nothing() -> None:
     assert SITE.answer({**event("/docs"), "path": "/base/docs"}) == get("/docs")
 
@@ -398,6 +419,7 @@ class TestTheModelInTheHeader:
     @staticmethod
     def header(model: str) -> str:
         page: str = Site(FOLDER, model).answer(event("/queue"))["body"]
+        found: str
         (found,) = re.findall(r"<p id=\"model\".*?</p>\n?\s*</header>|</header>", page, re.DOTALL)
         return found
 

@@ -15,6 +15,7 @@ const JOBS = {
   model_request_refused: "The provider does not accept the request: the cause is below. Most often the deployment's settings name a model or an API that does not fit.",
   text_too_long: "The text does not fit into the model's context or into the account's tokens per minute. Shorten it, or use another model. An operator can lower MaxInputTokens, so that long texts are split.",
   unknown_chain: "No version of the deployment that was running had this chain. Deploy it, and create the job again.",
+  unknown_version: "A deployment changed the chain while the job ran, and its answers do not fit any more. Deploy a version that fits, run the job again from a step, or create it again.",
   unusable_answer: "Each answer was not what the step has to give. Compare the answers below with the causes beside them: often the prompt does not say what the checks ask for, or the model is too weak. Change one of them, and run again from this step.",
   worker_lost: "Workers crashed while they ran this job, and the reason is in the worker's log: most often memory. Shorten the text, or give the worker more memory. Then retry.",
 };

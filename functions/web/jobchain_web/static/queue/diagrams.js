@@ -20,7 +20,7 @@ export function draw(place) {
 
 function open(place) {
   const frame = h.iframe({ src: "queue-diagram", sandbox: "allow-scripts", title: "Diagram", tabindex: "-1" });
-  const note = h.p({ class: "muted", role: "status" }, "Drawing …");
+  const note = h.p({ class: "muted", "aria-live": "polite" }, "Drawing …");
   const percent = h.span({ class: "muted small" });
   const view = scroll("Diagram", frame);
   const late = setTimeout(show, PATIENCE, {});
@@ -49,7 +49,7 @@ function open(place) {
   };
   const tools = h.div({ class: "buttons tools", hidden: true },
     button("Smaller", "−", zoom(1 / STEP)), percent, button("Larger", "+", zoom(STEP)),
-    button("Fit the diagram into the page", "Fit", choose(() => null)), button("Actual size", "100 %", choose(() => 1)),
+    button("Fit the diagram into the page", "Fit", choose(() => null)), button("Actual size", "Actual size", choose(() => 1)),
     button("Full window, or back", "Full window", full),
     button("Download the diagram as SVG", "SVG", download("svg")), button("Download the diagram as PNG", "PNG", download("png")));
 

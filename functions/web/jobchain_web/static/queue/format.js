@@ -5,6 +5,8 @@ import { formatter, now, zone } from "./times.js";
 
 export const FINAL = ["completed", "failed", "cancelled"];
 export const STATUSES = ["pending", "processing", ...FINAL];
+/** How much a model can be told to reason. */
+export const EFFORTS = ["none", "minimal", "low", "medium", "high", "xhigh", "max"];
 export const isFinal = (job) => FINAL.includes(job.status);
 
 const TIME = { hour: "2-digit", minute: "2-digit" };

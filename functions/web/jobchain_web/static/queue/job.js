@@ -153,7 +153,7 @@ const nameOf = (job) => job.title ?? words(job.job_name);
 function input(told) {
   if (!told) return [h.p({ class: "muted" }, "Loading …")];
   if (told.problem) return [h.p({ class: "banner", role: "alert" }, told.problem.message)];
-  return Object.entries(told.data.input ?? {}).map(([name, value]) => h.div({ key: name }, long(foreign(words(name)), value)));
+  return Object.entries(told.data.input ?? {}).map(([name, value]) => h.div({ key: name }, long(words(name), value)));
 }
 
 function details(job) {

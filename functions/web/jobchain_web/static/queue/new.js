@@ -3,11 +3,10 @@
 import { Problem, call, get } from "./api.js";
 import { field, payloadOf } from "./fields.js";
 import { foreign, h } from "./dom.js";
-import { skeleton, words } from "./format.js";
+import { EFFORTS, skeleton, words } from "./format.js";
 import { recall, remember } from "./memory.js";
 
 const MOST_TITLE = 200; // characters
-const EFFORTS = ["none", "minimal", "low", "medium", "high", "xhigh", "max"];
 const UNITS = { minutes: 60, hours: 3_600, days: 86_400 };
 const DRAFT = "draft:"; // and the name of the chain
 

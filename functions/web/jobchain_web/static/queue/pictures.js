@@ -3,24 +3,28 @@
 import { save } from "./exports.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-const ELEMENTS = ["svg", "g", "path", "rect", "polygon", "polyline", "circle", "ellipse", "line", "text", "tspan", "defs", "marker", "style", "title", "desc"];
+const ELEMENTS = ["svg", "g", "path", "rect", "polygon", "polyline", "circle", "ellipse", "line", "text", "tspan", "defs", "marker", "title", "desc"];
+/** In place of `style`, as an attribute and as an element: the page's policy forbids them, also in a document that is not shown. */
+const STYLE = "jobchain-style";
+const hidden = (text) => text.replace(/(\s|<\/?)style(?=[=\s>])/g, `$1${STYLE}`);
+const shown = (text) => text.replaceAll(STYLE, "style");
 const MARGIN = 16;
 const MOST_PIXELS = 8_000; // on a side: browsers refuse larger canvases
 const SHARP = 2; // pixels of the picture for one of the page
 
 /** The drawing with nothing in it that could run or load something: it comes from the frame, which is not trusted. */
 function clean(text, dark) {
-  const drawing = new DOMParser().parseFromString(text, "image/svg+xml").documentElement;
+  const drawing = new DOMParser().parseFromString(hidden(text), "image/svg+xml").documentElement;
   if (drawing.namespaceURI !== SVG || drawing.localName !== "svg") throw new Error("it is no SVG");
   for (const element of [...drawing.querySelectorAll("*")]) {
-    if (element.namespaceURI !== SVG || !ELEMENTS.includes(element.localName)) element.remove();
+    if (element.namespaceURI !== SVG || ![...ELEMENTS, STYLE].includes(element.localName)) element.remove();
   }
   for (const element of [drawing, ...drawing.querySelectorAll("*")]) {
     for (const { name, value } of [...element.attributes]) {
       if (/^on|href|^src/i.test(name)) element.removeAttribute(name);
       else if (value !== local(value)) element.setAttribute(name, local(value));
     }
-    if (element.localName === "style") element.textContent = local(element.textContent);
+    if (element.localName === STYLE) element.textContent = local(element.textContent);
   }
   return framed(drawing, dark);
 }
@@ -34,11 +38,11 @@ function framed(drawing, dark) {
   const back = document.createElementNS(SVG, "rect");
   for (const [name, value] of Object.entries({ ...box, fill: dark ? "#171c22" : "#fff" })) back.setAttribute(name, value);
   drawing.prepend(back);
-  drawing.removeAttribute("style");
+  drawing.removeAttribute(STYLE);
   drawing.setAttribute("viewBox", Object.values(box).join(" "));
   drawing.setAttribute("width", box.width);
   drawing.setAttribute("height", box.height);
-  return { ...box, text: new XMLSerializer().serializeToString(drawing) };
+  return { ...box, text: shown(new XMLSerializer().serializeToString(drawing)) };
 }
 
 export const saveSvg = (text, dark) => save(clean(text, dark).text, "image/svg+xml", "diagram.svg");

@@ -3,15 +3,15 @@
 import { call } from "./api.js";
 import { list } from "./attempts.js";
 import { foreign, h } from "./dom.js";
-import { count, facts, moment, words } from "./format.js";
+import { EFFORTS, count, facts, moment, scroll, words } from "./format.js";
 import { callsOf, isPart, stepOf } from "./spans.js";
 
 const text = (value) => (typeof value === "string" ? value : JSON.stringify(value, null, 2));
 
 /** A text that can be long, with its size. */
 export const long = (title, value) => [
-  h.h3(title, " ", h.span({ class: "muted small" }, `${count([...text(value)].length)} characters`)),
-  foreign(text(value), "pre", "long"),
+  h.h3(foreign(title), " ", h.span({ class: "muted small" }, `${count([...text(value)].length)} characters`)),
+  scroll(title, foreign(text(value), "pre")),
 ];
 
 /** @param told the job with its prompts and its input, or `{ problem }`; undefined until it is read */
@@ -23,7 +23,7 @@ export function content(job, step, told, page) {
     h.div({ key: "answer" }, answer(job, step)),
     h.div({ key: "prompt" }, told ? told.data && prompt(told.data, step) : h.p({ class: "muted" }, "Loading the prompt …")),
     h.div({ key: "calls" }, calls.length > 0 && [h.h3(`Calls of the model (${count(calls.length)})`), list(calls)]),
-    told?.data && again(told.data, stepOf(step.name), page),
+    told?.data && again(told.data, step, page),
   ];
 }
 
@@ -55,7 +55,9 @@ function prompt({ prompts }, step) {
 }
 
 /** A form that makes a fork of the job: it runs from this step on. */
-function again(job, name, page) {
+function again(job, step, page) {
+  const name = stepOf(step.name);
+  const prompt = job.prompts?.find(({ step: stored }) => stored === name)?.instructions ?? null;
   const send = async (event) => {
     event.preventDefault();
     const form = event.target;
@@ -63,7 +65,7 @@ function again(job, name, page) {
     note.textContent = "";
     form.lastChild.firstChild.disabled = true;
     try {
-      const { event_id: id } = await call("POST", `jobs/${encodeURIComponent(job.event_id)}/fork`, asked(job, name, form), { "Idempotency-Key": (form.key ??= `web-${crypto.getRandomValues(new Uint32Array(4)).join("-")}`) });
+      const { event_id: id } = await call("POST", `jobs/${encodeURIComponent(job.event_id)}/fork`, asked(job, name, prompt, form), { "Idempotency-Key": (form.key ??= `web-${crypto.getRandomValues(new Uint32Array(4)).join("-")}`) });
       page.say("The fork is accepted");
       page.go(`#/jobs/${id}`);
     } catch (problem) {
@@ -77,19 +79,23 @@ function again(job, name, page) {
       h.p({ class: "muted small" }, "A new job runs this step and those that need it. It copies the answers of the others at no cost."),
       h.label("Title", h.input({ name: "title", maxlength: 200, dir: "auto", value: job.title ?? "" })),
       h.label("Cost limit, US dollars", h.input({ name: "max_cost_usd", type: "number", min: 0, step: "any", value: job.max_cost_usd ?? "" })),
+      h.label("Model of its calls", h.input({ name: "model", maxlength: 200, placeholder: "as before", spellcheck: "false" })),
+      h.label("Effort of reasoning", h.select({ name: "effort" }, h.option({ value: "" }, "as before"), EFFORTS.map((effort) => h.option({ value: effort }, effort)))),
+      prompt !== null && h.label("Prompt of this step", h.textarea({ name: "prompt", rows: 8, dir: "auto" }, prompt)),
       fields.map(([field, value]) => h.label(foreign(words(field)), h.textarea({ name: `payload.${field}`, rows: typeof value === "string" ? 6 : 3, dir: "auto" }, text(value)))),
       h.p({ class: "failed", role: "alert" }),
       h.div(h.button({ class: "primary" }, "Run the fork"))));
 }
 
 /** The request for the fork: with a payload only if a field was changed. */
-function asked(job, name, form) {
-  const { title, max_cost_usd: limit, ...given } = Object.fromEntries(new FormData(form));
+function asked(job, name, prompt, form) {
+  const { title, max_cost_usd: limit, model, effort, prompt: written, ...given } = Object.fromEntries(new FormData(form));
   const lines = (value) => value.replace(/\r\n?/g, "\n"); // a form sends other line ends than it was given
   const isSame = ([field, value]) => lines(given[`payload.${field}`]) === lines(text(value));
   const fields = Object.entries(job.input ?? {});
   const payload = () => Object.fromEntries(fields.map(([field, value]) => [field, isSame([field, value]) ? value : changed(field, value, lines(given[`payload.${field}`]))]));
-  return { from_step: name, ...(title && { title }), ...(limit && { max_cost_usd: Number(limit) }), ...(!fields.every(isSame) && { payload: payload() }) };
+  const isNew = prompt !== null && lines(written) !== lines(prompt);
+  return { from_step: name, ...(title && { title }), ...(model && { model }), ...(effort && { effort }), ...(isNew && { prompt: lines(written) }), ...(limit && { max_cost_usd: Number(limit) }), ...(!fields.every(isSame) && { payload: payload() }) };
 }
 
 function changed(field, before, value) {
