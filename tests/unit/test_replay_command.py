@@ -188,7 +188,6 @@ class TestAReplay:
         assert "<article" in (tmp_path / "page.html").read_text()
         assert len(api.forks) == 2
 
-
     def test_leaves_jobs_out_that_were_deleted_since(self, api: Api, replay: Replay) -> None:
         _, out, _ = replay("job-1", "job-2", "--max-cost-usd", "1", "--json")
         del api.jobs["job-1"]
@@ -275,7 +274,7 @@ class TestAReplayStops:
     def test_waiting_for_jobs_that_take_too_long(self, api: Api, replay: Replay) -> None:
         api.ends = lambda _: {"status": "processing"}
 
-        code, out, _ = replay("job-1", "--max-cost-usd", "1", "--timeout", "0.3", "--json")
+        code, out, _ = replay("job-1", "--max-cost-usd", "1", "--timeout", "2", "--json")
 
         found = json.loads(out)
         assert code == Code.TIMEOUT
