@@ -88,7 +88,7 @@ fuzz: setup ## fuzz the running API by its own contract (4 minutes; SEED=7: othe
 
 # Both draw diagrams in a Chromium where there is one, and say so where there is none.
 .PHONY: evals
-evals: setup ## measure the chains' results, in docs/explanation/evals.md (CHAIN=name, DOCUMENTS=folder, OUT=file)
+evals: setup ## measure the chains' results, in docs/explanation/evals.md (CHAINS=file, CHAIN=name, DOCUMENTS=folder, OUT=file)
 	@.venv/bin/python -m evals report $(call option,CHAIN,chain) $(call option,DOCUMENTS,documents) $(call option,OUT,out)
 
 .PHONY: mermaid-check
@@ -260,9 +260,14 @@ sam: .venv-sam/.ready ## install AWS's `sam` and `aws`, and `awslocal`, in .venv
 		$(UV) pip sync --quiet --python .venv-$* --require-hashes --compile-bytecode requirements/$*.txt)
 	@touch $@
 
+.PHONY: wheel
+wheel: setup ## build the wheel into dist: the client, the command line, and what authors of chains need
+	@rm -rf dist
+	@.venv/bin/python -m hatchling build --target wheel --directory dist
+
 .PHONY: clean
 clean: ## remove what these commands made, except the failing examples of property tests
-	rm -rf .venv .venv-* .cache .local .aws-sam
+	rm -rf .venv .venv-* .cache .local .aws-sam dist
 
 # --- Locked versions -------------------------------------------------------------------------------------------------
 

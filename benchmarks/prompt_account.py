@@ -1,8 +1,8 @@
 """Accounts for prompts as OpenAI does from GPT-5.6 on: what of each it reads from its cache, and what it writes to it.
 
 https://developers.openai.com/api/docs/guides/prompt-caching, as read on 2026-11-29. Tokens are estimated, one for every
-four bytes. The format of the answer is the beginning of a prompt, as the guide has it: what follows is kept only for
-calls with the same one, and so it is with the model, the effort, the tier and the cache's key.
+four bytes. The format of the answer is the beginning of a prompt, as the guide has it: what follows is cached only
+for calls with the same one, and so it is with the model, the effort, the tier and the cache's key.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from jobchain_offline.answering import estimated_tokens
 
 MIN_TOKENS = 1_024
-"""The least that is kept, without the format."""
+"""The least that is cached, without the format."""
 
 LIFETIME_SECONDS = 30 * 60
 """After the last write or read."""
@@ -29,7 +29,7 @@ class Place(NamedTuple):
     said: int
     """Those of them that are no format."""
     digest: str
-    marked: bool
+    has_breakpoint: bool
     ends_message: bool
 
 
@@ -48,7 +48,7 @@ class Account:
         explicit = body.get("prompt_cache_options", {}).get("mode") == "explicit"
         ends = [place for place in places if place.ends_message]
         long = [place for place in places if place.said >= MIN_TOKENS]
-        writes = [place for place in long if place.marked or (not explicit and place is ends[-1])]
+        writes = [place for place in long if place.has_breakpoint or (not explicit and place is ends[-1])]
         reads = [*writes, *([] if explicit else [place for place in ends[-1 - _EARLIER_MESSAGES :] if place in long])]
         cached = max((place.tokens for place in reads if self._has(place)), default=0)
         written = max((place.tokens for place in writes), default=0) - cached
@@ -75,7 +75,7 @@ def _places(body: Mapping[str, Any]) -> Iterator[Place]:
 
 
 def _messages(body: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[tuple[str, bool]]]]:
-    """The role of each message, and its texts with whether each is marked."""
+    """The role of each message, and its texts with whether each ends in a breakpoint."""
     yield "developer", [(body.get("instructions") or "", False)]
     said = body["input"]
     for message in [{"role": "user", "content": said}] if isinstance(said, str) else said:

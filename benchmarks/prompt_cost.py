@@ -121,19 +121,19 @@ def documents(folder: Path | None) -> list[Document]:
 
 def measured(document: Document) -> Case:
     """Runs the chain on a document in both ways, each on a server of its own."""
-    return Case(document, _twice(document, keeps=False), _twice(document, keeps=True))
+    return Case(document, _twice(document, caches=False), _twice(document, caches=True))
 
 
-def _twice(document: Document, *, keeps: bool) -> tuple[Reading, Reading]:
+def _twice(document: Document, *, caches: bool) -> tuple[Reading, Reading]:
     with running() as server:
-        cold = _read(document, server, keeps=keeps)
+        cold = _read(document, server, caches=caches)
         server.account.now += LIFETIME_SECONDS / 2
-        return cold, _read(document, server, keeps=keeps)
+        return cold, _read(document, server, caches=caches)
 
 
-def _read(document: Document, server: Server, *, keeps: bool) -> Reading:
+def _read(document: Document, server: Server, *, caches: bool) -> Reading:
     client = create_client(server.base_url, FixedKey("no-key").read, _LIMIT)
-    llm = OpenAILLM(client, MODEL, _LIMIT, 16_384, keeps_prompts=keeps)
+    llm = OpenAILLM(client, MODEL, _LIMIT, 16_384, caches_prompts=caches)
     job = run_one(CHAINS[CHAIN], {"guidelines": document.text}, llm, close=client.close)
     assert job.error is None, job.error
     return Reading({step.name: step.spending.usage for step in job.steps if step.model})

@@ -1,7 +1,8 @@
-"""The cases of evals/cases, and what of them a result does not meet; their README has the words for it."""
+"""The cases of the shipped chains, and what of them a result does not meet; their README has the words for it."""
 
+import dataclasses
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from local.errors import LocalError
 FOLDER = Path(__file__).parent / "cases"
 
 Result = Mapping[str, Any]
+Check = Callable[[Result, Any, "Case"], Iterable[str]]
+"""Tells in words what of a case's expectation a result does not meet."""
 
 
 class CaseError(LocalError):
@@ -20,16 +23,17 @@ class CaseError(LocalError):
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What a chain is given, and what is expected of its result."""
+    """What a chain is given, and what is expected of its result, by the names of `checks`."""
 
     chain: str
     name: str
     payload: Mapping[str, Any]
     expect: Mapping[str, Any]
+    checks: "Mapping[str, Check]" = dataclasses.field(default_factory=lambda: _CHECKS)
 
     def unmet(self, result: Result) -> list[str]:
         """What was expected in vain, in words."""
-        return [fault for key, wanted in self.expect.items() for fault in _CHECKS[key](result, wanted, self)]
+        return [fault for key, wanted in self.expect.items() for fault in self.checks[key](result, wanted, self)]
 
 
 def read(chain: str, folder: Path = FOLDER) -> list[Case]:
@@ -123,7 +127,7 @@ def _contradictions(result: Result, wanted: list[list[str]], _case: Case) -> Ite
             yield f"no contradiction of {_named([first])} and {_named([second])}"
 
 
-_CHECKS: dict[str, Callable[[Result, Any, Case], Iterator[str]]] = {
+_CHECKS: Mapping[str, Check] = {
     "absent": _absent,
     "items": _items,
     "priorities": _priorities,

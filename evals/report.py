@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from string import Template
 
-from evals import drawing, expectations, jobs, measures, subjects
+from evals import drawing, expectations, jobs, measures, packages, subjects
 from evals.expectations import Case
 from evals.jobs import Job, Request
 from evals.measures import Share
@@ -16,7 +16,8 @@ from jobchain_cli.words import failure
 from jobchain_client import Job as ClientJob
 from jobchain_client import Jobchain
 from jobchain_offline.schema_answer import MAX_ITEMS
-from local import offline_model
+from local import chain_list, chain_packages, offline_model
+from local.chain_list import chain_file
 from local.errors import LocalError
 from local.settings import Settings
 from local.stack import EmbeddedStack
@@ -54,6 +55,7 @@ class CaseRun:
     chain: str
     name: str
     unmet: tuple[str, ...]
+    job: Job | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,20 +96,25 @@ def run(root: Path, chain: str, folder: Path | None, say: Say) -> str:
     Raises NoChain, NoDocuments, CaseError, TextError, SettingsError, JobError and what
     `EmbeddedStack.start` raises.
     """
-    if chain and chain not in SUBJECTS:
-        raise NoChain(f"CHAIN is {chain!r}: set it to {', '.join(SUBJECTS)}, or leave it out")
-    chains = [chain] if chain else list(SUBJECTS)
-    texts = subjects.documents(folder or subjects.default_folder(root))
-    planned = [(name, taken) for name in chains for taken in _taken(texts, SUBJECTS[name].documents)]
-    tried = [case for name in chains for case in expectations.read(name)]
+    settings = replace(Settings.load(root), auth_mode="")  # no key is needed: the stack is this run's own
+    listed = chain_file(root, settings.chains)
+    cases = {name: expectations.read(name) for name in (SUBJECTS if chain_list.read(listed).shipped else ())}
+    cases |= packages.read(chain_packages.folders(listed))
+    if chain and chain not in cases:
+        raise NoChain(f"CHAIN is {chain!r}: set it to {', '.join(cases) or 'a chain with cases'}, or leave it out")
+    chains = [chain] if chain else list(cases)
+    measured = [name for name in chains if name in SUBJECTS]
+    texts = subjects.documents(folder or subjects.default_folder(root)) if measured else []
+    planned = [(name, taken) for name in measured for taken in _taken(texts, SUBJECTS[name].documents)]
+    tried = [case for name in chains for case in cases[name]]
     requests = [Request(name, SUBJECTS[name].payload(taken)) for name, taken in planned]
     requests += [Request(case.chain, case.payload) for case in tried]
-    # No key is needed: the stack is this run's own.
-    with EmbeddedStack.start(replace(Settings.load(root), auth_mode="")) as stack, Jobchain(stack.api_url) as api:
+    with EmbeddedStack.start(settings) as stack, Jobchain(stack.api_url) as api:
         ended = jobs.run(api, requests, say)
     runs = [Run(name, taken, job) for (name, taken), job in zip(planned, ended, strict=False)]
     case_runs = [
-        CaseRun(case.chain, case.name, _unmet(case, job)) for case, job in zip(tried, ended[len(runs) :], strict=True)
+        CaseRun(case.chain, case.name, _unmet(case, job), job)
+        for case, job in zip(tried, ended[len(runs) :], strict=True)
     ]
     drawn, mermaid = _drawn(runs)
     return page(drawn, case_runs, mermaid, datetime.now(UTC).date())
@@ -162,18 +169,21 @@ def numbers(run: Run) -> Numbers:
 
 def page(runs: Sequence[Run], case_runs: Sequence[CaseRun], mermaid: str, today: date) -> str:
     """docs/explanation/evals.md."""
-    models = sorted({step["model"] for run in runs for step in run.job["steps"] if step.get("model")})
+    ended = [job for job in [*(run.job for run in runs), *(case.job for case in case_runs)] if job]
+    models = sorted({step["model"] for job in ended for step in job["steps"] if step.get("model")})
     parts = [
         "# Evaluations\n",
         f"Written by `make evals` on {today.isoformat()}, after {len(runs)} jobs over documents and {len(case_runs)}"
         f" over cases. Answered by {' and '.join(f'`{model}`' for model in models) or 'no model'}.\n",
         *([_OFFLINE] if offline_model.MODEL in models else []),
     ]
-    for chain in SUBJECTS:
+    for chain in dict.fromkeys([*SUBJECTS, *(case.chain for case in case_runs)]):
         mine = [run for run in runs if run.chain == chain]
         tried = [case for case in case_runs if case.chain == chain]
         if mine or tried:
-            parts += [f"## {chain}\n", _documents_table(mine), *([_cases_table(tried)] if tried else [])]
+            parts += [f"## {chain}\n", *([_documents_table(mine)] if mine else [])]
+            parts += [_cases_table(tried)] if tried else []
+            parts += [_spent(tried)] if tried and not mine else []
     explanation = Template(_EXPLANATION.read_text(encoding="utf-8")).substitute(
         min_word=measures.MIN_WORD,
         stem=measures.STEM,
@@ -228,3 +238,14 @@ def _cases_table(runs: Sequence[CaseRun]) -> str:
     passed = _share(Share.of(not case.unmet for case in runs))
     rows = [(case.name.replace("_", " "), "; ".join(case.unmet) or "passed") for case in runs]
     return table(("case", f"{passed} passed"), rows)
+
+
+def _spent(runs: Sequence[CaseRun]) -> str:
+    """What the jobs of the cases took, all together."""
+    jobs = [run.job for run in runs if run.job]
+    costs = [job["cost_usd"] for job in jobs]
+    cost = "at an unknown cost" if None in costs else f"for {sum(costs):.4f} USD"
+    tokens = (sum(job["usage"][name] for job in jobs) for name in ("input_tokens", "output_tokens"))
+    calls = sum(job["calls"] for job in jobs)
+    read, written = (f"{number:,}" for number in tokens)
+    return f"The jobs of these cases made {calls} calls with {read} tokens in and {written} out, {cost}.\n"

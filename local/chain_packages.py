@@ -21,6 +21,7 @@ from local.chain_list import ROOT, ChainList, PackagesError, name_of, read
 
 _LAYER_LOCK = Path("layers/common/requirements.txt")
 _CHECK = Path(__file__).with_name("chain_check.py")
+_CHECK_SECONDS = 60  # half a second is usual
 
 Installer = Sequence[str]
 """The command that installs, such as `pip install`."""
@@ -77,6 +78,12 @@ def sources(file: Path) -> list[Path]:
     return [file, *listed.wheels, *(each.folder / "pyproject.toml" for each in projects), *_modules(projects)]
 
 
+def folders(file: Path) -> Mapping[str, Path]:
+    """The folders that the file lists, by the names of their packages' chains. Raises PackagesError."""
+    projects = [_Project.read(each) for each in read(file).folders]
+    return {source.name: project.folder for project in projects for source in project.sources}
+
+
 def copy(prepared: Prepared) -> None:
     """Copies the modules into the folder. Raises PackagesError for one that the folder has already."""
     for module in prepared.modules:
@@ -97,7 +104,12 @@ def faults(paths: Sequence[str], python: str) -> Mapping[str, str]:
     with tempfile.TemporaryDirectory(prefix="jobchain-") as scratch:
         answer = Path(scratch) / "faults.json"
         command = [python, "-I", str(_CHECK), json.dumps(list(paths)), str(answer)]
-        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        try:
+            done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=_CHECK_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise PackagesError(
+                f"the chains can't be checked: a module of them does not end in {_CHECK_SECONDS} s"
+            ) from None
         if not answer.is_file():
             raise PackagesError(f"the chains can't be checked (exit status {done.returncode}):\n{done.stderr.strip()}")
         found: dict[str, str] = json.loads(answer.read_text(encoding="utf-8"))

@@ -87,6 +87,7 @@ def _next() -> tuple[str, ...]:
         "Next:",
         "  make demo FILE=notes.md   the same with a text of your own",
         "  make dev                  a stack that stays up: its dashboard draws the diagram, and takes new jobs",
+        "  docs/tutorial/            first-job.md: the same over HTTP; own-chain.md: a chain of your own, in 20 lines",
     )
 
 

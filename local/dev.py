@@ -14,6 +14,7 @@ from local.deployer import DeployError
 from local.emulator import free_port, is_healthy
 from local.emulator_clients import Clients, Credentials
 from local.errors import LocalError
+from local.kept_jobs import KeptJobs, NotKept
 from local.logs import LogFollower, tracebacks
 from local.private import write_private
 from local.sam_template import TemplateError
@@ -91,19 +92,51 @@ def run(root: Path, port: int, say: Callable[[str], None]) -> None:
     if port not in (0, free):
         say(f"Port {port} is taken, so this stack uses {free}.")
     template = root / "template.yaml"
+    kept = KeptJobs(folder)
     settings = Settings.load(root)
-    with EmbeddedStack.start(settings, template=template, folder=folder, port=free, reload=True, say=say) as stack:
+    with EmbeddedStack.start(
+        settings, template=template, folder=folder, port=free, reload=True, live=True, say=say
+    ) as stack:
+        _restore(kept, stack, say)
         try:
             # Before anybody is told: a change from now on is deployed.
             deployed = _changed_at(template, stack)
             file.write(stack)
-            say(welcome(stack.api_url, stack.endpoint_url, stack.llm_base_url or "OpenAI", settings.needs_key))
+            say(welcome(stack.api_url, stack.endpoint_url, answers(settings, stack), settings.needs_key))
             stack.warm_up()
             for warning in [*_warnings(settings), *_chain_warnings(stack)]:
                 say(f"warning: {warning}")
             _watch(stack, template, deployed, file, say)
         finally:
             file.remove()
+            _keep(kept, stack, say)
+
+
+def answers(settings: Settings, stack: EmbeddedStack) -> str:
+    """Which model answers, and where, for the developer."""
+    if settings.offline:
+        return "the offline model: it copies sentences by rules, and is no GPT (a real one: docs/how-to/models.md)"
+    return f"{stack.model} at {stack.llm_base_url or 'OpenAI'}"
+
+
+def _restore(kept: KeptJobs, stack: EmbeddedStack, say: Callable[[str], None]) -> None:
+    try:
+        if jobs := kept.restore(stack):
+            say(f"{_counted(jobs)} of the last run {'is' if jobs == 1 else 'are'} back.")
+    except NotKept as error:
+        say(f"warning: {error}")
+
+
+def _keep(kept: KeptJobs, stack: EmbeddedStack, say: Callable[[str], None]) -> None:
+    try:
+        if jobs := kept.save(stack):
+            say(f"{_counted(jobs)} kept for the next `make dev`, in {kept.file}")
+    except NotKept as error:
+        say(f"warning: {error}")
+
+
+def _counted(jobs: int) -> str:
+    return "1 job" if jobs == 1 else f"{jobs} jobs"
 
 
 def _warnings(settings: Settings) -> Sequence[str]:
@@ -181,6 +214,8 @@ def _watch(
             stack = _redeploy(stack, what[0] if what else template.name, say)
             deployed = _changed_at(template, stack) | changed
             file.write(stack)
+        for line in stack.packages.take_changes():
+            say(line)
         for traceback in tracebacks(follower.new_lines()):
             say(traceback)
 

@@ -17,11 +17,12 @@ from urllib.parse import urlsplit
 
 import jobchain
 from local import chain_packages, offline_model, sam_template
-from local.chain_list import chain_file
+from local.chain_list import PackagesError, chain_file
 from local.chain_packages import Prepared
 from local.deployer import Deployer, Deployment
 from local.emulator import Emulator, free_port
 from local.emulator_clients import Clients, Credentials
+from local.live_packages import LivePackages
 from local.settings import Settings
 
 TEMPLATE = Path(__file__).resolve().parent.parent / "template.yaml"
@@ -38,11 +39,15 @@ PLACEHOLDER_KEY = "no-key-needed"
 class Packages:
     """The packages whose chains a stack runs from source: those that a file names, none where there is no such file."""
 
-    def __init__(self, file: Path, folder: Path) -> None:
-        """In the folder is what is installed and written; it is made again at each deployment."""
+    def __init__(self, file: Path, folder: Path, *, live: bool = False) -> None:
+        """In the folder is what is installed and written; it is made again at each deployment.
+
+        With `live` functions run copies of the modules, which `take_changes` brings up to date.
+        """
         self.file = file
         self._folder = folder
         self._prepared: Prepared | None = None
+        self._live = LivePackages(folder.with_name(f"{folder.name}.live")) if live else None
 
     def prepare(self, root: Path) -> Prepared | None:
         """Makes the folder. Raises PackagesError, and then leaves the folder of before to the stack that runs."""
@@ -56,6 +61,8 @@ class Packages:
             shutil.rmtree(self._folder, ignore_errors=True)
             if prepared:
                 new.rename(self._folder)
+            if prepared and self._live:
+                prepared = replace(prepared, modules=self._live.put(prepared))
         finally:
             shutil.rmtree(new, ignore_errors=True)
         self._prepared = prepared
@@ -70,9 +77,23 @@ class Packages:
         """Why chains can't be used, by their names. Takes half a second."""
         if self._prepared is None:
             return {}
+        found = self._faults(self._prepared.paths)
+        return {chain: self._live.originals(fault) if self._live else fault for chain, fault in found.items()}
+
+    def take_changes(self) -> Sequence[str]:
+        """Takes over changed packages that can be used; says what it did, and what is wrong with the others."""
+        if self._live is None:
+            return ()
+        try:
+            return self._live.take_changes(self._faults)
+        except PackagesError as error:
+            return [self._live.originals(str(error))]
+
+    def _faults(self, folders: Sequence[str]) -> Mapping[str, str]:
+        """Why chains can't be used, with the packages' modules in these folders."""
         # The process reads no PYTHONPATH, by which an image finds the layer.
         layer = str(Path(jobchain.__path__[0]).parent)
-        return chain_packages.faults([str(self._folder), *self._prepared.paths, layer], sys.executable)
+        return chain_packages.faults([str(self._folder), *folders, layer], sys.executable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +103,7 @@ class EmbeddedStack:
     emulator: Emulator
     clients: Clients
     llm_base_url: str
+    _template: Path
     _deployer: Deployer = field(repr=False)
     _parameters: Mapping[str, str] = field(repr=False)
     _deployment: Deployment
@@ -104,6 +126,13 @@ class EmbeddedStack:
     def credentials(self) -> Credentials:
         """What requests to the emulator's AWS services are signed with."""
         return self.clients.credentials
+
+    @property
+    def model(self) -> str:
+        """The model that is asked for steps that name none; empty where the template has no such parameter."""
+        declared = sam_template.read(self._template).get("Parameters") or {}
+        default = declared.get("OpenAIModel", {}).get("Default", "")
+        return self._parameters.get("OpenAIModel") or str(default)
 
     @property
     def table(self) -> str:
@@ -159,6 +188,7 @@ class EmbeddedStack:
         folder: Path | None = None,
         port: int = 0,
         reload: bool = False,
+        live: bool = False,
         persist: bool = False,
         say: Callable[[str], None] = lambda _: None,
     ) -> Iterator["EmbeddedStack"]:
@@ -167,6 +197,7 @@ class EmbeddedStack:
         Without `settings` nothing is read from the environment and the offline model answers, so that a test
         can't spend money. `parameters` override the template's. `folder` keeps `emulator.log`; without one it
         goes too. `port` 0 takes a free one. `reload` looks for changed source before each call of a function.
+        `live` runs packages of chains from copies, which `packages.take_changes()` brings up to date.
         `persist` keeps the state over `emulator.stop()` and `emulator.launch()`. `say` is told what takes a while.
         Raises SettingsError, EmulatorError, TemplateError, DeployError, PackagesError.
         """
@@ -191,8 +222,9 @@ class EmbeddedStack:
                 base_url = cleanup.enter_context(offline_model.running())
             chosen = {**offered(settings, base_url, template), **(parameters or {})}
             clients = Clients(emulator.url, credentials=emulator.credentials)
-            cleanup.callback(shutil.rmtree, folder / "chains", ignore_errors=True)
-            packages = Packages(chain_file(template.parent, settings.chains), folder / "chains")
+            for made in ("chains", "chains.live"):
+                cleanup.callback(shutil.rmtree, folder / made, ignore_errors=True)
+            packages = Packages(chain_file(template.parent, settings.chains), folder / "chains", live=live)
 
             def code(translated: sam_template.Template) -> None:
                 prepared = packages.prepare(template.parent)
@@ -201,7 +233,7 @@ class EmbeddedStack:
             deployer = Deployer(clients, template, code=code)
             emulator.wait()
             say(f"Deploying {template.name} to it ...")
-            yield cls(emulator, clients, base_url, deployer, chosen, deployer.deploy(chosen), packages)
+            yield cls(emulator, clients, base_url, template, deployer, chosen, deployer.deploy(chosen), packages)
 
 
 def _ask(url: str) -> None:
@@ -233,7 +265,8 @@ def offered(settings: Settings, base_url: str, template: Path) -> dict[str, str]
     """Local values for those of the parameters that the template declares."""
     values = {
         "OpenAIBaseUrl": base_url,
-        "OpenAIModel": settings.openai_model,
+        # What is asked is what answers, also where nothing has been answered yet.
+        "OpenAIModel": settings.openai_model or (offline_model.MODEL if settings.offline else ""),
         "OpenAIApi": settings.openai_api,
         "ModelProvider": settings.model_provider,
         "WorkerConcurrency": WORKER_CONCURRENCY,

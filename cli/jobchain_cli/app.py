@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,16 +13,19 @@ import typer
 from jobchain_cli import target
 from jobchain_cli.authors import authors
 from jobchain_cli.choices import Status, Tier, UsageBy
+from jobchain_cli.completion import offered_chains, offered_ids
 from jobchain_cli.errors import Code, CommandError
+from jobchain_cli.examples import add_examples
 from jobchain_cli.operators import STACK_HELP, incidents, operators
-from jobchain_cli.options import AsJson, AsMarkdown, AsText, Model, OwnEffort, Set, config_file, form_of
+from jobchain_cli.options import AsJson, AsMarkdown, AsText, Model, OwnEffort, Set, form_of
 from jobchain_cli.replay import replays
 
 if TYPE_CHECKING:
     from datetime import date
 
+    from jobchain_cli.choices import Form
     from jobchain_cli.jobs import Entry
-    from jobchain_cli.texts import Text
+    from jobchain_cli.out_folder import OutFolder
     from jobchain_client import Job, Jobchain
 
 app = typer.Typer(
@@ -40,8 +43,15 @@ Url = Annotated[
     str | None, typer.Option("--url", metavar="URL", help="The API; else the local stack, JOBCHAIN_URL, or the login.")
 ]
 ApiKey = Annotated[str | None, typer.Option("--api-key", metavar="KEY", help="Else JOBCHAIN_API_KEY, or the login's.")]
-EventId = Annotated[str, typer.Argument(metavar="EVENT_ID", help="The job.")]
-EventIds = Annotated[list[str], typer.Argument(metavar="EVENT_ID...", help="The jobs.")]
+
+ID_HELP = "its id, or the first 8 characters of that."
+EventId = Annotated[str, typer.Argument(metavar="EVENT_ID", help=f"The job: {ID_HELP}", autocompletion=offered_ids)]
+EventIds = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="EVENT_ID...", help="The jobs: ids, or their first 8 characters.", autocompletion=offered_ids
+    ),
+]
 Timeout = Annotated[float | None, typer.Option(metavar="SECONDS", min=0, help="Stop watching then; the job continues.")]
 Poll = Annotated[
     float | None,
@@ -51,11 +61,17 @@ Poll = Annotated[
         help="Look this often, to see each step. The default: when a job has probably ended.",
     ),
 ]
+Out = Annotated[
+    Path | None, typer.Option(metavar="FOLDER", help="Write each result to a file in this folder, when its job ends.")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files of --out that exist.")]
 FAILED = "For operators: all failed jobs"
 
 
 def _version(wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import PackageNotFoundError, version
+
         try:
             print(f"jobchain {version('jobchain')}")
         except PackageNotFoundError:
@@ -78,10 +94,12 @@ def _common(
 @app.command()
 def submit(
     sources: Annotated[
-        list[str] | None, typer.Argument(metavar="FILE|-|URL...", help="Texts; - is standard input.")
+        list[str] | None,
+        typer.Argument(metavar="FILE|FOLDER|-|URL...", help="Texts and documents; - is standard input."),
     ] = None,
     chain: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Which chain; `jobchain chains` lists them.")
+        str | None,
+        typer.Option(metavar="NAME", help="Which chain; `jobchain chains` lists them.", autocompletion=offered_chains),
     ] = None,
     payload: Annotated[str | None, typer.Option(metavar="JSON", help="A chain's payload, instead of texts.")] = None,
     fields: Set = None,
@@ -108,6 +126,14 @@ def submit(
     idempotency_key: Annotated[
         str | None, typer.Option(metavar="KEY", help="The same key is the same job; several jobs get KEY-1, KEY-2, …")
     ] = None,
+    out: Out = None,
+    overwrite: Overwrite = False,
+    skip: Annotated[
+        bool, typer.Option("--skip-unreadable", help="Submit the other inputs if some cannot be read.")
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Do not ask before a folder becomes more than 100 jobs.")
+    ] = False,
     timeout: Timeout = None,
     poll: Poll = None,
     url: Url = None,
@@ -116,6 +142,10 @@ def submit(
     """Submit each text as a job, watch the jobs, and print their results."""
     form = form_of(as_json, as_markdown, as_text)
     notes = _metadata(metadata or [])
+    if out is not None and not watch:
+        raise typer.BadParameter("--out takes results, which --no-watch does not wait for: give one of them")
+    if not sources and not fields and payload is None:
+        sources = _standard_input()
     content = _payload(payload, chain, sources or [], fields or [])
     options = {"max_cost_usd": max_cost, "tier": tier and tier.value, "flex_seconds": flex_seconds}
     options |= {"deadline_seconds": deadline, "model": model, "effort": effort and effort.value}
@@ -123,19 +153,19 @@ def submit(
 
     from dataclasses import replace
 
-    from jobchain_cli import jobs, texts
+    from jobchain_cli import jobs
 
     if content is None:
-        try:
-            entries = _entries([texts.read(source) for source in sources or []], chain, fields or [], found)
-        except texts.SourceError as error:
-            raise CommandError(str(error)) from error
+        entries = _entries(sources or [], chain, fields or [], found, skip=skip, yes=yes)
     else:
-        entries = [jobs.Entry("payload", content)]
+        entries = [jobs.Entry("payload", content, name="payload")]
     if title is not None:
         entries = [replace(entry, title=title) for entry in entries]
+    folder = _out(out, form, [entry.name for entry in entries], overwrite=overwrite)
     common = jobs.Common(chain, notes, options, idempotency_key)
-    raise typer.Exit(jobs.submit(found, entries, common, form, watch=watch, limit_seconds=timeout, poll=poll))
+    raise typer.Exit(
+        jobs.submit(found, entries, common, form, watch=watch, limit_seconds=timeout, poll=poll, out=folder)
+    )
 
 
 @app.command()
@@ -144,6 +174,8 @@ def watch(
     as_json: AsJson = False,
     as_markdown: AsMarkdown = False,
     as_text: AsText = False,
+    out: Out = None,
+    overwrite: Overwrite = False,
     timeout: Timeout = None,
     poll: Poll = None,
     url: Url = None,
@@ -154,8 +186,13 @@ def watch(
     found = _target(url, api_key)
 
     from jobchain_cli import jobs
+    from jobchain_cli.ids import is_short, whole_ids
 
-    raise typer.Exit(jobs.follow(found, event_ids, form, timeout, poll))
+    if any(map(is_short, event_ids)):
+        with found.client() as client:
+            event_ids = whole_ids(client, event_ids)
+    folder = _out(out, form, event_ids, overwrite=overwrite)
+    raise typer.Exit(jobs.follow(found, event_ids, form, timeout, poll, folder))
 
 
 @app.command()
@@ -177,6 +214,7 @@ def show(
         raise typer.BadParameter("--step goes with --prompts")
     parts = {"attempts": True, "input": with_input, "prompts": with_prompts}
     with _client(url, api_key) as client:
+        event_id = _whole(client, event_id)
         job = client.get(event_id, include=[name for name, wanted in parts.items() if wanted], step=step)
 
     from jobchain_cli import jobs
@@ -184,10 +222,28 @@ def show(
     jobs.show(job, form, calls=with_calls)
 
 
+@app.command("open")
+def open_page(event_id: EventId, url: Url = None, api_key: ApiKey = None) -> None:
+    """Open a job's page of the dashboard in the browser, and print its address."""
+    found = _target(url, api_key)
+
+    from jobchain_cli import browser
+    from jobchain_cli.ids import is_short, whole_ids
+
+    if is_short(event_id):
+        with found.client() as client:
+            event_id = whole_ids(client, [event_id])[0]
+    address = browser.address(found.url, event_id)
+    _print(address)
+    browser.show(address)
+
+
 @app.command("list")
 def list_jobs(
     status: Annotated[Status | None, typer.Option(help="Only jobs with this status.")] = None,
-    chain: Annotated[str | None, typer.Option(metavar="NAME", help="Only jobs of this chain.")] = None,
+    chain: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only jobs of this chain.", autocompletion=offered_chains)
+    ] = None,
     title: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Only jobs with this in their title, in any case.")
     ] = None,
@@ -234,6 +290,7 @@ def cancel(event_ids: EventIds, as_json: AsJson = False, url: Url = None, api_ke
     """Cancel jobs: at once if no worker has claimed them, else before their next step."""
     with _client(url, api_key) as client:
         _each(
+            client,
             event_ids,
             lambda event_id: _moved(client.cancel(event_id), "will be cancelled before its next step", as_json),
         )
@@ -241,7 +298,9 @@ def cancel(event_ids: EventIds, as_json: AsJson = False, url: Url = None, api_ke
 
 @app.command()
 def retry(
-    event_ids: Annotated[list[str] | None, typer.Argument(metavar="EVENT_ID...", help="The jobs.")] = None,
+    event_ids: Annotated[
+        list[str] | None, typer.Argument(metavar="EVENT_ID...", help="The jobs.", autocompletion=offered_ids)
+    ] = None,
     as_json: AsJson = False,
     url: Url = None,
     api_key: ApiKey = None,
@@ -289,6 +348,7 @@ def retry(
         raise typer.BadParameter("name the jobs to retry, or give --failed --since SPAN")
     with _client(url, api_key) as client:
         _each(
+            client,
             event_ids,
             lambda event_id: _moved(
                 client.retry(event_id), "is pending, and runs as soon as a worker is free", as_json
@@ -337,6 +397,7 @@ def fork(
     from jobchain_cli import jobs
 
     with found.client() as client:
+        event_id = _whole(client, event_id)
         made = client.fork(event_id, from_step, content, idempotency_key, **options)
     raise typer.Exit(jobs.follow_made(found, made, form, watch=watch, limit_seconds=timeout, poll=poll))
 
@@ -350,17 +411,15 @@ def delete(
 ) -> None:
     """Delete final jobs, with all that they stored."""
     if not yes:
-        if not sys.stdin.isatty():
-            raise typer.BadParameter("a deleted job cannot be restored: without a terminal to confirm on, give --yes")
         jobs = "1 job" if len(event_ids) == 1 else f"{len(event_ids)} jobs"
-        typer.confirm(f"Delete {jobs} permanently?", abort=True, err=True)
+        _confirm(f"Delete {jobs} permanently?", "a deleted job cannot be restored")
     with _client(url, api_key) as client:
 
         def erase(event_id: str) -> None:
             client.delete(event_id)
             _print(f"{event_id} is deleted.")
 
-        _each(event_ids, erase)
+        _each(client, event_ids, erase)
 
 
 # --- the system ------------------------------------------------------------------------------------------------------
@@ -409,13 +468,13 @@ def chains(
     url: Url = None,
     api_key: ApiKey = None,
 ) -> None:
-    """List the chains, their steps, and the fields of their payloads."""
+    """List the chains, their steps, and the fields of their payloads; and those that can't be used, with the reason."""
     with _client(url, api_key) as client:
         found = client.chains()
 
     from jobchain_cli.words import chain_lines, json_line
 
-    _print(*(json_line(chain.raw) for chain in found) if as_json else chain_lines(found))
+    _print(*(json_line(chain.raw) for chain in [*found, *found.unusable]) if as_json else chain_lines(found))
 
 
 @app.command()
@@ -433,7 +492,7 @@ def login(
             api_key = sys.stdin.readline().strip()
     with target.Target(url, api_key or None, target.trusts_network(os.environ)).client() as client:
         client.stats()
-    file = config_file()
+    file = target.config_file()
     try:
         target.write_config(file, url, api_key or None)
     except OSError as error:
@@ -441,11 +500,27 @@ def login(
     print(f"Stored in {file}.")
 
 
+@app.command()
+def logout() -> None:
+    """Remove the URL and the key that `login` stored."""
+    file = target.config_file()
+    try:
+        file.unlink()
+    except FileNotFoundError:
+        print("Nothing is stored.")
+    except OSError as error:
+        raise CommandError(f"{file}: {error.strerror}") from error
+    else:
+        print(f"Removed {file}. The key stays valid: an operator revokes it with `jobchain keys revoke`.")
+    if set_ones := [name for name in ("JOBCHAIN_URL", "JOBCHAIN_API_KEY") if os.environ.get(name)]:
+        print(f"jobchain: {' and '.join(set_ones)} of the environment: still used", file=sys.stderr)
+
+
 # --- what the commands share -----------------------------------------------------------------------------------------
 
 
 def _target(url: str | None, api_key: str | None) -> target.Target:
-    return target.find(url, api_key, os.environ, config_file())
+    return target.find(url, api_key, os.environ, target.config_file())
 
 
 def _client(url: str | None, api_key: str | None) -> "AbstractContextManager[Jobchain]":
@@ -507,30 +582,71 @@ def _json_object(text: str) -> dict[str, Any]:
     return payload
 
 
-def _entries(found: "list[Text]", chain: str | None, fields: list[str], at: target.Target) -> "list[Entry]":
+def _standard_input() -> list[str]:
+    from jobchain_cli.inputs import is_piped
+
+    return ["-"] if is_piped() else []
+
+
+def _entries(
+    sources: list[str], chain: str | None, fields: list[str], at: target.Target, *, skip: bool, yes: bool
+) -> "list[Entry]":
     """A job of each text, or one of all where the chain takes just as many."""
+    from jobchain_cli.inputs import UNASKED, inputs, is_many, read_all
     from jobchain_cli.jobs import Entry
     from jobchain_cli.payloads import PayloadError, payloads, values
     from jobchain_cli.words import in_one_line
 
+    found = inputs(sources)
+    if len(found) > UNASKED and is_many(sources) and not yes:
+        _confirm(f"Submit {len(found)} jobs?", f"{len(found)} jobs, which are paid for, are more than {UNASKED}")
+    texts = read_all(found, skip=skip)
     if chain is None:
-        return [Entry(text.source, text.content, text.title) for text in found]
+        return [Entry(text.source, text.content, text.title, each.name) for each, text in texts]
     with at.client() as client:
         known = {each.name: each.payload_schema for each in client.chains()}
     if chain not in known:
         raise typer.BadParameter(f"--chain {chain!r}: there are {in_one_line(', '.join(sorted(known)))}")
     schema = known[chain]
     try:
-        return [Entry(*made) for made in payloads(found, values(fields, schema, chain), schema, chain)]
+        given = values(fields, schema, chain)
+        made = list(payloads([text for _, text in texts], given, schema, chain))
     except PayloadError as error:
         raise typer.BadParameter(str(error)) from error
+    # One of several texts is called by the first of them.
+    names = [each.name for each, _ in texts] or ["payload"]
+    return [Entry(*entry, name=name) for entry, name in zip(made, names, strict=False)]
 
 
-def _each(event_ids: list[str], do: Callable[[str], None]) -> None:
+def _out(folder: Path | None, form: "Form", names: list[str], *, overwrite: bool) -> "OutFolder | None":
+    if folder is None:
+        if overwrite:
+            raise typer.BadParameter("--overwrite goes with --out")
+        return None
+    from jobchain_cli.out_folder import OutFolder
+
+    return OutFolder(folder, form, names, overwrite=overwrite)
+
+
+def _confirm(question: str, why: str) -> None:
+    if not sys.stdin.isatty():
+        raise typer.BadParameter(f"{why}: without a terminal to confirm on, give --yes")
+    typer.confirm(question, abort=True, err=True)
+
+
+def _whole(client: "Jobchain", event_id: str) -> str:
+    from jobchain_cli.ids import whole_ids
+
+    return whole_ids(client, [event_id])[0]
+
+
+def _each(client: "Jobchain", event_ids: list[str], do: Callable[[str], None]) -> None:
     """Does it to each of the jobs; one that is refused does not stop the rest. Exits with 1 if any was."""
+    from jobchain_cli.ids import whole_ids
     from jobchain_cli.words import in_one_line, problem_line
     from jobchain_client import JobchainError
 
+    event_ids = whole_ids(client, event_ids)
     code = Code.DONE
     for event_id in event_ids:
         try:
@@ -552,3 +668,6 @@ def _print(*lines: str) -> None:
 
     for line in lines:
         print(printable(line))
+
+
+add_examples(app)

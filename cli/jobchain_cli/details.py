@@ -31,7 +31,9 @@ def prompt_lines(job: Job) -> Iterator[str]:
 
 
 def _sent(prompt: Prompt) -> str:
-    return " (the chain has changed since: this is not what was sent)" if prompt.same_as_sent is False else ""
+    version = f" (version {in_one_line(prompt.chain_version)})" if prompt.chain_version else ""
+    changed = " (the chain has changed since: this is not what was sent)" if prompt.same_as_sent is False else ""
+    return version + changed
 
 
 def call_lines(job: Job) -> Iterator[str]:

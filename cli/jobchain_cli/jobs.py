@@ -9,6 +9,7 @@ from jobchain_cli import watching
 from jobchain_cli.choices import Form
 from jobchain_cli.details import call_lines, input_lines, prompt_lines
 from jobchain_cli.errors import Code
+from jobchain_cli.out_folder import OutFolder
 from jobchain_cli.results import markdown_lines, result_lines
 from jobchain_cli.target import Target
 from jobchain_cli.watching import Watched
@@ -25,11 +26,12 @@ from jobchain_client import Job, JobchainError, JobHandle, Submission, WaitTimeo
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A job to be made, the name of what it is made of, and what it is called."""
+    """A job to be made, the name of what it is made of, and what it is called; `name` is that of its result's file."""
 
     source: str
     content: str | Mapping[str, Any]
     title: str | None = None
+    name: str = "job"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +62,9 @@ def submit(
     watch: bool,
     limit_seconds: float | None,
     poll: float | None = None,
+    out: OutFolder | None = None,
 ) -> Code:
-    """Make the jobs, and follow them if that is wanted; many go in batches."""
+    """Make the jobs, and follow them if that is wanted; many go in batches. `out` has a file for each entry."""
     submissions = list(common.submissions(entries))
     outcomes: Sequence[JobHandle | JobchainError]
     with target.client() as client:
@@ -72,22 +75,50 @@ def submit(
             outcomes = client.submit_many(submissions)
     if not watch:
         return _print_ids(entries, outcomes, form)
+    sources = [entry.source for entry in entries]
     made = [
-        Watched(entry.source, outcome.event_id, outcome.look_at)
-        for entry, outcome in zip(entries, outcomes, strict=True)
+        (place, Watched(entry.source, outcome.event_id, outcome.look_at))
+        for place, (entry, outcome) in enumerate(zip(entries, outcomes, strict=True))
         if isinstance(outcome, JobHandle)
     ]
-    ends = iter(_watch(target, made, limit_seconds, poll))
+    writer = _Writer(out, form, [place for place, _ in made], sources) if out else None
+    ends = iter(_watch(target, [watched for _, watched in made], limit_seconds, poll, writer))
     states = [next(ends) if isinstance(outcome, JobHandle) else outcome for outcome in outcomes]
-    return _print_states([entry.source for entry in entries], states, form)
+    return _print_states(sources, states, form, writer)
 
 
 def follow(
-    target: Target, event_ids: Sequence[str], form: Form, limit_seconds: float | None, poll: float | None
+    target: Target,
+    event_ids: Sequence[str],
+    form: Form,
+    limit_seconds: float | None,
+    poll: float | None,
+    out: OutFolder | None = None,
 ) -> Code:
-    """Watch jobs to their ends, and print their results."""
-    states = _watch(target, [Watched(event_id, event_id) for event_id in event_ids], limit_seconds, poll)
-    return _print_states(event_ids, states, form)
+    """Watch jobs to their ends, and print their results, or write them to `out`."""
+    writer = _Writer(out, form, range(len(event_ids)), event_ids) if out else None
+    states = _watch(target, [Watched(event_id, event_id) for event_id in event_ids], limit_seconds, poll, writer)
+    return _print_states(event_ids, states, form, writer)
+
+
+class _Writer:
+    """Writes the result of each job when it ends, so that those of before are kept whatever comes after."""
+
+    def __init__(self, out: OutFolder, form: Form, places: Sequence[int], sources: Sequence[str]) -> None:
+        """`places` are those of the watched jobs among `sources`."""
+        self._out, self._form, self._places, self._sources = out, form, places, sources
+        self.files: dict[int, str] = {}
+
+    def __call__(self, watched: int, job: Job) -> None:
+        if job.status != "completed":
+            return
+        place = self._places[watched]
+        source = self._sources[place]
+        if self._form is Form.JSON:
+            lines = iter([json_line({"source": source, **job.raw})])
+        else:
+            lines = _result(source, job, self._form, titled=False)
+        self.files[place] = str(self._out.write(place, lines))
 
 
 def follow_made(
@@ -112,10 +143,14 @@ def show(job: Job, form: Form, *, calls: bool = False) -> None:
 
 
 def _watch(
-    target: Target, jobs: Sequence[Watched], limit_seconds: float | None, poll: float | None
+    target: Target,
+    jobs: Sequence[Watched],
+    limit_seconds: float | None,
+    poll: float | None,
+    ended: _Writer | None = None,
 ) -> Sequence[Job | JobchainError]:
     try:
-        return watching.watch(target, jobs, limit_seconds, watching.terminal(), poll=poll)
+        return watching.watch(target, jobs, limit_seconds, watching.terminal(), poll=poll, ended=ended)
     except KeyboardInterrupt:
         ids = " ".join(in_one_line(job.event_id) for job in jobs)
         print(f"jobchain: stopped watching; the jobs continue: jobchain watch {ids}", file=sys.stderr)
@@ -136,13 +171,17 @@ def _print_ids(entries: Sequence[Entry], outcomes: Sequence[JobHandle | Jobchain
     return code
 
 
-def _print_states(sources: Sequence[str], states: Sequence[Job | JobchainError], form: Form) -> Code:
+def _print_states(
+    sources: Sequence[str], states: Sequence[Job | JobchainError], form: Form, writer: _Writer | None = None
+) -> Code:
     many = len(sources) > 1
-    for source, state in zip(sources, states, strict=True):
+    for place, (source, state) in enumerate(zip(sources, states, strict=True)):
         if isinstance(state, JobchainError):
             _tell_problem(source, state, form)
             continue
-        if form is Form.JSON:
+        if writer and place in writer.files:
+            _print_file(source, state, writer.files[place], form)
+        elif form is Form.JSON:
             print(json_line({"source": source, **state.raw}))
         elif state.status == "completed":
             _write(_result(source, state, form, titled=many))
@@ -153,7 +192,24 @@ def _print_states(sources: Sequence[str], states: Sequence[Job | JobchainError],
             )
         elif not many:
             print(*source_lines(state), file=sys.stderr)
+    if many:
+        jobs = [state for state in states if isinstance(state, Job)]
+        told = watching.totals([job.status for job in jobs], len(states), len(states) - len(jobs))
+        print(f"jobchain: {told}{_cost(jobs)}", file=sys.stderr)
     return _code(states)
+
+
+def _print_file(source: str, job: Job, file: str, form: Form) -> None:
+    if form is Form.JSON:
+        print(json_line({"source": source, "event_id": job.event_id, "status": job.status, "file": file}))
+    else:
+        print(in_one_line(file))
+
+
+def _cost(jobs: Sequence[Job]) -> str:
+    """What the jobs cost together, as far as that is known."""
+    known = [job.cost_usd for job in jobs if job.cost_usd is not None]
+    return f", ${sum(known):.6f}" if known and len(known) == len(jobs) else ""
 
 
 def _result(source: str, job: Job, form: Form, *, titled: bool) -> Iterator[str]:

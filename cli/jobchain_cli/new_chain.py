@@ -1,4 +1,4 @@
-"""Makes a package with a chain, a test of it, and a sample text."""
+"""Makes a package with a chain, a test of it, a sample text, and a case that says how good its results are."""
 
 import keyword
 import re
@@ -96,6 +96,35 @@ def test_asks_again_for_an_answer_that_does_not_fit() -> None:
     assert len(run.calls_of("summary")) == 2
 '''
 
+_CHECKS = '''\
+"""What `make evals` looks for in the chain's results: a function for each word of a case's `expect`."""
+
+from collections.abc import Iterator
+from typing import Any
+
+
+def duties(result: dict[str, Any], wanted: list[list[str]]) -> Iterator[str]:
+    """For each list of words there is a duty that has them all."""
+    for words in wanted:
+        if not any(all(word in duty.casefold() for word in words) for duty in result["duties"]):
+            yield f"no duty has {' and '.join(words)}"
+
+
+def at_most(result: dict[str, Any], most: int) -> Iterator[str]:
+    """There are no more duties than that."""
+    if len(result["duties"]) > most:
+        yield f"its duties are {len(result['duties'])}, not {most} at most"
+'''
+
+_CASE = """\
+{
+ "payload": {
+  "document": "Doors must be locked at night. Lost keys must be reported to the front desk. The house is old."
+ },
+ "expect": {"duties": [["doors", "night"], ["keys", "front desk"]], "at_most": 2}
+}
+"""
+
 _TEXT = """\
 # Keys and doors
 
@@ -120,6 +149,8 @@ FILES: Mapping[str, str] = {
     "NAME.py": _CHAIN,
     "tests/test_NAME.py": _TEST,
     "texts/sample.md": _TEXT,
+    "evals/NAME.py": _CHECKS,
+    "evals/NAME/keys.json": _CASE,
     ".gitignore": _IGNORED,
 }
 """The files of a package, by their paths in it. NAME stands for its name, in both."""

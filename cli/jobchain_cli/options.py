@@ -1,6 +1,5 @@
 """Options that several commands share."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -20,11 +19,6 @@ Model = Annotated[
 OwnEffort = Annotated[
     Effort | None, typer.Option("--effort", help="How much the model reasons, in place of the chain's.")
 ]
-
-
-def config_file() -> Path:
-    """Where `jobchain login` stores the API's URL and key."""
-    return Path(typer.get_app_dir("jobchain")) / "config.toml"
 
 
 def form_of(as_json: bool, as_markdown: bool, as_text: bool) -> Form:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobchain_cli.errors import Code, CommandError
+from jobchain_cli.ids import whole_ids
 from jobchain_cli.replay_budget import LEAST, Budget
 from jobchain_cli.replay_comparison import Comparison, Pair, Verdict, ordered, pair_of
 from jobchain_cli.replay_estimate import Expected, again_from, estimate, expected
@@ -154,7 +155,7 @@ def _page_file(out: str | None, replay_id: str, *, as_json: bool) -> Path | None
 
 def _sources(client: "Jobchain", target: Target, request: Request) -> list[Job]:
     """The jobs to replay, with their failed calls. Raises CommandError."""
-    ids = request.event_ids
+    ids = tuple(dict.fromkeys(whole_ids(client, request.event_ids)))
     if request.last:
         ids = tuple(job.event_id for job in client.list("completed", request.chain, request.last))
         if not ids:

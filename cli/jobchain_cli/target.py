@@ -4,7 +4,6 @@ import json
 import os
 import socket
 import sys
-import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -53,11 +52,21 @@ class Target:
             raise CommandError(str(error), Code.USAGE) from error
 
 
-def find(url: str | None, api_key: str | None, environment: Mapping[str, str], config_file: Path) -> Target:
+def config_file() -> Path:
+    """Where `jobchain login` stores an API's URL and key."""
+    from typer import get_app_dir
+
+    return Path(get_app_dir("jobchain")) / "config.toml"
+
+
+def find(
+    url: str | None, api_key: str | None, environment: Mapping[str, str], config_file: Path, *, told: bool = True
+) -> Target:
     """The API of the options, else that of the environment, else the local stack, else that of the file.
 
     What was set by hand comes before what lies in a folder. The key of the environment goes to the host of the
-    environment's URL alone, where that is set, that of the file with the file's URL. Raises CommandError.
+    environment's URL alone, where that is set, that of the file with the file's URL. If it is `told`, standard error
+    says when a key is not used for that. Raises CommandError.
     """
     found = _named(url, environment)
     config = {} if found else read_config(config_file)
@@ -70,7 +79,7 @@ def find(url: str | None, api_key: str | None, environment: Mapping[str, str], c
     name, url = found
     keys = {
         "--api-key": api_key,
-        "JOBCHAIN_API_KEY": None if api_key else _key_of_environment(url, environment),
+        "JOBCHAIN_API_KEY": None if api_key else _key_of_environment(url, environment, told=told),
         f"api_key of {config_file}": config.get("api_key"),
     }
     key_name, key = next(((key_name, key) for key_name, key in keys.items() if key), ("", None))
@@ -93,15 +102,16 @@ def _named(option: str | None, environment: Mapping[str, str]) -> tuple[str, str
     return None
 
 
-def _key_of_environment(url: str, environment: Mapping[str, str]) -> str | None:
+def _key_of_environment(url: str, environment: Mapping[str, str], *, told: bool) -> str | None:
     """The key of the environment, unless its URL names another host than `url`."""
     key, own = environment.get("JOBCHAIN_API_KEY"), environment.get("JOBCHAIN_URL")
     if not key or not own or _origin(own) == _origin(url):
         return key
-    print(
-        "jobchain: JOBCHAIN_API_KEY belongs to JOBCHAIN_URL, and is not sent to another host: give --api-key",
-        file=sys.stderr,
-    )
+    if told:
+        print(
+            "jobchain: JOBCHAIN_API_KEY belongs to JOBCHAIN_URL, and is not sent to another host: give --api-key",
+            file=sys.stderr,
+        )
     return None
 
 
@@ -152,6 +162,8 @@ def _is_up(parts: Mapping[str, Any]) -> bool:
 
 def read_config(file: Path) -> dict[str, str]:
     """The `url` and the `api_key` of a file, as far as it is there and has them. Raises CommandError."""
+    import tomllib  # only a file pays for it
+
     try:
         # Some editors begin UTF-8 with a byte order mark.
         content = tomllib.loads(file.read_text(encoding="utf-8-sig"))

@@ -1,4 +1,4 @@
-"""The texts that are to be submitted: of files, of standard input, of the web."""
+"""The texts that are to be submitted: of files, of standard input, of the web; of documents, what is read of them."""
 
 import sys
 from dataclasses import dataclass
@@ -8,7 +8,9 @@ from urllib.parse import urlsplit
 
 from jobchain.connection import shown
 from jobchain.text import is_blank
+from jobchain_cli import documents
 from jobchain_cli.slow import told_when_slow
+from jobchain_cli.words import in_one_line
 
 MAX_CHARACTERS = 100_000
 """The longest text that the API takes: docs/reference/http-api.md."""
@@ -20,6 +22,7 @@ MAX_TITLE = 200
 """The longest title that the API takes: docs/reference/http-api.md."""
 
 FETCH_SECONDS = 30.0
+_ACCEPTED = "text/plain, text/markdown, text/html;q=0.8, application/pdf;q=0.8, text/*;q=0.5, */*;q=0.1"
 _REDIRECTS = 5
 
 
@@ -46,9 +49,12 @@ class Text:
 
 
 def read(source: str) -> Text:
-    """The text of a file, of standard input (`-`), or of an http(s) URL. Raises SourceError."""
+    """The text of a file, of standard input (`-`), or of an http(s) URL; of a document, what is read of it.
+
+    Raises SourceError.
+    """
     if source == "-":
-        return Text("-", _checked("standard input", _limited("standard input", sys.stdin.buffer)))
+        return Text("-", _text("standard input", _limited("standard input", sys.stdin.buffer)))
     scheme, separator, _ = source.partition("://")
     if not separator:
         return Text(source, read_file(Path(source)))
@@ -61,7 +67,7 @@ def read_file(path: Path) -> str:
     """A file's text, fit to be submitted. Raises SourceError."""
     try:
         with path.open("rb") as file:
-            return _checked(str(path), _limited(str(path), file))
+            return _text(str(path), _limited(str(path), file))
     except OSError as error:
         raise SourceError(f"{path}: {error.strerror}") from error
     except ValueError as error:
@@ -70,19 +76,66 @@ def read_file(path: Path) -> str:
 
 
 def _limited(name: str, file: BinaryIO) -> bytes:
-    content = file.read(MAX_BYTES + 1)
-    if len(content) > MAX_BYTES:
-        raise SourceError(f"{name}: over {MAX_BYTES:,} bytes. The API takes at most {MAX_CHARACTERS:,} characters")
+    content = file.read(documents.MAX_BYTES + 1)
+    _check_size(name, len(content))
     return content
 
 
-def _checked(name: str, content: bytes, encoding: str = "utf-8-sig") -> str:
+def _check_size(name: str, size: int) -> None:
+    if size > documents.MAX_BYTES:
+        raise SourceError(f"{name}: over {documents.MAX_BYTES:,} bytes, the most that is read of a document")
+
+
+def _text(name: str, content: bytes, media_type: str = "", charset: str | None = None) -> str:
+    """The text of a source: that of a document, or all of it."""
     try:
-        text = content.decode(encoding)
+        kind = documents.kind_of(name, content, media_type)
+        if kind is None:
+            return _decoded(name, content, charset or "utf-8-sig")
+        with told_when_slow(f"the text of {shown(name)}"):
+            text, notes = documents.text_of(kind, content, charset)
+    except documents.DocumentError as error:
+        raise SourceError(f"{name}: {error}") from error
+    for note in notes:
+        print(f"jobchain: {in_one_line(name)}: {in_one_line(note)}", file=sys.stderr)
+    return _checked(name, text)
+
+
+def _decoded(name: str, content: bytes, encoding: str) -> str:
+    if len(content) > MAX_BYTES:
+        raise SourceError(f"{name}: over {MAX_BYTES:,} bytes. The API takes at most {MAX_CHARACTERS:,} characters")
+    try:
+        return _checked(name, content.decode(encoding))
     except UnicodeError as error:
-        said = "UTF-8" if encoding == "utf-8-sig" else encoding
-        where = f" (byte {error.start})" if isinstance(error, UnicodeDecodeError) else ""
-        raise SourceError(f"{name}: not {said}{where}. Convert it first, for instance with iconv") from error
+        raise SourceError(f"{name}: {_why_not(content, encoding, error)}") from error
+
+
+def _why_not(content: bytes, encoding: str, error: UnicodeError) -> str:
+    """Why the bytes are not in the encoding, in which they may be, and how to convert them."""
+    said = "UTF-8" if encoding == "utf-8-sig" else encoding
+    where = f" (byte {error.start})" if isinstance(error, UnicodeDecodeError) else ""
+    marked = next((name for mark, name in _MARKS.items() if content.startswith(mark)), None)
+    if marked:
+        guess = f"its first bytes say {marked}"
+    elif isinstance(error, UnicodeDecodeError) and said == "UTF-8":
+        letter = content[error.start : error.start + 1].decode("cp1252", "replace")
+        guess = f"in Windows-1252 this byte is {letter!r}" if letter.isprintable() else "it may be no text"
+        marked = "WINDOWS-1252"
+    else:
+        return f"not {said}{where}. Save it as UTF-8"
+    return f"not {said}{where}; {guess}. Save it as UTF-8, for instance with `iconv -f {marked} -t UTF-8`"
+
+
+# The longer marks first: that of UTF-32 begins with that of UTF-16.
+_MARKS = {
+    b"\xff\xfe\x00\x00": "UTF-32",
+    b"\x00\x00\xfe\xff": "UTF-32",
+    b"\xff\xfe": "UTF-16",
+    b"\xfe\xff": "UTF-16",
+}
+
+
+def _checked(name: str, text: str) -> str:
     if "\0" in text:
         raise SourceError(f"{name}: holds a NUL character: it is no text")
     if is_blank(text):
@@ -110,36 +163,35 @@ def _fetch(url: str) -> str:
             httpx2.Client(
                 follow_redirects=True, max_redirects=_REDIRECTS, timeout=FETCH_SECONDS, trust_env=trust_env
             ) as http,
-            http.stream("GET", url, headers={"Accept": "text/plain, text/markdown, text/*;q=0.5"}) as response,
+            http.stream("GET", url, headers={"Accept": _ACCEPTED}) as response,
         ):
             if response.status_code != 200:
                 raise SourceError(f"{url}: the server answered {response.status_code}")
-            encoding = _checked_type(url, response.headers.get("Content-Type", ""), response.charset_encoding)
+            media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+            charset = _charset(url, media_type, response.charset_encoding)
+            is_text = media_type.startswith("text/") and media_type not in documents.MEDIA_TYPES
             for chunk in response.iter_bytes():
                 content += chunk
-                if len(content) > MAX_BYTES:
+                if is_text and len(content) > MAX_BYTES:
                     raise SourceError(
                         f"{url}: over {MAX_BYTES:,} bytes. The API takes at most {MAX_CHARACTERS:,} characters"
                     )
+                _check_size(url, len(content))
                 if time.monotonic() > deadline:
                     raise SourceError(f"{url}: not all of it came within {FETCH_SECONDS:g} s")
     except (httpx2.HTTPError, httpx2.InvalidURL, BadArgument, UnicodeError) as error:
         raise SourceError(f"{url}: {str(error) or type(error).__name__}") from error
-    return _checked(url, bytes(content), encoding)
+    return _text(url, bytes(content), media_type, charset)
 
 
-def _checked_type(url: str, header: str, charset: str | None) -> str:
-    """The encoding of what is text. Raises SourceError for anything else."""
-    media_type = header.partition(";")[0].strip().lower()
-    if media_type in ("text/html", "application/xhtml+xml"):
-        raise SourceError(
-            f"{url}: a web page, with menus and markup. Submit its text: `lynx -dump -nolist URL | jobchain submit -`, "
-            "or look for a plain-text or Markdown form of it"
-        )
+def _charset(url: str, media_type: str, charset: str | None) -> str | None:
+    """The encoding that the server names, if it is not UTF-8. Raises SourceError for what is no text or document."""
+    if media_type in documents.MEDIA_TYPES and media_type != "text/html":
+        return None
     if not media_type.startswith("text/"):
-        raise SourceError(f"{url}: {media_type or 'of no type that the server names'}, not text")
+        raise SourceError(f"{url}: {media_type or 'of no type that the server names'}, not a text or a document")
     if charset is None or charset.lower() in ("utf-8", "utf8", "us-ascii"):
-        return "utf-8-sig"
+        return None
     try:
         "".encode(charset)
     except (LookupError, UnicodeError):

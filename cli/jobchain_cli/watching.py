@@ -4,7 +4,8 @@ import asyncio
 import math
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from threading import Event, Thread
@@ -22,7 +23,20 @@ TOLD_SECONDS = 4.0
 """The seconds between two lines of progress where no terminal shows it."""
 
 _STYLES = {"completed": "green", "failed": "red", "cancelled": "yellow", "processing": "cyan", "pending": "dim"}
-_MARKS = {"completed": "✓", "failed": "✗", "cancelled": "–", "processing": "…", "pending": " "}
+_MARKS = {"completed": "✓", "failed": "✗", "cancelled": "–", "processing": "…", "pending": " ", "": " "}
+
+
+# Which lines are left out last.
+_ORDER = {"processing": 0, "failed": 1, "cancelled": 1, "pending": 2, "completed": 3}
+_FINAL = ("completed", "failed", "cancelled")
+
+
+def totals(statuses: Sequence[str], jobs: int, refused: int = 0) -> str:
+    """How many of `jobs` have ended, and how many of them badly, such as "37/100, 2 failed"."""
+    counts = Counter(statuses)
+    bad = {"failed": counts["failed"], "cancelled": counts["cancelled"], "with an error": refused}
+    words = [f"{number} {what}" for what, number in bad.items() if number]
+    return ", ".join([f"{sum(counts[status] for status in _FINAL) + refused}/{jobs}", *words])
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +55,9 @@ def watch(
     console: "Console | None",
     *,
     poll: float | None = None,
+    ended: Callable[[int, Job], None] | None = None,
 ) -> list[Job | JobchainError]:
-    """Each job once it is final, or why that is not known, in order.
+    """Each job once it is final, or why that is not known, in order. `ended` is called with the place of each that is.
 
     Progress goes to the console. Without one, it is a line on standard error every `TOLD_SECONDS`.
 
@@ -51,13 +66,17 @@ def watch(
     board = Board(jobs)
     try:
         with _live(board, console):
-            return asyncio.run(_watch_all(target, board, limit_seconds, poll))
+            return asyncio.run(_watch_all(target, board, limit_seconds, poll, ended))
     except BadArgument as error:
         raise CommandError(str(error), Code.USAGE) from error
 
 
 async def _watch_all(
-    target: Target, board: "Board", limit_seconds: float | None, poll: float | None
+    target: Target,
+    board: "Board",
+    limit_seconds: float | None,
+    poll: float | None,
+    ended: Callable[[int, Job], None] | None,
 ) -> list[Job | JobchainError]:
     async with AsyncJobchain(
         target.url, target.api_key, retry_seconds=RETRY_SECONDS, insecure_http=target.insecure_http
@@ -69,7 +88,10 @@ async def _watch_all(
                 async for job in client.watch(watched.event_id, limit_seconds, poll=poll, look_at=watched.look_at):
                     board.show(place, job)
             except JobchainError as error:
+                board.lose(place)
                 return error
+            if ended is not None:
+                ended(place, board.states[place])
             return board.states[place]
 
         return await asyncio.gather(*(watch_one(place) for place in range(len(board.jobs))))
@@ -90,7 +112,11 @@ def _live(board: "Board", console: "Console | None") -> AbstractContextManager[A
         return _told(board)
     from rich.live import Live
 
-    return Live(get_renderable=board.render, console=console, refresh_per_second=8)
+    def render() -> "RenderableType":
+        # Two lines for what the shell has there.
+        return board.render(console.size.height - 2)
+
+    return Live(get_renderable=render, console=console, refresh_per_second=8)
 
 
 @contextmanager
@@ -112,10 +138,11 @@ def _told(board: "Board") -> Iterator[None]:
 
 @dataclass(slots=True)
 class Board:
-    """The state of all jobs: one job has a line for each step, several have one line each."""
+    """The state of all jobs: one job has a line for each step, several have one line each, and one for all."""
 
     jobs: Sequence[Watched]
     states: dict[int, Job] = field(default_factory=dict)
+    lost: set[int] = field(default_factory=set)
     _since: dict[int, float] = field(default_factory=dict)
 
     def show(self, place: int, job: Job) -> None:
@@ -123,33 +150,45 @@ class Board:
         self.states[place] = job
         self._since[place] = time.monotonic()
 
+    def lose(self, place: int) -> None:
+        """A job can't be watched any longer; the reason is told at the end."""
+        self.lost.add(place)
+
     def summary(self) -> str:
         """All jobs in one line."""
         if len(self.jobs) == 1:
             status, source, steps = self._job(0)
             return f"{source}: {status} {steps}".rstrip()
         # A copy: `show` may add a state meanwhile, in another thread.
-        final = sum(job.final for job in tuple(self.states.values()))
-        return f"{final} of {len(self.jobs)} jobs are final"
+        return totals([job.status for job in tuple(self.states.values())], len(self.jobs), len(self.lost))
 
-    def render(self) -> "RenderableType":
+    def render(self, height: int = 1_000) -> "RenderableType":
         """The lines as they are now. All that comes from a server is text: none of it is markup."""
         from rich.table import Table
         from rich.text import Text
 
         grid = Table.grid(padding=(0, 1))
-        for status, *words in self._lines():
+        for status, *words in self._lines(height):
             style = _STYLES.get(status, "")
             cells = [Text(in_one_line(word), overflow="ellipsis", no_wrap=True) for word in words]
             grid.add_row(Text(_MARKS.get(status, "?"), style=style), *cells, Text(in_one_line(status), style=style))
         return grid
 
-    def _lines(self) -> list[tuple[str, ...]]:
+    def _lines(self, height: int) -> list[tuple[str, ...]]:
         if len(self.jobs) == 1 and self.states:
             job = self.states[0]
             lines = [self._step(step.name, step.status, step.seconds) for step in job.steps]
             return [*lines, (job.status, waiting(job.waiting_for), "")] if job.waiting_for else lines
-        return [self._job(place) for place in range(len(self.jobs))]
+        lines = [self._job(place) for place in range(len(self.jobs))]
+        if len(lines) == 1:
+            return lines
+        room = max(height - 2, 1)
+        if len(lines) > room:
+            # What is under way says more than what has ended, and that more than what has not begun.
+            shown = sorted(range(len(lines)), key=lambda place: _ORDER.get(lines[place][0], 0))[:room]
+            lines = [lines[place] for place in sorted(shown)]
+        more = len(self.jobs) - len(lines)
+        return [*lines, ("", self.summary(), f"({more} more)" if more else "")]
 
     def _step(self, name: str, status: str, seconds: float | None) -> tuple[str, ...]:
         if seconds is None and status == "processing":

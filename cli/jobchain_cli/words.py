@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from jobchain_client import Attempt, Chain, Estimate, ForkedFrom, Job, JobchainError, Stats, Step, Usage, WaitingFor
+from jobchain_client import Attempt, Chains, Estimate, ForkedFrom, Job, JobchainError, Stats, Step, Usage, WaitingFor
 
 MAX_CALLS = 10
 """The most failed calls that are shown of a step."""
@@ -89,6 +89,8 @@ def job_lines(job: Job) -> Iterator[str]:
         yield f"  {_forked(job.forked_from)}"
     if own := _own(job):
         yield f"  {in_one_line(own)}"
+    if job.chain_version:
+        yield f"  run with version {in_one_line(job.chain_version)} of the chain"
     if job.waiting_for:
         yield f"  {waiting(job.waiting_for)}"
     yield from step_lines(job)
@@ -121,7 +123,7 @@ def waiting(waits: WaitingFor) -> str:
         "budget": f"continuing automatically {soon}",
         "rate_limit": f"waiting for the account's rate limit, continuing {soon}",
         "account": f"waiting until the model's account works again, next probe {soon}",
-        "deployment": f"waiting for a worker that has its chain, continuing {soon}",
+        "deployment": f"waiting for a deployment that can run it, continuing {soon}",
     }
     what = known.get(waits.reason) or f"waiting ({waits.reason}), continuing {soon}"
     at = f" (at {waits.until:%Y-%m-%d %H:%M:%S} UTC)" if waits.until else ""
@@ -202,8 +204,8 @@ def _column_price(job: Job) -> str:
     return f"{'max ' if job.estimated.calls and job.cost_usd else ''}{job.cost_usd:.6f}"
 
 
-def chain_lines(chains: Iterable[Chain]) -> Iterator[str]:
-    """The chains, their steps, and the fields of their payloads."""
+def chain_lines(chains: Chains) -> Iterator[str]:
+    """The chains, their steps, and the fields of their payloads; then those that can't be used, and why."""
     for chain in chains:
         yield f"{in_one_line(chain.name)}: {in_one_line(chain.description)}"
         yield f"  steps: {', '.join(map(in_one_line, chain.steps))}"
@@ -211,6 +213,9 @@ def chain_lines(chains: Iterable[Chain]) -> Iterator[str]:
         fields = chain.payload_schema.get("properties", {})
         words = [in_one_line(name) + ("" if name in required else " (optional)") for name in fields]
         yield f"  payload: {', '.join(words)}"
+    for broken in chains.unusable:
+        yield f"{in_one_line(broken.name)}: can't be used"
+        yield f"  reason: {in_one_line(broken.reason)}"
 
 
 def stats_lines(stats: Stats) -> Iterator[str]:

@@ -1,7 +1,8 @@
 """A client for Jobchain's HTTP API: `Jobchain`, and `AsyncJobchain` with the same methods. Its page
 is docs/reference/python-client.md."""
 
-from jobchain_client.asynchronous import AsyncJobchain, AsyncJobHandle
+from typing import TYPE_CHECKING, Any
+
 from jobchain_client.errors import (
     BadAnswer,
     Conflict,
@@ -23,6 +24,7 @@ from jobchain_client.resources import (
     BadArgument,
     Call,
     Chain,
+    Chains,
     DailyUsage,
     Estimate,
     Failure,
@@ -34,11 +36,15 @@ from jobchain_client.resources import (
     Stats,
     Step,
     Submission,
+    UnusableChain,
     Usage,
     UsageGroup,
     WaitingFor,
 )
 from jobchain_client.synchronous import Jobchain, JobHandle
+
+if TYPE_CHECKING:
+    from jobchain_client.asynchronous import AsyncJobchain, AsyncJobHandle
 
 __all__ = [
     "FINAL",
@@ -49,6 +55,7 @@ __all__ = [
     "BadArgument",
     "Call",
     "Chain",
+    "Chains",
     "Conflict",
     "DailyUsage",
     "Estimate",
@@ -73,8 +80,18 @@ __all__ = [
     "Unauthorized",
     "Unavailable",
     "Unreachable",
+    "UnusableChain",
     "Usage",
     "UsageGroup",
     "WaitTimeout",
     "WaitingFor",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The asynchronous client comes when it is named, so that a program without it does not import `asyncio`."""
+    if name in ("AsyncJobHandle", "AsyncJobchain"):
+        from jobchain_client import asynchronous
+
+        return getattr(asynchronous, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

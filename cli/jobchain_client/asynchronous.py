@@ -25,7 +25,7 @@ from jobchain_client.flows import (
     checked_url,
     last,
 )
-from jobchain_client.resources import Chain, Created, DailyUsage, Job, ListFilter, Stats, Submission, new_key
+from jobchain_client.resources import Chains, Created, DailyUsage, Job, ListFilter, Stats, Submission, new_key
 from jobchain_client.transport import LIMITS, headers, no_answer, pool_timeout, trusts_environment
 
 T = TypeVar("T")
@@ -126,7 +126,7 @@ class AsyncJobchain:
     async def delete(self, event_id: str) -> None:
         await self._run(self._flows.delete(event_id))
 
-    async def chains(self) -> Sequence[Chain]:
+    async def chains(self) -> Chains:
         return await self._run(self._flows.chains())
 
     async def stats(self) -> Stats:

@@ -19,12 +19,23 @@ from jobchain_client.errors import (
     JobchainError,
     NotFound,
     Problem,
+    Unavailable,
     WaitTimeout,
     bad_answer,
     error_of,
     unreachable,
 )
-from jobchain_client.resources import BadArgument, Chain, Created, DailyUsage, Job, ListFilter, Stats, Submission
+from jobchain_client.resources import (
+    BadArgument,
+    Chain,
+    Chains,
+    Created,
+    DailyUsage,
+    Job,
+    ListFilter,
+    Stats,
+    Submission,
+)
 
 MAX_BATCH = 100
 """The most jobs of one request: docs/reference/http-api.md."""
@@ -199,6 +210,26 @@ class Flows:
         return outcomes
 
     def _submit_batch(self, entries: list[bytes]) -> Flow[list[Created | JobchainError]]:
+        """The outcomes of up to `MAX_BATCH` entries. One answered 502, 503 or 504 is sent again, with its own key."""
+        deadline = self.clock() + self.retry_seconds
+        outcomes = yield from self._submit_once(entries)
+        own = _FIRST_PAUSE
+        while unsure := [place for place, outcome in enumerate(outcomes) if isinstance(outcome, Unavailable)]:
+            pause = own * random.uniform(0.5, 1)  # noqa: S311
+            if self.clock() + pause > deadline:
+                break
+            yield Pause(pause)
+            own = min(own * 2, _LAST_PAUSE)
+            try:
+                again = yield from self._submit_once([entries[place] for place in unsure])
+            except JobchainError:
+                # The others of the batch are accepted, and these have an error already.
+                break
+            for place, outcome in zip(unsure, again, strict=True):
+                outcomes[place] = outcome
+        return outcomes
+
+    def _submit_once(self, entries: list[bytes]) -> Flow[list[Created | JobchainError]]:
         content = b'{"jobs":[' + b",".join(entries) + b"]}"
         reply = yield from self._ask("POST", "/jobs/batch", content=content)
         look_at = self._look_at(reply.answer)
@@ -318,9 +349,9 @@ class Flows:
 
     # --- the system --------------------------------------------------------------------------------------------------
 
-    def chains(self) -> Flow[list[Chain]]:
+    def chains(self) -> Flow[Chains]:
         reply = yield from self._ask("GET", "/chains")
-        return _read(reply.answer, lambda raw: [Chain.of(chain) for chain in raw["chains"]])
+        return _read(reply.answer, Chains.of)
 
     def stats(self) -> Flow[Stats]:
         reply = yield from self._ask("GET", "/stats")
@@ -440,8 +471,18 @@ def _json(value: Mapping[str, Any]) -> bytes:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=dict)
         # The API takes the bare character for a sign of bytes that were no UTF-8.
         return text.replace("\N{REPLACEMENT CHARACTER}", "\\ufffd").encode()
-    except (TypeError, ValueError) as error:
-        raise BadArgument(f"this can't be sent as JSON: {error}") from error
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BadArgument(f"{_unsendable(value)} can't be sent as JSON: {error}") from error
+
+
+def _unsendable(value: Mapping[str, Any]) -> str:
+    """The name of the first field that is none of JSON."""
+    for name, part in value.items():
+        try:
+            json.dumps(part, ensure_ascii=False, allow_nan=False, default=dict).encode()
+        except (TypeError, ValueError, RecursionError):
+            return ascii(name)
+    return "this"
 
 
 def _batches(entries: list[bytes]) -> Iterable[list[bytes]]:

@@ -461,6 +461,31 @@ class Chain:
 
 
 @dataclass(frozen=True, slots=True)
+class UnusableChain:
+    """A chain of the deployment that can't be used, and why. New jobs of it are refused; those that exist wait."""
+
+    name: str
+    reason: str
+    raw: Mapping[str, Any] = field(repr=False)
+
+    @classmethod
+    def of(cls, raw: Mapping[str, Any]) -> Self:
+        return cls(raw["name"], raw["reason"], raw)
+
+
+class Chains(list[Chain]):
+    """The chains that jobs can run, and those of the deployment that can't be used."""
+
+    unusable: tuple[UnusableChain, ...] = ()
+
+    @classmethod
+    def of(cls, raw: Mapping[str, Any]) -> Self:
+        found = cls(Chain.of(chain) for chain in raw["chains"])
+        found.unusable = tuple(UnusableChain.of(chain) for chain in raw.get("unusable", ()))
+        return found
+
+
+@dataclass(frozen=True, slots=True)
 class Stats:
     """The caller's job counts by status, and the usage of the day (UTC) so far. `queue` is None but for operators.
 

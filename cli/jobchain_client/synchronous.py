@@ -24,7 +24,7 @@ from jobchain_client.flows import (
     checked_url,
     last,
 )
-from jobchain_client.resources import Chain, Created, DailyUsage, Job, ListFilter, Stats, Submission, new_key
+from jobchain_client.resources import Chains, Created, DailyUsage, Job, ListFilter, Stats, Submission, new_key
 from jobchain_client.transport import LIMITS, headers, no_answer, pool_timeout, trusts_environment
 
 T = TypeVar("T")
@@ -172,8 +172,8 @@ class Jobchain:
         """
         self._run(self._flows.delete(event_id))
 
-    def chains(self) -> Sequence[Chain]:
-        """The chains that jobs can run."""
+    def chains(self) -> Chains:
+        """The chains that jobs can run; `unusable` has those of the deployment that can't be used, with the reasons."""
         return self._run(self._flows.chains())
 
     def stats(self) -> Stats:

@@ -57,6 +57,7 @@ STEP: dict[str, Any] = {
     "failed_tries": 0,
     "model": "gpt-6-luna",
     "prompt_version": "5d0c7a91be23",
+    "chain_version": "a8b002a0",
     "started_at": "2026-11-22T10:00:00.230Z",
     "finished_at": "2026-11-22T10:00:01.940Z",
     "usage": USAGE,
@@ -87,6 +88,7 @@ JOB: dict[str, Any] = {
     },
     "result_view": [{"name": "summary", "form": "text"}, {"name": "diagram", "form": "diagram"}],
     "metadata": {"source": "handbook"},
+    "chain_version": "a8b002a0",
     "deadline_seconds": 86_400,
     "deadline_at": "2026-11-23T10:00:00.000Z",
     "failed_attempts": None,
@@ -96,7 +98,7 @@ JOB: dict[str, Any] = {
 }
 PENDING: dict[str, Any] = {
     **JOB,
-    **dict.fromkeys(("started_at", "finished_at", "cost_usd")),
+    **dict.fromkeys(("started_at", "finished_at", "cost_usd", "chain_version")),
     "status": "pending",
     "attempts": 0,
     "steps": [{**dict.fromkeys(STEP), "name": "summary", "status": "pending", "failed_tries": 0, "copied": False}],
@@ -117,6 +119,7 @@ PENDING: dict[str, Any] = {
 WAITING: dict[str, Any] = {
     **PENDING,
     "attempts": 1,
+    "chain_version": "a8b002a0",
     "started_at": "2026-11-22T10:00:00.210Z",
     "updated_at": "2026-11-22T10:00:01.140Z",
     "calls": 1,
@@ -133,6 +136,7 @@ WAITING: dict[str, Any] = {
             "status": "pending",
             "failed_tries": 1,
             "prompt_version": None,
+            "chain_version": None,
             "finished_at": "2026-11-22T10:00:01.110Z",
             "usage": dict.fromkeys(USAGE, 0),
             "cost_usd": 0,
@@ -160,6 +164,7 @@ WAITING: dict[str, Any] = {
     "prompts": [
         {
             "step": "summary",
+            "chain_version": "a8b002a0",
             "instructions": "Summarize the guideline.",
             "input": "<<<guideline 1f2e3d>>>\nPasswords must have at least 12 characters. …\n<<<end 1f2e3d>>>",
             "same_as_sent": None,

@@ -222,7 +222,7 @@ class TestTheForm:
     @pytest.mark.parametrize(
         ("name", "content", "why"),
         [
-            ("rules.pdf", b"%PDF", "neither .txt nor .md"),
+            ("rules.pdf", b"%PDF", "rules.pdf is neither .txt nor .md: jobchain submit reads PDF, Word"),
             ("rules.txt", b"\xff\xfe\x00", "not a text in UTF-8"),
             ("rules.txt", b"x" * 100_001, "100,001 characters"),
             ("rules.txt", b"x" * 300_000, "256 KiB"),
@@ -673,7 +673,7 @@ class TestHostileContents:
 
         page = visit.open(f"#/jobs/{job['event_id']}")
 
-        assert page.locator(".checklist h3").all_text_contents() == ["__proto__", "7"]
+        expect(page.locator(".checklist h3")).to_have_text(["__proto__", "7"])
         assert [text[:5] for text in page.locator(".checklist label").all_text_contents()] == ["Onemu", "Three", "Two"]
         assert page.locator("h2").all_text_contents().count("Todo short") == 0
         assert page.locator("th").all_text_contents() == ["A|B", "C"]

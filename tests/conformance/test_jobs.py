@@ -391,8 +391,23 @@ class TestForking:
         assert (fork["calls"], fork["result"]["summary"]) == (1, done["result"]["summary"])
         assert api.job(done["event_id"]) == done
 
+    def test_asks_with_another_prompt_and_effort(self, api: Api, done: Job) -> None:
+        own = {"effort": "low", "prompt": "Draw it from left to right."}
+        answer = api.http.post(f"/jobs/{done['event_id']}/fork", json={"from_step": "diagram", **own})
+        event_id = answer.raise_for_status().json()["event_id"]
+
+        fork = api.finished(event_id)
+
+        assert fork["status"] == "completed"
+        assert (fork["model"], fork["effort"], fork["changed_prompts"]) == (None, "low", ["diagram"])
+        prompts = api.http.get(f"/jobs/{event_id}?include=prompts&step=diagram").raise_for_status().json()["prompts"]
+        (prompt,) = prompts
+        assert "Draw it from left to right." in prompt["instructions"]
+        assert prompt["same_as_sent"] is True
+
     def test_is_refused_where_it_can_not_be_done(self, api: Api, done: Job) -> None:
         path = f"/jobs/{done['event_id']}/fork"
+        expect_problem(api.http.post(path, json={"from_step": "diagram", "model": "two words"}), 422, "invalid-request")
 
         expect_problem(api.http.post(path, json={"from_step": "nothing"}), 422, "invalid-request", "diagram")
         changed = {"from_step": "diagram", "payload": {"guidelines": "Something else."}}

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ import httpx2
 import pytest
 
 from jobchain.chains import CHAINS
+from tests import checkout
 from tests.conftest import ROOT
 from tests.e2e.conftest import LIMIT
 
@@ -21,7 +21,6 @@ pytestmark = pytest.mark.thorough
 
 PAGES = [ROOT / "docs" / "reference" / "chains.md", ROOT / "docs" / "how-to" / "write-a-chain.md"]
 TEXT = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
-ROOTS = ("layers/common", "functions/api", "functions/worker", "functions/sweeper", "functions/web", "cli", ".")
 
 _STACK = """
 import sys
@@ -57,13 +56,7 @@ def test_each_chain_gives_what_the_reference_says(
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project, with the files and lines that the page shows."""
-    copy = tmp_path_factory.mktemp("beside") / "project"
-    listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for name in filter(None, listed.split("\0")):
-        if (ROOT / name).is_file():
-            (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, copy / name)
+    copy = checkout.copy_to(tmp_path_factory.mktemp("beside") / "project")
     for name, content in blocks(r"(?:python|markdown|toml) path=(\S+)"):
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         (copy / name).write_text(content, encoding="utf-8")
@@ -87,7 +80,7 @@ def patched(text: str, diff: str) -> str:
 def environment(project: Path) -> dict[str, str]:
     # What it covers is the copy, not the project.
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
-    return {**inherited, "PYTHONPATH": os.pathsep.join(str(project / root) for root in ROOTS), "NO_PROXY": "*"}
+    return {**inherited, "PYTHONPATH": os.pathsep.join(str(project / root) for root in checkout.ROOTS), "NO_PROXY": "*"}
 
 
 @pytest.fixture

@@ -20,7 +20,8 @@ from jobchain.chains.splitting import split
 from jobchain.chains.step_keys import PartsKey, SplitKey, read_key
 from jobchain.markdown import table
 from jobchain.mermaid import flowchart
-from jobchain_cli.texts import _checked
+from jobchain_cli.documents import kind_of
+from jobchain_cli.texts import _decoded
 from jobchain_offline.answering import material
 from jobchain_offline.extract import read
 from jobchain_offline.schema_answer import fill
@@ -99,7 +100,7 @@ WORK: dict[str, Callable[[str], object]] = {
     "answers": _refuse,
     "table": lambda text: table(("A", text), [(text, text)]),
     "diagram": _draw,
-    "file": lambda text: _checked("a file", text.encode()),
+    "file": lambda text: (kind_of("a file", text.encode()), _decoded("a file", text.encode(), "utf-8-sig")),
     "material": lambda text: (material(text), material(fence("document", text))),
     "offline extraction": _extract,
     "offline comparison": _compare,

@@ -11,7 +11,7 @@ import pytest
 from local.settings import Settings
 from local.stack import EmbeddedStack
 from tests.e2e.conftest import poll
-from tests.integration.test_local_stack import LIMIT, developing, make_project, read_until
+from tests.integration.test_local_stack import LIMIT, developing, make_clone, make_project, read_until
 
 pytestmark = pytest.mark.essential
 
@@ -160,3 +160,36 @@ def test_dev_deploys_a_changed_list_and_warns_of_what_can_not_be_used(tmp_path: 
         )
         process.terminate()
         process.communicate(timeout=LIMIT)
+
+
+def test_dev_goes_on_with_what_worked_while_a_changed_package_is_broken(tmp_path: Path) -> None:
+    # given a stack that runs a package
+    write_package(tmp_path / "duties", "duties", CHAIN.format(name="duties", step="duty"))
+    (tmp_path / "chains.txt").write_text("./duties\n")
+    file = tmp_path / "duties" / "duties_module.py"
+    project = make_clone(tmp_path / "project")
+    (project / ".env").write_text(f"CHAINS={tmp_path / 'chains.txt'}\n")
+
+    with developing(project) as (process, told):
+        assert process.stdout
+        with httpx2.Client(base_url=told["api_url"], timeout=60, trust_env=False) as http:
+            # when an edit breaks it
+            file.write_text(f"{CHAIN.format(name='duties', step='task')}\nchain.undo()\n")
+            read_until(process.stdout, "duties-package has changed and can't be used. The version before goes on:")
+            warning = process.stdout.readline()
+
+            # then the line is named, and jobs run as before
+            assert warning.startswith("warning: the chain duties of the package duties-package: duties_module can't be")
+            assert warning.endswith(f"AttributeError: 'Chain' object has no attribute 'undo' ({file}:16)\n")
+            assert [*run(http, {"job_name": "duties", "payload": {"text": TEXT}})["result"]] == ["duty", "count"]
+
+            # when it is corrected
+            file.write_text(CHAIN.format(name="duties", step="task"))
+            read_until(process.stdout, "duties-package has changed: loaded.")
+
+            # then jobs run the new version
+            assert [*run(http, {"job_name": "duties", "payload": {"text": TEXT}})["result"]] == ["task", "count"]
+        process.terminate()
+        process.communicate(timeout=LIMIT)
+
+    assert {path.name for path in (project / ".local").iterdir()} == {"emulator.log", "jobs.jsonl"}

@@ -21,8 +21,10 @@ import psutil
 import pytest
 
 from jobchain_client import Jobchain
+from local import dev
 from local.deployer import DeployError
 from local.emulator import HOST, Emulator, EmulatorError, free_port, is_healthy
+from local.emulator_clients import Clients
 from local.logs import LogFollower
 from local.sam_template import TemplateError
 from local.settings import Settings
@@ -116,6 +118,14 @@ def make_project(folder: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     return folder / "project"
+
+
+def make_clone(folder: Path) -> Path:
+    """A folder in which `make dev` runs this project, its `.local` apart."""
+    folder.mkdir()
+    for name in ("template.yaml", "layers", "functions"):
+        (folder / name).symlink_to(ROOT / name)
+    return folder
 
 
 @pytest.fixture
@@ -473,6 +483,41 @@ def test_a_stale_stack_file_is_replaced(project: Path) -> None:
         assert call(f"{said['api_url']}/x")[0] == 200
 
 
+def stopped(process: "subprocess.Popen[str]") -> str:
+    """What `dev` said from here to its end."""
+    process.send_signal(signal.SIGINT)
+    said, errors = process.communicate(timeout=LIMIT)
+    assert (process.returncode, errors) == (0, "")
+    return said
+
+
+def test_jobs_survive_a_restart_of_dev_and_those_that_wait_are_run(tmp_path: Path) -> None:
+    # given a stack with a completed job, and one that waits, as workers take no messages any more
+    project = make_clone(tmp_path / "project")
+    with developing(project) as (process, told), Jobchain(told["api_url"]) as api:
+        done = api.submit("Doors must be locked at night.")
+        result = done.wait(timeout=LIMIT, poll=0.05).result
+        emulator = Clients(told["endpoint_url"], credentials=dev.credentials_of(told)).get("lambda")
+        for mapping in emulator.list_event_source_mappings()["EventSourceMappings"]:
+            emulator.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
+        waiting = api.submit("Windows must be closed at night.")
+        said = stopped(process)
+
+    # then they are kept, for their user only
+    assert said.endswith(f"2 jobs kept for the next `make dev`, in {project / '.local' / 'jobs.jsonl'}\n")
+
+    # when it is started again, on another port
+    with developing(project) as (process, told), Jobchain(told["api_url"]) as api:
+        again = api.get(done.event_id)
+        went_on = api.job(waiting.event_id).wait(timeout=LIMIT, poll=0.05)
+        said = stopped(process)
+
+    # then
+    assert "2 jobs of the last run are back.\n" in said
+    assert (again.status, again.result) == ("completed", result)
+    assert went_on.status == "completed"
+
+
 def test_dev_deploys_a_changed_template_and_shows_an_error_that_left_a_handler(project: Path) -> None:
     with developing(project) as (process, said):
         call(f"{said['api_url']}/fail")
@@ -560,7 +605,7 @@ def test_demo_says_what_to_do_next() -> None:
 
     assert (demo.returncode, errors) == (0, "")
     last = said[said.index("The offline model") :]
-    assert all(command in last for command in ("make demo FILE=notes.md", "make dev", ".env"))
+    assert all(command in last for command in ("make demo FILE=notes.md", "make dev", ".env", "own-chain.md"))
 
 
 def test_a_stack_that_is_warmed_up_has_started_the_functions_behind_the_dashboard(tmp_path: Path) -> None:

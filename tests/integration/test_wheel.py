@@ -1,4 +1,4 @@
-"""What `pip install jobchain` and its extras `cli`, `operator` and `chains` get: the package, not the checkout."""
+"""What `pip install jobchain` and its extras get: the package, not the checkout."""
 
 import os
 import subprocess
@@ -13,6 +13,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from tests.conftest import ROOT
+from tests.documents import pdf
 
 pytestmark = pytest.mark.essential
 
@@ -82,7 +83,13 @@ class Environment:
 
 @pytest.fixture(scope="module")
 def environments(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Environment]:
-    wanted: dict[str, set[str]] = {"client": set(), "cli": {"cli"}, "operator": {"operator"}, "chains": {"chains"}}
+    wanted: dict[str, set[str]] = {
+        "client": set(),
+        "cli": {"cli"},
+        "documents": {"documents"},
+        "operator": {"operator"},
+        "chains": {"chains"},
+    }
     return {name: Environment(wheel, tmp_path_factory.mktemp(name), extras) for name, extras in wanted.items()}
 
 
@@ -110,6 +117,10 @@ def test_it_holds_the_command_line_the_client_and_what_they_import(wheel: Path) 
     [
         ("", {"httpx2"}),
         ("cli", {"httpx2", "rich", "typer"}),
+        (
+            "documents",
+            {"httpx2", "rich", "typer", "beautifulsoup4", "mammoth", "markdownify", "pypdfium2", "striprtf"},
+        ),
         ("operator", {"httpx2", "rich", "typer", "boto3", "pydantic"}),
         ("chains", {"httpx2", "rich", "typer", "aws-lambda-powertools", "boto3", "openai", "pydantic"}),
     ],
@@ -118,7 +129,7 @@ def test_each_extra_requires_what_its_readers_use(wheel: Path, extra: str, packa
     metadata = metadata_of(wheel)
 
     assert {one.name for one in needed(metadata.get_all("Requires-Dist", []), {extra})} == packages
-    assert metadata.get_all("Provides-Extra") == ["chains", "cli", "operator"]
+    assert metadata.get_all("Provides-Extra") == ["chains", "cli", "documents", "operator"]
 
 
 def test_the_client_runs_with_its_one_library(environments: dict[str, Environment]) -> None:
@@ -170,6 +181,21 @@ def test_an_authors_command_without_its_extra_says_what_to_install(environments:
     assert done.returncode == 1
     assert done.stderr.startswith("jobchain: an author's commands need the package ")
     assert done.stderr.endswith(": pip install '.[chains]' in a checkout of Jobchain\n")
+
+
+def test_a_document_is_read_without_the_checkout_and_without_its_extra_is_refused(
+    environments: dict[str, Environment], tmp_path: Path
+) -> None:
+    (tmp_path / "a.pdf").write_bytes(pdf([["Doors must be locked."]]))
+    code = "from jobchain_cli.texts import read; print(read('a.pdf').content)"
+
+    with_extra = environments["documents"].run(code, folder=tmp_path)
+    without = environments["cli"].command("submit", "a.pdf", "--url", "http://127.0.0.1:9", folder=tmp_path)
+
+    assert with_extra.stdout == "Doors must be locked.\n\n", with_extra.stderr
+    assert without.returncode == 1
+    assert without.stderr.startswith("jobchain: a.pdf: a PDF, and the command needs the package ")
+    assert "install jobchain[documents]" in without.stderr
 
 
 def test_the_command_without_its_extra_says_what_to_install(environments: dict[str, Environment]) -> None:

@@ -178,6 +178,8 @@ class TestTheStepsOfAJob:
 
         rest = [("checklist", "pending"), ("diagram", "pending")]
         assert running == [("summary.part01", "completed"), ("summary", "processing"), *rest]
+        parts = {step["name"]: step["parts"] for step in job.read().body["steps"]}
+        assert parts == {"summary.part01": None, "summary": 2, "checklist": None, "diagram": None}
         assert job.steps == [("summary.part01", "completed"), ("summary", "failed"), *rest]
 
     def test_that_asked_no_model_name_none(self, job: Job, stores: Stores) -> None:
@@ -210,6 +212,30 @@ class TestAChainThatCanNotBeUsed:
         (told,) = answer["unusable"]
         assert told["name"] == "mistaken"
         assert "concatenate takes lists and texts, and the step many gives neither" in told["reason"]
+
+    def test_is_told_with_the_same_words_each_time(self, api: Api) -> None:
+        assert api("GET", "/chains").body == api("GET", "/chains").body
+
+    def test_takes_no_jobs(self, api: Api, items: Items) -> None:
+        request = {"job_name": "mistaken", "payload": {"text": "Lock the door."}}
+
+        answer = api("POST", "/jobs", request)
+        (entry,) = api("POST", "/jobs/batch", {"jobs": [request]}).body["results"]
+
+        told = {"job_name": "the chain mistaken can't be used here: GET /chains says why"}
+        assert (answer.status, answer.body["errors"]) == (422, told)
+        assert entry["errors"] == told
+        assert items.all() == []
+
+    def test_takes_no_forks_of_jobs_that_it_had(self, api: Api, job: Job, stores: Stores) -> None:
+        job.event_id = "0b6c2f4e-0000-4000-8000-000000000003"
+        stores.admission.create(NewJob(job.event_id, "local", "mistaken", {"text": "x"}, "f"), timedelta(days=30))
+        job.store(job.claim(), many=3)
+
+        answer = api("POST", f"/jobs/{job.event_id}/fork", {"from_step": "many"})
+
+        assert answer.status == 409
+        assert answer.body["detail"].startswith("the chain mistaken can't be used here: GET /chains says why")
 
     def test_leaves_what_its_jobs_have_stored(self, job: Job, stores: Stores) -> None:
         job.event_id = "0b6c2f4e-0000-4000-8000-000000000002"

@@ -409,6 +409,12 @@ MISTAKES = {
         4,
         "title needs text, and no step above it is called so: use one of the steps above (none), or text: Text",
     ),
+    "a text of the payload without a limit": (
+        ask('title(document: Text, language: str = "German") -> str'),
+        4,
+        "title takes language with a default, so that it is a field of the payload: say how long its text may be, as "
+        "in language: Line = 'German', or Text for more than a line",
+    ),
     "a cycle": (
         ask("one(two: str) -> str") + ask("two(one: str) -> str"),
         4,
@@ -447,6 +453,15 @@ MISTAKES = {
         + ask("one(document: Text) -> M10"),
         26,
         "M1.x is an object in 10 others: nest fewer models",
+    ),
+    "eleven models in each other, the inner ones met first where they are not too deep": (
+        "class M0(BaseModel):\n    x: int\n"
+        + "".join(f"class M{n}(BaseModel):\n    x: list[M{n - 1}] | None\n" for n in range(1, 8))
+        + "".join(f"class M{n}(BaseModel):\n    x: M{n - 1}\n" for n in range(8, 11))
+        + "class Root(BaseModel):\n    shallow: M7\n    deep: M10\n"
+        + ask("one(document: Text) -> Root"),
+        29,
+        "M2.x is an object in 10 others: nest fewer models",
     ),
     "too many choices": (
         "from enum import Enum\nMany = Enum('Many', {f'c{n}': n for n in range(1001)})\n"

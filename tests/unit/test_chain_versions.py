@@ -1,16 +1,16 @@
-"""What a job was run with is a version, stored once and named by the job; another deployment goes on where it fits."""
+"""What a job was run with is a version, stored once and named by the job; another one continues it where it fits."""
 
 import random
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from aws_lambda_powertools import Logger
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, JsonValue
+from pydantic import BaseModel, Field, JsonValue
 
 from jobchain import Chain, Long, Mermaid, Text, concatenate
 from jobchain.aws.attributes import Item
@@ -19,8 +19,9 @@ from jobchain.aws.writes import epoch, key
 from jobchain.chains import CHAINS
 from jobchain.chains.chain import Chain as CompiledChain
 from jobchain.chains.definition import Definition, definition_of
-from jobchain.domain import Job, Status, WaitReason
+from jobchain.domain import DEADLINE, Job, Status, WaitReason
 from jobchain.errors import PermanentModelError, TransientModelError
+from jobchain.llm import ModelRequest
 from jobchain_api.service import JobService
 from tests.conftest import TABLE
 from tests.deployment import RETENTION, TENANT, TEXT, Deployment
@@ -282,7 +283,8 @@ class TestAJob:
     def test_of_an_earlier_release_names_none_and_goes_on(self, half: Deployment) -> None:
         # given a job whose items do not name a version
         for item in half.items():
-            item.pop("chain_version", None)
+            for name in ("chain_version", "version", "last_version"):
+                item.pop(name, None)
             half.table.put(item)
         assert half.job().chain_version == ""
         deploy(half, memo("List all points."))
@@ -387,7 +389,7 @@ class TestAnotherVersionThatDoesNotFit:
         assert len(half.llm.requests) == before
         assert job.chain_version == version_of(memo())
 
-        # and when the version is put back, the job goes on
+        # and when the version is put back, the job continues
         half.clock.advance(timedelta(minutes=2))
         deploy(half, memo())
         assert half.run(MEMO).status is Status.COMPLETED
@@ -399,8 +401,10 @@ class TestAnotherVersionThatDoesNotFit:
     ) -> None:
         before, version = len(half.llm.requests), version_of(memo())
         deploy(half, make())
+        assert half.run().status is Status.PENDING
+        half.clock.advance(DEADLINE)
 
-        job = half.run_until_final()
+        job = half.run()
 
         assert job.status is Status.FAILED
         assert job.error is not None
@@ -409,7 +413,7 @@ class TestAnotherVersionThatDoesNotFit:
         assert f"(it was run with version {version}): deploy one that fits and retry the job" in job.error.message
         assert len(half.llm.requests) == before
 
-        # and a retry goes on once the version is back
+        # and a retry continues once the version is back
         half.stores.jobs.retry(TENANT, half.event_id)
         deploy(half, memo())
         assert half.run(MEMO).status is Status.COMPLETED
@@ -515,6 +519,40 @@ class TestAJobWhoseTextIsSplit:
         assert job.status is Status.COMPLETED
         assert "rules.part01" not in asked(deployment)[before:]
 
+    def test_goes_on_where_its_type_is_the_same_though_more_entries_were_merged_than_it_allows(
+        self, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # given an output that was merged of many parts, which a step to come needs
+        def listing(prompt: str) -> CompiledChain:
+            chain = Chain("memo")
+
+            def rules(text: Text) -> Annotated[list[str], Field(max_length=2)]: ...
+
+            rules.__doc__ = prompt
+            chain.ask(long=concatenate)(rules)
+
+            @chain.ask
+            def memo(rules: list[str]) -> str:
+                """Write a memo."""
+
+            return chain.compiled
+
+        def answer(request: ModelRequest) -> Any:
+            return BUSY if request.step == "memo" else {"rules": [f"rule {len(deployment.llm.requests)}"]}
+
+        monkeypatch.setattr(deployment.llm, "right_answer", answer)
+        deploy(deployment, listing("List the rules."), max_input_tokens=100)
+        deployment.create(job_name="memo", payload={"text": LONG})
+        rules = deployment.run().steps[-1]
+        assert (rules.name, isinstance(rules.output, list) and len(rules.output) > 2) == ("rules", True)
+
+        # when another prompt is deployed
+        deploy(deployment, listing("List all rules."), max_input_tokens=100)
+
+        # then the job continues
+        deployment.clock.advance(timedelta(hours=2))
+        assert deployment.run(MEMO).status is Status.COMPLETED
+
     @pytest.mark.parametrize(
         ("changes", "why"),
         [
@@ -593,6 +631,19 @@ class TestTheDefinition:
         # and it is written about once in `KEPT_LONGER`, not for each job
         passed = latest - 30 * day
         assert table.writes <= 2 + passed / KEPT_LONGER.total_seconds()
+
+    def test_of_copied_outputs_outlives_the_fork(self, half: Deployment, service: JobService, logger: Logger) -> None:
+        # given a fork that is made three weeks later, when another version is deployed
+        half.run(MEMO)
+        half.clock.advance(timedelta(days=21))
+        chain = memo("List all points.")
+        deploy(half, chain)
+        event_id = fork(TestTheApi.of(service, logger, chain), half.event_id, "memo").body["event_id"]
+
+        assert half.run(MEMO, event_id=event_id).status is Status.COMPLETED
+
+        fork_expires = half.meta(event_id)["expires_at"]
+        assert [int(item["expires_at"]["N"]) >= fork_expires for item in stored_versions(half)] == [True, True]
 
     def test_that_is_too_large_is_not_stored_and_its_jobs_run(
         self, deployment: Deployment, monkeypatch: pytest.MonkeyPatch

@@ -247,7 +247,7 @@ def test_many_jobs_are_told_of_in_one_line() -> None:
     board.show(0, job_of(status="failed"))
     board.show(1, job_of(status="processing"))
 
-    assert board.summary() == "1 of 3 jobs are final"
+    assert board.summary() == "1/3, 1 failed"
 
 
 def test_submit_without_watching_prints_the_id(run: Run, api: FakeApi, file: str) -> None:
@@ -471,7 +471,7 @@ def test_several_files_go_in_one_batch_and_what_is_refused_is_told(
     assert said == (
         1,
         "=== a.md ===\n\nSummary\n\nOf a.\n\n=== c.md ===\n\nSummary\n\nOf c.\n\n",
-        "jobchain: b.md: full (limit-reached, request r-1)\n",
+        "jobchain: b.md: full (limit-reached, request r-1)\njobchain: 3/3, 1 with an error, $0.000302\n",
     )
     ((batch),) = api.bodies
     assert [(job["input_text"], job["idempotency_key"]) for job in batch["jobs"]] == [
@@ -494,7 +494,10 @@ def test_ids_of_several_files_come_in_order(run: Run, three: tuple[str, ...]) ->
 
 
 def test_nothing_is_submitted_if_one_of_the_files_can_not_be_read(run: Run, api: FakeApi, file: str) -> None:
-    assert run("submit", file, "missing.md") == (1, "", "jobchain: missing.md: No such file or directory\n")
+    said = run("submit", file, "missing.md")
+
+    assert (said.code, said.out) == (1, "")
+    assert said.err.startswith("jobchain: missing.md: No such file or directory\njobchain: 1 of 2 inputs can't be read")
     assert api.requests == []
 
 
@@ -569,7 +572,8 @@ def test_nothing_that_a_server_says_commands_the_terminal(run: Run, api: FakeApi
     api.says("GET /jobs", {"jobs": [{**job, "event_id": EVIL, "status": EVIL}], "next_cursor": None})
     api.refuses("GET /stats", 500, EVIL, EVIL, errors={EVIL: EVIL}, request_id=EVIL)
     chain = {"name": EVIL, "description": EVIL, "steps": [{"name": EVIL}]}
-    api.says("GET /chains", {"chains": [{**chain, "payload_schema": {"properties": {EVIL: {}}, "required": []}}]})
+    listed = {**chain, "payload_schema": {"properties": {EVIL: {}}, "required": []}}
+    api.says("GET /chains", {"chains": [listed], "unusable": [{"name": EVIL, "reason": EVIL}]})
     api.says("POST /jobs/job-1/cancel", {**job, "event_id": EVIL, "status": "cancelled"})
 
     for command in (
@@ -605,9 +609,10 @@ def test_progress_takes_no_markup_and_obeys_no_color() -> None:
     console = Console(file=out, force_terminal=True, no_color=True, width=120, markup=False, highlight=False)
     console.print(board.render())
 
-    first, second = re.sub(r"\x1b\[[02]?m", "", out.getvalue()).splitlines()
+    first, second, total = re.sub(r"\x1b\[[02]?m", "", out.getvalue()).splitlines()
     assert first == "… [red]a[/red]�[2J�1m�b� 1/2 [red]a[/red]�[2J�1m�b� processing"
     assert second.split() == ["b.md", "pending"]
+    assert total.split() == ["0/2"]
 
 
 def test_progress_of_one_job_has_a_line_for_each_step() -> None:
@@ -1001,6 +1006,16 @@ def test_nothing_is_deleted_without_a_yes(run: Run, api: FakeApi) -> None:
     assert run("delete", "a", "--yes") == (0, "a is deleted.\n", "")
 
 
+def test_chains_that_can_not_be_used_are_printed_with_the_reason(run: Run, api: FakeApi) -> None:
+    broken = {"name": "mistaken", "reason": "guide.py:7: concatenate takes lists and texts"}
+    api.says("GET /chains", {**CHAINS, "unusable": [broken]})
+
+    assert run("chains").out.endswith(
+        "mistaken: can't be used\n  reason: guide.py:7: concatenate takes lists and texts\n"
+    )
+    assert [json.loads(line) for line in run("chains", "--json").out.splitlines()] == [*CHAINS["chains"], broken]
+
+
 def test_numbers_and_chains_are_printed(run: Run, api: FakeApi) -> None:
     today = {"date": "2026-11-22", "created": 45, "usage": {"input_tokens": 7, "output_tokens": 2}, "cost_usd": 0.5}
     numbers = {"jobs": {"pending": 3, "failed": 1}, "today": today, "queue": {"in_flight": 1}}
@@ -1232,8 +1247,9 @@ def test_a_text_is_fetched(api: FakeApi, url: str) -> None:
 @pytest.mark.parametrize(
     ("status", "content_type", "content", "told"),
     [
-        (200, "text/html; charset=utf-8", b"<p>", "a web page"),
-        (200, "application/pdf", b"%PDF", "application/pdf, not text"),
+        (200, "text/html; charset=utf-8", b"<p>", "without text"),
+        (200, "application/pdf", b"%PDF", "named as a PDF, but it is none"),
+        (200, "application/octet-stream", b"x", "application/octet-stream, not a text or a document"),
         (200, "", b"x", "of no type"),
         (200, "text/plain", b"x" * 400_004, "over 400,003 bytes"),
         (200, "text/plain", b"x" * 100_001, "100,001 characters"),

@@ -280,6 +280,49 @@ def test_an_entry_that_is_refused_is_an_error_in_its_place(api: Api) -> None:
     assert (second.type, second.detail) == ("limit-reached", "full")
 
 
+def unavailable(detail: str = "the table is busy") -> dict[str, Any]:
+    return {"type": "urn:jobchain:problem:unavailable", "title": "T", "status": 503, "detail": detail}
+
+
+def test_entries_that_could_not_be_stored_just_now_are_sent_again_with_their_keys(api: Api) -> None:
+    def made(name: str) -> dict[str, Any]:
+        return {**CREATED, "event_id": name}
+
+    api.says(
+        answer(200, {"results": [unavailable(), made("b"), unavailable()]}),
+        answer(200, {"results": [unavailable(), made("c")]}),
+        answer(200, {"results": [{**made("a"), "replayed": True}]}),
+    )
+
+    outcomes = api.run(lambda client: client.submit_many(["a", "b", "c"]))
+
+    first, second, third = ([job["input_text"] for job in body["jobs"]] for body in api.bodies)
+    assert (first, second, third) == (["a", "b", "c"], ["a", "c"], ["a"])
+    keys = [{job["input_text"]: job["idempotency_key"] for job in body["jobs"]} for body in api.bodies]
+    assert keys[0]["a"] == keys[1]["a"] == keys[2]["a"]
+    assert [(outcome.event_id, outcome.replayed) for outcome in outcomes] == [("a", True), ("b", False), ("c", False)]
+    assert len(api.slept) == 2
+
+
+def test_an_entry_that_can_not_be_stored_in_time_is_an_error_in_its_place(api: Api) -> None:
+    api.options["retry_seconds"] = 10.0
+    api.says(answer(200, {"results": [unavailable(), CREATED]}), *[answer(200, {"results": [unavailable()]})] * 20)
+
+    first, second = api.run(lambda client: client.submit_many(["a", "b"]))
+
+    assert isinstance(first, Unavailable)
+    assert second.event_id == ID
+    assert 3.7 < sum(api.slept) <= 10
+
+
+def test_what_is_accepted_is_not_hidden_if_the_others_can_not_be_sent_again(api: Api) -> None:
+    api.says(answer(200, {"results": [unavailable(), CREATED]}), problem(401, "unauthorized"))
+
+    first, second = api.run(lambda client: client.submit_many(["a", "b"]))
+
+    assert (first.detail, second.event_id) == ("the table is busy", ID)
+
+
 def test_a_batch_that_fails_does_not_hide_what_the_one_before_made(api: Api) -> None:
     api.says(results(100), problem(401, "unauthorized"))
 
@@ -693,7 +736,8 @@ def test_chains_and_numbers_are_read(api: Api) -> None:
         "today": {"date": "2026-11-22", "created": 45, "usage": {"input_tokens": 5}, "cost_usd": None},
         "queue": None,
     }
-    api.says(answer(200, CHAINS), answer(200, numbers), answer(200, {"status": "ok"}))
+    broken = {"name": "mistaken", "reason": "it can't be imported"}
+    api.says(answer(200, {**CHAINS, "unusable": [broken]}), answer(200, numbers), answer(200, {"status": "ok"}))
 
     chains = api.run(lambda client: client.chains())
     stats = api.run(lambda client: client.stats())
@@ -702,6 +746,7 @@ def test_chains_and_numbers_are_read(api: Api) -> None:
         ("extract", ("text",), ("one",)),
         ("compare", ("first", "second"), ("one",)),
     ]
+    assert [(each.name, each.reason) for each in chains.unusable] == [("mistaken", "it can't be imported")]
     assert (stats.jobs, stats.created, stats.usage.input_tokens, stats.cost_usd, stats.queue) == (
         {"pending": 3},
         45,
@@ -934,3 +979,17 @@ def test_a_key_does_not_follow_a_redirect(api: Api, status: int) -> None:
         api.run(lambda client: client.stats())
 
     assert [request.url.host for request in api.requests] == ["api.test"]
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({"max_cost_usd": float("nan")}, "'max_cost_usd'"),
+        ({"title": "a\udcff"}, "'title'"),
+        ({"tier": object()}, "'tier'"),
+    ],
+)
+def test_a_field_that_can_not_be_sent_is_named(api: Api, options: dict[str, Any], name: str) -> None:
+    with pytest.raises(BadArgument, match=f"^{name} can't be sent as JSON: "):
+        api.run(lambda client: client.submit("a", **options))
+    assert api.requests == []

@@ -200,7 +200,7 @@ class TestPrompts:
         event_id = deployment.create()
         deployment.run()
         for item in deployment.items():
-            item.pop("chain_version", None)
+            item.pop("version", None)
             deployment.table.put(item)
         chain = CHAINS["guideline_checklist"]
         summary = chain.steps[0]

@@ -82,6 +82,15 @@ class TestAJobsOwnModel:
         assert deployment.stores.usage.today("local").by_model.keys() == {OTHER}
         deployment.spent(event_id)
 
+    def test_is_no_value_of_a_metrics_dimension_unless_the_deployment_or_a_chain_names_it(
+        self, deployment: Deployment, api: Api
+    ) -> None:
+        for model in (OTHER, MODEL):
+            deployment.run(event_id=posted(api, model=model))
+
+        assert [model for _, model, _ in deployment.metered] == ["other", MODEL]
+        assert deployment.stores.usage.today("local").by_model.keys() == {OTHER, MODEL}
+
     def test_is_shown_in_lists_before_and_after_the_job_has_ended(self, deployment: Deployment, api: Api) -> None:
         event_id = posted(api, model=OTHER)
         before = api("GET", "/jobs").body["jobs"]

@@ -1,4 +1,4 @@
-"""What a provider is sent so that it keeps a shared text, what it may refuse of that, and how its answers are read."""
+"""What a provider is sent so that it caches a shared text, what it may refuse of that, and how its answers are read."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from jobchain.domain import NewJob
 from jobchain.errors import PermanentModelError
-from jobchain.llm import AnswerText, ModelAnswer, ModelRequest, SharedText, UnusableAnswer
+from jobchain.llm import AnswerText, ModelAnswer, ModelRequest, SharedPrefix, UnusableAnswer
 from jobchain.prices import Price, PriceList
 from jobchain_worker import prompt_cache
 from jobchain_worker.call import most_of
@@ -55,10 +55,10 @@ class Second(BaseModel, extra="forbid"):
     more: list[Item]
 
 
-SHARED = SharedText(FENCED, (("first", First), ("second", Second)))
-ONE = ModelRequest("List items.", FENCED, First, effort="low", shared=SHARED, caller="a hash")
+SHARED = SharedPrefix(FENCED, (("first", First), ("second", Second)))
+ONE = ModelRequest("List items.", FENCED, First, effort="low", prefix=SHARED, caller="a hash")
 TWO = replace(ONE, instructions="Choose one.", input=f"{FENCED}\n\n{SUMMARY}", answer=Second)
-ALONE = replace(ONE, shared=None)
+ALONE = replace(ONE, prefix=None)
 FIRST_SAID = '{"items": [{"text": "a"}]}'
 
 
@@ -94,21 +94,21 @@ class Server:
         return self.bodies
 
 
-def until_the_mark(body: dict[str, Any]) -> str:
-    """All that a provider keeps of a call, and what it keeps it for."""
+def until_the_breakpoint(body: dict[str, Any]) -> str:
+    """All that a provider caches of a call, and what it caches it for."""
     kept = {name: value for name, value in body.items() if name not in ("input", "messages")}
     said = body.get("input") or body["messages"]
-    end = next(place for place, message in enumerate(said) if prompt_cache.MARK in json.dumps(message))
+    end = next(place for place, message in enumerate(said) if prompt_cache.BREAKPOINT in json.dumps(message))
     return json.dumps([kept, said[: end + 1]])
 
 
-class TestACallThatSharesItsText:
+class TestACallThatSharesItsPrefix:
     @pytest.mark.parametrize("api", ["responses", "chat"])
-    def test_is_the_same_as_its_sibling_up_to_the_mark(self, api: Api) -> None:
+    def test_is_the_same_as_its_sibling_up_to_the_breakpoint(self, api: Api) -> None:
         one, two = Server().sent(ONE, TWO, api=api)
 
-        assert until_the_mark(one) == until_the_mark(two)
-        assert FENCED in json.loads(until_the_mark(one))[1][-1]["content"][0]["text"]
+        assert until_the_breakpoint(one) == until_the_breakpoint(two)
+        assert FENCED in json.loads(until_the_breakpoint(one))[1][-1]["content"][0]["text"]
 
     def test_has_the_steps_instructions_after_the_text_and_as_the_developers(self) -> None:
         (two,) = Server().sent(TWO)
@@ -155,15 +155,15 @@ class TestACallThatSharesItsText:
         references = set(_references(form["schema"]))
         assert references == {f"#/$defs/{name}" for name in definitions}
 
-    def test_writes_nothing_but_what_is_marked(self) -> None:
+    def test_writes_nothing_but_what_has_a_breakpoint(self) -> None:
         one, alone = Server().sent(ONE, ALONE)
 
         assert one["prompt_cache_options"] == alone["prompt_cache_options"] == {"mode": "explicit"}
-        assert prompt_cache.MARK not in json.dumps(alone)
+        assert prompt_cache.BREAKPOINT not in json.dumps(alone)
         assert (alone["instructions"], alone["input"]) == ("List items.", FENCED)
 
     def test_has_a_key_by_its_caller_and_its_text(self) -> None:
-        other_text = replace(ONE, input=FENCED + " ", shared=replace(SHARED, text=FENCED + " "))
+        other_text = replace(ONE, input=FENCED + " ", prefix=replace(SHARED, text=FENCED + " "))
         bodies = Server().sent(ONE, TWO, replace(ONE, caller="another hash"), other_text)
 
         one, two, *others = (body["prompt_cache_key"] for body in bodies)
@@ -176,7 +176,7 @@ class TestACallThatSharesItsText:
 
         one, two = Server().sent(ONE, again)
 
-        assert until_the_mark(one) == until_the_mark(two)
+        assert until_the_breakpoint(one) == until_the_breakpoint(two)
         assert two["input"][-1]["content"] == "Your last answer could not be used: no"
 
     def test_is_estimated_with_all_that_is_sent(self) -> None:
@@ -213,7 +213,7 @@ def _references(schema: Any) -> list[str]:
 
 class TestAServer:
     @pytest.mark.parametrize(
-        ("url", "api", "keeps"),
+        ("url", "api", "caches"),
         [
             (OPENAI, "responses", True),
             (OPENAI, "chat", True),
@@ -229,12 +229,12 @@ class TestAServer:
             ("http://127.0.0.1:8080/v1", "chat", False),
         ],
     )
-    def test_is_asked_to_keep_texts_only_if_its_host_is_known_for_it(self, url: str, api: Api, keeps: bool) -> None:
+    def test_is_asked_to_cache_texts_only_if_its_host_is_known_for_it(self, url: str, api: Api, caches: bool) -> None:
         (one,) = Server().sent(ONE, api=api, url=url)
 
-        assert ("prompt_cache_options" in one, "safety_identifier" in one) == (keeps, keeps)
-        assert (prompt_cache.MARK in json.dumps(one)) == keeps
-        if not keeps:
+        assert ("prompt_cache_options" in one, "safety_identifier" in one) == (caches, caches)
+        assert (prompt_cache.BREAKPOINT in json.dumps(one)) == caches
+        if not caches:
             apart = (one.get("instructions"), one.get("input")) if api == "responses" else one["messages"]
             system, user = {"role": "system", "content": "List items."}, {"role": "user", "content": FENCED}
             assert apart == (("List items.", FENCED) if api == "responses" else [system, user])
@@ -253,14 +253,14 @@ class TestAServer:
             {"param": None, "code": "invalid_parameter", "message": "'prompt_cache_breakpoint' is not allowed here"},
         ],
     )
-    def test_that_refuses_marks_gets_none_from_then_on_for_this_model_alone(
+    def test_that_refuses_breakpoints_gets_none_from_then_on_for_this_model_alone(
         self, api: Api, error: dict[str, Any]
     ) -> None:
-        server = Server(refuses=lambda body: error if body["model"] == MODEL and _marks(body) else None)
+        server = Server(refuses=lambda body: error if body["model"] == MODEL and _has_breakpoint(body) else None)
 
         bodies = server.sent(ONE, TWO, replace(ONE, model="another"), api=api)
 
-        assert [_marks(body) for body in bodies] == [True, False, False, True]
+        assert [_has_breakpoint(body) for body in bodies] == [True, False, False, True]
         first = bodies[1].get("input") or bodies[1]["messages"]
         assert FENCED in json.dumps(first[: 2 if api == "chat" else 1], ensure_ascii=False).replace("\\n", "\n")
         assert bodies[1]["safety_identifier"] == "a hash"
@@ -278,14 +278,14 @@ class TestAServer:
         self, api: Api, error: dict[str, Any]
     ) -> None:
         """A joint schema is deeper and has more fields than each of those in it, which providers limit."""
-        other = replace(ONE, shared=SharedText(FENCED, (("first", First),)))
+        other = replace(ONE, prefix=SharedPrefix(FENCED, (("first", First),)))
         (refused,) = Server().sent(TWO, api=api)
         server = Server(FIRST_SAID, refuses=lambda body: error if _format(body) == _format(refused) else None)
 
         answers = server.ask(ONE, ONE, other, api=api)
 
         assert [_format(body) == _format(refused) for body in server.bodies] == [True, False, False, False]
-        assert [prompt_cache.MARK in json.dumps(body) for body in server.bodies] == [True, False, False, True]
+        assert [prompt_cache.BREAKPOINT in json.dumps(body) for body in server.bodies] == [True, False, False, True]
         assert all(isinstance(answer, AnswerText) and answer.text == FIRST_SAID for answer in answers)
         assert all(body["prompt_cache_options"] == {"mode": "explicit"} for body in server.bodies)
 
@@ -305,17 +305,17 @@ class TestAServer:
         bodies = Server(refuses=lambda body: error if name in body else None).sent(ONE, TWO)
 
         assert [name in body for body in bodies] == [True, False, False]
-        assert all(_marks(body) for body in bodies)
+        assert all(_has_breakpoint(body) for body in bodies)
 
 
 def _format(body: Any) -> Any:
     return body["text"]["format"] if "text" in body else body["response_format"]
 
 
-def _marks(body: dict[str, Any]) -> bool:
-    marks = prompt_cache.MARK in json.dumps(body)
-    assert marks == ("prompt_cache_options" in body), "both are sent, or none"
-    return marks
+def _has_breakpoint(body: dict[str, Any]) -> bool:
+    has = prompt_cache.BREAKPOINT in json.dumps(body)
+    assert has == ("prompt_cache_options" in body), "both are sent, or none"
+    return has
 
 
 class TestAJob:

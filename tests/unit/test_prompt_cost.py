@@ -10,15 +10,15 @@ from benchmarks.prompt_account import LIFETIME_SECONDS, MIN_TOKENS, Account
 from benchmarks.prompt_cost import GOAL, READERS, Case
 from jobchain_offline.answering import estimated_tokens
 
-MARK = {"prompt_cache_breakpoint": {"mode": "explicit"}}
+BREAKPOINT = {"prompt_cache_breakpoint": {"mode": "explicit"}}
 LONG, SHORT = "word " * 2_000, "word " * 500
 FORM = {"name": "form", "schema": {"type": "object"}}
 
 
-def call(*texts: str, marked: int = 1, **others: Any) -> dict[str, Any]:
-    """A call whose first texts are marked, with nothing kept but those."""
+def call(*texts: str, breakpoints: int = 1, **others: Any) -> dict[str, Any]:
+    """A call in explicit mode whose first texts end in breakpoints."""
     messages = [
-        {"role": "user", "content": [{"text": text, **(MARK if place < marked else {})}]}
+        {"role": "user", "content": [{"text": text, **(BREAKPOINT if place < breakpoints else {})}]}
         for place, text in enumerate(texts)
     ]
     explicit = {"prompt_cache_options": {"mode": "explicit"}}
@@ -33,7 +33,7 @@ def read(account: Account, body: dict[str, Any]) -> tuple[int, int]:
 
 
 class TestTheAccount:
-    def test_writes_what_is_marked_once_and_reads_it_then(self) -> None:
+    def test_writes_what_has_a_breakpoint_once_and_reads_it_then(self) -> None:
         account, kept = (
             Account(),
             estimated_tokens(LONG) + estimated_tokens('{"name": "form", "schema": {"type": "object"}}'),
@@ -42,16 +42,16 @@ class TestTheAccount:
         assert read(account, call(LONG, "a")) == (0, kept)
         assert read(account, call(LONG, "b")) == (kept, 0)
 
-    def test_keeps_nothing_of_fewer_tokens_than_the_provider_does(self) -> None:
+    def test_caches_nothing_of_fewer_tokens_than_the_provider_does(self) -> None:
         account = Account()
 
         assert estimated_tokens(SHORT) < MIN_TOKENS
         assert [read(account, call(SHORT, "a")) for _ in range(2)] == [(0, 0), (0, 0)]
 
-    def test_keeps_nothing_that_is_not_marked(self) -> None:
+    def test_caches_nothing_without_a_breakpoint(self) -> None:
         account = Account()
 
-        assert [read(account, call(LONG, "a", marked=0)) for _ in range(2)] == [(0, 0), (0, 0)]
+        assert [read(account, call(LONG, "a", breakpoints=0)) for _ in range(2)] == [(0, 0), (0, 0)]
 
     @pytest.mark.parametrize(
         "other",
@@ -64,7 +64,7 @@ class TestTheAccount:
             {"instructions": "Other ones."},
         ],
     )
-    def test_keeps_a_text_for_calls_with_the_same_beginning_alone(self, other: dict[str, Any]) -> None:
+    def test_caches_a_text_for_calls_with_the_same_prefix_alone(self, other: dict[str, Any]) -> None:
         account = Account()
         read(account, call(LONG, "a"))
 
@@ -129,7 +129,7 @@ class TestADocumentOf20000Tokens:
 
 
 @pytest.mark.parametrize("size", [4_500, 6_000, 13_500, 54_000])
-def test_readings_of_any_size_that_is_kept_reach_the_goal(size: int) -> None:
+def test_readings_of_any_size_that_is_cached_reach_the_goal(size: int) -> None:
     assert prompt_cost.measured(prompt_cost.generated(size)).ratio <= GOAL
 
 
@@ -139,7 +139,7 @@ def test_a_longer_text_saves_more() -> None:
     assert all(longer < shorter for shorter, longer in pairwise(ratios))
 
 
-def test_a_text_that_no_provider_keeps_costs_no_more_than_before() -> None:
+def test_a_text_that_no_provider_caches_costs_no_more_than_before() -> None:
     case = prompt_cost.measured(prompt_cost.generated(2_000))
 
     assert case.after[0].cost() <= case.before[0].cost()

@@ -10,6 +10,7 @@ import random
 import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -25,6 +26,8 @@ from benchmarks.simulation import limits
 from benchmarks.simulation.inputs import Inputs
 from jobchain.aws.items import DISPATCH_GRACE
 from jobchain.aws.queue import JobQueue
+from jobchain.aws.versions import VersionStore
+from jobchain.chains import CHAINS
 from jobchain.domain import DailyBudget, NewJob, Tier
 from jobchain.errors import CallReport, LimitReached, TransientModelError
 from jobchain.limits import Limits
@@ -49,6 +52,8 @@ R = TypeVar("R")
 
 SMALL = "Passwords must be long."
 LEASE = timedelta(minutes=5)
+NEVER = 10_000_000_000
+"""After each job of these tests has expired, in seconds since 1970."""
 
 # By the share of each length among the words of English texts, and of each letter among their letters, in per mille.
 _LENGTHS = dict(zip(range(1, 13), (30, 167, 211, 157, 109, 85, 79, 60, 45, 30, 17, 10), strict=True))
@@ -114,12 +119,25 @@ class Table:
         control.breakers.look()
         for pace in control.paces(control.model).values():
             pace.view()
+        # And it stores a version of a chain once, for all of them.
+        for chain in CHAINS.values():
+            self.store_version(chain.name)
         with self._meter.counting() as cost:
             if crashes:
                 with pytest.raises(Crash):
                     self._consumer.consume({"Records": [record]}, context)
             else:
                 assert self._consumer.consume({"Records": [record]}, context) == {"batchItemFailures": []}
+        return cost
+
+    def store_version(self, name: str) -> Units:
+        """What it costs that a worker has the definition of a chain stored."""
+        versions = self._consumer._runner.versions
+        versions.prepare()
+        _, definition = versions._made[name]
+        assert definition is not None
+        with self._meter.counting() as cost:
+            self.stores.versions.keep(definition, NEVER)
         return cost
 
     def sweep(self, deadline: Any) -> tuple[Sweep, Units]:
@@ -206,6 +224,20 @@ def test_a_short_job_costs_twenty_units(table: Table) -> None:
     # With the two of a limit on the pace of calls, a job takes 22.
     assert post.writes + work.writes == 20
     assert post.table_writes + work.table_writes == 13
+
+
+def test_a_version_of_a_chain_is_written_once_and_read_once_by_each_process(
+    table: Table, dynamodb: "DynamoDBClient", clock: FakeClock
+) -> None:
+    first = table.store_version("guideline_checklist")
+    again = table.store_version("guideline_checklist")
+    table.stores.versions = VersionStore(dynamodb, TABLE)
+    other = table.store_version("guideline_checklist")
+
+    # 2.4 KB, compressed from 11 KB.
+    assert (first.writes, first.reads, first.calls) == (3, 1, 2)
+    assert again == units()
+    assert other == units(reads=1, calls=1)
 
 
 @pytest.mark.parametrize(("title", "entries", "more"), [(100, 6, 0), (200, 16, 3)])
@@ -352,7 +384,8 @@ def test_a_fork_costs_a_job_a_unit_for_each_copied_step_and_the_check_of_its_sou
     work = table.work(answer.body["event_id"])
 
     # META twice: the fork's own, and that of its source, which is only looked at. The texts and copies are one request.
-    assert cost == POST + units(STEP=2, META=2, reads=1, calls=1)
+    # Read are the source, and the definition of its chain.
+    assert cost == POST + units(STEP=2, META=2, reads=2, calls=2)
     # A worker that makes one call in place of three.
     assert work == units(META=1 + 2, STEP=1, USAGE=2, recent=1, due=1, unfinished=1 + 1, reads=1, calls=4)
 
@@ -555,7 +588,10 @@ def test_the_state_of_a_job_with_every_option_fits_in_a_unit(table: Table, clock
     )
     table.stores.admission.create(new, retention=timedelta(days=30))
     most = Spending(Usage(65_536, 0, 16_384, 0, 65_536), Decimal("0.014447123"), calls=1)
-    claim = table.stores.claims.claim(event_id, clock() + LEASE, lambda *_: ("gpt-6-luna-2026-09-30", most))
+    # Of a job that was run with two versions of its chain, one after the other.
+    risk = lambda *_: ("gpt-6-luna-2026-09-30", most)  # noqa: E731
+    claim = table.stores.claims.claim(event_id, clock() + LEASE, risk, version=lambda _: "0a1b2c3d")
+    claim = replace(claim, chain_version="4e5f6a7b")
     bill = {"gpt-6-luna-2026-09-30": Spending(Usage(12_345, 1234, 12_345, 1234), Decimal("0.012345678"), calls=3)}
     table.stores.claims.release(claim, timedelta(0), {"summary": 1, "checklist": 1}, bill)
     table.stores.claims.claim(event_id, clock() + LEASE, lambda *_: ("gpt-6-luna-2026-09-30", most))

@@ -108,6 +108,7 @@ SETTINGS = {
     "ApiFunction": "ApiSettings",
     "FlexWorkerFunction": "WorkerSettings",
     "SweeperFunction": "SweeperSettings",
+    "WebFunction": "WebSettings",
     "WorkerFunction": "WorkerSettings",
 }
 # Values of variables that take not any.

@@ -15,7 +15,7 @@ from jobchain.chains import CHAINS
 from jobchain.chains.chain import OutputTooLarge
 from jobchain.domain import Status
 from jobchain.errors import PermanentModelError, TransientModelError
-from jobchain.testing import InTurn, Raw, recorded, run_chain
+from jobchain.testing import InTurn, Raw, RecordingOutdated, recorded, run_chain
 from tests.fake_model.answers import CHECKLIST, DIAGRAM
 
 PAYLOAD = {"document": "Doors must be locked."}
@@ -178,6 +178,59 @@ class TestARecording:
         again = run_chain(chain, text, recorded(tmp_path / "answers.json"), max_input_tokens=8)
 
         assert again.result == first.result == {"duties": ["Lock.", "Close."]}
+
+
+def described(prompt: str, answer: Any) -> Chain:
+    """A chain of one step that asks for this with this prompt."""
+    chain = Chain("guide", description="")
+
+    def duties(document: Text) -> Any:
+        pass
+
+    duties.__doc__ = prompt
+    duties.__annotations__["return"] = answer
+    chain.ask(duties)
+    return chain
+
+
+class TestARecordingOfAnotherVersionOfTheChain:
+    @pytest.fixture
+    def file(self, tmp_path: Path) -> Path:
+        path = tmp_path / "answers.json"
+        answers = {"duties": InTurn([Raw("?"), ["Lock."]])}
+        run_chain(described("List the duties.", list[str]), PAYLOAD, answers).record(path)
+        return path
+
+    @pytest.mark.parametrize(
+        ("prompt", "answer", "told"),
+        [
+            ("List all duties.", list[str], "the prompt of the step duties has changed"),
+            ("List the duties.", list[str] | None, "the schema of the step duties has changed"),
+            ("List all duties.", list[str] | None, "the prompt and schema of the step duties have changed"),
+        ],
+    )
+    def test_is_played_with_a_warning_that_names_what_has_changed(
+        self, file: Path, prompt: str, answer: Any, told: str
+    ) -> None:
+        with pytest.warns(RecordingOutdated) as warned:
+            run = run_chain(described(prompt, answer), PAYLOAD, recorded(file))
+
+        assert run.result == {"duties": ["Lock."]}
+        assert [str(each.message) for each in warned] == [
+            f"{file}: {told} since its answers were recorded: record them again with jobchain record"
+        ]
+
+    def test_is_played_without_a_warning_where_nothing_has_changed(self, file: Path) -> None:
+        run = run_chain(described("List the duties.", list[str]), PAYLOAD, recorded(file))
+
+        assert len(run.calls) == 2
+
+    def test_of_an_earlier_format_is_played(self, file: Path) -> None:
+        file.write_text('{"duties": ["{\\"duties\\": [\\"Lock.\\"]}"]}')
+
+        assert run_chain(described("List all duties.", list[str]), PAYLOAD, recorded(file)).result == {
+            "duties": ["Lock."]
+        }
 
 
 def test_needs_no_aws_client_and_no_sdk_of_a_model() -> None:

@@ -14,6 +14,8 @@ from typing import Any, cast
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from jobchain.outcomes import ERROR_TYPES
+from jobchain_offline.answering import MODEL
 from jobchain_web import handler
 from jobchain_web.site import Site
 from tests.conftest import ROOT
@@ -22,7 +24,9 @@ from tests.fakes import FakeContext
 FOLDER = ROOT / "functions" / "web" / "jobchain_web" / "static"
 SITE = Site(FOLDER)
 PAGES = sorted(f"/{page.stem}" for page in FOLDER.glob("*.html"))
-ASSETS = [path for path in SITE.paths if path not in PAGES]
+LATER = [path for path in SITE.paths if path.startswith("/assets/later/")]
+"""The scripts that the dashboard loads when it needs them."""
+ASSETS = [path for path in SITE.paths if path not in PAGES and path not in LATER]
 OWN = [path for path in ASSETS if "/vendor/" not in path]
 VENDORED = [path for path in ASSETS if "/vendor/" in path]
 SAMPLE: dict[str, Any] = json.loads((ROOT / "events" / "web_docs.json").read_text())
@@ -312,14 +316,21 @@ class TestTheDiagramsFrame:
 class TestTheDashboard:
     """`/queue`: one document, but for what its frame loads."""
 
-    def test_is_one_request_with_its_files_in_it(self) -> None:
+    def test_is_one_request_with_its_files_in_it_but_for_those_that_are_needed_later(self) -> None:
         html = get("/queue")["body"]
+        later = "".join(get(path)["body"] for path in LATER)
 
         apart = {"diagram.css", "diagram.js"}  # the frame's
         for file in (FOLDER / "queue").iterdir():
-            function = f"const ${file.stem} = (() => {{"
-            within = function in html if file.suffix == ".js" and file.stem != "theme" else file.read_text() in html
-            assert within is (file.name not in apart), file.name
+            name = f"${file.stem.replace('-', '_')} "
+            if file.name in apart:
+                continue
+            if file.suffix == ".js" and file.stem != "theme":
+                in_page, in_script = f"const {name}= (() => {{" in html, f"const {name}= $modules." in later
+            else:
+                text = file.read_text()
+                in_page, in_script = text in html, json.dumps(text) in later
+            assert in_page is not in_script, file.name
 
     def test_is_less_than_60_kb_of_our_own_and_120_in_all(self) -> None:
         html = get("/queue")["body"]
@@ -333,6 +344,50 @@ class TestTheDashboard:
     def test_never_makes_markup_of_a_text(self) -> None:
         for file in (FOLDER / "queue").glob("*.js"):
             assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", file.read_text())
+
+
+@pytest.mark.parametrize("path", LATER)
+class TestAScriptThatIsLoadedLater:
+    def test_is_allowed_by_the_hash_of_its_text_and_loaded_by_its_path(self, path: str) -> None:
+        body = get(path)["body"]
+        pages = get("/queue")["body"] + "".join(get(other)["body"] for other in LATER)
+
+        assert hash_source(body) in policy("/queue")["script-src"]
+        assert f'"{path[1:]}"' in pages
+        assert len(body.encode()) < 60 * 1024
+
+    def test_may_be_kept_for_ever_as_its_path_has_its_hash(self, path: str) -> None:
+        headers = get(path)["headers"]
+
+        assert headers["Content-Type"] == "text/javascript; charset=utf-8"
+        assert headers["Cache-Control"] == "public, max-age=31536000, immutable"
+        assert path.split(".")[-2] == hashlib.sha256(get(path)["body"].encode()).hexdigest()[:16]
+
+    def test_is_there_for_an_instance_that_has_served_no_page(self, path: str) -> None:
+        assert Site(FOLDER).answer(event(path)) == get(path)
+
+    def test_of_another_version_is_not_there(self, path: str) -> None:
+        assert SITE.answer(event(path.replace(".js", "0.js")))["statusCode"] == 404
+
+
+def test_the_dashboard_says_what_to_do_about_every_type_of_error() -> None:
+    # given the types of jobs' errors, those that the code gives to calls, and those that the documentation names
+    sources = [*(ROOT / "layers" / "common" / "jobchain").rglob("*.py"), *(ROOT / "functions" / "worker").rglob("*.py")]
+    code = "\n".join(file.read_text() for file in sources)
+    given = re.findall(r'\b(?:type_=|PermanentModelError\(\s*|_Fault\(\s*)"([a-z_]+)"', code)
+    reference = (ROOT / "docs" / "reference" / "http-api.md").read_text()
+    named = re.findall(r"^- `outcome` is [^;]*;(.*?)\n- ", reference, re.MULTILINE | re.DOTALL)[0]
+    table = "".join(re.findall(r"\| outcome \|.*?\n\n", reference, re.DOTALL))
+    known = {*ERROR_TYPES, *given, *re.findall(r"`([a-z_]+)`", named), *re.findall(r"`(model_[a-z_]+)`", table)}
+    assert len(known) > 25
+
+    # when one looks for advice
+    advice = (FOLDER / "queue" / "advice.js").read_text()
+    told = set(re.findall(r"^  ([a-z_]+): \"", advice, re.MULTILINE))
+
+    # then there is some for each
+    assert known - told == set()
+    assert told - known == set()
 
 
 def test_a_base_path_of_a_custom_domain_changes_nothing() -> None:
@@ -358,3 +413,30 @@ class TestTheHandler:
         assert (line["method"], line["status"]) == ("GET", 404)
         assert line["request_id"] == SAMPLE["requestContext"]["requestId"]
         assert "private" not in log.getvalue()
+
+
+class TestTheModelInTheHeader:
+    @staticmethod
+    def header(model: str) -> str:
+        page: str = Site(FOLDER, model).answer(event("/queue"))["body"]
+        found: str
+        (found,) = re.findall(r"<p id=\"model\".*?</p>\n?\s*</header>|</header>", page, re.DOTALL)
+        return found
+
+    def test_is_that_of_the_deployment(self) -> None:
+        assert ">gpt-6-luna</p>" in self.header("gpt-6-luna")
+
+    def test_is_told_in_words_where_it_is_the_offline_one(self) -> None:
+        assert ">The offline model answers: it copies sentences by rules, and is no GPT.</p>" in self.header(MODEL)
+
+    def test_is_shown_as_it_is(self) -> None:
+        assert "&lt;img src=x&gt;" in self.header("<img src=x>")
+        assert "<img" not in self.header("<img src=x>")
+
+    def test_is_left_out_where_it_is_not_known(self) -> None:
+        assert self.header("") == "</header>"
+
+    def test_changes_the_version_of_the_page(self) -> None:
+        one, other = (Site(FOLDER, model).answer(event("/queue"))["headers"]["ETag"] for model in ("one", "other"))
+
+        assert one != other

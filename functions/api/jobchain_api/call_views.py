@@ -63,6 +63,9 @@ class StepView(LazyView):
     name: str
     status: Status
     failed_tries: int = Field(default=0, description="How often the step failed for a while and was tried again.")
+    parts: int | None = Field(
+        default=None, description="Into how many parts a long text was split for the step. Null if it was not."
+    )
     model: str | None = None
     prompt_version: str | None = None
     started_at: str | None = None
@@ -177,12 +180,15 @@ def step_views(job: Job, chain: Chain | None, attempts: Sequence[Attempt]) -> li
         current = current[:1]
     status = Status.PENDING if job.status is Status.COMPLETED else job.status
     tries = _failed_tries(job.tries)
-    views = [_completed(step, tries) for step in job.steps if not isinstance(read_key(step.name), SplitKey)]
+    parts = _parts(job)
+    views = [_completed(step, tries, parts) for step in job.steps if not isinstance(read_key(step.name), SplitKey)]
     for step in remaining:
         calls = [call for call in attempts if call.step not in done and read_key(call.step).step == step.name]
         now = status if step.name in current else Status.PENDING
         most = max((count for name, count in tries.items() if read_key(name).step == step.name), default=0)
-        views.append(StepView(name=step.name, status=now, failed_tries=most, **_failed_calls(calls)))
+        views.append(
+            StepView(name=step.name, status=now, failed_tries=most, parts=parts.get(step.name), **_failed_calls(calls))
+        )
     places = {step.name: place for place, step in enumerate(steps)}
     return sorted(views, key=lambda view: places.get(read_key(view.name).step, -1))
 
@@ -198,12 +204,19 @@ def _failed_tries(tries: Mapping[str, int]) -> dict[str, int]:
     return sums
 
 
-def _completed(step: FinishedStep, tries: Mapping[str, int]) -> StepView:
+def _parts(job: Job) -> dict[str, int]:
+    """The number of parts of each step whose text was split into several."""
+    splits = {key.step: step.output for step in job.steps if isinstance(key := read_key(step.name), SplitKey)}
+    return {step: len(bounds) for step, bounds in splits.items() if isinstance(bounds, list) and len(bounds) > 1}
+
+
+def _completed(step: FinishedStep, tries: Mapping[str, int], parts: Mapping[str, int]) -> StepView:
     times: dict[str, Any] = {} if step.copied else {"started_at": step.started_at, "finished_at": step.finished_at}
     return StepView(
         name=step.name,
         status=Status.COMPLETED,
         failed_tries=tries.get(step.name, 0),
+        parts=parts.get(step.name),
         # None for a merge step that calls no model.
         model=step.model or None,
         prompt_version=step.prompt_version or None,

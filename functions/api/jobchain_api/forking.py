@@ -20,6 +20,7 @@ from jobchain.overrides import MAX_PROMPTS_BYTES, Overrides
 from jobchain_api.auth import Caller
 from jobchain_api.job_factory import check_overrides, checked_payload
 from jobchain_api.requests import ForkJob
+from jobchain_api.usable import usable, why_unusable
 
 
 def fork_fingerprint(source: str, request: ForkJob) -> str:
@@ -42,7 +43,9 @@ def fork_of(
     Raises InvalidRequest, PayloadTooLarge, JobCannotBeForked.
     """
     source = details.job
-    chain = chains.get(source.job_name)
+    chain = usable(chains.get(source.job_name))
+    if chain is None and source.job_name in chains:
+        raise JobCannotBeForked(f"{why_unusable(source.job_name)}. Fork the job once it can")
     if chain is None:
         raise JobCannotBeForked("this deployment does not have the job's chain: create a new job of another one")
     again = _again(chain, request.from_step, source)
@@ -142,7 +145,7 @@ def _payload(chain: Chain, details: JobDetails, request: ForkJob, copies: tuple[
 
 
 def _check_fit(chain: Chain, payload: JsonValue, details: JobDetails, copies: tuple[FinishedStep, ...]) -> None:
-    """Raises JobCannotBeForked where this deployment's chain can't go on with the copied outputs."""
+    """Raises JobCannotBeForked where this deployment's chain can't continue with the copied outputs."""
     if not copies:
         return
     # Which model the deployment asks does not matter here.

@@ -15,6 +15,7 @@ from jobchain.overrides import Override, Overrides
 from jobchain_api.auth import Caller
 from jobchain_api.errors import PayloadTooLarge
 from jobchain_api.requests import BatchEntry, CreateJob
+from jobchain_api.usable import usable, why_unusable
 from jobchain_api.validation import explain
 
 MAX_PAYLOAD_BYTES = 256 * 1024
@@ -87,13 +88,13 @@ class JobFactory:
 
     def _chain(self, request: CreateJob) -> Chain:
         name = request.job_name if request.job_name is not None else self._default_chain
-        if (chain := self._chains.get(name)) is not None:
+        if (chain := usable(self._chains.get(name))) is not None:
             return chain
         known = ", ".join(self._chains)
         if request.job_name is None and not self._default_chain:
             raise InvalidRequest({"input_text": f"no default chain: give job_name (one of {known}) and payload"})
         if name in self._chains:
-            raise InvalidRequest({"job_name": f"the chain {name} can't be used here: GET /chains says why"})
+            raise InvalidRequest({"job_name": why_unusable(name)})
         raise InvalidRequest({"job_name": f"unknown chain: use one of {known}"})
 
 

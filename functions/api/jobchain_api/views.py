@@ -8,7 +8,6 @@ from pydantic import ConfigDict, Field, JsonValue
 
 from jobchain.aws.jobs import JobDetails
 from jobchain.chains.chain import Chain
-from jobchain.chains.mistakes import ChainError
 from jobchain.domain import Job, Status, Tier, WaitReason, isoformat
 from jobchain_api.call_views import (
     AttemptView,
@@ -24,6 +23,7 @@ from jobchain_api.call_views import (
 from jobchain_api.created_views import LazyView
 from jobchain_api.prompt_views import PromptView, prompt_views
 from jobchain_api.result_views import PartView, part_views
+from jobchain_api.usable import usable
 
 
 class ErrorView(LazyView):
@@ -141,7 +141,7 @@ def job_view(
     `details` are those of the job, None if the caller did not ask for any. `include` are the parts to add, see
     `INCLUDABLE`; of the prompts only that of `step`, if one is given.
     """
-    chain = _usable(chains.get(job.job_name))
+    chain = usable(chains.get(job.job_name))
     attempts = details.attempts if details and "attempts" in include else None
     return JobView(
         **_listed(job),
@@ -157,14 +157,6 @@ def job_view(
         input=details.payload if details and "input" in include else None,
         prompts=prompt_views(details, chain, step) if details and "prompts" in include else None,
     )
-
-
-def _usable(chain: Chain | None) -> Chain | None:
-    """The chain; None for one whose steps can't be built. They are built when they are first looked at."""
-    try:
-        return chain if chain and chain.steps[:] else None
-    except ChainError:
-        return None
 
 
 def _listed(job: Job) -> dict[str, Any]:

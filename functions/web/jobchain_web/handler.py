@@ -1,6 +1,8 @@
 """The composition root of the web function."""
 
+import os
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,18 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from jobchain.observability import create_logger
 from jobchain_web.site import Site
 
+
+@dataclass(frozen=True, slots=True)
+class WebSettings:
+    """The function's environment. `openai_model` is the model of the deployment, which the dashboard names."""
+
+    openai_model: str
+
+
 logger = create_logger()
-site = Site(Path(__file__).parent / "static")
+# Not by `load_settings`: it needs pydantic, for which the first page would wait.
+settings = WebSettings(os.environ.get("OPENAI_MODEL", ""))
+site = Site(Path(__file__).parent / "static", settings.openai_model)
 
 
 @logger.inject_lambda_context(clear_state=True)

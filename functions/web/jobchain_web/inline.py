@@ -7,9 +7,10 @@ as one document.
 
 import base64
 import hashlib
+import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -24,6 +25,8 @@ _EXPORT = re.compile(r"^export (?=(?:const|class|function|async function) (\w+))
 _NOT_SUPPORTED = re.compile(r"^\s*(?:import|export)\b.*|\bimport\b\s*[({].*", re.MULTILINE)
 # A comment on lines of its own: browsers do not need it.
 _COMMENT = re.compile(r"^[ \t]*(?:/\*\*(?:[^*]|\*(?!/))*\*/|//[^\n]*)\n", re.MULTILINE)
+_LOADER = "later"
+"""The module that loads scripts: `later(path, modules)`, and `style(text)` for their styles."""
 # What would end a script or a style early.
 _BREAKS_OUT = re.compile(r"</(?:script|style)|<!--", re.IGNORECASE)
 
@@ -34,10 +37,22 @@ class InlineError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class InlinedPage:
-    """A page with its files inlined, and the sources of the Content-Security-Policy that allow them, by directive."""
+    """A page with its files inlined, and the sources of the Content-Security-Policy that allow them, by directive.
+
+    `later` are the scripts that it loads when they are needed, by their names below `assets/`.
+    """
 
     text: str
     sources: Mapping[str, str]
+    later: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A module with all that it imports, and the scripts that it loads later, by their names below `assets/`."""
+
+    text: str
+    later: Mapping[str, str]
 
 
 def inlined(page: Path) -> InlinedPage:
@@ -46,11 +61,12 @@ def inlined(page: Path) -> InlinedPage:
     The page names them by paths below `assets/`, which is its own folder. A script with `defer` is not inlined.
     """
     hashes: dict[str, list[str]] = {"script-src": [], "style-src": []}
+    later: dict[str, str] = {}
     text = _STYLESHEET.sub(partial(_style, page.parent, hashes["style-src"]), page.read_text(encoding="utf-8"))
     text = _ICON.sub(partial(_image, page.parent), text)
-    text = _SCRIPT.sub(partial(_script, page.parent, hashes["script-src"]), text)
+    text = _SCRIPT.sub(partial(_script, page.parent, hashes["script-src"], later), text)
     sources = {directive: " ".join(dict.fromkeys(found)) for directive, found in hashes.items() if found}
-    return InlinedPage(text, MappingProxyType(sources))
+    return InlinedPage(text, MappingProxyType(sources), MappingProxyType(later))
 
 
 def _style(folder: Path, hashes: list[str], tag: re.Match[str]) -> str:
@@ -60,10 +76,14 @@ def _style(folder: Path, hashes: list[str], tag: re.Match[str]) -> str:
     return f"<style>{_hashed(text, tag[1], hashes)}</style>"
 
 
-def _script(folder: Path, hashes: list[str], tag: re.Match[str]) -> str:
+def _script(folder: Path, hashes: list[str], later: dict[str, str], tag: re.Match[str]) -> str:
     file = folder / tag["name"]
-    text = bundle(file) if tag["module"] else file.read_text(encoding="utf-8")
-    return f"<script{tag['module'] or ''}>{_hashed(text, tag['name'], hashes)}</script>"
+    made = bundle(file) if tag["module"] else Bundle(file.read_text(encoding="utf-8"), {})
+    later.update(made.later)
+    script = f"<script{tag['module'] or ''}>{_hashed(made.text, tag['name'], hashes)}</script>"
+    for name, text in made.later.items():
+        _hashed(text, name, hashes)
+    return script
 
 
 def _image(folder: Path, name: re.Match[str]) -> str:
@@ -78,53 +98,109 @@ def _hashed(text: str, name: str, hashes: list[str]) -> str:
     return text
 
 
-def bundle(module: Path) -> str:
+def bundle(module: Path) -> Bundle:
     """A module and all modules that it imports, directly or not, as one module. Raises InlineError.
 
     Each module becomes a function that is called once, in the order of the imports, and returns its exports. Comments
     on lines of their own are left out.
     `import { a, b as c } from "./x.js";`, `import * as x from "./x.js";` and `import("./x.js")` are supported, and
     `export` before a `const`, a `class` or a function.
+
+    A module that only an `import("./x.js")` names is loaded when that runs, by the folder's `later.js`. It is one
+    script with all that it imports and that is not in the page. The script gets the modules that are there already and
+    adds its own to them, so that each exists once. If there is an `x.css`, the script has it too.
     """
-    modules = _Modules(module.parent)
-    modules.add(module.stem)
-    return "\n".join(modules.texts.values())
+    return _Bundler(module).bundle()
 
 
-@dataclass(frozen=True, slots=True)
-class _Modules:
-    """The needed modules of a folder by name, each after those that it imports."""
+class _Bundler:
+    """Makes one bundle."""
 
-    folder: Path
-    texts: dict[str, str] = field(default_factory=dict)
-    _open: list[str] = field(default_factory=list)
+    def __init__(self, module: Path) -> None:
+        self._folder, self._main = module.parent, module.stem
+        self._page = self._closure(self._main, {})
+        self._later: dict[str, str] = {}
+        self._open: list[str] = []
 
-    def add(self, name: str) -> None:
-        """Adds a module and its imports, each once."""
+    def bundle(self) -> Bundle:
+        """The bundle."""
+        main = self._page.pop(self._main)
+        if any(name not in self._page for text in [*self._page.values(), main] for name in _LATER.findall(text)):
+            self._page |= self._closure(_LOADER, self._page)
+        functions = [self._function(name, text, self._page) for name, text in self._page.items()]
+        ending = self._function(self._main, main, self._page)
+        shared = [f"const $modules = {{ {_variables(self._page)} }};"] if self._later else []
+        return Bundle("\n".join([*functions, *shared, ending]), MappingProxyType(self._later))
+
+    def _closure(self, name: str, known: Collection[str], *importers: str) -> dict[str, str]:
+        """The texts of a module and its imports by name, without the known ones: each after those that it imports."""
+        if name in importers:
+            raise InlineError(f"{name}.js imports itself: {' → '.join([*importers, name])}")
+        if name in known:
+            return {}
+        text = self._read(f"{name}.js")
+        found: dict[str, str] = {}
+        for match in _IMPORT.finditer(text):
+            found |= self._closure(match[3], {*known, *found}, *importers, name)
+        return {**found, name: text}
+
+    def _script(self, name: str) -> str:
+        """The path of the script of a module that is loaded later; it is made, if it is not there."""
         if name in self._open:
             raise InlineError(f"{name}.js imports itself: {' → '.join([*self._open, name])}")
-        if name in self.texts:
-            return
-        text = (self.folder / f"{name}.js").read_text(encoding="utf-8")
         self._open.append(name)
-        for imported in [match[3] for match in _IMPORT.finditer(text)] + _LATER.findall(text):
-            self.add(imported)
+        modules = self._closure(name, self._page, self._main)
+        functions = [
+            self._function(module, text, {*self._page, *modules}, again=True) for module, text in modules.items()
+        ]
         self._open.pop()
-        self.texts[name] = _as_function(name, text)
+        text = "\n".join(
+            [
+                '"use strict";',
+                "document.currentScript.make = ($modules) => {",
+                f"const {{ {_variables(self._page)} }} = $modules;",
+                *functions,
+                f"return {_variable(name)};",
+                "};",
+            ]
+        )
+        path = f"later/{name}.{hashlib.sha256(text.encode()).hexdigest()[:16]}.js"
+        self._later[path] = text
+        return path
 
+    def _function(self, name: str, text: str, there: Collection[str], *, again: bool = False) -> str:
+        """A module as a function that is called; `there` are the modules that need not be loaded."""
 
-def _as_function(name: str, text: str) -> str:
-    exports = ", ".join(_EXPORT.findall(text))
-    body = _EXPORT.sub("", _LATER.sub(lambda match: f"Promise.resolve({_variable(match[1])})", _IMPORT.sub(_use, text)))
-    body = _COMMENT.sub("", body)
-    if unknown := _NOT_SUPPORTED.search(body):
-        raise InlineError(f"{name}.js: {unknown[0].strip()!r} is not supported: see `bundle`")
-    return f"const {_variable(name)} = (() => {{\n{body}\nreturn {{ {exports} }};\n}})();"
+        def use_later(found: re.Match[str]) -> str:
+            if found[1] in there:
+                return f"Promise.resolve({_variable(found[1])})"
+            return f'{_variable(_LOADER)}.later("assets/{self._script(found[1])}", $modules)'
+
+        exports = ", ".join(_EXPORT.findall(text))
+        unknown = _NOT_SUPPORTED.search(_EXPORT.sub("", _LATER.sub("", _IMPORT.sub("", _COMMENT.sub("", text)))))
+        if unknown:
+            raise InlineError(f"{name}.js: {unknown[0].strip()!r} is not supported: see `bundle`")
+        body = _COMMENT.sub("", _EXPORT.sub("", _LATER.sub(use_later, _IMPORT.sub(_use, text))))
+        own = f"$modules.{_variable(name)} ??= " if again else ""
+        style = self._style(name) if again else ""
+        return f"const {_variable(name)} = {own}(() => {{\n{style}{body}\nreturn {{ {exports} }};\n}})();"
+
+    def _read(self, file: str) -> str:
+        return (self._folder / file).read_text(encoding="utf-8")
+
+    def _style(self, name: str) -> str:
+        file = f"{name}.css"
+        has_one = (self._folder / file).is_file()
+        return f"{_variable(_LOADER)}.style({json.dumps(self._read(file))});\n" if has_one else ""
 
 
 def _use(found: re.Match[str]) -> str:
     names, everything, module = found.groups()
     return f"const {everything or '{' + names.replace(' as ', ': ') + '}'} = {_variable(module)};"
+
+
+def _variables(modules: Iterable[str]) -> str:
+    return ", ".join(map(_variable, modules))
 
 
 def _variable(module: str) -> str:

@@ -1,6 +1,7 @@
 """A static server behind API Gateway: it serves a table of files that is built once, and nothing else."""
 
 import hashlib
+import html
 import json
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -57,6 +58,9 @@ _PAGE_POLICIES = {
 
 # Pages that load many small files.
 _INLINED = {"/queue"}
+_LATER = "/assets/later/"
+
+_OFFLINE = "offline-extract-1-not-a-gpt"
 
 _REVALIDATE = "no-cache"
 _IMMUTABLE = "public, max-age=31536000, immutable"
@@ -109,7 +113,9 @@ class _File:
 
 
 class _InlinedPage(_File):
-    """A page with its scripts and styles inlined; its policy names each by its hash."""
+    """A page with its scripts and styles inlined; its policy names each by its hash. Its header ends with `note`."""
+
+    note = ""
 
     @cached_property
     def _page(self) -> InlinedPage:
@@ -117,28 +123,62 @@ class _InlinedPage(_File):
 
     @cached_property
     def text(self) -> str:
-        return self._page.text
+        return self._page.text.replace("</header>", f"{self.note}</header>", 1)
 
     @cached_property
     def policy(self) -> Mapping[str, str]:
         return {**self._policy, **self._page.sources}
 
+    @cached_property
+    def later(self) -> Mapping[str, "_Script"]:
+        """The scripts that the page loads when it needs them, by path."""
+        return {f"/assets/{name}": _Script(text) for name, text in self._page.later.items()}
+
+
+class _Script(_File):
+    """A script that is made of several files. Its name has its hash: it never changes."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(Path(), _ASSET_TYPES[".js"], _IMMUTABLE)
+        self._text = text
+
+    @cached_property
+    def text(self) -> str:
+        return self._text
+
 
 class Site:
-    """The files of a folder: `name.html` is the page `/name`, any other file of a known type is below `/assets/`."""
+    """The files of a folder: `name.html` is the page `/name`, any other file of a known type is below `/assets/`.
 
-    def __init__(self, folder: Path) -> None:
+    The scripts that a page loads later are below `/assets/later/`.
+    """
+
+    def __init__(self, folder: Path, model: str = "") -> None:
+        """The dashboard names the `model` that answers, if one is given."""
         self._files = {**dict(_pages(folder)), **dict(_assets(folder))}
+        for file in self._files.values():
+            if isinstance(file, _InlinedPage):
+                file.note = _note(model)
 
     @property
     def paths(self) -> list[str]:
         """The path of every file."""
-        return sorted(self._files)
+        return sorted([*self._files, *self._later])
+
+    @cached_property
+    def _later(self) -> Mapping[str, _File]:
+        pages = [file for file in self._files.values() if isinstance(file, _InlinedPage)]
+        return {path: script for page in pages for path, script in page.later.items()}
+
+    def _file(self, path: str) -> _File | None:
+        if path.startswith(_LATER):
+            return self._later.get(path)
+        return self._files.get(path)
 
     def answer(self, event: Mapping[str, Any]) -> Response:
         """The response to one request, both in the format of API Gateway's proxy integration."""
         path, method = _path(event), event["httpMethod"]
-        if (file := self._files.get(path)) is None:
+        if (file := self._file(path)) is None:
             detail = "no file has this path"
             return _problem(event, HTTPStatus.NOT_FOUND, "path-not-found", "There is no such path", detail)
         if method not in _METHODS:
@@ -149,6 +189,15 @@ class Site:
         if _has(event, file.headers["ETag"]):
             return _response(HTTPStatus.NOT_MODIFIED, file.headers)
         return _response(HTTPStatus.OK, file.headers, file.text if method == "GET" else "")
+
+
+def _note(model: str) -> str:
+    if not model:
+        return ""
+    name = html.escape(model)
+    # Its name is not that of any model to choose: see `jobchain_offline`.
+    said = "The offline model answers: it copies sentences by rules, and is no GPT." if model == _OFFLINE else name
+    return f'<p id="model" class="muted small foreign" title="The model of steps that name none: {name}">{said}</p>'
 
 
 def _pages(folder: Path) -> Iterator[tuple[str, _File]]:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from functools import cached_property
 
 from jobchain.aws.claims import ClaimStore
 from jobchain.aws.outage_log import log_unavailable
@@ -23,6 +24,10 @@ from jobchain_worker.job_run import JobRun, Records
 # The instructions, the schema and the earlier outputs that a call has beside the payload, for the estimate of a call
 # whose request is not known: several times what the shipped chains have.
 _REQUEST_BYTES = 50_000
+
+
+OTHER_MODEL = "other"
+"""The model in the metrics of calls whose model only their job names. The usage records have its name."""
 
 
 class Billing:
@@ -102,7 +107,13 @@ class Billing:
     def count(self, claim: Claim, bill: Bill) -> None:
         """Counts as metrics what was added to the usage records."""
         for model, spending in bill.items():
-            self._meter(claim.job_name, model, spending)
+            # A metric costs by the values of its dimensions, and callers may name any model.
+            self._meter(claim.job_name, model if model in self._named else OTHER_MODEL, spending)
+
+    @cached_property
+    def _named(self) -> frozenset[str]:
+        """The models that the deployment and its chains name."""
+        return frozenset(model for name in [*self._chains, ""] for model in self._models(name))
 
 
 def costliest(calls: Iterable[tuple[str, Spending]]) -> tuple[str, Spending]:

@@ -38,6 +38,21 @@ class ChainVersions:
         self._logger = logger
         self._made: dict[str, tuple[Chain, Definition | None]] = {}
 
+    def prepare(self) -> None:
+        """Makes the definitions that are not made yet, some milliseconds for each.
+
+        Call it on the event loop: it builds the schemas of answers, which two threads must not do at the same time.
+        """
+        for chain in self.chains.values():
+            known, _ = self._made.get(chain.name, (None, None))
+            if known is not chain:
+                self._made[chain.name] = (chain, self._definition(chain))
+
+    def version(self, name: str) -> str:
+        """The version of the chain of this name; empty for none."""
+        _, definition = self._made.get(name, (None, None))
+        return definition.version if definition and name in self.chains else ""
+
     async def run_of(self, claim: Claim, records: Records, texts: JobThread) -> JobRun | Unfit:
         """The run of a claimed job, or why this deployment can't run it. Raises Unavailable at the lease's end.
 
@@ -48,7 +63,7 @@ class ChainVersions:
         if chain is None or payload is None:
             detail = _OTHER_PAYLOAD if chain else _NO_CHAIN
             return Unfit(detail, JobError("unknown_chain", f"{detail}: create it again"))
-        now = self._definition(chain)
+        _, now = self._made[chain.name]
         if now:
             ran_with: Mapping[str, Definition] = {}
             if others := other_versions(claim.steps, now):
@@ -57,28 +72,25 @@ class ChainVersions:
                 detail = _MISFIT.format(why)
                 error = JobError("unknown_version", _LAST.format(detail, claim.chain_version or "unknown"))
                 return Unfit(detail, error)
-            if not self._store.is_kept(now, claim.expires_at):
-                await self._keep(now, claim, records)
+            # A fork may expire later than the job whose outputs it has.
+            for definition in (now, *ran_with.values()):
+                await self._keep(definition, claim, records)
         records.claim = replace(claim, chain_version=now.version if now else "")
         outputs = {step.name: step.output for step in claim.steps}
         chain = overridden(chain, claim.overrides, claim.prompts)
         return JobRun(claim=records.claim, chain=chain, payload=payload, texts=texts, records=records, outputs=outputs)
 
-    async def _keep(self, now: Definition, claim: Claim, records: Records) -> None:
-        if not await records.persistence.write(self._store.keep, now, claim.expires_at):
-            self._logger.warning("version of a chain not stored, it is too large", version=now.version)
+    async def _keep(self, definition: Definition, claim: Claim, records: Records) -> None:
+        """Has the definition stored until the job expires; without a thread where that is known."""
+        if self._store.is_kept(definition, claim.expires_at):
+            return
+        if not await records.persistence.write(self._store.keep, definition, claim.expires_at):
+            self._logger.warning("version of a chain not stored, it is too large", version=definition.version)
 
     def _definition(self, chain: Chain) -> Definition | None:
-        """The chain's definition; None where it can't be made: then its jobs name no version.
-
-        It takes some milliseconds, once. It is made on the event loop, as it builds the schemas of answers.
-        """
-        known, definition = self._made.get(chain.name, (None, None))
-        if known is not chain:
-            try:
-                definition = definition_of(chain, self._model)
-            except Exception as error:  # noqa: BLE001  # of the chain's own types
-                self._logger.error("chain has no version", chain=chain.name, extra=describe(error))
-                definition = None
-            self._made[chain.name] = (chain, definition)
-        return definition
+        """The chain's definition; None where it can't be made: then its jobs name no version."""
+        try:
+            return definition_of(chain, self._model)
+        except Exception as error:  # noqa: BLE001  # of the chain's own types
+            self._logger.error("chain has no version", chain=chain.name, extra=describe(error))
+            return None

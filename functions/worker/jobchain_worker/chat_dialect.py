@@ -5,7 +5,7 @@ from typing import Annotated, Any, TypeGuard
 
 from pydantic import BeforeValidator, Field, ValidationError
 
-from jobchain.llm import ModelAnswer, ModelRequest, SharedText, UnusableAnswer
+from jobchain.llm import ModelAnswer, ModelRequest, SharedPrefix, UnusableAnswer
 from jobchain_worker import prompt_cache
 from jobchain_worker.chat_stream import ChatStream, joined
 from jobchain_worker.dialects import (
@@ -61,13 +61,13 @@ def _apart(request: ModelRequest) -> list[dict[str, Any]]:
     return [_message(_SYSTEM, request.instructions), _message("user", request.input)]
 
 
-def _together(request: ModelRequest, shared: SharedText) -> list[dict[str, Any]]:
-    """The text that is shared first: what differs comes after it."""
-    rest = prompt_cache.rest(request, shared)
+def _together(request: ModelRequest, prefix: SharedPrefix) -> list[dict[str, Any]]:
+    """The text that is prefix first: what differs comes after it."""
+    rest = prompt_cache.rest(request, prefix)
     return [
         _message(_SYSTEM, prompt_cache.FIRST),
-        _message("user", prompt_cache.marked("text", shared.text)),
-        _message(_SYSTEM, prompt_cache.instructions(request, shared)),
+        _message("user", prompt_cache.with_breakpoint("text", prefix.text)),
+        _message(_SYSTEM, prompt_cache.instructions(request, prefix)),
         *([_message("user", rest)] if rest else []),
     ]
 
@@ -81,14 +81,14 @@ class Chat:
 
     path = "/chat/completions"
 
-    def __init__(self, *, is_local: bool = False, keeps: bool = False) -> None:
-        """`keeps` for a server that keeps beginnings of prompts, `is_local` for one on this machine.
+    def __init__(self, *, is_local: bool = False, caches: bool = False) -> None:
+        """`caches` for a server that knows cache breakpoints, `is_local` for one on this machine.
 
         One on this machine is asked how far it has read the prompt. llama.cpp tells it, and what else runs on a laptop
         ignores the question.
         https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md
         """
-        self._keeps = keeps
+        self._caches = caches
         progress = {"return_progress": True} if is_local else {}
         self._spared = Spared(stream_options={"include_usage": True}, **progress)
         # Ollama ignores `max_completion_tokens`, and OpenAI's newer models refuse `max_tokens`. So the one that no
@@ -97,16 +97,16 @@ class Chat:
 
     def body(self, model: str, request: ModelRequest, max_tokens: int) -> dict[str, Any]:
         """See `Dialect`. `store` is left out, as not every server knows it."""
-        shared = request.shared if self._keeps else None
-        answer = schema(request.answer) if shared is None else prompt_cache.joint_format(shared)
+        prefix = request.prefix if self._caches else None
+        answer = schema(request.answer) if prefix is None else prompt_cache.joint_format(prefix)
         return {
             "model": model,
-            "messages": _apart(request) if shared is None else _together(request, shared),
+            "messages": _apart(request) if prefix is None else _together(request, prefix),
             "response_format": {"type": "json_schema", "json_schema": answer},
             self._limit: max_tokens,
             **({"reasoning_effort": request.effort} if request.effort else {}),
             **({} if request.temperature is None else {"temperature": request.temperature}),
-            **(prompt_cache.parameters(request) if self._keeps else {}),
+            **(prompt_cache.parameters(request) if self._caches else {}),
             **self._spared.sent,
         }
 

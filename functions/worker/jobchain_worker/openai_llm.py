@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from jobchain.connection import is_loopback
 from jobchain.domain import Tier
 from jobchain.errors import ModelError
-from jobchain.llm import FailedAnswer, ModelAnswer, ModelRequest, SharedText, UnusableAnswer
+from jobchain.llm import FailedAnswer, ModelAnswer, ModelRequest, SharedPrefix, UnusableAnswer
 from jobchain_worker import prompt_cache
 from jobchain_worker.api_key import ChangingKey
 from jobchain_worker.assembling import loads
@@ -42,7 +42,7 @@ _REFUSALS = (400, 413, 416, 422)
 _OF_THE_MODEL = ("reasoning", "reasoning_effort", "temperature", *prompt_cache.OF_THE_MODEL)
 
 # What a refusal may call a parameter. Ollama speaks of thinking: https://github.com/ollama/ollama/issues/12561
-_SENT_AS = {prompt_cache.MARK: (prompt_cache.OPTIONS,), "thinking": ("reasoning_effort", "reasoning")}
+_SENT_AS = {prompt_cache.BREAKPOINT: (prompt_cache.OPTIONS,), "thinking": ("reasoning_effort", "reasoning")}
 
 
 class _Counted(BaseModel):
@@ -63,14 +63,14 @@ class OpenAILLM:
         idle: timedelta | None = None,
         key: ChangingKey | None = None,
         is_bedrock: bool = False,
-        keeps_prompts: bool | None = None,
+        caches_prompts: bool | None = None,
         watch: Callable[[ModelRequest, CallTrace], None] = lambda *_: None,
     ) -> None:
         """A call ends within `timeout`, and earlier where the server is silent for longer than `idle` between tokens.
 
         A call whose key is refused is made again if `key`, where the client's keys come from, has another one.
-        Bedrock counts no tokens in advance, and its prices are those of the profile that is asked. `keeps_prompts` says
-        whether the server keeps beginnings of prompts; without it, the URL tells. `watch` gets each request when it is
+        Bedrock counts no tokens in advance, and its prices are those of the profile that is asked. `caches_prompts`
+        says whether the server knows cache breakpoints; without it, the URL tells. `watch` gets each request when it is
         sent, with the trace that follows its answer.
         """
         self._client = client
@@ -85,9 +85,9 @@ class OpenAILLM:
         self._counts = api == "responses" and not is_bedrock
         self._is_bedrock = is_bedrock
         url = str(client.base_url)
-        self._keeps = prompt_cache.is_kept_by(url, api) if keeps_prompts is None else keeps_prompts
+        self._caches = prompt_cache.caches_prompts(url, api) if caches_prompts is None else caches_prompts
         self._dialect: Dialect = (
-            Chat(is_local=is_loopback(url), keeps=self._keeps) if api == "chat" else Responses(keeps=self._keeps)
+            Chat(is_local=is_loopback(url), caches=self._caches) if api == "chat" else Responses(caches=self._caches)
         )
 
     @property
@@ -131,8 +131,8 @@ class OpenAILLM:
         response = await self._send(request, texts, trace)
         content = await read_body(response, self._dialect.assembler, trace)
         answer = self._dialect.read(content, self._asked(request), texts)
-        if shared := self._shared(request):
-            answer = prompt_cache.own_answer(answer, request, shared)
+        if prefix := self._prefix(request):
+            answer = prompt_cache.own_answer(answer, request, prefix)
         key = self._client.api_key
         # A server may serve and bill a flex call as a standard one.
         served_flex = isinstance(content, dict) and content.get("service_tier") == Tier.FLEX
@@ -151,10 +151,10 @@ class OpenAILLM:
                 answer.error.report = kept(answer.error, key, trace, texts)
         return answer
 
-    def _shared(self, request: ModelRequest) -> SharedText | None:
-        """The text that the request shares, where the server is told of it."""
-        shared = request.shared if self._keeps else None
-        return shared if shared and shared.answers not in self._refused_formats else None
+    def _prefix(self, request: ModelRequest) -> SharedPrefix | None:
+        """The prefix that the request shares, where the server is told of it."""
+        prefix = request.prefix if self._caches else None
+        return prefix if prefix and prefix.answers not in self._refused_formats else None
 
     async def _send(self, request: ModelRequest, texts: Sequence[str], trace: CallTrace) -> httpx2.Response:
         """The response to a call. One that is refused for a parameter is repeated with another: it is not billed."""
@@ -188,19 +188,19 @@ class OpenAILLM:
 
     def _parts(self, refused: openai.APIStatusError, refusal: str, request: ModelRequest) -> bool:
         """Whether the call can be repeated with a format of its own, as the joint one was refused."""
-        shared = self._shared(request)
-        if shared is None or not prompt_cache.refuses_format(refused.code, refused.param, refusal):
+        prefix = self._prefix(request)
+        if prefix is None or not prompt_cache.refuses_format(refused.code, refused.param, refusal):
             return False
-        self._refused_formats.add(shared.answers)
+        self._refused_formats.add(prefix.answers)
         return True
 
     def _body(self, request: ModelRequest, room: int) -> dict[str, Any]:
         # Left out of a standard call: many servers have no tiers.
         tier = {"service_tier": "flex"} if request.tier is Tier.FLEX else {}
         model = self._asked(request)
-        body = self._dialect.body(model, replace(request, shared=self._shared(request)), room)
+        body = self._dialect.body(model, replace(request, prefix=self._prefix(request)), room)
         if (model, prompt_cache.OPTIONS) in self._refused:
-            body = prompt_cache.unmarked(body)
+            body = prompt_cache.without_breakpoints(body)
         return {name: value for name, value in body.items() if (model, name) not in self._refused} | tier
 
     async def _post(self, path: str, body: dict[str, Any]) -> httpx2.Response:

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from jobchain.llm import FailedAnswer, ModelAnswer, ModelRequest, SharedText, UnusableAnswer
+from jobchain.llm import FailedAnswer, ModelAnswer, ModelRequest, SharedPrefix, UnusableAnswer
 from jobchain_worker import prompt_cache
 from jobchain_worker.dialects import CUT_OFF, REFUSED, Part, Spared, billing, declined, failed, schema, text_answer
 from jobchain_worker.fault_errors import FILTERED
@@ -40,13 +40,13 @@ def _apart(request: ModelRequest) -> dict[str, Any]:
     return {"instructions": request.instructions, "input": request.input}
 
 
-def _together(request: ModelRequest, shared: SharedText) -> dict[str, Any]:
-    """The text that is shared first. The instructions of the whole can't be marked, and so are the same for all."""
+def _together(request: ModelRequest, prefix: SharedPrefix) -> dict[str, Any]:
+    """The text that is prefix first. The top-level instructions can't have a breakpoint, and are the same for all."""
     messages: list[dict[str, Any]] = [
-        {"role": "user", "content": prompt_cache.marked("input_text", shared.text)},
-        {"role": "developer", "content": prompt_cache.instructions(request, shared)},
+        {"role": "user", "content": prompt_cache.with_breakpoint("input_text", prefix.text)},
+        {"role": "developer", "content": prompt_cache.instructions(request, prefix)},
     ]
-    if rest := prompt_cache.rest(request, shared):
+    if rest := prompt_cache.rest(request, prefix):
         messages.append({"role": "user", "content": rest})
     return {"instructions": prompt_cache.FIRST, "input": messages}
 
@@ -56,16 +56,16 @@ class Responses:
 
     path = "/responses"
 
-    def __init__(self, *, keeps: bool = False) -> None:
-        """`keeps` for a server that keeps beginnings of prompts."""
-        self._keeps = keeps
+    def __init__(self, *, caches: bool = False) -> None:
+        """`caches` for a server that knows cache breakpoints."""
+        self._caches = caches
         self._spared = Spared()
 
     def body(self, model: str, request: ModelRequest, max_tokens: int) -> dict[str, Any]:
         """See `Dialect`. The server is asked not to store the texts."""
-        shared = request.shared if self._keeps else None
-        asked = _apart(request) if shared is None else _together(request, shared)
-        answer = schema(request.answer) if shared is None else prompt_cache.joint_format(shared)
+        prefix = request.prefix if self._caches else None
+        asked = _apart(request) if prefix is None else _together(request, prefix)
+        answer = schema(request.answer) if prefix is None else prompt_cache.joint_format(prefix)
         return {
             "model": model,
             **asked,
@@ -74,7 +74,7 @@ class Responses:
             "store": False,
             **({"reasoning": {"effort": request.effort}} if request.effort else {}),
             **({} if request.temperature is None else {"temperature": request.temperature}),
-            **(prompt_cache.parameters(request) if self._keeps else {}),
+            **(prompt_cache.parameters(request) if self._caches else {}),
             **self._spared.sent,
         }
 

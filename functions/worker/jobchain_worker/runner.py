@@ -126,7 +126,9 @@ class Runner:
 
     async def _run(self, event_id: str, deadline: datetime, permit: Permit) -> None:
         try:
-            claim = await asyncio.to_thread(self._claims.claim, event_id, deadline, self._billing.at_risk, permit.admit)
+            self.versions.prepare()
+            ask = (self._billing.at_risk, permit.admit, self.versions.version)
+            claim = await asyncio.to_thread(self._claims.claim, event_id, deadline, *ask)
         except ClaimLost as lost:
             self._logger.info("claim lost, skipping", reason=str(lost))
         except JobNotReady as early:

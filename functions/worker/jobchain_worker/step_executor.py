@@ -34,7 +34,7 @@ MAX_COMPLAINTS = 2
 _PART_MARGIN = 0.8
 
 PARKED = PROBE_EVERY / MIN_JITTER
-"""About how long a job waits whose call met such a fault: no shorter than until the account may be probed again."""
+"""About how long a job waits whose call met a fault of the account, until the account may be probed again."""
 
 _TOO_SLOW = "the worker's time was over"
 

@@ -260,7 +260,8 @@ class Claim:
     if an earlier worker vanished, and `outdated` are the attributes of META that its settlement drops. The job is
     tried until `deadline_at`, which its caller set if `own_deadline`. `waited` and `waited_for` tell its last wait.
     `overrides` and `prompts` are as in `NewJob`. `chain_version` is the version of the chain that it was run with last:
-    its worker's own, once that has found one. `is_replay` tells that the job is a part of a replay.
+    its worker's own, once that has found that it fits. META names `last_version`, and what a claim stores is of
+    `default_version`, unless it names another. `is_replay` tells that the job is a part of a replay.
     """
 
     event_id: str
@@ -290,4 +291,6 @@ class Claim:
     overrides: Overrides = NO_OVERRIDES
     prompts: Mapping[str, str] = field(default_factory=dict)
     chain_version: str = ""
+    last_version: str = ""
+    default_version: str = ""
     is_replay: bool = False

@@ -18,7 +18,7 @@ from jobchain.strict_schema import strict_schema
 _OVERHEAD = 200
 
 
-# What an adapter adds where steps share a text: a sentence before it, and one after it.
+# What an adapter adds where steps share a prefix: a sentence before it, and one after it.
 _SHARED_OVERHEAD = 1_000
 # What is around each answer's schema where there are several.
 _BRANCH_OVERHEAD = 300
@@ -31,10 +31,10 @@ def _schema_size(answer: type[BaseModel]) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class SharedText:
-    """The text with which the prompts of several steps begin, for a provider to read once and keep for the others.
+class SharedPrefix:
+    """The text with which the prompts of several steps begin, for a provider to cache.
 
-    A provider keeps a prompt from its very beginning, which the schema of the answer is a part of: `answers` are those
+    A provider caches a prompt from its very beginning, which the schema of the answer is a part of: `answers` are those
     of all these steps, by name, so that each of them can send the same.
     """
 
@@ -48,7 +48,7 @@ class ModelRequest:
 
     The answer has at most `max_output_tokens` tokens, where that is less than the adapter's own limit. `model` is the
     model that is asked in place of the adapter's own, `effort` how much it reasons; without them, and without a
-    `temperature`, that is left to the adapter and the model. The `input` begins with the text that is `shared`.
+    `temperature`, that is left to the adapter and the model. The `input` begins with the text of its `prefix`.
     `caller` tells a provider which calls are made for the same caller, and not for whom.
     """
 
@@ -60,7 +60,7 @@ class ModelRequest:
     model: str | None = None
     effort: str | None = None
     temperature: float | None = None
-    shared: SharedText | None = None
+    prefix: SharedPrefix | None = None
     caller: str = field(default="", compare=False)
     step: str = field(default="", compare=False)
     """The stored name of the step that asks. No model reads it."""
@@ -75,9 +75,9 @@ class ModelRequest:
     def size(self) -> int:
         """The bytes of everything that the model reads, the answer's schema included."""
         texts = len(self.instructions.encode()) + len(self.input.encode()) + _OVERHEAD
-        if self.shared is None:
+        if self.prefix is None:
             return texts + _schema_size(self.answer)
-        schemas = (_BRANCH_OVERHEAD + _schema_size(answer) for _, answer in self.shared.answers)
+        schemas = (_BRANCH_OVERHEAD + _schema_size(answer) for _, answer in self.prefix.answers)
         return texts + _SHARED_OVERHEAD + sum(schemas)
 
 

@@ -6,7 +6,9 @@
 It is for the machine of a chain's author: it needs the worker, which the extra `chains` brings.
 """
 
+import hashlib
 import json
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -110,18 +112,58 @@ class Run:
         return [call for call in self.calls if read_key(call.step).step == step or call.step == step]
 
     def record(self, path: Path) -> None:
-        """Writes the answers to a file, from which `recorded` reads them."""
-        texts: dict[str, list[str]] = {}
+        """Writes the answers to a file, from which `recorded` reads them, with hashes of what was asked for."""
+        found: dict[str, dict[str, Any]] = {}
         for call in self.calls:
             if call.answer is not None:
-                texts.setdefault(call.step, []).append(call.answer)
-        path.write_text(json.dumps(texts, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+                step = found.setdefault(call.step, {**_asked(call.request), "answers": []})
+                step["answers"].append(call.answer)
+        path.write_text(json.dumps(found, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+class RecordingOutdated(UserWarning):
+    """A step is asked with another prompt, or for another schema, than when its answer was recorded."""
+
+
+class _Recorded(InTurn):
+    """The recorded answers of a step: where they are, and what was asked for when they were given."""
+
+    where: str = ""
+    asked: Mapping[str, str] = {}
+
+    def compare(self, request: ModelRequest) -> None:
+        """Warns where the request asks for something else than the recorded one."""
+        now = _asked(request)
+        if changed := [name for name, known in self.asked.items() if now.get(name, known) != known]:
+            parts = " and ".join(changed)
+            told = f"the {parts} of the step {request.step} {'has' if len(changed) == 1 else 'have'} changed"
+            message = f"{self.where}: {told} since its answers were recorded: record them again with jobchain record"
+            warnings.warn(message, RecordingOutdated, stacklevel=2)
+
+
+def _asked(request: ModelRequest) -> dict[str, str]:
+    schema = json.dumps(strict_schema(request.answer), sort_keys=True)
+    return {
+        name: hashlib.sha256(text.encode()).hexdigest()[:12]
+        for name, text in (("prompt", request.instructions), ("schema", schema))
+    }
 
 
 def recorded(path: Path | str) -> Answers:
-    """The answers that `jobchain record` or `Run.record` wrote to a file."""
-    texts: Mapping[str, list[str]] = json.loads(Path(path).read_text(encoding="utf-8"))
-    return {step: InTurn(map(Raw, answers)) for step, answers in texts.items()}
+    """The answers that `jobchain record` or `Run.record` wrote to a file.
+
+    The run that they are given to warns of each step whose prompt or schema is another one now (RecordingOutdated).
+    """
+    steps: Mapping[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+    return {step: _answers_of(str(path), found) for step, found in steps.items()}
+
+
+def _answers_of(where: str, found: Any) -> InTurn:
+    if isinstance(found, list):  # of a version that kept the answers alone
+        return InTurn(map(Raw, found))
+    answers = _Recorded(map(Raw, found["answers"]))
+    answers.where, answers.asked = where, {name: found[name] for name in ("prompt", "schema")}
+    return answers
 
 
 @dataclass
@@ -140,7 +182,7 @@ class ScriptedModel:
 
     async def ask(self, request: ModelRequest) -> ModelAnswer:
         """See `jobchain.llm.LLM`. Raises AssertionError for a call without an answer."""
-        said = self._next(request.step)
+        said = self._next(request)
         if not isinstance(said, type) and callable(said):
             said = said(request)
         if isinstance(said, ModelError):
@@ -151,7 +193,8 @@ class ScriptedModel:
         usage = Usage(input_tokens=-(-request.size // BYTES_PER_TOKEN), output_tokens=_tokens(text))
         return AnswerText(request.model or self.model, usage, text)
 
-    def _next(self, step: str) -> Said:
+    def _next(self, request: ModelRequest) -> Said:
+        step = request.step
         name = step if step in self.answers else read_key(step).step
         if name not in self.answers:
             raise AssertionError(f"there is no answer for the step {step}: give one, as in answers={{{step!r}: …}}")
@@ -160,6 +203,9 @@ class ScriptedModel:
             return said
         number = self._used.get(name, 0)
         self._used[name] = number + 1
+        if isinstance(said, _Recorded) and number == 0:
+            # A later call of the step has what was wrong with the answer before in its prompt.
+            said.compare(request)
         if number >= len(said):
             raise AssertionError(f"the step {step} was asked {number + 1} times, and has {len(said)} answers")
         return said[number]

@@ -9,7 +9,7 @@ from jobchain.aws.attributes import Item
 from jobchain.aws.items import Due, StoredJob, job_key, spending_of, totals, unpacked
 from jobchain.aws.listing import is_replay
 from jobchain.aws.meta import budget_of, deadline_of, flex_until_of, payload_of, queue_tier, tier_of
-from jobchain.aws.records import chain_version_of, newest_by_claim, step_of, unsettled_spending, visible_steps
+from jobchain.aws.records import chain_version_of, finished_steps, newest_by_claim, unsettled_spending, visible_steps
 from jobchain.aws.settling import has_unsettled, outdated_late
 from jobchain.aws.writes import IfAbsent, Write, epoch, epoch_ms, update
 from jobchain.domain import Claim, Status, Tier, Unsettled, WaitReason, isoformat
@@ -58,7 +58,7 @@ def candidate_of(job: StoredJob, now: datetime) -> Candidate:
         job_name=meta["job_name"],
         tier=queue_tier(meta, now),
         payload_bytes=_text_bytes(job, "payload"),
-        completed=frozenset(step_of(item).name for item in visible_steps(job)),
+        completed=frozenset(step.name for step in finished_steps(job)),
         crashes=_crashes(job),
         deadline_at=deadline_of(meta),
         flex_until=flex_until_of(meta),
@@ -87,8 +87,8 @@ def refusal_of(meta: Item, now: datetime) -> JobchainError | None:
     return ClaimLost(f"the job is {status}")
 
 
-def claiming(job: StoredJob, now: datetime, lease_until: datetime, risk: Risk) -> Write:
-    """The update that claims a job as it was read."""
+def claiming(job: StoredJob, now: datetime, lease_until: datetime, risk: Risk, version: str = "") -> Write:
+    """The update that claims a job as it was read, by a worker with this `version` of its chain."""
     meta = job.meta
     steps = visible_steps(job)
     changes: Item = {
@@ -106,6 +106,9 @@ def claiming(job: StoredJob, now: datetime, lease_until: datetime, risk: Risk) -
     if not has_unsettled(meta):
         # That of an earlier worker stays until its calls are settled.
         changes["at_risk"] = risk_item(risk)
+    if version and not steps:
+        # What is stored from now on is of this version, unless it names another. Nothing that counts relies on it yet.
+        changes["version"] = version
     changes |= _due_after(meta, epoch(lease_until) + 1)
     removed = tuple(name for name in ("not_before", "sealed", "waiting_for") if name in meta)
     # An earlier version that still runs beside this one writes no token, so the number of the claim is compared too.
@@ -141,7 +144,7 @@ def _text_bytes(job: StoredJob, name: str) -> int:
     return sum(len(unpacked(item[name]).encode()) for item in job.of_kind("INPUT") if name in item)
 
 
-def claim_of(job: StoredJob, number: int, now: datetime, risk: Risk) -> Claim:
+def claim_of(job: StoredJob, number: int, now: datetime, risk: Risk, default_version: str = "") -> Claim:
     """The claim `number` of the job that was read before it was claimed."""
     meta = job.meta
     waiting = meta.get("waiting_for", {})
@@ -159,7 +162,7 @@ def claim_of(job: StoredJob, number: int, now: datetime, risk: Risk) -> Claim:
         payload=payload_of(job),
         expires_at=int(meta["expires_at"]),
         tries={name: int(count) for name, count in meta["tries"].items()},
-        steps=tuple(map(step_of, visible_steps(job))),
+        steps=finished_steps(job),
         spending=earlier,
         max_cost_usd=meta.get("max_cost_usd"),
         tier=tier_of(meta),
@@ -180,4 +183,6 @@ def claim_of(job: StoredJob, number: int, now: datetime, risk: Risk) -> Claim:
         overrides=overrides_of(meta),
         prompts=prompts_of(job),
         chain_version=chain_version_of(job),
+        last_version=meta.get("last_version", default_version),
+        default_version=default_version,
     )

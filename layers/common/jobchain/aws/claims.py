@@ -63,10 +63,12 @@ class ClaimStore:
         lease_until: datetime,
         at_risk: AtRisk,
         admit: Callable[[Candidate], None] = lambda _: None,
+        version: Callable[[str], str] = lambda _: "",
     ) -> Claim:
         """Claims a pending job, or one whose worker's lease has expired, until `lease_until`.
 
-        `admit` is called with the job that was read, and raises an error where it must not be claimed now.
+        `admit` is called with the job that was read, and raises an error where it must not be claimed now. `version`
+        gives the worker's version of the chain of a name, empty where it has none.
         Raises ClaimLost where another worker holds the job or it is final, JobNotReady where its wait is not over, and
         JobNotFound where a consistent read finds none.
         """
@@ -77,12 +79,12 @@ class ClaimStore:
             if has_unsettled(job.meta):
                 # Failed calls may be long, and are needed for their costs alone.
                 job = self._read_free(event_id, now, "ATTEMPT")
-            risk = risk_of(job, at_risk)
+            risk, own = risk_of(job, at_risk), version(job.meta["job_name"])
             try:
-                meta = self._table.write(claiming(job, now, lease_until, risk))
+                meta = self._table.write(claiming(job, now, lease_until, risk, own))
             except ConditionFailed:
                 continue  # another writer changed the job after it was read
-            return claim_of(job, int(meta["claim"]), now, risk)
+            return claim_of(job, int(meta["claim"]), now, risk, meta.get("version", ""))
         raise Unavailable(f"job {event_id} changes too fast: try again")
 
     def _read_free(self, event_id: str, now: datetime, first: str) -> StoredJob:
@@ -170,7 +172,7 @@ class ClaimStore:
     def _end(self, claim: Claim, status: Status, bill: Bill, error: JobError | None = None) -> None:
         now = self._clock()
         changes = {**ended(status, now, claim.number, claim.started_at, error), **_settled_by(claim)}
-        end = _fenced(claim, "end", changes, REMOVED_WHEN_FINAL, total_of(bill))
+        end = _fenced(claim, "end", changes, (*REMOVED_WHEN_FINAL, *_unused_version(claim)), total_of(bill))
         record = _record(claim, bill, status)
         try:
             write_with_usage(self._table, end, record, claim.tenant, claim.key_id, now)
@@ -197,7 +199,8 @@ class ClaimStore:
             **_settled_by(claim),
             **({"waiting_for": waiting_item(waiting)} if waiting else {}),
         }
-        pending = _fenced(claim, "release", changes, ("lease_until", "at_risk"), total_of(bill), _NOT_CANCELLED)
+        removed = ("lease_until", "at_risk", *_unused_version(claim))
+        pending = _fenced(claim, "release", changes, removed, total_of(bill), _NOT_CANCELLED)
         try:
             write_with_usage(self._table, pending, _record(claim, bill), claim.tenant, claim.key_id, now)
         except ConditionFailed as failed:
@@ -262,8 +265,14 @@ def _fenced(
 
 def _settled_by(claim: Claim) -> Item:
     """The attributes of META that tell that the claim's own bill is in the totals, and what the job was run with."""
-    version = {"chain_version": claim.chain_version} if claim.chain_version else {}
+    changed = claim.chain_version not in ("", claim.last_version)
+    version = {"last_version": claim.chain_version} if changed else {}
     return {"settled": claim.number, "billed": claim.number, **version}
+
+
+def _unused_version(claim: Claim) -> tuple[str, ...]:
+    """The attribute of META that names a claim's version, where neither it nor any before it has run the job."""
+    return () if claim.chain_version or claim.steps else ("version",)
 
 
 def _token(claim: Claim, what: str) -> str:

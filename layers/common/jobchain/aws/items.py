@@ -72,6 +72,8 @@ REMOVED_WHEN_FINAL = (
     "cancel_requested",
     "waiting_for",
     "at_risk",
+    "sends",
+    "crashes",
 )
 
 # A text of more bytes is stored compressed: below that, it costs one unit anyway.

@@ -26,7 +26,7 @@ from jobchain.aws.items import (
     unpacked,
 )
 from jobchain.aws.queue import MAX_DELAY
-from jobchain.aws.records import chain_version_of, step_of, unsettled_spending, visible_steps
+from jobchain.aws.records import chain_version_of, finished_steps, unsettled_spending
 from jobchain.aws.writes import epoch, epoch_ms_up, new_token
 from jobchain.domain import (
     Claim,
@@ -226,7 +226,7 @@ def job_of(stored: StoredJob) -> Job:
         flex_until=flex_until_of(meta),
         expires_at=int(meta["expires_at"]),
         metadata=metadata[0]["metadata"] if metadata else {},
-        steps=tuple(map(step_of, visible_steps(stored))),
+        steps=finished_steps(stored),
         waiting_for=_waiting_of(meta),
         tries={name: int(count) for name, count in meta.get("tries", {}).items()},
         deadline=timedelta(seconds=int(meta["deadline_seconds"])) if "deadline_seconds" in meta else None,

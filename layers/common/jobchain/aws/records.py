@@ -39,8 +39,9 @@ def step_item(claim: Claim, number: int, position: int, requested_model: str, st
     if step.failed != Spending():
         item["failed"] = totals(step.failed)
     optional = {"request_id": step.request_id, "called_at": step.called_at, "sent": step.request_hash}
-    optional |= {"effort": step.effort, "chain_version": claim.chain_version}
-    item |= {name: text for name, text in optional.items() if text}
+    item |= {name: text for name, text in {**optional, "effort": step.effort}.items() if text}
+    if claim.chain_version != claim.default_version:
+        item["chain_version"] = claim.chain_version
     if step.tier is not Tier.STANDARD:
         item["tier"] = step.tier
     return item
@@ -99,8 +100,8 @@ def _of_claim(claim: Claim, number: int, requested_model: str) -> Item:
     }
 
 
-def step_of(item: Item) -> FinishedStep:
-    """The step that an item STEP# holds."""
+def step_of(item: Item, default_version: str = "") -> FinishedStep:
+    """The step that an item STEP# holds; an item that names no version of the chain is of `default_version`."""
     return FinishedStep(
         name=_name(item),
         output=json.loads(unpacked(item["output"])),
@@ -116,7 +117,7 @@ def step_of(item: Item) -> FinishedStep:
         request_hash=item.get("sent"),
         effort=item.get("effort"),
         copied="copied" in item,
-        chain_version=item.get("chain_version", ""),
+        chain_version=item.get("chain_version", default_version),
     )
 
 
@@ -165,16 +166,21 @@ def _position(item: Item) -> int:
     return int(item["position"] if "position" in item else item["sk"].split("#", 2)[1])
 
 
+def finished_steps(job: StoredJob) -> tuple[FinishedStep, ...]:
+    """The steps that count, in their chain's order."""
+    return tuple(step_of(item, job.meta.get("version", "")) for item in visible_steps(job))
+
+
 def chain_version_of(job: StoredJob) -> str:
     """The version of the chain that the job was run with last; empty before a worker has run it.
 
     A claim that is released or ends writes it to META. Until then, what it has stored tells it.
     """
     meta = job.meta
-    named = [item for item in visible_steps(job) if "chain_version" in item and item["claim"] > meta.get("billed", 0)]
+    named = [item for item in visible_steps(job) if int(item.get("claim", 0)) > meta.get("billed", 0)]
     if named:
-        return str(max(named, key=lambda item: int(item["claim"]))["chain_version"])
-    return str(meta.get("chain_version", ""))
+        return step_of(max(named, key=lambda item: int(item["claim"])), meta.get("version", "")).chain_version
+    return str(meta.get("last_version", meta.get("version", "")))
 
 
 def newest_by_claim(steps: Iterable[Item]) -> Mapping[str, int]:

@@ -67,7 +67,8 @@ def holds(annotation: Any, wanted: type) -> bool:
 @dataclass
 class _Walk:
     choices: int = 0
-    known: set[type] = field(default_factory=set)
+    levels: dict[type, int] = field(default_factory=dict)
+    """How many objects each model was in where it was looked at: of several places, the deepest."""
 
     def faults(self, annotation: Any, where: str, above: tuple[type, ...]) -> Iterator[str]:
         bare, _ = unwrapped(annotation)
@@ -94,11 +95,12 @@ class _Walk:
             yield f"the model {model.__name__} holds itself, which not every strict mode takes: use a flat list"
             return
         if len(above) == MAX_LEVELS:
-            yield f"{where} is an object in {MAX_LEVELS} others: nest fewer models"
+            yield _too_many(where)
             return
-        if model in self.known:
+        if model in self.levels:
+            yield from self._too_deep(model, where, above)
             return
-        self.known.add(model)
+        self.levels[model] = len(above)
         if not model.model_fields:
             yield f"the model {model.__name__} has no field: give it one"
         for name, info in model.model_fields.items():
@@ -108,6 +110,17 @@ class _Walk:
             if holds(info.annotation, Mention) and set(members(info.annotation)) != {Mention, NoneType}:
                 yield f"{place} is None where the text does not have it: write Mention | None"
             yield from self.faults(_resolved(info.annotation, model), place, (*above, model))
+
+    def _too_deep(self, model: type[BaseModel], where: str, above: tuple[type, ...]) -> Iterator[str]:
+        """The model's inner models that are in too many objects here, though not where it was met before."""
+        if len(above) == MAX_LEVELS:
+            yield _too_many(where)
+        elif len(above) > self.levels.get(model, -1):
+            self.levels[model] = len(above)
+            for name, info in model.model_fields.items():
+                for inner in _models(_resolved(info.annotation, model)):
+                    if inner not in (*above, model):
+                        yield from self._too_deep(inner, f"{model.__name__}.{name}", (*above, model))
 
     def _count(self, number: int, where: str) -> Iterator[str]:
         self.choices += number
@@ -123,6 +136,20 @@ class _Walk:
             return f"{where} has the type {bare!r}, which is not defined in its module"
         instead = _INSTEAD.get(kind, f"use {_SUPPORTED}")
         return f"{where} is a {getattr(kind, '__name__', kind)}: {instead}"
+
+
+def _too_many(where: str) -> str:
+    return f"{where} is an object in {MAX_LEVELS} others: nest fewer models"
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The models that a type names."""
+    bare, _ = unwrapped(annotation)
+    if get_origin(bare) in (Union, UnionType, list):
+        for argument in get_args(bare):
+            yield from _models(argument)
+    elif is_object(bare):
+        yield bare
 
 
 def _resolved(annotation: Any, model: type[BaseModel]) -> Any:

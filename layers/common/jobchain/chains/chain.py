@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, JsonValue
 
 from jobchain.chains.call_options import NO_OPTIONS, CallOptions
-from jobchain.chains.kept import Kept
+from jobchain.chains.prefix import Prefix
 from jobchain.chains.values import PayloadValue, Value
 from jobchain.llm import ModelRequest
 from jobchain.overrides import OVERRIDES
@@ -71,8 +71,8 @@ class Step:
     `write_input` writes the material of the request. `read_answer` makes the output from an answer that fits the schema
     `answer`. `show` makes from the output the fields that callers read in `result`; without it, the output is the one
     field, under the step's name. All three are pure. `values` are what they read, `payload_values` what of the payload.
-    `kept` is how the material begins, where that of another step begins in the same way. Later steps read the output as
-    `output_type`.
+    `prefix` is how the material begins, where that of another step begins in the same way. Later steps read the output
+    as `output_type`.
     """
 
     name: str
@@ -86,7 +86,7 @@ class Step:
     options: CallOptions = NO_OPTIONS
     values: tuple[Value, ...] = ()
     payload_values: tuple[PayloadValue, ...] = ()
-    kept: Kept | None = None
+    prefix: Prefix | None = None
     output_type: Any = JsonValue
 
     @cached_property
@@ -121,7 +121,7 @@ class Step:
             model=options.model,
             effort=options.effort,
             temperature=options.temperature,
-            shared=self.kept.shared(context) if self.kept else None,
+            prefix=self.prefix.of(context) if self.prefix else None,
             step=self.name,
         )
 
@@ -138,7 +138,7 @@ class LongText:
     the schema `answer`, or the step's own, and the room `max_output_tokens`, or the step's own. `merge` makes one
     output of the parts' outputs: the prompt of a call, or a pure function. `shared` writes what each of these calls
     reads besides. `part_note` and `merge_note` are what each prompt needs beside a text that is written for the whole.
-    `answers` are as in `Kept`, of the steps whose prompts begin with the same parts.
+    `answers` are as in `Prefix`, of the steps whose prompts begin with the same parts.
     """
 
     text: Callable[[Any], str]

@@ -15,9 +15,9 @@ from jobchain.chains.chain import Chain, CodeStep, Step
 from jobchain.chains.declared import Declared
 from jobchain.chains.fields import Payload
 from jobchain.chains.graph import Graph
-from jobchain.chains.keeping import sharings, with_answers
 from jobchain.chains.mistakes import ChainError, Mistake, Place
 from jobchain.chains.parameters import Parameter
+from jobchain.chains.prefix_sharing import sharings, with_answers
 from jobchain.chains.result_view import view_of
 from jobchain.chains.step_building import combined, step_of
 
@@ -72,6 +72,7 @@ def compiled(source: Source) -> Chain:
     _raise(graph)
 
     def build() -> Sequence[Step | CodeStep]:
+        graph.mistakes.clear()  # of a build that was tried before
         options = {name: combined(step.options, source.options) for name, step in source.steps.items()}
         shared = sharings(source.steps, needs, options)
         steps = [

@@ -59,7 +59,7 @@ def definition_of(chain: Chain, model: str) -> Definition:
     steps = [_code(step) if isinstance(step, CodeStep) else _call(step) for step in chain.steps]
     content = {"chain": chain.name, "model": model, "steps": steps}
     text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return Definition(hashlib.sha256(text.encode()).hexdigest()[:12], text)
+    return Definition(hashlib.sha256(text.encode()).hexdigest()[:8], text)
 
 
 def _code(step: CodeStep) -> Content:

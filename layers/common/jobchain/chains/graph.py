@@ -107,8 +107,8 @@ class Graph:
                     f"{step.name} needs {name}: no step above it and no field of the payload is called so ({known})",
                 )
             return
-        if hint := self._misspelled(parameter):
-            self._wrong(step, f"{step.name} needs {name}, and no step above it is called so: {hint}")
+        if hint := self._unclear(parameter):
+            self._wrong(step, f"{step.name} {hint}")
             return
         self.takers.setdefault(name, step)
         known_field = self.fields.setdefault(name, parameter)
@@ -119,14 +119,23 @@ class Graph:
         elif known_field.is_required != parameter.is_required and known_field.is_required:
             self.fields[name] = known_field._replace(default=parameter.default)
 
-    def _misspelled(self, parameter: Parameter) -> str:
-        if parameter.payload_field is None:
-            if close := next((name for name in self.steps if _alike(parameter.name, name)), None):
-                return f"do you mean {close}?"
-            if parameter.annotation is str:
-                names = ", ".join(self._above) or "none"
-                return f"use one of the steps above ({names}), or {parameter.name}: Text for a text of the payload"
-        return ""
+    def _unclear(self, parameter: Parameter) -> str:
+        """What is wrong with a parameter that is neither a step nor a field as it should be."""
+        if parameter.payload_field is not None:
+            return ""
+        name = parameter.name
+        needs = f"needs {name}, and no step above it is called so"
+        if close := next((each for each in self.steps if _alike(name, each)), None):
+            return f"{needs}: do you mean {close}?"
+        if parameter.annotation is not str:
+            return ""
+        if parameter.is_required:
+            names = ", ".join(self._above) or "none"
+            return f"{needs}: use one of the steps above ({names}), or {name}: Text for a text of the payload"
+        return (
+            f"takes {name} with a default, so that it is a field of the payload: say how long its text may be, as in "
+            f"{name}: Line = {parameter.default!r}, or Text for more than a line"
+        )
 
     def _wrong(self, step: Declared, what: str) -> None:
         self.mistakes.append(step.mistake(what))

@@ -19,7 +19,7 @@ from jobchain.chains.chain import (
     StepContext,
     fence,
 )
-from jobchain.chains.kept import Kept
+from jobchain.chains.prefix import Prefix
 from jobchain.chains.step_keys import PartsKey, SplitKey, StepKey, read_key
 
 PlannedStep = Step | CodeStep | SplitStep | MergeStep
@@ -81,7 +81,7 @@ def _part(step: Step, long: LongText, key: PartsKey, text: str) -> Step:
         options=step.options._replace(max_output_tokens=long.max_output_tokens or step.max_output_tokens),
         write_input=lambda context: _with_shared(long, context, fenced),
         long=None,
-        kept=Kept(lambda _: fenced, long.answers) if long.answers else None,
+        prefix=Prefix(lambda _: fenced, long.answers) if long.answers else None,
     )
 
 
@@ -124,7 +124,7 @@ def _merge(step: Step, long: LongText, prompt: Prompt, key: StepKey | PartsKey, 
     def write_input(context: StepContext[Any]) -> str:
         return _with_shared(long, context, *(fence("part", _as_text(context.outputs[name])) for name in names))
 
-    return replace(step, name=key.stored, prompt=prompt, needs=names, write_input=write_input, long=None, kept=None)
+    return replace(step, name=key.stored, prompt=prompt, needs=names, write_input=write_input, long=None, prefix=None)
 
 
 def _with_shared(long: LongText, context: StepContext[Any], *fences: str) -> str:

@@ -31,7 +31,9 @@ def prompt_of(function: Callable[..., Any], file: str | None, note: str = "") ->
         return Prompt(text, note)
     path = Path(place.file).parent / file
     if not path.is_file():
-        raise ChainError(Mistake(place, f"the prompt of the step {name} is not there: write the file {path}"))
+        why = f"the prompt of the step {name} is not there: write the file {path}"
+        more = "of a module that is in no package's folder, nothing else is deployed"
+        raise ChainError(Mistake(place, f"{why} ({more})"))
     if not path.stat().st_size:
         raise ChainError(Mistake(place, f"the prompt of the step {name} is empty: write it into {path}"))
     return Prompt(path, note)

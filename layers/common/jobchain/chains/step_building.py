@@ -11,11 +11,11 @@ from jobchain.chains.call_options import CallOptions
 from jobchain.chains.chain import CodeStep, LongText, Prompt, Step, StepContext, fence
 from jobchain.chains.declared import Declared
 from jobchain.chains.graph import Graph, Needs
-from jobchain.chains.keeping import Sharing, first
-from jobchain.chains.kept import Kept
 from jobchain.chains.long_texts import Long, Merge, concatenate
 from jobchain.chains.outputs import stored
 from jobchain.chains.parameters import Arguments, Parameter, Reader, outputs_of, payload_texts
+from jobchain.chains.prefix import Prefix
+from jobchain.chains.prefix_sharing import Sharing, first
 from jobchain.chains.prompts import about, about_merge, about_part, prompt_of
 
 MAX_SHORT = 2_000
@@ -46,7 +46,7 @@ class _Builder(NamedTuple):
     declared: Declared
     reads: Needs
     options: CallOptions
-    kept: tuple[str, ...]
+    shared: tuple[str, ...]
     """The labels of the texts that the material begins with, as that of another step does."""
 
     def step(self) -> Step | CodeStep:
@@ -69,7 +69,7 @@ class _Builder(NamedTuple):
             options=self.options,
             values=reads.each,
             payload_values=tuple(value for value in reads.each if value.step is None),
-            kept=Kept(self._write_kept) if self.kept else None,
+            prefix=Prefix(self._write_prefix) if self.shared else None,
             output_type=step.output,
         )
 
@@ -92,20 +92,20 @@ class _Builder(NamedTuple):
         return compute
 
     def _write_input(self) -> Callable[[StepContext[Any]], str]:
-        material, reads, kept = self.declared.material, self.reads, self.kept
+        material, reads, shared = self.declared.material, self.reads, self.shared
 
         def write_input(context: StepContext[Any]) -> str:
             if material is None:
-                texts = first(list(reads.own.texts(context)), kept)
+                texts = first(list(reads.own.texts(context)), shared)
             else:
                 texts = [(label, write(**reads.material[label].typed(context))) for label, write in material.items()]
             return "\n\n".join(fence(label, text) for label, text in texts)
 
         return write_input
 
-    def _write_kept(self, context: StepContext[Any]) -> str:
-        texts = first(list(self.reads.own.texts(context)), self.kept)
-        return "\n\n".join(fence(label, text) for label, text in texts if label in self.kept)
+    def _write_prefix(self, context: StepContext[Any]) -> str:
+        texts = first(list(self.reads.own.texts(context)), self.shared)
+        return "\n\n".join(fence(label, text) for label, text in texts if label in self.shared)
 
     def _read_answer(self, read: Callable[[Any], Any]) -> Callable[[Any, StepContext[Any]], JsonValue]:
         then, reads = self.declared.then, self.reads

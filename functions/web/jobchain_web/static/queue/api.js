@@ -1,6 +1,7 @@
 /** The HTTP API: conditional requests, problems, and the API key, which is kept in this tab only. */
 
 import { recall, remember } from "./memory.js";
+import { hear } from "./times.js";
 
 const TIMEOUT = 30_000; // ms; the gateway gives up sooner
 
@@ -47,11 +48,16 @@ export async function call(method, path, body, headers) {
   return read(await send(path, { method, headers: { ...headers, ...type }, body }));
 }
 
+/** Reads a file of the page. */
+export const getText = async (path) => (await send(path, {})).text().catch(lost);
+
 async function send(path, { headers, signal, ...rest }) {
   const own = apiKey ? { ...headers, Authorization: `Bearer ${apiKey}` } : { ...headers };
   const limits = [AbortSignal.timeout(TIMEOUT), ...(signal ? [signal] : [])];
   const options = { ...rest, headers: own, signal: AbortSignal.any(limits) };
+  const sent = Date.now();
   const response = await fetch(path, options).catch(() => lost());
+  hear(response.headers.get("Date"), sent);
   if (response.ok || response.status === 304) return response;
   throw new Problem(response.status, await response.json().catch(() => ({})), waitOf(response));
 }

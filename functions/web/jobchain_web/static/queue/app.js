@@ -2,19 +2,33 @@
 
 import { Problem, hasKey, useKey } from "./api.js";
 import { h, morph } from "./dom.js";
-import { face, link } from "./format.js";
-import { JobView } from "./job.js";
+import { filtersOf } from "./filters.js";
+import { face, link, skeleton } from "./format.js";
 import { ListView } from "./list.js";
-import { remember } from "./memory.js";
-import { NewView } from "./new.js";
+import { forget, remember } from "./memory.js";
 import { Poller } from "./poll.js";
+import { changeZone, zone } from "./times.js";
 
 const THEMES = { auto: "◐", light: "☀", dark: "☾" };
 
 const part = (id) => document.getElementById(id);
 const main = part("main");
 
+/** The pages whose code is loaded when they are first shown. */
+const LATER = {
+  new: ["New job", () => import("./new.js")],
+  usage: ["Usage", () => import("./usage.js")],
+  bulk: ["Change jobs", () => import("./bulk.js")],
+};
+const MOST_LISTS = 5;
+
 let view;
+/** The lists that are kept, by their filters: the way back finds their rows. */
+const lists = new Map();
+/** How far down a person was, by the id of the entry in the browser's history. */
+const heights = new Map();
+let entry = "";
+let address = location.hash;
 /** The problem of the last poll; null after a successful one, undefined before the first. */
 let trouble;
 /** When the next poll starts, in milliseconds since 1970. */
@@ -28,25 +42,58 @@ const poller = new Poller((problem, next) => {
 });
 
 /** What views can call. */
-const page = { render, look, say, ask, go: (hash) => (location.hash === hash ? route() : (location.hash = hash)) };
+const page = { render, look, say, ask, fail, shared: {}, go: (hash) => (location.hash === hash ? route() : (location.hash = hash)) };
 
 const unknownPage = { title: "Not found", look: () => Promise.reject(new Problem(404)) };
 
+function listOf(filters) {
+  const name = String(filters);
+  const list = lists.get(name) ?? new ListView(page, filters);
+  lists.delete(name);
+  lists.set(name, list);
+  if (lists.size > MOST_LISTS) lists.delete(lists.keys().next().value);
+  list.shown();
+  return list;
+}
+
 function route() {
-  const [path, query] = location.hash.slice(1).split("?");
-  const [, section = "", id = ""] = path.split("/");
+  const from = address;
+  heights.set(entry, scrollY);
+  address = location.hash;
+  entry = history.state?.entry;
+  page.isBack = heights.has(entry) && from !== address;
+  if (!entry) history.replaceState({ entry: (entry = crypto.getRandomValues(new Uint32Array(2)).join()) }, "");
   const before = view;
-  if (!section) view = before instanceof ListView ? before : new ListView(page);
-  else if (section === "new" && !id) view = new NewView(page);
-  else if (section === "jobs" && /^[\w-]{1,64}$/.test(id)) view = new JobView(page, id);
-  else view = unknownPage;
-  view.filter?.(new URLSearchParams(query));
+  view = viewOf(...address.slice(1).split("?"));
   trouble = undefined;
   look();
-  if (!before || before === view) return;
-  main.focus({ preventScroll: true });
-  scrollTo(0, 0);
+  // A filter that is chosen keeps the focus.
+  if (!before || before === view || (before instanceof ListView && view instanceof ListView && !page.isBack)) return;
+  const link = page.isBack && main.querySelector(`a[href="${CSS.escape(from)}"]`);
+  (link || main).focus({ preventScroll: true });
+  scrollTo(0, page.isBack ? heights.get(entry) : 0);
 }
+
+function viewOf(path, text) {
+  const query = new URLSearchParams(text);
+  const [, section = "", id = ""] = path.split("/");
+  if (!section) return listOf(filtersOf(query));
+  if (section === "jobs" && /^[\w-]{1,64}$/.test(id)) return later("Job", () => import("./job.js").then(({ JobView }) => new JobView(page, id)));
+  if (Object.hasOwn(LATER, section) && !id) return later(LATER[section][0], () => LATER[section][1]().then(({ View }) => new View(page, query)));
+  return unknownPage;
+}
+
+/** Stands for a view until its code is loaded. */
+const later = (title, load) => ({
+  title,
+  render: () => skeleton("rows"),
+  look: async (signal) => {
+    const made = await load();
+    signal.throwIfAborted();
+    view = made;
+    return view.look(signal);
+  },
+});
 
 /** Renders the current data, and polls for new data. */
 function look() {
@@ -62,7 +109,7 @@ function render() {
   const banner = trouble && h.p({ class: "banner", key: "trouble" }, trouble.message, ` Retrying automatically in ${secondsLeft()} s.`);
   morph(main, stopped ? problemPage() : [banner, view.render?.()]);
   morph(part("connection"), [state]);
-  morph(part("tools"), [hasKey() && h.button({ class: "quiet", key: "key", onclick: () => enter("") }, "Sign out"), theme()]);
+  morph(part("tools"), [hasKey() && h.button({ class: "quiet", key: "key", onclick: () => enter("") }, "Sign out"), times(), theme()]);
   const here = location.hash.split("?")[0] || "#/";
   for (const to of document.querySelectorAll("nav a")) to.ariaCurrent = to.hash === here ? "page" : null;
   document.title = `${view.title} · Jobchain`;
@@ -93,7 +140,10 @@ function keyForm(message) {
 
 function enter(key) {
   useKey(key);
+  forget("sessionStorage", "draft:");
   view = null;
+  page.shared = {};
+  lists.clear();
   route();
 }
 
@@ -108,12 +158,26 @@ function theme() {
   return h.button({ class: "quiet", onclick: change, label, title: label }, THEMES[dataset.theme]);
 }
 
+function times() {
+  const change = () => {
+    changeZone();
+    render();
+  };
+  return h.button({ class: "quiet small", onclick: change, label: `Times: ${zone()}`, title: `Times: ${zone()}`, key: "zone" }, zone() === "UTC" ? "UTC" : "Local");
+}
+
 let silence;
 
 function say(text) {
   clearTimeout(silence);
   part("status").textContent = text;
   silence = setTimeout(() => say(""), 5_000);
+}
+
+/** Says why a part of the page could not be loaded. */
+function fail(problem) {
+  if (!(problem instanceof Problem)) throw problem;
+  say(problem.message);
 }
 
 /** Shows a dialog; resolves to whether `yes` was chosen. Without `yes` it only shows the text. */
@@ -126,6 +190,7 @@ function ask(title, text, yes) {
   return new Promise((resolve) => (dialog.onclose = () => resolve(dialog.returnValue === "yes")));
 }
 
+history.scrollRestoration = "manual";
 addEventListener("hashchange", route);
 document.querySelector(".skip").onclick = (event) => {
   event.preventDefault();

@@ -1,7 +1,9 @@
-/** Why a job waits, and its failed calls of the model. */
+/** Why a job waits, and its calls of the model. */
 
+import { callAdvice } from "./advice.js";
 import { foreign, h } from "./dom.js";
-import { clock, count, dollars, duration, moment, panel, words } from "./format.js";
+import { clock, count, dollars, duration, moment, panel, scroll, words } from "./format.js";
+import { now } from "./times.js";
 
 /** The most failed calls that are shown. */
 const SHOWN = 50;
@@ -11,22 +13,14 @@ const WAITS = {
   rate_limit: "Waits for the account's rate limit, continues", account: "The model's account is refused, next probe",
   deployment: "Waits for a worker that has its chain, continues",
 };
-const WAITED = {
-  retry: "waiting to retry", budget: "waiting for the next day", rate_limit: "waiting for the rate limit",
-  account: "waiting for the model's account", deployment: "waiting for a deployment",
-};
-
 /** Whether the job waits for a time of its own that is not over yet, so that a retry makes it continue at once. */
-export const isPutOff = ({ waiting_for: waits }) => Boolean(waits?.retryable) && Date.parse(waits.until) > Date.now();
-
-/** What the job waits for, as a line of its timeline. */
-export const waited = ({ reason }) => WAITED[reason] ?? `waiting (${reason})`;
+export const isPutOff = ({ waiting_for: waits }) => Boolean(waits?.retryable) && Date.parse(waits.until) > now();
 
 /** Why the job waits and until when; nothing for a job that does not wait. */
 export function waiting({ waiting_for: waits }) {
   if (!waits) return null;
   const until = Date.parse(waits.until);
-  const left = Math.max(0, until - Date.now());
+  const left = Math.max(0, until - now());
   const what = WAITS[waits.reason] ?? `Waiting (${words(waits.reason).toLowerCase()})`;
   return panel("waiting", foreign(until ? `${what} in ${duration(left)}` : what),
     // In the queue it waits for a worker alone, which the heading says.
@@ -64,18 +58,29 @@ export function failedCalls({ steps, failed_attempts: attempts }) {
   const groups = Map.groupBy(newest, (attempt) => stepOf(attempt, names));
   const left = attempts.length - newest.length;
   return panel("failed-calls", `Failed calls of the model (${count(attempts.length)})`,
-    [...groups].map(([step, calls]) => [h.h3({ class: "small" }, foreign(words(step))), h.ol({ class: "calls" }, calls.map(call))]),
+    [...groups].map(([step, calls]) => [h.h3({ class: "small" }, foreign(words(step))), list(calls)]),
     left > 0 && h.p({ class: "muted small" }, `${count(left)} earlier ones are in the API's answer.`));
 }
 
-function call(attempt) {
-  const { step, started_at: from, finished_at: to, outcome, cause, answer, request_id: request, model, tier } = attempt;
+/** Calls, the newest first. What is said of one type of fault is said once. */
+export function list(calls) {
+  const said = new Set();
+  return h.ol({ class: "calls" }, calls.map((attempt) => {
+    const isNew = !said.has(attempt.outcome);
+    said.add(attempt.outcome);
+    return call(attempt, isNew && callAdvice(attempt.outcome));
+  }));
+}
+
+function call(attempt, todo) {
+  const { step, started_at: from, finished_at: to, outcome, cause, answer, request_id: request, model, effort, tier } = attempt;
   const took = duration(Date.parse(to) - Date.parse(from));
   // No place in the list: an open answer must stay open when another call fails.
   return h.li({ key: `${step} ${from}` },
-    h.p(h.time({ datetime: from, title: from }, clock(Date.parse(from) || 0)), " ", foreign(outcome, "code", "failed")),
+    h.p(h.time({ datetime: from, title: from }, clock(Date.parse(from) || 0)), " ", foreign(outcome ?? "answered", "code", outcome ? "failed" : "completed")),
     cause && foreign(cause, "p", "text"),
+    todo && h.p({ class: "todo small" }, h.strong("What to do: "), todo),
     h.p({ class: "muted small" }, `after ${took}, `, isUsed(attempt) && [spending(attempt), ", "], foreign(model),
-      tier !== "standard" && [", ", foreign(tier)], request && [", request ", foreign(request, "code")]),
-    answer != null && h.details(h.summary("The model's answer"), foreign(answer, "pre")));
+      effort && [", effort ", foreign(effort)], tier !== "standard" && [", ", foreign(tier)], request && [", request ", foreign(request, "code")]),
+    answer != null && h.details(h.summary("The model's answer"), scroll("The model's answer", foreign(answer, "pre"))));
 }

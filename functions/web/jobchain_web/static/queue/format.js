@@ -1,16 +1,19 @@
 /** Numbers, times and names, formatted for people. */
 
 import { foreign, h } from "./dom.js";
+import { formatter, now, zone } from "./times.js";
 
 export const FINAL = ["completed", "failed", "cancelled"];
 export const STATUSES = ["pending", "processing", ...FINAL];
+/** How much a model can be told to reason. */
+export const EFFORTS = ["none", "minimal", "low", "medium", "high", "xhigh", "max"];
 export const isFinal = (job) => FINAL.includes(job.status);
 
 const TIME = { hour: "2-digit", minute: "2-digit" };
-const clocks = new Intl.DateTimeFormat("en-GB", { ...TIME, second: "2-digit" });
-const days = new Intl.DateTimeFormat("en-GB", { ...TIME, day: "numeric", month: "short" });
+const days = formatter({ ...TIME, day: "numeric", month: "short" });
+const dates = formatter({ dateStyle: "short" });
 
-export const clock = (moment) => clocks.format(moment);
+export const clock = formatter({ ...TIME, second: "2-digit" });
 export const count = (number) => (number ?? 0).toLocaleString("en");
 export const shortId = (id) => id.slice(0, 8);
 /** `guideline_checklist` as "Guideline checklist". */
@@ -35,19 +38,32 @@ export function duration(milliseconds) {
 }
 
 /** From creation to the end, or until now; milliseconds. */
-export const age = (job) => (Date.parse(job.finished_at) || Date.now()) - Date.parse(job.created_at);
+export const age = (job) => (Date.parse(job.finished_at) || now()) - Date.parse(job.created_at);
 
 /** A moment: the time if it is of today, else the day too, with the exact time in its title. */
 export function moment(iso) {
   const at = new Date(iso);
-  const format = at.toDateString() === new Date().toDateString() ? clocks : days;
-  return h.time({ datetime: iso, title: iso }, format.format(at));
+  const format = dates(at) === dates(now()) ? clock : days;
+  return h.time({ datetime: iso, title: iso }, format(at));
 }
+
+/** A time as a person reads it, with its day. */
+export const stamp = (moment) => days(new Date(moment));
+
+/** A time as a field of the type `datetime-local` has it, in the chosen zone; of none, an empty text. */
+export function toInput(iso) {
+  const at = new Date(iso ?? "");
+  if (isNaN(at)) return "";
+  return new Date(at - (zone() === "UTC" ? 0 : at.getTimezoneOffset() * 60_000)).toISOString().slice(0, 16);
+}
+
+/** The time that such a field has, in UTC. */
+export const fromInput = (text) => (text ? new Date(zone() === "UTC" ? `${text}Z` : text).toISOString() : "");
 
 /** How long ago, with the exact time in its title. */
 export function ago(iso) {
-  const seconds = (Date.now() - Date.parse(iso)) / 1000;
-  let text = days.format(Date.parse(iso) || 0);
+  const seconds = (now() - Date.parse(iso)) / 1000;
+  let text = days(Date.parse(iso) || 0);
   if (seconds < 60) text = seconds < 10 ? "just now" : "a moment ago";
   else if (seconds < 3600) text = `${Math.floor(seconds / 60)} min ago`;
   return h.time({ datetime: iso, title: iso }, text);

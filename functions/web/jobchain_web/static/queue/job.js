@@ -1,16 +1,24 @@
 /** `#/jobs/<event_id>`: one job, from its steps to its result. */
 
+import { advice } from "./advice.js";
 import { call, get } from "./api.js";
-import { failedCalls, isPutOff, isUsed, spending, waited, waiting } from "./attempts.js";
-import { foreign, h } from "./dom.js";
-import { age, ago, chip, clock, count, dollars, duration, facts, isFinal, panel, shortId, skeleton, words } from "./format.js";
+import { failedCalls, isPutOff, spending, waiting } from "./attempts.js";
+import { foreign, h, morph } from "./dom.js";
+import { age, ago, chip, dollars, duration, facts, isFinal, panel, shortId, skeleton, words } from "./format.js";
 import { remember } from "./memory.js";
-import { sections } from "./result.js";
+import { hasChecklist, sections, tables } from "./result.js";
+import { worked } from "./spans.js";
+import { content, long } from "./step.js";
+import { waterfall } from "./waterfall.js";
 
 export class JobView {
   #job = null;
   #busy = false;
   #problem = null;
+  /** What is open on the page. */
+  #state = { open: new Set(), parts: new Set(), all: false };
+  /** What was read of the steps that are open, and of the input, by name. */
+  #told = new Map();
 
   constructor(page, id) {
     this.page = page;
@@ -19,12 +27,14 @@ export class JobView {
   }
 
   get title() {
-    return this.#job ? `${words(this.#job.status)}: ${words(this.#job.job_name)}` : `Job ${shortId(this.id)}`;
+    return this.#job ? `${words(this.#job.status)}: ${nameOf(this.#job)}` : `Job ${shortId(this.id)}`;
   }
 
   async look(signal) {
     const { data, changed, retryAfter } = await get(`${this.path}?include=attempts`, signal);
     if (this.#job && this.#job.status !== data.status) this.page.say(`The job is ${data.status}`);
+    const ofStep = (job, name) => job?.steps?.find((step) => step.name === name)?.status;
+    for (const name of this.#state.open) if (ofStep(this.#job, name) !== ofStep(data, name)) this.#read(name);
     this.#job = data;
     return { busy: !isFinal(data), changed, retryAfter };
   }
@@ -35,32 +45,76 @@ export class JobView {
     const found = sections(job);
     const nothing = isFinal(job) ? "No step has completed." : "Each step adds to the result.";
     return [
-      h.div({ class: "headline" }, h.h1(foreign(words(job.job_name))), chip(job.status), this.#buttons(job)),
+      h.div({ class: "headline" }, h.h1(foreign(nameOf(job))), chip(job.status), this.#buttons(job)),
       this.#problem && h.p({ class: "banner", role: "alert" }, this.#problem.message),
-      job.error && panel("error", "Why it failed", foreign(job.error.message, "p"),
-        foreign(`${job.error.type}${job.error.step ? `, in step ${job.error.step}` : ""}`, "p", "muted small")),
+      job.error && this.#failure(job),
       waiting(job),
-      h.div({ class: "columns" },
-        h.aside({ label: "About the job" }, timeline(job), details(job)),
-        h.div(
-          job.status !== "completed" && failedCalls(job),
-          found.length ? found : h.p({ class: "panel muted", key: "none" }, nothing),
-          job.status === "completed" && failedCalls(job))),
+      h.aside({ label: "About the job" }, details(job), waterfall(job, this.#state, (set, name) => this.#toggle(set, name))),
+      job.status !== "completed" && failedCalls(job),
+      found.length ? found : h.p({ class: "panel muted", key: "none" }, nothing),
+      job.status === "completed" && failedCalls(job),
+      h.details({ class: "panel", key: "input" }, h.summary({ onclick: () => this.#told.has("") || this.#read("") }, h.h2("Input")),
+        h.div({ class: "opened", key: "opened", keep: true, "data-input": true })),
     ];
   }
 
   drawn(main) {
-    for (const place of main.querySelectorAll(".diagram")) import("./diagrams.js").then(({ draw }) => draw(place));
+    const job = this.#job;
+    if (!job) return;
+    for (const place of main.querySelectorAll(".diagram")) import("./diagrams.js").then(({ draw }) => draw(place)).catch(this.page.fail);
+    for (const place of main.querySelectorAll("[data-step], [data-input]")) {
+      const name = place.dataset.step ?? "";
+      const told = this.#told.get(name);
+      if (place.job === job && place.told === told) continue;
+      Object.assign(place, { job, told });
+      const step = job.steps?.find((one) => one.name === name) ?? { name };
+      morph(place, name ? content(job, step, told, this.page) : input(told));
+    }
+  }
+
+  #failure(job) {
+    const { error } = job;
+    const cause = job.failed_attempts?.findLast((attempt) => attempt.outcome === error.type)?.cause;
+    return panel("error", "Why it failed", foreign(error.message, "p"),
+      cause && h.p("The last cause: ", foreign(cause)),
+      h.p({ class: "todo" }, h.strong("What to do: "), advice(error.type)),
+      foreign(`${error.type}${error.step ? `, in step ${error.step}` : ""}`, "p", "muted small"));
+  }
+
+  #toggle(set, name) {
+    const state = this.#state;
+    if (set === "all") state.all = true;
+    else if (!state[set].delete(name)) state[set].add(name);
+    if (set === "open" && state.open.has(name)) this.#read(name);
+    this.page.render();
+  }
+
+  /** Reads the prompt of a step and the input; without a step the input alone. */
+  async #read(step) {
+    const query = step ? `include=input,prompts&step=${encodeURIComponent(step)}` : "include=input";
+    const told = await get(`${this.path}?${query}`).then(({ data }) => ({ data }), (problem) => ({ problem }));
+    this.#told.set(step, told);
+    if (told.problem && !step) this.#told.delete(step);
+    this.page.render();
   }
 
   #buttons(job) {
     const button = (name, act, kind) => h.button({ onclick: act, disabled: this.#busy, class: kind, key: name }, name);
+    const hasResult = Object.keys(job.result ?? {}).length > 0;
+    const save = (kind, ...more) => () => import("./exports.js").then((exports) => exports[kind](job, ...more)).catch(this.page.fail);
+    const more = (name, act) => h.button({ class: "quiet", onclick: ({ target }) => act(target.closest("details").open = false), key: name }, foreign(name));
     return h.div({ class: "buttons" },
       !isFinal(job) && button("Cancel", () => this.#change("POST", "/cancel")),
       isFinal(job) && job.status !== "completed" && button("Retry", () => this.#change("POST", "/retry"), "primary"),
       isPutOff(job) && button("Retry now", () => this.#change("POST", "/retry"), "primary"),
+      hasResult && button("Download Markdown", save("markdown")),
+      h.details({ class: "menu", key: "more" }, h.summary({ class: "button" }, "More"),
+        h.div({ class: "panel" },
+          tables(job).map(({ title, rows }) => more(`${words(title)} as CSV`, save("csv", title, rows))),
+          hasChecklist(job) && more("Checklist for GitHub", save("github")),
+          more("All of the job as JSON", save("json")),
+          hasResult && more("Print the result", () => print()))),
       button("Copy as curl", () => this.#copy()),
-      Object.keys(job.result ?? {}).length > 0 && button("Download Markdown", () => import("./markdown.js").then(({ download }) => download(job))),
       isFinal(job) && button("Delete", () => this.#delete(), "danger"));
   }
 
@@ -72,7 +126,7 @@ export class JobView {
       this.#problem = problem;
     });
     this.#busy = false;
-    if (job) this.#job = { ...job, failed_attempts: this.#job?.failed_attempts };
+    if (job) this.#job = { ...job, failed_attempts: this.#job?.failed_attempts, answered_calls: this.#job?.answered_calls };
     if (path === "/cancel" && job && !isFinal(job)) this.page.say("The job is cancelled before its next step");
     if (job || this.#problem) this.page.look();
   }
@@ -94,40 +148,21 @@ export class JobView {
   }
 }
 
-/** Waiting and steps as bars on one scale. A step that runs began where the last one ended, or when it was claimed. */
-function timeline(job) {
-  const [created, started, finished, updated] = [job.created_at, job.started_at, job.finished_at, job.updated_at].map(Date.parse);
-  const now = finished || Date.now();
-  const steps = job.steps ?? [];
-  const waits = job.waiting_for;
-  const ends = steps.filter(({ status }) => status === "completed").map((step) => Date.parse(step.finished_at) || 0);
-  const last = Math.max(started, job.status === "processing" ? updated || 0 : 0, ...ends);
-  const scale = (time) => `${Math.min(100, Math.max(0, (100 * time) / (now - created || 1)))}%`;
-  const bar = (name, status, from, to, more = {}) => {
-    const said = [more.said, from > 0 ? duration(to - from) : !more.said && status].filter(Boolean).join(", ");
-    return h.li({ class: status }, foreign(words(name)),
-      h.span({ class: "muted small" }, said, h.span({ class: "unseen" }, ` ${status}`)),
-      h.span({ class: "track" }, from > 0 && h.span({ style: { left: scale(from - created), width: scale(to - from) } })),
-      more.spent && h.span({ class: "muted small" }, more.spent));
-  };
-  const step = ({ name, status, started_at: from, finished_at: to, failed_tries: tries, ...used }) => {
-    const isDone = status === "completed";
-    const failed = !isDone && used.calls > 0 && `failed calls: ${count(used.calls)}`;
-    const spent = used.usage && [failed, failed && isUsed(used) && ", ", (!failed || isUsed(used)) && spending(used)];
-    const next = tries > 0 && !isDone && !isFinal(job) && `try ${tries + 1}`;
-    if (status === "processing") return bar(name, status, last, now, { spent, said: next });
-    if (next) return bar(name, status, 0, 0, { spent, said: waits?.until ? [next, "at", clock(Date.parse(waits.until))].join(" ") : next });
-    return bar(name, status, Date.parse(from), Date.parse(to) || now, { spent });
-  };
-  const wait = waits && waits.reason !== "queue" && bar(waited(waits), "pending", Date.parse(waits.since), now);
-  return panel("steps", "Steps", h.ol({ class: "timeline" }, bar("waiting", "", created, started || now), steps.map(step), wait));
+const nameOf = (job) => job.title ?? words(job.job_name);
+
+function input(told) {
+  if (!told) return [h.p({ class: "muted" }, "Loading …")];
+  if (told.problem) return [h.p({ class: "banner", role: "alert" }, told.problem.message)];
+  return Object.entries(told.data.input ?? {}).map(([name, value]) => h.div({ key: name }, long(words(name), value)));
 }
 
 function details(job) {
   const models = new Set((job.steps ?? []).map((step) => step.model).filter(Boolean));
+  const [all, busy] = [age(job), worked(job)];
   const pairs = [
+    ["Chain", job.title && foreign(words(job.job_name))],
     ["Created", ago(job.created_at)],
-    [isFinal(job) ? "Took" : "So far", duration(age(job))],
+    [isFinal(job) ? "Took" : "So far", [duration(all), all - busy > 1_000 && h.span({ class: "muted" }, `, of it at work: ${duration(busy)}`)]],
     ["Tokens, cost", job.usage && spending(job)],
     ["Cost limit", job.max_cost_usd && dollars(job.max_cost_usd)],
     ["Tier", job.tier],
@@ -135,6 +170,7 @@ function details(job) {
     ["Model calls", job.calls],
     ["Retries", job.retries],
     ["Attempts", job.attempts],
+    ["Forked from", job.forked_from && h.a({ class: "linked", href: `#/jobs/${encodeURIComponent(job.forked_from.event_id)}` }, shortId(job.forked_from.event_id), ", step ", foreign(job.forked_from.from_step))],
     ["Id", foreign(job.event_id, "code")],
     ...Object.entries(job.metadata ?? {}).map(([name, value]) => [foreign(name), foreign(value)]),
   ];

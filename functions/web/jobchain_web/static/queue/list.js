@@ -2,43 +2,55 @@
 
 import { get } from "./api.js";
 import * as charts from "./charts.js";
-import { waited } from "./attempts.js";
 import { foreign, h } from "./dom.js";
+import { fill, form } from "./filters.js";
 import { FINAL, STATUSES, age, ago, bound, chip, count, dollars, duration, face, facts, isFinal, link, shortId, skeleton, words } from "./format.js";
+import { zone } from "./times.js";
+import { waited } from "./waits.js";
 
 const LIVE = 50;
-const FILTERS = ["status", "job_name"];
+const MOST = 100; // of one request
+const MOST_PAGES = 50;
 
 /** The position of a job in the list. */
 const place = (job) => `${job.created_at}#${job.event_id}`;
 
+/** The list with certain filters. It keeps its rows when another page is shown in between. */
 export class ListView {
   title = "Queue";
   #jobs = null;
   #cursor = null;
-  #stats = null;
-  #chains = [];
   #measured = null;
   #loading = false;
+  /** Whether rows were read long ago, so that they are all read again. */
+  #isStale = false;
+  /** The zone of the times in the fields; null before they are filled. */
+  #filled = null;
 
-  constructor(page) {
+  /** @param {URLSearchParams} filters */
+  constructor(page, filters) {
     this.page = page;
+    this.filters = filters;
+    // A batch has up to 100 jobs, which are to be seen together.
+    this.live = filters.size ? MOST : LIVE;
   }
 
-  /** @param {URLSearchParams} query the query of the page's address */
-  filter(query) {
-    this.filters = new URLSearchParams([...query].filter(([name, value]) => value && FILTERS.includes(name)));
-    this.#jobs = this.#measured = null;
+  /** Called when the page is shown, and when it is shown again. */
+  shown() {
+    this.#isStale = this.#jobs?.length > this.live;
+    this.#filled = null;
   }
 
   async look(signal) {
-    const paths = ["stats", this.#path(), "chains"].slice(0, this.#chains.length ? 2 : 3);
+    const { shared } = this.page;
+    const paths = ["stats", this.#path(this.live), "chains"].slice(0, shared.chains ? 2 : 3);
     const [stats, list, chains] = await Promise.all(paths.map((path) => get(path, signal)));
     signal.throwIfAborted();
-    this.#stats = stats.data;
-    if (chains) this.#chains = chains.data.chains;
+    shared.stats = stats.data;
+    if (chains) shared.chains = chains.data.chains;
     if (list.changed || !this.#jobs) this.#merge(list.data.jobs, list.data.next_cursor);
-    const { pending, processing } = this.#stats.jobs;
+    if (this.#isStale) await this.#readAgain(signal);
+    const { pending, processing } = shared.stats.jobs;
     this.title = pending + processing ? `${count(pending + processing)} to do` : "Queue";
     const busy = pending + processing > 0 || this.#jobs.some((job) => !isFinal(job));
     return { busy, changed: stats.changed || list.changed, retryAfter: Math.max(stats.retryAfter, list.retryAfter) };
@@ -49,8 +61,22 @@ export class ListView {
     const known = this.#jobs ?? [];
     const older = cursor && jobs.length ? known.filter((job) => place(job) < place(jobs.at(-1))) : [];
     // If no job is in both, there may be unread jobs in between.
-    const kept = older.length < known.length ? older : [];
-    this.#set([...jobs, ...kept], kept.length ? this.#cursor : cursor);
+    if (older.length && older.length === known.length) this.#isStale = true;
+    this.#set([...jobs, ...older], older.length ? this.#cursor : cursor);
+  }
+
+  /** Reads as many jobs again as are shown: some of them may have changed, or been deleted. */
+  async #readAgain(signal) {
+    const jobs = [];
+    let cursor;
+    for (let pages = 0; cursor !== null && jobs.length < this.#jobs.length && pages < MOST_PAGES; pages += 1) {
+      const { data } = await get(this.#path(MOST, cursor), signal);
+      signal.throwIfAborted();
+      jobs.push(...data.jobs);
+      cursor = data.next_cursor;
+    }
+    this.#isStale = false;
+    this.#set(jobs, cursor);
   }
 
   #set(jobs, cursor) {
@@ -59,59 +85,46 @@ export class ListView {
     this.#measured = charts.measure(jobs);
   }
 
-  #path(cursor) {
-    return `jobs?${new URLSearchParams([...this.filters, ["limit", LIVE], ...(cursor ? [["cursor", cursor]] : [])])}`;
+  #path(limit, cursor) {
+    return `jobs?${new URLSearchParams([...this.filters, ["limit", limit], ...(cursor ? [["cursor", cursor]] : [])])}`;
   }
 
   async #more() {
     this.#loading = true;
     this.page.render();
     try {
-      const { filters } = this;
-      const { data } = await get(this.#path(this.#cursor));
-      const known = new Set(this.#jobs?.map(place));
-      const older = data.jobs.filter((job) => !known.has(place(job)));
-      if (filters === this.filters && this.#jobs) this.#set([...this.#jobs, ...older], data.next_cursor);
-    } catch ({ message }) {
-      this.page.say(message);
+      const { data } = await get(this.#path(MOST, this.#cursor));
+      const known = new Set(this.#jobs.map(place));
+      this.#set([...this.#jobs, ...data.jobs.filter((job) => !known.has(place(job)))], data.next_cursor);
+    } catch (problem) {
+      this.page.fail(problem);
     }
     this.#loading = false;
     this.page.render();
   }
 
   render() {
+    const { stats, chains = [] } = this.page.shared;
     return [
       h.h1({ class: "unseen" }, "Queue"),
-      this.#stats ? numbers(this.#stats) : skeleton("numbers"),
+      stats ? numbers(stats) : skeleton("numbers"),
       this.#jobs ? charts.figures(this.#measured) : skeleton("charts"),
-      h.div({ class: "filters", key: "filters" }, h.h2("Jobs"),
-        this.#choice("Status", "status", STATUSES, String),
-        this.#choice("Chain", "job_name", this.#chains.map((chain) => chain.name), words)),
+      form(this.page, this.filters, chains.map((chain) => chain.name)),
       this.#jobs ? this.#list() : skeleton("rows"),
     ];
   }
 
-  drawn() {
+  drawn(main) {
     charts.draw(this.#measured);
-  }
-
-  #choice(label, name, values, text) {
-    const chosen = this.filters.get(name);
-    const choose = ({ target }) => {
-      this.filters.delete(name);
-      if (target.value) this.filters.set(name, target.value);
-      this.page.go(`#/?${this.filters}`);
-    };
-    const options = chosen && !values.includes(chosen) ? [...values, chosen] : values;
-    return h.label(label, h.select({ name, onchange: choose }, h.option({ value: "" }, "all"),
-      options.map((value) => h.option({ value, selected: value === chosen }, text(value)))));
+    fill(main.querySelector("form.filters"), this.filters, this.#filled !== zone());
+    this.#filled = zone();
   }
 
   #list() {
     const more = this.#cursor && h.div({ class: "more" },
       h.button({ onclick: () => this.#more(), disabled: this.#loading }, "More"),
-      this.#jobs.length > LIVE && h.p({ class: "muted small" }, `The newest ${LIVE} are live.`));
-    if (this.#jobs.length) return [table(this.#jobs), more];
+      this.#jobs.length > this.live && h.p({ class: "muted small" }, `The newest ${this.live} are live.`));
+    if (this.#jobs.length) return [totals(this.#jobs, this.#cursor, this.filters), table(this.#jobs), more];
     if (this.#cursor) return [face("None so far", "No recent job matches the filters."), more];
     if (this.filters.size) return face("No such jobs", "No job matches the filters.", link("#/", "Show all"));
     return face("No jobs yet", "Create a job from a text, and follow it step by step.", link("#/new", "New job", "primary"));
@@ -123,32 +136,52 @@ const counts = (numbers, ...names) =>
 
 const cost = (spent) => [spent.cost_usd > 0 && bound(spent), dollars(spent.cost_usd)];
 
+const tokens = ({ usage }) => usage?.input_tokens + usage?.output_tokens || 0;
+
 function numbers({ jobs, today, queue }) {
-  const tokens = today.usage.input_tokens + today.usage.output_tokens;
   const group = (title, ...pairs) => h.section(h.h2(title), facts(pairs));
   return h.div({ class: "numbers", key: "numbers" },
     group("Now", ...counts(jobs, "pending", "processing")),
     queue && group("Queue", ...counts(queue, "waiting", "in_flight", "delayed", "dead_letters")),
-    group("Today (UTC)", ...counts(today, "created"), ...counts(jobs, ...FINAL), ["Tokens", [bound(today), count(tokens)]],
+    group("Today (UTC)", ...counts(today, "created"), ...counts(jobs, ...FINAL), ["Tokens", [bound(today), count(tokens(today))]],
       ["Cost", cost(today)]));
+}
+
+/** How far the listed jobs are, and what they cost: that of a batch, with a filter that all its jobs match. */
+function totals(jobs, isMore, filters) {
+  const of = new Map(STATUSES.map((status) => [status, jobs.filter((job) => job.status === status).length]).filter(([, number]) => number));
+  const spent = jobs.reduce((sum, job) => ({
+    cost_usd: sum.cost_usd + (job.cost_usd ?? 0), estimated: job.estimated?.calls ? job.estimated : sum.estimated, tokens: sum.tokens + tokens(job),
+  }), { cost_usd: 0, tokens: 0 });
+  const ended = FINAL.reduce((sum, status) => sum + (of.get(status) ?? 0), 0);
+  return h.div({ class: "totals", key: "totals" },
+    h.span({ class: "shares", "aria-hidden": "true" }, [...of].reverse().map(([status, number]) => h.span({ class: status, key: status, style: { flexGrow: number } }))),
+    h.p(h.strong(isMore ? `Newest ${count(jobs.length)}` : count(jobs.length), jobs.length === 1 ? " job" : " jobs"), ": ",
+      [...of].reverse().map(([status, number], index) => [index > 0 && ", ", h.span({ class: status }, `${count(number)} ${status}`)]),
+      ended < jobs.length && ended > 0 && ` (${count(ended)} of ${count(jobs.length)} ended)`,
+      h.span({ class: "muted" }, " · ", bound(spent), count(spent.tokens), " tokens · ", cost(spent), jobs.some((job) => job.cost_usd == null) && " and calls of unknown price")),
+    link(`#/bulk?${filters}`, "Retry, cancel or delete…", "small"));
 }
 
 const HEADS = ["Status", "Job", "Created", "Took", "Tokens", "Cost"];
 
 function table(jobs) {
-  const heads = HEADS.map((name, index) => h.th({ scope: "col", class: index > 2 && "number wide" }, name));
+  const heads = HEADS.map((name, index) => h.th({ scope: "col", class: (index > 2 && "number wide") || (index > 1 && "wide") }, name));
   return h.table({ class: "jobs", key: "jobs" }, h.thead(h.tr(heads)), h.tbody(jobs.map(row)));
 }
 
 function row(job) {
   const number = (value) => h.td({ class: "number wide" }, value);
-  return h.tr({ key: job.event_id },
+  const { event_id: id, title, forked_from: source } = job;
+  return h.tr({ key: id },
     h.td(chip(job.status), job.waiting_for && job.waiting_for.reason !== "queue" && h.div({ class: "muted small" }, waited(job.waiting_for))),
     h.td({ class: "name" },
-      h.a({ href: `#/jobs/${encodeURIComponent(job.event_id)}` }, foreign(words(job.job_name)), " ", h.code(shortId(job.event_id))),
+      h.a({ href: `#/jobs/${encodeURIComponent(id)}` }, foreign(title ?? words(job.job_name)), " ", h.code(shortId(id))),
+      h.div({ class: "muted small" }, title && foreign(words(job.job_name)), h.span({ class: "narrow" }, title && " · ", ago(job.created_at))),
+      source && h.div({ class: "muted small" }, "fork of ", h.code(shortId(source.event_id)), ", from ", foreign(words(source.from_step))),
       job.error && foreign(job.error.message, "p", "why")),
-    h.td({ class: "muted" }, ago(job.created_at)),
+    h.td({ class: "muted wide" }, ago(job.created_at)),
     number(duration(age(job))),
-    number([bound(job), count(job.usage?.input_tokens + job.usage?.output_tokens || 0)]),
+    number([bound(job), count(tokens(job))]),
     number(cost(job)));
 }

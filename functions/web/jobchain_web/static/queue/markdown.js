@@ -1,41 +1,59 @@
-/** A job as a Markdown file. Loaded when the first one is downloaded. */
+/** A job as Markdown. */
 
-import { h } from "./dom.js";
-import { shortId, words } from "./format.js";
-import { grouped, parts, said } from "./result.js";
-
-/** Downloads the job as a file. */
-export function download(job) {
-  const href = URL.createObjectURL(new Blob([markdown(job)], { type: "text/markdown" }));
-  h.a({ href, download: `job-${shortId(job.event_id)}.md` }).click();
-  setTimeout(URL.revokeObjectURL, 10_000, href);
-}
+import { words } from "./format.js";
+import { grouped, isChecklist, isRecords, namesOf, parts, said, ticksOf } from "./result.js";
 
 /** The job as Markdown; its texts are escaped. */
-function markdown(job) {
-  const lines = [`# ${escaped(words(job.job_name))}`, `Job ${job.event_id}, ${job.status}, created ${job.created_at}`];
+export function markdown(job) {
+  const lines = [`# ${escaped(job.title ?? words(job.job_name))}`, `${escaped(words(job.job_name))}, job ${job.event_id}, ${job.status}, created ${job.created_at}`];
+  const metadata = Object.entries(job.metadata ?? {}).map(([name, value]) => `- ${oneLine(name)}: ${oneLine(value)}`);
+  if (metadata.length) lines.push(metadata.join("\n"));
   if (job.error) lines.push(escaped(job.error.message));
-  for (const part of parts(job, true)) lines.push(`## ${escaped(words(part.title))}`, written(part));
+  for (const part of parts(job, true)) lines.push(`## ${escaped(words(part.title))}`, written(part, ticksOf(job.event_id)));
   return `${lines.join("\n\n")}\n`;
 }
 
-function written(part) {
-  const { form, value } = part;
-  if (form === "checklist" && Array.isArray(value)) return grouped(part).map((group) => ticks(group, part.fields)).join("\n\n");
-  if (form === "table" && typeof value === "string") return value.trim(); // its texts are escaped
-  if (typeof value === "string" && form !== "diagram") return escaped(value);
-  const content = text(value);
-  // Longer than any fence in the text.
-  const fence = "`".repeat(3 + Math.max(0, ...(content.match(/`+/g) ?? []).map((run) => run.length)));
-  return `${fence}${form === "diagram" ? "mermaid" : "json"}\n${content.trim()}\n${fence}`;
+/** The job's checklists alone. GitHub notifies whom a text mentions, and links its numbers: a comment prevents that. */
+export function tasks(job) {
+  const lists = parts(job).filter(isChecklist).map((part) => `## ${escaped(words(part.title))}\n\n${written(part, ticksOf(job.event_id))}`);
+  return `${lists.join("\n\n").replace(/[@#](?=\w)/g, "$&<!\u002d- -->")}\n`;
 }
 
-function ticks([heading, entries], fields) {
-  const lines = entries.map(([entry]) => {
+function written(part, ticked) {
+  const { form, value } = part;
+  if (isChecklist(part)) return grouped(part).map((group) => ticks(group, part.fields, ticked)).join("\n\n");
+  if (form === "table" && typeof value === "string") return value.trim(); // its texts are escaped
+  if (form === "diagram" && typeof value === "string") return fenced("mermaid", value);
+  return block(value);
+}
+
+const isPlain = (value) => value === null || typeof value !== "object";
+
+function block(value) {
+  if (isPlain(value)) return escaped(String(value ?? "–"));
+  if (isRecords(value)) return table(value);
+  if (Array.isArray(value)) return value.every(isPlain) ? value.map((entry) => `- ${oneLine(String(entry ?? "–"))}`).join("\n") : fenced("json", text(value));
+  return Object.entries(value).map(([name, entry]) => `**${oneLine(words(name))}**\n\n${block(entry)}`).join("\n\n");
+}
+
+function table(rows) {
+  const names = namesOf(rows);
+  const line = (cells) => `| ${cells.map((cell) => oneLine(text(cell ?? "–"))).join(" | ")} |`;
+  return [line(names.map(words)), line(names.map(() => "---")).replaceAll("\\", ""), ...rows.map((row) => line(names.map((name) => row[name])))].join("\n");
+}
+
+function fenced(language, content) {
+  // Longer than any fence in the text.
+  const fence = "`".repeat(3 + Math.max(0, ...(content.match(/`+/g) ?? []).map((run) => run.length)));
+  return `${fence}${language}\n${content.trim()}\n${fence}`;
+}
+
+function ticks([heading, entries], fields, ticked) {
+  const lines = entries.map(([entry, index]) => {
     const { text: first, tags, quotes } = said(entry, fields);
     const about = tags.length ? ` (${oneLine(tags.join(", "))})` : "";
     const sources = quotes.map((quote) => `  > ${oneLine(quote.text)}${quote.missing ? " *(not in the text)*" : ""}`);
-    return [`- [ ] ${oneLine(text(first))}${about}`, ...sources].join("\n");
+    return [`- [${ticked.has(String(index)) ? "x" : " "}] ${oneLine(text(first))}${about}`, ...sources].join("\n");
   });
   return [...(heading ? [`### ${oneLine(heading)}`, ""] : []), ...lines].join("\n");
 }

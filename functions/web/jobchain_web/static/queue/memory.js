@@ -12,3 +12,7 @@ const kept = (store, act) => {
 export const recall = (store, key) => kept(store, (items) => items.getItem(key));
 
 export const remember = (store, key, value) => kept(store, (items) => (value ? items.setItem(key, value) : items.removeItem(key)));
+
+/** Removes all whose keys begin so. */
+export const forget = (store, start) =>
+  kept(store, (items) => Object.keys(items).filter((key) => key.startsWith(start)).forEach((key) => items.removeItem(key)));

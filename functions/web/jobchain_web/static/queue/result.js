@@ -24,7 +24,7 @@ export function sections(job) {
   return parts(job).map((part) => {
     const { form, title, value } = part;
     let content = null;
-    if (form === "checklist" && Array.isArray(value)) content = checklist(part, job.event_id);
+    if (isChecklist(part)) content = checklist(part, job.event_id);
     if (form === "diagram" && typeof value === "string") content = diagram(value);
     if (form === "table" && typeof value === "string") content = table(value);
     return panel(`of-${title}`, foreign(words(title)), content ?? plain(value));
@@ -43,7 +43,7 @@ function plain(value) {
 }
 
 function records(rows) {
-  const names = [...new Set(rows.flatMap(Object.keys))];
+  const names = namesOf(rows);
   return rowsOf(names.map(words), rows.map((row) => names.map((name) => plain(row[name]))));
 }
 
@@ -53,12 +53,46 @@ function rowsOf(header, rows) {
     h.tbody(rows.map((row) => h.tr(row.map((cell) => h.td(cell)))))));
 }
 
-/** A Markdown table whose cells are escaped. */
-function table(text) {
+/** The cells of a Markdown table, which are escaped there. The first row is the header. */
+function cellsOf(text) {
   const cells = (line) => line.slice(2, -2).split(" | ").map((cell) => cell.replace(/&#(\d+);/g, (_, code) => String.fromCodePoint(code)));
-  const lines = text.trim().split("\n");
-  return rowsOf(cells(lines[0]), lines.slice(2).map((line) => cells(line).map((cell) => plain(cell))));
+  const [header, , ...rows] = text.trim().split("\n");
+  return [cells(header), ...rows.map(cells)];
 }
+
+function table(text) {
+  const [header, ...rows] = cellsOf(text);
+  return rowsOf(header, rows.map((row) => row.map((cell) => plain(cell))));
+}
+
+/** The names of the records' fields. */
+export const namesOf = (rows) => [...new Set(rows.flatMap(Object.keys))];
+
+export const isRecords = (value) => Array.isArray(value) && value.length > 0 && value.every(isRecord);
+
+export const isChecklist = ({ form, value }) => form === "checklist" && Array.isArray(value);
+
+export const hasChecklist = (job) => parts(job).some(isChecklist);
+
+/** What of the result is a table or a list, with its rows, of which the first is the header. */
+export function tables(job) {
+  const found = new Map();
+  for (const { title, form, value } of [...parts(job), ...parts(job, true)]) {
+    if (form === "table" && typeof value === "string") found.set(`${title} `, { title, rows: cellsOf(value) });
+    else if (isRecords(value)) found.set(title, { title, rows: recordRows(job, form, value) });
+    else if (Array.isArray(value) && value.length) found.set(title, { title, rows: [[title], ...value.map((entry) => [entry])] });
+  }
+  return [...found.values()];
+}
+
+function recordRows(job, form, value) {
+  const names = namesOf(value);
+  const ticked = form === "checklist" && ticksOf(job.event_id);
+  return [[...(ticked ? ["done"] : []), ...names], ...value.map((row, index) => [...(ticked ? [ticked.has(String(index))] : []), ...names.map((name) => row[name])])];
+}
+
+/** The places of the entries that are ticked in this browser. */
+export const ticksOf = (id) => new Set(recall("localStorage", `ticks:${id}`)?.split(","));
 
 /** The entries, each with its place in the list, below their headings, if there are several. */
 export function grouped({ value, fields }) {
@@ -80,11 +114,10 @@ export function said(entry, fields) {
 }
 
 function checklist(part, id) {
-  const key = `ticks:${id}`;
-  const ticked = new Set(recall("localStorage", key)?.split(","));
+  const ticked = ticksOf(id);
   const tick = ({ target }) => {
     ticked[target.checked ? "add" : "delete"](target.name);
-    remember("localStorage", key, [...ticked].join());
+    remember("localStorage", `ticks:${id}`, [...ticked].join());
   };
   const item = ([entry, index]) => {
     const name = String(index);

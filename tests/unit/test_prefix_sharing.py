@@ -1,4 +1,4 @@
-"""Which prompts begin with the same text, so that a provider reads it once: across steps, waves and parts."""
+"""Which prompts share a prefix, so that a provider reads it once: across steps, waves and parts."""
 
 from typing import Annotated, Any
 
@@ -10,8 +10,8 @@ from jobchain.chains import CHAINS
 from jobchain.chains.author_types import PayloadField
 from jobchain.chains.authoring import Chain
 from jobchain.chains.fields import Text
-from jobchain.chains.kept import MIN_BYTES
 from jobchain.chains.long_texts import ask_again
+from jobchain.chains.prefix import MIN_BYTES
 from jobchain.llm import ModelRequest
 from jobchain.testing import Run, run_chain
 from tests.hostile import hostile_texts
@@ -30,7 +30,7 @@ def shared(run: Run) -> dict[str, tuple[str, tuple[str, ...]]]:
     """The shared text of each step's first call, with the steps whose answers go with it; empty without one."""
     found: dict[str, tuple[str, tuple[str, ...]]] = {}
     for call in run.calls:
-        text = call.request.shared
+        text = call.request.prefix
         found.setdefault(call.step, (text.text, tuple(name for name, _ in text.answers)) if text else ("", ()))
     return found
 
@@ -49,12 +49,12 @@ class TestAShippedChain:
         assert found["diagram"] == ("", ())
         for step in ("summary", "checklist"):
             (call,) = run.calls_of(step)
-            assert call.request.shared
-            assert call.request.input.startswith(call.request.shared.text)
-            assert call.request.shared.text.count(LONG.strip()) == 1
+            assert call.request.prefix
+            assert call.request.input.startswith(call.request.prefix.text)
+            assert call.request.prefix.text.count(LONG.strip()) == 1
         assert "<<<summary " in run.calls_of("checklist")[0].request.input.removeprefix(found["checklist"][0])
 
-    def test_shares_no_text_that_is_too_short_to_be_kept(self) -> None:
+    def test_shares_no_text_that_is_too_short_to_be_cached(self) -> None:
         run = run_chain(CHAINS["guideline_checklist"], {"guidelines": "Lock the doors."}, ANSWERS)
 
         assert not steps_of(run)
@@ -94,7 +94,7 @@ class TestAShippedChain:
 
         run_chain(chain, {"guidelines": text}, answers, max_input_tokens=10**7)
 
-        first, second = asked["summary"].shared, asked["checklist"].shared
+        first, second = asked["summary"].prefix, asked["checklist"].prefix
         assert first
         assert first == second
         mark = first.text.partition(">>>")[0].removeprefix("<<<document ")
@@ -111,7 +111,7 @@ def _noted(asked: dict[str, ModelRequest], name: str, answer: Any) -> Any:
 
 
 class TestAChain:
-    def test_has_its_readings_in_one_wave_marked_by_none(self) -> None:
+    def test_has_no_breakpoint_where_its_readings_are_in_one_wave(self) -> None:
         chain = Chain("parallel")
 
         @chain.ask
@@ -171,7 +171,7 @@ class TestAChain:
         assert in_it == [True, True, False]
 
     def test_shares_no_text_between_models_or_efforts(self) -> None:
-        """A provider keeps a text for one model and one effort."""
+        """A provider caches a text for one model and one effort."""
         chain = Chain("efforts")
 
         @chain.ask(effort="low")

@@ -1,7 +1,7 @@
-"""Which steps read the same texts of the payload, so that a provider reads these once and keeps them for the others.
+"""Which steps read the same texts of the payload, so that their prompts share a prefix that a provider caches.
 
-A provider keeps the beginning of a prompt, and reads it at a fraction of its price. To write it costs more than to read
-it once, so that a text is only marked where a later step reads it.
+A provider reads a cached prefix at a fraction of the price. To write it costs more than to read it once, so that a
+prompt has a cache breakpoint only where a later step reads the same prefix.
 https://developers.openai.com/api/docs/guides/prompt-caching
 """
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class Sharing(NamedTuple):
-    """The texts with these `labels` are the beginning of the prompts of all `steps`, in this order."""
+    """The prompts of all `steps` begin with the texts of these `labels`, in this order."""
 
     labels: tuple[str, ...]
     steps: tuple[str, ...]
@@ -44,10 +44,10 @@ class _Steps:
         own = self.needs[name].all.needs
         return {*own}.union(*map(self.above, own))
 
-    def keeping(self, readers: Sequence[str]) -> tuple[str, ...]:
-        """Those of the readers whose prompts are marked: one of the first wave, which writes, and all of later ones.
+    def with_breakpoint(self, readers: Sequence[str]) -> tuple[str, ...]:
+        """The readers whose prompts have a breakpoint: one of the first wave, which writes, and all of later ones.
 
-        Readers of one wave run at the same time: each would write, and none would read. Where all do, none is marked.
+        Readers of one wave run at the same time: each would write, and none would read. Where all do, none has one.
         """
         first = min(map(self.depth, readers))
         later = [name for name in readers if self.depth(name) > first]
@@ -61,17 +61,17 @@ class _Steps:
 def sharings(
     steps: Mapping[str, Declared], needs: Mapping[str, Needs], options: Mapping[str, CallOptions]
 ) -> dict[str, Sharing]:
-    """The sharing of each step whose prompt begins as another's does, by its name.
+    """The sharing of each step whose prompt has a prefix that another's has, by its name.
 
-    What a provider keeps depends on the model and the effort, too: steps share a text only where both are the same.
+    A cache is of one model and one effort: steps share a prefix only where both are the same.
     """
     graph = _Steps(needs)
     left = {name: _texts(needs[name]) for name, step in steps.items() if step.asks and not step.material}
     found: dict[str, Sharing] = {}
     while readers := _most_readers(left, options):
-        if kept := graph.keeping(readers):
-            common = [text for text in left[kept[0]] if all(text in left[name] for name in kept)]
-            found |= dict.fromkeys(kept, Sharing(tuple(label for label, _ in common), kept))
+        if sharing := graph.with_breakpoint(readers):
+            common = [text for text in left[sharing[0]] if all(text in left[name] for name in sharing)]
+            found |= dict.fromkeys(sharing, Sharing(tuple(label for label, _ in common), sharing))
         for name in readers:
             del left[name]
     return found
@@ -99,22 +99,22 @@ def first(texts: Sequence[tuple[str, T]], labels: Sequence[str]) -> list[tuple[s
 def with_answers(
     steps: Sequence[Step | CodeStep], found: Mapping[str, Sharing], needs: Mapping[str, Needs]
 ) -> list[Step | CodeStep]:
-    """The steps, each with the answers of all that share a text with it: a provider reads their schemas before it."""
+    """The steps, each with the answers of all that share its prefix, as their schemas are a part of that."""
     by_name = {step.name: step for step in steps if isinstance(step, Step)}
 
     def completed(step: Step | CodeStep) -> Step | CodeStep:
-        if not isinstance(step, Step) or step.kept is None:
+        if not isinstance(step, Step) or step.prefix is None:
             return step
         names = found[step.name].steps
-        whole = replace(step, kept=replace(step.kept, answers=_answers(by_name, names, lambda each: each.answer)))
+        whole = replace(step, prefix=replace(step.prefix, answers=_answers(by_name, names, lambda each: each.answer)))
         long = step.long
         if long is None:
             return whole
         split = [name for name in names if (other := by_name[name].long) and other.label == long.label]
-        kept = _Steps(needs).keeping(split)
-        if step.name not in kept:
+        parts = _Steps(needs).with_breakpoint(split)
+        if step.name not in parts:
             return whole
-        return replace(whole, long=replace(long, answers=_answers(by_name, kept, _of_part)))
+        return replace(whole, long=replace(long, answers=_answers(by_name, parts, _of_part)))
 
     return [completed(step) for step in steps]
 

@@ -1,0 +1,34 @@
+/** Downloads of a job. Loaded when the first one is asked for. */
+
+import { get } from "./api.js";
+import { h } from "./dom.js";
+import { shortId } from "./format.js";
+import * as written from "./markdown.js";
+
+export function save(content, type, name) {
+  const href = URL.createObjectURL(new Blob([content], { type }));
+  h.a({ href, download: name }).click();
+  setTimeout(URL.revokeObjectURL, 10_000, href);
+}
+
+const nameOf = (job, rest) => `job-${shortId(job.event_id)}${rest}`;
+
+export const markdown = (job) => save(written.markdown(job), "text/markdown", nameOf(job, ".md"));
+
+export const github = (job) => save(written.tasks(job), "text/markdown", nameOf(job, "-tasks.md"));
+
+/** The whole job as the API gives it. */
+export async function json(job) {
+  const { data } = await get(`jobs/${encodeURIComponent(job.event_id)}?include=input,prompts,attempts`);
+  save(JSON.stringify(data, null, 2), "application/json", nameOf(job, ".json"));
+}
+
+/** Rows as a spreadsheet reads them. A text that it would take for a formula gets an apostrophe in front. */
+export function csv(job, title, rows) {
+  const text = (value) => (typeof value === "string" ? value : JSON.stringify(value ?? ""));
+  const safe = (value) => (typeof value === "string" && /^[=+@\t\r-]/.test(value) ? `'${value}` : text(value === null ? "" : value));
+  const cell = (value) => `"${safe(value).replaceAll('"', '""')}"`;
+  const lines = rows.map((row) => row.map((value) => (value == null ? "" : cell(value))).join(","));
+  // With the mark by which Excel knows UTF-8.
+  save(`\ufeff${lines.join("\r\n")}\r\n`, "text/csv", nameOf(job, `-${title.replace(/[^\w-]+/g, "_").slice(0, 40)}.csv`));
+}
