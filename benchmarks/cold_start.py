@@ -31,7 +31,14 @@ BUDGETS = {"ApiFunction": 0.95, "SweeperFunction": 0.8, "WorkerFunction": 2.0}
 """The most that a start may cost, as a multiple of the baseline."""
 
 # What stands for a function's settings, where a 1 will not do.
-_SETTINGS = {"AUTH_MODE": "api_key", "OPENAI_API": "responses", "LOG_LEVEL": "INFO"}
+SETTINGS = {
+    "AUTH_MODE": "api_key",
+    "LOG_LEVEL": "INFO",
+    "MODEL_PROVIDER": "openai",
+    "OPENAI_API": "responses",
+    "OPENAI_BASE_URL": "https://models.example.com/v1",
+    "STORE_RAW_ANSWERS": "on",
+}
 
 # What the platform gives a function.
 _PLATFORM = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "eu-central-1"}
@@ -85,7 +92,7 @@ def programs() -> dict[str, tuple[str, Mapping[str, str]]]:
     for function in BUDGETS:
         properties: dict[str, Any] = template["Resources"][function]["Properties"]
         variables = {**shared, **properties["Environment"]["Variables"]}
-        environment = _PLATFORM | {name: _SETTINGS.get(name, "1") for name in variables}
+        environment = _PLATFORM | {name: SETTINGS.get(name, "1") for name in variables}
         module = properties["Handler"].rpartition(".")[0]
         path = [str(BUILD / function), str(LAYER)]
         found[function] = (_MEASURED.format(path=path, start=f"import {module}"), environment)

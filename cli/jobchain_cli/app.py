@@ -13,6 +13,7 @@ import typer
 from jobchain_cli import target
 from jobchain_cli.authors import authors
 from jobchain_cli.choices import Status, Tier, UsageBy
+from jobchain_cli.completion import offered_chains, offered_ids
 from jobchain_cli.errors import Code, CommandError
 from jobchain_cli.examples import add_examples
 from jobchain_cli.operators import STACK_HELP, incidents, operators
@@ -43,25 +44,12 @@ Url = Annotated[
 ]
 ApiKey = Annotated[str | None, typer.Option("--api-key", metavar="KEY", help="Else JOBCHAIN_API_KEY, or the login's.")]
 
-
-def _offered_ids(incomplete: str) -> list[tuple[str, str]]:
-    from jobchain_cli.completion import event_ids
-
-    return event_ids(incomplete)
-
-
-def _offered_chains(incomplete: str) -> list[tuple[str, str]]:
-    from jobchain_cli.completion import chains
-
-    return chains(incomplete)
-
-
 ID_HELP = "its id, or the first 8 characters of that."
-EventId = Annotated[str, typer.Argument(metavar="EVENT_ID", help=f"The job: {ID_HELP}", autocompletion=_offered_ids)]
+EventId = Annotated[str, typer.Argument(metavar="EVENT_ID", help=f"The job: {ID_HELP}", autocompletion=offered_ids)]
 EventIds = Annotated[
     list[str],
     typer.Argument(
-        metavar="EVENT_ID...", help="The jobs: ids, or their first 8 characters.", autocompletion=_offered_ids
+        metavar="EVENT_ID...", help="The jobs: ids, or their first 8 characters.", autocompletion=offered_ids
     ),
 ]
 Timeout = Annotated[float | None, typer.Option(metavar="SECONDS", min=0, help="Stop watching then; the job continues.")]
@@ -111,7 +99,7 @@ def submit(
     ] = None,
     chain: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Which chain; `jobchain chains` lists them.", autocompletion=_offered_chains),
+        typer.Option(metavar="NAME", help="Which chain; `jobchain chains` lists them.", autocompletion=offered_chains),
     ] = None,
     payload: Annotated[str | None, typer.Option(metavar="JSON", help="A chain's payload, instead of texts.")] = None,
     fields: Set = None,
@@ -254,7 +242,7 @@ def open_page(event_id: EventId, url: Url = None, api_key: ApiKey = None) -> Non
 def list_jobs(
     status: Annotated[Status | None, typer.Option(help="Only jobs with this status.")] = None,
     chain: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only jobs of this chain.", autocompletion=_offered_chains)
+        str | None, typer.Option(metavar="NAME", help="Only jobs of this chain.", autocompletion=offered_chains)
     ] = None,
     title: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Only jobs with this in their title, in any case.")
@@ -311,7 +299,7 @@ def cancel(event_ids: EventIds, as_json: AsJson = False, url: Url = None, api_ke
 @app.command()
 def retry(
     event_ids: Annotated[
-        list[str] | None, typer.Argument(metavar="EVENT_ID...", help="The jobs.", autocompletion=_offered_ids)
+        list[str] | None, typer.Argument(metavar="EVENT_ID...", help="The jobs.", autocompletion=offered_ids)
     ] = None,
     as_json: AsJson = False,
     url: Url = None,

@@ -26,7 +26,7 @@ Offer = tuple[str, str]
 T = TypeVar("T")
 
 
-def event_ids(incomplete: str) -> list[Offer]:
+def offered_ids(incomplete: str) -> list[Offer]:
     """The newest jobs' ids, each with its status and chain."""
 
     def newest(client: "Jobchain") -> list[Offer]:
@@ -35,7 +35,7 @@ def event_ids(incomplete: str) -> list[Offer]:
     return _plain(_asked(newest), incomplete)
 
 
-def chains(incomplete: str) -> list[Offer]:
+def offered_chains(incomplete: str) -> list[Offer]:
     """The names of the chains."""
     return _plain(_asked(lambda client: [(chain.name, "") for chain in client.chains()]), incomplete)
 

@@ -22,6 +22,10 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "cancel": (f"jobchain cancel {ID}",),
     "retry": (f"jobchain retry {ID}", "jobchain retry --failed --since 1h --dry-run"),
     "fork": (f"jobchain fork {ID} --from checklist",),
+    "replay": (
+        "jobchain replay --chain guideline_checklist --last 50 --model gpt-6-luna --max-cost-usd 1",
+        f"jobchain replay {ID} --effort high --dry-run",
+    ),
     "delete": (f"jobchain delete {ID}", f"jobchain delete {ID} --yes"),
     "stats": ("jobchain stats",),
     "usage": ("jobchain usage --by chain", "jobchain usage --from 2026-11-01 --to 2026-11-30 --json"),

@@ -7,6 +7,7 @@ import typer
 
 from jobchain_cli import target
 from jobchain_cli.choices import Effort
+from jobchain_cli.completion import offered_chains, offered_ids
 
 replays = typer.Typer()
 
@@ -18,8 +19,13 @@ Limit = Annotated[
 
 @replays.command()
 def replay(
-    event_ids: Annotated[list[str] | None, typer.Argument(metavar="EVENT_ID...", help="The jobs.")] = None,
-    chain: Annotated[str | None, typer.Option(metavar="NAME", help="With --last: only jobs of this chain.")] = None,
+    event_ids: Annotated[
+        list[str] | None, typer.Argument(metavar="EVENT_ID...", help="The jobs.", autocompletion=offered_ids)
+    ] = None,
+    chain: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="With --last: only jobs of this chain.", autocompletion=offered_chains),
+    ] = None,
     last: Annotated[
         int | None, typer.Option(min=1, max=1000, metavar="N", help="The newest completed jobs, instead of ids.")
     ] = None,
@@ -50,10 +56,7 @@ def replay(
     url: Annotated[str | None, typer.Option("--url", metavar="URL", help="The API; as of other commands.")] = None,
     api_key: Annotated[str | None, typer.Option("--api-key", metavar="KEY", help="As of other commands.")] = None,
 ) -> None:
-    """Run jobs again with another model, effort or prompt, under one budget, and compare the answers on a page.
-
-    jobchain replay --chain guideline_checklist --last 50 --model gpt-6-luna --max-cost-usd 1
-    """
+    """Run jobs again with another model, effort or prompt, under one budget, and compare the answers on a page."""
     chosen = [event_ids, last, of]
     if sum(bool(each) for each in chosen) != 1:
         raise typer.BadParameter("name the jobs: give their ids, or --last N (with --chain NAME), or --of REPLAY")

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobchain_cli.errors import Code, CommandError
+from jobchain_cli.ids import whole_ids
 from jobchain_cli.replay_budget import LEAST, Budget
 from jobchain_cli.replay_comparison import Comparison, Pair, Verdict, ordered, pair_of
 from jobchain_cli.replay_estimate import Expected, again_from, estimate, expected
 from jobchain_cli.replay_page import page
-from jobchain_cli.replay_run import Run, Runner, Wanted
+from jobchain_cli.replay_run import Run, Runner, Wanted, read_jobs
 from jobchain_cli.replay_words import as_json as json_of
 from jobchain_cli.replay_words import terminal_lines
 from jobchain_cli.target import Target
@@ -59,7 +60,7 @@ def make(
     replay_id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
     file = _page_file(out, replay_id, as_json=as_json) if not dry_run else None
     with target.client() as client:
-        sources = _sources(client, request)
+        sources = _sources(client, target, request)
         needs = {chain.name: _needs(chain.raw) for chain in client.chains()} if request.from_step else {}
     again = again_from(needs, request.from_step)
     if dry_run or total is None:
@@ -95,23 +96,23 @@ def show_again(target: Target, replay_id: str, out: str | None, *, as_json: bool
     """Makes the page of an earlier replay again, of what its jobs are now. Raises CommandError."""
     file = _page_file(out, replay_id, as_json=as_json)
     with target.client() as client:
-        jobs = [client.get(job.event_id, attempts=True) for job in client.list(replay=replay_id)]
+        found = read_jobs(target, [job.event_id for job in client.list(replay=replay_id)])
+        jobs = [job for job in found if isinstance(job, Job)]
         if not jobs:
             raise CommandError(f"there are no jobs of a replay {replay_id}")
-        pairs = list(_pairs_again(client, jobs))
+        pairs = list(_pairs_again(target, jobs))
     made_at = min(job.created_at for job in jobs)
     _tell(Comparison(replay_id, made_at, {}, ordered(pairs)), target, file, as_json=as_json)
     return _code(pairs)
 
 
-def _pairs_again(client: "Jobchain", jobs: Iterable[Job]) -> Iterable[Pair]:
-    for job in jobs:
-        try:
-            source = client.get(job.forked_from.event_id if job.forked_from else "", attempts=True)
-        except NotFound:
+def _pairs_again(target: Target, jobs: Sequence[Job]) -> Iterable[Pair]:
+    sources = read_jobs(target, [job.forked_from.event_id for job in jobs if job.forked_from])
+    for job, source in zip(jobs, sources, strict=True):
+        if isinstance(source, NotFound):
             print(f"jobchain: {in_one_line(job.event_id)}: the job that it replays was deleted", file=sys.stderr)
-            continue
-        yield pair_of(source, job if job.final else None, "" if job.final else f"it is {job.status}", job.event_id)
+        else:
+            yield pair_of(source, job if job.final else None, "" if job.final else f"it is {job.status}", job.event_id)
 
 
 def _prompt(file: str | None) -> str | None:
@@ -152,15 +153,19 @@ def _page_file(out: str | None, replay_id: str, *, as_json: bool) -> Path | None
     return file
 
 
-def _sources(client: "Jobchain", request: Request) -> list[Job]:
+def _sources(client: "Jobchain", target: Target, request: Request) -> list[Job]:
     """The jobs to replay, with their failed calls. Raises CommandError."""
-    ids = request.event_ids
+    ids = tuple(dict.fromkeys(whole_ids(client, request.event_ids)))
     if request.last:
         ids = tuple(job.event_id for job in client.list("completed", request.chain, request.last))
         if not ids:
             which = f" of the chain {request.chain}" if request.chain else ""
             raise CommandError(f"there are no completed jobs{which}: submit some first, or name jobs")
-    jobs = [client.get(event_id, attempts=True) for event_id in ids]
+    jobs = []
+    for found in read_jobs(target, ids):
+        if isinstance(found, NotFound):
+            raise found
+        jobs.append(found)
     if unfinished := [job for job in jobs if not job.final]:
         job = unfinished[0]
         raise CommandError(f"{job.event_id} is {job.status}: only jobs that have ended can be compared: wait for it")

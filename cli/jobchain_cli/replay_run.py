@@ -14,7 +14,7 @@ from jobchain_cli.replay_estimate import UNKNOWN, Estimate
 from jobchain_cli.target import Target
 from jobchain_cli.watching import TOLD_SECONDS
 from jobchain_cli.words import problem_line
-from jobchain_client import AsyncJobchain, Job, JobchainError
+from jobchain_client import AsyncJobchain, Job, JobchainError, NotFound
 
 PARALLEL = 8
 """How many jobs of a replay run at the same time, unless it is said otherwise."""
@@ -28,6 +28,26 @@ _REFUSES_ALL = frozenset({401, 403, 422, 429})
 _FAILS_ALL = frozenset({"budget_unknown", "model_not_found", "model_forbidden"})
 # A job fails with this where its budget is too small: a later one, which gets no more, would too.
 _TOO_LITTLE = "budget_exceeded"
+
+
+def read_jobs(target: Target, event_ids: Sequence[str]) -> list[Job | NotFound]:
+    """The jobs with their calls, in order; NotFound for one that does not exist. Raises JobchainError."""
+
+    async def read_all() -> list[Job | NotFound]:
+        async with _client(target) as client:
+            return list(await asyncio.gather(*(read(client, event_id) for event_id in event_ids)))
+
+    async def read(client: AsyncJobchain, event_id: str) -> Job | NotFound:
+        try:
+            return await client.get(event_id, attempts=True)
+        except NotFound as error:
+            return error
+
+    return asyncio.run(read_all())
+
+
+def _client(target: Target) -> AsyncJobchain:
+    return AsyncJobchain(target.url, target.api_key, retry_seconds=_RETRY_SECONDS, insecure_http=target.insecure_http)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +95,7 @@ class Runner:
         asyncio.run(self._run_all(runs, limit_seconds))
 
     async def _run_all(self, runs: Sequence[Run], limit_seconds: float | None) -> None:
-        async with AsyncJobchain(
-            self.target.url,
-            self.target.api_key,
-            retry_seconds=_RETRY_SECONDS,
-            insecure_http=self.target.insecure_http,
-        ) as client:
+        async with _client(self.target) as client:
             with suppress(TimeoutError):
                 async with asyncio.timeout(limit_seconds):
                     await self._make_and_wait(client, runs)

@@ -1,12 +1,16 @@
-"""Takes the pictures of `docs/pictures`, from a stack with a slow model: `make pictures`."""
+"""Takes the pictures of `docs/pictures`, from a stack with a slow model that has prices: `make pictures`."""
 
+import json
+import random
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from itertools import count
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import httpx2
 from playwright.sync_api import Browser, expect, sync_playwright
@@ -27,6 +31,18 @@ WIDE, PHONE = (1440, 900), (390, 844)
 # Of one answer. The longest is that of the job that still runs in the pictures.
 SECONDS = (0.3, 0.7, 0.5, 1.1, 0.4)
 SLOW_SECONDS = 40.0
+# The usage page shows this day's usage again for earlier days, each with as many jobs as a random number says.
+EARLIER_DAYS = 24
+
+
+class PricedServer(ModelServer):
+    """Answers as the offline model does, under the name of the model that is asked, which has a price."""
+
+    def right_answer(self, path: str, call: Call) -> Reply:
+        """The answer to a call without a fault."""
+        reply = super().right_answer(path, call)
+        named = {**json.loads(reply.body), "model": json.loads(call.body)["model"]}
+        return Reply(reply.name, json.dumps(named).encode())
 
 
 @contextmanager
@@ -39,36 +55,69 @@ def slow_model() -> Iterator[str]:
             return refused(400)
         return late(SLOW_SECONDS if "Take your time." in call.body else SECONDS[next(calls) % len(SECONDS)])
 
-    with ModelServer(offline=True) as model:
+    with PricedServer(offline=True) as model:
         model.rule = rule
         yield model.base_url
 
 
 def make_jobs(api: httpx2.Client) -> str:
-    """Jobs of every status; gives the id of the one whose page is shown."""
+    """Jobs of every status and chain; gives the id of the one whose page is shown."""
 
-    def create(payload: dict[str, str], chain: str = "guideline_checklist") -> str:
-        body = {"job_name": chain, "payload": payload}
+    def create(title: str, payload: dict[str, str], chain: str = "guideline_checklist") -> str:
+        body = {"job_name": chain, "payload": payload, "title": title, "metadata": {"team": "security"}}
         return str(api.post("/jobs", json=body).raise_for_status().json()["event_id"])
 
     review, backup = ((ROOT / "examples" / f"{name}.md").read_text() for name in ("access-review", "backup-policy"))
+    readme, security = ((ROOT / name).read_text()[:6_000] for name in ("README.md", "SECURITY.md"))
     ended = []
-    for number in range(14):
-        text = REFUSED if number in (4, 9) else (review, backup)[number % 2]
-        if number % 5 == 3:
-            ended.append(create({"text": text}, "extract_actions"))
-        elif number % 5 == 2:
-            ended.append(create({"first": review, "second": backup}, "compare_guidelines"))
-        else:
-            ended.append(create({"guidelines": text}))
+    for title, chain, payload in (
+        ("backup-policy.md", "guideline_checklist", {"guidelines": backup}),
+        ("Access review and backups, compared", "compare_guidelines", {"first": review, "second": backup}),
+        ("Meeting of 24 November", "extract_actions", {"text": f"{backup}\n\nAnna writes the minutes by Friday."}),
+        ("security.md", "guideline_checklist", {"guidelines": security}),
+        ("scan-0417.txt", "guideline_checklist", {"guidelines": REFUSED}),
+        ("readme.md", "guideline_checklist", {"guidelines": readme}),
+        ("Actions of the access review", "extract_actions", {"text": review}),
+        ("security.md and backup-policy.md", "compare_guidelines", {"first": security, "second": backup}),
+        ("scan-0418.txt", "extract_actions", {"text": REFUSED}),
+        ("Retention, second draft", "guideline_checklist", {"guidelines": f"{backup}\n\nKeep logs for 90 days."}),
+    ):
+        ended.append(create(title, payload, chain))
         time.sleep(1.1)
     poll(lambda: all(api.get(f"/jobs/{one}").json()["status"] in FINAL for one in ended), 120)
-    shown = create({"guidelines": review})
+    shown = create("access-review.md", {"guidelines": review})
     poll(lambda: api.get(f"/jobs/{shown}").json()["status"] in FINAL, 60)
-    create({"guidelines": f"{backup}\n\nTake your time."})
-    create({"guidelines": f"{review}\n\nTake your time."})
+    create("backup-policy.md, all sites", {"guidelines": f"{backup}\n\nTake your time."})
+    create("access-review.md, contractors", {"guidelines": f"{review}\n\nTake your time."})
     time.sleep(1.5)
     return shown
+
+
+def repeat_usage(stack: EmbeddedStack) -> None:
+    """Writes this day's usage again for earlier days."""
+    table = stack.client("dynamodb")
+    today = datetime.now(UTC).date()
+    found = table.query(
+        TableName=stack.table,
+        KeyConditionExpression="pk = :pk AND begins_with(sk, :day)",
+        ExpressionAttributeValues={":pk": {"S": "TENANT#local"}, ":day": {"S": f"USAGE#{today}"}},
+    )["Items"]
+    dice = random.Random(2026)
+    for back in range(1, EARLIER_DAYS):
+        day = today - timedelta(days=back)
+        factor = dice.randint(1, 4) if day.weekday() > 4 else dice.randint(15, 40)
+        for item in found:
+            sk = {"S": item["sk"]["S"].replace(str(today), str(day))}
+            part = max(1, factor + dice.randint(-6, 6))
+            table.put_item(TableName=stack.table, Item={**_times(item, part), "pk": item["pk"], "sk": sk})
+
+
+def _times(item: dict[str, Any], factor: int) -> dict[str, Any]:
+    """The item with its numbers multiplied, but for the time at which it is erased."""
+    return {
+        name: {"N": str(Decimal(value["N"]) * factor)} if "N" in value and name != "expires_at" else value
+        for name, value in item.items()
+    }
 
 
 def take(browser: Browser, url: str, name: str, size: tuple[int, int], scheme: Literal["light", "dark"]) -> None:
@@ -104,10 +153,12 @@ def main() -> int:
         browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
         queue = f"{stack.api_url}/queue"
         job = f"{queue}#/jobs/{make_jobs(api)}"
+        repeat_usage(stack)
         take(browser, f"{queue}#/", "queue", WIDE, "light")
         take(browser, f"{queue}#/", "queue-dark", WIDE, "dark")
         take(browser, job, "job", WIDE, "light")
         take(browser, job, "job-dark", WIDE, "dark")
+        take(browser, f"{queue}#/usage?by=chain", "usage", WIDE, "light")
         take(browser, f"{queue}#/", "phone-queue", PHONE, "dark")
         take(browser, job, "phone-job", PHONE, "light")
         browser.close()

@@ -222,7 +222,7 @@ class TestTheForm:
     @pytest.mark.parametrize(
         ("name", "content", "why"),
         [
-            ("rules.pdf", b"%PDF", "neither .txt nor .md"),
+            ("rules.pdf", b"%PDF", "rules.pdf is neither .txt nor .md: jobchain submit reads PDF, Word"),
             ("rules.txt", b"\xff\xfe\x00", "not a text in UTF-8"),
             ("rules.txt", b"x" * 100_001, "100,001 characters"),
             ("rules.txt", b"x" * 300_000, "256 KiB"),

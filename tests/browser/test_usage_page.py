@@ -79,12 +79,12 @@ def test_a_period_is_chosen_and_kept_in_the_address(visit: Visit) -> None:
     page = visit.open("#/usage")
     page.get_by_label("Period").select_option("last 7 days")
     first = str(TODAY - timedelta(days=6))
-    expect(page.get_by_label("From")).to_have_value(first)
+    expect(page.get_by_role("textbox", name="From")).to_have_value(first)
     expect(page.get_by_role("combobox", name="Period")).to_have_value("")
     assert page.url.endswith(f"#/usage?from={first}")
 
     earlier = str(TODAY - timedelta(days=9))
-    page.get_by_label("From").fill(earlier)
+    page.get_by_role("textbox", name="From").fill(earlier)
     expect(page.locator("figcaption")).to_contain_text(earlier)
     assert f"from={earlier}" in page.url
     page.get_by_label("Chart").select_option("Jobs ended")
@@ -92,7 +92,7 @@ def test_a_period_is_chosen_and_kept_in_the_address(visit: Visit) -> None:
 
     page.go_back()
     page.go_back()
-    expect(page.get_by_label("From")).to_have_value(first)
+    expect(page.get_by_role("textbox", name="From")).to_have_value(first)
 
 
 def test_groups_are_listed_by_their_cost_and_unknown_prices_are_said(visit: Visit) -> None:

@@ -100,7 +100,9 @@ class TestAnAttempt:
 
         chain = CHAINS["guideline_checklist"]
         first, *others = chain.calls
-        deployment.runner._chains = {chain.name: replace(chain, steps=(replace(first, read_answer=read), *others))}
+        deployment.runner.versions.chains = {
+            chain.name: replace(chain, steps=(replace(first, read_answer=read), *others))
+        }
         deployment.create()
         deployment.run()
 

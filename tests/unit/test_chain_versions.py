@@ -1,4 +1,4 @@
-"""What a job was run with is a version, stored once and named by the job; another deployment goes on where it fits."""
+"""What a job was run with is a version, stored once and named by the job; another one continues it where it fits."""
 
 import random
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from jobchain.aws.writes import epoch, key
 from jobchain.chains import CHAINS
 from jobchain.chains.chain import Chain as CompiledChain
 from jobchain.chains.definition import Definition, definition_of
-from jobchain.domain import Job, Status, WaitReason
+from jobchain.domain import DEADLINE, Job, Status, WaitReason
 from jobchain.errors import PermanentModelError, TransientModelError
 from jobchain.llm import ModelRequest
 from jobchain_api.service import JobService
@@ -389,7 +389,7 @@ class TestAnotherVersionThatDoesNotFit:
         assert len(half.llm.requests) == before
         assert job.chain_version == version_of(memo())
 
-        # and when the version is put back, the job goes on
+        # and when the version is put back, the job continues
         half.clock.advance(timedelta(minutes=2))
         deploy(half, memo())
         assert half.run(MEMO).status is Status.COMPLETED
@@ -401,8 +401,10 @@ class TestAnotherVersionThatDoesNotFit:
     ) -> None:
         before, version = len(half.llm.requests), version_of(memo())
         deploy(half, make())
+        assert half.run().status is Status.PENDING
+        half.clock.advance(DEADLINE)
 
-        job = half.run_until_final()
+        job = half.run()
 
         assert job.status is Status.FAILED
         assert job.error is not None
@@ -411,7 +413,7 @@ class TestAnotherVersionThatDoesNotFit:
         assert f"(it was run with version {version}): deploy one that fits and retry the job" in job.error.message
         assert len(half.llm.requests) == before
 
-        # and a retry goes on once the version is back
+        # and a retry continues once the version is back
         half.stores.jobs.retry(TENANT, half.event_id)
         deploy(half, memo())
         assert half.run(MEMO).status is Status.COMPLETED
@@ -547,7 +549,7 @@ class TestAJobWhoseTextIsSplit:
         # when another prompt is deployed
         deploy(deployment, listing("List all rules."), max_input_tokens=100)
 
-        # then the job goes on
+        # then the job continues
         deployment.clock.advance(timedelta(hours=2))
         assert deployment.run(MEMO).status is Status.COMPLETED
 

@@ -865,7 +865,7 @@ def test_usage_and_stats_tell_the_part_of_replays(run: Run, api: FakeApi) -> Non
     api.says("GET /stats", {"jobs": jobs, "today": today, "queue": None})
 
     lines = run("usage").out.splitlines()
-    assert lines[-1].split() == ["in", "replays", "2", "1", "0", "0", "3", "812", "0", "140", "0.500000"]
+    assert lines[-1].split() == ["in", "replays", "2", "1", "0", "0", "3", "812", "0", "0", "140", "0.500000"]
     assert "  in replays: 2 created, 812 tokens in, 140 out, for $0.500000\n" in run("stats").out
 
 

@@ -287,6 +287,7 @@ class TestTheBooks:
             "by_model": {"m": spent_view(3), "other": spent_view(1)},
             "by_key": {"": used},
             "by_chain": {"guideline_checklist": used},
+            "replays": {"created": 0, "completed": 0, "failed": 0, "cancelled": 0, **spent_view(0)},
         }
         assert stats["queue"] is None
 

@@ -81,6 +81,7 @@ def test_a_list_shows_what_is_small_and_no_more(api: Api) -> None:
         "result",
         "result_view",
         "metadata",
+        "chain_version",
         "failed_attempts",
         "answered_calls",
         "input",

@@ -15,7 +15,7 @@ from pydantic import JsonValue
 from jobchain.aws.queue import MAX_DELAY, JobQueue
 from jobchain.chains import CHAINS
 from jobchain.chains.chain import Chain
-from jobchain.domain import Job, NewJob, Status
+from jobchain.domain import Job, NewJob, Status, WaitReason
 from jobchain.errors import TransientModelError
 from jobchain.llm import ModelRequest
 from jobchain_worker.demand import MAX_AT_ONCE
@@ -281,12 +281,19 @@ class TestAChainThatChangesUnderAJob:
         return stage.run()
 
     @pytest.mark.parametrize("text", [TEXT, "Rule 1 must be kept."])
-    def test_and_calls_its_steps_otherwise_asks_for_them_anew(self, stage: Stage, items: Items, text: str) -> None:
+    def test_and_calls_its_steps_otherwise_waits_for_one_that_fits(self, stage: Stage, items: Items, text: str) -> None:
         job = self.interrupted(stage, renamed, text)
 
-        assert job.status is Status.COMPLETED
-        assert {"summary", "outline", "checklist", "diagram"} <= stage.outputs.keys()
-        assert stage.chains["guideline_checklist"].result(stage.outputs)["outline"]
+        assert job.status is Status.PENDING
+        assert job.waiting_for
+        assert job.waiting_for.reason is WaitReason.DEPLOYMENT
+
+        # when the version that it was run with is deployed again
+        stage.chains["guideline_checklist"] = CHAINS["guideline_checklist"]
+        stage.clock.advance(MAX_DELAY)
+
+        assert stage.run().status is Status.COMPLETED
+        assert {"summary", "checklist", "diagram"} <= stage.outputs.keys()
         assert items.due() == []
 
     def test_and_has_a_step_less_ends_without_it(self, stage: Stage) -> None:

@@ -177,9 +177,7 @@ def test_every_error_type_that_callers_can_read_has_a_name_in_the_metrics() -> N
         name for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)
     }
 
-    assert documented <= ERROR_TYPES
-    # The others are those of jobs that name a model themselves.
-    assert ERROR_TYPES - documented == {"model_forbidden", "model_not_found"}
+    assert documented == ERROR_TYPES
 
 
 def test_a_type_without_a_name_is_counted_under_one_for_all() -> None:

@@ -188,6 +188,20 @@ class TestAReplay:
         assert "<article" in (tmp_path / "page.html").read_text()
         assert len(api.forks) == 2
 
+    def test_leaves_jobs_out_that_were_deleted_since(self, api: Api, replay: Replay) -> None:
+        _, out, _ = replay("job-1", "job-2", "--max-cost-usd", "1", "--json")
+        del api.jobs["job-1"]
+
+        _, out, err = replay("--of", json.loads(out)["replay"], "--json")
+
+        assert [job["title"] for job in json.loads(out)["jobs"]] == ["2.md"]
+        assert "fork-of-job-1: the job that it replays was deleted" in err
+
+    def test_that_does_not_exist_can_not_be_shown_again(self, api: Api, replay: Replay) -> None:
+        code, _, err = replay("--of", "r1", "--json")
+
+        assert (code, err) == (Code.ERROR, "jobchain: there are no jobs of a replay r1\n")
+
 
 class TestTheBudget:
     def test_ends_a_replay_whose_jobs_use_it_up(self, api: Api, replay: Replay) -> None:

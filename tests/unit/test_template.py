@@ -14,8 +14,11 @@ from typing import Any, get_args
 
 import pytest
 
+from benchmarks import cold_start
+from benchmarks.cold_start import BUDGETS
 from jobchain.connection import UnusableSetting, checked_model_url
 from jobchain.providers import Provider
+from jobchain.settings import load_settings
 from jobchain_worker.dialects import Api
 from local import sam_template
 from local.emulator_clients import Clients
@@ -31,6 +34,7 @@ ADD_USAGE = {"dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"}
 FORK = {"dynamodb:ConditionCheckItem"}
 # Of breakers and paces, of which one look reads several items.
 KEEP_WAITS = {"dynamodb:BatchGetItem", "dynamodb:UpdateItem"}
+KEEP_VERSIONS = {"dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:PutItem"}
 READ_WAITS = {"dynamodb:BatchGetItem"}
 QUEUES = {"sqs:SendMessage", "sqs:GetQueueAttributes"}
 ALLOWED_ACTIONS = {
@@ -75,12 +79,14 @@ ITEMS = {
         "SECRET#cursors": {"dynamodb:GetItem", "dynamodb:PutItem"},
         "BREAKER#*": READ_WAITS,
         "PACE#*": READ_WAITS,
+        "VERSION#*": {"dynamodb:BatchGetItem"},
     },
     "FlexWorkerFunction": {
         "JOB#*": RUN_JOBS,
         "TENANT#*": ADD_USAGE,
         "BREAKER#*": KEEP_WAITS,
         "PACE#*": KEEP_WAITS,
+        "VERSION#*": KEEP_VERSIONS,
     },
     "SweeperFunction": {
         "JOB#*": {"dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:UpdateItem"},
@@ -93,6 +99,7 @@ ITEMS = {
         "MODEL": {"dynamodb:PutItem"},
         "BREAKER#*": KEEP_WAITS,
         "PACE#*": KEEP_WAITS,
+        "VERSION#*": KEEP_VERSIONS,
     },
     "WebFunction": {},
 }
@@ -173,6 +180,15 @@ def handlers(template: Template, monkeypatch: pytest.MonkeyPatch) -> dict[str, M
         monkeypatch.setenv(name, CHOICES.get(name, "1"))
     modules = {name: properties(template, name)["Handler"].rpartition(".")[0] for name in FUNCTIONS}
     return {name: importlib.import_module(module) for name, module in modules.items()}
+
+
+@pytest.mark.parametrize("function", sorted(BUDGETS))
+def test_the_benchmark_of_starts_has_a_value_for_each_variable(
+    template: Template, handlers: dict[str, ModuleType], function: str
+) -> None:
+    variables = {name: cold_start.SETTINGS.get(name, "1") for name in ours(template, function)}
+
+    load_settings(getattr(handlers[function], SETTINGS[function]), variables)
 
 
 def test_every_function_is_looked_at_here(template: Template) -> None:

@@ -419,6 +419,7 @@ class TestTheModelInTheHeader:
     @staticmethod
     def header(model: str) -> str:
         page: str = Site(FOLDER, model).answer(event("/queue"))["body"]
+        found: str
         (found,) = re.findall(r"<p id=\"model\".*?</p>\n?\s*</header>|</header>", page, re.DOTALL)
         return found
 

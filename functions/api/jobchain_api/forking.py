@@ -145,7 +145,7 @@ def _payload(chain: Chain, details: JobDetails, request: ForkJob, copies: tuple[
 
 
 def _check_fit(chain: Chain, payload: JsonValue, details: JobDetails, copies: tuple[FinishedStep, ...]) -> None:
-    """Raises JobCannotBeForked where this deployment's chain can't go on with the copied outputs."""
+    """Raises JobCannotBeForked where this deployment's chain can't continue with the copied outputs."""
     if not copies:
         return
     # Which model the deployment asks does not matter here.

@@ -1,4 +1,4 @@
-"""Whether a job can go on with a chain as it is now: do the outputs that it has stored fit?
+"""Whether a job can continue with a chain as it is now: do the outputs that it has stored fit?
 
 A changed prompt, model, effort or answer of a step that is yet to run is no reason to wait. These are: a completed step
 that the chain no longer has; one that needs other steps than when it ran; an output that a later step can't read.
@@ -21,7 +21,7 @@ from jobchain.domain import FinishedStep
 def misfit(
     chain: Chain, payload: BaseModel, done: Sequence[FinishedStep], now: Definition, ran_with: Mapping[str, Definition]
 ) -> str | None:
-    """Why a job can't go on with `chain`, whose definition is `now`; None where it can.
+    """Why a job can't continue with `chain`, whose definition is `now`; None where it can.
 
     `done` are its completed steps, and `ran_with` the definitions of the versions that these name, as far as they are
     known.

@@ -89,13 +89,13 @@ function textField(name, { label, props, value, most, description, take }) {
     label, description && h.p({ class: "muted small foreign", dir: "auto" }, description),
     h.textarea({ ...props, rows: 10, dir: "auto", oninput: ({ target }) => size(target.value) }, value),
     h.div({ class: "under" },
-      h.span({ class: "muted small", id: note, keep: true, key: note }, `Type, or drop a .txt or .md file: up to ${count(most)} characters`),
+      h.span({ class: "muted small", id: note, keep: true, key: note }, `Type, or drop a .txt or .md file: up to ${count(most)} characters. PDF, Word, HTML, RTF: jobchain submit FILE`),
       h.label({ class: "button small" }, "Choose a file",
         h.input({ type: "file", class: "unseen", accept: ".txt,.md", onchange: (event) => receive(event, event.target.files[0]) }))));
 }
 
 async function read(file, most) {
-  if (!/\.(txt|md)$/i.test(file.name)) return { fault: "is neither .txt nor .md: save it as a text first" };
+  if (!/\.(txt|md)$/i.test(file.name)) return { fault: "is neither .txt nor .md: jobchain submit reads PDF, Word, HTML and RTF files" };
   if (file.size > MOST_BYTES) return { fault: "is too large: the most is 256 KiB" };
   const text = await file.arrayBuffer().then((bytes) => new TextDecoder("utf-8", { fatal: true }).decode(bytes)).catch(() => "\0");
   if (text.includes("\0")) return { fault: "is not a text in UTF-8" };
