@@ -91,8 +91,8 @@ class TestAStep:
         page.get_by_role("button", name="Summary").click()
         page.get_by_text("Run again from this step").click()
 
-        page.get_by_label("Title").fill("Another try")
-        page.get_by_label("Guidelines").fill("About job-903.")
+        page.get_by_label("Title", exact=True).fill("Another try")
+        page.get_by_label("Guidelines", exact=True).fill("About job-903.")
         page.get_by_role("button", name="Run the fork").click()
 
         expect(page.get_by_role("heading", name="Another try")).to_be_visible()
@@ -106,11 +106,11 @@ class TestAStep:
         page.locator(".steps > summary").click()
         page.get_by_role("button", name="Diagram", exact=True).click()
         page.get_by_text("Run again from this step").click()
-        page.get_by_label("Guidelines").fill("About something else.")
+        page.get_by_label("Guidelines", exact=True).fill("About something else.")
         page.get_by_role("button", name="Run the fork").click()
 
         expect(page.get_by_role("alert")).to_contain_text("changes what these steps work on")
-        expect(page.get_by_label("Guidelines")).to_have_value("About something else.")
+        expect(page.get_by_label("Guidelines", exact=True)).to_have_value("About something else.")
         visit.expect_faults("422")
 
 
