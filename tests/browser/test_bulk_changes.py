@@ -31,7 +31,7 @@ def failed(http: httpx2.Client, model: ModelServer, team: str) -> list[str]:
 
 
 def choose(page: Page, action: str, number: int) -> None:
-    """Chooses what to do with so many jobs, and confirms it."""
+    """Chooses what to do with `number` jobs, and confirms it."""
     page.get_by_role("button", name=f"{action} {number}", exact=True).click()
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_role("heading")).to_have_text(f"{action} {number} job{'s' if number > 1 else ''}?")
