@@ -92,13 +92,14 @@ class TestAStep:
         page.get_by_text("Run again from this step").click()
 
         page.get_by_label("Title", exact=True).fill("Another try")
-        page.get_by_label("Guidelines", exact=True).fill("About job-903.")
+        page.get_by_role("textbox", name="Guidelines", exact=True).fill("About job-903.")
         page.get_by_role("button", name="Run the fork").click()
 
         expect(page.get_by_role("heading", name="Another try")).to_be_visible()
         expect(page.get_by_text("The summary of job-903.")).to_be_visible()
         fork = page.url.rpartition("/")[2]
-        assert http.get(f"/jobs/{fork}").json()["forked_from"] == {"event_id": job["event_id"], "from_step": "summary"}
+        forked = {"event_id": job["event_id"], "from_step": "summary", "replay": None}
+        assert http.get(f"/jobs/{fork}").json()["forked_from"] == forked
         expect(page.locator("[data-key=details]")).to_contain_text(f"{job['event_id'][:8]}, step summary")
 
     def test_says_why_it_can_not_be_run_again_so(self, visit: Visit, made: Made) -> None:
@@ -106,11 +107,11 @@ class TestAStep:
         page.locator(".steps > summary").click()
         page.get_by_role("button", name="Diagram", exact=True).click()
         page.get_by_text("Run again from this step").click()
-        page.get_by_label("Guidelines", exact=True).fill("About something else.")
+        page.get_by_role("textbox", name="Guidelines", exact=True).fill("About something else.")
         page.get_by_role("button", name="Run the fork").click()
 
         expect(page.get_by_role("alert")).to_contain_text("changes what these steps work on")
-        expect(page.get_by_label("Guidelines", exact=True)).to_have_value("About something else.")
+        expect(page.get_by_role("textbox", name="Guidelines", exact=True)).to_have_value("About something else.")
         visit.expect_faults("422")
 
 
