@@ -153,12 +153,16 @@ def test_it_can_be_stopped_and_goes_on_while_another_page_is_shown(
         else:
             route.fallback()
 
+    def four_are_held() -> bool:
+        page.wait_for_timeout(50)
+        return len(held) == 4
+
     page = visit.page
     page.route("**/jobs/*", hold)
     visit.open(f"#/bulk?metadata.team={team}")
     choose(page, "Delete", 12)
     expect(page.get_by_text("0 done, 0 could not, 12 to go")).to_be_visible()
-    poll(lambda: bool(page.wait_for_timeout(50)) or len(held) == 4)
+    poll(four_are_held)
     page.get_by_role("link", name="Usage").click()
     expect(page.get_by_role("heading", name="Usage", exact=True)).to_be_visible()
     page.go_back()
