@@ -77,14 +77,12 @@ def test_a_claim_names_the_faster_side_first_whichever_it_is() -> None:
 
 
 def test_a_claim_about_kills_counts_all_sides_alike() -> None:
-    said = reading.lost(
-        {OURS: outcome(300, 298, failed=1), DEFAULT: outcome(24, 18), HARDENED: outcome(300, 300, 38.2)}
-    )
+    ours, default, hardened = outcome(300, 298, failed=1), outcome(24, 18), outcome(300, 300, 38.2)
 
-    assert said == (
-        "Under `kill -9`, Jobchain lost 1 and failed 1 of 300 jobs, Celery by default lost 6 and failed 0 of 24 jobs and "
-        "hardened Celery lost 0 and failed 0 of 300 jobs. Where all completed, seconds from the last kill until all were "
-        "done: hardened Celery 38.2."
+    assert reading.lost({OURS: ours, DEFAULT: default, HARDENED: hardened}) == (
+        "Under `kill -9`, Jobchain lost 1 and failed 1 of 300 jobs, Celery by default lost 6 and failed 0 of 24 jobs "
+        "and hardened Celery lost 0 and failed 0 of 300 jobs. Where all completed, seconds from the last kill until "
+        "all were done: hardened Celery 38.2."
     )
 
 
