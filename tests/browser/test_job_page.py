@@ -304,6 +304,31 @@ class TestADiagram:
         assert int.from_bytes(png[16:20], "big") > 200
         assert len(png) > 2_000
 
+    @pytest.mark.parametrize(
+        "style",
+        [
+            "fill:ururl(x)l(https://elsewhere.example/)",
+            "fill:url(https://elsewhere.example/",
+            "@im@import;port 'https://elsewhere.example/';",
+        ],
+    )
+    def test_that_a_frame_under_an_attackers_control_sends_loads_nothing(
+        self, visit: Visit, made: Made, style: str
+    ) -> None:
+        text = 'flowchart TD\n    n1["a"]\n'
+        page = show(
+            visit, made("job-915"), result={"diagram": text}, result_view=[{"name": "diagram", "form": "diagram"}]
+        )
+        expect(page.frame_locator("iframe").locator("svg")).to_be_visible()
+        drawing = f'<style>{style}</style><rect style="{style}"/>'
+        svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9">{drawing}</svg>'
+
+        with page.expect_download() as download:
+            page.frames[1].evaluate("svg => parent.postMessage({ svg }, '*')", svg)
+
+        saved = Path(download.value.path()).read_text()
+        assert not re.search(r"url\(\W*h|@import", saved)
+
     @pytest.mark.parametrize("text", [LABELS, DIRECTIVE + LABELS])
     def test_of_hostile_words_is_a_picture_that_runs_and_loads_nothing(
         self, visit: Visit, made: Made, text: str

@@ -1,5 +1,6 @@
 """What a job sets for itself in place of its chain: the model, the effort, and in a fork the prompt of a step."""
 
+import io
 import json
 from dataclasses import replace
 from datetime import timedelta
@@ -91,6 +92,13 @@ class TestAJobsOwnModel:
 
         assert [model for _, model, _ in deployment.metered] == ["other", MODEL]
         assert deployment.stores.usage.today("local").by_model.keys() == {OTHER, MODEL}
+
+    def test_is_in_no_log_as_it_can_be_any_text(self, deployment: Deployment, api: Api, log: io.StringIO) -> None:
+        deployment.run(event_id=posted(api, model="Patient:John-Doe"))
+        deployment.run(PermanentModelError("model_not_found", "no"), event_id=posted(api, model="Patient:John-Doe"))
+
+        assert "model called" in log.getvalue()
+        assert "John-Doe" not in log.getvalue()
 
     def test_is_shown_in_lists_before_and_after_the_job_has_ended(self, deployment: Deployment, api: Api) -> None:
         event_id = posted(api, model=OTHER)

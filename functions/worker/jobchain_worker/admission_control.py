@@ -24,7 +24,7 @@ from jobchain.rate_limits import NO_RATE_LIMITS, RateLimits
 from jobchain_worker.account_watch import AccountWatch
 from jobchain_worker.backlog import Backlog
 from jobchain_worker.demand import Demands, Wave, first_calls
-from jobchain_worker.model_choice import fallback_of_job, paced_model
+from jobchain_worker.model_choice import fallback_of_job, paced_model, share_limits
 
 SUSPECT = 2
 """A job runs alone after this number of workers in a row vanished with it: another of their jobs may be the cause."""
@@ -233,7 +233,7 @@ class Permit:
 
         The pace follows the calls of the job's model alone: any other one has limits of its own.
         """
-        if model == self._model:
+        if share_limits(model, self._model):
             self._note(asked, used, limits)
             if self._pace is not None and not self._pace.learn_at_once(asked, limits):
                 await self._told(self._pace.learn, asked, limits)
@@ -244,7 +244,7 @@ class Permit:
 
     async def failed(self, model: str, asked: Demand, error: ModelError, began_at: datetime) -> None:
         """Notes a call of `model` that failed. It opens a breaker where the fault is the account's."""
-        if model == self._model:
+        if share_limits(model, self._model):
             refused = error.type == "rate_limited"
             self._refused = self._refused or refused
             self._note(Demand(1, 0) if refused else asked, Demand(1, 0) if refused else asked, error.report.limits)

@@ -116,7 +116,7 @@ class OpenAILLM:
 
         Of the models that were asked, the one with the most counts: a true count beyond it would be cut to it.
         """
-        return max(limits.most for limits in self._limits.values())
+        return max(limits.most for limits in [*self._limits.values()])
 
     def _limits_of(self, request: ModelRequest) -> OutputLimits:
         """The room for answers of the model that is asked."""
