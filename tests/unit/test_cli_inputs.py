@@ -447,6 +447,9 @@ def test_a_list_waits_for_no_library_that_it_does_not_need(api: FakeApi, url: st
         "import sys; from jobchain_cli.__main__ import main; main(['list']); "
         "print('loaded:', *{name.partition('.')[0] for name in sys.modules})",
         JOBCHAIN_URL=url,
+        # Coverage, which itself reads TOML, measures every process that has these.
+        COVERAGE_PROCESS_CONFIG="",
+        COVERAGE_PROCESS_START="",
     )
 
     assert ID in loaded
