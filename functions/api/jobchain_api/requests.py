@@ -110,7 +110,12 @@ def _model_name(name: str) -> str:
     return name
 
 
-ModelName = Annotated[str, StringConstraints(strip_whitespace=True, max_length=MAX_MODEL), AfterValidator(_model_name)]
+ModelName = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, max_length=MAX_MODEL),
+    AfterValidator(_model_name),
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": MAX_MODEL, "pattern": "^[!-~]+$"}),
+]
 
 PromptText = Annotated[
     str,
