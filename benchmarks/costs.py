@@ -134,7 +134,7 @@ def costs_table(simulator: Simulator, costs: Sequence[Cost]) -> str:
 
 
 def change_table(before: Sequence[Cost], now: Sequence[Cost]) -> str:
-    """A million jobs by parts of AWS, before and now, and the goals. Both have the same loads."""
+    """A million jobs by parts of AWS, before and now, and the goals. Each has the workers that it needs."""
     (goal,) = (one for one in now if one.load.name == GOAL_LOAD)
     rows: list[list[object]] = [
         [
@@ -159,9 +159,8 @@ def _against(value: float, goal: float) -> list[object]:
 def bodies(inputs: Inputs) -> dict[str, str]:
     """The tables of the page."""
     simulator, earlier = Simulator(inputs), Simulator(inputs.before)
-    all_loads = loads(simulator)
-    now = [cost(simulator, load) for load in all_loads]
-    before = [cost(earlier, load) for load in all_loads]
+    now = [cost(simulator, load) for load in loads(simulator)]
+    before = [cost(earlier, load) for load in loads(earlier)]
     return {PART: costs_table(simulator, now), CHANGE: change_table(before, now)}
 
 

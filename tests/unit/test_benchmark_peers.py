@@ -135,8 +135,10 @@ def test_the_readme_says_of_celery_what_the_page_does() -> None:
     assert ("takes less CPU per job than Jobchain" in readme) == (float(hardened) < float(ours))
     assert "With its defaults Celery loses the jobs of a killed worker." in readme
     assert jobs[DEFAULT][1] < jobs[DEFAULT][0]
-    # It may fail one that was killed again and again: that is its own rule.
     assert lost[HARDENED] == 0
+    assert ("may fail one whose workers are killed again and again" in readme) == (
+        jobs[HARDENED][1] < jobs[HARDENED][0]
+    )
     assert jobs[OURS][1] == jobs[OURS][0]
 
 

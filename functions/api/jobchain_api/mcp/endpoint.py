@@ -30,6 +30,7 @@ from jobchain_api.mcp.tasks import task
 from jobchain_api.mcp.tools import CANCEL_JOB, GET_JOB, MOST_WAIT_SECONDS, job_result, refused, tool_list
 from jobchain_api.requests import CreateJob
 from jobchain_api.service import JobService
+from jobchain_api.views import job_view
 
 _TOOLS_KEPT_MS = 300_000
 _INSTRUCTIONS = (
@@ -155,7 +156,7 @@ class McpEndpoint:
         retry_after = self._service.retry_after.of_new(job)
         if takes_tasks:
             return {"resultType": "task", **task(job, self._chains, retry_after)}
-        return job_result(job, self._chains, retry_after)
+        return job_result(job, job_view(job, self._chains), retry_after)
 
     def _awaited(self, caller: Caller, arguments: Mapping[str, JsonValue]) -> Job:
         """The job that is named, after up to the seconds that are named if it has not ended."""
@@ -182,7 +183,7 @@ class McpEndpoint:
 
     def _result(self, job: Job) -> Result:
         retry_after = 0 if job.status.final else self._service.retry_after.of(job)
-        return job_result(job, self._chains, retry_after)
+        return job_result(job, job_view(job, self._chains), retry_after)
 
     # --- tasks -------------------------------------------------------------------------------------
 

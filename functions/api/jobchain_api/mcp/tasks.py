@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from jobchain.chains.chain import Chain
 from jobchain.domain import Job, Status
 from jobchain_api.mcp.tools import job_result, progress
+from jobchain_api.views import JobView, job_view
 
 # A job that has failed is a completed task, whose result says so: `failed` is for faults of the protocol.
 _STATUS = {
@@ -24,11 +25,12 @@ _STATUS = {
 
 def task(job: Job, chains: Mapping[str, Chain], retry_after: int) -> dict[str, JsonValue]:
     """The task of a job, with its result if it has ended. `retry_after`: in how many seconds it has probably ended."""
+    view = job_view(job, chains)
     created = datetime.fromisoformat(job.created_at)
     found: dict[str, JsonValue] = {
         "taskId": job.event_id,
         "status": _STATUS[job.status],
-        "statusMessage": _message(job, chains),
+        "statusMessage": _message(job, view),
         "createdAt": job.created_at,
         "lastUpdatedAt": job.updated_at,
         "ttlMs": max(0, round((job.expires_at - created.timestamp()) * 1000)) if job.expires_at else None,
@@ -36,10 +38,10 @@ def task(job: Job, chains: Mapping[str, Chain], retry_after: int) -> dict[str, J
     if not job.status.final:
         found["pollIntervalMs"] = max(1, retry_after) * 1000
     if _STATUS[job.status] == "completed":
-        found["result"] = {"resultType": "complete", **job_result(job, chains, 0)}
+        found["result"] = {"resultType": "complete", **job_result(job, view, 0)}
     return found
 
 
-def _message(job: Job, chains: Mapping[str, Chain]) -> str:
+def _message(job: Job, view: JobView) -> str:
     waiting = job.waiting_for
-    return progress(job, chains) + (f"; waiting for {waiting.reason.value}: {waiting.detail}" if waiting else "")
+    return progress(view) + (f"; waiting for {waiting.reason.value}: {waiting.detail}" if waiting else "")

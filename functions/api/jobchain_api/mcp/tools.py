@@ -9,7 +9,7 @@ from pydantic import JsonValue
 from jobchain.chains.chain import Chain
 from jobchain.domain import Job, Status
 from jobchain_api.system_views import ChainList, ChainView
-from jobchain_api.views import job_view
+from jobchain_api.views import JobView
 
 # No chain's name has a hyphen.
 GET_JOB = "get-job"
@@ -93,14 +93,13 @@ def _tool_of(chain: ChainView) -> JsonValue:
     }
 
 
-def job_result(job: Job, chains: Mapping[str, Chain], retry_after: int) -> dict[str, JsonValue]:
-    """A job as the result of a tool's call. `retry_after`: in how many seconds it has probably ended."""
-    view = job_view(job, chains)
+def job_result(job: Job, view: JobView, retry_after: int) -> dict[str, JsonValue]:
+    """A job, whose view is `view`, as the result of a call. `retry_after`: in how many seconds it has probably ended."""
     content: dict[str, Any] = {
         "event_id": job.event_id,
         "chain": job.job_name,
         "status": job.status.value,
-        "progress": progress(job, chains),
+        "progress": progress(view),
         "result": view.result,
     }
     if job.error:
@@ -119,11 +118,10 @@ def job_result(job: Job, chains: Mapping[str, Chain], retry_after: int) -> dict[
     }
 
 
-def progress(job: Job, chains: Mapping[str, Chain]) -> str:
+def progress(view: JobView) -> str:
     """How far the job is, in words."""
-    steps = job_view(job, chains).steps
-    done = [step.name for step in steps if step.status == "completed"]
-    return f"{job.status.value}, {len(done)} of {len(steps)} steps completed"
+    done = [step.name for step in view.steps if step.status is Status.COMPLETED]
+    return f"{view.status.value}, {len(done)} of {len(view.steps)} steps completed"
 
 
 def refused(reason: str) -> dict[str, JsonValue]:
