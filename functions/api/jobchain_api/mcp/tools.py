@@ -94,7 +94,7 @@ def _tool_of(chain: ChainView) -> JsonValue:
 
 
 def job_result(job: Job, view: JobView, retry_after: int) -> dict[str, JsonValue]:
-    """A job, whose view is `view`, as the result of a call. `retry_after`: in how many seconds it has probably ended."""
+    """A job, shown as `view`, as the result of a call. `retry_after`: seconds after which it has probably ended."""
     content: dict[str, Any] = {
         "event_id": job.event_id,
         "chain": job.job_name,
