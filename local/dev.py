@@ -88,12 +88,14 @@ def run(root: Path, port: int, say: Callable[[str], None]) -> None:
     if running := file.read():
         raise AlreadyRunning(f"a stack is already running here: {running['api_url']} (process {running['pid']})")
     file.remove()
+    template = root / "template.yaml"
+    kept = KeptJobs(folder)
+    # Settings that can't work are refused before anything else is said.
+    settings = Settings.load(root)
+    settings.check_environment(os.environ)
     free = free_port(port)
     if port not in (0, free):
         say(f"Port {port} is taken, so this stack uses {free}.")
-    template = root / "template.yaml"
-    kept = KeptJobs(folder)
-    settings = Settings.load(root)
     with EmbeddedStack.start(
         settings, template=template, folder=folder, port=free, reload=True, live=True, say=say
     ) as stack:

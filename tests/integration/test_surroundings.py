@@ -1,12 +1,15 @@
 """The local stack in environments that can't work: told in one line before anything starts, or of no matter."""
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+
+from local.emulator import HOST
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LIMIT = 60.0  # seconds
@@ -76,6 +79,18 @@ def test_a_setting_that_can_not_work_is_named_in_one_line_before_anything_starts
     assert "sk-" not in done.stderr
     assert "secret" not in done.stderr
     assert not (tmp_path / ".local" / "emulator.log").exists()
+
+
+@pytest.mark.parametrize(("environment", "why"), SETTINGS)
+def test_such_a_setting_is_the_one_thing_that_dev_says_where_its_port_is_taken(
+    tmp_path: Path, environment: dict[str, str], why: str
+) -> None:
+    with socket.create_server((HOST, 0)) as taken:
+        done = run(tmp_path, "local", "dev", "--port", str(taken.getsockname()[1]), **environment)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert why in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("command", ["demo", "dev", "preflight"])
