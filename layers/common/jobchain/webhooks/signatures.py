@@ -150,6 +150,6 @@ def _signatures(header: str) -> list[bytes]:
 
 
 def _signature(key: bytes, webhook_id: str, timestamp: str, body: bytes) -> bytes:
-    # An id outside ASCII is none of ours, but a receiver must not crash on it.
+    # No id of this project is outside ASCII, but a receiver must not crash on one.
     signed = b".".join((webhook_id.encode(errors="replace"), timestamp.encode(), body))
     return hmac.new(key, signed, hashlib.sha256).digest()
