@@ -4,7 +4,7 @@ import json
 import ssl
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -14,14 +14,17 @@ from aws_lambda_powertools import Logger
 from benchmarks.capacity import Meter, indexes
 from jobchain.aws.attributes import Item
 from jobchain.aws.deliveries import DeliveryStore
+from jobchain.aws.due_deliveries import DueDeliveryStore
 from jobchain.aws.outbox import GRACE, DeliveryKey
 from jobchain.aws.webhook_endpoints import Endpoint, EndpointStore
-from jobchain.aws.webhook_queue import WebhookQueue, announcer
+from jobchain.aws.webhook_queue import WebhookQueue, announcer, read_delivery_message
 from jobchain.aws.writes import epoch
 from jobchain.errors import Unavailable
 from jobchain.webhooks.events import JOB_URLS, Receiver
 from jobchain.webhooks.schedule import PAUSES
 from jobchain_client.webhooks import InvalidWebhook, WebhookEvent, verify
+from jobchain_sweeper.sweeper import Sweep
+from jobchain_sweeper.webhooks import WebhookSweeper
 from jobchain_webhooks.addresses import Reach
 from jobchain_webhooks.batch import deliver_all
 from jobchain_webhooks.delivering import Delivering
@@ -64,6 +67,12 @@ class Webhooks:
             local=True,
         )
         self._sqs = sqs
+        due = DueDeliveryStore(client, TABLE, self.clock)
+        self.sweeper = WebhookSweeper(due=due, queue=self.queue, clock=self.clock, logger=logger)
+
+    def sweep(self) -> int:
+        """The messages that a run of the sweeper sends."""
+        return self.sweeper.sweep(self.clock() + timedelta(minutes=1))
 
     def endpoint(self, server: Server, **changes: Any) -> tuple[Endpoint, str]:
         return self.endpoints.create(TENANT, f"http://127.0.0.1:{server.port}/hook", **changes)
@@ -307,6 +316,100 @@ class TestAnEndpoint:
         assert all("due_at" in item for item in items)
         assert int(webhooks.item(keys[-1])["tries"]) == 1
         assert made["state"] == "delivered"
+
+    def test_that_never_answers_has_its_deliveries_given_up_after_72_hours(self, webhooks: Webhooks) -> None:
+        with receiver(silent) as server:
+            webhooks.endpoint(server)
+            first, second, third = (webhooks.end_job(number=number) for number in range(1, 4))
+            webhooks.deliver(first)
+            webhooks.deliver(second)
+            webhooks.clock.advance(timedelta(hours=72, seconds=1))
+            item = webhooks.deliver(third)
+
+        assert (item["state"], int(item["tries"])) == ("dead", 1)
+        assert item["last"]["message"] == "the endpoint did not answer other deliveries in time"
+
+
+class TestTheSweeper:
+    def test_sends_the_message_of_a_delivery_that_was_lost(self, webhooks: Webhooks) -> None:
+        with receiver(saying(OK)) as server:
+            webhooks.endpoint(server)
+            key = webhooks.end_job()
+            assert webhooks.sweep() == 0
+            webhooks.clock.advance(GRACE)
+
+            assert webhooks.sweep() == 1
+            assert [read_delivery_message(record) for record in webhooks.messages()] == [key]
+            # It is not sent again at once.
+            assert webhooks.sweep() == 0
+            assert webhooks.deliver(key)["state"] == "delivered"
+
+        webhooks.clock.advance(timedelta(days=1))
+        assert webhooks.sweep() == 0
+
+    def test_sends_a_try_that_is_later_than_the_queue_can_delay_it(self, webhooks: Webhooks) -> None:
+        with receiver(failing(500), failing(500), failing(500), saying(OK)) as server:
+            webhooks.endpoint(server)
+            key = webhooks.end_job()
+            for _ in range(3):
+                webhooks.deliver(key)
+            at = datetime.fromisoformat(webhooks.item(key)["next_at"])
+            webhooks.clock.now = at - timedelta(seconds=1)
+            assert webhooks.sweep() == 0
+            webhooks.clock.now = at
+
+            assert webhooks.sweep() == 1
+
+    def test_sends_ever_more_seldom_what_is_never_tried(self, webhooks: Webhooks) -> None:
+        webhooks.end_job(Receiver("ep_1"))
+        began, sent = webhooks.clock(), []
+        for _ in range(24 * 12):
+            webhooks.clock.advance(timedelta(minutes=5))
+            if webhooks.sweep():
+                sent.append(webhooks.clock() - began)
+
+        assert sent[0] == timedelta(minutes=5)
+        assert 5 < len(sent) < 12
+
+    def test_costs_three_units_for_each_message(
+        self, webhooks: Webhooks, dynamodb: "DynamoDBClient", template: dict[str, Any]
+    ) -> None:
+        schema = template["Resources"]["JobTable"]["Properties"]
+        meter = Meter(dynamodb, boto3.client("dynamodb"), TABLE, indexes(schema))
+        webhooks.end_job(Receiver("ep_1"))
+        webhooks.clock.advance(GRACE)
+
+        with meter.counting() as cost:
+            webhooks.sweep()
+
+        assert cost.writes == 3
+
+    def test_sends_all_that_is_due_of_a_queue_that_was_purged(
+        self, webhooks: Webhooks, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("jobchain_sweeper.webhooks.PAGE", 3)
+        keys = {webhooks.end_job(Receiver("ep_1"), number=number) for number in range(1, 25)}
+        webhooks.clock.advance(GRACE)
+
+        assert webhooks.sweep() == len(keys)
+        found = set()
+        while records := webhooks.messages():
+            found |= {read_delivery_message(record) for record in records}
+        assert found == keys
+
+    def test_leaves_what_the_table_does_not_tell_for_the_next_sweep(self, webhooks: Webhooks) -> None:
+        webhooks.end_job(Receiver("ep_1"))
+        webhooks.clock.advance(GRACE)
+        webhooks.deployment.faults.script("UpdateItem", "refused")
+
+        assert webhooks.sweep() == 0
+        assert webhooks.sweep() == 1
+
+    def test_checks_no_delivery_as_a_job(self, webhooks: Webhooks) -> None:
+        webhooks.end_job(Receiver("ep_1"))
+        webhooks.clock.advance(timedelta(days=2))
+
+        assert webhooks.deployment.sweep() == Sweep()
 
 
 class TestABatch:

@@ -167,7 +167,7 @@ def test_a_delivery_is_read_in_three_requests(
     created, secret = endpoints.create("a", URL)
     stored = {"webhook_id": "evt_1", "endpoint_id": created.endpoint_id, "type": "job.completed", "event_id": "e"}
     key = DeliveryKey("a", "DELIVERY#1")
-    table.put({**key.item_key, **stored, "body": "{}", "tries": 0, "due_at": 1, "due_shard": 20})
+    table.put({**key.item_key, **stored, "body": "{}", "created_at": "", "tries": 0, "due_at": 1, "due_shard": 20})
     requests = Requests(dynamodb)
 
     found = DeliveryStore(dynamodb, TABLE, clock).read(key)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from jobchain.aws.deliveries import Delivery, DeliveryStore, Dispatch, Result
 from jobchain.aws.outage_log import log_unavailable
@@ -12,7 +12,7 @@ from jobchain.domain import Clock
 from jobchain.errors import Unavailable
 from jobchain.observability import Logger
 from jobchain.webhooks.events import JOB_URLS
-from jobchain.webhooks.schedule import pause_after
+from jobchain.webhooks.schedule import LONGEST, pause_after
 from jobchain.webhooks.signatures import signed_headers
 from jobchain.webhooks.urls import Target, UnusableUrl, webhook_target
 from jobchain_webhooks.sender import Answer, Fault, NotAnswered, Sender
@@ -75,7 +75,7 @@ class Delivering:
             return
         endpoint = f"{key.tenant}/{dispatch.delivery.endpoint_id}/{dispatch.url}"
         if not self._turns.begin(endpoint, max(0, (left - _ONE_TRY).total_seconds())):
-            self._logger.info("the endpoint is slow, left to the sweeper", endpoint=dispatch.delivery.endpoint_id)
+            self._leave(dispatch.delivery)
             return
         timed_out = False
         try:
@@ -84,6 +84,13 @@ class Delivering:
         finally:
             self._turns.end(endpoint, timed_out=timed_out)
         self._store_outcome(dispatch.delivery, outcome)
+
+    def _leave(self, delivery: Delivery) -> None:
+        """Leaves a delivery to the sweeper that gets no turn, as its endpoint is slow. It is given up in the end."""
+        if self._clock() - datetime.fromisoformat(delivery.created_at) > LONGEST:
+            self._give_up(delivery, Result(None, "the endpoint did not answer other deliveries in time"))
+            return
+        self._logger.info("the endpoint is slow, left to the sweeper", endpoint=delivery.endpoint_id)
 
     def _undeliverable(self, dispatch: Dispatch) -> str | None:
         """Why no try can be made; None if one can."""

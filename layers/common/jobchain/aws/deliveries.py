@@ -52,6 +52,7 @@ class Delivery:
     type: str
     event_id: str
     body: str
+    created_at: str
     tries: int
     state: DeliveryState
     last_at: str | None = None
@@ -116,7 +117,7 @@ class DeliveryStore:
             "next_at": isoformat(at),
             **due(delivery.webhook_id, at + GRACE if by_queue else at),
         }
-        return self._change(delivery, changes) and by_queue
+        return self._change(delivery, changes, "sends") and by_queue
 
     def disable(self, tenant: str, endpoint_id: str, because: str) -> None:
         """Lets an endpoint get no more events, until it is enabled again."""
@@ -128,7 +129,7 @@ class DeliveryStore:
     def _end(self, delivery: Delivery, state: DeliveryState, result: Result, kept: timedelta) -> None:
         now = self._clock()
         changes = {**_tried(delivery, result, now), "state": state, "expires_at": epoch(now + kept)}
-        self._change(delivery, changes, "due_shard", "due_at", "next_at")
+        self._change(delivery, changes, "due_shard", "due_at", "next_at", "sends")
 
     def _change(self, delivery: Delivery, changes: Item, *removed: str) -> bool:
         """Whether the change was made: it is not where another function has made the same try first."""
@@ -150,6 +151,7 @@ def delivery_of(tenant: str, item: Item) -> Delivery:
         type=item["type"],
         event_id=item["event_id"],
         body=unpacked(item["body"]),
+        created_at=item["created_at"],
         tries=int(item["tries"]),
         state=DeliveryState(item.get("state", DeliveryState.WAITING)),
         last_at=item.get("last_at"),

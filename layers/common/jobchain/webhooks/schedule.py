@@ -20,6 +20,9 @@ PAUSES = (
 https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 """
 
+LONGEST = timedelta(hours=72)
+"""How long after its event a delivery is tried."""
+
 _LONGEST_ASKED = timedelta(hours=24)
 
 
