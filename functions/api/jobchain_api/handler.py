@@ -21,6 +21,7 @@ from jobchain.aws.json_client import DYNAMODB, SQS
 from jobchain.aws.queue import JobQueue
 from jobchain.aws.request_quotas import RequestQuotas
 from jobchain.aws.usage import UsageStore
+from jobchain.aws.webhook_queue import WebhookQueue, announcer
 from jobchain.chains import CHAINS
 from jobchain.domain import Tier, WaitingFor, utc_now
 from jobchain.observability import create_logger
@@ -43,6 +44,7 @@ class ApiSettings:
     table_name: str
     queue_url: str
     flex_queue_url: str
+    webhook_queue_url: str
     dead_letter_url: str
     auth_mode: Literal["api_key", "none"]
     retention_days: int
@@ -101,7 +103,9 @@ service = JobService(
     chains=CHAINS,
     default_chain=CHAINS.default,
     admission=AdmissionStore(dynamodb, settings.table_name, utc_now),
-    jobs=JobStore(dynamodb, settings.table_name, utc_now),
+    jobs=JobStore(
+        dynamodb, settings.table_name, utc_now, announcer(WebhookQueue(sqs, settings.webhook_queue_url), logger)
+    ),
     due=DueStore(dynamodb, settings.table_name, utc_now),
     usage=UsageStore(dynamodb, settings.table_name, utc_now),
     health=_Health(),

@@ -8,7 +8,7 @@ import ssl
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
@@ -17,6 +17,7 @@ from jobchain.aws.connections import TRUSTED
 from jobchain.aws.deliveries import DeliveryStore
 from jobchain.aws.json_client import DYNAMODB, SQS
 from jobchain.aws.webhook_queue import WebhookQueue
+from jobchain.connection import is_loopback
 from jobchain.domain import utc_now
 from jobchain.observability import create_logger
 from jobchain.settings import load_settings
@@ -29,11 +30,11 @@ from jobchain_webhooks.turns import Turns
 
 @dataclass(frozen=True, slots=True)
 class WebhookSettings:
-    """What the delivery function reads from its environment. On a local stack it reaches this machine too."""
+    """What the delivery function reads from its environment. AWS itself sets no endpoint, a local stack does."""
 
     table_name: str
     webhook_queue_url: str
-    webhook_reach: Literal["public", "local"] = "public"
+    aws_endpoint_url: str = ""
 
 
 # One for each message of the largest batch.
@@ -42,7 +43,8 @@ _AWS = Patience(connect_seconds=2, read_seconds=5, attempts=3, connections=_THRE
 
 settings = load_settings(WebhookSettings, os.environ)
 logger = create_logger()
-reach = Reach(settings.webhook_reach)
+# Not a parameter: on AWS, this machine is the runtime of the function.
+reach = Reach.LOCAL if is_loopback(settings.aws_endpoint_url) else Reach.PUBLIC
 delivering = Delivering(
     store=DeliveryStore(create_aws_client(DYNAMODB, _AWS, os.environ), settings.table_name, utc_now),
     sender=Sender(ssl.create_default_context(cafile=str(TRUSTED)), reach),
