@@ -76,7 +76,8 @@ ITEMS = {
     "ApiFunction": {
         "JOB#*": {*RUN_JOBS, *FORK, "dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:DeleteItem"},
         "TENANT#*": {*ADD_USAGE, *FORK},
-        "WEBHOOKS#*": WRITE_EVENTS,
+        "WEBHOOKS#*": {"dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:Query", *WRITE_EVENTS},
+        "WEBHOOK_SECRET#*": {"dynamodb:DeleteItem", *WRITE_EVENTS},
         "KEY#*": {"dynamodb:GetItem"},
         "MODEL": {"dynamodb:GetItem"},
         "SWEEP": {"dynamodb:GetItem"},
@@ -133,6 +134,7 @@ SETTINGS = {
 # Values of variables that take not any.
 CHOICES = {
     "AUTH_MODE": "api_key",
+    "WEBHOOKS": "on",
     "STORE_RAW_ANSWERS": "on",
     "CHECK": "job",
     "MODEL_PROVIDER": "openai",

@@ -10,13 +10,12 @@ from jobchain.aws.outbox import DeliveryKey
 from jobchain.aws.table import Table
 from jobchain.aws.webhook_endpoints import (
     MOST_ENDPOINTS,
-    EndpointNotFound,
     EndpointStore,
-    TooManyEndpoints,
     secret_partition,
     valid_secrets,
 )
 from jobchain.aws.writes import epoch
+from jobchain.errors import EndpointNotFound, TooManyEndpoints
 from jobchain.webhooks.events import JOB_URLS, EventType, Receiver
 from tests.conftest import TABLE
 from tests.fakes import FakeClock, Requests

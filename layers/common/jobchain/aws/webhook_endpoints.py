@@ -13,7 +13,7 @@ from jobchain.aws.outbox import partition
 from jobchain.aws.table import ConditionFailed, Table, TransactionCanceled
 from jobchain.aws.writes import delete, epoch, key, put_new, update
 from jobchain.domain import Clock, isoformat
-from jobchain.errors import JobchainError, Unavailable
+from jobchain.errors import EndpointNotFound, TooManyEndpoints, Unavailable
 from jobchain.webhooks.events import JOB_URLS, EventType, Receiver
 from jobchain.webhooks.signatures import new_secret
 
@@ -28,14 +28,6 @@ OVERLAP = timedelta(hours=24)
 
 # The replaced secret of a rotation that has just been made, and the new one.
 _VALID = 2
-
-
-class EndpointNotFound(JobchainError):
-    """The tenant has no such endpoint."""
-
-
-class TooManyEndpoints(JobchainError):
-    """The tenant has `MOST_ENDPOINTS` endpoints."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,14 @@ _PRIVATE = (
 
 
 class UnusableUrl(ValueError):
-    """A URL that no event is sent to: names the field, what is wrong, and the fix. It does not contain the URL."""
+    """A URL that no event is sent to: names the field, what is wrong, and the fix. It does not contain the URL.
+
+    `reason` is the message without the field.
+    """
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field} can't be used: {reason}")
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +76,7 @@ def webhook_target(field: str, url: str, *, local: bool = False) -> Target:
         if not (local and target.host in _THIS_MACHINE):
             _check_public(target)
     except _Unusable as found:
-        raise UnusableUrl(f"{field} can't be used: {found.why}; {found.fix}") from None
+        raise UnusableUrl(field, f"{found.why}; {found.fix}") from None
     return target
 
 
