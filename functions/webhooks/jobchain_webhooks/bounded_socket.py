@@ -33,7 +33,7 @@ class Deadline:
 
 
 class BoundedSocket:
-    """What `http.client` needs of a socket. Whoever has opened the socket closes it."""
+    """What `http.client` needs of a socket, which the code that opened it closes."""
 
     def __init__(self, sock: socket.socket, deadline: Deadline, most: int) -> None:
         """`most` is how many bytes of the answer are read."""
