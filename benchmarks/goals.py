@@ -42,7 +42,7 @@ GOALS = (
         "first POST, s", "50-first-post", lambda data: data, min, "at most half", lambda ours, other: ours <= other / 2
     ),
     Goal(
-        "jobs lost under kill -9",
+        "jobs lost or failed under kill -9",
         "55-kills",
         lambda data: {name: [float(one["jobs"] - one["completed"])] for name, one in data.items()},
         min,

@@ -75,10 +75,11 @@ def throughput(rates: Medians, delay: float) -> str:
 def lost(kills: Mapping[str, Mapping[str, float]]) -> str:
     """The jobs that were lost, and how long those that were not took."""
     parts = [
-        f"{_NAMES[name]} lost {one['jobs'] - one['completed']:g} of {one['jobs']:g} jobs" for name, one in kills.items()
+        f"{_NAMES[name]} lost {one['unended']:g} and failed {one['failed']:g} of {one['jobs']:g} jobs"
+        for name, one in kills.items()
     ]
     kept = {name: one["recovery"] for name, one in kills.items() if one["jobs"] == one["completed"]}
-    after = f" Where none was lost, seconds from the last kill until all were done: {_listed(kept)}." if kept else ""
+    after = f" Where all completed, seconds from the last kill until all were done: {_listed(kept)}." if kept else ""
     return f"Under `kill -9`, {_and(parts)}.{after}"
 
 

@@ -117,7 +117,8 @@ def _copy(package: _Package, folder: Path) -> None:
         if module.is_dir():
             for left in (new, old):
                 shutil.rmtree(left, ignore_errors=True)
-            shutil.copytree(module, new, ignore=shutil.ignore_patterns("__pycache__"))
+            # An editor's lock is a link to nothing, such as Emacs' `.#chain.py`.
+            shutil.copytree(module, new, ignore=shutil.ignore_patterns("__pycache__"), ignore_dangling_symlinks=True)
             if to.exists():
                 to.rename(old)
             new.rename(to)

@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Any, NoReturn
 from xml.parsers import expat
 
-from jobchain_cli.documents import MAX_BYTES, MAX_CHARACTERS, SECONDS
+from jobchain_cli.documents import MAX_BYTES, MAX_CHARACTERS, MAX_PARTS, SECONDS
 from jobchain_cli.html_text import html_text
 
 MAX_MEMORY = 1_500_000_000
@@ -24,9 +24,6 @@ MAX_MEMORY = 1_500_000_000
 
 MAX_PAGES = 1_000
 """The most pages of a PDF. 100,000 characters fill 30 to 60."""
-
-MAX_PARTS = 5_000
-"""The most files in a Word document."""
 
 MAX_UNPACKED = 200_000_000
 """Bytes of all files of a Word document together, unpacked: four times `documents.MAX_BYTES`."""
@@ -180,8 +177,13 @@ def _check_parts(content: bytes) -> None:
                     f"a ZIP bomb, or far too large: unpacked it is over {MAX_UNPACKED:,} bytes or {MAX_PARTS:,} files"
                 )
             for part in parts:
+                content = archive.read(part)
                 if part.filename.lower().endswith((".xml", ".rels")):
-                    _check_xml(archive.read(part))
+                    _check_xml(content)
+                elif b"<" in content[:200]:
+                    # A document names its parts itself, and so its text may be in any. A picture may have a type.
+                    with suppress(expat.ExpatError):
+                        _check_xml(content, may_have_type=True)
     except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError, OSError, ValueError) as error:
         # A RuntimeError is a part that is encrypted, or nested too deeply.
         raise Unreadable(_DAMAGED_DOCX) from error
@@ -189,14 +191,16 @@ def _check_parts(content: bytes) -> None:
         raise Unreadable(_DAMAGED_DOCX) from error
 
 
-def _check_xml(content: bytes) -> None:
+def _check_xml(content: bytes, *, may_have_type: bool = False) -> None:
     """No part of a Word document has a document type, in which entities are declared."""
 
     def refuse(*_given: Any) -> NoReturn:
         raise Unreadable("its XML declares a document type, which no Word document does: it may be an attack")
 
     parser = expat.ParserCreate()
-    parser.StartDoctypeDeclHandler = refuse
+    if not may_have_type:
+        parser.StartDoctypeDeclHandler = refuse
+    parser.EntityDeclHandler = refuse
     parser.Parse(content, True)
 
 

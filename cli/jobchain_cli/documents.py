@@ -21,6 +21,9 @@ MAX_BYTES = 50_000_000
 SECONDS = 60.0
 """How long the reading of one document may take."""
 
+MAX_PARTS = 5_000
+"""The most files in a Word document."""
+
 MAX_CHARACTERS = 100_000
 """The longest text that the API takes: docs/reference/http-api.md."""
 
@@ -148,6 +151,9 @@ def _environment() -> dict[str, str]:
 
 
 def _kind_of_zip(content: bytes) -> str:
+    # Each entry of the directory becomes an object, here and not in the process with a limit.
+    if content.count(b"PK\x01\x02") > MAX_PARTS:
+        raise DocumentError(f"over {MAX_PARTS:,} files in it: {_ARCHIVE.removeprefix('an archive: ')}")
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             names = archive.namelist()

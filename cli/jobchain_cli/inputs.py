@@ -135,7 +135,7 @@ def _is_pattern(argument: str) -> bool:
 
 def _files_of(folder: str) -> Iterator[Input]:
     """The documents of a folder and those below it, in the order of their names; hidden ones are left out."""
-    found, others = [], 0
+    found, others, inside = [], 0, Path(folder).resolve()
 
     def refuse(error: OSError) -> None:
         raise CommandError(f"{error.filename}: {error.strerror}")
@@ -143,15 +143,20 @@ def _files_of(folder: str) -> Iterator[Input]:
     for at, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(name for name in names if not name.startswith(".")):
-            if Path(name).suffix.lower() in SUFFIXES:
-                found.append(Path(at, name))
+            file = Path(at, name)
+            # A folder may be somebody else's: a link in it could name this user's keys, and a pipe would never end.
+            if file.suffix.lower() in SUFFIXES and file.is_file() and file.resolve().is_relative_to(inside):
+                found.append(file)
             else:
                 others += 1
     if not found:
         raise CommandError(f"{folder}: no documents in this folder: it takes {_SUFFIXES_TOLD}")
     if others:
         files = "1 other file" if others == 1 else f"{others} other files"
-        print(f"jobchain: {folder}: {files} left out: a folder's {_SUFFIXES_TOLD} are taken", file=sys.stderr)
+        print(
+            f"jobchain: {folder}: {files} left out: a folder's {_SUFFIXES_TOLD} are taken, and no links out of it",
+            file=sys.stderr,
+        )
     yield from (Input(str(path), path.relative_to(folder).as_posix()) for path in found)
 
 

@@ -10,7 +10,7 @@ from jobchain_cli.errors import CommandError
 
 _SUFFIX = {Form.TEXT: ".txt", Form.MARKDOWN: ".md", Form.JSON: ".json"}
 _LONGEST = 200
-"""Characters of a file's name without its suffix: file systems take 255 bytes."""
+"""Bytes of a file's name without its suffix and number: file systems take 255."""
 
 
 class OutFolder:
@@ -49,10 +49,10 @@ class OutFolder:
 
 def _file_names(names: Sequence[str], suffix: str) -> list[str]:
     """A file's name for each, no two alike: `a.pdf` and `a.md` become `a.txt` and `a.md.txt`, whatever their case."""
-    taken: set[str] = set()
+    paths = [PurePosixPath(*map(_safe, PurePosixPath(name).parts or (name,))) for name in names]
+    taken = {str(folder).lower() for path in paths for folder in path.parents}
     found = []
-    for name in names:
-        path = PurePosixPath(*(_safe(part) for part in PurePosixPath(name).parts))
+    for path in paths:
         candidates = [
             str(path.with_suffix("")),
             str(path),
@@ -67,4 +67,4 @@ def _file_names(names: Sequence[str], suffix: str) -> list[str]:
 def _safe(part: str) -> str:
     """A part of a path that no file system reads as anything but a name."""
     shown = re.sub(r'[\x00-\x1f\x7f<>:"/\\|?*\ud800-\udfff]', "_", part)
-    return shown.strip(" .")[:_LONGEST] or "job"
+    return shown.strip(" .").encode()[:_LONGEST].decode(errors="ignore").strip(" .") or "job"

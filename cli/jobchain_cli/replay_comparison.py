@@ -1,5 +1,6 @@
 """Compares jobs with their replays: answers, checks, cost, time. Pure: nothing is asked, printed or stored."""
 
+import json
 import statistics
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,10 +8,14 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from functools import cached_property
+from itertools import compress
 from typing import Any
 
 from jobchain_cli.results import ShownPart, shown_parts
 from jobchain_client import Job, Step
+
+MAX_GIVEN = 4000
+"""The most characters of a text of the payload that the page shows."""
 
 UNUSABLE = "unusable_answer"
 """The outcome of a call whose answer did not pass the checks of its step: docs/reference/http-api.md."""
@@ -91,6 +96,8 @@ class Pair:
     replay: Side | None
     problem: str = ""
     replay_id: str = ""
+    given: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """The texts of the job's payload, each after its name, cut to `MAX_GIVEN` characters."""
 
     @cached_property
     def parts(self) -> tuple[PartPair, ...]:
@@ -147,7 +154,10 @@ def quotes(checks: Checks) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Sum:
-    """The numbers of one side of all pairs that have both. `cost_usd` is None where a part of it is not known."""
+    """The numbers of one side of all pairs that have both. `cost_usd` is None where a part of it is not known.
+
+    The seconds are those of pairs that have completed on both sides.
+    """
 
     jobs: int
     completed: int
@@ -193,10 +203,11 @@ class Comparison:
     @property
     def sums(self) -> tuple[Sum, Sum]:
         """The numbers before, and of the replays."""
-        return (
-            _sum([pair.source for pair in self.compared]),
-            _sum([pair.replay for pair in self.compared if pair.replay]),
-        )
+        pairs = [(pair.source, pair.replay) for pair in self.compared if pair.replay]
+        # A job that fails at once is not fast.
+        timed = [all(side.checks.completed for side in both) for both in pairs]
+        before, after = ([*side] for side in zip(*pairs, strict=True)) if pairs else ([], [])
+        return _sum(before, timed), _sum(after, timed)
 
     def models(self, *, after: bool) -> tuple[str, ...]:
         """The models that answered before, or in the replays."""
@@ -222,7 +233,14 @@ def pair_of(source: Job, replay: Job | None, problem: str = "", replay_id: str =
         replay=None if replay is None else side_of(replay, again),
         problem=problem,
         replay_id=replay.event_id if replay else replay_id,
+        given=tuple(_given(source)),
     )
+
+
+def _given(job: Job) -> Iterable[tuple[str, str]]:
+    for name, value in (job.input or {}).items():
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        yield name, text if len(text) <= MAX_GIVEN else f"{text[:MAX_GIVEN]} … ({len(text)} characters in all)"
 
 
 def side_of(job: Job, steps: Collection[str] | None = None) -> Side:
@@ -283,10 +301,10 @@ def _quotes_of(entry: Any, fields: Any) -> Iterable[bool]:
                 yield from _quotes_of(each, one.get("fields"))
 
 
-def _sum(sides: Sequence[Side]) -> Sum:
+def _sum(sides: Sequence[Side], timed: Sequence[bool]) -> Sum:
     costs = [side.cost_usd for side in sides]
     known = [cost for cost in costs if cost is not None]
-    seconds = sorted(side.seconds for side in sides if side.seconds is not None)
+    seconds = sorted(side.seconds for side in compress(sides, timed) if side.seconds is not None)
     return Sum(
         jobs=len(sides),
         completed=sum(side.checks.completed for side in sides),

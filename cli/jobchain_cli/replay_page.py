@@ -168,6 +168,7 @@ def _article(number: int, pair: Pair, dashboard: str) -> Html:
         *(joined(tag("h4", part.title), _sides(part)) for part in changed),
         *(tag("details", tag("summary", f"{part.title}: changed, as Mermaid"), _sides(part)) for part in diagrams),
         _unchanged(same, pair) if same else None,
+        _given(pair) if pair.given else None,
         id=f"job-{number}",
         aria_labelledby=f"title-{number}",
         data_job=_marks(pair),
@@ -225,6 +226,11 @@ def _marked(pieces: Pieces, name: str, whole: str | None) -> Iterator[Html | str
         yield tag("span", "There is none." if whole is None else "It is empty.", class_="faint")
     for piece in pieces:
         yield tag(name, piece.text) if piece.changed and not piece.text.isspace() else piece.text
+
+
+def _given(pair: Pair) -> Html:
+    texts = [joined(tag("h4", name), tag("div", content, class_="shown")) for name, content in pair.given]
+    return tag("details", tag("summary", "What it was given"), *texts)
 
 
 def _unchanged(parts: Sequence[PartPair], pair: Pair) -> Html:

@@ -31,7 +31,7 @@ _TOO_LITTLE = "budget_exceeded"
 
 
 def read_jobs(target: Target, event_ids: Sequence[str]) -> list[Job | NotFound]:
-    """The jobs with their calls, in order; NotFound for one that does not exist. Raises JobchainError."""
+    """The jobs with their calls and payloads, in order; NotFound for one that does not exist. Raises JobchainError."""
 
     async def read_all() -> list[Job | NotFound]:
         async with _client(target) as client:
@@ -39,7 +39,7 @@ def read_jobs(target: Target, event_ids: Sequence[str]) -> list[Job | NotFound]:
 
     async def read(client: AsyncJobchain, event_id: str) -> Job | NotFound:
         try:
-            return await client.get(event_id, attempts=True)
+            return await client.get(event_id, include=("attempts", "input"))
         except NotFound as error:
             return error
 

@@ -1,6 +1,5 @@
 """What tests of the dashboard's lists start with: many jobs that have ended."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import httpx2
@@ -20,7 +19,7 @@ def refuse(call: Call) -> Reply | None:
 
 
 def make(http: httpx2.Client, number: int, **more: Any) -> list[str]:
-    """Creates so many jobs that fail at their first call; gives their ids, in order, once all have ended."""
+    """Creates `number` jobs that fail at their first call; gives their ids, in order, once all have ended."""
     made: list[str] = []
     while len(made) < number:
         some = range(len(made), min(number, len(made) + 100))
@@ -39,8 +38,3 @@ def wait(http: httpx2.Client) -> None:
 def unfinished(http: httpx2.Client) -> set[str]:
     """The statuses of which there are jobs."""
     return {status for status, number in http.get("/stats").json()["jobs"].items() if number}
-
-
-def titles(jobs: Sequence[dict[str, Any]]) -> list[str]:
-    """The titles of jobs of the API."""
-    return [job["title"] for job in jobs]

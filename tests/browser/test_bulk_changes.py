@@ -31,7 +31,7 @@ def failed(http: httpx2.Client, model: ModelServer, team: str) -> list[str]:
 
 
 def choose(page: Page, action: str, number: int) -> None:
-    """Chooses what to do with so many jobs, and confirms it."""
+    """Chooses what to do with `number` jobs, and confirms it."""
     page.get_by_role("button", name=f"{action} {number}", exact=True).click()
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_role("heading")).to_have_text(f"{action} {number} job{'s' if number > 1 else ''}?")
@@ -153,12 +153,16 @@ def test_it_can_be_stopped_and_goes_on_while_another_page_is_shown(
         else:
             route.fallback()
 
+    def four_are_held() -> bool:
+        page.wait_for_timeout(50)
+        return len(held) == 4
+
     page = visit.page
     page.route("**/jobs/*", hold)
     visit.open(f"#/bulk?metadata.team={team}")
     choose(page, "Delete", 12)
     expect(page.get_by_text("0 done, 0 could not, 12 to go")).to_be_visible()
-    poll(lambda: bool(page.wait_for_timeout(50)) or len(held) == 4)
+    poll(four_are_held)
     page.get_by_role("link", name="Usage").click()
     expect(page.get_by_role("heading", name="Usage", exact=True)).to_be_visible()
     page.go_back()

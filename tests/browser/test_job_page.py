@@ -91,14 +91,15 @@ class TestAStep:
         page.get_by_role("button", name="Summary").click()
         page.get_by_text("Run again from this step").click()
 
-        page.get_by_label("Title").fill("Another try")
-        page.get_by_label("Guidelines").fill("About job-903.")
+        page.get_by_label("Title", exact=True).fill("Another try")
+        page.get_by_role("textbox", name="Guidelines", exact=True).fill("About job-903.")
         page.get_by_role("button", name="Run the fork").click()
 
         expect(page.get_by_role("heading", name="Another try")).to_be_visible()
         expect(page.get_by_text("The summary of job-903.")).to_be_visible()
         fork = page.url.rpartition("/")[2]
-        assert http.get(f"/jobs/{fork}").json()["forked_from"] == {"event_id": job["event_id"], "from_step": "summary"}
+        forked = {"event_id": job["event_id"], "from_step": "summary", "replay": None}
+        assert http.get(f"/jobs/{fork}").json()["forked_from"] == forked
         expect(page.locator("[data-key=details]")).to_contain_text(f"{job['event_id'][:8]}, step summary")
 
     def test_says_why_it_can_not_be_run_again_so(self, visit: Visit, made: Made) -> None:
@@ -106,11 +107,11 @@ class TestAStep:
         page.locator(".steps > summary").click()
         page.get_by_role("button", name="Diagram", exact=True).click()
         page.get_by_text("Run again from this step").click()
-        page.get_by_label("Guidelines").fill("About something else.")
+        page.get_by_role("textbox", name="Guidelines", exact=True).fill("About something else.")
         page.get_by_role("button", name="Run the fork").click()
 
         expect(page.get_by_role("alert")).to_contain_text("changes what these steps work on")
-        expect(page.get_by_label("Guidelines")).to_have_value("About something else.")
+        expect(page.get_by_role("textbox", name="Guidelines", exact=True)).to_have_value("About something else.")
         visit.expect_faults("422")
 
 
@@ -302,6 +303,31 @@ class TestADiagram:
         assert png[:8] == b"\x89PNG\r\n\x1a\n"
         assert int.from_bytes(png[16:20], "big") > 200
         assert len(png) > 2_000
+
+    @pytest.mark.parametrize(
+        "style",
+        [
+            "fill:ururl(x)l(https://elsewhere.example/)",
+            "fill:url(https://elsewhere.example/",
+            "@im@import;port 'https://elsewhere.example/';",
+        ],
+    )
+    def test_that_a_frame_under_an_attackers_control_sends_loads_nothing(
+        self, visit: Visit, made: Made, style: str
+    ) -> None:
+        text = 'flowchart TD\n    n1["a"]\n'
+        page = show(
+            visit, made("job-915"), result={"diagram": text}, result_view=[{"name": "diagram", "form": "diagram"}]
+        )
+        expect(page.frame_locator("iframe").locator("svg")).to_be_visible()
+        drawing = f'<style>{style}</style><rect style="{style}"/>'
+        svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9">{drawing}</svg>'
+
+        with page.expect_download() as download:
+            page.frames[1].evaluate("svg => parent.postMessage({ svg }, '*')", svg)
+
+        saved = Path(download.value.path()).read_text()
+        assert not re.search(r"url\(\W*h|@import", saved)
 
     @pytest.mark.parametrize("text", [LABELS, DIRECTIVE + LABELS])
     def test_of_hostile_words_is_a_picture_that_runs_and_loads_nothing(

@@ -1,7 +1,6 @@
 """The list of jobs: what it calls them, how they are found, and that the way back finds them again."""
 
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote, unquote
@@ -21,7 +20,7 @@ HOSTILE = '<img src=x onerror="alert(1)"><script>alert(2)</script> \u202e"&=#?; 
 
 
 @pytest.fixture(scope="module")
-def many(http: httpx2.Client, model: ModelServer) -> Iterator[list[str]]:
+def many(http: httpx2.Client, model: ModelServer) -> list[str]:
     """The ids of 500 jobs that have ended, the newest first."""
     model.rule = refuse
     made = make(http, NUMBER, metadata={"team": "legal"})
@@ -33,15 +32,14 @@ def many(http: httpx2.Client, model: ModelServer) -> Iterator[list[str]]:
         listed += [job["event_id"] for job in page["jobs"]]
         cursor = page["next_cursor"]
     assert set(listed) == set(made)
-    yield listed
+    return listed
 
 
 @pytest.fixture
 def named(http: httpx2.Client, many: list[str]) -> str:
     """The id of a job with a name of its own; its title and metadata are not those of others."""
     body = {"input_text": "About names.", "title": "Travel policy 2026.md", "metadata": {"team": "travel", "a=b": "c"}}
-    event_id = str(http.post("/jobs", json=body).raise_for_status().json()["event_id"])
-    return event_id
+    return str(http.post("/jobs", json=body).raise_for_status().json()["event_id"])
 
 
 def show_more(page: Page, times: int) -> None:

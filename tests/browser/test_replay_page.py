@@ -48,7 +48,8 @@ def pairs() -> Iterator[Pair]:
     yield pair_of(job("fair", "Same.", "One", missing=1), job("c", "Same.", "One"))
     yield pair_of(job("same", "Same."), job("d", "Same."))
     yield pair_of(job("left", "Left."), None, "the budget of 1 US dollars is used up")
-    yield pair_of(job(HOSTILE, "Fine.", "Fine", title=HOSTILE), job(HOSTILE, HOSTILE, HOSTILE, HOSTILE))
+    given = {"guidelines": HOSTILE, HOSTILE: [HOSTILE, 7]}
+    yield pair_of(job(HOSTILE, "Fine.", "Fine", title=HOSTILE, input=given), job(HOSTILE, HOSTILE, HOSTILE, HOSTILE))
 
 
 def strange_pairs() -> Iterator[Pair]:

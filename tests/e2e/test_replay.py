@@ -120,7 +120,8 @@ def test_compares_the_newest_jobs_with_what_another_model_answers(
     assert sum(job["max_cost_usd"] for job in ours) >= found["spent_usd"]
 
     page = (tmp_path / "page.html").read_text()
-    assert "<ins>All</ins>" in page
+    assert "<del>The summary</del> of job-700." in page
+    assert "<ins>All that matters</ins> of job-700." in page
     assert page.count("<article") == 6
 
     # It can be looked at again.

@@ -124,6 +124,8 @@ class TestBob:
         ("GET", "/chains"),
         ("GET", "/health"),
         ("GET", "/openapi.json"),
+        # tests/e2e/test_agents.py
+        ("POST", "/mcp"),
     )
 
     def test_has_every_route_tried_on_him(self) -> None:

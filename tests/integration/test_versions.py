@@ -2,6 +2,7 @@
 
 import pytest
 
+from jobchain_offline.answering import MODEL
 from local import gaps
 from local.stack import EmbeddedStack
 
@@ -34,9 +35,9 @@ def test_a_changed_parameter_reaches_the_versions_that_it_concerns_and_no_others
         stack._deployer.deploy({**stack._parameters, "OpenAIModel": "another"})
 
         # then the events of those that depend on it go to new versions, and the others have made none
-        workers = ("ApiFunction", "FlexWorkerFunction", "WorkerFunction")
-        assert set(before.values()) == {("1", None), ("1", "gpt-6-luna")}
-        assert live(stack) == {**before, **dict.fromkeys(workers, ("2", "another"))}
+        concerned = ("ApiFunction", "FlexWorkerFunction", "WebFunction", "WorkerFunction")
+        assert set(before.values()) == {("1", None), ("1", MODEL)}
+        assert live(stack) == {**before, **dict.fromkeys(concerned, ("2", "another"))}
 
         # and the alarms that put the last version back look at these
         alarms = stack.client("cloudwatch").describe_alarms()["MetricAlarms"]

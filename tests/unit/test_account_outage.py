@@ -4,6 +4,7 @@ import io
 import json
 import random
 from collections import Counter
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from aws_lambda_powertools import Logger
 
 from jobchain.aws.queue import JobQueue
 from jobchain.breaker import PROBE_EVERY
+from jobchain.chains import CHAINS
 from jobchain.domain import Status, WaitReason
 from jobchain.errors import ModelSettingsError, PermanentModelError, TransientModelError
 from jobchain.llm import ModelAnswer, ModelRequest
@@ -197,3 +199,20 @@ def test_a_probe_that_ends_without_a_call_leaves_the_minute_to_the_next_job(outa
     # then the first one that makes a call closes the breaker
     assert [outage.deployment.job(event_id).status for event_id in poor] == [Status.FAILED] * 2
     assert outage.statuses == {Status.COMPLETED: 1}
+
+
+def test_a_probe_whose_calls_are_of_another_model_is_one_a_minute_too(outage: Outage) -> None:
+    # given a chain whose first step names a model
+    chain = CHAINS["guideline_checklist"]
+    first, *others = chain.calls
+    named = first.with_options(first.options._replace(model="another-model"))
+    chains = {chain.name: replace(chain, steps=[named, *others])}
+    outage.deployment.runner = outage.deployment.worker(chains=chains)
+    outage.create(12)
+    outage.llm.refusal = NO_QUOTA
+    outage.deliver()
+    outage.calls()
+
+    outage.pass_by(3 * PROBE_EVERY)
+
+    assert outage.calls() == 3

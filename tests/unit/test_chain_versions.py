@@ -14,13 +14,15 @@ from pydantic import BaseModel, Field, JsonValue
 
 from jobchain import Chain, Long, Mermaid, Text, concatenate
 from jobchain.aws.attributes import Item
+from jobchain.aws.items import job_key
 from jobchain.aws.versions import KEPT_LONGER, VersionStore
-from jobchain.aws.writes import epoch, key
+from jobchain.aws.writes import epoch, key, update
 from jobchain.chains import CHAINS
 from jobchain.chains.chain import Chain as CompiledChain
 from jobchain.chains.definition import Definition, definition_of
 from jobchain.domain import DEADLINE, Job, Status, WaitReason
 from jobchain.errors import PermanentModelError, TransientModelError
+from jobchain.forks import ForkedFrom
 from jobchain.llm import ModelRequest
 from jobchain_api.service import JobService
 from tests.conftest import TABLE
@@ -519,15 +521,17 @@ class TestAJobWhoseTextIsSplit:
         assert job.status is Status.COMPLETED
         assert "rules.part01" not in asked(deployment)[before:]
 
-    def test_goes_on_where_its_type_is_the_same_though_more_entries_were_merged_than_it_allows(
-        self, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize("told", ["One sentence each.", "One short sentence each."])
+    def test_goes_on_where_more_entries_were_merged_than_an_answer_may_have(
+        self, deployment: Deployment, monkeypatch: pytest.MonkeyPatch, told: str
     ) -> None:
         # given an output that was merged of many parts, which a step to come needs
-        def listing(prompt: str) -> CompiledChain:
+        def listing(prompt: str, description: str = "One sentence each.") -> CompiledChain:
             chain = Chain("memo")
 
-            def rules(text: Text) -> Annotated[list[str], Field(max_length=2)]: ...
+            def rules(text: Text) -> Any: ...
 
+            rules.__annotations__["return"] = Annotated[list[str], Field(max_length=2, description=description)]
             rules.__doc__ = prompt
             chain.ask(long=concatenate)(rules)
 
@@ -546,8 +550,8 @@ class TestAJobWhoseTextIsSplit:
         rules = deployment.run().steps[-1]
         assert (rules.name, isinstance(rules.output, list) and len(rules.output) > 2) == ("rules", True)
 
-        # when another prompt is deployed
-        deploy(deployment, listing("List all rules."), max_input_tokens=100)
+        # when another prompt is deployed, or another description of the type
+        deploy(deployment, listing("List all rules.", told), max_input_tokens=100)
 
         # then the job continues
         deployment.clock.advance(timedelta(hours=2))
@@ -791,3 +795,25 @@ def test_a_chain_whose_definition_can_not_be_made_runs_and_names_no_version(
     job = deployment.run(POINTS, MEMO)
 
     assert (job.status, job.chain_version) == (Status.COMPLETED, "")
+
+
+def test_a_job_that_sets_what_this_version_does_not_know_waits_for_one_that_does(deployment: Deployment) -> None:
+    # given what a later version may have stored, before a rollback
+    deployment.create()
+    about = {"overrides": {"model": "m", "verbosity": "low"}, "forked_from": {"event_id": "e", "kind": "new"}}
+    set_in_meta(deployment, about=about)
+
+    job = deployment.run()
+
+    assert job.waiting_for is not None
+    assert job.waiting_for.reason is WaitReason.DEPLOYMENT
+    assert "verbosity" in job.waiting_for.detail
+    assert job.forked_from == ForkedFrom("e", None)
+    assert deployment.llm.requests == []
+
+
+def set_in_meta(deployment: Deployment, **attributes: Any) -> None:
+    """Changes META as no code does."""
+    table = deployment.stores.jobs._table
+    condition, values = "#token = :token", {":token": deployment.meta()["token"]}
+    table.write(update(job_key(deployment.event_id), condition, values, attributes))

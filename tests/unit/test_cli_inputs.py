@@ -447,6 +447,9 @@ def test_a_list_waits_for_no_library_that_it_does_not_need(api: FakeApi, url: st
         "import sys; from jobchain_cli.__main__ import main; main(['list']); "
         "print('loaded:', *{name.partition('.')[0] for name in sys.modules})",
         JOBCHAIN_URL=url,
+        # Coverage, which itself reads TOML, measures every process that has these.
+        COVERAGE_PROCESS_CONFIG="",
+        COVERAGE_PROCESS_START="",
     )
 
     assert ID in loaded
@@ -530,3 +533,31 @@ def test_a_shell_gets_nothing_from_an_api_that_does_not_answer(complete: Complet
     api.refuses("GET /jobs", 503, "unavailable", "not now")
 
     assert "".join(complete("show", "")) == ""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs symbolic links and named pipes")
+def test_of_somebody_elses_folder_no_link_out_of_it_and_no_pipe_is_read(tmp_path: Path) -> None:
+    secret = tmp_path / "config.toml"
+    secret.write_text('api_key = "a-secret"')
+    folder = tmp_path / "unpacked"
+    folder.mkdir()
+    (folder / "a.md").write_text("Lock the door.")
+    (folder / "b.md").symlink_to(folder / "a.md")
+    (folder / "keys.md").symlink_to(secret)
+    os.mkfifo(folder / "pipe.md")
+
+    assert [each.name for each in inputs([str(folder)])] == ["a.md", "b.md"]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [["."], [".."], ["\u6f22" * 84 + ".md"], ["\u6f22" * 200], ["a.txt/b.md", "a.md"], ["a.md", "a.txt/b.md"]],
+)
+def test_each_result_can_be_written_whatever_its_input_is_called(tmp_path: Path, names: list[str]) -> None:
+    """After the jobs are paid for it would be too late to find that a file can't be made."""
+    out = OutFolder(tmp_path / "out", Form.TEXT, names, overwrite=False)
+
+    files = [out.write(place, ["x"]) for place in range(len(names))]
+
+    assert len({*files}) == len(names)
+    assert all(file.is_file() and file.is_relative_to(tmp_path / "out") for file in files)

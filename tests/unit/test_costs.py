@@ -53,7 +53,8 @@ def test_a_million_jobs_a_day_cost_what_was_to_be_reached(found: list[Cost], bef
     (now,) = (cost for cost in found if cost.load.name == costs.GOAL_LOAD)
     (then,) = (cost for cost in before if cost.load.name == costs.GOAL_LOAD)
 
-    assert then.per_million == pytest.approx(120, rel=0.03)
+    # Both have as many workers as this version needs, which moves the sum of before by some dollars.
+    assert then.per_million == pytest.approx(120, rel=0.04)
     assert now.per_million <= costs.GOAL
     for name, goal in costs.GOALS.items():
         assert round(now.part(name), 2) <= goal, name

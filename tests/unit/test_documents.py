@@ -312,6 +312,17 @@ def test_a_word_document_that_is_none_or_an_attack_is_refused(make: Callable[[],
         convert("docx", make())
 
 
+def test_a_word_document_whose_text_is_in_a_part_of_another_name_declares_no_entities() -> None:
+    files = zipfile.ZipFile(io.BytesIO(docx(paragraph("&b;"), head=ENTITIES)))
+    renamed = {
+        name.replace("document.xml", "document.bin"): files.read(name).replace(b"document.xml", b"document.bin")
+        for name in files.namelist()
+    }
+
+    with pytest.raises(Unreadable, match="declares a document type"):
+        convert("docx", zipped(renamed))
+
+
 @pytest.mark.parametrize(
     ("content", "charset", "told"),
     [
@@ -420,3 +431,13 @@ def test_each_kind_has_a_reader() -> None:
     assert (
         set(known) == set(documents._KINDS) == set(documents._ENDINGS.values()) == set(documents.MEDIA_TYPES.values())
     )
+
+
+def test_an_archive_of_very_many_files_is_not_listed_by_the_command_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = b"PK\x01\x02" + bytes(24) + b"\x01" + bytes(17) + b"a"
+    entries, start = entry * 100_000, b"PK\x03\x04" + bytes(30)
+    end = b"PK\x05\x06" + bytes(8) + len(entries).to_bytes(4, "little") + len(start).to_bytes(4, "little") + bytes(2)
+    monkeypatch.setattr(zipfile, "ZipInfo", lambda *_: pytest.fail("it was listed"))
+
+    with pytest.raises(DocumentError, match="over 5,000 files"):
+        kind_of("a.docx", start + entries + end)

@@ -198,6 +198,14 @@ class TestAModelThatIsRefused:
         assert (job.status, job.waiting_for.reason) == (Status.PENDING, WaitReason.ACCOUNT)
         assert [outcome for *_, outcome in world.outcomes()] == ["model_not_found"] * 2
 
+    def test_whose_fallback_is_of_no_use_makes_the_job_wait(self, world: World) -> None:
+        world.llm.faults = {MODEL: NO_MODEL, OTHER: PermanentModelError("text_too_long", "the text is too long")}
+
+        waiting = [world.new(number).waiting_for for number in (1, 2)]
+
+        assert [found and found.reason for found in waiting] == [WaitReason.ACCOUNT] * 2
+        assert world.llm.calls() == [MODEL, OTHER, OTHER], "the second job knows it from the breaker"
+
     def test_that_a_chain_names_itself_is_replaced_without_a_breaker(self, world: World) -> None:
         world.use(model="a-third-model", fallback_model=OTHER)
         world.llm.faults = {"a-third-model": NO_MODEL}
@@ -255,6 +263,37 @@ class TestAModelWhoseCallsFail:
 
         assert world.llm.calls() == [MODEL] * 3 + [OTHER, MODEL, OTHER, MODEL]
         assert world.deployment.job().status is Status.PENDING
+
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            NO_MODEL,
+            NO_ACCESS,
+            TransientModelError("the limit is reached", type_="rate_limited"),
+            PermanentModelError("budget_exceeded", "the next call could cost more"),
+            PermanentModelError("model_request_refused", "the server refuses the request"),
+            PermanentModelError("text_too_long", "the text is too long"),
+        ],
+        ids=lambda fault: str(fault.type),
+    )
+    def test_is_asked_again_once_it_works_though_its_fallback_is_of_no_use(
+        self, world: World, fault: ModelError
+    ) -> None:
+        # given an outage of both
+        world.llm.faults = {MODEL: OVERLOADED, OTHER: fault}
+        world.new()
+        for _ in range(OUTAGE_FAILURES):
+            assert world.again().status is Status.PENDING
+
+        # when only the fallback's lasts
+        world.llm.faults = {OTHER: fault}
+        job = world.again()
+        if job.status is Status.PENDING:
+            job = world.again()  # it was the fallback's turn
+
+        # then the job completes
+        assert job.status is Status.COMPLETED
+        assert MODEL in {step.model for step in job.steps}
 
     @pytest.mark.parametrize("type_", ["rate_limited", "unreachable", "secret_unreadable", "step_failed"])
     def test_for_what_another_model_does_not_mend_is_asked_again_itself(self, world: World, type_: str) -> None:
@@ -315,9 +354,9 @@ def test_a_budget_counts_the_fallbacks_price(world: World) -> None:
 
     job = world.new(max_cost_usd=Decimal("0.5"))
 
-    assert job.error
-    assert job.error.type == "budget_exceeded"
     assert world.llm.calls() == [MODEL]
+    assert job.waiting_for
+    assert job.waiting_for.reason is WaitReason.ACCOUNT, "the model itself is within the budget"
 
 
 def test_a_worker_that_vanishes_is_estimated_by_the_costlier_of_both(world: World) -> None:

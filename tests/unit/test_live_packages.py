@@ -126,3 +126,11 @@ def test_a_deployment_keeps_the_copies_of_packages_that_are_still_there(world: W
 
     assert world.served == "good"
     assert world.look()[0] == "rules-package has changed and can't be used. The version before goes on:"
+
+
+def test_the_lock_of_an_editor_ends_nothing(world: World) -> None:
+    world.start()
+    (world.inner.parent / ".#words.md").symlink_to("somebody@here.1:2")
+    world.write(world.inner, "other words")
+
+    assert world.look() == LOADED

@@ -13,7 +13,7 @@ from jobchain.aws.api_keys import ApiKeyStore
 from jobchain.aws.request_quotas import RequestQuotas
 from jobchain.chains import CHAINS
 from jobchain.domain import JobError, Status
-from jobchain.errors import Unavailable
+from jobchain.errors import LimitReached, Unavailable
 from jobchain.limits import Limits
 from jobchain_api.auth import ApiKeys, Caller
 from jobchain_api.mcp.endpoint import McpEndpoint
@@ -335,6 +335,23 @@ class TestTheTools:
         assert read["structuredContent"]["status"] == "pending"
         assert sum(slept) == 12.5
         assert all(pause > 0 for pause in slept)
+
+    def test_wait_for_a_job_only_while_the_key_may_make_a_request_each_second(self, service: JobService) -> None:
+        """A call that waits holds one of the account's functions, which all callers and the workers share."""
+        slept: list[float] = []
+        left = iter(range(4))
+
+        def count() -> None:
+            if next(left, None) is None:
+                raise LimitReached("requests_per_minute", 4, timedelta(seconds=30), "k")
+
+        caller = Caller("local", count=count)
+        event_id = call(service, caller, CHAIN, DOCUMENT)["structuredContent"]["event_id"]
+
+        read = call(service, caller, "get-job", {"event_id": event_id, "wait_seconds": 15}, slept.append)
+
+        assert read["structuredContent"]["status"] == "pending"
+        assert sum(slept) <= 4
 
     def test_of_another_tenant_are_not_found(self, service: JobService) -> None:
         event_id = call(service, Caller("acme"), CHAIN, DOCUMENT)["structuredContent"]["event_id"]

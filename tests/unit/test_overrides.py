@@ -1,5 +1,6 @@
 """What a job sets for itself in place of its chain: the model, the effort, and in a fork the prompt of a step."""
 
+import io
 import json
 from dataclasses import replace
 from datetime import timedelta
@@ -15,8 +16,9 @@ from jobchain.chains import CHAINS
 from jobchain.chains.chain import Prompt
 from jobchain.chains.mistakes import ChainError
 from jobchain.chains.overriding import overridden
-from jobchain.domain import JobError, Status
-from jobchain.errors import PermanentModelError
+from jobchain.domain import DailyBudget, JobError, Status, WaitReason
+from jobchain.errors import PermanentModelError, TransientModelError
+from jobchain.outcomes import Fault, Outcome
 from jobchain.overrides import MAX_PROMPT_CHARACTERS, Overrides
 from jobchain.prices import FREE, Price, PriceList
 from jobchain_api.service import JobService
@@ -91,6 +93,13 @@ class TestAJobsOwnModel:
         assert [model for _, model, _ in deployment.metered] == ["other", MODEL]
         assert deployment.stores.usage.today("local").by_model.keys() == {OTHER, MODEL}
 
+    def test_is_in_no_log_as_it_can_be_any_text(self, deployment: Deployment, api: Api, log: io.StringIO) -> None:
+        deployment.run(event_id=posted(api, model="Patient:John-Doe"))
+        deployment.run(PermanentModelError("model_not_found", "no"), event_id=posted(api, model="Patient:John-Doe"))
+
+        assert "model called" in log.getvalue()
+        assert "John-Doe" not in log.getvalue()
+
     def test_is_shown_in_lists_before_and_after_the_job_has_ended(self, deployment: Deployment, api: Api) -> None:
         event_id = posted(api, model=OTHER)
         before = api("GET", "/jobs").body["jobs"]
@@ -108,6 +117,40 @@ class TestAJobsOwnModel:
         assert job.error
         assert job.error.type == "budget_exceeded"
         assert not deployment.llm.requests
+
+    @pytest.mark.parametrize(("model", "status"), [("no-price", Status.FAILED), (OTHER, Status.COMPLETED)])
+    def test_counts_for_the_keys_daily_cost_as_far_as_its_price_is_known(
+        self, deployment: Deployment, model: str, status: Status
+    ) -> None:
+        deployment.runner = deployment.worker(prices=PRICES)
+        budget = DailyBudget(cost_usd=Decimal(100))
+        deployment.create(overrides=Overrides(model=model), daily_budget=budget)
+
+        job = deployment.run()
+
+        assert job.status is status
+        assert bool(deployment.llm.requests) is (status is Status.COMPLETED)
+
+    @pytest.mark.parametrize(
+        ("fault", "outcome"),
+        [
+            (
+                PermanentModelError("model_request_refused", "the server refuses the request"),
+                Outcome(Status.FAILED, "model_request_refused", Fault.UNCLEAR),
+            ),
+            (TransientModelError("it failed", type_="server_error"), Outcome(None)),
+        ],
+    )
+    def test_pages_no_operator_where_it_can_not_do_it(
+        self, deployment: Deployment, api: Api, fault: Exception, outcome: Outcome
+    ) -> None:
+        ends: list[Outcome] = []
+        deployment.runner = deployment.worker(outcome_meter=ends.append)
+        event_id = posted(api, model=OTHER)
+
+        deployment.run(fault, event_id=event_id)
+
+        assert ends == [outcome]
 
     def test_is_what_a_worker_that_vanishes_is_estimated_by(self, deployment: Deployment, api: Api) -> None:
         deployment.runner = deployment.worker(prices=PRICES)
@@ -139,6 +182,18 @@ class TestAJobsOwnModel:
         )
         assert deployment.run(event_id=posted(api)).status is Status.COMPLETED, "no breaker is open"
         assert deployment.run(event_id=posted(api, model="a-third-model")).status is Status.COMPLETED
+
+    @pytest.mark.parametrize("type_", ["model_unauthorized", "model_quota_exceeded", "model_misconfigured"])
+    def test_that_the_server_refuses_as_if_by_the_key_makes_that_job_wait_alone(
+        self, deployment: Deployment, api: Api, type_: str
+    ) -> None:
+        event_id = posted(api, model=OTHER)
+
+        job = deployment.run(PermanentModelError(type_, "the key may not use this model"), event_id=event_id)
+
+        assert job.waiting_for
+        assert job.waiting_for.reason is WaitReason.ACCOUNT
+        assert deployment.run(event_id=posted(api)).status is Status.COMPLETED, "no breaker is open"
 
     def test_that_is_the_deployments_own_makes_the_job_wait_as_any_other(
         self, deployment: Deployment, api: Api

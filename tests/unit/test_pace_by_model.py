@@ -115,7 +115,7 @@ def test_a_job_of_another_model_does_not_wait_for_the_deployments_and_leaves_its
 def test_a_job_of_another_model_waits_for_the_key_and_closes_the_breaker_as_a_probe(
     world: World, log: io.StringIO
 ) -> None:
-    world.run(1, NO_KEY, overrides=OWN)
+    world.run(1, NO_KEY)
     assert world.run(2) is Status.PENDING
     assert world.run(3, overrides=OWN) is Status.PENDING
     assert world.deployment.job().attempts == 0
@@ -134,3 +134,12 @@ def test_jobs_of_a_chain_with_a_model_of_its_own_run_again_after_the_key_works(w
 
     world.clock.advance(timedelta(minutes=1))
     assert world.run(3) is Status.COMPLETED, "the probe has closed the breaker for all"
+
+
+def test_a_job_that_names_a_snapshot_of_the_deployments_model_takes_of_the_same_limits(world: World) -> None:
+    snapshot = Overrides(model=f"{MODEL}-2026-09-30")
+
+    assert world.run(1) is Status.COMPLETED
+
+    assert world.run(2, overrides=snapshot) is Status.PENDING
+    assert set(world.asked) == {MODEL}

@@ -274,7 +274,7 @@ class TestAReplayStops:
     def test_waiting_for_jobs_that_take_too_long(self, api: Api, replay: Replay) -> None:
         api.ends = lambda _: {"status": "processing"}
 
-        code, out, _ = replay("job-1", "--max-cost-usd", "1", "--timeout", "0.3", "--json")
+        code, out, _ = replay("job-1", "--max-cost-usd", "1", "--timeout", "2", "--json")
 
         found = json.loads(out)
         assert code == Code.TIMEOUT

@@ -1,10 +1,11 @@
 """What is compared of a job and its replay, and what the checks say of it."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from jobchain_cli.replay_comparison import Pair, Verdict, ordered, pair_of, side_of
+from jobchain_cli.replay_comparison import Comparison, Pair, Verdict, ordered, pair_of, side_of
 from jobchain_cli.replay_words import change
 from jobchain_client import Job
 from tests.jobs import USAGE, raw_attempt, raw_job, raw_step
@@ -128,6 +129,22 @@ class TestTheNumbers:
 
     def test_have_no_time_where_no_step_has_ended(self) -> None:
         assert side_of(Job.of(raw_job(steps=[raw_step("summary", "pending")]))).seconds is None
+
+
+def test_a_job_that_fails_at_once_is_not_counted_as_fast() -> None:
+    slow = [{**raw_step("summary"), "finished_at": "2026-11-22T10:00:09.000Z"}]
+    pairs = (pair_of(job(True), job(True, steps=slow)), pair_of(job(True), job(**FAILED)))
+
+    before, after = Comparison("r", datetime.now(UTC), {}, pairs).sums
+
+    assert (before.jobs, before.median_seconds, after.median_seconds) == (2, 2.0, 9.0)
+    assert Comparison("r", datetime.now(UTC), {}, ()).sums[0].median_seconds is None
+
+
+def test_what_a_job_was_given_is_shown_up_to_a_limit() -> None:
+    pair = pair_of(job(True, input={"text": "a" * 4001, "language": "en", "limits": [1]}), None)
+
+    assert pair.given == (("text", "a" * 4000 + " … (4001 characters in all)"), ("language", "en"), ("limits", "[1]"))
 
 
 def test_the_worst_come_first_and_then_those_whose_answers_changed() -> None:

@@ -433,6 +433,12 @@ class TestTheModelInTheHeader:
         assert "&lt;img src=x&gt;" in self.header("<img src=x>")
         assert "<img" not in self.header("<img src=x>")
 
+    def test_tells_anybody_no_number_of_the_account(self) -> None:
+        arn = "arn:aws:bedrock:eu-central-1:123456789012:application-inference-profile/a1b2c3"
+
+        assert ">a1b2c3</p>" in self.header(arn)
+        assert "123456789012" not in Site(FOLDER, arn).answer(event("/queue"))["body"]
+
     def test_is_left_out_where_it_is_not_known(self) -> None:
         assert self.header("") == "</header>"
 

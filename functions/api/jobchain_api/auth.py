@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from jobchain.aws.api_keys import MAX_LENGTH, ApiKey, ApiKeyStore, hashed
 from jobchain.aws.request_quotas import RequestQuotas
@@ -29,7 +29,8 @@ _BEARER = re.compile(rf"bearer +([\x21-\x7e]{{1,{MAX_LENGTH}}})", re.IGNORECASE 
 class Caller:
     """The tenant of a request, and what it may do. `anonymous`: the deployment authenticates without keys.
 
-    `key_id` is the id of its API key, empty without one.
+    `key_id` is the id of its API key, empty without one. `count` counts one more request of the key, for what takes the
+    time of many. It raises LimitReached, Unavailable.
     """
 
     tenant: str
@@ -37,6 +38,7 @@ class Caller:
     operator: bool = False
     anonymous: bool = False
     key_id: str = ""
+    count: Callable[[], None] = field(default=lambda: None, compare=False, repr=False)
 
 
 Authenticate = Callable[[str], Caller]
@@ -89,9 +91,11 @@ class ApiKeys:
             raise Unauthorized("the API key is revoked: ask for another", api_key.key_id)
         if api_key.is_over(now):
             raise Unauthorized("the API key has expired: ask for another", api_key.key_id)
+        caller = Caller(api_key.tenant, api_key.limits, api_key.operator, key_id=api_key.key_id)
         if (most := api_key.limits.requests_per_minute) is not None:
-            self._quotas.take(api_key.tenant, api_key.key_id, most)
-        return Caller(api_key.tenant, api_key.limits, api_key.operator, key_id=api_key.key_id)
+            caller = replace(caller, count=partial(self._quotas.take, api_key.tenant, api_key.key_id, most))
+        caller.count()
+        return caller
 
     def _find(self, digest: str, _period: int) -> ApiKey:
         api_key = self._keys.find(digest)

@@ -98,6 +98,8 @@ def _overrides(chain: Chain, details: JobDetails, request: ForkJob) -> tuple[Ove
         most = f"all prompts of the job have more than {MAX_PROMPTS_BYTES} bytes with those of the job that is forked"
         raise InvalidRequest({"prompt": f"{most}: shorten it"})
     before = details.job.overrides
+    if before.unknown:
+        raise JobCannotBeForked(f"the job sets what this deployment does not know: {', '.join(before.unknown)}")
     found = Overrides(own.model or before.model, own.effort or before.effort, tuple(prompts))
     if refused := [name for name in found.given if name not in chain.overrides]:
         now = f"the chain {chain.name} allows jobs no {' and no '.join(refused)} of their own any more"

@@ -194,7 +194,8 @@ class Site:
 def _note(model: str) -> str:
     if not model:
         return ""
-    name = html.escape(model)
+    # Anybody reads the page: the name of an ARN is all of it that is told, as the rest has the account's number.
+    name = html.escape(model.rpartition("/")[2] if model.startswith("arn:") else model)
     # Its name is not that of any model to choose: see `jobchain_offline`.
     said = "The offline model answers: it copies sentences by rules, and is no GPT." if model == _OFFLINE else name
     return f'<p id="model" class="muted small foreign" title="The model of steps that name none: {name}">{said}</p>'

@@ -24,7 +24,7 @@ from jobchain.rate_limits import NO_RATE_LIMITS, RateLimits
 from jobchain_worker.account_watch import AccountWatch
 from jobchain_worker.backlog import Backlog
 from jobchain_worker.demand import Demands, Wave, first_calls
-from jobchain_worker.model_choice import fallback_of_job, paced_model
+from jobchain_worker.model_choice import fallback_of_job, paced_model, share_limits
 
 SUSPECT = 2
 """A job runs alone after this number of workers in a row vanished with it: another of their jobs may be the cause."""
@@ -93,6 +93,7 @@ class Permit:
         self.slot = slot
         """The slot that the job's next message holds."""
         self._model = control.model
+        self._named: str | None = None
         self._begin_at: datetime | None = None
         self._tenant = ""
         self._tier = Tier.STANDARD
@@ -103,6 +104,7 @@ class Permit:
         self._limits: RateLimits = NO_RATE_LIMITS
         self._refused = False
         self._breaker: OpenBreaker | None = None
+        self._probed = False
         self.probing = False
         """Whether the job was let through as the probe of a breaker, and none of its calls was answered yet."""
 
@@ -112,6 +114,7 @@ class Permit:
         """Lets the job through, or raises JobNotReady with the time to wait, or MustRunAlone."""
         if candidate.crashes >= SUSPECT and not self._alone:
             raise MustRunAlone(f"{candidate.crashes} workers in a row have vanished with the job")
+        self._named = candidate.model if candidate.model != self._control.model else None
         now = self._control.clock()
         if now >= candidate.deadline_at or self._pace:
             return  # it ends without a call; or it was let through, and is read again
@@ -230,27 +233,30 @@ class Permit:
 
         The pace follows the calls of the job's model alone: any other one has limits of its own.
         """
-        if model == self._model:
+        if share_limits(model, self._model):
             self._note(asked, used, limits)
             if self._pace is not None and not self._pace.learn_at_once(asked, limits):
                 await self._told(self._pace.learn, asked, limits)
         own_model = model != self._control.model
-        if not (own_model and self._breaker and self._breaker.scope is Scope.MODEL):
-            self.probing = False
+        if self._probes(own_model=own_model):
+            self._probed, self.probing = True, False
         await self._control.watch.answered(began_at, own_model=own_model)
 
     async def failed(self, model: str, asked: Demand, error: ModelError, began_at: datetime) -> None:
         """Notes a call of `model` that failed. It opens a breaker where the fault is the account's."""
-        if model == self._model:
+        if share_limits(model, self._model):
             refused = error.type == "rate_limited"
             self._refused = self._refused or refused
             self._note(Demand(1, 0) if refused else asked, Demand(1, 0) if refused else asked, error.report.limits)
         own_model = model != self._control.model
+        self._probed = self._probed or self._probes(own_model=own_model)
+        if model == self._named and not self.probing:
+            return  # gateways refuse a key for one model as for all: a caller's choice must make no other job wait
         await self._control.watch.refused(error, began_at, probing=self.probing, own_model=own_model)
 
     async def leave(self) -> None:
         """Gives back what was granted and not asked for, and tells the limiter what the server told."""
-        if self._breaker and not self._asked.requests:
+        if self._breaker and not self._probed:
             # A job whose budget is used up, for example: of many of them each would cost the others a minute.
             await self._told(self._control.breakers.give_back, self._breaker)
         if self._pace is None:
@@ -258,6 +264,10 @@ class Permit:
         counted = (self._granted, self._asked, self._used, self._limits)
         if self._refused or not self._pace.settles_nothing(*counted):
             await self._told(self._pace.settle, *counted, self._refused)
+
+    def _probes(self, *, own_model: bool) -> bool:
+        """Whether a call tells if the breaker may close: of the key by any, of a model by its own."""
+        return not (own_model and self._breaker and self._breaker.scope is Scope.MODEL)
 
     def _note(self, asked: Demand, used: Demand, limits: RateLimits) -> None:
         self._asked, self._used = _sum(self._asked, asked), _sum(self._used, used)

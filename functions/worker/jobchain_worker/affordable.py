@@ -14,6 +14,8 @@ MIN_OUTPUT_TOKENS = 200
 
 _UNPRICED = "max_cost_usd can't be kept, as the price of the model {} is unknown: leave it out"
 
+_UNCOUNTED = "the key's cost_usd_per_day can't be kept, as the price of the model {} is unknown: name another one"
+
 
 def affordable(
     run: JobRun, request: ModelRequest, share: Decimal | None, spent: Spending, prices: PriceList, deployments: str
@@ -23,9 +25,13 @@ def affordable(
     `spent` is what earlier calls of the step cost, `deployments` the model that is asked if the request names none.
     Raises PermanentModelError.
     """
+    model = request.model or deployments
+    daily = run.claim.daily_budget.cost_usd
+    # The operator chose the deployment's models and those of chains. A caller could name one that counts as free.
+    if daily is not None and model == run.claim.overrides.model and not prices.knows(model):
+        raise PermanentModelError("budget_unknown", _UNCOUNTED.format(model))
     if share is None:
         return request
-    model = request.model or deployments
     most = prices.affordable_output(model, request.size, share - spent.known_cost_usd)
     if most is None or run.spending.unpriced_calls:
         raise PermanentModelError("budget_unknown", _UNPRICED.format(model))

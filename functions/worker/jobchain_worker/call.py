@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
 
-from jobchain.domain import Attempt, Clock, isoformat
+from jobchain.domain import Attempt, Claim, Clock, isoformat
 from jobchain.errors import NO_REPORT, CallReport, PermanentModelError, TransientModelError
 from jobchain.llm import LLM, FailedAnswer, ModelAnswer, ModelRequest
 from jobchain.observability import Logger
@@ -19,6 +19,11 @@ from jobchain_worker.redaction import MAX_ANSWER_CHARACTERS
 
 UNEXPECTED = "step_failed"
 """The outcome of a call whose answer the step's own code could not read."""
+
+
+def logged_model(claim: Claim, model: str) -> str:
+    """The model as a log names it: one that its job names can be any text, which many servers repeat."""
+    return "other" if claim.overrides.model else model
 
 
 class Call:
@@ -146,6 +151,7 @@ class Call:
 
     def _log(self, outcome: str, facts: Facts) -> None:
         known = {"model": self._model, "tier": self._tier.value, **facts}
+        known["model"] = logged_model(self._records.claim, str(known["model"]))
         line = call_line(outcome, self._clock() - self.started_at, self.spending, known)
         self._logger.info("model called", extra=line)
 

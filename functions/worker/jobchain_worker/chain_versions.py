@@ -17,6 +17,7 @@ from jobchain_worker.text_threads import JobThread
 _NO_CHAIN = "this deployment does not have the job's chain"
 _OTHER_PAYLOAD = "this deployment's chain takes another payload than when the job was created"
 _MISFIT = "this deployment's version of the chain does not fit what the job has stored: {}"
+_UNKNOWN = "the job sets what this deployment does not know: {}"
 _LAST = "{} (it was run with version {}): deploy one that fits and retry the job, fork it, or create it again"
 
 
@@ -58,6 +59,10 @@ class ChainVersions:
 
         The version is stored before anything names it: the claim of the run and of `records` does from now on.
         """
+        if unknown := claim.overrides.unknown:
+            # Of a later version, before a rollback. Without it the job would be run as its caller did not ask.
+            detail = _UNKNOWN.format(", ".join(unknown))
+            return Unfit(detail, JobError("unknown_version", f"{detail}: create it again"))
         chain = self.chains.get(claim.job_name)
         payload = await checked_payload(texts, chain, claim) if chain else None
         if chain is None or payload is None:

@@ -13,7 +13,7 @@ from jobchain.domain import Claim, Clock, JobError, Tier, WaitingFor, WaitReason
 from jobchain.errors import Unavailable
 from jobchain.metrics import OutcomeMeter
 from jobchain.observability import Logger
-from jobchain.outcomes import CANCELLED, COMPLETED, PUT_OFF, Outcome, failed
+from jobchain.outcomes import CANCELLED, COMPLETED, PUT_OFF, Outcome, failed, with_own_model
 from jobchain_worker.billing import Billing
 from jobchain_worker.job_run import Records, overdue
 from jobchain_worker.retry_policy import MAX_JITTER, MIN_JITTER
@@ -72,7 +72,7 @@ class Endings:
     def _count_end(self, claim: Claim, outcome: Outcome) -> None:
         """Counts how the job ended. A replay tries another model or prompt: how it ends must page no operator."""
         if not claim.is_replay:
-            self._count(outcome)
+            self._count(with_own_model(outcome) if claim.overrides.model else outcome)
 
     async def put_off(
         self, records: Records, delay: timedelta, reason: WaitReason, detail: str, error: JobError | None = None

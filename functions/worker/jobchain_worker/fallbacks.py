@@ -18,15 +18,25 @@ OUTAGE_FAILURES = 3
 """So many failed tries of a step in a row are taken for an outage of its model. With the default backoff its fallback
 is asked a minute after the first."""
 
+_NOT_FOR_IT = frozenset({"budget_exceeded", "budget_unknown", "model_request_refused", "text_too_long"})
+"""The types of faults that a fallback may have where the step's own model has none: it costs more, or takes less. Each
+is found before anything is paid."""
+
+_REFUSED = "the model's server refuses the model, and its fallback is of no use"
+
 _OUTAGES = frozenset({"connection_lost", "model_unavailable", "overloaded", "server_error", "timeout"})
 """The `TransientModelError.type`s that an outage of a model has."""
 
 
 def outages_of(run: JobRun, step: PlannedStep, error: ModelError) -> int:
-    """The failed tries that an outage may explain, this error included; 0 for a step without a fallback."""
+    """The failed tries that an outage may explain, this error included; 0 for a step without a fallback.
+
+    Once its fallback is asked, each failed try counts: so the two take turns, whatever the fallback fails by.
+    """
     if not isinstance(step, Step) or step.options.fallback_model is None:
         return 0
-    return run.tries(OutageKey(step.name)) + int(error.type in _OUTAGES)
+    before = run.tries(OutageKey(step.name))
+    return before + int(error.type in _OUTAGES or before >= OUTAGE_FAILURES)
 
 
 def on_fallback(step: Step) -> Step | None:
@@ -54,14 +64,27 @@ class Fallbacks:
         own, fallback = step.options.model or self._model, on_fallback(step)
         if fallback is None or fallback.options.model == own or flex:
             return await ask(step)
+        refusal: PermanentModelError | None = None
         if not self._has_outage(run, step.name, own):
             try:
                 return await ask(step)
             except PermanentModelError as error:
                 if scope_of(error.type) is not Scope.MODEL:
                     raise
+                refusal = error
         self._logger.warning("fallback asked", model=own, fallback=fallback.options.model)
-        done = await ask(fallback)
+        try:
+            done = await ask(fallback)
+        except PermanentModelError as error:
+            if error.type not in _NOT_FOR_IT and scope_of(error.type) is not Scope.MODEL:
+                raise
+            # An outage must not fail the job, and a park counts no try: a fallback that is of no use would be asked
+            # until the deadline.
+            if refusal is None and run.records.permit.refuses(own):
+                refusal = PermanentModelError("model_not_found", f"{_REFUSED}: {error}")
+            if refusal is not None:
+                raise refusal from error
+            return await ask(step)
         # The job's next steps do not try the other one first. Its next run does.
         run.avoided.add(own)
         return done

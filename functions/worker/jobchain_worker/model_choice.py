@@ -1,15 +1,28 @@
 """Which model a job asks, as far as that is known before it runs: its pace is that model's."""
 
+import re
+
 from jobchain.aws.claiming import Candidate
 from jobchain.chains.chain import Chain
 from jobchain.domain import Tier
+
+# As in `jobchain.prices`: a snapshot's limits are those of its family.
+# https://platform.openai.com/docs/guides/rate-limits
+_SNAPSHOT_DATE = re.compile(r"-\d{4}-\d{2}-\d{2}$")
+
+
+def share_limits(model: str, other: str) -> bool:
+    """Whether the account's limits of both are the same ones."""
+    return _SNAPSHOT_DATE.sub("", model) == _SNAPSHOT_DATE.sub("", other)
 
 
 def paced_model(chain: Chain | None, candidate: Candidate, deployments: str) -> str:
     """The model whose pace a job follows: the one that all its calls ask, else the deployment's."""
     named = {step.options.model for step in chain.calls} if chain else set()
     common = named.pop() if len(named) == 1 else None
-    return candidate.model or common or deployments
+    asked = candidate.model or common or deployments
+    # Else a caller would get round the pace, and the turns of tenants, by another name of the same model.
+    return deployments if share_limits(asked, deployments) else asked
 
 
 def fallback_of_job(chain: Chain | None, candidate: Candidate, deployments: str) -> str | None:

@@ -41,6 +41,9 @@ _REFUSALS = (400, 413, 416, 422)
 # What some models of a server take, and others do not.
 _OF_THE_MODEL = ("reasoning", "reasoning_effort", "temperature", *prompt_cache.OF_THE_MODEL)
 
+# The values that a model takes of these differ: a caller may choose one that it does not.
+_BY_VALUE = ("reasoning", "reasoning_effort")
+
 # What a refusal may call a parameter. Ollama speaks of thinking: https://github.com/ollama/ollama/issues/12561
 _SENT_AS = {prompt_cache.BREAKPOINT: (prompt_cache.OPTIONS,), "thinking": ("reasoning_effort", "reasoning")}
 
@@ -78,17 +81,29 @@ class OpenAILLM:
         self._time = CallTime(timeout, idle)
         self._limits = {model: OutputLimits(max_output_tokens)}
         self._max_output_tokens = max_output_tokens
-        self._refused: set[tuple[str, str]] = set()
-        self._refused_formats: set[Any] = set()
+        self._refused: set[tuple[str, str, str]] = set()
+        self._refused_formats: set[tuple[str, Any]] = set()
         self._key = key
         self._watch = watch
         self._counts = api == "responses" and not is_bedrock
         self._is_bedrock = is_bedrock
         url = str(client.base_url)
         self._caches = prompt_cache.caches_prompts(url, api) if caches_prompts is None else caches_prompts
-        self._dialect: Dialect = (
-            Chat(is_local=is_loopback(url), caches=self._caches) if api == "chat" else Responses(caches=self._caches)
-        )
+        self._api = api
+        self._is_local = is_loopback(url)
+        self._dialect = self._new_dialect()
+        # What one model refuses of a stream others may take, and jobs may name any.
+        self._dialects = {model: self._dialect}
+
+    def _new_dialect(self) -> Dialect:
+        if self._api == "chat":
+            return Chat(is_local=self._is_local, caches=self._caches)
+        return Responses(caches=self._caches)
+
+    def _dialect_of(self, model: str) -> Dialect:
+        if model not in self._dialects:
+            self._dialects[model] = self._new_dialect()
+        return self._dialects[model]
 
     @property
     def model(self) -> str:
@@ -97,8 +112,11 @@ class OpenAILLM:
 
     @property
     def max_output_tokens(self) -> int:
-        """The most tokens that an answer may have: what is configured, or less where the server has refused that."""
-        return self._limits[self._model].most
+        """The most tokens that an answer may have: what is configured, or less where the server has refused that.
+
+        Of the models that were asked, the one with the most counts: a true count beyond it would be cut to it.
+        """
+        return max(limits.most for limits in [*self._limits.values()])
 
     def _limits_of(self, request: ModelRequest) -> OutputLimits:
         """The room for answers of the model that is asked."""
@@ -128,17 +146,17 @@ class OpenAILLM:
 
     async def _ask(self, request: ModelRequest, texts: Sequence[str], trace: CallTrace) -> ModelAnswer:
         self._watch(request, trace)
-        response = await self._send(request, texts, trace)
+        response, prefix = await self._send(request, texts, trace)
         content = await read_body(response, self._dialect.assembler, trace)
         answer = self._dialect.read(content, self._asked(request), texts)
-        if prefix := self._prefix(request):
+        if prefix:
             answer = prompt_cache.own_answer(answer, request, prefix)
         key = self._client.api_key
         # A server may serve and bill a flex call as a standard one.
         served_flex = isinstance(content, dict) and content.get("service_tier") == Tier.FLEX
         answer = replace(
             answer,
-            model=self._model if self._is_bedrock else answer.model,
+            model=self._asked(request) if self._is_bedrock else answer.model,
             tier=Tier.FLEX if served_flex else Tier.STANDARD,
             request_id=request_id(response, key),
             limits=read_limits(response.headers),
@@ -154,19 +172,26 @@ class OpenAILLM:
     def _prefix(self, request: ModelRequest) -> SharedPrefix | None:
         """The prefix that the request shares, where the server is told of it."""
         prefix = request.prefix if self._caches else None
-        return prefix if prefix and prefix.answers not in self._refused_formats else None
+        return prefix if prefix and (self._asked(request), prefix.answers) not in self._refused_formats else None
 
-    async def _send(self, request: ModelRequest, texts: Sequence[str], trace: CallTrace) -> httpx2.Response:
-        """The response to a call. One that is refused for a parameter is repeated with another: it is not billed."""
+    async def _send(
+        self, request: ModelRequest, texts: Sequence[str], trace: CallTrace
+    ) -> tuple[httpx2.Response, SharedPrefix | None]:
+        """The response to a call, and the prefix that it was told of.
+
+        One that is refused for a parameter is repeated with another: it is not billed.
+        """
         limits = self._limits_of(request)
         room = limits.room(request)
         shrunk = False
         while True:
-            body = self._body(request, room)
+            # What other calls learn meanwhile changes nothing of this one.
+            prefix = self._prefix(request)
+            body = self._body(replace(request, prefix=prefix), room)
             if "stream" not in body:
                 trace.expect_no_stream()
             try:
-                return await self._post(self._dialect.path, body)
+                return await self._post(self._dialect.path, body), prefix
             except openai.APIStatusError as refused:
                 if refused.status_code not in _REFUSALS:
                     raise
@@ -174,7 +199,7 @@ class OpenAILLM:
                 smaller = None if shrunk else limits.learn(refusal, room, request)
                 if smaller is not None:
                     room, shrunk = smaller, True
-                elif not self._avoids(refused, refusal, body) and not self._parts(refused, refusal, request):
+                elif not self._avoids(refused, refusal, body) and not self._parts(refused, refusal, body, prefix):
                     raise
 
     def _avoids(self, refused: openai.APIStatusError, refusal: str, body: Mapping[str, Any]) -> bool:
@@ -182,26 +207,27 @@ class OpenAILLM:
         parameter = unsupported_parameter(refusal, refused.code, refused.param, refused.body)
         parameter = next((name for name in _SENT_AS.get(parameter or "", ()) if name in body), parameter)
         if parameter in _OF_THE_MODEL and parameter in body:
-            self._refused.add((body["model"], parameter))
+            self._refused.add(_without(body["model"], parameter, body[parameter]))
             return True
-        return parameter in body and self._dialect.avoid(parameter)
+        return parameter in body and self._dialect_of(body["model"]).avoid(parameter)
 
-    def _parts(self, refused: openai.APIStatusError, refusal: str, request: ModelRequest) -> bool:
-        """Whether the call can be repeated with a format of its own, as the joint one was refused."""
-        prefix = self._prefix(request)
+    def _parts(
+        self, refused: openai.APIStatusError, refusal: str, body: Mapping[str, Any], prefix: SharedPrefix | None
+    ) -> bool:
+        """Whether the call can be repeated with a format of its own, as the joint one of `prefix` was refused."""
         if prefix is None or not prompt_cache.refuses_format(refused.code, refused.param, refusal):
             return False
-        self._refused_formats.add(prefix.answers)
+        self._refused_formats.add((body["model"], prefix.answers))
         return True
 
     def _body(self, request: ModelRequest, room: int) -> dict[str, Any]:
         # Left out of a standard call: many servers have no tiers.
         tier = {"service_tier": "flex"} if request.tier is Tier.FLEX else {}
         model = self._asked(request)
-        body = self._dialect.body(model, replace(request, prefix=self._prefix(request)), room)
-        if (model, prompt_cache.OPTIONS) in self._refused:
+        body = self._dialect_of(model).body(model, request, room)
+        if _without(model, prompt_cache.OPTIONS, None) in self._refused:
             body = prompt_cache.without_breakpoints(body)
-        return {name: value for name, value in body.items() if (model, name) not in self._refused} | tier
+        return {name: value for name, value in body.items() if _without(model, name, value) not in self._refused} | tier
 
     async def _post(self, path: str, body: dict[str, Any]) -> httpx2.Response:
         """The server's response, whose body has not been read. A call with a key that has been changed is repeated."""
@@ -224,3 +250,8 @@ class OpenAILLM:
         That takes longer than the rest of a worker's work. The dialects validate the parts of a response that are used.
         """
         return await self._client.post(path, cast_to=httpx2.Response, body=body, stream=True, stream_cls=None)
+
+
+def _without(model: str, name: str, value: object) -> tuple[str, str, str]:
+    """What is remembered of a refused parameter: the value of some, any value of the others."""
+    return model, name, str(value) if name in _BY_VALUE else ""

@@ -22,7 +22,7 @@ from jobchain.spending import NOTHING_SPENT, Spending
 from jobchain_worker.affordable import affordable
 from jobchain_worker.answers import Complaint, Output, read_answer
 from jobchain_worker.billing import costliest
-from jobchain_worker.call import Call, most_of
+from jobchain_worker.call import Call, logged_model, most_of
 from jobchain_worker.fallbacks import OUTAGE_FAILURES, Fallbacks, outages_of
 from jobchain_worker.job_run import JobRun, StepCompleted, StepDeferred, StepFailed, StepOutcome, completed, overdue
 from jobchain_worker.retry_policy import MAX_JITTER, MIN_JITTER, Failures, GiveUp, RetryPolicy, TryAgain
@@ -127,7 +127,7 @@ class StepExecutor:
             return StepFailed(error.as_job_error(step.name))
         except TransientModelError as error:
             return self._defer_flex(run, step, error, flex_left) if flex_left else self._defer(run, step, error)
-        self._logger.info("step completed", model=done.model, **asdict(done.spending.usage))
+        self._logger.info("step completed", model=logged_model(run.claim, done.model), **asdict(done.spending.usage))
         return done
 
     def _out_of_time(self, run: JobRun, step: Step, *, paid: bool) -> StepFailed | StepDeferred:
@@ -207,7 +207,7 @@ class StepExecutor:
             if isinstance(read, Output):
                 called_at = isoformat(call.started_at) if number else None
                 return completed(step, request, answer, read.value, call.spending, failed, called_at)
-            self._logger.warning("answer does not fit", model=answer.model)
+            self._logger.warning("answer does not fit", model=logged_model(run.claim, answer.model))
             await call.record("unusable_answer", read.text)
             failed += call.spending
             if isinstance(answer, UnusableAnswer) and answer.cut_off:

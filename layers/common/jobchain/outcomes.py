@@ -5,7 +5,7 @@ no text causes it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from jobchain.domain import JobError, Status, WaitReason
@@ -89,3 +89,14 @@ def failed(error: JobError, waited: WaitReason | None = None, *, own_deadline: b
     else:
         fault = _FAULTS.get(type_, Fault.UNCLEAR)
     return Outcome(Status.FAILED, type_, fault)
+
+
+# What a model may be the cause of: it does not take the request, or its calls fail.
+_OF_A_MODEL = frozenset({"", _DEADLINE, "model_request_refused"})
+
+
+def with_own_model(outcome: Outcome) -> Outcome:
+    """The outcome of a run that asked a model which the job itself named: a caller may name one that can't do it."""
+    if outcome.fault is Fault.SERVICE and outcome.error_type in _OF_A_MODEL:
+        return replace(outcome, fault=Fault.UNCLEAR if outcome.status else None)
+    return outcome

@@ -26,11 +26,15 @@ MAX_PROMPTS_BYTES = 200_000
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """What one job sets; None leaves it to the chain. `prompts` are the steps that have a prompt of the job's own."""
+    """What one job sets; None leaves it to the chain. `prompts` are the steps that have a prompt of the job's own.
+
+    `unknown` is what a later version has stored besides, which this one can't do.
+    """
 
     model: str | None = None
     effort: str | None = None
     prompts: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
 
     @property
     def given(self) -> tuple[Override, ...]:

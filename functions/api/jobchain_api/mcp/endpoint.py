@@ -1,5 +1,6 @@
 """Answers the protocol's messages: each is one HTTP request, and nothing is remembered between two of them."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
@@ -162,6 +163,12 @@ class McpEndpoint:
         job = self._service.get(caller, event_id)
         while left > 0 and not job.status.final:
             pause = min(left, max(1, self._service.retry_after.of(job)))
+            try:
+                # A wait holds a function, of which an account has few: each second counts as a request.
+                for _ in range(math.ceil(pause)):
+                    caller.count()
+            except LimitReached:
+                return job
             self._sleep(pause)
             left -= pause
             job = self._service.get(caller, event_id)

@@ -12,6 +12,7 @@ from jobchain.aws.attributes import Item
 from jobchain.aws.items import StoredJob, unpacked
 from jobchain.aws.listing import labels_of
 from jobchain.domain import NewJob
+from jobchain.forks import ForkedFrom
 from jobchain.overrides import NO_OVERRIDES, Overrides
 
 
@@ -31,7 +32,16 @@ def about_of(new: NewJob) -> Item:
 def overrides_of(meta: Item) -> Overrides:
     """What the job of this META sets."""
     found = meta.get("about", {}).get("overrides")
-    return Overrides(**{**found, "prompts": tuple(found.get("prompts", ()))}) if found else NO_OVERRIDES
+    if not found:
+        return NO_OVERRIDES
+    unknown = sorted({*found} - {"model", "effort", "prompts"})
+    return Overrides(found.get("model"), found.get("effort"), tuple(found.get("prompts", ())), tuple(unknown))
+
+
+def forked_from_of(meta: Item) -> ForkedFrom | None:
+    """What the job of this META was forked from. What a later version has stored besides is left out."""
+    found = meta.get("about", {}).get("forked_from")
+    return ForkedFrom(found["event_id"], found.get("from_step"), found.get("replay")) if found else None
 
 
 def prompts_of(job: StoredJob) -> Mapping[str, str]:

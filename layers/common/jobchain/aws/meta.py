@@ -13,7 +13,7 @@ from decimal import Decimal
 
 from pydantic import JsonValue
 
-from jobchain.aws.about import about_of, overrides_of
+from jobchain.aws.about import about_of, forked_from_of, overrides_of
 from jobchain.aws.attributes import Item
 from jobchain.aws.items import (
     DISPATCH_GRACE,
@@ -44,7 +44,6 @@ from jobchain.domain import (
 )
 from jobchain.due_job import DueJob
 from jobchain.errors import JobExists
-from jobchain.forks import ForkedFrom
 from jobchain.spending import summed
 
 
@@ -234,7 +233,7 @@ def job_of(stored: StoredJob) -> Job:
         deadline=timedelta(seconds=int(meta["deadline_seconds"])) if "deadline_seconds" in meta else None,
         deadline_at=int(meta["deadline_at"]) if "deadline_at" in meta else None,
         title=about.get("title"),
-        forked_from=ForkedFrom(**{"from_step": None, **about["forked_from"]}) if "forked_from" in about else None,
+        forked_from=forked_from_of(meta),
         overrides=overrides_of(meta),
         chain_version=chain_version_of(stored),
     )

@@ -11,7 +11,8 @@ from typing import Any
 from pydantic import BaseModel, JsonValue, PydanticUserError
 
 from jobchain.chains.answer_models import relaxed
-from jobchain.chains.chain import Chain, Outputs, Step
+from jobchain.chains.answer_types import unwrapped
+from jobchain.chains.chain import Chain, CodeStep, Outputs, Step
 from jobchain.chains.definition import Content, Definition
 from jobchain.chains.parameters import Reader
 from jobchain.chains.step_keys import PartsKey, SplitKey, StepKey, read_key
@@ -57,7 +58,7 @@ class _Fit:
             if old and {*old["needs"]} != {*step.needs}:
                 return f"its step {key.step} needs other steps"
             needed = any(key.step in each.needs for each in self.chain.steps if each.name not in self.outputs)
-            return self._type_fault(key.step, step.output_type, stored, old) if needed else None
+            return self._type_fault(key.step, self._readable(step), stored, old) if needed else None
         if key.step in self.outputs:
             return None  # its parts are read by no step any more
         if not isinstance(step, Step) or step.long is None:
@@ -71,6 +72,11 @@ class _Fit:
         ):
             return f"its step {key.step} splits another text"
         return None
+
+    def _readable(self, step: Step | CodeStep) -> Any:
+        """The type of the step's output, without its limits where it was merged of parts: it may be longer then."""
+        bounds: Any = self.outputs.get(SplitKey(step.name).stored) or []
+        return unwrapped(step.output_type)[0] if len(bounds) > 1 else step.output_type
 
     def _ends(self, key: SplitKey) -> int:
         bounds: Any = self.outputs[key.stored]

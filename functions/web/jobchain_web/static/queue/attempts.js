@@ -82,5 +82,5 @@ function call(attempt, todo) {
     todo && h.p({ class: "todo small" }, h.strong("What to do: "), todo),
     h.p({ class: "muted small" }, `after ${took}, `, isUsed(attempt) && [spending(attempt), ", "], foreign(model),
       effort && [", effort ", foreign(effort)], tier !== "standard" && [", ", foreign(tier)], request && [", request ", foreign(request, "code")]),
-    answer != null && h.details(h.summary("The model's answer"), scroll("The model's answer", foreign(answer, "pre"))));
+    answer != null && h.details(h.summary("The model's answer"), scroll(`The model's answer: ${step} ${from}`, foreign(answer, "pre"))));
 }

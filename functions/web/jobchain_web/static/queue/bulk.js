@@ -64,7 +64,7 @@ export class View {
           h.button({ class: action.isDanger ? "danger" : "", disabled: isCounting || !fit.length, onclick: () => this.#start(action, fit) }, `${action.name} ${isCounting ? "…" : count(fit.length)}`),
           h.span({ class: "muted" }, action.of));
       })),
-      h.p({ class: "muted small" }, "Jobs that are created from now on are left alone."));
+      h.p({ class: "muted small" }, "Jobs that are created later are not changed."));
   }
 
   async #start(action, fit) {

@@ -74,7 +74,7 @@
     const labels = copy.querySelectorAll("foreignObject");
     drawing.querySelectorAll("foreignObject").forEach((label, index) => {
       const box = label.getBoundingClientRect();
-      const scale = label.width.baseVal.value / box.width || 1;
+      const scale = box.width ? label.width.baseVal.value / box.width : 1;
       const words = label.querySelector("p, span, div") ?? label;
       const { color, fontFamily, fontSize, backgroundColor } = getComputedStyle(words);
       const lines = linesOf(label).map(({ text, left, right, middle }) =>

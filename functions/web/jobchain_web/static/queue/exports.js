@@ -4,6 +4,7 @@ import { get } from "./api.js";
 import { h } from "./dom.js";
 import { shortId } from "./format.js";
 import * as written from "./markdown.js";
+import { tables } from "./result.js";
 
 export function save(content, type, name) {
   const href = URL.createObjectURL(new Blob([content], { type }));
@@ -23,8 +24,9 @@ export async function json(job) {
   save(JSON.stringify(data, null, 2), "application/json", nameOf(job, ".json"));
 }
 
-/** Rows as a spreadsheet reads them. A text that it would take for a formula gets an apostrophe in front. */
-export function csv(job, title, rows) {
+/** A table or list of the result, by its place in `tables`, as a spreadsheet reads it. A text that it would take for a formula gets an apostrophe in front. */
+export function csv(job, index) {
+  const { title, rows } = tables(job)[index];
   const text = (value) => (typeof value === "string" ? value : JSON.stringify(value ?? ""));
   const safe = (value) => (typeof value === "string" && /^[=+@\t\r-]/.test(value) ? `'${value}` : text(value === null ? "" : value));
   const cell = (value) => `"${safe(value).replaceAll('"', '""')}"`;

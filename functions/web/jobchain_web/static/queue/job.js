@@ -9,6 +9,7 @@ import { remember } from "./memory.js";
 import { hasChecklist, sections, tables } from "./result.js";
 import { worked } from "./spans.js";
 import { content, long } from "./step.js";
+import { zone } from "./times.js";
 import { waterfall } from "./waterfall.js";
 
 export class JobView {
@@ -65,8 +66,8 @@ export class JobView {
     for (const place of main.querySelectorAll("[data-step], [data-input]")) {
       const name = place.dataset.step ?? "";
       const told = this.#told.get(name);
-      if (place.job === job && place.told === told) continue;
-      Object.assign(place, { job, told });
+      if (place.job === job && place.told === told && place.zone === zone()) continue;
+      Object.assign(place, { job, told, zone: zone() });
       const step = job.steps?.find((one) => one.name === name) ?? { name };
       morph(place, name ? content(job, step, told, this.page) : input(told));
     }
@@ -110,7 +111,7 @@ export class JobView {
       hasResult && button("Download Markdown", save("markdown")),
       h.details({ class: "menu", key: "more" }, h.summary({ class: "button" }, "More"),
         h.div({ class: "panel" },
-          tables(job).map(({ title, rows }) => more(`${words(title)} as CSV`, save("csv", title, rows))),
+          tables(job).map(({ title }, index) => more(`${words(title)} as CSV`, save("csv", index))),
           hasChecklist(job) && more("Checklist for GitHub", save("github")),
           more("All of the job as JSON", save("json")),
           hasResult && more("Print the result", () => print()))),
@@ -153,7 +154,7 @@ const nameOf = (job) => job.title ?? words(job.job_name);
 function input(told) {
   if (!told) return [h.p({ class: "muted" }, "Loading …")];
   if (told.problem) return [h.p({ class: "banner", role: "alert" }, told.problem.message)];
-  return Object.entries(told.data.input ?? {}).map(([name, value]) => h.div({ key: name }, long(words(name), value)));
+  return Object.entries(told.data.input ?? {}).map(([name, value]) => h.div({ key: name }, long(words(name), value, "the job's input")));
 }
 
 function details(job) {

@@ -30,7 +30,9 @@ function clean(text, dark) {
 }
 
 /** A style without what it would load. It needs no escapes, which could hide that. */
-const local = (style) => style.replaceAll("\\", "").replace(/@import[^;]*;?|url\((?!\s*["']?#)[^)]*\)|image-set\([^)]*\)/gi, "");
+const local = (style) => style.replaceAll("\\", "").replace(/@import[^;]*;?|url\((?!\s*["']?#)[^)]*\)|image-set\([^)]*\)/gi, "")
+  // What is left was hidden in what is gone, or has no end. Its name becomes one that means nothing, and can't make another.
+  .replace(/@import|(?:image-set|image|src)\(|url\((?!\s*["']?#)/gi, "none-");
 
 function framed(drawing, dark) {
   const [x, y, width, height] = drawing.getAttribute("viewBox").split(/[\s,]+/).map(Number);

@@ -8,10 +8,10 @@ import { callsOf, isPart, stepOf } from "./spans.js";
 
 const text = (value) => (typeof value === "string" ? value : JSON.stringify(value, null, 2));
 
-/** A text that can be long, with its size. */
-export const long = (title, value) => [
+/** A text that can be long, with its size; `of` is what it belongs to. */
+export const long = (title, value, of) => [
   h.h3(foreign(title), " ", h.span({ class: "muted small" }, `${count([...text(value)].length)} characters`)),
-  scroll(title, foreign(text(value), "pre")),
+  scroll(`${title}: ${of}`, foreign(text(value), "pre")),
 ];
 
 /** @param told the job with its prompts and its input, or `{ problem }`; undefined until it is read */
@@ -38,7 +38,7 @@ function answer({ result, result_view: view }, step) {
   if (step.name !== stepOf(step.name)) return [h.h3("Answer"), h.p({ class: "muted" }, `The API gives no answers of parts. ${isPart(step.name) ? "That of the step was made of this one and of the others." : ""}`)];
   const fuller = view?.find(({ name }) => name === step.name)?.same_as;
   const value = result?.[fuller] ?? result?.[step.name];
-  return value === undefined ? null : long("Answer", value);
+  return value === undefined ? null : long("Answer", value, step.name);
 }
 
 const SAME = new Map([
@@ -51,7 +51,7 @@ function prompt({ prompts }, step) {
   const found = prompts?.find(({ step: name }) => name === step.name);
   if (!found) return h.p({ class: "muted" }, step.model === null && step.status === "completed" ? "This step is code, and calls no model." : "This step has not called the model yet.");
   if (found.problem) return [h.h3("Prompt"), foreign(found.problem, "p", "muted")];
-  return [h.p({ class: "muted small" }, SAME.get(found.same_as_sent)), long("Prompt", found.instructions ?? ""), long("Input", found.input ?? "")];
+  return [h.p({ class: "muted small" }, SAME.get(found.same_as_sent)), long("Prompt", found.instructions ?? "", step.name), long("Input", found.input ?? "", step.name)];
 }
 
 /** A form that makes a fork of the job: it runs from this step on. */
