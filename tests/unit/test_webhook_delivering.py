@@ -1,6 +1,8 @@
 """Deliveries, from the end of a job to a receiver on this machine, on moto's table and queue."""
 
 import json
+import random
+import socket
 import ssl
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +24,7 @@ from jobchain.aws.writes import epoch
 from jobchain.errors import Unavailable
 from jobchain.webhooks.events import JOB_URLS, Receiver
 from jobchain.webhooks.schedule import PAUSES
-from jobchain_client.webhooks import InvalidWebhook, WebhookEvent, verify
+from jobchain_client.webhooks import TOLERANCE, InvalidWebhook, WebhookEvent, verify
 from jobchain_sweeper.sweeper import Sweep
 from jobchain_sweeper.webhooks import WebhookSweeper
 from jobchain_webhooks.addresses import Reach
@@ -107,11 +109,11 @@ def webhooks(deployment: Deployment, dynamodb: "DynamoDBClient", sqs: "SQSClient
     return Webhooks(deployment, dynamodb, sqs, logger)
 
 
-def event_of(request: bytes, secret: str, webhooks: Webhooks) -> WebhookEvent:
+def event_of(request: bytes, secret: str, webhooks: Webhooks, tolerance: timedelta = TOLERANCE) -> WebhookEvent:
     """The event of a request, as the receiver's client verifies it."""
     head, _, body = request.partition(b"\r\n\r\n")
     headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:])
-    return verify(headers, body, secret, now=webhooks.clock())
+    return verify(headers, body, secret, tolerance=tolerance, now=webhooks.clock())
 
 
 class TestADelivery:
@@ -410,6 +412,43 @@ class TestTheSweeper:
         webhooks.clock.advance(timedelta(days=2))
 
         assert webhooks.deployment.sweep() == Sweep()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_every_event_arrives_though_receivers_functions_and_the_queue_fail(
+    webhooks: Webhooks, logger: Logger, seed: int
+) -> None:
+    drawn = random.Random(seed)
+
+    def half_the_time(connection: socket.socket) -> None:
+        (saying(OK) if drawn.random() < 0.5 else failing(500))(connection)
+
+    with receiver(half_the_time) as server, ThreadPoolExecutor(1) as threads:
+        # given jobs whose ends were announced to a queue that was purged
+        _, secret = webhooks.endpoint(server)
+        keys = [webhooks.end_job(number=number) for number in range(1, 16)]
+        announcer(webhooks.queue, logger)(keys)
+        while webhooks.messages():
+            pass
+
+        # when functions crash before or after they have stored what became of a try
+        faults = {"UpdateItem": ["refused", "lost", None, None]}
+        for _ in range(140):
+            webhooks.clock.advance(timedelta(minutes=30))
+            webhooks.sweep()
+            webhooks.deployment.faults.choose = lambda operation: drawn.choice(faults.get(operation, [None]))
+            while records := webhooks.messages():
+                deliver_all(records, LEFT, webhooks.delivering.deliver, threads, logger)
+            webhooks.deployment.faults.choose = lambda _: None
+
+    # then each event has arrived at least once, signed, with one id
+    assert {webhooks.item(key)["state"] for key in keys} == {"delivered"}
+    ids: dict[str | None, set[str]] = {}
+    for request in server.requests:
+        event = event_of(request, secret, webhooks, tolerance=timedelta(days=10))
+        ids.setdefault(event.event_id, set()).add(event.webhook_id)
+    assert len(ids) == len(keys)
+    assert all(len(found) == 1 for found in ids.values())
 
 
 class TestABatch:
