@@ -33,7 +33,7 @@ from jobchain_webhooks.delivering import Delivering
 from jobchain_webhooks.sender import Sender
 from jobchain_webhooks.turns import SLOW_AFTER, Turns
 from tests.conftest import TABLE
-from tests.deployment import TENANT, Deployment
+from tests.deployment import TENANT, Deployment, Fault
 from tests.fakes import silence
 from tests.webhook_receiver import OK, Say, receiver, saying, silent
 from tests.webhook_receiver import Receiver as Server
@@ -432,11 +432,13 @@ def test_every_event_arrives_though_receivers_functions_and_the_queue_fail(
             pass
 
         # when functions crash before or after they have stored what became of a try
-        faults = {"UpdateItem": ["refused", "lost", None, None]}
+        chances: tuple[Fault | None, ...] = ("refused", "lost", None, None)
         for _ in range(140):
             webhooks.clock.advance(timedelta(minutes=30))
             webhooks.sweep()
-            webhooks.deployment.faults.choose = lambda operation: drawn.choice(faults.get(operation, [None]))
+            webhooks.deployment.faults.choose = lambda operation: (
+                drawn.choice(chances) if operation == "UpdateItem" else None
+            )
             while records := webhooks.messages():
                 deliver_all(records, LEFT, webhooks.delivering.deliver, threads, logger)
             webhooks.deployment.faults.choose = lambda _: None
