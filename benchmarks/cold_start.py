@@ -33,6 +33,7 @@ BUDGETS = {"ApiFunction": 0.95, "SweeperFunction": 0.8, "WorkerFunction": 2.0}
 # What stands for a function's settings, where a 1 will not do.
 SETTINGS = {
     "AUTH_MODE": "api_key",
+    "WEBHOOKS": "on",
     "LOG_LEVEL": "INFO",
     "MODEL_PROVIDER": "openai",
     "OPENAI_API": "responses",

@@ -191,7 +191,9 @@ def _answering() -> Iterator[str]:
 
 
 def _environment(url: str) -> Mapping[str, str]:
-    queues = dict.fromkeys(("QUEUE_URL", "FLEX_QUEUE_URL", "DEAD_LETTER_URL"), f"{url}/000000000000/jobs")
+    queues = dict.fromkeys(
+        ("QUEUE_URL", "FLEX_QUEUE_URL", "WEBHOOK_QUEUE_URL", "DEAD_LETTER_URL"), f"{url}/000000000000/jobs"
+    )
     ours = {
         "AUTH_MODE": "api_key",
         "FIRST_BACKOFF_SECONDS": "10",

@@ -271,6 +271,7 @@ def offered(settings: Settings, base_url: str, template: Path) -> dict[str, str]
         "ModelProvider": settings.model_provider,
         "WorkerConcurrency": WORKER_CONCURRENCY,
         "AuthMode": settings.auth_mode or "none",
+        "Webhooks": "on",
         **settings.parameters,
     }
     declared = sam_template.read(template).get("Parameters") or {}

@@ -34,6 +34,7 @@ from jobchain.metrics import OutcomeMeter
 from jobchain.pace import Rates
 from jobchain.prices import PriceList
 from jobchain_api.health import HealthCheck
+from jobchain_api.receivers import Receivers, no_receivers
 from jobchain_api.service import JobService
 from jobchain_sweeper.sweeper import Sweeper
 from jobchain_worker.account_watch import AccountWatch
@@ -186,6 +187,7 @@ def make_service(
     outcome_meter: OutcomeMeter = lambda _: None,
     health: HealthCheck | None = None,
     chains: Mapping[str, Chain] = CHAINS,
+    receivers: Receivers = no_receivers,
 ) -> JobService:
     """The service on top of these; the queue's dead letters are its own messages."""
     return JobService(
@@ -203,6 +205,7 @@ def make_service(
         logger=logger,
         meter=lambda *_: None,
         outcome_meter=outcome_meter,
+        receivers=receivers,
     )
 
 

@@ -9,6 +9,7 @@ from jobchain.aws.deployment_checks import SweepStore, TableCheck
 from jobchain.aws.due import DueStore
 from jobchain.aws.jobs import JobStore
 from jobchain.aws.model_checks import ModelCheckStore
+from jobchain.aws.outbox import DeliveryKey
 from jobchain.aws.queue import JobQueue
 from jobchain.aws.usage import UsageStore
 from jobchain.aws.versions import VersionStore
@@ -28,9 +29,10 @@ class Stores:
         self.table = table
         self.clock = clock
         self.admission = AdmissionStore(client, table, clock)
-        self.jobs = JobStore(client, table, clock)
-        self.claims = ClaimStore(client, table, clock)
-        self.due = DueStore(client, table, clock)
+        self.announced: list[DeliveryKey] = []
+        self.jobs = JobStore(client, table, clock, self.announced.extend)
+        self.claims = ClaimStore(client, table, clock, self.announced.extend)
+        self.due = DueStore(client, table, clock, self.announced.extend)
         self.usage = UsageStore(client, table, clock)
         self.versions = VersionStore(client, table)
         self.model_checks = ModelCheckStore(client, table)

@@ -87,7 +87,7 @@ class NotFound(JobchainError):
 class Conflict(JobchainError):
     """The job's status does not allow this: it is final (`job-is-final`) or is not (`job-is-not-final`).
 
-    A job without the steps before it `job-cannot-be-forked`.
+    A job without the steps before it `job-cannot-be-forked`. Of webhooks: `too-many-endpoints`, `webhooks-off`.
     """
 
 

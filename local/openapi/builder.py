@@ -67,7 +67,7 @@ def _schema_of_the_routes() -> dict[str, Any]:
         title="Jobchain",
         version=version("jobchain"),
         description=_DESCRIPTION,
-        tags=["jobs", "agents", "system"],
+        tags=["jobs", "webhooks", "agents", "system"],
         servers=[Server(url=".", description="This deployment.")],
         security_schemes={"key": HTTPBearer(description="An API key, if the deployment requires one.")},
         security=[{"key": []}],

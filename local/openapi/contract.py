@@ -6,6 +6,7 @@ from typing import Any
 
 from jobchain.errors import (
     BodyTooLarge,
+    EndpointNotFound,
     ForeignOrigin,
     IdempotencyConflict,
     InvalidRequest,
@@ -16,8 +17,10 @@ from jobchain.errors import (
     JobNotFound,
     LimitReached,
     MalformedBody,
+    TooManyEndpoints,
     Unauthorized,
     Unavailable,
+    WebhooksOff,
 )
 from jobchain_api.created_views import BatchView, JobCreated, ProblemView
 from jobchain_api.problems import (
@@ -32,17 +35,20 @@ from jobchain_api.problems import (
 from jobchain_api.system_views import ChainList, HealthView, StatsView
 from jobchain_api.usage_views import UsageRangeView
 from jobchain_api.views import JobList, JobView
+from jobchain_api.webhook_views import EndpointCreated, EndpointList, EndpointView, SecretView
 from local.openapi.agents import RESULT, with_errors_of_the_protocol
 from local.openapi.examples import (
     CHAIN,
     CREATED,
     DETAILS,
+    ENDPOINT,
     HEALTH,
     JOB,
     LISTED,
     MEMBERS,
     PENDING,
     REQUEST_ID,
+    SECRET,
     STATS,
     USAGE_OF_DAYS,
     WAITING,
@@ -321,6 +327,54 @@ _GET_USAGE: dict[str, Any] = {
         **_problems(InvalidRequest),
     },
 }
+_LIST_ENDPOINTS: dict[str, Any] = {
+    "summary": "List the endpoints of webhooks",
+    "description": "The oldest first, without their secrets.",
+    "operation_id": "listEndpoints",
+    "tags": ["webhooks"],
+    "responses": {200: _answer("The endpoints.", EndpointList, {"endpoints": [ENDPOINT]}), **_problems(WebhooksOff)},
+}
+_CREATE_ENDPOINT: dict[str, Any] = {
+    "summary": "Create an endpoint of webhooks",
+    "description": "It gets events of jobs that are created from a minute later on. The answer alone has its secret.",
+    "operation_id": "createEndpoint",
+    "tags": ["webhooks"],
+    "responses": {
+        201: _answer("The endpoint.", EndpointCreated, {**ENDPOINT, "secret": SECRET}),
+        **_problems(ForeignOrigin, *_BODY, TooManyEndpoints, WebhooksOff),
+    },
+}
+_ROTATE_SECRET: dict[str, Any] = {
+    "summary": "Replace the secret of an endpoint",
+    "description": "The one before it is valid for 24 hours more: each event has a signature of both.",
+    "operation_id": "rotateSecret",
+    "tags": ["webhooks"],
+    "responses": {
+        200: _answer("The new secret.", SecretView, {"secret": SECRET}),
+        **_problems(ForeignOrigin, EndpointNotFound, WebhooksOff),
+    },
+}
+_ENABLE_ENDPOINT: dict[str, Any] = {
+    "summary": "Let a disabled endpoint get events again",
+    "description": "Those of jobs that are created from a minute later on. An answer with the status 410 disables an "
+    "endpoint.",
+    "operation_id": "enableEndpoint",
+    "tags": ["webhooks"],
+    "responses": {
+        200: _answer("The endpoint.", EndpointView, ENDPOINT),
+        **_problems(ForeignOrigin, EndpointNotFound, WebhooksOff),
+    },
+}
+_DELETE_ENDPOINT: dict[str, Any] = {
+    "summary": "Delete an endpoint of webhooks",
+    "description": "Events that wait for another try are given up.",
+    "operation_id": "deleteEndpoint",
+    "tags": ["webhooks"],
+    "responses": {
+        204: {"description": "The endpoint is deleted."},
+        **_problems(ForeignOrigin, EndpointNotFound, WebhooksOff),
+    },
+}
 _GET_HEALTH: dict[str, Any] = {
     "summary": "Read the health of the deployment",
     "description": "Requires no authentication, and is checked at most once in five seconds. The table is written and "
@@ -374,6 +428,11 @@ OPERATIONS: dict[tuple[str, str], dict[str, Any]] = {
     ("GET", "/chains"): _LIST_CHAINS,
     ("GET", "/stats"): _GET_STATS,
     ("GET", "/usage"): _GET_USAGE,
+    ("GET", "/webhooks"): _LIST_ENDPOINTS,
+    ("POST", "/webhooks"): _CREATE_ENDPOINT,
+    ("DELETE", "/webhooks/<endpoint_id>"): _DELETE_ENDPOINT,
+    ("POST", "/webhooks/<endpoint_id>/rotate"): _ROTATE_SECRET,
+    ("POST", "/webhooks/<endpoint_id>/enable"): _ENABLE_ENDPOINT,
     ("GET", "/health"): _GET_HEALTH,
     ("POST", "/mcp"): _POST_MCP,
     ("GET", "/openapi.json"): _GET_CONTRACT,

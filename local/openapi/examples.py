@@ -4,6 +4,7 @@ from typing import Any
 
 from jobchain.errors import (
     BodyTooLarge,
+    EndpointNotFound,
     ForeignOrigin,
     IdempotencyConflict,
     InvalidRequest,
@@ -14,8 +15,10 @@ from jobchain.errors import (
     JobNotFound,
     LimitReached,
     MalformedBody,
+    TooManyEndpoints,
     Unauthorized,
     Unavailable,
+    WebhooksOff,
 )
 
 EVENT_ID = "0b6c2f4e-7d1a-4b53-9a0f-3f1c5b8e2d47"
@@ -243,6 +246,18 @@ HEALTH: dict[str, Any] = {
     "oldest_due_seconds": 0,
     "model": {"name": "gpt-6-luna", "known": True, "shutdown_date": "2028-03-01", "days_left": 465},
 }
+ENDPOINT: dict[str, Any] = {
+    "endpoint_id": "ep_5f2a9c1d7e30",
+    "url": "https://hooks.example.com/jobchain",
+    "events": ["job.failed"],
+    "chains": [],
+    "created_at": "2026-11-29T10:00:00.000Z",
+    "disabled_at": None,
+    "disabled_because": None,
+}
+# That of the reference libraries' tests.
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
 DETAILS: dict[type[JobchainError], str] = {
     MalformedBody: "expected value at line 1 column 2",
     Unauthorized: "send an API key, in the header `Authorization: Bearer <key>`",
@@ -256,6 +271,9 @@ DETAILS: dict[type[JobchainError], str] = {
     IdempotencyConflict: "the idempotency key was used for another job before: use a new key",
     LimitReached: "the key's limit jobs_per_minute (60) is reached: try again later, or ask for a higher one",
     Unavailable: "the table does not answer",
+    EndpointNotFound: "there is no endpoint ep_5f2a9c1d7e30",
+    TooManyEndpoints: "there are 10 endpoints, which is the most: delete one first",
+    WebhooksOff: "this deployment sends no webhooks: deploy it with the parameter Webhooks=on",
 }
 """An example of the detail of each error's problem."""
 

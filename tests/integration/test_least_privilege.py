@@ -16,12 +16,14 @@ from botocore.exceptions import ClientError
 from jobchain.aws.api_keys import ApiKeyStore
 from jobchain.domain import utc_now
 from jobchain.limits import Limits
+from jobchain_client.webhooks import verify
 from jobchain_hook.checks import CHECKS
 from local import emulator
 from local import stack as local_stack
 from local.settings import Settings
 from local.stack import EmbeddedStack
 from tests.e2e.conftest import FINAL, poll
+from tests.webhook_receiver import OK, receiver, saying
 
 pytestmark = pytest.mark.essential
 
@@ -182,6 +184,71 @@ def test_the_worker_may_keep_what_it_finds_of_the_model(http: httpx2.Client, sta
     assert poll(lambda: http.get("/health").json()["model"])
 
 
+@pytest.fixture(scope="module")
+def told(stack: EmbeddedStack) -> Iterator[httpx2.Client]:
+    """The client of a tenant of its own, whose jobs no other test creates."""
+    secret, _ = ApiKeyStore(stack.client("dynamodb"), stack.table, utc_now).create("told", "a test")
+    headers = {"Authorization": f"Bearer {secret}"}
+    with httpx2.Client(base_url=stack.api_url, headers=headers, timeout=60, trust_env=False) as client:
+        yield client
+
+
+def delivery_of(stack: EmbeddedStack, tenant: str, number: int) -> dict[str, Any] | None:
+    """A delivery of a tenant, once it is not due any more."""
+    found = stack.client("dynamodb").query(
+        TableName=stack.table,
+        KeyConditionExpression="pk = :pk AND begins_with(sk, :sk)",
+        ExpressionAttributeValues={":pk": {"S": f"WEBHOOKS#{tenant}"}, ":sk": {"S": "DELIVERY#"}},
+    )["Items"]
+    return dict(found[number]) if len(found) > number and "due_at" not in found[number] else None
+
+
+def test_the_end_of_a_job_reaches_an_endpoint_signed(told: httpx2.Client, stack: EmbeddedStack) -> None:
+    with receiver(saying(OK)) as server:
+        # given an endpoint of this machine whose secret is being replaced
+        url = f"http://127.0.0.1:{server.port}/hook"
+        created = told.post("/webhooks", json={"url": url}).raise_for_status().json()
+        where = f"/webhooks/{created['endpoint_id']}"
+        new = told.post(f"{where}/rotate").raise_for_status().json()["secret"]
+
+        # when a job ends
+        event_id = submit(told, "Doors must be locked at night.")
+        assert finished(told, event_id)["status"] == "completed"
+        item = poll(lambda: delivery_of(stack, "told", 0), limit_seconds=60)
+
+    # then its event has come, signed with both secrets
+    assert item["state"] == {"S": "delivered"}
+    head, _, body = server.requests[0].partition(b"\r\n\r\n")
+    headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:])
+    for secret in (created["secret"], new):
+        event = verify(headers, body, secret)
+        assert (event.type, event.event_id) == ("job.completed", event_id)
+
+    # and the rest works with the rights of the api too
+    assert told.post(f"{where}/enable").status_code == 200
+    assert [endpoint["endpoint_id"] for endpoint in told.get("/webhooks").json()["endpoints"]] == [
+        created["endpoint_id"]
+    ]
+    assert told.delete(where).status_code == 204
+
+
+def test_the_sweeper_sends_a_delivery_whose_message_was_lost(stack: EmbeddedStack) -> None:
+    # given a delivery to an endpoint that does not exist any more, whose message was lost
+    past = int((datetime.now(UTC) - timedelta(hours=1)).timestamp())
+    texts = {"pk": "WEBHOOKS#swept", "sk": "DELIVERY#1", "webhook_id": "evt_1", "endpoint_id": "ep_1", "body": "{}"}
+    texts |= {"type": "job.completed", "event_id": "e", "created_at": "2026-11-29T10:00:00.000Z"}
+    numbers = {"tries": 0, "due_shard": 20, "due_at": past}
+    item = {name: {"S": text} for name, text in texts.items()} | {n: {"N": str(value)} for n, value in numbers.items()}
+    stack.client("dynamodb").put_item(TableName=stack.table, Item=item)
+
+    # when it is swept, by hand or by the schedule
+    stack.client("lambda").invoke(FunctionName=stack.sweeper)
+
+    # then the delivery function gives it up
+    given_up = poll(lambda: delivery_of(stack, "swept", 0), limit_seconds=60)
+    assert given_up["state"] == {"S": "dead"}
+
+
 def read(stack: EmbeddedStack, aws: Any, pk: str) -> Any:
     key = {"pk": {"S": pk}, "sk": {"S": "META"}}
     return aws.client("dynamodb", endpoint_url=stack.endpoint_url).get_item(TableName=stack.table, Key=key)
@@ -258,6 +325,17 @@ def test_a_function_may_do_its_own_work(stack: EmbeddedStack, function: str, act
         ("SweeperFunction", lambda stack, aws: read(stack, aws, "JOB#1")),
         ("SweeperFunction", model_key),
         ("WebFunction", lambda stack, aws: read(stack, aws, "JOB#1")),
+        ("ApiFunction", lambda stack, aws: read(stack, aws, "WEBHOOK_SECRET#acme#ep_1")),
+        ("WorkerFunction", lambda stack, aws: read(stack, aws, "WEBHOOKS#acme")),
+        ("WorkerFunction", lambda stack, aws: read(stack, aws, "WEBHOOK_SECRET#acme#ep_1")),
+        ("SweeperFunction", lambda stack, aws: read(stack, aws, "WEBHOOK_SECRET#acme#ep_1")),
+        ("WebhookFunction", lambda stack, aws: read(stack, aws, "JOB#1")),
+        ("WebhookFunction", lambda stack, aws: read(stack, aws, "KEY#1")),
+        ("WebhookFunction", lambda stack, aws: put(stack, aws, "WEBHOOKS#acme")),
+        ("WebhookFunction", lambda stack, aws: put_together(stack, aws, "JOB#1", "WEBHOOKS#acme")),
+        ("WebhookFunction", lambda stack, aws: receive(stack, aws, "JobQueue")),
+        ("WebhookFunction", scan),
+        ("WebhookFunction", model_key),
     ],
 )
 def test_a_function_may_do_nothing_else(stack: EmbeddedStack, function: str, act: Act) -> None:

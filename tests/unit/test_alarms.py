@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 
 from jobchain.aws.items import Due
+from jobchain.aws.outbox import SHARDS
 from jobchain.breaker import PROBE_EVERY, OpenBreaker, Scope
 from jobchain.domain import JobError, WaitReason
 from jobchain.metrics import count_breaker, count_failed_records, count_model, count_outcome, count_spending
 from jobchain.model_check import WARN_DAYS, ModelCheck
 from jobchain.outcomes import COMPLETED, ERROR_TYPES, PUT_OFF, Fault, failed
 from jobchain.spending import Spending, Usage
+from tests.cloudformation import defaults, evaluated
 from tests.conftest import ROOT
 
 Template = dict[str, Any]
@@ -345,7 +347,10 @@ def idle_costs(template: Template) -> Iterator[tuple[str, Decimal]]:
     events = [event for function in functions for event in function.get("Events", {}).values()]
     alarmed = sum(len(watched(alarm)) for alarm in alarms(template).values())
     yield f"{alarmed} metrics in {len(alarms(template))} alarms", alarmed * ALARM
-    sources = sum(event["Type"] == "SQS" for event in events)
+    sources = sum(
+        event["Type"] == "SQS" and evaluated(event["Properties"].get("Enabled", True), template, defaults(template))
+        for event in events
+    )
     # Each sweep asks for the depth of one queue too.
     yield "queues: Lambda's polling", (sources * POLLS_A_MINUTE + 1) * MINUTES * SQS_REQUEST
     yield "secret", sum(part["Type"] == "AWS::SecretsManager::ResourcePolicy" for part in resources.values()) * SECRET
@@ -353,7 +358,7 @@ def idle_costs(template: Template) -> Iterator[tuple[str, Decimal]]:
     assert schedules == {"rate(1 minute)", "rate(12 hours)"}
     memory = Decimal(resources["SweeperFunction"]["Properties"]["MemorySize"]) / 1024
     assert resources["SweeperFunction"]["Properties"]["Tracing"] == "PassThrough", "a trace a minute is $0.22"
-    shards = sum(len(due.value) for due in Due)
+    shards = sum(len(due.value) for due in Due) + len(SHARDS)
     yield (
         "sweeper: a run, the reads of its shards, and a write each minute",
         MINUTES * (INVOCATION + SWEEP_SECONDS * memory * GB_SECOND + shards * READ / 2 + WRITE),

@@ -71,6 +71,7 @@ def settings_for(server: BedrockServer, **changes: Any) -> WorkerSettings:
         table_name="t",
         queue_url="q",
         flex_queue_url="f",
+        webhook_queue_url="w",
         openai_model=PROFILE,
         first_backoff_seconds=1,
         model_timeout_seconds=30,

@@ -109,6 +109,7 @@ class TestACheck:
             "RETENTION_DAYS": "30",
             "QUEUE_URL": queue_url,
             "FLEX_QUEUE_URL": queue_url,
+            "WEBHOOK_QUEUE_URL": queue_url,
             "DEAD_LETTER_URL": queue_url,
             # With certificates of one's own its clients are botocore's, which moto answers.
             "AWS_CA_BUNDLE": str(Path(botocore.__file__).with_name("cacert.pem")),

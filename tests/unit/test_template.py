@@ -29,6 +29,8 @@ Template = dict[str, Any]
 
 RUN_JOBS = {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"}
 # A tenant's usage is read for its daily budget.
+# The events of a job are written with its end. AWS may ask for the right to update them, as the end is an update.
+WRITE_EVENTS = {"dynamodb:PutItem", "dynamodb:UpdateItem"}
 ADD_USAGE = {"dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"}
 # A fork is stored if the job is there that it was made of.
 FORK = {"dynamodb:ConditionCheckItem"}
@@ -51,6 +53,7 @@ ALLOWED_ACTIONS = {
     },
     "WorkerFunction": {*RUN_JOBS, *KEEP_WAITS, *QUEUES, "secretsmanager:GetSecretValue"},
     "WebFunction": set(),
+    "WebhookFunction": {"dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem", "sqs:SendMessage"},
 }
 FUNCTIONS = sorted(ALLOWED_ACTIONS)
 # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_Projection.html
@@ -73,6 +76,8 @@ ITEMS = {
     "ApiFunction": {
         "JOB#*": {*RUN_JOBS, *FORK, "dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:DeleteItem"},
         "TENANT#*": {*ADD_USAGE, *FORK},
+        "WEBHOOKS#*": {"dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:Query", *WRITE_EVENTS},
+        "WEBHOOK_SECRET#*": {"dynamodb:DeleteItem", *WRITE_EVENTS},
         "KEY#*": {"dynamodb:GetItem"},
         "MODEL": {"dynamodb:GetItem"},
         "SWEEP": {"dynamodb:GetItem"},
@@ -84,24 +89,31 @@ ITEMS = {
     "FlexWorkerFunction": {
         "JOB#*": RUN_JOBS,
         "TENANT#*": ADD_USAGE,
+        "WEBHOOKS#*": WRITE_EVENTS,
         "BREAKER#*": KEEP_WAITS,
         "PACE#*": KEEP_WAITS,
         "VERSION#*": KEEP_VERSIONS,
     },
     "SweeperFunction": {
-        "JOB#*": {"dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:UpdateItem"},
-        "TENANT#*": {"dynamodb:UpdateItem"},
+        "JOB#*": {"dynamodb:BatchGetItem", "dynamodb:Query", *WRITE_EVENTS},
+        "TENANT#*": WRITE_EVENTS,
+        "WEBHOOKS#*": {"dynamodb:BatchGetItem", *WRITE_EVENTS},
         "SWEEP": {"dynamodb:PutItem"},
     },
     "WorkerFunction": {
         "JOB#*": RUN_JOBS,
         "TENANT#*": ADD_USAGE,
+        "WEBHOOKS#*": WRITE_EVENTS,
         "MODEL": {"dynamodb:PutItem"},
         "BREAKER#*": KEEP_WAITS,
         "PACE#*": KEEP_WAITS,
         "VERSION#*": KEEP_VERSIONS,
     },
     "WebFunction": {},
+    "WebhookFunction": {
+        "WEBHOOKS#*": {"dynamodb:GetItem", "dynamodb:UpdateItem"},
+        "WEBHOOK_SECRET#*": {"dynamodb:Query"},
+    },
 }
 TABLE = {"Fn::GetAtt": ["JobTable", "Arn"]}
 WITH_ALIAS_EVENTS = ("AWS::Lambda::EventSourceMapping", "AWS::Events::Rule", "AWS::Lambda::Permission")
@@ -116,11 +128,13 @@ SETTINGS = {
     "FlexWorkerFunction": "WorkerSettings",
     "SweeperFunction": "SweeperSettings",
     "WebFunction": "WebSettings",
+    "WebhookFunction": "WebhookSettings",
     "WorkerFunction": "WorkerSettings",
 }
 # Values of variables that take not any.
 CHOICES = {
     "AUTH_MODE": "api_key",
+    "WEBHOOKS": "on",
     "STORE_RAW_ANSWERS": "on",
     "CHECK": "job",
     "MODEL_PROVIDER": "openai",
@@ -129,7 +143,7 @@ CHOICES = {
 }
 # What the libraries read themselves, and what no code reads.
 # A key's value is never in a template, and Lambda itself tells the region.
-NOT_OF_THE_TEMPLATE = {"OPENAI_API_KEY", "AWS_DEFAULT_REGION"}
+NOT_OF_THE_TEMPLATE = {"OPENAI_API_KEY", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL"}
 LIBRARIES = ("LOG_LEVEL", "POWERTOOLS_*", "REVISION")
 
 
@@ -340,6 +354,7 @@ class TestAFunction:
             {"Fn::GetAtt": ["DeadLetterQueue", "Arn"]},
             {"Fn::GetAtt": ["FlexQueue", "Arn"]},
             {"Fn::GetAtt": ["JobQueue", "Arn"]},
+            {"Fn::GetAtt": ["WebhookQueue", "Arn"]},
             # Secrets Manager ends the name in six characters of its own.
             {
                 "Fn::Sub": "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}"
@@ -375,9 +390,12 @@ class TestAFunction:
                     for action in many(statement["Action"]):
                         combined.setdefault(action, set()).update(keys)
 
-        writes = {"dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem", "dynamodb:ConditionCheckItem"}
-        for action in writes & combined.keys():
-            assert combined[action] == {"JOB#*", "TENANT#*"}, action
+        # The end of a job is stored with its events too.
+        together = {"JOB#*", "TENANT#*"}
+        writes = {action: {*together, "WEBHOOKS#*"} for action in ("dynamodb:PutItem", "dynamodb:UpdateItem")}
+        writes |= dict.fromkeys(("dynamodb:DeleteItem", "dynamodb:ConditionCheckItem"), together)
+        for action in writes.keys() & combined.keys():
+            assert combined[action] == writes[action], action
         if "dynamodb:PutItem" in ITEMS[function].get("JOB#*", set()):
             assert "dynamodb:PutItem" in combined, "a job's items are stored with its tenant's usage"
 

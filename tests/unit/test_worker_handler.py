@@ -35,6 +35,7 @@ FUNCTIONS = {
     "jobchain_api": "ApiFunction",
     "jobchain_sweeper": "SweeperFunction",
     "jobchain_web": "WebFunction",
+    "jobchain_webhooks": "WebhookFunction",
     "jobchain_worker": "WorkerFunction",
 }
 
@@ -53,6 +54,7 @@ def environment(template: dict[str, Any], function: str) -> dict[str, str]:
         "OPENAI_API": "responses",
         "OPENAI_BASE_URL": "https://models.example.com/v1",
         "STORE_RAW_ANSWERS": "on",
+        "WEBHOOKS": "on",
         "WORKER_TIMEOUT_SECONDS": "300",
     }
     return {name: choices.get(name, "1") for name in names}

@@ -21,6 +21,7 @@ from jobchain_api.problems import method_not_allowed, register_problems
 from jobchain_api.queries import check_query
 from jobchain_api.routes import ALLOWED_METHODS, PUBLIC_PATHS, add_routes, route_of
 from jobchain_api.service import JobService
+from jobchain_api.webhook_service import WebhookService
 
 MAX_BODY_CHARACTERS = 5_000_000
 """The longest body, that of a batch included. Lambda takes 6 MB of it as quoted in an event.
@@ -73,9 +74,13 @@ class _Resolver(APIGatewayRestResolver):
 
 
 def create_app(
-    service: JobService, authenticate: Authenticate, logger: Logger, chains: Mapping[str, Chain]
+    service: JobService,
+    authenticate: Authenticate,
+    logger: Logger,
+    chains: Mapping[str, Chain],
+    webhooks: WebhookService | None = None,
 ) -> APIGatewayRestResolver:
-    """The resolver with every route of `service`, which runs jobs of `chains`.
+    """The resolver with every route of `service`, which runs jobs of `chains`, and of `webhooks` if they are on.
 
     `authenticate` gives the caller of a request, or refuses it.
     """
@@ -103,7 +108,7 @@ def create_app(
     # Authentication first: without it a caller learns nothing else about the request.
     app.use(middlewares=[authenticated, _JsonValidation()])  # type: ignore[no-untyped-call]
     register_problems(app, logger)
-    add_routes(app, service, logger, chains)
+    add_routes(app, service, logger, chains, webhooks)
     for path, allowed in ALLOWED_METHODS.items():
         refuse = method_not_allowed(app, ", ".join(allowed))
         app.route(path, method=sorted(_METHODS - set(allowed)), include_in_schema=False)(refuse)

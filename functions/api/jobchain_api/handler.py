@@ -21,7 +21,10 @@ from jobchain.aws.json_client import DYNAMODB, SQS
 from jobchain.aws.queue import JobQueue
 from jobchain.aws.request_quotas import RequestQuotas
 from jobchain.aws.usage import UsageStore
+from jobchain.aws.webhook_endpoints import EndpointStore
+from jobchain.aws.webhook_queue import WebhookQueue, announcer
 from jobchain.chains import CHAINS
+from jobchain.connection import is_loopback
 from jobchain.domain import Tier, WaitingFor, utc_now
 from jobchain.observability import create_logger
 from jobchain.outcomes import Outcome
@@ -29,7 +32,9 @@ from jobchain.settings import load_settings
 from jobchain.spending import Spending
 from jobchain_api.app import create_app
 from jobchain_api.auth import ApiKeys, no_authentication
+from jobchain_api.receivers import known_receivers, no_receivers
 from jobchain_api.service import JobService
+from jobchain_api.webhook_service import WebhookService
 
 if TYPE_CHECKING:
     from jobchain_api.health import Health
@@ -43,6 +48,7 @@ class ApiSettings:
     table_name: str
     queue_url: str
     flex_queue_url: str
+    webhook_queue_url: str
     dead_letter_url: str
     auth_mode: Literal["api_key", "none"]
     retention_days: int
@@ -52,6 +58,8 @@ class ApiSettings:
     openai_secret_name: str = ""
     model_provider: Literal["openai", "bedrock"] = "openai"
     aws_default_region: str = ""
+    webhooks: Literal["on", "off"] = "off"
+    aws_endpoint_url: str = ""
 
 
 # If the table or the queue does not answer, a request must end in a 503 before the function's timeout. Each call has
@@ -97,11 +105,14 @@ logger = create_logger()
 dynamodb = create_aws_client(DYNAMODB, _TABLE, os.environ)
 sqs = create_aws_client(SQS, _QUEUE, os.environ)
 queue = JobQueue(sqs, settings.queue_url, settings.flex_queue_url)
+endpoints = EndpointStore(dynamodb, settings.table_name, utc_now) if settings.webhooks == "on" else None
 service = JobService(
     chains=CHAINS,
     default_chain=CHAINS.default,
     admission=AdmissionStore(dynamodb, settings.table_name, utc_now),
-    jobs=JobStore(dynamodb, settings.table_name, utc_now),
+    jobs=JobStore(
+        dynamodb, settings.table_name, utc_now, announcer(WebhookQueue(sqs, settings.webhook_queue_url), logger)
+    ),
     due=DueStore(dynamodb, settings.table_name, utc_now),
     usage=UsageStore(dynamodb, settings.table_name, utc_now),
     health=_Health(),
@@ -114,6 +125,7 @@ service = JobService(
     outcome_meter=_count_outcome,
     deadline=timedelta(seconds=settings.default_deadline_seconds),
     waits=_Waits(),
+    receivers=known_receivers(endpoints, utc_now) if endpoints else no_receivers,
 )
 authenticate = (
     no_authentication
@@ -126,7 +138,8 @@ authenticate = (
 )
 # Most requests are about the default chain: it is loaded before the first of them.
 CHAINS.get(CHAINS.default)
-app = create_app(service, authenticate, logger, CHAINS)
+webhooks = WebhookService(endpoints, CHAINS, local=is_loopback(settings.aws_endpoint_url)) if endpoints else None
+app = create_app(service, authenticate, logger, CHAINS, webhooks)
 started()
 
 

@@ -17,6 +17,7 @@ from pydantic import JsonValue
 from jobchain.aws.outage_log import log_unavailable
 from jobchain.errors import (
     BodyTooLarge,
+    EndpointNotFound,
     ForeignOrigin,
     IdempotencyConflict,
     InvalidRequest,
@@ -28,8 +29,10 @@ from jobchain.errors import (
     LimitReached,
     MalformedBody,
     Misconfigured,
+    TooManyEndpoints,
     Unauthorized,
     Unavailable,
+    WebhooksOff,
 )
 from jobchain.observability import Logger, describe
 from jobchain_api.errors import PayloadTooLarge
@@ -60,6 +63,9 @@ KINDS: dict[type[JobchainError], Kind] = {
     JobIsFinal: Kind(HTTPStatus.CONFLICT, "job-is-final", "The job is final"),
     JobIsNotFinal: Kind(HTTPStatus.CONFLICT, "job-is-not-final", "The job is not final"),
     JobCannotBeForked: Kind(HTTPStatus.CONFLICT, "job-cannot-be-forked", "The job cannot be forked"),
+    EndpointNotFound: Kind(HTTPStatus.NOT_FOUND, "endpoint-not-found", "There is no such endpoint"),
+    TooManyEndpoints: Kind(HTTPStatus.CONFLICT, "too-many-endpoints", "There are too many endpoints"),
+    WebhooksOff: Kind(HTTPStatus.CONFLICT, "webhooks-off", "This deployment sends no webhooks"),
     BodyTooLarge: _TOO_LARGE,
     PayloadTooLarge: _TOO_LARGE,
     InvalidRequest: Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", "The request is invalid"),
@@ -105,7 +111,7 @@ def problem_of(error: JobchainError, request_id: str) -> dict[str, JsonValue]:
 def method_not_allowed(app: APIGatewayRestResolver, allowed: str) -> Callable[..., Response[str]]:
     """The handler of a route that refuses the methods that its path does not have."""
 
-    def refuse(event_id: str = "") -> Response[str]:  # noqa: ARG001  # some of the paths have one
+    def refuse(event_id: str = "", endpoint_id: str = "") -> Response[str]:  # noqa: ARG001  # some have one
         return _answer(app, METHOD_NOT_ALLOWED, f"this path answers to {allowed}", {"Allow": allowed})
 
     return refuse

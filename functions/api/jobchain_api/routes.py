@@ -38,6 +38,8 @@ from jobchain_api.queries import (
 from jobchain_api.requests import MAX_TITLE, CreateJob, CreateJobs, ForkJob, checked_key
 from jobchain_api.service import JobService
 from jobchain_api.submitting import Submission
+from jobchain_api.webhook_routes import add_webhook_routes
+from jobchain_api.webhook_service import WebhookService
 
 MAX_PAGE = 100
 DEFAULT_PAGE = 20
@@ -52,6 +54,10 @@ ALLOWED_METHODS = {
     "/chains": ("GET", "HEAD"),
     "/stats": ("GET", "HEAD"),
     "/usage": ("GET", "HEAD"),
+    "/webhooks": ("GET", "HEAD", "POST"),
+    "/webhooks/<endpoint_id>": ("DELETE",),
+    "/webhooks/<endpoint_id>/rotate": ("POST",),
+    "/webhooks/<endpoint_id>/enable": ("POST",),
     "/health": ("GET", "HEAD"),
     "/mcp": ("POST",),
     "/openapi.json": ("GET", "HEAD"),
@@ -71,18 +77,25 @@ def route_of(path: str) -> str:
 
 
 def _matches(name: str, part: str) -> bool:
-    return name in (part, "<event_id>")
+    return name in (part, "<event_id>", "<endpoint_id>")
 
 
 # The gateway calls an answer without a type JSON, an empty one too.
 _NO_TYPE = "text/plain"
 
 
-def add_routes(app: APIGatewayRestResolver, service: JobService, logger: Logger, chains: Mapping[str, Chain]) -> None:
-    """Adds every route to `app`, whose context has the `caller` of the request."""
+def add_routes(
+    app: APIGatewayRestResolver,
+    service: JobService,
+    logger: Logger,
+    chains: Mapping[str, Chain],
+    webhooks: WebhookService | None = None,
+) -> None:
+    """Adds every route to `app`, whose context has the `caller` of the request. Without `webhooks` they are off."""
     _add_routes_of_jobs(app, service, logger)
     _add_routes_of_one_job(app, service, logger, chains)
     _add_routes_of_the_deployment(app, service, chains)
+    add_webhook_routes(app, webhooks)
     add_agent_route(app, service, chains, openapi_document)
 
 

@@ -30,6 +30,7 @@ from jobchain_api.auth import Caller
 from jobchain_api.cursor import Cursors
 from jobchain_api.dispatcher import Dispatcher
 from jobchain_api.job_factory import JobFactory, new_event_id
+from jobchain_api.receivers import Receivers, no_receivers
 from jobchain_api.requests import CreateJob, ForkJob
 from jobchain_api.retry_after import RetryAfter
 from jobchain_api.stats import Stats
@@ -73,15 +74,19 @@ class JobService:
         outcome_meter: "OutcomeMeter",
         deadline: timedelta = DEADLINE,
         waits: WaitView | None = None,
+        receivers: Receivers = no_receivers,
     ) -> None:
-        """`deadline` is that of a job which names none. `waits` tells what pending jobs wait for."""
+        """`deadline` is that of a job which names none. `waits` tells what pending jobs wait for.
+
+        `receivers` are told of the ends of jobs.
+        """
         self._chains = chains
         self._deadline = deadline
         self._factory = JobFactory(chains, default_chain, deadline)
         self._waits = waits or NoWaits()
         self._dispatcher = Dispatcher(queue=queue, due=due, clock=clock, logger=logger)
         self.retry_after = RetryAfter(jobs=jobs, queue=queue, clock=clock, logger=logger)
-        self._submitter = Submitter(admission, usage, self._dispatcher, retention, clock)
+        self._submitter = Submitter(admission, usage, self._dispatcher, retention, clock, receivers)
         self._jobs = jobs
         self._usage = usage
         self._health = health

@@ -1,7 +1,7 @@
 """Stores new jobs within the limits of their caller, and sends their messages; answers requests that are repeated."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import compress
 
@@ -12,6 +12,7 @@ from jobchain.errors import IdempotencyConflict, JobchainError, JobExists, Limit
 from jobchain_api.auth import Caller
 from jobchain_api.dispatcher import Dispatcher
 from jobchain_api.job_factory import is_keyed
+from jobchain_api.receivers import Receivers, no_receivers
 
 # Longer than the request that stores a job takes to send its message.
 _DISPATCH_TIME = timedelta(seconds=10)
@@ -31,9 +32,16 @@ class Submitter:
     """Submits jobs for callers."""
 
     def __init__(
-        self, admission: AdmissionStore, usage: UsageStore, dispatcher: Dispatcher, retention: timedelta, clock: Clock
+        self,
+        admission: AdmissionStore,
+        usage: UsageStore,
+        dispatcher: Dispatcher,
+        retention: timedelta,
+        clock: Clock,
+        receivers: Receivers = no_receivers,
     ) -> None:
-        """Jobs are kept for `retention`."""
+        """Jobs are kept for `retention`. `receivers` are told of their ends."""
+        self._receivers = receivers
         self._admission = admission
         self._usage = usage
         self._dispatcher = dispatcher
@@ -55,6 +63,7 @@ class Submitter:
         if not jobs:
             return []
         fingerprints = {new.event_id: new.fingerprint for new in jobs}
+        jobs = [replace(new, receivers=self._receivers(caller.tenant, new.job_name)) for new in jobs]
         submissions: list[Submission | JobchainError] = []
         unsent: list[Job] = []
         for outcome in self._store(caller, jobs):

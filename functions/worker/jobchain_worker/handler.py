@@ -25,6 +25,7 @@ from jobchain.aws.paces import PaceStore
 from jobchain.aws.queue import JobQueue
 from jobchain.aws.usage import UsageStore
 from jobchain.aws.versions import VersionStore
+from jobchain.aws.webhook_queue import WebhookQueue, announcer
 from jobchain.chains import CHAINS
 from jobchain.connection import UnusableSetting, is_loopback
 from jobchain.domain import Tier, utc_now
@@ -114,10 +115,13 @@ def create_admission_control(
 
 def create_consumer(settings: WorkerSettings, dynamodb: "DynamoDBClient") -> Consumer:
     """The consumer with its dependencies."""
-    queue = JobQueue(create_aws_client(SQS, AWS, os.environ), settings.queue_url, settings.flex_queue_url)
+    sqs = create_aws_client(SQS, AWS, os.environ)
+    queue = JobQueue(sqs, settings.queue_url, settings.flex_queue_url)
+    announce = announcer(WebhookQueue(sqs, settings.webhook_queue_url), logger)
+    keeps = settings.store_raw_answers == "on"
     llm = create_llm(settings, AWS)
     runner = Runner(
-        claims=ClaimStore(dynamodb, settings.table_name, utc_now, keep_answers=settings.store_raw_answers == "on"),
+        claims=ClaimStore(dynamodb, settings.table_name, utc_now, announce, keep_answers=keeps),
         due=DueStore(dynamodb, settings.table_name, utc_now),
         usage=UsageStore(dynamodb, settings.table_name, utc_now),
         versions=VersionStore(dynamodb, settings.table_name),

@@ -38,6 +38,7 @@ class WorkerSettings:
     table_name: str
     queue_url: str
     flex_queue_url: str
+    webhook_queue_url: str
     openai_model: str
     first_backoff_seconds: float
     model_timeout_seconds: float

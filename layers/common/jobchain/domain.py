@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from jobchain.forks import ForkedFrom
 from jobchain.overrides import NO_OVERRIDES, Overrides
 from jobchain.spending import NOTHING_SPENT, Spending
+from jobchain.webhooks.events import Notification, Receiver
 
 Clock = Callable[[], datetime]
 """Returns the current time: an aware datetime in UTC."""
@@ -208,7 +209,7 @@ class NewJob:
 
     After `flex_for` a flex job continues as a standard one. The caller set `deadline`, if `own_deadline`. A fork has
     `copies` of steps of the job `forked_from`, which was created at `source_created_at`. `prompts` are the texts of the
-    prompts that `overrides` names.
+    prompts that `overrides` names. `receivers` are told of its end.
     """
 
     event_id: str
@@ -230,6 +231,7 @@ class NewJob:
     source_created_at: str = ""
     overrides: Overrides = NO_OVERRIDES
     prompts: Mapping[str, str] = field(default_factory=dict)
+    receivers: tuple[Receiver, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,3 +296,4 @@ class Claim:
     last_version: str = ""
     default_version: str = ""
     is_replay: bool = False
+    notification: Notification | None = None

@@ -138,6 +138,18 @@ class MustRunAlone(JobchainError):
     """The job may have crashed its workers: it runs when no other job of the batch does any more."""
 
 
+class EndpointNotFound(JobchainError):
+    """The tenant has no such endpoint of webhooks."""
+
+
+class TooManyEndpoints(JobchainError):
+    """The tenant has as many endpoints of webhooks as it may have."""
+
+
+class WebhooksOff(JobchainError):
+    """The deployment sends no webhooks."""
+
+
 class MalformedMessage(JobchainError):
     """A message of the queue holds no event_id, or a slot that is none."""
 

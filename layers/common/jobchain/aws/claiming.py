@@ -9,6 +9,7 @@ from jobchain.aws.attributes import Item
 from jobchain.aws.items import Due, StoredJob, job_key, spending_of, totals, unpacked
 from jobchain.aws.listing import is_replay
 from jobchain.aws.meta import budget_of, deadline_of, flex_until_of, payload_of, queue_tier, tier_of
+from jobchain.aws.outbox import notification_of
 from jobchain.aws.records import chain_version_of, finished_steps, newest_by_claim, unsettled_spending, visible_steps
 from jobchain.aws.settling import has_unsettled, outdated_late
 from jobchain.aws.writes import IfAbsent, Write, epoch, epoch_ms, update
@@ -185,4 +186,5 @@ def claim_of(job: StoredJob, number: int, now: datetime, risk: Risk, default_ver
         chain_version=chain_version_of(job),
         last_version=meta.get("last_version", default_version),
         default_version=default_version,
+        notification=notification_of(job),
     )

@@ -18,16 +18,10 @@ from typing import TYPE_CHECKING
 
 from jobchain.aws.attributes import Item
 from jobchain.aws.claiming import AtRisk, Candidate, candidate_of, claim_of, claiming, refusal_of, risk_item, risk_of
-from jobchain.aws.items import (
-    MOVE_TRIES,
-    PROCESSING,
-    REMOVED_WHEN_FINAL,
-    StoredJob,
-    job_key,
-    read_job,
-)
+from jobchain.aws.items import MOVE_TRIES, PROCESSING, REMOVED_WHEN_FINAL, StoredJob, job_key, read_job
 from jobchain.aws.late_reports import correction_of, late_report
 from jobchain.aws.meta import ended, released, waiting_item
+from jobchain.aws.outbox import Announce, no_announcement, outbox_of
 from jobchain.aws.records import attempt_item, step_item
 from jobchain.aws.settling import TRIES, bill_item, has_unsettled, total_of
 from jobchain.aws.table import ConditionFailed, Table
@@ -49,8 +43,17 @@ _NOT_CANCELLED = " AND attribute_not_exists(cancel_requested)"
 class ClaimStore:
     """Claims jobs and writes as a claim's holder. Every method raises Unavailable where the table does not answer."""
 
-    def __init__(self, client: "DynamoDBClient", table: str, clock: Clock, *, keep_answers: bool = True) -> None:
-        """`keep_answers`: whether the text of the model is stored with a call that failed."""
+    def __init__(
+        self,
+        client: "DynamoDBClient",
+        table: str,
+        clock: Clock,
+        announce: Announce = no_announcement,
+        *,
+        keep_answers: bool = True,
+    ) -> None:
+        """`announce` sends the messages of events. `keep_answers`: whether a failed call is stored with its text."""
+        self._announce = announce
         self._table = Table(client, table)
         self._clock = clock
         self._keep_answers = keep_answers
@@ -174,10 +177,12 @@ class ClaimStore:
         changes = {**ended(status, now, claim.number, claim.started_at, error), **_settled_by(claim)}
         end = _fenced(claim, "end", changes, (*REMOVED_WHEN_FINAL, *_unused_version(claim)), total_of(bill))
         record = _record(claim, bill, status)
+        outbox = outbox_of(claim.notification, claim.tenant, status, now, error)
         try:
-            write_with_usage(self._table, end, record, claim.tenant, claim.key_id, now)
+            write_with_usage(self._table, end, record, claim.tenant, claim.key_id, now, beside=outbox.writes)
         except ConditionFailed:
             raise _claim_lost(claim.event_id) from None
+        self._announce(outbox.keys)
 
     def release(
         self, claim: Claim, wait: timedelta, tries: Mapping[str, int], bill: Bill, waiting: WaitingFor | None = None

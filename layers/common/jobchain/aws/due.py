@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from jobchain.aws.attributes import Item
 from jobchain.aws.items import FREE, PROCESSING, UNFINISHED, Due, job_key, read_job, unchanged
 from jobchain.aws.meta import due_job_of, flex_due
+from jobchain.aws.outbox import Announce, no_announcement
 from jobchain.aws.records import visible_steps
 from jobchain.aws.settling import end_unheld
 from jobchain.aws.table import ConditionFailed, Table
@@ -26,9 +27,13 @@ _MAX_READ = 100
 class DueStore:
     """Reads due jobs and changes when jobs are due. Every method raises Unavailable where the table does not answer."""
 
-    def __init__(self, client: "DynamoDBClient", table: str, clock: Clock) -> None:
+    def __init__(
+        self, client: "DynamoDBClient", table: str, clock: Clock, announce: Announce = no_announcement
+    ) -> None:
+        """`announce` sends the messages of the events of jobs that fail."""
         self._table = Table(client, table)
         self._clock = clock
+        self._announce = announce
 
     def due_jobs(self, shard: int, limit: int, since: timedelta = timedelta(0)) -> tuple[list[DueJob], bool]:
         """Up to `limit` unfinished jobs of a shard of `Due` that are due `since` then or longer, the oldest first.
@@ -109,7 +114,7 @@ class DueStore:
         if any(item.get("claim") == job.meta["claim"] for item in visible_steps(job)):
             return None
         try:
-            return end_unheld(self._table, job, Status.FAILED, now, error)
+            return end_unheld(self._table, job, Status.FAILED, now, self._announce, error)
         except ConditionFailed:
             return None
 

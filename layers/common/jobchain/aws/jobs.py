@@ -29,6 +29,7 @@ from jobchain.aws.meta import (
     payload_of,
     ready_now,
 )
+from jobchain.aws.outbox import Announce, no_announcement
 from jobchain.aws.quotas import QuotaCounter, Room, count_unfinished, quota_counters, remaining_quota
 from jobchain.aws.records import attempt_of
 from jobchain.aws.retrying import check_retry, is_waiting, pending_again
@@ -75,9 +76,13 @@ class JobDetails:
 class JobStore:
     """Reads and changes stored jobs for callers. Every method raises Unavailable where the table does not answer."""
 
-    def __init__(self, client: "DynamoDBClient", table: str, clock: Clock) -> None:
+    def __init__(
+        self, client: "DynamoDBClient", table: str, clock: Clock, announce: Announce = no_announcement
+    ) -> None:
+        """`announce` sends the messages of the events of jobs that are cancelled."""
         self._table = Table(client, table)
         self._clock = clock
+        self._announce = announce
 
     def get(self, tenant: str, event_id: str) -> Job:
         """The tenant's job with its completed steps, without its input. Raises JobNotFound."""
@@ -194,7 +199,7 @@ class JobStore:
                 job = self._read(tenant, event_id, "ATTEMPT")
                 if job.meta["token"] != seen:
                     raise ConditionFailed(job.meta)  # a worker has ended or claimed it in between: look again
-            recorded = end_unheld(self._table, job, Status.CANCELLED, now)
+            recorded = end_unheld(self._table, job, Status.CANCELLED, now, self._announce)
             # At once, as the caller may get no answer after this.
             for model, spending in recorded.items():
                 meter(job.meta["job_name"], model, spending)

@@ -25,6 +25,7 @@ from jobchain.aws.items import (
     spending_of,
     unpacked,
 )
+from jobchain.aws.outbox import stamp
 from jobchain.aws.queue import MAX_DELAY
 from jobchain.aws.records import chain_version_of, finished_steps, unsettled_spending
 from jobchain.aws.writes import epoch, epoch_ms_up, new_token
@@ -55,6 +56,7 @@ def new_meta(new: NewJob, uid: str, now: datetime, expires_at: int) -> Item:
         "max_cost_usd": new.max_cost_usd,
         "tokens_per_day": new.daily_budget.tokens,
         "cost_usd_per_day": new.daily_budget.cost_usd,
+        "webhooks": stamp(new.receivers) or None,
     }
     return {
         **job_key(new.event_id),

@@ -10,6 +10,7 @@ from jobchain.aws.attributes import Item
 from jobchain.aws.items import REMOVED_WHEN_FINAL, StoredJob, spending_of, totals, unchanged
 from jobchain.aws.listing import is_replay
 from jobchain.aws.meta import ended
+from jobchain.aws.outbox import Announce, notification_of, outbox_of
 from jobchain.aws.records import newest_by_claim, settled_claim, unsettled_spending, visible_steps
 from jobchain.aws.table import Table
 from jobchain.aws.usage import UsageRecord, write_with_usage
@@ -63,9 +64,11 @@ def total_of(bill: Bill) -> Item:
 
 
 def end_unheld(
-    table: Table, job: StoredJob, status: Status, now: datetime, error: JobError | None = None
+    table: Table, job: StoredJob, status: Status, now: datetime, announce: Announce, error: JobError | None = None
 ) -> dict[str, Spending]:
     """Ends a job that no worker holds, as it was read with its attempts, and settles what vanished workers left.
+
+    Its events are written with it, and announced.
 
     Gives what was recorded for them, by model. Raises ConditionFailed where the job has changed since.
     """
@@ -77,7 +80,9 @@ def end_unheld(
     condition, values = unchanged(meta.get("token", ""))
     end = update(key(meta["pk"], meta["sk"]), condition, values, changes, REMOVED_WHEN_FINAL, total_of(bill))
     record = UsageRecord(ended=status, spent=bill, chain=meta["job_name"], replay=is_replay(meta))
-    write_with_usage(table, end, record, meta["tenant"], meta.get("key_id", ""), now, TRIES)
+    outbox = outbox_of(notification_of(job), meta["tenant"], status, now, error)
+    write_with_usage(table, end, record, meta["tenant"], meta.get("key_id", ""), now, TRIES, outbox.writes)
+    announce(outbox.keys)
     return bill
 
 

@@ -149,28 +149,45 @@ class UsageRecord:
 
 
 def write_with_usage(
-    table: Table, update: Write, record: UsageRecord, tenant: str, key_id: str, now: datetime, tries: int = 1
+    table: Table,
+    update: Write,
+    record: UsageRecord,
+    tenant: str,
+    key_id: str,
+    now: datetime,
+    tries: int = 1,
+    beside: Sequence[Write] = (),
 ) -> None:
     """Makes an update together with its usage record. Raises ConditionFailed where the update's condition fails.
+
+    The writes `beside` it have no condition of their own, and are made if and only if the update is.
 
     With several `tries` it is repeated where the table does not answer: it recognizes its result where only the answer
     was lost. `now` is a moment of the day that is added to.
     """
     for _ in range(tries - 1):
         try:
-            _write_once(table, update, record, tenant, key_id, now)
+            _write_once(table, update, record, tenant, key_id, now, beside)
         except Unavailable:
             continue
         return
-    _write_once(table, update, record, tenant, key_id, now)
+    _write_once(table, update, record, tenant, key_id, now, beside)
 
 
-def _write_once(table: Table, update: Write, record: UsageRecord, tenant: str, key_id: str, now: datetime) -> None:
-    if not record.writes(tenant, key_id, now):
+def _write_once(
+    table: Table,
+    update: Write,
+    record: UsageRecord,
+    tenant: str,
+    key_id: str,
+    now: datetime,
+    beside: Sequence[Write],
+) -> None:
+    if not (beside or record.writes(tenant, key_id, now)):
         table.write(update)
         return
     try:
-        table.transact(lambda: [update, *record.writes(tenant, key_id, now)])
+        table.transact(lambda: [update, *record.writes(tenant, key_id, now), *beside])
     except TransactionCanceled as canceled:
         raise ConditionFailed(canceled.found(update)) from canceled
 

@@ -1,0 +1,1 @@
+"""The delivery function: sends events to the servers of tenants."""

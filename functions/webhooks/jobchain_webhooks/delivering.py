@@ -1,0 +1,159 @@
+"""Makes a try of a delivery, and stores what became of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from jobchain.aws.deliveries import Delivery, DeliveryStore, Dispatch, Result
+from jobchain.aws.outage_log import log_unavailable
+from jobchain.aws.outbox import DeliveryKey
+from jobchain.aws.webhook_queue import WebhookQueue
+from jobchain.domain import Clock
+from jobchain.errors import Unavailable
+from jobchain.observability import Logger
+from jobchain.webhooks.events import JOB_URLS
+from jobchain.webhooks.schedule import LONGEST, pause_after
+from jobchain.webhooks.signatures import signed_headers
+from jobchain.webhooks.urls import Target, UnusableUrl, webhook_target
+from jobchain_webhooks.sender import Answer, Fault, NotAnswered, Sender
+from jobchain_webhooks.turns import Turns
+
+_JSON: Mapping[str, str] = {"Content-Type": "application/json; charset=utf-8"}
+
+# Of an answer's body: a delivery stays within the KB that its tries are paid for.
+_MOST_KEPT = 200
+
+# What a try may take, and the reads and writes of the table around it.
+_ONE_TRY = timedelta(seconds=15)
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """A try that failed: how, whether it got no answer in time, and the pause that the receiver asks for."""
+
+    result: Result
+    timed_out: bool = False
+    asked: timedelta | None = None
+    is_gone: bool = False
+
+
+class Delivering:
+    """Makes tries. Threads may share it."""
+
+    def __init__(
+        self,
+        *,
+        store: DeliveryStore,
+        sender: Sender,
+        queue: WebhookQueue,
+        turns: Turns,
+        clock: Clock,
+        logger: Logger,
+        local: bool = False,
+    ) -> None:
+        """`local` for a stack on the caller's own machine: see `webhook_target`."""
+        self._store = store
+        self._sender = sender
+        self._queue = queue
+        self._turns = turns
+        self._clock = clock
+        self._logger = logger
+        self._local = local
+
+    def deliver(self, key: DeliveryKey, left: timedelta) -> None:
+        """Makes a try, if the delivery waits for one and its endpoint has a turn within the time that is `left`.
+
+        One without a turn stays due, so that the sweeper sends it. Raises Unavailable where the table does not answer:
+        the try may have been made then, and is made again.
+        """
+        dispatch = self._store.read(key)
+        if dispatch is None:
+            self._logger.info("nothing to deliver, skipping", delivery=key.sk)
+            return
+        if fault := self._undeliverable(dispatch):
+            self._give_up(dispatch.delivery, Result(None, fault))
+            return
+        endpoint = f"{key.tenant}/{dispatch.delivery.endpoint_id}/{dispatch.url}"
+        if not self._turns.begin(endpoint, max(0, (left - _ONE_TRY).total_seconds())):
+            self._leave(dispatch.delivery)
+            return
+        timed_out = False
+        try:
+            outcome = self._try(dispatch)
+            timed_out = isinstance(outcome, _Failed) and outcome.timed_out
+        finally:
+            self._turns.end(endpoint, timed_out=timed_out)
+        self._store_outcome(dispatch.delivery, outcome)
+
+    def _leave(self, delivery: Delivery) -> None:
+        """Leaves a delivery to the sweeper that gets no turn, as its endpoint is slow. It is given up in the end."""
+        if self._clock() - datetime.fromisoformat(delivery.created_at) > LONGEST:
+            self._give_up(delivery, Result(None, "the endpoint did not answer other deliveries in time"))
+            return
+        self._logger.info("the endpoint is slow, left to the sweeper", endpoint=delivery.endpoint_id)
+
+    def _undeliverable(self, dispatch: Dispatch) -> str | None:
+        """Why no try can be made; None if one can."""
+        if dispatch.url is None:
+            return "the endpoint was deleted or disabled"
+        if not dispatch.secrets:
+            return "the endpoint has no secret to sign with"
+        try:
+            self._target(dispatch.url)
+        except UnusableUrl as error:
+            return str(error)
+        return None
+
+    def _target(self, url: str) -> Target:
+        return webhook_target("the URL", url, local=self._local)
+
+    def _try(self, dispatch: Dispatch) -> Answer | _Failed:
+        delivery, body = dispatch.delivery, dispatch.delivery.body.encode()
+        headers = signed_headers(delivery.webhook_id, self._clock(), body, dispatch.secrets)
+        try:
+            answer = self._sender.post(self._target(dispatch.url or ""), {**_JSON, **headers}, body)
+        except NotAnswered as error:
+            return _Failed(Result(None, str(error)), timed_out=error.fault is Fault.TIMEOUT)
+        if answer.is_delivered:
+            return answer
+        asked = timedelta(seconds=answer.retry_after) if answer.retry_after else None
+        return _Failed(Result(answer.status, _shown(answer.body)), asked=asked, is_gone=answer.is_gone)
+
+    def _store_outcome(self, delivery: Delivery, outcome: Answer | _Failed) -> None:
+        if isinstance(outcome, Answer):
+            self._store.delivered(delivery, Result(outcome.status))
+            self._log("delivered", delivery, outcome.status)
+            return
+        if outcome.is_gone:
+            # One job's own URL says nothing about those of others.
+            if delivery.endpoint_id != JOB_URLS:
+                self._store.disable(delivery.key.tenant, delivery.endpoint_id, "it answered 410 Gone")
+            self._give_up(delivery, outcome.result)
+            return
+        pause = pause_after(delivery.tries + 1, outcome.asked)
+        if pause is None:
+            self._give_up(delivery, outcome.result)
+            return
+        self._log("not delivered, tried again later", delivery, outcome.result.status)
+        if self._store.put_off(delivery, outcome.result, pause):
+            self._send(delivery.key, pause)
+
+    def _send(self, key: DeliveryKey, pause: timedelta) -> None:
+        try:
+            self._queue.send([key], pause)
+        except Unavailable as error:
+            log_unavailable(self._logger, "the next try was not sent, left to the sweeper", error)
+
+    def _give_up(self, delivery: Delivery, result: Result) -> None:
+        self._store.give_up(delivery, result)
+        self._log("delivery given up", delivery, result.status)
+
+    def _log(self, message: str, delivery: Delivery, status: int | None) -> None:
+        # No URL and no word of an answer: they are a tenant's and a stranger's.
+        known = {"event_id": delivery.event_id, "endpoint": delivery.endpoint_id, "webhook_id": delivery.webhook_id}
+        self._logger.info(message, extra={**known, "try": delivery.tries + 1, "status": status})
+
+
+def _shown(body: str) -> str:
+    """The beginning of an answer's body, without what a terminal obeys."""
+    return "".join(character if character.isprintable() else " " for character in body[:_MOST_KEPT]).strip()

@@ -1,0 +1,130 @@
+"""The outbox: the events of a job's end, written in the transaction that ends it, one item for each receiver.
+
+Receivers are stamped on META when the job is created. So the worker, the sweeper and the api know them from META, and
+a job without receivers costs nothing. `docs/explanation/webhooks.md` has the whole design.
+"""
+
+import secrets
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from jobchain.aws.attributes import Item
+from jobchain.aws.items import StoredJob, packed
+from jobchain.aws.writes import Write, epoch, key, put
+from jobchain.domain import JobError, Status, isoformat
+from jobchain.webhooks.events import EventType, Notification, Receiver
+
+SHARDS = range(20, 24)
+"""The shards of the index `due` that hold deliveries: after those of jobs, which `jobchain.aws.items.Due` has."""
+
+GRACE = timedelta(minutes=1)
+"""How long after a delivery's message was sent the sweeper takes it for lost."""
+
+KEPT = timedelta(days=30)
+"""How long a delivery is kept that is not made."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryKey:
+    """Names a delivery: its tenant, and the sort key of its item."""
+
+    tenant: str
+    sk: str
+
+    @property
+    def item_key(self) -> Item:
+        return key(partition(self.tenant), self.sk)
+
+
+Announce = Callable[[Sequence[DeliveryKey]], None]
+"""Sends the messages of deliveries that were written. It raises nothing: the sweeper sends those that are lost."""
+
+
+def no_announcement(_: Sequence[DeliveryKey]) -> None:
+    """Leaves all messages to the sweeper."""
+
+
+def partition(tenant: str) -> str:
+    """The partition key of a tenant's endpoints and deliveries."""
+    return f"WEBHOOKS#{tenant}"
+
+
+def stamp(receivers: Sequence[Receiver]) -> list[Item]:
+    """The attribute `webhooks` of META."""
+    return [
+        {
+            "id": receiver.endpoint_id,
+            **({"events": list(receiver.events)} if receiver.events else {}),
+            **({"url": receiver.url} if receiver.url else {}),
+        }
+        for receiver in receivers
+    ]
+
+
+def notification_of(job: StoredJob) -> Notification | None:
+    """Who is told of the end of a job that was read with its metadata; None if it has no receivers."""
+    meta = job.meta
+    if "webhooks" not in meta:
+        return None
+    receivers = tuple(
+        Receiver(found["id"], tuple(map(EventType, found.get("events", ()))), found.get("url"))
+        for found in meta["webhooks"]
+    )
+    metadata = job.of_kind("METADATA")
+    return Notification(
+        receivers,
+        meta["pk"].removeprefix("JOB#"),
+        meta["job_name"],
+        meta["created_at"],
+        meta.get("about", {}).get("title"),
+        metadata[0]["metadata"] if metadata else {},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Outbox:
+    """The deliveries of one event: their keys, and their writes for the transaction that the event belongs to."""
+
+    keys: Sequence[DeliveryKey] = ()
+    writes: Sequence[Write] = ()
+
+
+def outbox_of(
+    notification: Notification | None, tenant: str, status: Status, now: datetime, error: JobError | None = None
+) -> Outbox:
+    """The deliveries of a job's end; none where it has no receivers that want to know."""
+    if notification is None:
+        return Outbox()
+    event = EventType(f"job.{status}")
+    failure = {"type": error.type, "step": error.step} if error else None
+    body = notification.body(event, isoformat(now), failure)
+    items = [
+        _delivery(tenant, notification.event_id, receiver, event, body, now)
+        for receiver in notification.wanted_by(event)
+    ]
+    return Outbox([DeliveryKey(tenant, item["sk"]) for item in items], [put(item) for item in items])
+
+
+def _delivery(tenant: str, event_id: str, receiver: Receiver, event: EventType, body: str, now: datetime) -> Item:
+    # Random, and without a full stop: see `jobchain.webhooks.signatures`.
+    webhook_id = f"evt_{secrets.token_hex(12)}"
+    return {
+        **key(partition(tenant), f"DELIVERY#{isoformat(now)}#{receiver.endpoint_id}#{webhook_id}"),
+        "webhook_id": webhook_id,
+        "endpoint_id": receiver.endpoint_id,
+        **({"url": receiver.url} if receiver.url else {}),
+        "type": event,
+        "event_id": event_id,
+        "created_at": isoformat(now),
+        "body": packed(body),
+        "tries": 0,
+        **due(webhook_id, now + GRACE),
+        "expires_at": epoch(now + KEPT),
+    }
+
+
+def due(webhook_id: str, at: datetime) -> Item:
+    """The attributes that make a delivery due at this time."""
+    return {"due_shard": SHARDS[zlib.crc32(webhook_id.encode()) % len(SHARDS)], "due_at": epoch(at)}

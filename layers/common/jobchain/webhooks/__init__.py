@@ -1,0 +1,1 @@
+"""Webhooks: what their sender and their receivers share, and the rules of their URLs. Knows no AWS."""

@@ -1,0 +1,63 @@
+"""The events of jobs: what they are called, who gets them, and their bodies, which have no text of the job."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from jobchain.text import dump
+
+JOB_URLS = "jobs"
+"""The id of the endpoint for the URLs that jobs name themselves: they share one secret."""
+
+
+class EventType(StrEnum):
+    """What happened to a job."""
+
+    COMPLETED = "job.completed"
+    FAILED = "job.failed"
+    CANCELLED = "job.cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """An endpoint as it is stamped on a job: its id, the events that it wants, and the URL if the job names that.
+
+    Without events it wants all.
+    """
+
+    endpoint_id: str
+    events: tuple[EventType, ...] = ()
+    url: str | None = None
+
+    def wants(self, event: EventType) -> bool:
+        return not self.events or event in self.events
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """Who is told of a job's end, and what all of its events say. Times are texts as jobs have them."""
+
+    receivers: tuple[Receiver, ...]
+    event_id: str
+    job_name: str
+    created_at: str
+    title: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    def wanted_by(self, event: EventType) -> list[Receiver]:
+        """Those who want the event."""
+        return [receiver for receiver in self.receivers if receiver.wants(event)]
+
+    def body(self, event: EventType, at: str, error: Mapping[str, str | None] | None = None) -> str:
+        """The body of the event, which happened `at` this time. `error` has the type and the step of a failure."""
+        data = {
+            "event_id": self.event_id,
+            "status": event.removeprefix("job."),
+            "job_name": self.job_name,
+            **({"title": self.title} if self.title else {}),
+            "metadata": dict(self.metadata),
+            "created_at": self.created_at,
+            "finished_at": at,
+            **({"error": dict(error)} if error else {}),
+        }
+        return dump({"type": event, "timestamp": at, "data": data})
