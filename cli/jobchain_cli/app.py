@@ -19,6 +19,7 @@ from jobchain_cli.examples import add_examples
 from jobchain_cli.operators import STACK_HELP, incidents, operators
 from jobchain_cli.options import AsJson, AsMarkdown, AsText, Model, OwnEffort, Set, form_of
 from jobchain_cli.replay import replays
+from jobchain_cli.webhooks import webhooks
 
 if TYPE_CHECKING:
     from datetime import date
@@ -36,6 +37,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 error, 2 usage, 3 a job failed, 4 cancelled, 5 timeout, 130 Ctrl-C.",
 )
 app.add_typer(replays)
+app.add_typer(webhooks, name="webhooks")
 app.add_typer(authors)
 app.add_typer(operators)
 

@@ -13,6 +13,14 @@ class Status(StrEnum):
     CANCELLED = "cancelled"
 
 
+class DeliveryState(StrEnum):
+    """A state that deliveries are filtered by."""
+
+    WAITING = "waiting"
+    DELIVERED = "delivered"
+    DEAD = "dead"
+
+
 class UsageBy(StrEnum):
     """What usage is grouped by."""
 

@@ -6,9 +6,10 @@ import httpx2
 import pytest
 
 from jobchain_client import BadAnswer, BadArgument, Conflict, InvalidRequest, NotFound, Unavailable, Unreachable
-from tests.unit.test_client import Api, answer, api, problem
+from tests.unit import test_client
+from tests.unit.test_client import Api, answer, problem
 
-__all__ = ["api"]
+api = test_client.api
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 ENDPOINT: dict[str, Any] = {
