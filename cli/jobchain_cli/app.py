@@ -16,6 +16,7 @@ from jobchain_cli.choices import Status, Tier, UsageBy
 from jobchain_cli.completion import offered_chains, offered_ids
 from jobchain_cli.errors import Code, CommandError
 from jobchain_cli.examples import add_examples
+from jobchain_cli.listen import listeners
 from jobchain_cli.operators import STACK_HELP, incidents, operators
 from jobchain_cli.options import AsJson, AsMarkdown, AsText, Model, OwnEffort, Set, form_of
 from jobchain_cli.replay import replays
@@ -38,6 +39,7 @@ app = typer.Typer(
 )
 app.add_typer(replays)
 app.add_typer(webhooks, name="webhooks")
+app.add_typer(listeners)
 app.add_typer(authors)
 app.add_typer(operators)
 

@@ -49,6 +49,10 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     ),
     "webhooks delivery": (f"jobchain webhooks delivery {WEBHOOK}",),
     "webhooks redeliver": (f"jobchain webhooks redeliver {WEBHOOK}",),
+    "listen": (
+        "jobchain listen --forward http://localhost:3000/hook",
+        "jobchain listen --forward http://localhost:3000/hook --event job.failed --retries 5",
+    ),
     "new": ("jobchain new door_rules",),
     "check": ("jobchain check door_rules", "jobchain check door_rules:chain"),
     "run": ("jobchain run door_rules texts/sample.md", "jobchain run door_rules texts/sample.md --model gpt-6-luna"),

@@ -89,15 +89,16 @@ def send_test(
     api_key: ApiKey = None,
 ) -> None:
     """Send an event `webhook.test` to an endpoint, and say what its receiver answered. Exit code 1 if it failed."""
-    with _client(url, api_key) as client:
-        from jobchain_cli.webhook_tries import tried
-
+    found = target.find(url, api_key, os.environ, target.config_file())
+    with found.client() as client:
         sent = client.webhooks.test(endpoint_id)
-        delivery = tried(client, sent, timeout)
 
+    from jobchain_cli.webhook_tries import tried
     from jobchain_cli.webhook_words import outcome_line
     from jobchain_cli.words import json_line
 
+    with found.client(told=False) as client:
+        delivery = tried(client, sent, timeout)
     _print(json_line(delivery.raw) if as_json else outcome_line(delivery))
     if timeout and not delivery.tries:
         raise typer.Exit(Code.TIMEOUT)
