@@ -1,4 +1,4 @@
-"""Webhooks for people, against the whole stack: the commands, and `jobchain listen`, with a receiver on this machine."""
+"""Webhooks for people, against the whole stack: the commands, and `jobchain listen` with a receiver on this machine."""
 
 import json
 import os
