@@ -12,6 +12,7 @@ import pytest
 
 from jobchain.aws.items import Due
 from jobchain.aws.outbox import SHARDS
+from jobchain.aws.queue import MAX_DELAY
 from jobchain.breaker import PROBE_EVERY, OpenBreaker, Scope
 from jobchain.domain import JobError, WaitReason
 from jobchain.metrics import count_breaker, count_failed_records, count_model, count_outcome, count_spending
@@ -27,6 +28,7 @@ NAMESPACE = {"Fn::Sub": "Jobchain/${AWS::StackName}"}
 PAGE = {"Fn::If": ["HasAlarmTopic", [{"Ref": "AlarmTopicArn"}], {"Ref": "AWS::NoValue"}]}
 TICKET = {"Fn::If": ["HasTicketTopic", [{"Ref": "TicketTopicArn"}], PAGE]}
 PAGING = ["BreakerAlarm", "FailingJobsAlarm", "ServerErrorsAlarm", "StuckQueueAlarm", "SweeperSilentAlarm"]
+OF_WEBHOOKS = ["OldestWebhookAlarm"]
 TICKETS = ["CostAlarm", "DeadLetterAlarm", "ModelEndAlarm", "OldestJobAlarm", "UnclearFailuresAlarm"]
 BY_VERSION = [
     "ApiVersionAlarm",
@@ -102,8 +104,9 @@ def metrics(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 
 
 class TestTheAlarms:
-    def test_are_ten_and_those_by_version(self, template: Template) -> None:
-        assert sorted(alarms(template)) == sorted([*PAGING, *TICKETS, *BY_VERSION])
+    def test_are_ten_and_those_by_version_and_one_of_deployments_that_send_webhooks(self, template: Template) -> None:
+        assert sorted(alarms(template)) == sorted([*PAGING, *TICKETS, *BY_VERSION, *OF_WEBHOOKS])
+        assert template["Resources"]["OldestWebhookAlarm"]["Condition"] == "HasWebhooks"
         assert len(PAGING) + len(TICKETS) <= 10
 
     def test_go_to_the_pager_or_to_the_tickets_and_say_so_first(self, template: Template) -> None:
@@ -252,6 +255,17 @@ def test_the_oldest_job_is_that_of_both_queues(template: Template) -> None:
     assert rings(alarm, expression(alarm, standard=hour + 1, flex=0))
     assert rings(alarm, expression(alarm, standard=0, flex=6 * hour + 6))
     assert not rings(alarm, expression(alarm, standard=hour, flex=6 * hour))
+
+
+def test_the_oldest_webhook_is_older_than_a_try_can_be_put_off(template: Template) -> None:
+    alarm = alarms(template)["OldestWebhookAlarm"]
+
+    assert alarm["Dimensions"] == [{"Name": "QueueName", "Value": {"Fn::GetAtt": ["WebhookQueue", "QueueName"]}}]
+    assert rings(alarm, 1801)
+    assert not rings(alarm, 2 * MAX_DELAY.total_seconds())
+    # A message is dropped after an hour: by then it has rung.
+    kept = template["Resources"]["WebhookQueue"]["Properties"]["MessageRetentionPeriod"]
+    assert alarm["Threshold"] + alarm["Period"] < kept
 
 
 def test_the_alarm_of_costs_looks_at_all_spending_that_a_worker_counts(template: Template, metrics: Metrics) -> None:

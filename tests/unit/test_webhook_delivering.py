@@ -29,7 +29,7 @@ from jobchain_sweeper.sweeper import Sweep
 from jobchain_sweeper.webhooks import WebhookSweeper
 from jobchain_webhooks.addresses import Reach
 from jobchain_webhooks.batch import deliver_all
-from jobchain_webhooks.delivering import Delivering
+from jobchain_webhooks.delivering import Delivering, Ending
 from jobchain_webhooks.lanes import Lane
 from jobchain_webhooks.sender import Sender
 from jobchain_webhooks.turns import SLOW_AFTER, Turns
@@ -97,9 +97,9 @@ class Webhooks:
         self.delivering.deliver(key, lane or self.fast, LEFT)
         return self.item(key)
 
-    def in_fast_lane(self, key: DeliveryKey, left: timedelta) -> None:
+    def in_fast_lane(self, key: DeliveryKey, left: timedelta) -> Ending:
         """What the function calls for each message of the fast lane."""
-        self.delivering.deliver(key, self.fast, left)
+        return self.delivering.deliver(key, self.fast, left)
 
     def messages(self, url: str = "") -> list[Mapping[str, Any]]:
         """The messages that wait in the queue, or the one at `url`, as records of an event."""
@@ -544,6 +544,17 @@ def test_every_event_arrives_though_receivers_functions_and_the_queue_fail(
 
 
 class TestABatch:
+    def test_is_counted_by_how_its_messages_ended(self, webhooks: Webhooks, logger: Logger) -> None:
+        counted: dict[str, int] = {}
+        with receiver(saying(OK), failing(410), failing(500)) as server, ThreadPoolExecutor(1) as threads:
+            webhooks.endpoints.create(TENANT, None)
+            own = Receiver(JOB_URLS, (), f"http://127.0.0.1:{server.port}/own")
+            keys = [webhooks.end_job(own, number=number) for number in range(1, 5)]
+            announcer(webhooks.queue, logger)([keys[0], *keys])
+            deliver_all(webhooks.messages(), LEFT, webhooks.in_fast_lane, threads, logger, counted.__setitem__)
+
+        assert counted == {"delivered": 1, "skipped": 1, "dead": 1, "failed": 2}
+
     def test_is_what_the_queue_has_of_the_ends_of_jobs(self, webhooks: Webhooks, logger: Logger) -> None:
         announce = announcer(webhooks.queue, logger)
         with receiver(saying(OK)) as server, ThreadPoolExecutor(1) as threads:

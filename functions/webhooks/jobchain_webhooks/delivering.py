@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 from jobchain.aws.deliveries import Delivery, DeliveryStore, Dispatch, Result
 from jobchain.aws.outage_log import log_unavailable
@@ -23,6 +24,22 @@ _JSON: Mapping[str, str] = {"Content-Type": "application/json; charset=utf-8"}
 
 # Of an answer's body: a delivery stays within the KB that its tries are paid for.
 _MOST_KEPT = 200
+
+
+class Ending(StrEnum):
+    """How the message of a delivery ended."""
+
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    """It is tried again."""
+    DEAD = "dead"
+    """It was given up."""
+    HANDED_OVER = "handed_over"
+    """To the slow lane."""
+    LEFT = "left"
+    """To the sweeper, as its endpoint is slow."""
+    SKIPPED = "skipped"
+    """There was nothing to deliver."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +73,7 @@ class Delivering:
         self._logger = logger
         self._local = local
 
-    def deliver(self, key: DeliveryKey, lane: Lane, left: timedelta) -> None:
+    def deliver(self, key: DeliveryKey, lane: Lane, left: timedelta) -> Ending:
         """Makes a try, if the delivery waits for one and its endpoint has a turn within the time that is `left`.
 
         One without a turn, or whose try takes too long, is handed over to the slower lane; in the slow lane it stays
@@ -66,14 +83,12 @@ class Delivering:
         dispatch = self._store.read(key)
         if dispatch is None:
             self._logger.info("nothing to deliver, skipping", delivery=key.sk)
-            return
+            return Ending.SKIPPED
         if fault := self._undeliverable(dispatch):
-            self._give_up(dispatch.delivery, Result(None, fault))
-            return
+            return self._give_up(dispatch.delivery, Result(None, fault))
         name = lane.name_of(key.tenant, dispatch.delivery.endpoint_id, dispatch.url)
         if not lane.turns.begin(name, lane.wait_seconds(left)):
-            self._leave(dispatch.delivery, lane)
-            return
+            return self._leave(dispatch.delivery, lane)
         was_slow = True
         began = self._timer()
         try:
@@ -85,20 +100,19 @@ class Delivering:
             lane.turns.end(name, was_slow=was_slow)
         if timed_out and lane.slower:
             # The receiver has more time than that: this was no try yet.
-            self._leave(dispatch.delivery, lane)
-            return
-        self._store_outcome(dispatch.delivery, outcome, lane)
+            return self._leave(dispatch.delivery, lane)
+        return self._store_outcome(dispatch.delivery, outcome, lane)
 
-    def _leave(self, delivery: Delivery, lane: Lane) -> None:
+    def _leave(self, delivery: Delivery, lane: Lane) -> Ending:
         """Leaves a delivery whose endpoint is slow to the slower lane, or to the sweeper. It is given up in the end."""
         if lane.slower:
             self._logger.info("the endpoint is slow, handed over", endpoint=delivery.endpoint_id)
             self._send(lane.slower, delivery.key, timedelta(0))
-            return
+            return Ending.HANDED_OVER
         if self._clock() - datetime.fromisoformat(delivery.since) > LONGEST:
-            self._give_up(delivery, Result(None, "the endpoint did not answer other deliveries in time"))
-            return
+            return self._give_up(delivery, Result(None, "the endpoint did not answer other deliveries in time"))
         self._logger.info("the endpoint is slow, left to the sweeper", endpoint=delivery.endpoint_id)
+        return Ending.LEFT
 
     def _undeliverable(self, dispatch: Dispatch) -> str | None:
         """Why no try can be made; None if one can."""
@@ -128,24 +142,23 @@ class Delivering:
         asked = timedelta(seconds=answer.retry_after) if answer.retry_after else None
         return _Failed(Result(answer.status, _shown(answer.body)), asked=asked, is_gone=answer.is_gone)
 
-    def _store_outcome(self, delivery: Delivery, outcome: Answer | _Failed, lane: Lane) -> None:
+    def _store_outcome(self, delivery: Delivery, outcome: Answer | _Failed, lane: Lane) -> Ending:
         if isinstance(outcome, Answer):
             self._store.delivered(delivery, Result(outcome.status))
             self._log("delivered", delivery, outcome.status)
-            return
+            return Ending.DELIVERED
         if outcome.is_gone:
             # One job's own URL says nothing about those of others.
             if delivery.endpoint_id != JOB_URLS:
                 self._store.disable(delivery.key.tenant, delivery.endpoint_id, "it answered 410 Gone")
-            self._give_up(delivery, outcome.result)
-            return
+            return self._give_up(delivery, outcome.result)
         pause = pause_after(delivery.tries + 1, outcome.asked)
         if pause is None:
-            self._give_up(delivery, outcome.result)
-            return
+            return self._give_up(delivery, outcome.result)
         self._log("not delivered, tried again later", delivery, outcome.result.status)
         if self._store.put_off(delivery, outcome.result, pause):
             self._send(lane.queue, delivery.key, pause)
+        return Ending.FAILED
 
     def _send(self, queue: WebhookQueue, key: DeliveryKey, pause: timedelta) -> None:
         try:
@@ -153,9 +166,10 @@ class Delivering:
         except Unavailable as error:
             log_unavailable(self._logger, "the next try was not sent, left to the sweeper", error)
 
-    def _give_up(self, delivery: Delivery, result: Result) -> None:
+    def _give_up(self, delivery: Delivery, result: Result) -> Ending:
         self._store.give_up(delivery, result)
         self._log("delivery given up", delivery, result.status)
+        return Ending.DEAD
 
     def _log(self, message: str, delivery: Delivery, status: int | None) -> None:
         # No URL and no word of an answer: they are a tenant's and a stranger's.

@@ -16,14 +16,16 @@ from jobchain.aws.calling import Patience, create_aws_client
 from jobchain.aws.connections import TRUSTED
 from jobchain.aws.deliveries import DeliveryStore
 from jobchain.aws.json_client import DYNAMODB, SQS
+from jobchain.aws.outbox import DeliveryKey
 from jobchain.aws.webhook_queue import WebhookQueue
 from jobchain.connection import is_loopback
 from jobchain.domain import utc_now
+from jobchain.metrics import count_deliveries
 from jobchain.observability import create_logger
 from jobchain.settings import load_settings
 from jobchain_webhooks.addresses import Reach
 from jobchain_webhooks.batch import deliver_all
-from jobchain_webhooks.delivering import Delivering
+from jobchain_webhooks.delivering import Delivering, Ending
 from jobchain_webhooks.lanes import lanes
 from jobchain_webhooks.sender import Sender
 
@@ -67,4 +69,8 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     # The records of an event are of one queue.
     queue_name = event["Records"][0]["eventSourceARN"].rpartition(":")[2]
     lane = slow if queue_name == slow_queue_name else fast
-    return deliver_all(event["Records"], left, lambda key, left: delivering.deliver(key, lane, left), threads, logger)
+
+    def deliver(key: DeliveryKey, left: timedelta) -> Ending:
+        return delivering.deliver(key, lane, left)
+
+    return deliver_all(event["Records"], left, deliver, threads, logger, count_deliveries)
