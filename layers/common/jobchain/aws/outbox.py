@@ -11,10 +11,10 @@ from datetime import datetime, timedelta
 
 from jobchain.aws.attributes import Item
 from jobchain.aws.items import StoredJob, packed
+from jobchain.aws.webhook_ids import new_webhook_id
 from jobchain.aws.writes import Write, epoch, key, put
 from jobchain.domain import Claim, JobError, Status, WaitingFor, isoformat
 from jobchain.webhooks.events import EventType, Notification, Receiver
-from jobchain.webhooks.ids import new_webhook_id
 
 SHARDS = range(20, 24)
 """The shards of the index `due` that hold deliveries: after those of jobs, which `jobchain.aws.items.Due` has."""
