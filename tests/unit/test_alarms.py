@@ -19,7 +19,7 @@ from jobchain.metrics import count_breaker, count_failed_records, count_model, c
 from jobchain.model_check import WARN_DAYS, ModelCheck
 from jobchain.outcomes import COMPLETED, ERROR_TYPES, PUT_OFF, Fault, failed
 from jobchain.spending import Spending, Usage
-from tests.cloudformation import defaults, evaluated
+from tests.cloudformation import defaults, evaluated, holds
 from tests.conftest import ROOT
 
 Template = dict[str, Any]
@@ -354,15 +354,24 @@ MINUTES = 30 * 24 * 60
 SWEEP_SECONDS, SWEEP_LOG_BYTES = Decimal("0.1"), 1000
 
 
-def idle_costs(template: Template) -> Iterator[tuple[str, Decimal]]:
-    """What a month of a stack costs that runs no job, part by part, without free tiers."""
-    resources = template["Resources"]
+def idle_costs(template: Template, **changed: str) -> Iterator[tuple[str, Decimal]]:
+    """What a month of a stack costs that runs no job, part by part, without free tiers.
+
+    Its parameters are the defaults, but for those that are `changed`.
+    """
+    parameters = {**defaults(template), **changed}
+    resources = {
+        name: part
+        for name, part in template["Resources"].items()
+        if "Condition" not in part or holds({"Condition": part["Condition"]}, template, parameters)
+    }
+    alarmed_by = alarms({"Resources": resources})
     functions = [part["Properties"] for part in resources.values() if part["Type"] == "AWS::Serverless::Function"]
     events = [event for function in functions for event in function.get("Events", {}).values()]
-    alarmed = sum(len(watched(alarm)) for alarm in alarms(template).values())
-    yield f"{alarmed} metrics in {len(alarms(template))} alarms", alarmed * ALARM
+    alarmed = sum(len(watched(alarm)) for alarm in alarmed_by.values())
+    yield f"{alarmed} metrics in {len(alarmed_by)} alarms", alarmed * ALARM
     sources = sum(
-        event["Type"] == "SQS" and evaluated(event["Properties"].get("Enabled", True), template, defaults(template))
+        event["Type"] == "SQS" and evaluated(event["Properties"].get("Enabled", True), template, parameters)
         for event in events
     )
     # Each sweep asks for the depth of one queue too.
@@ -394,6 +403,14 @@ class TestAnIdleStack:
             assert f"| {name} | {cost:.2f} |" in page
         total = sum(cost for _, cost in costs)
         assert f"| **idle** | **{total:.2f}** |" in page
+
+    def test_costs_with_webhooks_what_their_parameter_says(self, template: Template) -> None:
+        without, with_them = (sum(cost for _, cost in idle_costs(template, Webhooks=value)) for value in ("off", "on"))
+
+        cents = round((with_them - without) * 100)
+        assert f"costs {cents} cents a month more" in template["Parameters"]["Webhooks"]["Description"]
+        for page in ("how-to/deploy.md", "explanation/webhooks.md"):
+            assert f" {cents} cents a month" in (ROOT / "docs" / page).read_text()
 
     def test_sends_no_metric_that_is_billed_all_month(self, template: Template) -> None:
         sweeper = (ROOT / "functions" / "sweeper" / "jobchain_sweeper" / "handler.py").read_text()
