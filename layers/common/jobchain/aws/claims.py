@@ -21,7 +21,7 @@ from jobchain.aws.claiming import AtRisk, Candidate, candidate_of, claim_of, cla
 from jobchain.aws.items import MOVE_TRIES, PROCESSING, REMOVED_WHEN_FINAL, StoredJob, job_key, read_job
 from jobchain.aws.late_reports import correction_of, late_report
 from jobchain.aws.meta import ended, released, waiting_item
-from jobchain.aws.outbox import Announce, no_announcement, outbox_of
+from jobchain.aws.outbox import Announce, no_announcement, outbox_of, outbox_of_wait
 from jobchain.aws.records import attempt_item, step_item
 from jobchain.aws.settling import TRIES, bill_item, has_unsettled, total_of
 from jobchain.aws.table import ConditionFailed, Table
@@ -190,8 +190,8 @@ class ClaimStore:
         """Releases the job as pending, and records the claim's `bill`; no worker can claim it before `wait` is over.
 
         Its holder sends its message with that delay, if the queue can delay it so long; else the sweeper does, when the
-        wait is over. `tries` are the failed tries of each step so far, `waiting` says why it
-        waits. False where the job's caller has asked to cancel it, which ends it instead. Raises ClaimLost.
+        wait is over. `tries` are the failed tries of each step so far, `waiting` says why it waits. False where the
+        job's caller has asked to cancel it, which ends it instead. Raises ClaimLost.
         """
         now = self._clock()
         changes = {
@@ -206,8 +206,9 @@ class ClaimStore:
         }
         removed = ("lease_until", "at_risk", *_unused_version(claim))
         pending = _fenced(claim, "release", changes, removed, total_of(bill), _NOT_CANCELLED)
+        record, told = _record(claim, bill), outbox_of_wait(claim, waiting, now)
         try:
-            write_with_usage(self._table, pending, _record(claim, bill), claim.tenant, claim.key_id, now)
+            write_with_usage(self._table, pending, record, claim.tenant, claim.key_id, now, beside=told.writes)
         except ConditionFailed as failed:
             item = failed.item or {}
             # An earlier try may have ended it, and its answer was lost.
@@ -216,6 +217,7 @@ class ClaimStore:
                 raise _claim_lost(claim.event_id) from None
             self._end(claim, Status.CANCELLED, bill)
             return False
+        self._announce(told.keys)
         return True
 
     # --- having lost the job -----------------------------------------------------------------------
