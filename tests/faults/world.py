@@ -401,6 +401,7 @@ class World:
             default_chain=CHAINS.default,
             admission=mortal.admission,
             jobs=mortal.jobs,
+            decisions=mortal.decisions,
             due=mortal.due,
             usage=mortal.usage,
             health=mortal.health(self.queue),

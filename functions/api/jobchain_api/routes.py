@@ -23,6 +23,7 @@ from jobchain.observability import Logger
 from jobchain_api.agent_route import add_agent_route
 from jobchain_api.auth import Caller
 from jobchain_api.created_views import BatchAccepted, BatchView, JobCreated, ProblemView
+from jobchain_api.decision_route import add_decision_route
 from jobchain_api.parameters import IdempotencyKey, Include, Moment, Replay, StepName, WithReplays
 from jobchain_api.problems import problem_of
 from jobchain_api.queries import (
@@ -51,6 +52,7 @@ ALLOWED_METHODS = {
     "/jobs/<event_id>/cancel": ("POST",),
     "/jobs/<event_id>/retry": ("POST",),
     "/jobs/<event_id>/fork": ("POST",),
+    "/jobs/<event_id>/steps/<step>/decision": ("POST",),
     "/chains": ("GET", "HEAD"),
     "/stats": ("GET", "HEAD"),
     "/usage": ("GET", "HEAD"),
@@ -77,7 +79,7 @@ def route_of(path: str) -> str:
 
 
 def _matches(name: str, part: str) -> bool:
-    return name in (part, "<event_id>", "<endpoint_id>")
+    return name in (part, "<event_id>", "<endpoint_id>", "<step>")
 
 
 # The gateway calls an answer without a type JSON, an empty one too.
@@ -95,6 +97,7 @@ def add_routes(
     _add_routes_of_jobs(app, service, logger)
     _add_routes_of_one_job(app, service, logger, chains)
     _add_routes_of_the_deployment(app, service, chains)
+    add_decision_route(app, service, logger, chains)
     add_webhook_routes(app, webhooks)
     add_agent_route(app, service, chains, openapi_document)
 
