@@ -110,6 +110,18 @@ class AsyncJobchain:
     async def retry(self, event_id: str) -> Job:
         return await self._run(self._flows.retry(event_id))
 
+    async def decide(
+        self,
+        event_id: str,
+        step: str,
+        decision: Literal["approve", "reject", "edit"],
+        value: Any = None,
+        *,
+        by: str = "",
+        comment: str = "",
+    ) -> Job:
+        return await self._run(self._flows.decide(event_id, step, decision_body(decision, value, by, comment)))
+
     async def fork(
         self,
         event_id: str,

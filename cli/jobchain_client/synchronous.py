@@ -146,6 +146,24 @@ class Jobchain:
         """
         return self._run(self._flows.retry(event_id))
 
+    def decide(
+        self,
+        event_id: str,
+        step: str,
+        decision: Literal["approve", "reject", "edit"],
+        value: Any = None,
+        *,
+        by: str = "",
+        comment: str = "",
+    ) -> Job:
+        """Decide a step that waits for a person: `approve`, `reject`, or `edit` with the `value` that it is to have.
+
+        `by` names who decides, and `comment` says why; both are kept. The same decision again changes nothing. Raises
+        Conflict for another one, after the step's deadline, and where it does not wait; InvalidRequest for a value that
+        does not fit.
+        """
+        return self._run(self._flows.decide(event_id, step, decision_body(decision, value, by, comment)))
+
     def fork(
         self,
         event_id: str,

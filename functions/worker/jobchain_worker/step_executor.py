@@ -21,8 +21,8 @@ from jobchain.observability import Logger, describe
 from jobchain.prices import PriceList
 from jobchain.spending import NOTHING_SPENT, Spending
 from jobchain_worker.affordable import affordable
-from jobchain_worker.approving import ask_a_person, computed
 from jobchain_worker.answers import Complaint, Output, read_answer
+from jobchain_worker.approving import ask_a_person, computed
 from jobchain_worker.billing import costliest
 from jobchain_worker.call import Call, logged_model, most_of
 from jobchain_worker.fallbacks import OUTAGE_FAILURES, Fallbacks, outages_of

@@ -273,10 +273,10 @@ def run_chain(
 ) -> Run:
     """The job of a chain with this payload, run until it ends; waits between tries take no time.
 
-    `answers` are what the model says to each step. `done` are outputs of steps that need not run, and
-    `decisions` what a person decides: "approve", "reject", or an Edit. A text of more than
-    `max_input_tokens` is split into parts. Raises ChainError for a chain that can't be used, pydantic's ValidationError
-    for a payload that it does not take, AssertionError for a call without an answer or a step without a decision, and what the chain's code raises.
+    `answers` are what the model says to each step, and `decisions` what a person decides: "approve", "reject", or an
+    Edit. `done` are outputs of steps that need not run. A text of more than `max_input_tokens` is split into parts.
+    Raises ChainError for a chain that can't be used, pydantic's ValidationError for a payload that it does not take,
+    AssertionError for a call without an answer or a step without a decision, and what the chain's code raises.
     """
     model = ScriptedModel(answers or {})
     compiled = chain.compiled if isinstance(chain, Chain) else chain

@@ -31,7 +31,7 @@ from jobchain.aws.table import ConditionFailed, Table
 from jobchain.aws.usage import write_with_usage
 from jobchain.aws.writes import epoch_ms_up, put
 from jobchain.domain import Attempt, Claim, Clock, FinishedStep, JobError, Status, WaitingFor, isoformat
-from jobchain.errors import ClaimLost, JobNotFound, Unavailable
+from jobchain.errors import JobNotFound, Unavailable
 from jobchain.spending import Bill
 
 if TYPE_CHECKING:

@@ -71,14 +71,14 @@ def open_approval(job: StoredJob) -> Approval | None:
 def deciding(job: StoredJob, approval: Approval, decided: Decided) -> Write:
     """The update of the item of a parked step that stores how it was decided; only the first one can be made."""
     meta = job.meta
-    optional = {
+    optional: Item = {
         "by": decided.by,
         "key_id": decided.key_id,
         "comment": decided.comment,
         "at_deadline": decided.at_deadline,
         "value": packed(dump(decided.value)) if decided.decision is Decision.EDIT else "",
     }
-    changes = {"decision": decided.decision, "decided_at": decided.at}
+    changes: Item = {"decision": decided.decision, "decided_at": decided.at}
     changes |= {name: value for name, value in optional.items() if value}
     where = _key(meta["pk"].removeprefix("JOB#"), meta["uid"], approval.claim)
     return update(where, _UNDECIDED, {}, changes)

@@ -41,6 +41,9 @@ class ApprovalOptions(NamedTuple):
             yield f"on_deadline= of the step {name} is {self.on_deadline!r}: use {' or '.join(map(repr, _DEFAULTS))}"
 
 
+DEFAULT_OPTIONS = ApprovalOptions()
+
+
 class EditDoesNotFit(ValueError):
     """An edit that has another type than the step's value: says where, and what is wrong."""
 
@@ -52,7 +55,7 @@ class ApprovalStep(CodeStep):
     `read` makes what is stored of an edit, and raises pydantic's ValidationError for one of another type.
     """
 
-    options: ApprovalOptions = ApprovalOptions()
+    options: ApprovalOptions = DEFAULT_OPTIONS
     read: Callable[[JsonValue, StepContext[Any]], JsonValue] = lambda value, _: value
 
     @property
