@@ -34,9 +34,8 @@ def decide_by(
             tell(f"{approval.step}: approved by --approve")
             return Decided(Decision.APPROVE, by="--approve")
         if not sys.stdin.isatty():
-            raise CommandError(
-                f"the step {approval.step} waits for a decision: give --approve {approval.step}, or run it in a terminal"
-            )
+            what = f"give --approve {approval.step}, or run it in a terminal"
+            raise CommandError(f"the step {approval.step} waits for a decision: {what}")
         return _asked(steps[approval.step], payload, chain, approval)
 
     return decide

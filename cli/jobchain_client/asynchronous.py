@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import httpx2
 
@@ -23,6 +23,7 @@ from jobchain_client.flows import (
     check_way,
     checked_key,
     checked_url,
+    decision_body,
     last,
 )
 from jobchain_client.resources import Chains, Created, DailyUsage, Job, ListFilter, Stats, Submission, new_key

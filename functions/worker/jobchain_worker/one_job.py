@@ -240,9 +240,9 @@ def run_one(
     """The job after it has ended. Waits between tries take no time, unless `wait` waits.
 
     A text of more than `max_input_tokens` is split. `done` are outputs of steps that need not run, by their names. What
-    the worker logs is passed to `tell`. `decide` decides the steps that a person would. `close` ends the connections of the model. Raises pydantic's ValidationError
-    for a payload that the chain does not take, UndecidedStep without
-    `decide`, and what the chain's own code, `wait` and `decide` raise.
+    the worker logs is passed to `tell`. `decide` decides the steps that a person would. `close` ends the connections of
+    the model. Raises pydantic's ValidationError for a payload that the chain does not take, UndecidedStep for a step
+    that nobody decides, and what the chain's own code, `wait` and `decide` raise.
     """
     sent = payload.model_dump(mode="json") if isinstance(payload, BaseModel) else payload
     checked = chain.payload.model_validate(sent).model_dump(mode="json")
