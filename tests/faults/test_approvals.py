@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import boto3
 import pytest
@@ -33,7 +34,7 @@ pytestmark = pytest.mark.timeout(600)
 WAIT = timedelta(hours=1)
 
 
-def _shown(context: StepContext[object]) -> JsonValue:
+def _shown(context: StepContext[Any]) -> JsonValue:
     summary: JsonValue = context.outputs["summary"]
     return summary
 

@@ -13,6 +13,7 @@ from jobchain.aws.queue import JobQueue
 from jobchain.domain import Status, WaitReason, isoformat
 from jobchain.errors import DecidedAlready, DecisionTooLate, JobIsFinal, JobIsNotFinal, JobNotFound, StepDoesNotWait
 from jobchain.limits import NO_LIMITS
+from jobchain.outcomes import Outcome
 from jobchain.spending import NOTHING_SPENT
 from tests.conftest import Messages
 from tests.deployment import RETENTION, TENANT, Deployment
@@ -139,7 +140,7 @@ def test_an_edited_step_has_the_edit_for_its_value(parked: Deployment, clock: Fa
 
 
 def test_a_rejected_job_fails_at_once_with_an_error_of_its_own(parked: Deployment) -> None:
-    counted = []
+    counted: list[Outcome] = []
     job, goes_on = parked.stores.decisions.decide(TENANT, parked.event_id, "review", REJECTED, counted.append)
 
     assert (job.status, goes_on) == (Status.FAILED, False)

@@ -3,10 +3,11 @@
 import io
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from pydantic import BaseModel
 
@@ -18,7 +19,6 @@ from jobchain.chains.definition import definition_of
 from jobchain.chains.mistakes import collected
 from jobchain.domain import Status
 from jobchain.testing import Edit, ScriptedModel, run_chain
-from jobchain_cli import author_decisions
 from jobchain_cli.errors import Code
 from jobchain_worker.one_job import UndecidedStep, run_one
 from tests.unit.test_author_commands import Terminal
@@ -39,6 +39,7 @@ def made(**options: Any) -> Chain:
     @chain.ask
     def duties(document: Text) -> list[Duty]:
         """List the duties."""
+        raise NotImplementedError
 
     @chain.approve(**options)
     def review(duties: list[Duty], document: Text) -> list[Duty]:
@@ -238,14 +239,14 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def jobchain(home: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+def jobchain(home: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
     from jobchain_cli.__main__ import main  # noqa: PLC0415  # after the folder is set
 
     def run(*arguments: str) -> Said:
         code = main(list(arguments))
         return Said(code, *capsys.readouterr())
 
-    yield run  # type: ignore[misc]
+    yield run
     sys.modules.pop("letters_chain", None)
 
 
@@ -284,7 +285,7 @@ class TestARunOnThisMachine:
             lambda: None,
             lambda: '["Close"]',
         ]
-        monkeypatch.setattr(author_decisions.click, "edit", lambda *_, **__: edits.pop(0)())
+        monkeypatch.setattr(click, "edit", lambda *_, **__: edits.pop(0)())
         typed(monkeypatch, "e", "e", "e", "e", "e")
         said = jobchain("run", "letters_chain", "a.md", "--json")
         assert said.code == Code.DONE, said.err

@@ -32,8 +32,12 @@ function decided(name, { title, shown, value, decision, by, key_id: key, comment
     decision === "edit" && h.details({ key: "edit" }, h.summary("What was approved"), scroll(`What was approved: ${title}`, foreign(text(value), "pre"))));
 }
 
-function form(name, { shown, title }, busy, decide, refuse) {
+/** The texts that were changed on the page: it is drawn each second. */
+const changed = new Set();
+
+function form(name, { shown, title, since }, busy, decide, refuse) {
   const before = text(shown);
+  const id = `${name} ${since}`;
   const said = ({ by, comment }) => ({ ...(by.trim() && { by: by.trim() }), ...(comment.trim() && { comment: comment.trim() }) });
   const send = (decision) => ({ target }) => {
     const fields = Object.fromEntries(new FormData(target.closest("form")));
@@ -46,14 +50,16 @@ function form(name, { shown, title }, busy, decide, refuse) {
       refuse("What is approved must be JSON, as it is shown.");
     }
   };
+  const approve = () => (changed.has(id) ? "Approve with changes" : "Approve");
   const tell = ({ currentTarget: form }) => {
-    form.querySelector("button").textContent = lines(form.elements.value.value) === lines(before) ? "Approve" : "Approve with changes";
+    changed[lines(form.elements.value.value) === lines(before) ? "delete" : "add"](id);
+    form.querySelector("button").textContent = approve();
   };
   return h.form({ class: "form", onsubmit: (event) => event.preventDefault(), oninput: tell },
     h.label("What is approved", h.textarea({ name: "value", rows: 12, dir: "auto", class: typeof shown === "string" ? "" : "code", "aria-description": title }, before)),
     h.label("Your name (optional)", h.input({ name: "by", maxlength: 100, dir: "auto", value: recall("localStorage", "decides") ?? "" })),
     h.label("Comment (optional)", h.input({ name: "comment", maxlength: 1000, dir: "auto" })),
     h.div({ class: "buttons" },
-      h.button({ type: "button", class: "primary", disabled: busy, onclick: send("approve") }, "Approve"),
+      h.button({ type: "button", class: "primary", disabled: busy, onclick: send("approve") }, approve()),
       h.button({ type: "button", class: "danger", disabled: busy, onclick: send("reject") }, "Reject")));
 }
