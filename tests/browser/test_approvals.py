@@ -153,9 +153,8 @@ def test_a_refusal_is_told_and_what_is_typed_stays(visit: Visit, decisions: Deci
 
 
 def test_hostile_texts_are_texts(visit: Visit) -> None:
-    hostile = HOSTILE if isinstance(HOSTILE, str) else "".join(HOSTILE)
-    decided = {"decision": "edit", "value": hostile, "by": hostile, "comment": hostile}
-    Decisions(visit.page, title=hostile, shown=hostile, decided_at="2026-11-22T11:00:00.000Z", **decided)
+    decided = {"decision": "edit", "value": HOSTILE, "by": HOSTILE, "comment": HOSTILE}
+    Decisions(visit.page, title=HOSTILE, shown=HOSTILE, decided_at="2026-11-22T11:00:00.000Z", **decided)
     page = visit.open(f"#/jobs/{ID}")
     expect(page.locator("[data-key=decided-review]")).to_be_visible()
     assert page.locator("[data-key=decided-review] :is(img, script, svg)").count() == 0
