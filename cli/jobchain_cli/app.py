@@ -372,7 +372,7 @@ def approve(
     url: Url = None,
     api_key: ApiKey = None,
 ) -> None:
-    """Approve the step for which a job waits; the job goes on."""
+    """Approve the step for which a job waits; the job continues."""
     text = None if edit is None else _text_of(edit)
     _decide(event_id, step, text, by, comment, as_json, _client(url, api_key), rejects=False)
 
@@ -686,7 +686,7 @@ def _decide(
         else:
             value = edit_of(edit, approval.shown if approval else "")
             job = client.decide(event_id, step, "edit", value, by=by, comment=comment)
-    _moved(job, f"goes on: its step {step} is approved", as_json)
+    _moved(job, f"continues: its step {step} is approved", as_json)
 
 
 def _confirm(question: str, why: str) -> None:

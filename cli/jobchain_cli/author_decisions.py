@@ -22,7 +22,7 @@ def decide_by(
 ) -> Callable[[Approval], Decided]:
     """What decides the chain's steps: those of `approved` are approved, and the others asked for at the terminal.
 
-    Raises BadParameter for a step that nobody decides. What it gives raises CommandError without a terminal.
+    Raises BadParameter for a name of another step. What it gives raises CommandError without a terminal.
     """
     steps = {step.name: step for step in chain.steps if isinstance(step, ApprovalStep)}
     if unknown := [name for name in approved if name not in steps]:

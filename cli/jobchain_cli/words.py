@@ -164,8 +164,8 @@ def _approval_lines(job: Job, step: Step) -> Iterator[str]:
         yield f"    {in_one_line(approval.title)}: decide it with jobchain approve or jobchain reject"
         yield from (f"    | {printable(line)}" for line in text_of(approval.shown).splitlines())
         return
-    who = "nobody in time" if approval.at_deadline else approval.by or (approval.key_id and f"key {approval.key_id}")
-    by = f" by {who}" if who else ""
+    who = approval.by or (approval.key_id and f"key {approval.key_id}")
+    by = " at its deadline," if approval.at_deadline else f" by {who}" if who else ""
     at = f" at {approval.decided_at:%Y-%m-%d %H:%M:%S} UTC" if approval.decided_at else ""
     why = f": {approval.comment}" if approval.comment else ""
     yield "    " + in_one_line(f"{_DECIDED.get(approval.decision, approval.decision)}{by}{at}{why}")

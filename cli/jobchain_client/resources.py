@@ -249,7 +249,7 @@ class Prompt:
 class Approval:
     """A step that a person decides. It waits while `decision` is None; `value` is that of an edit.
 
-    `shown` is what the person is shown. Where nobody has decided until `until`, `on_deadline` is decided: then
+    `shown` is what the person is shown. Without a decision until `until`, `on_deadline` is decided: then
     `at_deadline` is True. `by` is the name of who has decided, and `key_id` the API key with which it was done.
     """
 

@@ -80,7 +80,7 @@ def test_what_is_to_be_decided_is_shown_and_approved(visit: Visit, decisions: De
     decisions.answer = job(decision="approve", by="Mia", decided_at="2026-11-22T11:00:00.000Z")
     page = opened(visit)
     expect(page.get_by_role("heading", name="Waits for a decision")).to_be_visible()
-    expect(page.get_by_text("if nobody decides until")).to_contain_text("it is rejected")
+    expect(page.get_by_text("without a decision until")).to_contain_text("it is rejected")
     expect(page.get_by_label("What is approved")).to_have_value(APPROVAL["shown"])
     assert faults(page) == []
 

@@ -40,7 +40,7 @@ def _shown(context: StepContext[Any]) -> JsonValue:
 
 
 def _with_review() -> Chain:
-    """The shipped chain, whose summary a person decides; nobody in time is an approval."""
+    """The shipped chain, whose summary a person decides; it is approved at its deadline."""
     shipped = CHAINS["guideline_checklist"]
     options = ApprovalOptions("Review the summary", int(WAIT.total_seconds()), "approve")
     review = ApprovalStep("review", _shown, ("summary",), output_type=str, options=options)
@@ -151,7 +151,7 @@ REQUESTS = {
     "approve": (parked, approve, Status.COMPLETED, Decision.APPROVE),
     "edit": (parked, edit, Status.COMPLETED, Decision.EDIT),
     "reject": (parked, reject, Status.FAILED, Decision.REJECT),
-    "nobody in time": (overdue, World.sweep, Status.COMPLETED, Decision.APPROVE),
+    "its deadline": (overdue, World.sweep, Status.COMPLETED, Decision.APPROVE),
 }
 
 
@@ -306,14 +306,14 @@ class Approvals(Jobs):
         assert len(approved) <= 1, "a step is approved twice"
         outputs = {step.name: step.output for step in job.steps}
         assert "review" not in outputs or [approval.value for approval in approved] == [outputs["review"]]
-        assert not outputs.keys() & {"checklist", "diagram"} or approved, "the job went on without an approval"
+        assert not outputs.keys() & {"checklist", "diagram"} or approved, "the job continued without an approval"
         self._check_end(job, job.approvals[-1:])
 
     @staticmethod
     def _check_end(job: Job, newest: tuple[Approval, ...]) -> None:
         rejected = job.error is not None and job.error.type == "approval_rejected"
         is_rejection = bool(newest and newest[0].decided and newest[0].decided.decision is Decision.REJECT)
-        assert not rejected or is_rejection, "rejected by nobody"
+        assert not rejected or is_rejection, "rejected without a decision"
 
 
 TestApprovals = pytest.mark.deeper(pytest.mark.timeout(600)(Approvals.TestCase))

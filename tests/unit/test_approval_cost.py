@@ -19,22 +19,22 @@ from tests.fakes import FakeClock
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-chain = Chain("gates", description="")
+chain = Chain("letters", description="")
 
 
 @chain.approve
-def gate(document: Text) -> str:
+def review(document: Text) -> str:
     return document
 
 
 @pytest.fixture
 def deployment(dynamodb: "DynamoDBClient", queue: JobQueue, clock: FakeClock, logger: Logger) -> Deployment:
     made = Deployment(dynamodb, queue, clock, logger)
-    made.runner = made.worker(chains={"gates": chain.compiled})
-    made.create(job_name="gates", payload={"document": "Lock doors."})
+    made.runner = made.worker(chains={"letters": chain.compiled})
+    made.create(job_name="letters", payload={"document": "Lock doors."})
     # A worker stores a version of a chain once, and looks at the account once, for all jobs.
     made.runner.versions.prepare()
-    _, definition = made.runner.versions._made["gates"]
+    _, definition = made.runner.versions._made["letters"]
     made.stores.versions.keep(definition, 10_000_000_000)
     return made
 
@@ -51,7 +51,7 @@ def test_parking_costs_a_release_and_an_item_and_a_decision_two_items(deployment
     with meter.counting() as waiting:
         deployment.sweep()
     with meter.counting() as decided:
-        deployment.stores.decisions.decide(TENANT, deployment.event_id, "gate", Decided(Decision.APPROVE, by="Mia"))
+        deployment.stores.decisions.decide(TENANT, deployment.event_id, "review", Decided(Decision.APPROVE, by="Mia"))
     with meter.counting() as finished:
         assert deployment.run({}).status is Status.COMPLETED
 

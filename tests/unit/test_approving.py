@@ -97,20 +97,20 @@ class TestAStep:
         chain = Chain("plain", description="")
 
         @chain.approve
-        def gate(document: Text) -> str:
+        def review(document: Text) -> str:
             return document
 
-        assert run_chain(chain, PAYLOAD, decisions={"gate": "approve"}).result == {"gate": PAYLOAD["document"]}
+        assert run_chain(chain, PAYLOAD, decisions={"review": "approve"}).result == {"review": PAYLOAD["document"]}
 
     def test_shows_no_more_than_can_be_kept_with_an_edit(self) -> None:
         chain = Chain("plain", description="")
 
         @chain.approve
-        def gate(document: Text) -> list[str]:
+        def review(document: Text) -> list[str]:
             return [document] * 3
 
         with pytest.raises(OutputTooLarge, match="the most is 150000"):
-            run_chain(chain, {"document": "a" * 60_000}, decisions={"gate": "approve"})
+            run_chain(chain, {"document": "a" * 60_000}, decisions={"review": "approve"})
 
     def test_is_a_part_of_the_chains_version_and_no_other_step_is(self) -> None:
         versions = {definition_of(made(**options).compiled, "m").version for options in ({}, {"title": "Another"})}
@@ -122,7 +122,7 @@ class TestAStep:
         chain = Chain("parallel", description="")
 
         @chain.approve
-        def gate(document: Text) -> str:
+        def review(document: Text) -> str:
             return document
 
         @chain.code
@@ -140,17 +140,17 @@ class TestAStep:
             return Decided(Decision.APPROVE)
 
         job = run_one(chain.compiled, PAYLOAD, ScriptedModel({}), decide=decide)
-        assert seen == ["gate", "second"]
-        assert [step.name for step in job.steps] == ["other", "gate", "second"]
+        assert seen == ["review", "second"]
+        assert [step.name for step in job.steps] == ["other", "review", "second"]
 
     def test_that_nobody_can_decide_stops_a_run(self) -> None:
         chain = Chain("plain", description="")
 
         @chain.approve
-        def gate(document: Text) -> str:
+        def review(document: Text) -> str:
             return document
 
-        with pytest.raises(UndecidedStep, match="the step gate waits"):
+        with pytest.raises(UndecidedStep, match="the step review waits"):
             run_one(chain.compiled, PAYLOAD, ScriptedModel({}))
 
 
@@ -195,15 +195,15 @@ def test_a_later_step_that_takes_another_type_is_a_mistake() -> None:
     chain = Chain("wrong", description="")
 
     @chain.approve
-    def gate(document: Text) -> str:
+    def review(document: Text) -> str:
         return document
 
     @chain.code
-    def later(gate: int) -> int:
-        return gate
+    def later(review: int) -> int:
+        return review
 
     (mistake,) = check(chain)
-    assert "later needs gate as int, which gives str" in mistake.what
+    assert "later needs review as int, which gives str" in mistake.what
 
 
 def test_is_a_code_step_to_all_that_only_reads_chains() -> None:

@@ -1489,7 +1489,7 @@ def awaits(api: FakeApi) -> FakeApi:
 
 def test_approve_decides_the_step_that_waits(run: Run, awaits: FakeApi) -> None:
     said = run("approve", WAITING_ID, "--by", "Mia", "--comment", "fine")
-    assert (said.code, said.out) == (Code.DONE, f"{WAITING_ID} goes on: its step review is approved.\n")
+    assert (said.code, said.out) == (Code.DONE, f"{WAITING_ID} continues: its step review is approved.\n")
     assert awaits.bodies == [{"decision": "approve", "by": "Mia", "comment": "fine"}]
 
 
@@ -1548,7 +1548,7 @@ def test_show_prints_what_is_to_be_decided_and_what_was(run: Run, api: FakeApi) 
     done = decided_job(decision="edit", by="Mia", decided_at="2026-11-22T11:00:00.000Z", comment="short")
     assert "    approved with changes by Mia at 2026-11-22 11:00:00 UTC: short" in list(job_lines(job_of(**done)))
     late = decided_job("failed", decision="reject", at_deadline=True, decided_at="2026-11-22T11:00:00.000Z")
-    assert "    rejected by nobody in time at 2026-11-22 11:00:00 UTC" in list(job_lines(job_of(**late)))
+    assert "    rejected at its deadline, at 2026-11-22 11:00:00 UTC" in list(job_lines(job_of(**late)))
 
 
 def test_the_client_decides_and_reads_what_was_decided(api: FakeApi, url: str) -> None:

@@ -8,6 +8,7 @@ from aws_lambda_powertools import Logger
 from jobchain.aws.outbox import partition
 from jobchain.aws.queue import JobQueue
 from jobchain.aws.table import Table
+from jobchain.aws.tenant_deliveries import TenantDeliveries
 from jobchain.aws.webhook_endpoints import MOST_ENDPOINTS, EndpointStore
 from jobchain.chains import CHAINS
 from jobchain_api.app import create_app
@@ -30,8 +31,10 @@ class Apis:
 
     def __init__(self, stores: Stores, queue: JobQueue, logger: Logger, client: "DynamoDBClient") -> None:
         endpoints = EndpointStore(client, TABLE, stores.clock)
+        deliveries = TenantDeliveries(client, TABLE, stores.clock, stores.announced.extend)
         service = make_service(stores, queue, logger, receivers=known_receivers(endpoints, stores.clock))
-        self._parts = service, logger, WebhookService(endpoints, CHAINS)
+        webhooks = WebhookService(endpoints, deliveries, stores.jobs.cursor_secret, CHAINS)
+        self._parts = service, logger, webhooks
 
     def of(self, tenant: str) -> Api:
         service, logger, webhooks = self._parts

@@ -15,14 +15,14 @@ class ApprovalView(LazyView):
     shown: JsonValue = Field(description="What the person is shown, and the step's value if it is approved.")
     since: str
     until: str = Field(description="Until when it can be decided.")
-    on_deadline: Literal["approve", "reject"] = Field(description="What is decided if nobody has decided until then.")
+    on_deadline: Literal["approve", "reject"] = Field(description="What is decided if no decision has come until then.")
     decision: Decision | None = Field(description="Null while the step waits.")
     value: JsonValue = Field(default=None, description="The value that a person gave in place of the one shown.")
     by: str | None = Field(description="Who has decided, as the caller named that person.")
     key_id: str | None = Field(description="The API key with which it was decided.")
     comment: str | None
     decided_at: str | None
-    at_deadline: bool = Field(description="Whether nobody has decided in time.")
+    at_deadline: bool = Field(description="Whether no decision has come in time.")
 
     @classmethod
     def of(cls, approval: Approval) -> "ApprovalView":

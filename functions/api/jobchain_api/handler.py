@@ -21,6 +21,7 @@ from jobchain.aws.jobs import JobStore
 from jobchain.aws.json_client import DYNAMODB, SQS
 from jobchain.aws.queue import JobQueue
 from jobchain.aws.request_quotas import RequestQuotas
+from jobchain.aws.tenant_deliveries import TenantDeliveries
 from jobchain.aws.usage import UsageStore
 from jobchain.aws.webhook_endpoints import EndpointStore
 from jobchain.aws.webhook_queue import WebhookQueue, announcer
@@ -106,17 +107,15 @@ logger = create_logger()
 dynamodb = create_aws_client(DYNAMODB, _TABLE, os.environ)
 sqs = create_aws_client(SQS, _QUEUE, os.environ)
 queue = JobQueue(sqs, settings.queue_url, settings.flex_queue_url)
+announce = announcer(WebhookQueue(sqs, settings.webhook_queue_url), logger)
+jobs = JobStore(dynamodb, settings.table_name, utc_now, announce)
 endpoints = EndpointStore(dynamodb, settings.table_name, utc_now) if settings.webhooks == "on" else None
 service = JobService(
     chains=CHAINS,
     default_chain=CHAINS.default,
     admission=AdmissionStore(dynamodb, settings.table_name, utc_now),
-    jobs=JobStore(
-        dynamodb, settings.table_name, utc_now, announcer(WebhookQueue(sqs, settings.webhook_queue_url), logger)
-    ),
-    decisions=DecisionStore(
-        dynamodb, settings.table_name, utc_now, announcer(WebhookQueue(sqs, settings.webhook_queue_url), logger)
-    ),
+    jobs=jobs,
+    decisions=DecisionStore(dynamodb, settings.table_name, utc_now, announce),
     due=DueStore(dynamodb, settings.table_name, utc_now),
     usage=UsageStore(dynamodb, settings.table_name, utc_now),
     health=_Health(),
@@ -142,7 +141,17 @@ authenticate = (
 )
 # Most requests are about the default chain: it is loaded before the first of them.
 CHAINS.get(CHAINS.default)
-webhooks = WebhookService(endpoints, CHAINS, local=is_loopback(settings.aws_endpoint_url)) if endpoints else None
+webhooks = (
+    WebhookService(
+        endpoints,
+        TenantDeliveries(dynamodb, settings.table_name, utc_now, announce),
+        jobs.cursor_secret,
+        CHAINS,
+        local=is_loopback(settings.aws_endpoint_url),
+    )
+    if endpoints
+    else None
+)
 app = create_app(service, authenticate, logger, CHAINS, webhooks)
 started()
 

@@ -19,6 +19,8 @@ from jobchain.errors import (
     BodyTooLarge,
     DecidedAlready,
     DecisionTooLate,
+    DeliveryNotFound,
+    EndpointDisabled,
     EndpointNotFound,
     ForeignOrigin,
     IdempotencyConflict,
@@ -70,6 +72,8 @@ KINDS: dict[type[JobchainError], Kind] = {
     DecisionTooLate: Kind(HTTPStatus.GONE, "decision-too-late", "The time to decide is over"),
     JobCannotBeForked: Kind(HTTPStatus.CONFLICT, "job-cannot-be-forked", "The job cannot be forked"),
     EndpointNotFound: Kind(HTTPStatus.NOT_FOUND, "endpoint-not-found", "There is no such endpoint"),
+    EndpointDisabled: Kind(HTTPStatus.CONFLICT, "endpoint-disabled", "Nothing is sent to the endpoint"),
+    DeliveryNotFound: Kind(HTTPStatus.NOT_FOUND, "delivery-not-found", "There is no such delivery"),
     TooManyEndpoints: Kind(HTTPStatus.CONFLICT, "too-many-endpoints", "There are too many endpoints"),
     WebhooksOff: Kind(HTTPStatus.CONFLICT, "webhooks-off", "This deployment sends no webhooks"),
     BodyTooLarge: _TOO_LARGE,
@@ -117,7 +121,7 @@ def problem_of(error: JobchainError, request_id: str) -> dict[str, JsonValue]:
 def method_not_allowed(app: APIGatewayRestResolver, allowed: str) -> Callable[..., Response[str]]:
     """The handler of a route that refuses the methods that its path does not have."""
 
-    def refuse(event_id: str = "", endpoint_id: str = "", step: str = "") -> Response[str]:  # noqa: ARG001  # some have one
+    def refuse(event_id: str = "", endpoint_id: str = "", webhook_id: str = "", step: str = "") -> Response[str]:  # noqa: ARG001  # some have one
         return _answer(app, METHOD_NOT_ALLOWED, f"this path answers to {allowed}", {"Allow": allowed})
 
     return refuse

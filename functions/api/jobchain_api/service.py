@@ -194,7 +194,7 @@ class JobService:
         return self._told(job)
 
     def decide(self, caller: Caller, event_id: str, step: str, request: DecideStep) -> Job:
-        """Decides a step for which the job waits; the job goes on, or fails. The same decision again changes nothing.
+        """Decides a step for which the job waits; the job continues, or fails. The same decision again changes nothing.
 
         Raises JobNotFound, StepDoesNotWait, DecidedAlready, DecisionTooLate, InvalidRequest, Unavailable.
         """

@@ -135,7 +135,7 @@ class Resender:
         return self._excused(job, change)
 
     def _decide(self, job: DueJob) -> bool | None:
-        """Decides a step that nobody has decided in time, as its chain says."""
+        """Decides a step as its chain says, as no decision has come in time."""
 
         def change() -> bool:
             done, outcome = self._due.decide_overdue(job)

@@ -212,7 +212,7 @@ class _Log:
 
 
 class UndecidedStep(Exception):
-    """A step waits for a decision, and nobody is there to decide it."""
+    """A step waits for a decision, and the caller has said none."""
 
     def __init__(self, approval: Approval) -> None:
         super().__init__(f"the step {approval.step} waits for a decision")
@@ -242,7 +242,7 @@ def run_one(
     A text of more than `max_input_tokens` is split. `done` are outputs of steps that need not run, by their names. What
     the worker logs is passed to `tell`. `decide` decides the steps that a person would. `close` ends the connections of
     the model. Raises pydantic's ValidationError for a payload that the chain does not take, UndecidedStep for a step
-    that nobody decides, and what the chain's own code, `wait` and `decide` raise.
+    without a decision, and what the chain's own code, `wait` and `decide` raise.
     """
     sent = payload.model_dump(mode="json") if isinstance(payload, BaseModel) else payload
     checked = chain.payload.model_validate(sent).model_dump(mode="json")

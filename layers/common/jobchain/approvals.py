@@ -23,7 +23,7 @@ MAX_SHOWN_BYTES = 150_000
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html"""
 
 Default = Literal["approve", "reject"]
-"""What is decided where nobody has decided in time."""
+"""What is decided where no decision has come in time."""
 
 
 class Decision(StrEnum):
@@ -39,8 +39,8 @@ class Decided:
     """A decision: with an EDIT, the `value` in place of what was shown.
 
     `by` is the name that was given, `key_id` the API key that it came with; both are empty where there is none.
-    `at` is a text of `jobchain.domain.isoformat`, and empty before the decision is stored. `at_deadline` if nobody has
-    decided in time.
+    `at` is a text of `jobchain.domain.isoformat`, and empty before the decision is stored. `at_deadline` if no
+    decision has come in time.
     """
 
     decision: Decision
@@ -52,7 +52,7 @@ class Decided:
     at_deadline: bool = False
 
     def same_as(self, other: "Decided") -> bool:
-        """Whether both decide the same, whoever decides."""
+        """Whether both decide the same."""
         return (self.decision, self.value) == (other.decision, other.value)
 
 

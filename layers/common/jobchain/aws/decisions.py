@@ -1,4 +1,4 @@
-"""Decides parked steps: for a caller, and for the sweeper where nobody has decided in time."""
+"""Decides parked steps: for a caller, and for the sweeper where no decision has come in time."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -38,7 +38,7 @@ class DecisionStore:
     ) -> tuple[Job, bool]:
         """Stores the decision on a step for which the tenant's job waits. Gives the job, and whether it goes on now.
 
-        The job goes on with the step's value, or fails where it is rejected: `count` is told of that. The same decision
+        The job continues with the step's value, or fails where it is rejected: `count` is told of that. The same decision
         again changes nothing. Raises JobNotFound, StepDoesNotWait, DecidedAlready, DecisionTooLate.
         """
         for _ in range(MOVE_TRIES):
@@ -91,7 +91,7 @@ def _too_late(approval: Approval) -> DecisionTooLate:
 def decide(
     table: Table, job: StoredJob, approval: Approval, decided: Decided, now: datetime, announce: Announce
 ) -> bool:
-    """Decides the step for which the job waits, as it was read: whether the job goes on.
+    """Decides the step for which the job waits, as it was read: whether the job continues.
 
     Raises ConditionFailed or TransactionCanceled where the job has changed since.
     """
@@ -103,7 +103,7 @@ def decide(
     changes, removed = ready_now(meta, now)
     changes |= woken(meta, approval.since, now)
     if decided.at_deadline:
-        # Nobody is there to send the message: the sweeper does, in its next run.
+        # The sweeper sends the message, in its next run.
         changes |= unsent(event_id, now)
     go_on = update(job_key(event_id), *unchanged(meta["token"]), changes, removed)
     table.transact(lambda: [go_on, stored])
@@ -111,7 +111,7 @@ def decide(
 
 
 def decide_overdue(table: Table, event_id: str, token: str, now: datetime, announce: Announce) -> Outcome | None:
-    """Decides a step as its chain says, where nobody has in time; `token` is that of META as it was read.
+    """Decides a step as its chain says, where no decision has come in time; `token` is that of META as it was read.
 
     The outcome of a job that fails by that and is no replay, else None. Raises ConditionFailed or TransactionCanceled
     where the job has changed since, or its time is not over.

@@ -104,7 +104,7 @@ class DueStore:
         return True
 
     def decide_overdue(self, due: DueJob) -> tuple[bool, Outcome | None]:
-        """Decides the step for which a due job waits, as its chain says where nobody has in time.
+        """Decides the step for which a due job waits, as its chain says, where no decision has come in time.
 
         Whether it did, and the outcome of a job that fails by that and is no replay. It does not where the job has
         changed, or its time is not over.

@@ -85,14 +85,14 @@ def deciding(job: StoredJob, approval: Approval, decided: Decided) -> Write:
 
 
 def moved_deadline(deadline_at: int, since: str, now: datetime, expires_at: int) -> int:
-    """A job's deadline, in seconds since 1970, after it stood still `since` then."""
+    """A job's deadline, in seconds since 1970, after a wait `since` then, which does not count."""
     waited = now - datetime.fromisoformat(since)
     latest = expires_at - int(READABLE_FOR.total_seconds())
     return min(deadline_at + -int(-waited.total_seconds() // 1), latest)
 
 
 def woken(meta: Item, since: str, now: datetime) -> Item:
-    """What changes in META of a parked job that goes on: its deadline stood still while it waited."""
+    """What changes in META of a parked job that continues: the wait does not count against its deadline."""
     if "deadline_at" not in meta:
         return {}
     return {"deadline_at": moved_deadline(int(meta["deadline_at"]), since, now, int(meta["expires_at"]))}

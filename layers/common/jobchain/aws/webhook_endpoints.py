@@ -62,6 +62,10 @@ class EndpointStore:
         found = self._table.query(partition(tenant), "ENDPOINT#", "ENDPOINT$")
         return sorted((endpoint_of(item) for item in found), key=lambda endpoint: endpoint.created_at)
 
+    def get(self, tenant: str, endpoint_id: str) -> Endpoint:
+        """The endpoint. Raises EndpointNotFound."""
+        return endpoint_of(self._item_of(tenant, endpoint_id))
+
     def receivers(self, tenant: str, chain: str) -> tuple[Receiver, ...]:
         """Those who are told of the end of a job of this chain that is created now."""
         return tuple(

@@ -19,12 +19,12 @@ export const decisions = (job, busy, decide, refuse) => (job.steps ?? []).filter
   approval.decision || isFinal(job)
     ? decided(name, approval)
     : panel(`decide-${name}`, foreign(approval.title),
-      h.p({ class: "muted small" }, `Step ${words(name).toLowerCase()}: if nobody decides until `, moment(approval.until), approval.on_deadline === "approve" ? ", it is approved." : ", it is rejected."),
+      h.p({ class: "muted small" }, `Step ${words(name).toLowerCase()}: without a decision until `, moment(approval.until), approval.on_deadline === "approve" ? " it is approved." : " it is rejected."),
       form(name, approval, busy, decide, refuse)));
 
 function decided(name, { title, shown, value, decision, by, key_id: key, comment, decided_at: at, at_deadline: late }) {
   if (!decision) return null;
-  const who = late ? "nobody decided in time" : (by ?? (key && `key ${key}`));
+  const who = late ? "no decision came in time" : (by ?? (key && `key ${key}`));
   return panel(`decided-${name}`, foreign(title),
     h.p(h.strong(SAID[decision] ?? words(decision)), who && [late ? ": " : " by ", foreign(who)], ", ", moment(at)),
     comment && foreign(comment, "p", "text"),
