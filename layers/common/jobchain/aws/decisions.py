@@ -38,8 +38,8 @@ class DecisionStore:
     ) -> tuple[Job, bool]:
         """Stores the decision on a step for which the tenant's job waits. Gives the job, and whether it goes on now.
 
-        The job continues with the step's value, or fails where it is rejected: `count` is told of that. The same decision
-        again changes nothing. Raises JobNotFound, StepDoesNotWait, DecidedAlready, DecisionTooLate.
+        The job continues with the step's value, or fails where it is rejected: `count` is told of that. The same
+        decision again changes nothing. Raises JobNotFound, StepDoesNotWait, DecidedAlready, DecisionTooLate.
         """
         for _ in range(MOVE_TRIES):
             job = read_job(self._table, event_id)
