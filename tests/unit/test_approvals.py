@@ -351,3 +351,37 @@ def test_a_final_job_is_not_decided(parked: Deployment) -> None:
     decide(parked, REJECTED)
     with pytest.raises(JobIsFinal):
         parked.stores.cancel(TENANT, parked.event_id)
+
+
+def test_an_approved_value_that_another_version_can_not_read_waits_for_one_that_can(
+    parked: Deployment, clock: FakeClock
+) -> None:
+    # given a step that was approved, and a deployment whose version of the chain gives another type
+    decide(parked, APPROVED)
+    other = Chain("letters", description="")
+
+    @other.ask
+    def draft(document: Text) -> str:
+        """Write a letter."""
+        raise NotImplementedError
+
+    @other.approve
+    def review(draft: str) -> int:
+        return len(draft)
+
+    @other.code
+    def count(review: int) -> int:
+        return review
+
+    fitting, parked.runner = parked.runner, parked.worker(chains={"letters": other.compiled})
+
+    # when that runs the job
+    job = parked.run({})
+
+    # then the job waits for a deployment, and the decision stays
+    assert job.waiting_for
+    assert job.waiting_for.reason is WaitReason.DEPLOYMENT
+    assert "its step review gives another type" in job.waiting_for.detail
+    parked.runner = fitting
+    clock.advance(timedelta(minutes=30))
+    assert parked.run({"translation": "Cher client."}).status is Status.COMPLETED

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 
 from jobchain.approvals import Decided, Decision
 from jobchain.aws.jobs import JobStore
@@ -36,7 +36,10 @@ def _edited(
     if not isinstance(step, ApprovalStep):
         raise StepDoesNotWait(f"the step {name} does not wait for a decision: the chain {chain.name} has none like it")
     outputs = {each.name: each.output for each in details.job.steps}
-    payload = chain.payload.model_validate(details.payload)
+    try:
+        payload = chain.payload.model_validate(details.payload)
+    except ValidationError:
+        raise StepDoesNotWait("this deployment's chain takes another payload: an edit can't be checked") from None
     try:
         return step.edited(value, StepContext(payload, outputs))
     except EditDoesNotFit as error:

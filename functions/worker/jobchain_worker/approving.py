@@ -8,7 +8,7 @@ from jobchain.approvals import Approval
 from jobchain.aws.parking import latest_decision_time
 from jobchain.chains.approving import ApprovalStep
 from jobchain.chains.chain import StepContext
-from jobchain.domain import isoformat
+from jobchain.domain import Claim, FinishedStep, isoformat
 from jobchain.spending import NOTHING_SPENT
 from jobchain_worker.job_run import JobRun, StepCompleted, StepParked
 
@@ -22,6 +22,16 @@ async def ask_a_person(run: JobRun, step: ApprovalStep, now: datetime) -> StepCo
     options = step.options
     until = latest_decision_time(now, timedelta(seconds=options.deadline_seconds), run.claim.expires_at)
     return StepParked(Approval(step.name, step.title, shown, isoformat(now), isoformat(until), options.on_deadline))
+
+
+def approved_steps(claim: Claim) -> tuple[FinishedStep, ...]:
+    """The approved steps that no worker has stored yet, as completed ones: of which version they are is not known."""
+    stored = {step.name for step in claim.steps}
+    return tuple(
+        FinishedStep(each.step, each.value, "", "", each.since, each.since, NOTHING_SPENT)
+        for each in claim.approvals
+        if each.is_approved and each.step not in stored
+    )
 
 
 def computed(output: JsonValue) -> StepCompleted:
