@@ -10,11 +10,14 @@ from typing import Any
 import httpx2
 import pytest
 
+from local import emulator
+from local import stack as local_stack
 from local.settings import Settings
 from local.stack import EmbeddedStack
 from tests.e2e.conftest import LIMIT, poll
 from tests.e2e.test_cli import environment
 from tests.integration.test_chain_packages import write_package
+from tests.integration.test_least_privilege import BOOT
 
 CHAIN = '''
 from jobchain import Chain, Text
@@ -45,8 +48,13 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStack]:
     folder = tmp_path_factory.mktemp("packages")
     write_package(folder / "letters", "letters", CHAIN)
     (folder / "chains.txt").write_text("./letters\n")
-    with EmbeddedStack.start(Settings(chains=str(folder / "chains.txt"))) as stack:
-        yield stack
+    environment = local_stack._environment
+    # Each call of a function is checked against its own rights.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(local_stack, "_environment", lambda settings: {**environment(settings), "AUTH": "true"})
+        patch.setattr(emulator, "_BOOT", BOOT.format("all") + emulator._BOOT)
+        with EmbeddedStack.start(Settings(chains=str(folder / "chains.txt"))) as stack:
+            yield stack
 
 
 @pytest.fixture
@@ -116,3 +124,36 @@ def test_two_who_decide_otherwise_at_the_same_time_are_told_apart(http: httpx2.C
     answers = [http.post(path, json={"decision": decision}) for decision in ("approve", "approve", "reject")]
     assert [answer.status_code for answer in answers] == [200, 200, 409]
     assert answers[2].json()["type"] == "urn:jobchain:problem:decided-already"
+
+
+def test_a_step_without_a_decision_is_rejected_by_the_sweeper(http: httpx2.Client, stack: EmbeddedStack) -> None:
+    # given a job whose time to decide is over
+    event_id = waiting(http)
+    client = stack.client("dynamodb")
+    items = client.query(
+        TableName=stack.table,
+        KeyConditionExpression="pk = :pk",
+        ExpressionAttributeValues={":pk": {"S": f"JOB#{event_id}"}},
+    )["Items"]
+    (parked,) = [item for item in items if item["sk"]["S"].startswith("PARKED#")]
+    moved = {parked["sk"]["S"]: ("until", {"S": "2026-01-01T00:00:00.000Z"}), "META": ("due_at", {"N": "1"})}
+    for sk, (attribute, past) in moved.items():
+        client.update_item(
+            TableName=stack.table,
+            Key={"pk": {"S": f"JOB#{event_id}"}, "sk": {"S": sk}},
+            UpdateExpression="SET #moved = :past",
+            ExpressionAttributeNames={"#moved": attribute},
+            ExpressionAttributeValues={":past": past},
+        )
+    late = http.post(f"/jobs/{event_id}/steps/review/decision", json={"decision": "approve"})
+    assert late.status_code == 410
+
+    # when the sweeper runs
+    answer = stack.client("lambda").invoke(FunctionName=stack.sweeper)
+    assert "FunctionError" not in answer, answer["Payload"].read()
+
+    # then
+    job = http.get(f"/jobs/{event_id}").json()
+    assert (job["status"], job["error"]["type"]) == ("failed", "approval_rejected")
+    approval = job["steps"][1]["approval"]
+    assert (approval["decision"], approval["at_deadline"]) == ("reject", True)
