@@ -35,8 +35,9 @@ BY_VERSION = [
     *("FlexWorkerRecordsAlarm", "FlexWorkerVersionAlarm"),
     *("WorkerRecordsAlarm", "WorkerVersionAlarm"),
 ]
-# What callers bring about by what they post, cancel and delete: see `jobchain.outcomes`.
+# What callers bring about by what they post, decide, cancel and delete: see `jobchain.outcomes`.
 CALLERS = {
+    "approval_rejected",
     *("budget_exceeded", "budget_unknown"),
     *("content_filtered", "model_refused"),
     *("model_forbidden", "model_not_found"),

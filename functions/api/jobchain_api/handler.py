@@ -15,6 +15,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from jobchain.aws.admission import AdmissionStore
 from jobchain.aws.api_keys import ApiKeyStore
 from jobchain.aws.calling import Patience, create_aws_client
+from jobchain.aws.decisions import DecisionStore
 from jobchain.aws.due import DueStore
 from jobchain.aws.jobs import JobStore
 from jobchain.aws.json_client import DYNAMODB, SQS
@@ -116,6 +117,7 @@ service = JobService(
     default_chain=CHAINS.default,
     admission=AdmissionStore(dynamodb, settings.table_name, utc_now),
     jobs=jobs,
+    decisions=DecisionStore(dynamodb, settings.table_name, utc_now, announce),
     due=DueStore(dynamodb, settings.table_name, utc_now),
     usage=UsageStore(dynamodb, settings.table_name, utc_now),
     health=_Health(),
