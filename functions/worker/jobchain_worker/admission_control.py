@@ -7,6 +7,7 @@ import asyncio
 import random
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 from jobchain.aws.breakers import BreakerStore
 from jobchain.aws.claiming import Candidate
@@ -139,11 +140,12 @@ class Permit:
             log_unavailable(self._control.logger, "limits not read, the job runs", error)
 
     def _pass_breaker(self, candidate: Candidate, now: datetime) -> None:
-        own_model = self._model != self._control.model
+        named = self._named is not None
+        own_model = named or self._model != self._control.model
         found = self._control.breakers.look(own_model=own_model)
         if found is None:
             return
-        if self._control.breakers.probe(found):
+        if self._control.breakers.probe(found, named=named):
             self._control.logger.info("probes the account", type=found.type)
             self.probing = True
             self._breaker = self._control.breakers.look(own_model=own_model)
@@ -250,7 +252,7 @@ class Permit:
             self._note(Demand(1, 0) if refused else asked, Demand(1, 0) if refused else asked, error.report.limits)
         own_model = model != self._control.model
         self._probed = self._probed or self._probes(own_model=own_model)
-        if model == self._named and not self.probing:
+        if model == self._named:
             return  # gateways refuse a key for one model as for all: a caller's choice must make no other job wait
         await self._control.watch.refused(error, began_at, probing=self.probing, own_model=own_model)
 
@@ -258,7 +260,7 @@ class Permit:
         """Gives back what was granted and not asked for, and tells the limiter what the server told."""
         if self._breaker and not self._probed:
             # A job whose budget is used up, for example: of many of them each would cost the others a minute.
-            await self._told(self._control.breakers.give_back, self._breaker)
+            await self._told(partial(self._control.breakers.give_back, named=self._named is not None), self._breaker)
         if self._pace is None:
             return
         counted = (self._granted, self._asked, self._used, self._limits)
