@@ -34,6 +34,7 @@ from jobchain_api.app import create_app
 from jobchain_api.auth import ApiKeys, no_authentication
 from jobchain_api.receivers import known_receivers, no_receivers
 from jobchain_api.service import JobService
+from jobchain_api.waits import Beside, no_other
 from jobchain_api.webhook_service import WebhookService
 
 if TYPE_CHECKING:
@@ -91,8 +92,10 @@ def _parts() -> "LateParts":
 
 
 class _Waits:
-    def reason_now(self, tier: Tier, now: datetime, model: str | None = None) -> WaitingFor | None:
-        return _parts().waits.reason_now(tier, now, model)
+    def reason_now(
+        self, tier: Tier, now: datetime, model: str | None = None, beside: Beside = no_other
+    ) -> WaitingFor | None:
+        return _parts().waits.reason_now(tier, now, model, beside)
 
 
 class _Health:

@@ -226,7 +226,7 @@ def _breaker(scope: Scope, item: Item | None) -> OpenBreaker | None:
         opened_at=_moment(item["opened_at"]),
         refused_at=_moment(item["refused_at"]),
         next_probe_at=_moment(item["probe_at"]),
-        next_named_probe_at=_moment(item.get("named_probe_at", item["probe_at"])),
+        next_named_probe_at=_moment(item.get("named_probe_at") or item["probe_at"]),
         refusals=int(item["refusals"]),
     )
 
