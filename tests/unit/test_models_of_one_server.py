@@ -40,9 +40,10 @@ def test_an_effort_that_is_refused_takes_no_other_effort_away(api: Api) -> None:
     server = Server(FIRST_SAID, refuses=lambda body: error if effort(body) == "minimal" else None)
     unusual = replace(ALONE, effort="minimal")
 
-    server.ask(ALONE, unusual, ALONE, unusual, api=api)
+    answers = server.ask(ALONE, unusual, ALONE, unusual, api=api)
 
     assert [effort(body) for body in server.bodies] == ["low", "minimal", None, "low", None]
+    assert [answer.without_effort for answer in answers] == [False, True, False, True]
 
 
 @pytest.mark.parametrize(("api", "name"), [("responses", "stream"), ("chat", "stream"), ("chat", "stream_options")])

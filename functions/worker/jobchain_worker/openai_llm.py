@@ -43,7 +43,7 @@ _REFUSALS = (400, 413, 416, 422)
 _OF_THE_MODEL = ("reasoning", "reasoning_effort", "temperature", *prompt_cache.OF_THE_MODEL)
 
 # The values that a model takes of these differ: a caller may choose one that it does not.
-_BY_VALUE = ("reasoning", "reasoning_effort")
+_BY_VALUE = _EFFORTS = ("reasoning", "reasoning_effort")
 
 # What a refusal may call a parameter. Ollama speaks of thinking: https://github.com/ollama/ollama/issues/12561
 _SENT_AS = {prompt_cache.BREAKPOINT: (prompt_cache.OPTIONS,), "thinking": ("reasoning_effort", "reasoning")}
@@ -149,6 +149,7 @@ class OpenAILLM:
             request_id=request_id(response, key),
             limits=read_limits(response.headers),
             first_token_seconds=trace.first_token_seconds,
+            without_effort=trace.without_effort,
         )
         match answer:
             case UnusableAnswer():
@@ -176,6 +177,7 @@ class OpenAILLM:
             # What other calls learn meanwhile changes nothing of this one.
             prefix = self._prefix(request, known)
             body = self._body(replace(request, prefix=prefix), room, known)
+            trace.without_effort = bool(request.effort) and not any(name in body for name in _EFFORTS)
             if "stream" not in body:
                 trace.expect_no_stream()
             try:
