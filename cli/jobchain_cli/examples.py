@@ -24,6 +24,11 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "cancel": (f"jobchain cancel {ID}",),
     "retry": (f"jobchain retry {ID}", "jobchain retry --failed --since 1h --dry-run"),
     "fork": (f"jobchain fork {ID} --from checklist",),
+    "approve": (
+        f"jobchain approve {ID} --by Ada",
+        f"jobchain approve {ID} --step review --edit letter.txt",
+    ),
+    "reject": (f'jobchain reject {ID} --comment "the dates are wrong"',),
     "replay": (
         "jobchain replay --chain guideline_checklist --last 50 --model gpt-6-luna --max-cost-usd 1",
         f"jobchain replay {ID} --effort high --dry-run",
