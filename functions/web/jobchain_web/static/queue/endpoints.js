@@ -87,7 +87,7 @@ export class EndpointForm {
       this.done(made);
     } catch (problem) {
       if (!(problem instanceof Problem)) throw problem;
-      // It may exist, with a secret that nobody knows.
+      // It may exist, with a secret that was never shown.
       this.#problem = problem.status ? problem.message : `${problem.message} Look whether the endpoint exists, and delete it then.`;
       this.page.look();
     } finally {
