@@ -18,6 +18,7 @@ from jobchain_client.errors import (
     Unreachable,
     WaitTimeout,
 )
+from jobchain_client.events import Event
 from jobchain_client.resources import (
     FINAL,
     Attempt,
@@ -59,6 +60,7 @@ __all__ = [
     "Conflict",
     "DailyUsage",
     "Estimate",
+    "Event",
     "Failure",
     "ForkedFrom",
     "IdempotencyConflict",

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from aws_lambda_powertools.event_handler.openapi.params import Header, Query
 
+from jobchain.job_events import POSITION
 from jobchain_api.queries import INCLUDABLE, MOMENT
 from jobchain_api.requests import IDEMPOTENCY_KEY
 
@@ -48,5 +49,14 @@ Include = Annotated[
         description="A comma-separated list of what to add. `input`: the payload. `prompts`: what the model was asked. "
         "`attempts`: the calls of the model, as `failed_attempts` and `answered_calls`.",
         json_schema_extra={"pattern": f"^({'|'.join(INCLUDABLE)})(,({'|'.join(INCLUDABLE)}))*$"},
+    ),
+]
+
+After = Annotated[
+    str | None,
+    Query(
+        max_length=4000,
+        description="`next_after` of an earlier page of this job: only events that follow are told.",
+        json_schema_extra={"pattern": POSITION},
     ),
 ]

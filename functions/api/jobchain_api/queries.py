@@ -29,6 +29,7 @@ QUERY: Mapping[tuple[str, str], tuple[str, ...]] = {
         "cursor",
     ),
     ("GET", "/jobs/<event_id>"): ("include", "step"),
+    ("GET", "/jobs/<event_id>/events"): ("after", "limit"),
     ("GET", "/usage"): ("from", "to", "by"),
 }
 """The query parameters of the routes that have some."""

@@ -3,7 +3,6 @@
 What shows jobs and the deployment is imported by the first request for it: a start that only creates jobs has none.
 """
 
-import hashlib
 from collections.abc import Mapping, Set
 from functools import cache
 from http import HTTPStatus
@@ -21,8 +20,9 @@ from jobchain.domain import Job, Status
 from jobchain.errors import InvalidRequest, JobchainError
 from jobchain.observability import Logger
 from jobchain_api.agent_route import add_agent_route
-from jobchain_api.auth import Caller
+from jobchain_api.answers import NO_TYPE, caller_of, current, current_text, json_answer
 from jobchain_api.created_views import BatchAccepted, BatchView, JobCreated, ProblemView
+from jobchain_api.event_routes import add_event_routes
 from jobchain_api.parameters import IdempotencyKey, Include, Moment, Replay, StepName, WithReplays
 from jobchain_api.problems import problem_of
 from jobchain_api.queries import (
@@ -48,6 +48,7 @@ ALLOWED_METHODS = {
     "/jobs": ("GET", "HEAD", "POST"),
     "/jobs/batch": ("POST",),
     "/jobs/<event_id>": ("GET", "HEAD", "DELETE"),
+    "/jobs/<event_id>/events": ("GET", "HEAD"),
     "/jobs/<event_id>/cancel": ("POST",),
     "/jobs/<event_id>/retry": ("POST",),
     "/jobs/<event_id>/fork": ("POST",),
@@ -80,10 +81,6 @@ def _matches(name: str, part: str) -> bool:
     return name in (part, "<event_id>", "<endpoint_id>")
 
 
-# The gateway calls an answer without a type JSON, an empty one too.
-_NO_TYPE = "text/plain"
-
-
 def add_routes(
     app: APIGatewayRestResolver,
     service: JobService,
@@ -94,6 +91,7 @@ def add_routes(
     """Adds every route to `app`, whose context has the `caller` of the request. Without `webhooks` they are off."""
     _add_routes_of_jobs(app, service, logger)
     _add_routes_of_one_job(app, service, logger, chains)
+    add_event_routes(app, service, logger, chains)
     _add_routes_of_the_deployment(app, service, chains)
     add_webhook_routes(app, webhooks)
     add_agent_route(app, service, chains, openapi_document)
@@ -102,13 +100,13 @@ def add_routes(
 def _add_routes_of_jobs(app: APIGatewayRestResolver, service: JobService, logger: Logger) -> None:
     @app.post("/jobs")
     def create_job(request: Annotated[CreateJob, Body()], idempotency_key: IdempotencyKey = None) -> Response[str]:
-        submission = service.submit(_caller(app), request, _checked_header(idempotency_key))
+        submission = service.submit(caller_of(app), request, _checked_header(idempotency_key))
         logger.append_keys(event_id=submission.job.event_id)
         return _created(submission, "" if app.current_event.path.endswith("/") else "jobs/", service)
 
     @app.post("/jobs/batch")
     def create_jobs(request: Annotated[CreateJobs, Body()], idempotency_key: IdempotencyKey = None) -> Response[str]:
-        outcomes = service.submit_batch(_caller(app), request.jobs, _checked_header(idempotency_key))
+        outcomes = service.submit_batch(caller_of(app), request.jobs, _checked_header(idempotency_key))
         request_id = app.current_event.request_context.request_id
         results = [_result(outcome, request_id) for outcome in outcomes]
         logger.append_keys(jobs=len(results), refused=sum(isinstance(result, ProblemView) for result in results))
@@ -144,8 +142,8 @@ def _add_routes_of_jobs(app: APIGatewayRestResolver, service: JobService, logger
             replays=replays,
             replay=replay,
         )
-        jobs, next_cursor = service.list(_caller(app), limit, cursor, wanted)
-        return _current(app, JobList(jobs=[listed_job(job) for job in jobs], next_cursor=next_cursor))
+        jobs, next_cursor = service.list(caller_of(app), limit, cursor, wanted)
+        return current(app, JobList(jobs=[listed_job(job) for job in jobs], next_cursor=next_cursor))
 
 
 def _add_routes_of_one_job(
@@ -159,37 +157,37 @@ def _add_routes_of_one_job(
             # Failed calls tell which steps without an output have called the model.
             wants_calls = not parts.isdisjoint(("attempts", "prompts"))
             wanted = {"attempts": wants_calls, "definitions": "prompts" in parts}
-            details = service.details(_caller(app), event_id, **wanted)
-        job = details.job if details else service.get(_caller(app), event_id)
+            details = service.details(caller_of(app), event_id, **wanted)
+        job = details.job if details else service.get(caller_of(app), event_id)
         logger.append_keys(event_id=event_id)
         headers = {} if job.status.final else {"Retry-After": str(service.retry_after.of(job))}
-        return _current(app, _view_of(job, chains, details, parts, step), headers)
+        return current(app, _view_of(job, chains, details, parts, step), headers)
 
     @app.post("/jobs/<event_id>/cancel")
     def cancel_job(event_id: str) -> Response[str]:
-        return _changed(service.cancel(_caller(app), event_id))
+        return _changed(service.cancel(caller_of(app), event_id))
 
     @app.post("/jobs/<event_id>/retry")
     def retry_job(event_id: str) -> Response[str]:
-        return _changed(service.retry(_caller(app), event_id))
+        return _changed(service.retry(caller_of(app), event_id))
 
     @app.post("/jobs/<event_id>/fork")
     def fork_job(
         event_id: str, request: Annotated[ForkJob, Body()], idempotency_key: IdempotencyKey = None
     ) -> Response[str]:
-        submission = service.fork(_caller(app), event_id, request, _checked_header(idempotency_key))
+        submission = service.fork(caller_of(app), event_id, request, _checked_header(idempotency_key))
         logger.append_keys(event_id=submission.job.event_id, forked_from=event_id)
         return _created(submission, "../../" if app.current_event.path.endswith("/") else "../", service)
 
     @app.delete("/jobs/<event_id>")
     def delete_job(event_id: str) -> Response[str]:
-        service.delete(_caller(app), event_id)
+        service.delete(caller_of(app), event_id)
         logger.append_keys(event_id=event_id)
-        return Response(HTTPStatus.NO_CONTENT.value, _NO_TYPE, "")
+        return Response(HTTPStatus.NO_CONTENT.value, NO_TYPE, "")
 
     def _changed(job: Job) -> Response[str]:
         logger.append_keys(event_id=job.event_id)
-        return _json(HTTPStatus.OK, _view_of(job, chains))
+        return json_answer(HTTPStatus.OK, _view_of(job, chains))
 
 
 def _add_routes_of_the_deployment(
@@ -199,13 +197,13 @@ def _add_routes_of_the_deployment(
     def list_chains() -> Response[str]:
         from jobchain_api.system_views import ChainList  # noqa: PLC0415
 
-        return _current(app, ChainList.of(chains))
+        return current(app, ChainList.of(chains))
 
     @app.get("/stats")
     def get_stats() -> Response[str]:
         from jobchain_api.system_views import StatsView  # noqa: PLC0415
 
-        return _current(app, StatsView.of(service.stats(_caller(app))))
+        return current(app, StatsView.of(service.stats(caller_of(app))))
 
     @app.get("/usage")
     def get_usage(
@@ -216,29 +214,24 @@ def _add_routes_of_the_deployment(
         from jobchain_api.usage_views import usage_view  # noqa: PLC0415
 
         days = wanted_days(first, last, service.today)
-        found, following = service.usage(_caller(app), *days)
-        return _current(app, usage_view(found, following, days[1], by))
+        found, following = service.usage(caller_of(app), *days)
+        return current(app, usage_view(found, following, days[1], by))
 
     @app.get("/health")
     def health() -> Response[str]:
         from jobchain_api.system_views import HealthView  # noqa: PLC0415
 
-        return _json(HTTPStatus.OK, HealthView.of(service.health()))
+        return json_answer(HTTPStatus.OK, HealthView.of(service.health()))
 
     @app.get("/openapi.json")
     def openapi() -> Response[str]:
-        return _current_text(app, openapi_document(), {"Cache-Control": "no-cache"})
+        return current_text(app, openapi_document(), {"Cache-Control": "no-cache"})
 
 
 @cache
 def openapi_document() -> str:
     """The OpenAPI document of these routes, as `make openapi` wrote it."""
     return Path(__file__).with_name("openapi.json").read_text(encoding="utf-8")
-
-
-def _caller(app: APIGatewayRestResolver) -> Caller:
-    caller: Caller = app.context["caller"]
-    return caller
 
 
 def _checked_header(idempotency_key: str | None) -> str | None:
@@ -269,7 +262,7 @@ def _created(submission: Submission, parent: str, service: JobService) -> Respon
     if submission.replayed:
         status = HTTPStatus.OK
         headers["Idempotent-Replayed"] = "true"
-    return _json(status, JobCreated(event_id=job.event_id, status=job.status, created_at=job.created_at), headers)
+    return json_answer(status, JobCreated(event_id=job.event_id, status=job.status, created_at=job.created_at), headers)
 
 
 def _result(outcome: Submission | JobchainError, request_id: str) -> BatchAccepted | ProblemView:
@@ -277,20 +270,3 @@ def _result(outcome: Submission | JobchainError, request_id: str) -> BatchAccept
         return ProblemView.model_validate(problem_of(outcome, request_id))
     job = outcome.job
     return BatchAccepted(event_id=job.event_id, status=job.status, created_at=job.created_at, replayed=outcome.replayed)
-
-
-def _current(app: APIGatewayRestResolver, view: BaseModel, headers: Mapping[str, str] | None = None) -> Response[str]:
-    return _current_text(app, view.model_dump_json(), headers or {})
-
-
-def _current_text(app: APIGatewayRestResolver, body: str, headers: Mapping[str, str]) -> Response[str]:
-    """A 200 with an `ETag`, or a 304 if the caller has this body already."""
-    etag = f'"{hashlib.sha256(body.encode()).hexdigest()[:32]}"'
-    known = app.current_event.headers.get("If-None-Match", "")
-    if etag in known or known.strip() == "*":
-        return Response(HTTPStatus.NOT_MODIFIED.value, _NO_TYPE, "", headers={**headers, "ETag": etag})
-    return Response(HTTPStatus.OK.value, content_types.APPLICATION_JSON, body, headers={**headers, "ETag": etag})
-
-
-def _json(status: HTTPStatus, view: BaseModel, headers: dict[str, str] | None = None) -> Response[str]:
-    return Response(status.value, content_types.APPLICATION_JSON, view.model_dump_json(), headers=headers)
