@@ -15,6 +15,7 @@ _WITHOUT_WORDS = {
     "GET /jobs": {"created_after", "created_before"},
     "GET /usage": {"from"},  # not after `to`, and at most 92 days before it
     FORK: {"from_step"},
+    "GET /jobs/{event_id}/events": {"after"},  # a position of this very job
 }
 """What OpenAPI has no words for: the parameters and fields by their operations."""
 
