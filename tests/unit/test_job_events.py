@@ -169,7 +169,7 @@ class TestTheEventsOfAJob:
 
     def test_are_those_of_its_tenant_alone(self, deployment: Deployment, service: JobService, logger: Logger) -> None:
         event_id = deployment.create()
-        callers = {"Bearer a": Caller(TENANT, "k1"), "Bearer b": Caller("another", "k2")}
+        callers = {"Bearer a": Caller(TENANT), "Bearer b": Caller("another")}
 
         def authenticate(header: str) -> Caller:
             if header not in callers:

@@ -62,7 +62,7 @@ class RetryAfter:
         return _whole(self._left(job, now, depth))
 
     def of_next_event(self, job: Job, steps: int) -> int:
-        """For the events of an unfinished job that has so many steps to come: each step is one of them."""
+        """For the events of an unfinished job with this number of steps to come, each of which is an event."""
         seconds = self.of(job)
         if job.waiting_for and job.waiting_for.until:
             return seconds

@@ -82,5 +82,5 @@ class Position:
 
 
 def state_name(claim: int, what: str, at: str) -> str:
-    """The name of a state of a job: what it is since `at`, after so many claims."""
+    """The name of a state of a job: what it is since `at`, after this number of claims."""
     return f"{claim}-{what}-{re.sub(r'[^0-9]', '', at)}"
