@@ -21,6 +21,7 @@ from jobchain_client.errors import (
 from jobchain_client.events import Event
 from jobchain_client.resources import (
     FINAL,
+    Approval,
     Attempt,
     BadArgument,
     Call,
@@ -43,12 +44,14 @@ from jobchain_client.resources import (
     WaitingFor,
 )
 from jobchain_client.synchronous import Jobchain, JobHandle
+from jobchain_client.webhook_resources import Delivery, Endpoint, NewEndpoint
 
 if TYPE_CHECKING:
     from jobchain_client.asynchronous import AsyncJobchain, AsyncJobHandle
 
 __all__ = [
     "FINAL",
+    "Approval",
     "AsyncJobHandle",
     "AsyncJobchain",
     "Attempt",
@@ -59,6 +62,8 @@ __all__ = [
     "Chains",
     "Conflict",
     "DailyUsage",
+    "Delivery",
+    "Endpoint",
     "Estimate",
     "Event",
     "Failure",
@@ -71,6 +76,7 @@ __all__ = [
     "Jobchain",
     "JobchainError",
     "LimitReached",
+    "NewEndpoint",
     "NotFound",
     "Problem",
     "Prompt",

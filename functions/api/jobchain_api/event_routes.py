@@ -8,7 +8,8 @@ from aws_lambda_powertools.event_handler.openapi.params import Query
 
 from jobchain.chains.chain import Chain
 from jobchain.observability import Logger
-from jobchain_api.answers import caller_of, current
+from jobchain_api.auth import Caller
+from jobchain_api.current import current
 from jobchain_api.parameters import After
 from jobchain_api.service import JobService
 from jobchain_api.usable import usable
@@ -30,7 +31,8 @@ def add_event_routes(
     ) -> Response[str]:
         from jobchain_api.event_views import event_page  # noqa: PLC0415
 
-        page = service.history(caller_of(app), event_id, after, limit)
+        caller: Caller = app.context["caller"]
+        page = service.history(caller, event_id, after, limit)
         logger.append_keys(event_id=event_id)
         headers = {}
         if not page.more and not page.job.status.final:
@@ -38,4 +40,4 @@ def add_event_routes(
             done = {step.name for step in page.job.steps}
             left = sum(step.name not in done for step in chain.steps) if chain else 0
             headers = {"Retry-After": str(service.retry_after.of_next_event(page.job, left))}
-        return current(app, event_page(page), headers)
+        return current(app, event_page(page).model_dump_json(), headers)

@@ -6,7 +6,10 @@ from aws_lambda_powertools.event_handler.openapi.params import Header, Query
 
 from jobchain.job_events import POSITION
 from jobchain_api.queries import INCLUDABLE, MOMENT
-from jobchain_api.requests import IDEMPOTENCY_KEY
+from jobchain_api.requests import IDEMPOTENCY_KEY, MAX_TITLE
+
+MAX_PAGE = 100
+DEFAULT_PAGE = 20
 
 StepName = Annotated[
     str | None,
@@ -21,6 +24,8 @@ IdempotencyKey = Annotated[
         json_schema_extra={"pattern": IDEMPOTENCY_KEY},
     ),
 ]
+
+Title = Annotated[str | None, Query(max_length=MAX_TITLE, description="Filter by a part of the title, in any case.")]
 
 Moment = Annotated[
     str | None,

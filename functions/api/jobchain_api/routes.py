@@ -20,10 +20,23 @@ from jobchain.domain import Job, Status
 from jobchain.errors import InvalidRequest, JobchainError
 from jobchain.observability import Logger
 from jobchain_api.agent_route import add_agent_route
-from jobchain_api.answers import NO_TYPE, caller_of, current, current_text, json_answer
+from jobchain_api.auth import Caller
 from jobchain_api.created_views import BatchAccepted, BatchView, JobCreated, ProblemView
+from jobchain_api.current import NO_TYPE, current
+from jobchain_api.decision_route import add_decision_route
+from jobchain_api.delivery_routes import add_delivery_routes
 from jobchain_api.event_routes import add_event_routes
-from jobchain_api.parameters import IdempotencyKey, Include, Moment, Replay, StepName, WithReplays
+from jobchain_api.parameters import (
+    DEFAULT_PAGE,
+    MAX_PAGE,
+    IdempotencyKey,
+    Include,
+    Moment,
+    Replay,
+    StepName,
+    Title,
+    WithReplays,
+)
 from jobchain_api.problems import problem_of
 from jobchain_api.queries import (
     DAY,
@@ -35,14 +48,11 @@ from jobchain_api.queries import (
     wanted_days,
     wanted_metadata,
 )
-from jobchain_api.requests import MAX_TITLE, CreateJob, CreateJobs, ForkJob, checked_key
+from jobchain_api.requests import CreateJob, CreateJobs, ForkJob, checked_key
 from jobchain_api.service import JobService
 from jobchain_api.submitting import Submission
 from jobchain_api.webhook_routes import add_webhook_routes
 from jobchain_api.webhook_service import WebhookService
-
-MAX_PAGE = 100
-DEFAULT_PAGE = 20
 
 ALLOWED_METHODS = {
     "/jobs": ("GET", "HEAD", "POST"),
@@ -52,6 +62,7 @@ ALLOWED_METHODS = {
     "/jobs/<event_id>/cancel": ("POST",),
     "/jobs/<event_id>/retry": ("POST",),
     "/jobs/<event_id>/fork": ("POST",),
+    "/jobs/<event_id>/steps/<step>/decision": ("POST",),
     "/chains": ("GET", "HEAD"),
     "/stats": ("GET", "HEAD"),
     "/usage": ("GET", "HEAD"),
@@ -59,6 +70,10 @@ ALLOWED_METHODS = {
     "/webhooks/<endpoint_id>": ("DELETE",),
     "/webhooks/<endpoint_id>/rotate": ("POST",),
     "/webhooks/<endpoint_id>/enable": ("POST",),
+    "/webhooks/<endpoint_id>/test": ("POST",),
+    "/deliveries": ("GET", "HEAD"),
+    "/deliveries/<webhook_id>": ("GET", "HEAD"),
+    "/deliveries/<webhook_id>/redeliver": ("POST",),
     "/health": ("GET", "HEAD"),
     "/mcp": ("POST",),
     "/openapi.json": ("GET", "HEAD"),
@@ -78,7 +93,7 @@ def route_of(path: str) -> str:
 
 
 def _matches(name: str, part: str) -> bool:
-    return name in (part, "<event_id>", "<endpoint_id>")
+    return name in (part, "<event_id>", "<endpoint_id>", "<webhook_id>", "<step>")
 
 
 def add_routes(
@@ -91,22 +106,24 @@ def add_routes(
     """Adds every route to `app`, whose context has the `caller` of the request. Without `webhooks` they are off."""
     _add_routes_of_jobs(app, service, logger)
     _add_routes_of_one_job(app, service, logger, chains)
-    add_event_routes(app, service, logger, chains)
     _add_routes_of_the_deployment(app, service, chains)
+    add_event_routes(app, service, logger, chains)
+    add_decision_route(app, service, logger, chains)
     add_webhook_routes(app, webhooks)
+    add_delivery_routes(app, webhooks)
     add_agent_route(app, service, chains, openapi_document)
 
 
 def _add_routes_of_jobs(app: APIGatewayRestResolver, service: JobService, logger: Logger) -> None:
     @app.post("/jobs")
     def create_job(request: Annotated[CreateJob, Body()], idempotency_key: IdempotencyKey = None) -> Response[str]:
-        submission = service.submit(caller_of(app), request, _checked_header(idempotency_key))
+        submission = service.submit(_caller(app), request, _checked_header(idempotency_key))
         logger.append_keys(event_id=submission.job.event_id)
         return _created(submission, "" if app.current_event.path.endswith("/") else "jobs/", service)
 
     @app.post("/jobs/batch")
     def create_jobs(request: Annotated[CreateJobs, Body()], idempotency_key: IdempotencyKey = None) -> Response[str]:
-        outcomes = service.submit_batch(caller_of(app), request.jobs, _checked_header(idempotency_key))
+        outcomes = service.submit_batch(_caller(app), request.jobs, _checked_header(idempotency_key))
         request_id = app.current_event.request_context.request_id
         results = [_result(outcome, request_id) for outcome in outcomes]
         logger.append_keys(jobs=len(results), refused=sum(isinstance(result, ProblemView) for result in results))
@@ -120,9 +137,7 @@ def _add_routes_of_jobs(app: APIGatewayRestResolver, service: JobService, logger
     def list_jobs(
         status: Annotated[Status | None, Query(description="Filter by status.")] = None,
         job_name: Annotated[str | None, Query(max_length=64, description="Filter by chain.")] = None,
-        title: Annotated[
-            str | None, Query(max_length=MAX_TITLE, description="Filter by a part of the title, in any case.")
-        ] = None,
+        title: Title = None,
         created_after: Moment = None,
         created_before: Moment = None,
         replays: WithReplays = False,
@@ -142,8 +157,8 @@ def _add_routes_of_jobs(app: APIGatewayRestResolver, service: JobService, logger
             replays=replays,
             replay=replay,
         )
-        jobs, next_cursor = service.list(caller_of(app), limit, cursor, wanted)
-        return current(app, JobList(jobs=[listed_job(job) for job in jobs], next_cursor=next_cursor))
+        jobs, next_cursor = service.list(_caller(app), limit, cursor, wanted)
+        return _current(app, JobList(jobs=[listed_job(job) for job in jobs], next_cursor=next_cursor))
 
 
 def _add_routes_of_one_job(
@@ -157,37 +172,37 @@ def _add_routes_of_one_job(
             # Failed calls tell which steps without an output have called the model.
             wants_calls = not parts.isdisjoint(("attempts", "prompts"))
             wanted = {"attempts": wants_calls, "definitions": "prompts" in parts}
-            details = service.details(caller_of(app), event_id, **wanted)
-        job = details.job if details else service.get(caller_of(app), event_id)
+            details = service.details(_caller(app), event_id, **wanted)
+        job = details.job if details else service.get(_caller(app), event_id)
         logger.append_keys(event_id=event_id)
         headers = {} if job.status.final else {"Retry-After": str(service.retry_after.of(job))}
-        return current(app, _view_of(job, chains, details, parts, step), headers)
+        return _current(app, _view_of(job, chains, details, parts, step), headers)
 
     @app.post("/jobs/<event_id>/cancel")
     def cancel_job(event_id: str) -> Response[str]:
-        return _changed(service.cancel(caller_of(app), event_id))
+        return _changed(service.cancel(_caller(app), event_id))
 
     @app.post("/jobs/<event_id>/retry")
     def retry_job(event_id: str) -> Response[str]:
-        return _changed(service.retry(caller_of(app), event_id))
+        return _changed(service.retry(_caller(app), event_id))
 
     @app.post("/jobs/<event_id>/fork")
     def fork_job(
         event_id: str, request: Annotated[ForkJob, Body()], idempotency_key: IdempotencyKey = None
     ) -> Response[str]:
-        submission = service.fork(caller_of(app), event_id, request, _checked_header(idempotency_key))
+        submission = service.fork(_caller(app), event_id, request, _checked_header(idempotency_key))
         logger.append_keys(event_id=submission.job.event_id, forked_from=event_id)
         return _created(submission, "../../" if app.current_event.path.endswith("/") else "../", service)
 
     @app.delete("/jobs/<event_id>")
     def delete_job(event_id: str) -> Response[str]:
-        service.delete(caller_of(app), event_id)
+        service.delete(_caller(app), event_id)
         logger.append_keys(event_id=event_id)
         return Response(HTTPStatus.NO_CONTENT.value, NO_TYPE, "")
 
     def _changed(job: Job) -> Response[str]:
         logger.append_keys(event_id=job.event_id)
-        return json_answer(HTTPStatus.OK, _view_of(job, chains))
+        return _json(HTTPStatus.OK, _view_of(job, chains))
 
 
 def _add_routes_of_the_deployment(
@@ -197,13 +212,13 @@ def _add_routes_of_the_deployment(
     def list_chains() -> Response[str]:
         from jobchain_api.system_views import ChainList  # noqa: PLC0415
 
-        return current(app, ChainList.of(chains))
+        return _current(app, ChainList.of(chains))
 
     @app.get("/stats")
     def get_stats() -> Response[str]:
         from jobchain_api.system_views import StatsView  # noqa: PLC0415
 
-        return current(app, StatsView.of(service.stats(caller_of(app))))
+        return _current(app, StatsView.of(service.stats(_caller(app))))
 
     @app.get("/usage")
     def get_usage(
@@ -214,24 +229,29 @@ def _add_routes_of_the_deployment(
         from jobchain_api.usage_views import usage_view  # noqa: PLC0415
 
         days = wanted_days(first, last, service.today)
-        found, following = service.usage(caller_of(app), *days)
-        return current(app, usage_view(found, following, days[1], by))
+        found, following = service.usage(_caller(app), *days)
+        return _current(app, usage_view(found, following, days[1], by))
 
     @app.get("/health")
     def health() -> Response[str]:
         from jobchain_api.system_views import HealthView  # noqa: PLC0415
 
-        return json_answer(HTTPStatus.OK, HealthView.of(service.health()))
+        return _json(HTTPStatus.OK, HealthView.of(service.health()))
 
     @app.get("/openapi.json")
     def openapi() -> Response[str]:
-        return current_text(app, openapi_document(), {"Cache-Control": "no-cache"})
+        return current(app, openapi_document(), {"Cache-Control": "no-cache"})
 
 
 @cache
 def openapi_document() -> str:
     """The OpenAPI document of these routes, as `make openapi` wrote it."""
     return Path(__file__).with_name("openapi.json").read_text(encoding="utf-8")
+
+
+def _caller(app: APIGatewayRestResolver) -> Caller:
+    caller: Caller = app.context["caller"]
+    return caller
 
 
 def _checked_header(idempotency_key: str | None) -> str | None:
@@ -262,7 +282,7 @@ def _created(submission: Submission, parent: str, service: JobService) -> Respon
     if submission.replayed:
         status = HTTPStatus.OK
         headers["Idempotent-Replayed"] = "true"
-    return json_answer(status, JobCreated(event_id=job.event_id, status=job.status, created_at=job.created_at), headers)
+    return _json(status, JobCreated(event_id=job.event_id, status=job.status, created_at=job.created_at), headers)
 
 
 def _result(outcome: Submission | JobchainError, request_id: str) -> BatchAccepted | ProblemView:
@@ -270,3 +290,11 @@ def _result(outcome: Submission | JobchainError, request_id: str) -> BatchAccept
         return ProblemView.model_validate(problem_of(outcome, request_id))
     job = outcome.job
     return BatchAccepted(event_id=job.event_id, status=job.status, created_at=job.created_at, replayed=outcome.replayed)
+
+
+def _current(app: APIGatewayRestResolver, view: BaseModel, headers: Mapping[str, str] | None = None) -> Response[str]:
+    return current(app, view.model_dump_json(), headers or {})
+
+
+def _json(status: HTTPStatus, view: BaseModel, headers: dict[str, str] | None = None) -> Response[str]:
+    return Response(status.value, content_types.APPLICATION_JSON, view.model_dump_json(), headers=headers)
