@@ -19,6 +19,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     ),
     "watch": (f"jobchain watch {ID}", f"jobchain watch {ID} --timeout 60 --json"),
     "show": (f"jobchain show {ID}", f"jobchain show {ID} --prompts --step summary"),
+    "events": (f"jobchain events {ID}", f"jobchain events {ID} --follow --json"),
     "open": (f"jobchain open {ID}",),
     "list": ("jobchain list --status failed --after 2d", "jobchain list --metadata source=handbook --json"),
     "cancel": (f"jobchain cancel {ID}",),

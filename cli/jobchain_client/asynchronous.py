@@ -11,6 +11,7 @@ from typing import Any, Literal, Self, TypeVar
 import httpx2
 
 from jobchain_client.errors import JobchainError, completed
+from jobchain_client.events import Event
 from jobchain_client.flows import (
     Answer,
     Ask,
@@ -98,6 +99,11 @@ class AsyncJobchain:
         self, event_id: str, timeout: float | None = None, *, poll: float | None = None, look_at: float | None = None
     ) -> AsyncIterator[Job]:
         return self._stream(self._flows.watch(event_id, timeout, poll, look_at))
+
+    def events(
+        self, event_id: str, after: str | None = None, *, follow: bool = True, poll: float | None = None
+    ) -> AsyncIterator[Event]:
+        return self._stream(self._flows.events(event_id, after, poll, follow=follow))
 
     async def wait(
         self,
@@ -250,6 +256,11 @@ class AsyncJobHandle:
 
     def watch(self, timeout: float | None = None, *, poll: float | None = None) -> AsyncIterator[Job]:
         return self.client.watch(self.event_id, timeout, poll=poll, look_at=self.look_at)
+
+    def events(
+        self, after: str | None = None, *, follow: bool = True, poll: float | None = None
+    ) -> AsyncIterator[Event]:
+        return self.client.events(self.event_id, after, follow=follow, poll=poll)
 
     async def wait(self, timeout: float | None = None, *, poll: float | None = None) -> Job:  # noqa: ASYNC109  # as above
         return await self.client.wait(self.event_id, timeout, poll=poll, look_at=self.look_at)

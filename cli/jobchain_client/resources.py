@@ -416,7 +416,7 @@ class Job:
 
     @classmethod
     def of(cls, raw: Mapping[str, Any], etag: str | None = None) -> Self:
-        error, waiting, fork = raw.get("error"), raw.get("waiting_for"), raw.get("forked_from")
+        waiting, fork = raw.get("waiting_for"), raw.get("forked_from")
         return cls(
             event_id=raw["event_id"],
             job_name=raw["job_name"],
@@ -433,7 +433,7 @@ class Job:
             usage=Usage.of(raw.get("usage")),
             cost_usd=raw.get("cost_usd"),
             estimated=Estimate.of(raw.get("estimated")),
-            error=Failure(error["type"], error["message"], error.get("step")) if error else None,
+            error=failure_of(raw),
             waiting_for=WaitingFor.of(waiting) if waiting else None,
             forked_from=ForkedFrom(fork["event_id"], fork["from_step"], fork.get("replay")) if fork else None,
             model=raw.get("model"),
@@ -615,6 +615,12 @@ class DailyUsage:
 def _replays(raw: Mapping[str, Any]) -> Replays | None:
     found = raw.get("replays")
     return Replays(found["created"], UsageGroup.of(found)) if found else None
+
+
+def failure_of(raw: Mapping[str, Any]) -> Failure | None:
+    """The `error` of a job or of an event, if it has one."""
+    error = raw.get("error")
+    return Failure(error["type"], error["message"], error.get("step")) if error else None
 
 
 def _all(of: Callable[[Mapping[str, Any]], T], raw: Iterable[Mapping[str, Any]] | None) -> tuple[T, ...] | None:

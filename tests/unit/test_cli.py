@@ -30,7 +30,7 @@ from jobchain_cli.usage import usage_lines
 from jobchain_cli.watching import Board, Watched, terminal
 from jobchain_cli.words import failure, job_lines, printable, source_lines
 from jobchain_client import Conflict, Jobchain
-from tests.jobs import USAGE, job_of, raw_attempt, raw_job, raw_step
+from tests.jobs import USAGE, job_of, raw_attempt, raw_event, raw_events, raw_job, raw_step
 
 EVIL = "[red]a[/red]\x1b[2J\x9b1m\u202eb\ud800"
 """What a model or a server may say: markup, commands for a terminal, a turned line, half a character."""
@@ -810,6 +810,53 @@ def test_show_prints_the_input_the_prompts_and_the_calls(run: Run, api: FakeApi)
 
 def test_show_of_one_step_is_for_prompts(run: Run, api: FakeApi) -> None:
     assert run("show", "job-1", "--step", "summary").code == 2
+
+
+def test_events_prints_a_line_for_each(run: Run, api: FakeApi) -> None:
+    wait = {"reason": "retry", "since": "2026-11-22T10:00:02.000Z", "until": None, "detail": "try 1", "retryable": True}
+    failed = raw_event(2, "call.failed", step=f"check{EVIL}", outcome="rate_limited", cause=f"Too\nmany {EVIL}")
+    page = raw_events(raw_event(1), failed, raw_event(3, "job.waiting", waiting_for=wait))
+    api.says("GET /jobs/job-1/events", page)
+
+    said = run("events", "job-1")
+
+    first, second, third = said.out.splitlines()
+    assert first == (
+        "2026-11-22 10:00:02.000  step.completed  summary  gpt-6-luna  2.0 s  812 tokens in, 140 out, for $0.000050"
+    )
+    assert second.startswith("2026-11-22 10:00:02.000  call.failed     check[red]a[/red]")
+    assert "rate_limited: Too many" in second
+    assert third.startswith("2026-11-22 10:00:02.000  job.waiting     retrying automatically")
+    assert "\x1b" not in said.out
+    assert (said.code, len(api.requests)) == (Code.DONE, 1)
+
+
+@pytest.mark.parametrize(
+    ("end", "code"), [("completed", Code.DONE), ("failed", Code.FAILED), ("cancelled", Code.CANCELLED)]
+)
+def test_events_can_be_followed_to_the_end_of_the_job_which_is_the_exit_code(
+    run: Run, api: FakeApi, end: str, code: Code
+) -> None:
+    api.says("GET /jobs/job-1/events", raw_events(raw_event(1)), Retry_After="0")
+    api.says("GET /jobs/job-1/events", raw_events(raw_event(2, f"job.{end}"), status=end))
+
+    said = run("events", "job-1", "--follow", "--json", "--poll", "0.1", "--after", "1f3a9c02~0.0~")
+
+    lines = [json.loads(line) for line in said.out.splitlines()]
+    assert [line["type"] for line in lines] == ["step.completed", f"job.{end}"]
+    assert [line["after"] for line in lines] == ["after-1f3a9c02-1-1", "after-1f3a9c02-1-2"]
+    assert said.code == code
+    assert [parse_qs(urlsplit(request).query)["after"] for request, _, _ in api.requests] == [
+        ["1f3a9c02~0.0~"],
+        ["after-1f3a9c02-1-1"],
+    ]
+
+
+def test_events_polls_only_what_it_follows(run: Run) -> None:
+    said = run("events", "job-1", "--poll", "1")
+
+    assert said.code == Code.USAGE
+    assert "--poll goes with --follow" in said.err
 
 
 def test_fork_makes_a_job_and_prints_its_result(run: Run, api: FakeApi) -> None:

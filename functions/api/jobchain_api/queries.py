@@ -29,6 +29,7 @@ QUERY: Mapping[tuple[str, str], tuple[str, ...]] = {
         "cursor",
     ),
     ("GET", "/jobs/<event_id>"): ("include", "step"),
+    ("GET", "/jobs/<event_id>/events"): ("after", "limit"),
     ("GET", "/usage"): ("from", "to", "by"),
     ("GET", "/deliveries"): ("endpoint_id", "state", "limit", "cursor"),
 }

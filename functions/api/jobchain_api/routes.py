@@ -25,6 +25,7 @@ from jobchain_api.created_views import BatchAccepted, BatchView, JobCreated, Pro
 from jobchain_api.current import NO_TYPE, current
 from jobchain_api.decision_route import add_decision_route
 from jobchain_api.delivery_routes import add_delivery_routes
+from jobchain_api.event_routes import add_event_routes
 from jobchain_api.parameters import (
     DEFAULT_PAGE,
     MAX_PAGE,
@@ -33,6 +34,7 @@ from jobchain_api.parameters import (
     Moment,
     Replay,
     StepName,
+    Title,
     WithReplays,
 )
 from jobchain_api.problems import problem_of
@@ -46,7 +48,7 @@ from jobchain_api.queries import (
     wanted_days,
     wanted_metadata,
 )
-from jobchain_api.requests import MAX_TITLE, CreateJob, CreateJobs, ForkJob, checked_key
+from jobchain_api.requests import CreateJob, CreateJobs, ForkJob, checked_key
 from jobchain_api.service import JobService
 from jobchain_api.submitting import Submission
 from jobchain_api.webhook_routes import add_webhook_routes
@@ -56,6 +58,7 @@ ALLOWED_METHODS = {
     "/jobs": ("GET", "HEAD", "POST"),
     "/jobs/batch": ("POST",),
     "/jobs/<event_id>": ("GET", "HEAD", "DELETE"),
+    "/jobs/<event_id>/events": ("GET", "HEAD"),
     "/jobs/<event_id>/cancel": ("POST",),
     "/jobs/<event_id>/retry": ("POST",),
     "/jobs/<event_id>/fork": ("POST",),
@@ -104,6 +107,7 @@ def add_routes(
     _add_routes_of_jobs(app, service, logger)
     _add_routes_of_one_job(app, service, logger, chains)
     _add_routes_of_the_deployment(app, service, chains)
+    add_event_routes(app, service, logger, chains)
     add_decision_route(app, service, logger, chains)
     add_webhook_routes(app, webhooks)
     add_delivery_routes(app, webhooks)
@@ -133,9 +137,7 @@ def _add_routes_of_jobs(app: APIGatewayRestResolver, service: JobService, logger
     def list_jobs(
         status: Annotated[Status | None, Query(description="Filter by status.")] = None,
         job_name: Annotated[str | None, Query(max_length=64, description="Filter by chain.")] = None,
-        title: Annotated[
-            str | None, Query(max_length=MAX_TITLE, description="Filter by a part of the title, in any case.")
-        ] = None,
+        title: Title = None,
         created_after: Moment = None,
         created_before: Moment = None,
         replays: WithReplays = False,
