@@ -15,7 +15,9 @@ FORK = "POST /jobs/{event_id}/fork"
 _WITHOUT_WORDS = {
     "GET /jobs": {"created_after", "created_before"},
     "GET /usage": {"from"},  # not after `to`, and at most 92 days before it
-    FORK: {"from_step"},
+    FORK: {"from_step", "webhook_url"},
+    "POST /jobs": {"webhook_url"},
+    "POST /webhooks": {"url", *(f"chains.{place}" for place in range(20))},
 }
 """What OpenAPI has no words for: the parameters and fields by their operations."""
 

@@ -15,6 +15,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from jobchain.aws.admission import AdmissionStore
 from jobchain.aws.api_keys import ApiKeyStore
 from jobchain.aws.calling import Patience, create_aws_client
+from jobchain.aws.decisions import DecisionStore
 from jobchain.aws.due import DueStore
 from jobchain.aws.jobs import JobStore
 from jobchain.aws.json_client import DYNAMODB, SQS
@@ -33,6 +34,7 @@ from jobchain.settings import load_settings
 from jobchain.spending import Spending
 from jobchain_api.app import create_app
 from jobchain_api.auth import ApiKeys, no_authentication
+from jobchain_api.job_urls import checked_job_urls, no_job_urls
 from jobchain_api.receivers import known_receivers, no_receivers
 from jobchain_api.service import JobService
 from jobchain_api.webhook_service import WebhookService
@@ -106,6 +108,7 @@ logger = create_logger()
 dynamodb = create_aws_client(DYNAMODB, _TABLE, os.environ)
 sqs = create_aws_client(SQS, _QUEUE, os.environ)
 queue = JobQueue(sqs, settings.queue_url, settings.flex_queue_url)
+is_local = is_loopback(settings.aws_endpoint_url)
 announce = announcer(WebhookQueue(sqs, settings.webhook_queue_url), logger)
 jobs = JobStore(dynamodb, settings.table_name, utc_now, announce)
 endpoints = EndpointStore(dynamodb, settings.table_name, utc_now) if settings.webhooks == "on" else None
@@ -114,6 +117,7 @@ service = JobService(
     default_chain=CHAINS.default,
     admission=AdmissionStore(dynamodb, settings.table_name, utc_now),
     jobs=jobs,
+    decisions=DecisionStore(dynamodb, settings.table_name, utc_now, announce),
     due=DueStore(dynamodb, settings.table_name, utc_now),
     usage=UsageStore(dynamodb, settings.table_name, utc_now),
     health=_Health(),
@@ -127,6 +131,7 @@ service = JobService(
     deadline=timedelta(seconds=settings.default_deadline_seconds),
     waits=_Waits(),
     receivers=known_receivers(endpoints, utc_now) if endpoints else no_receivers,
+    check_url=checked_job_urls(endpoints, utc_now, local=is_local) if endpoints else no_job_urls,
 )
 authenticate = (
     no_authentication
@@ -145,7 +150,7 @@ webhooks = (
         TenantDeliveries(dynamodb, settings.table_name, utc_now, announce),
         jobs.cursor_secret,
         CHAINS,
-        local=is_loopback(settings.aws_endpoint_url),
+        local=is_local,
     )
     if endpoints
     else None

@@ -7,7 +7,7 @@ from jobchain.aws.deliveries import Delivery, DeliveryState
 from jobchain.aws.tenant_deliveries import TenantDeliveries
 from jobchain.aws.webhook_endpoints import Endpoint, EndpointStore
 from jobchain.errors import EndpointDisabled, InvalidRequest
-from jobchain.webhooks.events import EventType
+from jobchain.webhooks.events import JOB_URLS, EventType
 from jobchain.webhooks.urls import UnusableUrl, webhook_target
 from jobchain_api.auth import Caller
 from jobchain_api.cursor import Cursors
@@ -52,7 +52,9 @@ class WebhookService:
         return self._endpoints.create(caller.tenant, url, events, chains)
 
     def rotate(self, caller: Caller, endpoint_id: str) -> str:
-        """A new secret of an endpoint. Raises EndpointNotFound."""
+        """A new secret of an endpoint; the first one of that of the jobs' own URLs. Raises EndpointNotFound."""
+        if endpoint_id == JOB_URLS:
+            return self._endpoints.create(caller.tenant, None)[1]
         return self._endpoints.rotate(caller.tenant, endpoint_id)
 
     def enable(self, caller: Caller, endpoint_id: str) -> Endpoint:

@@ -159,7 +159,7 @@ def delivery_of(tenant: str, item: Item) -> Delivery:
         url=item.get("url"),
         body=unpacked(item["body"]),
         created_at=item["created_at"],
-        since=item.get("since", item["created_at"]),
+        since=item.get("since") or item["created_at"],
         tries=int(item["tries"]),
         state=DeliveryState(item.get("state", DeliveryState.WAITING)),
         last_at=item.get("last_at"),

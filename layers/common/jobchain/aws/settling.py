@@ -4,6 +4,7 @@ A worker that vanished leaves `claim` greater than `settled` in META. `docs/expl
 counted once.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from jobchain.aws.attributes import Item
@@ -14,7 +15,7 @@ from jobchain.aws.outbox import Announce, notification_of, outbox_of
 from jobchain.aws.records import newest_by_claim, settled_claim, unsettled_spending, visible_steps
 from jobchain.aws.table import Table
 from jobchain.aws.usage import UsageRecord, write_with_usage
-from jobchain.aws.writes import key, update
+from jobchain.aws.writes import Write, key, update
 from jobchain.domain import JobError, Status, isoformat
 from jobchain.spending import NOTHING_SPENT, Bill, Spending, summed
 
@@ -64,11 +65,17 @@ def total_of(bill: Bill) -> Item:
 
 
 def end_unheld(
-    table: Table, job: StoredJob, status: Status, now: datetime, announce: Announce, error: JobError | None = None
+    table: Table,
+    job: StoredJob,
+    status: Status,
+    now: datetime,
+    announce: Announce,
+    error: JobError | None = None,
+    beside: Sequence[Write] = (),
 ) -> dict[str, Spending]:
     """Ends a job that no worker holds, as it was read with its attempts, and settles what vanished workers left.
 
-    Its events are written with it, and announced.
+    Its events are written with it, and announced. The writes `beside` it are made if and only if it ends.
 
     Gives what was recorded for them, by model. Raises ConditionFailed where the job has changed since.
     """
@@ -81,7 +88,7 @@ def end_unheld(
     end = update(key(meta["pk"], meta["sk"]), condition, values, changes, REMOVED_WHEN_FINAL, total_of(bill))
     record = UsageRecord(ended=status, spent=bill, chain=meta["job_name"], replay=is_replay(meta))
     outbox = outbox_of(notification_of(job), meta["tenant"], status, now, error)
-    write_with_usage(table, end, record, meta["tenant"], meta.get("key_id", ""), now, TRIES, outbox.writes)
+    write_with_usage(table, end, record, meta["tenant"], meta.get("key_id", ""), now, TRIES, [*outbox.writes, *beside])
     announce(outbox.keys)
     return bill
 
