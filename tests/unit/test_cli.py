@@ -1381,7 +1381,7 @@ def test_an_api_on_this_machine_needs_no_proxy_and_no_certificates(run: Run, api
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("charset", ["undefined", "idna", "rot13", "base64", ""])
+@pytest.mark.parametrize("charset", ["undefined", "idna", "punycode", "utf-7", "rot13", "base64", ""])
 def test_a_text_in_an_encoding_that_is_none_is_refused(run: Run, api: FakeApi, url: str, charset: str) -> None:
     api.says("GET /a.txt", b"\xff\xfehello", Content_Type=f"text/plain; charset={charset}")
 

@@ -96,7 +96,7 @@ def wait(deployment: Deployment, reason: WaitReason, until: str | None = None) -
 
 
 class TestAWait:
-    @pytest.mark.parametrize("reason", [WaitReason.ACCOUNT, WaitReason.BUDGET])
+    @pytest.mark.parametrize("reason", [WaitReason.APPROVAL, WaitReason.ACCOUNT, WaitReason.BUDGET])
     def test_that_people_may_have_to_see_to_is_told_without_the_reasons_text(
         self, deployment: Deployment, reason: WaitReason
     ) -> None:
@@ -134,6 +134,13 @@ class TestAWait:
         wait(deployment, WaitReason.BUDGET)
 
         assert [body["data"]["waiting_for"]["reason"] for body in bodies(deployment)] == ["account", "budget"]
+
+    def test_for_one_approval_after_the_other_is_told_each_time(self, deployment: Deployment) -> None:
+        create(deployment)
+        for _ in range(2):
+            wait(deployment, WaitReason.APPROVAL)
+
+        assert len(deliveries(deployment)) == 2
 
     def test_is_told_to_those_alone_who_want_it(self, deployment: Deployment) -> None:
         create(deployment, FAILURES)
