@@ -20,6 +20,7 @@ from jobchain_client.errors import (
 )
 from jobchain_client.resources import (
     FINAL,
+    Approval,
     Attempt,
     BadArgument,
     Call,
@@ -42,12 +43,14 @@ from jobchain_client.resources import (
     WaitingFor,
 )
 from jobchain_client.synchronous import Jobchain, JobHandle
+from jobchain_client.webhook_resources import Delivery, Endpoint, NewEndpoint
 
 if TYPE_CHECKING:
     from jobchain_client.asynchronous import AsyncJobchain, AsyncJobHandle
 
 __all__ = [
     "FINAL",
+    "Approval",
     "AsyncJobHandle",
     "AsyncJobchain",
     "Attempt",
@@ -58,6 +61,8 @@ __all__ = [
     "Chains",
     "Conflict",
     "DailyUsage",
+    "Delivery",
+    "Endpoint",
     "Estimate",
     "Failure",
     "ForkedFrom",
@@ -69,6 +74,7 @@ __all__ = [
     "Jobchain",
     "JobchainError",
     "LimitReached",
+    "NewEndpoint",
     "NotFound",
     "Problem",
     "Prompt",

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import httpx2
 
@@ -23,10 +23,13 @@ from jobchain_client.flows import (
     check_way,
     checked_key,
     checked_url,
+    decision_body,
     last,
 )
 from jobchain_client.resources import Chains, Created, DailyUsage, Job, ListFilter, Stats, Submission, new_key
 from jobchain_client.transport import LIMITS, headers, no_answer, pool_timeout, trusts_environment
+from jobchain_client.webhook_flows import WebhookFlows
+from jobchain_client.webhook_methods import AsyncWebhooks
 
 T = TypeVar("T")
 
@@ -58,6 +61,8 @@ class AsyncJobchain:
             follow_redirects=False, transport=transport, trust_env=trust_env, limits=LIMITS, headers=headers()
         )
         self._sleep = sleep
+        flows = WebhookFlows(checked_key(api_key), timeout, retry_seconds, clock)
+        self.webhooks = AsyncWebhooks(flows, self._run, self._stream)
 
     async def submit(
         self,
@@ -109,6 +114,18 @@ class AsyncJobchain:
 
     async def retry(self, event_id: str) -> Job:
         return await self._run(self._flows.retry(event_id))
+
+    async def decide(
+        self,
+        event_id: str,
+        step: str,
+        decision: Literal["approve", "reject", "edit"],
+        value: Any = None,
+        *,
+        by: str = "",
+        comment: str = "",
+    ) -> Job:
+        return await self._run(self._flows.decide(event_id, step, decision_body(decision, value, by, comment)))
 
     async def fork(
         self,

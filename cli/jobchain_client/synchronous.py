@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import httpx2
 
@@ -22,10 +22,13 @@ from jobchain_client.flows import (
     check_way,
     checked_key,
     checked_url,
+    decision_body,
     last,
 )
 from jobchain_client.resources import Chains, Created, DailyUsage, Job, ListFilter, Stats, Submission, new_key
 from jobchain_client.transport import LIMITS, headers, no_answer, pool_timeout, trusts_environment
+from jobchain_client.webhook_flows import WebhookFlows
+from jobchain_client.webhook_methods import Webhooks
 
 T = TypeVar("T")
 
@@ -66,6 +69,8 @@ class Jobchain:
             follow_redirects=False, transport=transport, trust_env=trust_env, limits=LIMITS, headers=headers()
         )
         self._sleep = sleep
+        flows = WebhookFlows(checked_key(api_key), timeout, retry_seconds, clock)
+        self.webhooks = Webhooks(flows, self._run, self._stream)
 
     def submit(
         self,
@@ -145,6 +150,24 @@ class Jobchain:
         If an answer was lost on the way, a job that is found under way is a success.
         """
         return self._run(self._flows.retry(event_id))
+
+    def decide(
+        self,
+        event_id: str,
+        step: str,
+        decision: Literal["approve", "reject", "edit"],
+        value: Any = None,
+        *,
+        by: str = "",
+        comment: str = "",
+    ) -> Job:
+        """Decide a step that waits for a person: `approve`, `reject`, or `edit` with the `value` that it is to have.
+
+        `by` names who decides, and `comment` says why; both are kept. The same decision again changes nothing. Raises
+        Conflict for another one, after the step's deadline, and where it does not wait; InvalidRequest for a value that
+        does not fit.
+        """
+        return self._run(self._flows.decide(event_id, step, decision_body(decision, value, by, comment)))
 
     def fork(
         self,

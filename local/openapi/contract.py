@@ -6,6 +6,10 @@ from typing import Any
 
 from jobchain.errors import (
     BodyTooLarge,
+    DecidedAlready,
+    DecisionTooLate,
+    DeliveryNotFound,
+    EndpointDisabled,
     EndpointNotFound,
     ForeignOrigin,
     IdempotencyConflict,
@@ -17,12 +21,14 @@ from jobchain.errors import (
     JobNotFound,
     LimitReached,
     MalformedBody,
+    StepDoesNotWait,
     TooManyEndpoints,
     Unauthorized,
     Unavailable,
     WebhooksOff,
 )
 from jobchain_api.created_views import BatchView, JobCreated, ProblemView
+from jobchain_api.delivery_views import DeliveryList, DeliveryView, DeliveryWithBody
 from jobchain_api.problems import (
     CONTENT_TYPE,
     INTERNAL_ERROR,
@@ -40,8 +46,11 @@ from local.openapi.agents import RESULT, with_errors_of_the_protocol
 from local.openapi.examples import (
     CHAIN,
     CREATED,
+    DECIDED,
+    DELIVERY,
     DETAILS,
     ENDPOINT,
+    EVENT,
     HEALTH,
     JOB,
     LISTED,
@@ -50,6 +59,7 @@ from local.openapi.examples import (
     REQUEST_ID,
     SECRET,
     STATS,
+    TEST_EVENT,
     USAGE_OF_DAYS,
     WAITING,
 )
@@ -287,6 +297,17 @@ _FORK_JOB: dict[str, Any] = {
         **_problems(ForeignOrigin, *_BODY, JobNotFound, JobCannotBeForked, IdempotencyConflict, LimitReached),
     },
 }
+_DECIDE_STEP: dict[str, Any] = {
+    "summary": "Decide a step that waits for a person",
+    "description": "The job continues with the step's value, or fails as `approval_rejected`. The same decision again "
+    "changes nothing.",
+    "operation_id": "decideStep",
+    "tags": ["jobs"],
+    "responses": {
+        200: _answer("The job.", JobView, DECIDED, links=_LINKS),
+        **_problems(ForeignOrigin, *_BODY, JobNotFound, StepDoesNotWait, DecidedAlready, DecisionTooLate),
+    },
+}
 _DELETE_JOB: dict[str, Any] = {
     "summary": "Delete a job",
     "description": "Deletes a final job and all that it stored.",
@@ -365,6 +386,50 @@ _ENABLE_ENDPOINT: dict[str, Any] = {
         **_problems(ForeignOrigin, EndpointNotFound, WebhooksOff),
     },
 }
+_TEST_ENDPOINT: dict[str, Any] = {
+    "summary": "Send a test event to an endpoint",
+    "description": "An event of the type `webhook.test`, which is sent at once, whatever events the endpoint wants. "
+    "Read the delivery for what became of it.",
+    "operation_id": "testEndpoint",
+    "tags": ["webhooks"],
+    "responses": {
+        201: _answer("The delivery.", DeliveryView, TEST_EVENT),
+        **_problems(ForeignOrigin, EndpointNotFound, EndpointDisabled, WebhooksOff),
+    },
+}
+_LIST_DELIVERIES: dict[str, Any] = {
+    "summary": "List deliveries of webhooks",
+    "description": "The newest first. Those that were made are kept for 7 days, others for 30. A filter looks through "
+    "1,000 deliveries a request: a page may hold few or none, and not be the last.",
+    "operation_id": "listDeliveries",
+    "tags": ["webhooks"],
+    "responses": {
+        200: _answer("The page.", DeliveryList, {"deliveries": [DELIVERY], "next_cursor": None}, {"ETag": _ETAG}),
+        **_NOT_MODIFIED,
+        **_problems(InvalidRequest, WebhooksOff),
+    },
+}
+_GET_DELIVERY: dict[str, Any] = {
+    "summary": "Read a delivery with its event",
+    "operation_id": "getDelivery",
+    "tags": ["webhooks"],
+    "responses": {
+        200: _answer("The delivery.", DeliveryWithBody, {**DELIVERY, "body": EVENT}, {"ETag": _ETAG}),
+        **_NOT_MODIFIED,
+        **_problems(DeliveryNotFound, WebhooksOff),
+    },
+}
+_REDELIVER: dict[str, Any] = {
+    "summary": "Try a delivery now",
+    "description": "One that was made or given up gets all of its tries again, with the same `webhook-id`; one that "
+    "waits for its next try keeps its schedule.",
+    "operation_id": "redeliver",
+    "tags": ["webhooks"],
+    "responses": {
+        200: _answer("The delivery.", DeliveryView, {**DELIVERY, "tries": 0, "next_at": None}),
+        **_problems(ForeignOrigin, DeliveryNotFound, EndpointNotFound, EndpointDisabled, WebhooksOff),
+    },
+}
 _DELETE_ENDPOINT: dict[str, Any] = {
     "summary": "Delete an endpoint of webhooks",
     "description": "Events that wait for another try are given up.",
@@ -424,6 +489,7 @@ OPERATIONS: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/jobs/<event_id>/cancel"): _CANCEL_JOB,
     ("POST", "/jobs/<event_id>/retry"): _RETRY_JOB,
     ("POST", "/jobs/<event_id>/fork"): _FORK_JOB,
+    ("POST", "/jobs/<event_id>/steps/<step>/decision"): _DECIDE_STEP,
     ("DELETE", "/jobs/<event_id>"): _DELETE_JOB,
     ("GET", "/chains"): _LIST_CHAINS,
     ("GET", "/stats"): _GET_STATS,
@@ -433,6 +499,10 @@ OPERATIONS: dict[tuple[str, str], dict[str, Any]] = {
     ("DELETE", "/webhooks/<endpoint_id>"): _DELETE_ENDPOINT,
     ("POST", "/webhooks/<endpoint_id>/rotate"): _ROTATE_SECRET,
     ("POST", "/webhooks/<endpoint_id>/enable"): _ENABLE_ENDPOINT,
+    ("POST", "/webhooks/<endpoint_id>/test"): _TEST_ENDPOINT,
+    ("GET", "/deliveries"): _LIST_DELIVERIES,
+    ("GET", "/deliveries/<webhook_id>"): _GET_DELIVERY,
+    ("POST", "/deliveries/<webhook_id>/redeliver"): _REDELIVER,
     ("GET", "/health"): _GET_HEALTH,
     ("POST", "/mcp"): _POST_MCP,
     ("GET", "/openapi.json"): _GET_CONTRACT,

@@ -4,6 +4,10 @@ from typing import Any
 
 from jobchain.errors import (
     BodyTooLarge,
+    DecidedAlready,
+    DecisionTooLate,
+    DeliveryNotFound,
+    EndpointDisabled,
     EndpointNotFound,
     ForeignOrigin,
     IdempotencyConflict,
@@ -15,6 +19,7 @@ from jobchain.errors import (
     JobNotFound,
     LimitReached,
     MalformedBody,
+    StepDoesNotWait,
     TooManyEndpoints,
     Unauthorized,
     Unavailable,
@@ -175,6 +180,30 @@ WAITING: dict[str, Any] = {
         }
     ],
 }
+_APPROVAL: dict[str, Any] = {
+    "title": "Review the letter",
+    "shown": "Dear customer, your refund is on its way.",
+    "since": "2026-11-22T10:00:02.000Z",
+    "until": "2026-11-29T10:00:02.000Z",
+    "on_deadline": "reject",
+    "decision": "approve",
+    "value": None,
+    "by": "Mia",
+    "key_id": "3f9c1d20a4e5",
+    "comment": None,
+    "decided_at": "2026-11-22T11:30:00.000Z",
+    "at_deadline": False,
+}
+DECIDED: dict[str, Any] = {
+    **PENDING,
+    "job_name": "refunds",
+    "attempts": 1,
+    "started_at": "2026-11-22T10:00:00.210Z",
+    "steps": [
+        {**dict.fromkeys(STEP), "name": "review", "status": "pending", "failed_tries": 0, "copied": False}
+        | {"approval": _APPROVAL}
+    ],
+}
 CHAIN: dict[str, Any] = {
     "name": "guideline_checklist",
     "description": "Summarizes a guideline, makes a checklist of it and a diagram of that.",
@@ -255,6 +284,39 @@ ENDPOINT: dict[str, Any] = {
     "disabled_at": None,
     "disabled_because": None,
 }
+DELIVERY: dict[str, Any] = {
+    "webhook_id": "evt_019ad00c5f8f3b1e5a7c9d2e4f607182",
+    "endpoint_id": "ep_5f2a9c1d7e30",
+    "url": None,
+    "type": "job.failed",
+    "event_id": EVENT_ID,
+    "state": "waiting",
+    "tries": 2,
+    "created_at": "2026-11-29T10:00:00.000Z",
+    "last_at": "2026-11-29T10:00:05.120Z",
+    "last_status": 503,
+    "last_message": "try later",
+    "next_at": "2026-11-29T10:05:01.000Z",
+}
+EVENT: dict[str, Any] = {
+    "type": "job.failed",
+    "timestamp": "2026-11-29T10:00:00.000Z",
+    "data": {
+        "event_id": EVENT_ID,
+        "status": "failed",
+        "job_name": "guideline_checklist",
+        "metadata": {},
+        "created_at": "2026-11-29T09:59:30.000Z",
+        "finished_at": "2026-11-29T10:00:00.000Z",
+        "error": {"type": "model_refused", "step": "summary"},
+    },
+}
+TEST_EVENT: dict[str, Any] = {
+    **dict.fromkeys(DELIVERY),
+    **{name: DELIVERY[name] for name in ("webhook_id", "endpoint_id", "state", "created_at")},
+    "type": "webhook.test",
+    "tries": 0,
+}
 # That of the reference libraries' tests.
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
@@ -263,6 +325,10 @@ DETAILS: dict[type[JobchainError], str] = {
     Unauthorized: "send an API key, in the header `Authorization: Bearer <key>`",
     ForeignOrigin: "a deployment without API keys accepts changes only from pages of its own origin and from programs",
     JobNotFound: f"there is no job {EVENT_ID}",
+    StepDoesNotWait: "the step reviw does not wait for a decision: decide review, which does",
+    DecidedAlready: "the step review was decided already (reject): it stays as it is",
+    DecisionTooLate: "the step review could be decided until 2026-11-29T10:00:02.000Z: now it is decided as its "
+    "chain says, reject",
     JobIsFinal: f"job {EVENT_ID} is completed already",
     JobCannotBeForked: f"of job {EVENT_ID}, summary is not completed: fork it from there, or wait",
     JobIsNotFinal: f"job {EVENT_ID} is processing: cancel it first",
@@ -273,6 +339,8 @@ DETAILS: dict[type[JobchainError], str] = {
     Unavailable: "the table does not answer",
     EndpointNotFound: "there is no endpoint ep_5f2a9c1d7e30",
     TooManyEndpoints: "there are 10 endpoints, which is the most: delete one first",
+    EndpointDisabled: "the endpoint ep_5f2a9c1d7e30 is disabled, as it answered 410 Gone: enable it first",
+    DeliveryNotFound: "there is no such delivery: use a webhook_id of GET /deliveries",
     WebhooksOff: "this deployment sends no webhooks: deploy it with the parameter Webhooks=on",
 }
 """An example of the detail of each error's problem."""

@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from jobchain.approvals import MAX_COMMENT, MAX_NAME, Decision
 from jobchain.chains.fields import Sent, Text, not_blank, without_nul
 from jobchain.domain import Tier
 from jobchain.overrides import MAX_PROMPT_CHARACTERS, Effort
@@ -125,6 +126,16 @@ PromptText = Annotated[
 ]
 
 
+WebhookUrl = Annotated[
+    str,
+    Field(
+        description="A URL that is told of the job's end, if the key allows it. It is one as an endpoint has, and its "
+        "events are signed with the secret of the endpoint `jobs`.",
+        json_schema_extra={"examples": ["https://hooks.example.com/jobchain"]},
+    ),
+]
+
+
 class CreateJob(Sent):
     """A request for a job: either `job_name` with its `payload`, or `input_text` for the default chain."""
 
@@ -166,6 +177,8 @@ class CreateJob(Sent):
         description="How long the job is tried until it fails as `deadline_exceeded`. The default is the deployment's: "
         "86400, where its parameter `DefaultDeadlineSeconds` says nothing else.",
     )
+
+    webhook_url: WebhookUrl | None = None
 
     @model_validator(mode="after")
     def _one_form(self) -> "CreateJob":
@@ -213,6 +226,31 @@ class ForkJob(Sent):
         description="The prompt of `from_step`, for this job, in place of what the chain's author wrote, if the chain "
         "allows it.",
     )
+    webhook_url: WebhookUrl | None = None
+
+
+class DecideStep(Sent):
+    """A decision on a step that waits for one."""
+
+    model_config = ConfigDict(defer_build=True)
+
+    decision: Decision = Field(description="`edit` goes on with `value` in place of what was shown.")
+    value: JsonValue = Field(default=None, description="The step's value, for `edit`: of the type of what was shown.")
+    by: Annotated[str, StringConstraints(strip_whitespace=True, max_length=MAX_NAME), AfterValidator(without_nul)] = (
+        Field(default="", description="Who decides, as the caller names that person.")
+    )
+    comment: Annotated[
+        str, StringConstraints(strip_whitespace=True, max_length=MAX_COMMENT), AfterValidator(without_nul)
+    ] = Field(default="", description="Why, in words. It is kept and shown with the job.")
+
+    @model_validator(mode="after")
+    def _value_of_an_edit(self) -> "DecideStep":
+        edits = self.decision is Decision.EDIT
+        if edits and "value" not in self.model_fields_set:
+            raise ValueError("an edit needs value: give it, or approve the step as it is")
+        if not edits and "value" in self.model_fields_set:
+            raise ValueError(f"value goes with edit, not with {self.decision}: leave it out, or decide edit")
+        return self
 
 
 class BatchEntry(CreateJob):

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
+from jobchain.aws.parking import moved_deadline
 from jobchain.domain import Job, Status, Tier, WaitingFor, WaitReason, tier_at
 
 if TYPE_CHECKING:
@@ -44,12 +45,22 @@ class NoWaits:
         return None
 
 
+def standing_still(job: Job, now: datetime) -> Job:
+    """The job with the deadline that it had if it went on now: it stands still while a person decides."""
+    waits = job.waiting_for
+    if waits is None or waits.reason is not WaitReason.APPROVAL or job.deadline_at is None:
+        return job
+    return replace(job, deadline_at=moved_deadline(job.deadline_at, waits.since, now, job.expires_at))
+
+
 def waiting_now(job: Job, waits: WaitView, now: datetime, chains: "Mapping[str, Chain]") -> Job:
     """The job with the reason why it waits, if it is pending. A stored reason counts until its time is over."""
     stored = job.waiting_for
     if job.status is not Status.PENDING:
         return job
-    if stored and (stored.until is None or datetime.fromisoformat(stored.until) > now):
+    if stored and (
+        stored.reason is WaitReason.APPROVAL or stored.until is None or datetime.fromisoformat(stored.until) > now
+    ):
         return job
     since = stored.until if stored and stored.until else job.updated_at
     tier = tier_at(job.flex_until, now)

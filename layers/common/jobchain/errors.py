@@ -89,6 +89,18 @@ class JobCannotBeForked(JobchainError):
     """The job is not in a state, or not of a chain, from which it can be forked."""
 
 
+class StepDoesNotWait(JobchainError):
+    """The step does not wait for a decision: it is not one that can, or the job is not there, or has ended."""
+
+
+class DecidedAlready(JobchainError):
+    """The step was decided already, and otherwise."""
+
+
+class DecisionTooLate(JobchainError):
+    """The time in which the step could be decided is over."""
+
+
 class IdempotencyConflict(JobchainError):
     """The idempotency key was used for another request already."""
 
@@ -140,6 +152,14 @@ class MustRunAlone(JobchainError):
 
 class EndpointNotFound(JobchainError):
     """The tenant has no such endpoint of webhooks."""
+
+
+class EndpointDisabled(JobchainError):
+    """Nothing is sent to the endpoint of webhooks: it is disabled, or has no URL."""
+
+
+class DeliveryNotFound(JobchainError):
+    """The tenant has no such delivery of a webhook."""
 
 
 class TooManyEndpoints(JobchainError):

@@ -4,6 +4,7 @@ A worker that vanished leaves `claim` greater than `settled` in META. `docs/expl
 counted once.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,7 +17,7 @@ from jobchain.aws.outbox import Announce, notification_of, outbox_of
 from jobchain.aws.records import newest_by_claim, settled_claim, unsettled_spending, visible_steps
 from jobchain.aws.table import Table
 from jobchain.aws.usage import UsageRecord, write_with_usage
-from jobchain.aws.writes import key, update
+from jobchain.aws.writes import Write, key, update
 from jobchain.domain import JobError, Status, isoformat
 from jobchain.overrides import OTHER_MODEL
 from jobchain.spending import NOTHING_SPENT, Bill, Spending, summed, summed_by_model
@@ -79,11 +80,17 @@ class EndedUnheld:
 
 
 def end_unheld(
-    table: Table, job: StoredJob, status: Status, now: datetime, announce: Announce, error: JobError | None = None
+    table: Table,
+    job: StoredJob,
+    status: Status,
+    now: datetime,
+    announce: Announce,
+    error: JobError | None = None,
+    beside: Sequence[Write] = (),
 ) -> EndedUnheld:
     """Ends a job that no worker holds, as it was read with its attempts, and settles what vanished workers left.
 
-    Its events are written with it, and announced.
+    Its events are written with it, and announced. The writes `beside` it are made if and only if it ends.
 
     Raises ConditionFailed where the job has changed since.
     """
@@ -96,7 +103,7 @@ def end_unheld(
     end = update(key(meta["pk"], meta["sk"]), condition, values, changes, REMOVED_WHEN_FINAL, total_of(bill))
     record = UsageRecord(ended=status, spent=bill, chain=meta["job_name"], replay=is_replay(meta))
     outbox = outbox_of(notification_of(job), meta["tenant"], status, now, error)
-    write_with_usage(table, end, record, meta["tenant"], meta.get("key_id", ""), now, TRIES, outbox.writes)
+    write_with_usage(table, end, record, meta["tenant"], meta.get("key_id", ""), now, TRIES, [*outbox.writes, *beside])
     announce(outbox.keys)
     own = overrides_of(meta).model
     counted = summed_by_model((OTHER_MODEL if model == own else model, spending) for model, spending in bill.items())

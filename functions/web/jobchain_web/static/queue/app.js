@@ -18,6 +18,7 @@ const main = part("main");
 const LATER = {
   new: ["New job", () => import("./new.js")],
   usage: ["Usage", () => import("./usage.js")],
+  webhooks: ["Webhooks", () => import("./webhooks.js")],
   bulk: ["Change jobs", () => import("./bulk.js")],
 };
 const MOST_LISTS = 5;
