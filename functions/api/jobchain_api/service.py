@@ -190,7 +190,8 @@ class JobService:
 
     def _told(self, job: Job) -> Job:
         self.retry_after.learn(job)
-        return waiting_now(standing_still(job, self._clock()), self._waits, self._clock(), self._chains)
+        now = self._clock()
+        return waiting_now(standing_still(job, now), self._waits, now, self._chains)
 
     def cancel(self, caller: Caller, event_id: str) -> Job:
         """Cancels a job at once, or before its next step. Raises JobNotFound, JobIsFinal, Unavailable."""
