@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from jobchain_cli.errors import Code, CommandError
 from jobchain_cli.ids import whole_ids
 from jobchain_cli.replay_budget import LEAST, Budget
-from jobchain_cli.replay_comparison import Comparison, Pair, Verdict, ordered, pair_of
+from jobchain_cli.replay_comparison import Comparison, Pair, Verdict, ordered, pair_of, settings_of
 from jobchain_cli.replay_estimate import Expected, again_from, estimate, expected
 from jobchain_cli.replay_page import page
 from jobchain_cli.replay_run import Run, Runner, Wanted, read_jobs
@@ -100,19 +100,24 @@ def show_again(target: Target, replay_id: str, out: str | None, *, as_json: bool
         jobs = [job for job in found if isinstance(job, Job)]
         if not jobs:
             raise CommandError(f"there are no jobs of a replay {replay_id}")
-        pairs = list(_pairs_again(target, jobs))
+        both = list(_with_sources(target, jobs))
+    pairs = [_pair_again(source, job) for source, job in both]
     made_at = min(job.created_at for job in jobs)
-    _tell(Comparison(replay_id, made_at, {}, ordered(pairs)), target, file, as_json=as_json)
+    _tell(Comparison(replay_id, made_at, settings_of(both), ordered(pairs)), target, file, as_json=as_json)
     return _code(pairs)
 
 
-def _pairs_again(target: Target, jobs: Sequence[Job]) -> Iterable[Pair]:
+def _with_sources(target: Target, jobs: Sequence[Job]) -> Iterable[tuple[Job, Job]]:
     sources = read_jobs(target, [job.forked_from.event_id for job in jobs if job.forked_from])
     for job, source in zip(jobs, sources, strict=True):
         if isinstance(source, NotFound):
             print(f"jobchain: {in_one_line(job.event_id)}: the job that it replays was deleted", file=sys.stderr)
         else:
-            yield pair_of(source, job if job.final else None, "" if job.final else f"it is {job.status}", job.event_id)
+            yield source, job
+
+
+def _pair_again(source: Job, job: Job) -> Pair:
+    return pair_of(source, job if job.final else None, "" if job.final else f"it is {job.status}", job.event_id)
 
 
 def _prompt(file: str | None) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import httpx2
 
@@ -150,7 +150,7 @@ class AsyncJobchain:
         metadata: Mapping[str, str] | None = None,
         created_after: datetime | None = None,
         created_before: datetime | None = None,
-        replays: bool = False,
+        replays: bool | Literal["only"] = False,
         replay: str | None = None,
     ) -> AsyncIterator[Job]:
         wanted = ListFilter(status, chain, title, metadata, created_after, created_before, replays, replay)

@@ -55,7 +55,8 @@ class Api:
                 return refusal
             event_id = f"fork-of-{parts[1]}"
             origin = {"event_id": parts[1], "from_step": body.get("from_step"), "replay": body["replay"]}
-            changes = {"forked_from": origin, "max_cost_usd": body["max_cost_usd"], **self.ends(parts[1])}
+            own = {name: body.get(name) for name in ("model", "effort")}
+            changes = {"forked_from": origin, "max_cost_usd": body["max_cost_usd"], **own, **self.ends(parts[1])}
             self.jobs[event_id] = {**job, "event_id": event_id, **changes}
         return 201, {"event_id": event_id, "status": "pending", "created_at": job["created_at"]}
 
@@ -186,8 +187,17 @@ class TestAReplay:
 
         assert code == Code.DONE
         assert "2 same" in out
+        assert "Nothing was changed" in out
         assert "<article" in (tmp_path / "page.html").read_text()
         assert len(api.forks) == 2
+
+    def test_of_before_tells_what_was_to_be_different(self, api: Api, replay: Replay) -> None:
+        _, out, _ = replay("job-1", "job-2", "--model", "other", "--effort", "low", "--max-cost-usd", "1", "--json")
+
+        _, out, _ = replay("--of", json.loads(out)["replay"])
+
+        assert "model: other; effort: low." in out
+        assert "Nothing was changed" not in out
 
     def test_leaves_jobs_out_that_were_deleted_since(self, api: Api, replay: Replay) -> None:
         _, out, _ = replay("job-1", "job-2", "--max-cost-usd", "1", "--json")

@@ -4,7 +4,7 @@ import { advice } from "./advice.js";
 import { call, get } from "./api.js";
 import { failedCalls, isPutOff, spending, waiting } from "./attempts.js";
 import { foreign, h, morph } from "./dom.js";
-import { age, ago, chip, dollars, duration, facts, isFinal, panel, shortId, skeleton, words } from "./format.js";
+import { age, ago, chip, dollars, duration, facts, isFinal, link, panel, shortId, skeleton, words } from "./format.js";
 import { remember } from "./memory.js";
 import { hasChecklist, sections, tables } from "./result.js";
 import { worked } from "./spans.js";
@@ -115,6 +115,7 @@ export class JobView {
           hasChecklist(job) && more("Checklist for GitHub", save("github")),
           more("All of the job as JSON", save("json")),
           hasResult && more("Print the result", () => print()))),
+      job.forked_from?.replay && link(comparison(job), "Compare"),
       button("Copy as curl", () => this.#copy()),
       isFinal(job) && button("Delete", () => this.#delete(), "danger"));
   }
@@ -149,6 +150,11 @@ export class JobView {
   }
 }
 
+/** The job beside the one that it replays. */
+const comparison = ({ event_id: id, forked_from: { replay } }) => `#/replays/${encodeURIComponent(replay)}?job=${encodeURIComponent(id)}`;
+
+const forked = ({ event_id: id, from_step: step }) => [h.a({ class: "linked", href: `#/jobs/${encodeURIComponent(id)}` }, shortId(id)), ...(step ? [", step ", foreign(step)] : [", all steps"])];
+
 const nameOf = (job) => job.title ?? words(job.job_name);
 
 function input(told) {
@@ -171,7 +177,8 @@ function details(job) {
     ["Model calls", job.calls],
     ["Retries", job.retries],
     ["Attempts", job.attempts],
-    ["Forked from", job.forked_from && h.a({ class: "linked", href: `#/jobs/${encodeURIComponent(job.forked_from.event_id)}` }, shortId(job.forked_from.event_id), ", step ", foreign(job.forked_from.from_step))],
+    [job.forked_from?.replay ? "Replay of" : "Forked from", job.forked_from && forked(job.forked_from)],
+    ["Replay", job.forked_from?.replay && h.a({ class: "linked", href: comparison(job) }, foreign(job.forked_from.replay))],
     ["Id", foreign(job.event_id, "code")],
     ...Object.entries(job.metadata ?? {}).map(([name, value]) => [foreign(name), foreign(value)]),
   ];
