@@ -437,20 +437,29 @@ class Created:
         return cls(raw["event_id"], raw["status"], datetime.fromisoformat(raw["created_at"]), replayed, look_at)
 
 
+_OVERRIDES = ("model", "effort", "prompt")
+
+
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """A chain that jobs can run. `payload_schema` is the JSON Schema of its payload."""
+    """A chain that jobs can run. `payload_schema` is the JSON Schema of its payload.
+
+    `overrides` is what a job may set in place of the chain: `model`, `effort`, and in a fork the `prompt` of a step. An
+    API that does not tell it is taken to allow all.
+    """
 
     name: str
     description: str
     steps: tuple[str, ...]
     payload_schema: Mapping[str, Any]
+    overrides: tuple[str, ...]
     raw: Mapping[str, Any] = field(repr=False)
 
     @classmethod
     def of(cls, raw: Mapping[str, Any]) -> Self:
         steps = tuple(step["name"] for step in raw["steps"])
-        return cls(raw["name"], raw["description"], steps, raw["payload_schema"], raw)
+        allowed = tuple(raw.get("overrides", _OVERRIDES))
+        return cls(raw["name"], raw["description"], steps, raw["payload_schema"], allowed, raw)
 
     @property
     def texts(self) -> tuple[str, ...]:

@@ -154,7 +154,9 @@ def test_says_what_the_page_of_the_command_line_says(
         assert page.locator("h1").inner_text() == written.locator("h1").inner_text()
         assert cells(page.locator(".sums tbody tr")) == cells(written.locator("table").first.locator("tbody tr"))
         rows, theirs = cells(page.locator(".pairs tbody tr")), cells(written.locator(".jobs tbody tr"))
-        assert [[re.sub(r"^\d+\. ", "", row[0])[:9], *row[1:]] for row in theirs] == [[row[0][:9], *row[1:]] for row in rows]
+        assert [[re.sub(r"^\d+\. ", "", row[0])[:9], *row[1:]] for row in theirs] == [
+            [row[0][:9], *row[1:]] for row in rows
+        ]
         assert rows[0][:2] == ["Guests.md", "worse"]
 
         for title, marker in (("Doors.md", "job-800"), ("Guests.md", "job-802")):
@@ -165,7 +167,10 @@ def test_says_what_the_page_of_the_command_line_says(
             for mark in ("del", "ins"):
                 ours, other = (each.locator(mark).all_text_contents() for each in (page, article))
                 assert ours == other
-            assert (page.locator(".headline .verdict").inner_text(), title) == (article.locator(".verdict").inner_text(), title)
+            assert (page.locator(".headline .verdict").inner_text(), title) == (
+                article.locator(".verdict").inner_text(),
+                title,
+            )
 
 
 def test_its_jobs_can_be_chosen_by_what_became_of_them(visit: Visit, replayed: dict[str, str]) -> None:
@@ -236,8 +241,8 @@ def test_fits_the_window_whatever_the_texts_are(visit: Visit, replayed: dict[str
 
     opened(visit)
     assert visit.width <= pixels
-    for marker in replayed:
-        page = opened(visit, f"?job={replayed[marker]}")
+    for marker, event_id in replayed.items():
+        page = opened(visit, f"?job={event_id}")
         expect(page.locator(".side").first if marker != "job-802" else page.locator("[data-key=facts]")).to_be_visible()
         page.locator("details").evaluate_all("all => all.forEach(one => { one.open = true; })")
         assert visit.width <= pixels

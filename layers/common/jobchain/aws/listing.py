@@ -61,7 +61,11 @@ class JobFilter:
     def scope(self) -> tuple[str, ...]:
         """The filter as texts: a cursor counts for one filter alone."""
         given = (self.title, *(isoformat(at) if at else None for at in (self.created_after, self.created_before)))
-        more = [*given, sorted(self.metadata.items()), *filter(None, (self.replays, self.replay, self.only_replays and "only"))]
+        more = [
+            *given,
+            sorted(self.metadata.items()),
+            *filter(None, (self.replays, self.replay, self.only_replays and "only")),
+        ]
         return self.status or "", self.job_name or "", json.dumps(more) if any(more) else ""
 
     @property
@@ -99,12 +103,8 @@ class JobFilter:
         if self.title:
             tests.append("attribute_exists(about.title)")
         if self.replay:
-            tests.append("about.forked_from.replay = :replay")
             values[":replay"] = self.replay
-        elif self.only_replays:
-            tests.append("attribute_exists(about.forked_from.replay)")
-        elif not self.replays:
-            tests.append(NO_REPLAY)
+        tests += self._replay_tests
         for number, entry in enumerate(self.metadata.items()):
             tests.append(f"contains(about.labels, :label{number})")
             values[f":label{number}"] = _label(*entry)
@@ -114,6 +114,14 @@ class JobFilter:
         if names:
             options["ExpressionAttributeNames"] = names
         return options, values
+
+    @property
+    def _replay_tests(self) -> list[str]:
+        if self.replay:
+            return ["about.forked_from.replay = :replay"]
+        if self.only_replays:
+            return ["attribute_exists(about.forked_from.replay)"]
+        return [] if self.replays else [NO_REPLAY]
 
     def names(self, entry: Item) -> bool:
         """Whether the title of an entry of `recent` is wanted: DynamoDB compares texts in one case alone."""

@@ -115,7 +115,7 @@ export class ReplayView {
     const [jobs, pairs] = [this.#jobs, this.#pairs];
     const wanted = Math.min(jobs.length, this.#most);
     const read = jobs.slice(0, this.#most).filter(({ event_id: id }) => this.#read.has(id)).length;
-    const lost = [...this.#read.values()].filter(({ pair }) => !pair).length;
+    const lost = jobs.filter(({ event_id: id }) => this.#read.has(id) && !this.#read.get(id).pair).length;
     const shown = pairs.filter(CHOICES[this.#show][1]);
     return [
       h.h1(foreign(heading(jobs.map((job) => job.job_name)))),
