@@ -34,6 +34,7 @@ from jobchain.metrics import OutcomeMeter
 from jobchain.pace import Rates
 from jobchain.prices import PriceList
 from jobchain_api.health import HealthCheck
+from jobchain_api.job_urls import CheckUrl, no_job_urls
 from jobchain_api.receivers import Receivers, no_receivers
 from jobchain_api.service import JobService
 from jobchain_sweeper.sweeper import Sweeper
@@ -188,6 +189,7 @@ def make_service(
     health: HealthCheck | None = None,
     chains: Mapping[str, Chain] = CHAINS,
     receivers: Receivers = no_receivers,
+    check_url: CheckUrl = no_job_urls,
 ) -> JobService:
     """The service on top of these; the queue's dead letters are its own messages."""
     return JobService(
@@ -206,6 +208,7 @@ def make_service(
         meter=lambda *_: None,
         outcome_meter=outcome_meter,
         receivers=receivers,
+        check_url=check_url,
     )
 
 

@@ -16,9 +16,11 @@ from jobchain_cli.choices import Status, Tier, UsageBy
 from jobchain_cli.completion import offered_chains, offered_ids
 from jobchain_cli.errors import Code, CommandError
 from jobchain_cli.examples import add_examples
+from jobchain_cli.listen import listeners
 from jobchain_cli.operators import STACK_HELP, incidents, operators
 from jobchain_cli.options import AsJson, AsMarkdown, AsText, Model, OwnEffort, Set, form_of
 from jobchain_cli.replay import replays
+from jobchain_cli.webhooks import webhooks
 
 if TYPE_CHECKING:
     from datetime import date
@@ -36,6 +38,8 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 error, 2 usage, 3 a job failed, 4 cancelled, 5 timeout, 130 Ctrl-C.",
 )
 app.add_typer(replays)
+app.add_typer(webhooks, name="webhooks")
+app.add_typer(listeners)
 app.add_typer(authors)
 app.add_typer(operators)
 

@@ -13,6 +13,22 @@ class Status(StrEnum):
     CANCELLED = "cancelled"
 
 
+class EndEvent(StrEnum):
+    """An event of the end of a job."""
+
+    COMPLETED = "job.completed"
+    FAILED = "job.failed"
+    CANCELLED = "job.cancelled"
+
+
+class DeliveryState(StrEnum):
+    """A state that deliveries are filtered by."""
+
+    WAITING = "waiting"
+    DELIVERED = "delivered"
+    DEAD = "dead"
+
+
 class UsageBy(StrEnum):
     """What usage is grouped by."""
 

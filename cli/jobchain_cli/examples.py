@@ -7,6 +7,8 @@ if TYPE_CHECKING:
     import typer
 
 ID = "f7ef99a8"
+ENDPOINT = "ep_5f2a9c1d7e30"
+WEBHOOK = "evt_019ad00c5f8f3b1e5a7c9d2e4f607182"
 
 EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "submit": (
@@ -32,6 +34,25 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "chains": ("jobchain chains", "jobchain chains --json"),
     "login": ("jobchain login https://example.com/v1", "jobchain login https://example.com/v1 < key.txt"),
     "logout": ("jobchain logout",),
+    "webhooks list": ("jobchain webhooks list", "jobchain webhooks list --json"),
+    "webhooks create": (
+        "jobchain webhooks create https://hooks.example.com/jobchain",
+        "jobchain webhooks create https://hooks.example.com/jobchain --event job.failed --chain guideline_checklist",
+    ),
+    "webhooks test": (f"jobchain webhooks test {ENDPOINT}",),
+    "webhooks rotate": (f"jobchain webhooks rotate {ENDPOINT}",),
+    "webhooks enable": (f"jobchain webhooks enable {ENDPOINT}",),
+    "webhooks delete": (f"jobchain webhooks delete {ENDPOINT} --yes",),
+    "webhooks deliveries": (
+        "jobchain webhooks deliveries --state dead",
+        f"jobchain webhooks deliveries --endpoint {ENDPOINT} --json",
+    ),
+    "webhooks delivery": (f"jobchain webhooks delivery {WEBHOOK}",),
+    "webhooks redeliver": (f"jobchain webhooks redeliver {WEBHOOK}",),
+    "listen": (
+        "jobchain listen --forward http://localhost:3000/hook",
+        "jobchain listen --forward http://localhost:3000/hook --event job.failed --retries 5",
+    ),
     "new": ("jobchain new door_rules",),
     "check": ("jobchain check door_rules", "jobchain check door_rules:chain"),
     "run": ("jobchain run door_rules texts/sample.md", "jobchain run door_rules texts/sample.md --model gpt-6-luna"),

@@ -37,6 +37,7 @@ class NewKey:
     limits: Limits
     operator: bool
     valid_for: timedelta | None
+    webhook_urls: bool = False
 
 
 def new_key(
@@ -44,6 +45,7 @@ def new_key(
     name: str | None = None,
     *,
     operator: bool = False,
+    webhook_urls: bool = False,
     valid_days: str | None = None,
     jobs_per_minute: str | None = None,
     unfinished_jobs: str | None = None,
@@ -69,6 +71,7 @@ def new_key(
         ),
         operator=operator,
         valid_for=None if days is None else timedelta(days=days),
+        webhook_urls=webhook_urls,
     )
 
 
@@ -146,6 +149,8 @@ def described(api_key: ApiKey) -> Iterator[str]:
     yield f"Valid until {api_key.valid_until}." if api_key.valid_until else "Valid until it is revoked."
     if api_key.operator:
         yield "An operator's key: it also sees the depth of the queues, which all tenants share."
+    if api_key.webhook_urls:
+        yield "Its jobs may name a webhook_url."
     yield "The key is shown this once and never again: store it safely."
 
 

@@ -103,7 +103,12 @@ def create_key(new: dict[str, str | bool | None], stack_name: str | None) -> Non
     with told():
         wanted = keys.new_key(**new)  # type: ignore[arg-type]  # the command's options are its parameters
         secret, api_key = _keys_of(stack_name).create(
-            wanted.tenant, wanted.name, wanted.limits, operator=wanted.operator, valid_for=wanted.valid_for
+            wanted.tenant,
+            wanted.name,
+            wanted.limits,
+            operator=wanted.operator,
+            webhook_urls=wanted.webhook_urls,
+            valid_for=wanted.valid_for,
         )
     # First, so that the key can be revoked if nothing reads standard output.
     print(*keys.described(api_key), sep="\n", file=sys.stderr, flush=True)

@@ -44,6 +44,7 @@ def create_key(
     operator: Annotated[
         bool, typer.Option("--operator", help="An operator's key: it sees the depth of the queues.")
     ] = False,
+    webhook_urls: Annotated[bool, typer.Option("--webhook-urls", help="Its jobs may name a webhook_url.")] = False,
     valid_days: Annotated[str | None, typer.Option(metavar="D", help="Days until it expires (default: never).")] = None,
     jobs_per_minute: Annotated[str | None, typer.Option(metavar="N", help="A limit (default of each: none).")] = None,
     unfinished_jobs: Annotated[str | None, typer.Option(metavar="N", help="A limit.")] = None,
@@ -57,6 +58,7 @@ def create_key(
         "tenant": tenant,
         "name": name,
         "operator": operator,
+        "webhook_urls": webhook_urls,
         "valid_days": valid_days,
         "jobs_per_minute": jobs_per_minute,
         "unfinished_jobs": unfinished_jobs,

@@ -5,7 +5,7 @@ import os
 import socket
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,8 +31,11 @@ class Target:
     insecure_http: bool = False
 
     @contextmanager
-    def client(self) -> "Iterator[Jobchain]":
-        """A client for the API. What its calls raise in this context becomes a CommandError."""
+    def client(self, *, told: bool = True) -> "Iterator[Jobchain]":
+        """A client for the API. What its calls raise in this context becomes a CommandError.
+
+        If it is `told`, standard error says that the API is waited for, where the context lasts for more than a moment.
+        """
         # The library of HTTP takes a while to import: only commands that call an API wait for it.
         from jobchain.connection import shown
         from jobchain_cli.words import problem_line
@@ -40,7 +43,7 @@ class Target:
 
         try:
             with (
-                told_when_slow(f"the API at {shown(self.url)}"),
+                told_when_slow(f"the API at {shown(self.url)}") if told else nullcontext(),
                 Jobchain(
                     self.url, self.api_key, retry_seconds=RETRY_SECONDS, insecure_http=self.insecure_http
                 ) as client,

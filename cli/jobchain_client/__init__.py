@@ -42,6 +42,7 @@ from jobchain_client.resources import (
     WaitingFor,
 )
 from jobchain_client.synchronous import Jobchain, JobHandle
+from jobchain_client.webhook_resources import Delivery, Endpoint, NewEndpoint
 
 if TYPE_CHECKING:
     from jobchain_client.asynchronous import AsyncJobchain, AsyncJobHandle
@@ -58,6 +59,8 @@ __all__ = [
     "Chains",
     "Conflict",
     "DailyUsage",
+    "Delivery",
+    "Endpoint",
     "Estimate",
     "Failure",
     "ForkedFrom",
@@ -69,6 +72,7 @@ __all__ = [
     "Jobchain",
     "JobchainError",
     "LimitReached",
+    "NewEndpoint",
     "NotFound",
     "Problem",
     "Prompt",

@@ -27,6 +27,8 @@ from jobchain_client.flows import (
 )
 from jobchain_client.resources import Chains, Created, DailyUsage, Job, ListFilter, Stats, Submission, new_key
 from jobchain_client.transport import LIMITS, headers, no_answer, pool_timeout, trusts_environment
+from jobchain_client.webhook_flows import WebhookFlows
+from jobchain_client.webhook_methods import AsyncWebhooks
 
 T = TypeVar("T")
 
@@ -58,6 +60,8 @@ class AsyncJobchain:
             follow_redirects=False, transport=transport, trust_env=trust_env, limits=LIMITS, headers=headers()
         )
         self._sleep = sleep
+        flows = WebhookFlows(checked_key(api_key), timeout, retry_seconds, clock)
+        self.webhooks = AsyncWebhooks(flows, self._run, self._stream)
 
     async def submit(
         self,

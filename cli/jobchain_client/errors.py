@@ -81,13 +81,14 @@ class Unauthorized(JobchainError):
 
 
 class NotFound(JobchainError):
-    """There is no such job; that of another tenant is not there either."""
+    """There is no such job, endpoint or delivery; that of another tenant is not there either."""
 
 
 class Conflict(JobchainError):
     """The job's status does not allow this: it is final (`job-is-final`) or is not (`job-is-not-final`).
 
-    A job without the steps before it `job-cannot-be-forked`. Of webhooks: `too-many-endpoints`, `webhooks-off`.
+    A job without the steps before it `job-cannot-be-forked`. Of webhooks: `too-many-endpoints`, `endpoint-disabled`,
+    `webhooks-off`.
     """
 
 

@@ -8,7 +8,7 @@ import json
 import random
 import re
 from collections.abc import Callable, Generator, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any, Generic, TypeAlias, TypeVar
 from urllib.parse import quote
@@ -391,11 +391,15 @@ class Flows:
         content: bytes | None = None,
         until: float | None = None,
         once: bool = False,
+        unsure: str | None = None,
     ) -> Flow[_Reply]:
-        """A good answer. Raises JobchainError."""
+        """A good answer. Raises JobchainError.
+
+        With `unsure` a request that may have been carried out is not sent again, and the error says so in these words.
+        """
         if body is not None:
             content = _json(body)
-        reply = yield from self._try(method, path, query, headers, content, until, once=once)
+        reply = yield from self._try(method, path, query, headers, content, until, once=once, unsure=unsure)
         if error := _error_in(reply.answer):
             raise error
         return reply
@@ -410,6 +414,7 @@ class Flows:
         until: float | None = None,
         *,
         once: bool = False,
+        unsure: str | None = None,
     ) -> Flow[_Reply]:
         """The first answer that another try would not change. Raises JobchainError if time is up."""
         _check_characters(query or {})
@@ -424,6 +429,8 @@ class Flows:
             if isinstance(outcome, Answer) and outcome.status not in _RETRIED:
                 return _Reply(outcome, repeated)
             repeated = repeated or (outcome.sent if isinstance(outcome, NoAnswer) else outcome.status in _UNCERTAIN)
+            if unsure and repeated:
+                raise _told(outcome, unsure)
             asked = None if isinstance(outcome, NoAnswer) else _retry_after(outcome)
             # Spread, so that many clients do not come back together.
             pause = max(asked or 0.0, own * random.uniform(0.5, 1))  # noqa: S311
@@ -456,14 +463,19 @@ def _check_characters(query: Mapping[str, str]) -> None:
 
 
 def _path(event_id: str) -> str:
+    return f"/jobs/{_segment(event_id, 'a job')}"
+
+
+def _segment(name: str, what: str) -> str:
+    """The id of `what` as a part of a path. Raises BadArgument."""
     try:
-        path = quote(event_id, safe="")
+        path = quote(name, safe="")
     except UnicodeEncodeError:
         # Half a character, as an argument that is not UTF-8 has.
         path = ""
     if not path.strip("."):
-        raise BadArgument(f"{event_id!r} is not the id of a job")
-    return f"/jobs/{path}"
+        raise BadArgument(f"{name!r} is not the id of {what}")
+    return path
 
 
 def _json(value: Mapping[str, Any]) -> bytes:
@@ -511,6 +523,14 @@ def _error_in(answer: Answer) -> JobchainError | None:
         where = answer.headers.get("Location", "")
         return bad_answer(answer.status, f"the server sends us on to {where!r}: use that URL", _request_id(answer))
     return _error_of(answer)
+
+
+def _told(outcome: Answer | NoAnswer, unsure: str) -> JobchainError:
+    """The error of a request that may have been carried out."""
+    if isinstance(outcome, NoAnswer):
+        return unreachable(f"{outcome.why}; {unsure}")
+    error = _error_of(outcome)
+    return error_of(replace(error.problem, detail=f"{error.detail}; {unsure}"), error.retry_after)
 
 
 def _error_of(answer: Answer) -> JobchainError:

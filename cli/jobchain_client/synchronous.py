@@ -26,6 +26,8 @@ from jobchain_client.flows import (
 )
 from jobchain_client.resources import Chains, Created, DailyUsage, Job, ListFilter, Stats, Submission, new_key
 from jobchain_client.transport import LIMITS, headers, no_answer, pool_timeout, trusts_environment
+from jobchain_client.webhook_flows import WebhookFlows
+from jobchain_client.webhook_methods import Webhooks
 
 T = TypeVar("T")
 
@@ -66,6 +68,8 @@ class Jobchain:
             follow_redirects=False, transport=transport, trust_env=trust_env, limits=LIMITS, headers=headers()
         )
         self._sleep = sleep
+        flows = WebhookFlows(checked_key(api_key), timeout, retry_seconds, clock)
+        self.webhooks = Webhooks(flows, self._run, self._stream)
 
     def submit(
         self,

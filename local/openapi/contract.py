@@ -6,6 +6,8 @@ from typing import Any
 
 from jobchain.errors import (
     BodyTooLarge,
+    DeliveryNotFound,
+    EndpointDisabled,
     EndpointNotFound,
     ForeignOrigin,
     IdempotencyConflict,
@@ -23,6 +25,7 @@ from jobchain.errors import (
     WebhooksOff,
 )
 from jobchain_api.created_views import BatchView, JobCreated, ProblemView
+from jobchain_api.delivery_views import DeliveryList, DeliveryView, DeliveryWithBody
 from jobchain_api.problems import (
     CONTENT_TYPE,
     INTERNAL_ERROR,
@@ -40,8 +43,10 @@ from local.openapi.agents import RESULT, with_errors_of_the_protocol
 from local.openapi.examples import (
     CHAIN,
     CREATED,
+    DELIVERY,
     DETAILS,
     ENDPOINT,
+    EVENT,
     HEALTH,
     JOB,
     LISTED,
@@ -50,6 +55,7 @@ from local.openapi.examples import (
     REQUEST_ID,
     SECRET,
     STATS,
+    TEST_EVENT,
     USAGE_OF_DAYS,
     WAITING,
 )
@@ -365,6 +371,50 @@ _ENABLE_ENDPOINT: dict[str, Any] = {
         **_problems(ForeignOrigin, EndpointNotFound, WebhooksOff),
     },
 }
+_TEST_ENDPOINT: dict[str, Any] = {
+    "summary": "Send a test event to an endpoint",
+    "description": "An event of the type `webhook.test`, which is sent at once, whatever events the endpoint wants. "
+    "Read the delivery for what became of it.",
+    "operation_id": "testEndpoint",
+    "tags": ["webhooks"],
+    "responses": {
+        201: _answer("The delivery.", DeliveryView, TEST_EVENT),
+        **_problems(ForeignOrigin, EndpointNotFound, EndpointDisabled, WebhooksOff),
+    },
+}
+_LIST_DELIVERIES: dict[str, Any] = {
+    "summary": "List deliveries of webhooks",
+    "description": "The newest first. Those that were made are kept for 7 days, others for 30. A filter looks through "
+    "1,000 deliveries a request: a page may hold few or none, and not be the last.",
+    "operation_id": "listDeliveries",
+    "tags": ["webhooks"],
+    "responses": {
+        200: _answer("The page.", DeliveryList, {"deliveries": [DELIVERY], "next_cursor": None}, {"ETag": _ETAG}),
+        **_NOT_MODIFIED,
+        **_problems(InvalidRequest, WebhooksOff),
+    },
+}
+_GET_DELIVERY: dict[str, Any] = {
+    "summary": "Read a delivery with its event",
+    "operation_id": "getDelivery",
+    "tags": ["webhooks"],
+    "responses": {
+        200: _answer("The delivery.", DeliveryWithBody, {**DELIVERY, "body": EVENT}, {"ETag": _ETAG}),
+        **_NOT_MODIFIED,
+        **_problems(DeliveryNotFound, WebhooksOff),
+    },
+}
+_REDELIVER: dict[str, Any] = {
+    "summary": "Try a delivery now",
+    "description": "One that was made or given up gets all of its tries again, with the same `webhook-id`; one that "
+    "waits for its next try keeps its schedule.",
+    "operation_id": "redeliver",
+    "tags": ["webhooks"],
+    "responses": {
+        200: _answer("The delivery.", DeliveryView, {**DELIVERY, "tries": 0, "next_at": None}),
+        **_problems(ForeignOrigin, DeliveryNotFound, EndpointNotFound, EndpointDisabled, WebhooksOff),
+    },
+}
 _DELETE_ENDPOINT: dict[str, Any] = {
     "summary": "Delete an endpoint of webhooks",
     "description": "Events that wait for another try are given up.",
@@ -433,6 +483,10 @@ OPERATIONS: dict[tuple[str, str], dict[str, Any]] = {
     ("DELETE", "/webhooks/<endpoint_id>"): _DELETE_ENDPOINT,
     ("POST", "/webhooks/<endpoint_id>/rotate"): _ROTATE_SECRET,
     ("POST", "/webhooks/<endpoint_id>/enable"): _ENABLE_ENDPOINT,
+    ("POST", "/webhooks/<endpoint_id>/test"): _TEST_ENDPOINT,
+    ("GET", "/deliveries"): _LIST_DELIVERIES,
+    ("GET", "/deliveries/<webhook_id>"): _GET_DELIVERY,
+    ("POST", "/deliveries/<webhook_id>/redeliver"): _REDELIVER,
     ("GET", "/health"): _GET_HEALTH,
     ("POST", "/mcp"): _POST_MCP,
     ("GET", "/openapi.json"): _GET_CONTRACT,

@@ -4,6 +4,8 @@ from typing import Any
 
 from jobchain.errors import (
     BodyTooLarge,
+    DeliveryNotFound,
+    EndpointDisabled,
     EndpointNotFound,
     ForeignOrigin,
     IdempotencyConflict,
@@ -255,6 +257,39 @@ ENDPOINT: dict[str, Any] = {
     "disabled_at": None,
     "disabled_because": None,
 }
+DELIVERY: dict[str, Any] = {
+    "webhook_id": "evt_019ad00c5f8f3b1e5a7c9d2e4f607182",
+    "endpoint_id": "ep_5f2a9c1d7e30",
+    "url": None,
+    "type": "job.failed",
+    "event_id": EVENT_ID,
+    "state": "waiting",
+    "tries": 2,
+    "created_at": "2026-11-29T10:00:00.000Z",
+    "last_at": "2026-11-29T10:00:05.120Z",
+    "last_status": 503,
+    "last_message": "try later",
+    "next_at": "2026-11-29T10:05:01.000Z",
+}
+EVENT: dict[str, Any] = {
+    "type": "job.failed",
+    "timestamp": "2026-11-29T10:00:00.000Z",
+    "data": {
+        "event_id": EVENT_ID,
+        "status": "failed",
+        "job_name": "guideline_checklist",
+        "metadata": {},
+        "created_at": "2026-11-29T09:59:30.000Z",
+        "finished_at": "2026-11-29T10:00:00.000Z",
+        "error": {"type": "model_refused", "step": "summary"},
+    },
+}
+TEST_EVENT: dict[str, Any] = {
+    **dict.fromkeys(DELIVERY),
+    **{name: DELIVERY[name] for name in ("webhook_id", "endpoint_id", "state", "created_at")},
+    "type": "webhook.test",
+    "tries": 0,
+}
 # That of the reference libraries' tests.
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
@@ -273,6 +308,8 @@ DETAILS: dict[type[JobchainError], str] = {
     Unavailable: "the table does not answer",
     EndpointNotFound: "there is no endpoint ep_5f2a9c1d7e30",
     TooManyEndpoints: "there are 10 endpoints, which is the most: delete one first",
+    EndpointDisabled: "the endpoint ep_5f2a9c1d7e30 is disabled, as it answered 410 Gone: enable it first",
+    DeliveryNotFound: "there is no such delivery: use a webhook_id of GET /deliveries",
     WebhooksOff: "this deployment sends no webhooks: deploy it with the parameter Webhooks=on",
 }
 """An example of the detail of each error's problem."""

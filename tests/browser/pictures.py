@@ -43,12 +43,12 @@ class PricedServer(ModelServer):
     """Answers as the offline model does, under the name of the model that is asked, which has a price."""
 
     def right_answer(self, path: str, call: Call) -> Reply:
-        """The answer to a call without a fault. The other model says "shall", and of one text also in its quotes."""
+        """The answer to a call without a fault. The other model says "shall", and of one text also in a quote."""
         reply = super().right_answer(path, call)
         model = json.loads(call.body)["model"]
         said = reply.body.decode()
-        if model == OTHER and (call.step == "summary" or "What and how often" in call.body):
-            said = re.sub(r"\bmust\b", "shall", said)
+        if model == OTHER and (call.step == "summary" or "Keep logs for 90 days" in call.body):
+            said = re.sub(r"\bmust\b", "shall", said, count=0 if call.step == "summary" else 3)
         return Reply(reply.name, json.dumps({**json.loads(said), "model": model}).encode())
 
 

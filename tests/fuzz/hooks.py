@@ -1,5 +1,6 @@
 """What schemathesis can't know of the API from its contract, case by case. Everything else counts as a failure."""
 
+from http import HTTPStatus
 from typing import Any
 
 import schemathesis
@@ -14,12 +15,16 @@ FORK = "POST /jobs/{event_id}/fork"
 _WITHOUT_WORDS = {
     "GET /jobs": {"created_after", "created_before"},
     "GET /usage": {"from"},  # not after `to`, and at most 92 days before it
-    FORK: {"from_step"},
+    FORK: {"from_step", "webhook_url"},
+    "POST /jobs": {"webhook_url"},
+    "POST /webhooks": {"url", *(f"chains.{place}" for place in range(20))},
 }
 """What OpenAPI has no words for: the parameters and fields by their operations."""
 
-_given: dict[str, dict[str, Any]] = {}
-"""The filters of the list that gave a cursor, by the cursor."""
+LISTS = ("GET /jobs", "GET /deliveries")
+
+_given: dict[tuple[str, str], dict[str, Any]] = {}
+"""The filters of the list that gave a cursor, by the list's operation and the cursor."""
 
 
 @schemathesis.hook
@@ -36,9 +41,9 @@ def before_call(_context: schemathesis.HookContext, case: Case, _kwargs: dict[st
     cursor = case.query.get("cursor")
     if cursor is None:
         return
-    if cursor in _given:
+    if (given := _given.get((case.operation.label, cursor))) is not None:
         limit = {name: value for name, value in case.query.items() if name == "limit"}
-        case.query = {**limit, **_given[cursor], "cursor": cursor}
+        case.query = {**limit, **given, "cursor": cursor}
     else:
         case.query = {name: value for name, value in case.query.items() if name != "cursor"}
 
@@ -46,10 +51,12 @@ def before_call(_context: schemathesis.HookContext, case: Case, _kwargs: dict[st
 @schemathesis.hook
 def after_call(_context: schemathesis.HookContext, case: Case, response: Response) -> None:
     """Remembers cursors."""
-    if (case.operation.label, response.status_code) != ("GET /jobs", 200):
+    if case.operation.label not in LISTS or response.status_code != HTTPStatus.OK:
         return
     if cursor := response.json()["next_cursor"]:
-        _given[cursor] = {name: value for name, value in case.query.items() if name not in ("limit", "cursor")}
+        _given[case.operation.label, cursor] = {
+            name: value for name, value in case.query.items() if name not in ("limit", "cursor")
+        }
 
 
 @schemathesis.hook

@@ -216,8 +216,17 @@ def test_the_end_of_a_job_reaches_an_endpoint_signed(told: httpx2.Client, stack:
         assert finished(told, event_id)["status"] == "completed"
         item = poll(lambda: delivery_of(stack, "told", 0), limit_seconds=60)
 
+        # and when it is redelivered, and the endpoint is tested
+        listed = told.get("/deliveries", params={"state": "delivered"}).raise_for_status().json()["deliveries"]
+        delivery = f"/deliveries/{listed[0]['webhook_id']}"
+        assert told.post(f"{delivery}/redeliver").json()["state"] == "waiting"
+        again = poll(lambda: (found := told.get(delivery).json())["state"] == "delivered" and found, limit_seconds=60)
+        assert told.post(f"{where}/test").status_code == 201
+        poll(lambda: len(server.requests) == 3, limit_seconds=60)
+
     # then its event has come, signed with both secrets
     assert item["state"] == {"S": "delivered"}
+    assert (again["tries"], again["body"]["data"]["event_id"]) == (1, event_id)
     head, _, body = server.requests[0].partition(b"\r\n\r\n")
     headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:])
     for secret in (created["secret"], new):

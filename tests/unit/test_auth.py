@@ -198,7 +198,8 @@ def test_a_table_that_does_not_answer_is_no_refusal(
 
 
 def test_without_keys_every_caller_is_the_one_tenant() -> None:
-    assert no_authentication("") == no_authentication("Bearer jc_any") == Caller("local", operator=True, anonymous=True)
+    expected = Caller("local", operator=True, anonymous=True, webhook_urls=True)
+    assert no_authentication("") == no_authentication("Bearer jc_any") == expected
 
 
 def log_line(log: io.StringIO, answer: Answer, logger: Logger) -> dict[str, Any]:

@@ -89,10 +89,14 @@ class TestOptions:
             tokens_per_day="1",
             cost_usd_per_day="2.50",
             requests_per_minute="600",
+            webhook_urls=True,
         )
 
         limits = Limits(10, 10_000, 1, Decimal("2.5"), 600)
-        assert made == NewKey("acme", "Ana's laptop", limits, operator=True, valid_for=timedelta(days=30))
+        expected = NewKey(
+            "acme", "Ana's laptop", limits, operator=True, valid_for=timedelta(days=30), webhook_urls=True
+        )
+        assert made == expected
 
     def test_may_be_left_out_but_for_the_tenant(self) -> None:
         assert new_key("acme") == NewKey("acme", "acme", NO_LIMITS, operator=False, valid_for=None)
@@ -210,6 +214,13 @@ class TestCreate:
         assert "Limits: no limits." in said.err
         assert "operator" in said.err
         assert "Valid until 2" in said.err
+
+    def test_lets_jobs_name_urls_that_are_told_of_their_ends(self, on_table: Operate, keys: ApiKeyStore) -> None:
+        for options, expected in (((), False), (("--webhook-urls",), True)):
+            said = on_table("keys", "create", "--tenant", "acme", *options)
+            stored = keys.find(hashed(said.out.removesuffix("\n")))
+            assert stored
+            assert (stored.webhook_urls, "webhook_url" in said.err) == (expected, expected)
 
     def test_refuses_an_option_before_it_looks_for_a_stack(self, operate: Operate) -> None:
         assert operate("keys", "create", "--tenant", "Acme") == (

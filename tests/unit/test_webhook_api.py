@@ -8,10 +8,12 @@ from aws_lambda_powertools import Logger
 from jobchain.aws.outbox import partition
 from jobchain.aws.queue import JobQueue
 from jobchain.aws.table import Table
+from jobchain.aws.tenant_deliveries import TenantDeliveries
 from jobchain.aws.webhook_endpoints import MOST_ENDPOINTS, EndpointStore
 from jobchain.chains import CHAINS
 from jobchain_api.app import create_app
 from jobchain_api.auth import Caller
+from jobchain_api.job_urls import checked_job_urls
 from jobchain_api.receivers import known_receivers
 from jobchain_api.webhook_service import WebhookService
 from tests.conftest import TABLE, make_service
@@ -30,13 +32,16 @@ class Apis:
 
     def __init__(self, stores: Stores, queue: JobQueue, logger: Logger, client: "DynamoDBClient") -> None:
         endpoints = EndpointStore(client, TABLE, stores.clock)
-        service = make_service(stores, queue, logger, receivers=known_receivers(endpoints, stores.clock))
-        self._parts = service, logger, WebhookService(endpoints, CHAINS)
+        deliveries = TenantDeliveries(client, TABLE, stores.clock, stores.announced.extend)
+        receivers, check_url = known_receivers(endpoints, stores.clock), checked_job_urls(endpoints, stores.clock)
+        service = make_service(stores, queue, logger, receivers=receivers, check_url=check_url)
+        webhooks = WebhookService(endpoints, deliveries, stores.jobs.cursor_secret, CHAINS)
+        self._parts = service, logger, webhooks
 
-    def of(self, tenant: str) -> Api:
+    def of(self, tenant: str, *, webhook_urls: bool = False) -> Api:
         service, logger, webhooks = self._parts
         api = Api(service, logger)
-        api._app = create_app(service, lambda _: Caller(tenant), logger, CHAINS, webhooks)
+        api._app = create_app(service, lambda _: Caller(tenant, webhook_urls=webhook_urls), logger, CHAINS, webhooks)
         return api
 
 

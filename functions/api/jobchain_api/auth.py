@@ -29,6 +29,7 @@ _BEARER = re.compile(rf"bearer +([\x21-\x7e]{{1,{MAX_LENGTH}}})", re.IGNORECASE 
 class Caller:
     """The tenant of a request, and what it may do. `anonymous`: the deployment authenticates without keys.
 
+    With `webhook_urls`, its jobs may name URLs that are told of their ends.
     `key_id` is the id of its API key, empty without one. `count` counts one more request of the key, for what takes the
     time of many. It raises LimitReached, Unavailable.
     """
@@ -38,6 +39,7 @@ class Caller:
     operator: bool = False
     anonymous: bool = False
     key_id: str = ""
+    webhook_urls: bool = False
     count: Callable[[], None] = field(default=lambda: None, compare=False, repr=False)
 
 
@@ -47,7 +49,7 @@ Authenticate = Callable[[str], Caller]
 
 def no_authentication(_authorization: str) -> Caller:
     """Authenticates every request as the only tenant."""
-    return Caller(LOCAL_TENANT, operator=True, anonymous=True)
+    return Caller(LOCAL_TENANT, operator=True, anonymous=True, webhook_urls=True)
 
 
 def refuse_foreign(caller: Caller, method: str, headers: Mapping[str, str]) -> None:
@@ -91,7 +93,13 @@ class ApiKeys:
             raise Unauthorized("the API key is revoked: ask for another", api_key.key_id)
         if api_key.is_over(now):
             raise Unauthorized("the API key has expired: ask for another", api_key.key_id)
-        caller = Caller(api_key.tenant, api_key.limits, api_key.operator, key_id=api_key.key_id)
+        caller = Caller(
+            api_key.tenant,
+            api_key.limits,
+            api_key.operator,
+            key_id=api_key.key_id,
+            webhook_urls=api_key.webhook_urls,
+        )
         if (most := api_key.limits.requests_per_minute) is not None:
             caller = replace(caller, count=partial(self._quotas.take, api_key.tenant, api_key.key_id, most))
         caller.count()

@@ -76,6 +76,7 @@ def fork_of(
         source_created_at=source.created_at,
         overrides=overrides,
         prompts=prompts,
+        webhook_url=request.webhook_url,
     )
 
 

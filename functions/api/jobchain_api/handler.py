@@ -20,6 +20,7 @@ from jobchain.aws.jobs import JobStore
 from jobchain.aws.json_client import DYNAMODB, SQS
 from jobchain.aws.queue import JobQueue
 from jobchain.aws.request_quotas import RequestQuotas
+from jobchain.aws.tenant_deliveries import TenantDeliveries
 from jobchain.aws.usage import UsageStore
 from jobchain.aws.webhook_endpoints import EndpointStore
 from jobchain.aws.webhook_queue import WebhookQueue, announcer
@@ -32,6 +33,7 @@ from jobchain.settings import load_settings
 from jobchain.spending import Spending
 from jobchain_api.app import create_app
 from jobchain_api.auth import ApiKeys, no_authentication
+from jobchain_api.job_urls import checked_job_urls, no_job_urls
 from jobchain_api.receivers import known_receivers, no_receivers
 from jobchain_api.service import JobService
 from jobchain_api.webhook_service import WebhookService
@@ -105,14 +107,15 @@ logger = create_logger()
 dynamodb = create_aws_client(DYNAMODB, _TABLE, os.environ)
 sqs = create_aws_client(SQS, _QUEUE, os.environ)
 queue = JobQueue(sqs, settings.queue_url, settings.flex_queue_url)
+is_local = is_loopback(settings.aws_endpoint_url)
+announce = announcer(WebhookQueue(sqs, settings.webhook_queue_url), logger)
+jobs = JobStore(dynamodb, settings.table_name, utc_now, announce)
 endpoints = EndpointStore(dynamodb, settings.table_name, utc_now) if settings.webhooks == "on" else None
 service = JobService(
     chains=CHAINS,
     default_chain=CHAINS.default,
     admission=AdmissionStore(dynamodb, settings.table_name, utc_now),
-    jobs=JobStore(
-        dynamodb, settings.table_name, utc_now, announcer(WebhookQueue(sqs, settings.webhook_queue_url), logger)
-    ),
+    jobs=jobs,
     due=DueStore(dynamodb, settings.table_name, utc_now),
     usage=UsageStore(dynamodb, settings.table_name, utc_now),
     health=_Health(),
@@ -126,6 +129,7 @@ service = JobService(
     deadline=timedelta(seconds=settings.default_deadline_seconds),
     waits=_Waits(),
     receivers=known_receivers(endpoints, utc_now) if endpoints else no_receivers,
+    check_url=checked_job_urls(endpoints, utc_now, local=is_local) if endpoints else no_job_urls,
 )
 authenticate = (
     no_authentication
@@ -138,7 +142,17 @@ authenticate = (
 )
 # Most requests are about the default chain: it is loaded before the first of them.
 CHAINS.get(CHAINS.default)
-webhooks = WebhookService(endpoints, CHAINS, local=is_loopback(settings.aws_endpoint_url)) if endpoints else None
+webhooks = (
+    WebhookService(
+        endpoints,
+        TenantDeliveries(dynamodb, settings.table_name, utc_now, announce),
+        jobs.cursor_secret,
+        CHAINS,
+        local=is_local,
+    )
+    if endpoints
+    else None
+)
 app = create_app(service, authenticate, logger, CHAINS, webhooks)
 started()
 

@@ -14,6 +14,7 @@ from jobchain.errors import InvalidRequest
 from jobchain.overrides import Override, Overrides
 from jobchain_api.auth import Caller
 from jobchain_api.errors import PayloadTooLarge
+from jobchain_api.job_urls import CheckUrl, no_job_urls
 from jobchain_api.requests import BatchEntry, CreateJob
 from jobchain_api.usable import usable, why_unusable
 from jobchain_api.validation import explain
@@ -22,7 +23,7 @@ MAX_PAYLOAD_BYTES = 256 * 1024
 
 # The options that tell a replay from another request. A title does not: the same text may be in a file of another
 # name.
-_OPTIONS = {"max_cost_usd", "tier", "flex_seconds", "deadline_seconds", "model", "effort"}
+_OPTIONS = {"max_cost_usd", "tier", "flex_seconds", "deadline_seconds", "model", "effort", "webhook_url"}
 
 # The namespace of the ids that are derived from idempotency keys.
 _KEY_NAMESPACE = UUID("8f1a4f5e-6d0c-4c5b-9a55-6f6f62636861")
@@ -32,11 +33,18 @@ _KEYED_VERSION = 5
 class JobFactory:
     """Makes jobs of `chains`. `input_text` is the one field of the payload of the chain called `default_chain`.
 
-    `deadline` is that of a job which names none.
+    `deadline` is that of a job which names none. `check_url` checks the URLs that jobs name.
     """
 
-    def __init__(self, chains: Mapping[str, Chain], default_chain: str, deadline: timedelta = DEADLINE) -> None:
+    def __init__(
+        self,
+        chains: Mapping[str, Chain],
+        default_chain: str,
+        deadline: timedelta = DEADLINE,
+        check_url: CheckUrl = no_job_urls,
+    ) -> None:
         self._deadline = deadline
+        self._check_url = check_url
         self._chains = chains
         self._default_chain = default_chain
 
@@ -68,6 +76,8 @@ class JobFactory:
         payload = checked_payload(chain, sent)
         overrides = Overrides(request.model, request.effort)
         check_overrides(chain, overrides.given)
+        if request.webhook_url is not None:
+            self._check_url(caller, request.webhook_url)
         return NewJob(
             event_id=event_id,
             tenant=caller.tenant,
@@ -84,6 +94,7 @@ class JobFactory:
             deadline=timedelta(seconds=request.deadline_seconds) if request.deadline_seconds else self._deadline,
             own_deadline=request.deadline_seconds is not None,
             overrides=overrides,
+            webhook_url=request.webhook_url,
         )
 
     def _chain(self, request: CreateJob) -> Chain:

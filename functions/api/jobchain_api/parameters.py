@@ -7,6 +7,9 @@ from aws_lambda_powertools.event_handler.openapi.params import Header, Query
 from jobchain_api.queries import INCLUDABLE, MOMENT, REPLAYS
 from jobchain_api.requests import IDEMPOTENCY_KEY
 
+MAX_PAGE = 100
+DEFAULT_PAGE = 20
+
 StepName = Annotated[
     str | None,
     Query(max_length=100, description="Of the prompts only that of this step, as `steps` and `prompts` name it."),

@@ -17,6 +17,8 @@ from pydantic import JsonValue
 from jobchain.aws.outage_log import log_unavailable
 from jobchain.errors import (
     BodyTooLarge,
+    DeliveryNotFound,
+    EndpointDisabled,
     EndpointNotFound,
     ForeignOrigin,
     IdempotencyConflict,
@@ -64,6 +66,8 @@ KINDS: dict[type[JobchainError], Kind] = {
     JobIsNotFinal: Kind(HTTPStatus.CONFLICT, "job-is-not-final", "The job is not final"),
     JobCannotBeForked: Kind(HTTPStatus.CONFLICT, "job-cannot-be-forked", "The job cannot be forked"),
     EndpointNotFound: Kind(HTTPStatus.NOT_FOUND, "endpoint-not-found", "There is no such endpoint"),
+    EndpointDisabled: Kind(HTTPStatus.CONFLICT, "endpoint-disabled", "Nothing is sent to the endpoint"),
+    DeliveryNotFound: Kind(HTTPStatus.NOT_FOUND, "delivery-not-found", "There is no such delivery"),
     TooManyEndpoints: Kind(HTTPStatus.CONFLICT, "too-many-endpoints", "There are too many endpoints"),
     WebhooksOff: Kind(HTTPStatus.CONFLICT, "webhooks-off", "This deployment sends no webhooks"),
     BodyTooLarge: _TOO_LARGE,

@@ -30,6 +30,7 @@ QUERY: Mapping[tuple[str, str], tuple[str, ...]] = {
     ),
     ("GET", "/jobs/<event_id>"): ("include", "step"),
     ("GET", "/usage"): ("from", "to", "by"),
+    ("GET", "/deliveries"): ("endpoint_id", "state", "limit", "cursor"),
 }
 """The query parameters of the routes that have some."""
 

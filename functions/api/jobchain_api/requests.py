@@ -125,6 +125,16 @@ PromptText = Annotated[
 ]
 
 
+WebhookUrl = Annotated[
+    str,
+    Field(
+        description="A URL that is told of the job's end, if the key allows it. It is one as an endpoint has, and its "
+        "events are signed with the secret of the endpoint `jobs`.",
+        json_schema_extra={"examples": ["https://hooks.example.com/jobchain"]},
+    ),
+]
+
+
 class CreateJob(Sent):
     """A request for a job: either `job_name` with its `payload`, or `input_text` for the default chain."""
 
@@ -166,6 +176,8 @@ class CreateJob(Sent):
         description="How long the job is tried until it fails as `deadline_exceeded`. The default is the deployment's: "
         "86400, where its parameter `DefaultDeadlineSeconds` says nothing else.",
     )
+
+    webhook_url: WebhookUrl | None = None
 
     @model_validator(mode="after")
     def _one_form(self) -> "CreateJob":
@@ -213,6 +225,7 @@ class ForkJob(Sent):
         description="The prompt of `from_step`, for this job, in place of what the chain's author wrote, if the chain "
         "allows it.",
     )
+    webhook_url: WebhookUrl | None = None
 
 
 class BatchEntry(CreateJob):

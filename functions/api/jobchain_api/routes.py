@@ -3,7 +3,6 @@
 What shows jobs and the deployment is imported by the first request for it: a start that only creates jobs has none.
 """
 
-import hashlib
 from collections.abc import Mapping, Set
 from functools import cache
 from http import HTTPStatus
@@ -23,7 +22,18 @@ from jobchain.observability import Logger
 from jobchain_api.agent_route import add_agent_route
 from jobchain_api.auth import Caller
 from jobchain_api.created_views import BatchAccepted, BatchView, JobCreated, ProblemView
-from jobchain_api.parameters import IdempotencyKey, Include, Moment, Replay, StepName, WithReplays
+from jobchain_api.current import NO_TYPE, current
+from jobchain_api.delivery_routes import add_delivery_routes
+from jobchain_api.parameters import (
+    DEFAULT_PAGE,
+    MAX_PAGE,
+    IdempotencyKey,
+    Include,
+    Moment,
+    Replay,
+    StepName,
+    WithReplays,
+)
 from jobchain_api.problems import problem_of
 from jobchain_api.queries import (
     DAY,
@@ -42,9 +52,6 @@ from jobchain_api.submitting import Submission
 from jobchain_api.webhook_routes import add_webhook_routes
 from jobchain_api.webhook_service import WebhookService
 
-MAX_PAGE = 100
-DEFAULT_PAGE = 20
-
 ALLOWED_METHODS = {
     "/jobs": ("GET", "HEAD", "POST"),
     "/jobs/batch": ("POST",),
@@ -59,6 +66,10 @@ ALLOWED_METHODS = {
     "/webhooks/<endpoint_id>": ("DELETE",),
     "/webhooks/<endpoint_id>/rotate": ("POST",),
     "/webhooks/<endpoint_id>/enable": ("POST",),
+    "/webhooks/<endpoint_id>/test": ("POST",),
+    "/deliveries": ("GET", "HEAD"),
+    "/deliveries/<webhook_id>": ("GET", "HEAD"),
+    "/deliveries/<webhook_id>/redeliver": ("POST",),
     "/health": ("GET", "HEAD"),
     "/mcp": ("POST",),
     "/openapi.json": ("GET", "HEAD"),
@@ -78,11 +89,10 @@ def route_of(path: str) -> str:
 
 
 def _matches(name: str, part: str) -> bool:
-    return name in (part, "<event_id>", "<endpoint_id>")
+    return name in (part, "<event_id>", "<endpoint_id>", "<webhook_id>")
 
 
-# The gateway calls an answer without a type JSON, an empty one too.
-_NO_TYPE = "text/plain"
+_NO_HEADERS: Mapping[str, str] = {}
 
 
 def add_routes(
@@ -97,6 +107,7 @@ def add_routes(
     _add_routes_of_one_job(app, service, logger, chains)
     _add_routes_of_the_deployment(app, service, chains)
     add_webhook_routes(app, webhooks)
+    add_delivery_routes(app, webhooks)
     add_agent_route(app, service, chains, openapi_document)
 
 
@@ -186,7 +197,7 @@ def _add_routes_of_one_job(
     def delete_job(event_id: str) -> Response[str]:
         service.delete(_caller(app), event_id)
         logger.append_keys(event_id=event_id)
-        return Response(HTTPStatus.NO_CONTENT.value, _NO_TYPE, "")
+        return Response(HTTPStatus.NO_CONTENT.value, NO_TYPE, "")
 
     def _changed(job: Job) -> Response[str]:
         logger.append_keys(event_id=job.event_id)
@@ -228,7 +239,7 @@ def _add_routes_of_the_deployment(
 
     @app.get("/openapi.json")
     def openapi() -> Response[str]:
-        return _current_text(app, openapi_document(), {"Cache-Control": "no-cache"})
+        return current(app, openapi_document(), {"Cache-Control": "no-cache"})
 
 
 @cache
@@ -280,17 +291,8 @@ def _result(outcome: Submission | JobchainError, request_id: str) -> BatchAccept
     return BatchAccepted(event_id=job.event_id, status=job.status, created_at=job.created_at, replayed=outcome.replayed)
 
 
-def _current(app: APIGatewayRestResolver, view: BaseModel, headers: Mapping[str, str] | None = None) -> Response[str]:
-    return _current_text(app, view.model_dump_json(), headers or {})
-
-
-def _current_text(app: APIGatewayRestResolver, body: str, headers: Mapping[str, str]) -> Response[str]:
-    """A 200 with an `ETag`, or a 304 if the caller has this body already."""
-    etag = f'"{hashlib.sha256(body.encode()).hexdigest()[:32]}"'
-    known = app.current_event.headers.get("If-None-Match", "")
-    if etag in known or known.strip() == "*":
-        return Response(HTTPStatus.NOT_MODIFIED.value, _NO_TYPE, "", headers={**headers, "ETag": etag})
-    return Response(HTTPStatus.OK.value, content_types.APPLICATION_JSON, body, headers={**headers, "ETag": etag})
+def _current(app: APIGatewayRestResolver, view: BaseModel, headers: Mapping[str, str] = _NO_HEADERS) -> Response[str]:
+    return current(app, view.model_dump_json(), headers)
 
 
 def _json(status: HTTPStatus, view: BaseModel, headers: dict[str, str] | None = None) -> Response[str]:

@@ -30,6 +30,7 @@ from jobchain_api.auth import Caller
 from jobchain_api.cursor import Cursors
 from jobchain_api.dispatcher import Dispatcher
 from jobchain_api.job_factory import JobFactory, new_event_id
+from jobchain_api.job_urls import CheckUrl, no_job_urls
 from jobchain_api.receivers import Receivers, no_receivers
 from jobchain_api.requests import CreateJob, ForkJob
 from jobchain_api.retry_after import RetryAfter
@@ -75,14 +76,16 @@ class JobService:
         deadline: timedelta = DEADLINE,
         waits: WaitView | None = None,
         receivers: Receivers = no_receivers,
+        check_url: CheckUrl = no_job_urls,
     ) -> None:
         """`deadline` is that of a job which names none. `waits` tells what pending jobs wait for.
 
-        `receivers` are told of the ends of jobs.
+        `receivers` are told of the ends of jobs, and so are the URLs that they name, which `check_url` checks.
         """
         self._chains = chains
         self._deadline = deadline
-        self._factory = JobFactory(chains, default_chain, deadline)
+        self._factory = JobFactory(chains, default_chain, deadline, check_url)
+        self._check_url = check_url
         self._waits = waits or NoWaits()
         self._dispatcher = Dispatcher(queue=queue, due=due, clock=clock, logger=logger)
         self.retry_after = RetryAfter(jobs=jobs, queue=queue, clock=clock, logger=logger)
@@ -122,6 +125,8 @@ class JobService:
         fingerprint = fork_fingerprint(_checked(event_id), request)
         if idempotency_key is not None and (replay := self._submitter.replay(own, fingerprint)):
             return replay
+        if request.webhook_url is not None:
+            self._check_url(caller, request.webhook_url)
         details = self._jobs.details(caller.tenant, event_id, attempts=False, definitions=True)
         new = fork_of(details, self._chains, caller, request, own, self._deadline)
         return self._submitter.submit_one(caller, new)

@@ -9,6 +9,7 @@ from jobchain.aws.admission import AdmissionStore, Outcome
 from jobchain.aws.usage import UsageStore
 from jobchain.domain import Clock, Job, NewJob, Status
 from jobchain.errors import IdempotencyConflict, JobchainError, JobExists, LimitReached
+from jobchain.webhooks.events import JOB_URLS, Receiver
 from jobchain_api.auth import Caller
 from jobchain_api.dispatcher import Dispatcher
 from jobchain_api.job_factory import is_keyed
@@ -63,7 +64,7 @@ class Submitter:
         if not jobs:
             return []
         fingerprints = {new.event_id: new.fingerprint for new in jobs}
-        jobs = [replace(new, receivers=self._receivers(caller.tenant, new.job_name)) for new in jobs]
+        jobs = [replace(new, receivers=self._told(new)) for new in jobs]
         submissions: list[Submission | JobchainError] = []
         unsent: list[Job] = []
         for outcome in self._store(caller, jobs):
@@ -79,6 +80,13 @@ class Submitter:
                 submissions.append(Submission(outcome.job, replayed=True))
         self._dispatcher.dispatch(unsent)
         return submissions
+
+    def _told(self, new: NewJob) -> tuple[Receiver, ...]:
+        """Who is told of the job's end."""
+        own = (Receiver(JOB_URLS, url=new.webhook_url),) if new.webhook_url else ()
+        # The answers of a replay are to be compared, not to be used by what waits for those of jobs.
+        is_replay = new.forked_from is not None and new.forked_from.replay is not None
+        return own if is_replay else (*self._receivers(new.tenant, new.job_name), *own)
 
     def replay(self, event_id: str, fingerprint: str) -> Submission | None:
         """The answer to a request whose job is stored already, None if it is not. Raises IdempotencyConflict."""

@@ -8,6 +8,7 @@ from aws_lambda_powertools.event_handler.openapi.params import Body
 
 from jobchain.errors import WebhooksOff
 from jobchain_api.auth import Caller
+from jobchain_api.delivery_views import listed_delivery
 from jobchain_api.webhook_views import (
     CreateEndpoint,
     EndpointList,
@@ -48,14 +49,23 @@ def add_webhook_routes(app: APIGatewayRestResolver, webhooks: "WebhookService | 
         # The gateway calls an answer without a type JSON, an empty one too.
         return Response(HTTPStatus.NO_CONTENT.value, "text/plain", "")
 
+    @app.post("/webhooks/<endpoint_id>/test")
+    def test_endpoint(endpoint_id: str) -> Response[str]:
+        return _json(HTTPStatus.CREATED, listed_delivery(on().test(caller(), endpoint_id)).model_dump_json())
+
     def on() -> "WebhookService":
-        if webhooks is None:
-            raise WebhooksOff("this deployment sends no webhooks: deploy it with the parameter Webhooks=on")
-        return webhooks
+        return switched_on(webhooks)
 
     def caller() -> Caller:
         found: Caller = app.context["caller"]
         return found
+
+
+def switched_on(webhooks: "WebhookService | None") -> "WebhookService":
+    """The service. Raises WebhooksOff where there is none."""
+    if webhooks is None:
+        raise WebhooksOff("this deployment sends no webhooks: deploy it with the parameter Webhooks=on")
+    return webhooks
 
 
 def _json(status: HTTPStatus, body: str) -> Response[str]:

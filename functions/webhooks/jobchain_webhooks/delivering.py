@@ -87,7 +87,7 @@ class Delivering:
 
     def _leave(self, delivery: Delivery) -> None:
         """Leaves a delivery to the sweeper that gets no turn, as its endpoint is slow. It is given up in the end."""
-        if self._clock() - datetime.fromisoformat(delivery.created_at) > LONGEST:
+        if self._clock() - datetime.fromisoformat(delivery.since) > LONGEST:
             self._give_up(delivery, Result(None, "the endpoint did not answer other deliveries in time"))
             return
         self._logger.info("the endpoint is slow, left to the sweeper", endpoint=delivery.endpoint_id)

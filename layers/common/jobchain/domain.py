@@ -209,7 +209,7 @@ class NewJob:
 
     After `flex_for` a flex job continues as a standard one. The caller set `deadline`, if `own_deadline`. A fork has
     `copies` of steps of the job `forked_from`, which was created at `source_created_at`. `prompts` are the texts of the
-    prompts that `overrides` names. `receivers` are told of its end.
+    prompts that `overrides` names. `receivers` are told of its end, among them the `webhook_url` that it names itself.
     """
 
     event_id: str
@@ -232,6 +232,7 @@ class NewJob:
     overrides: Overrides = NO_OVERRIDES
     prompts: Mapping[str, str] = field(default_factory=dict)
     receivers: tuple[Receiver, ...] = ()
+    webhook_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

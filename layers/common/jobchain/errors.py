@@ -142,6 +142,14 @@ class EndpointNotFound(JobchainError):
     """The tenant has no such endpoint of webhooks."""
 
 
+class EndpointDisabled(JobchainError):
+    """Nothing is sent to the endpoint of webhooks: it is disabled, or has no URL."""
+
+
+class DeliveryNotFound(JobchainError):
+    """The tenant has no such delivery of a webhook."""
+
+
 class TooManyEndpoints(JobchainError):
     """The tenant has as many endpoints of webhooks as it may have."""
 

@@ -37,7 +37,8 @@ _LIST = "KEYS"
 class ApiKey:
     """What is stored of a key. Times are texts of `isoformat`.
 
-    `key_id` names it in public. An `operator` may see what concerns all tenants, such as the depth of the queues.
+    `key_id` names it in public. An `operator` may see what concerns all tenants, such as the depth of the queues. With
+    `webhook_urls`, jobs may name URLs that are told of their ends.
     """
 
     key_id: str
@@ -46,6 +47,7 @@ class ApiKey:
     created_at: str
     limits: Limits = NO_LIMITS
     operator: bool = False
+    webhook_urls: bool = False
     valid_until: str | None = None
     revoked_at: str | None = None
 
@@ -68,6 +70,7 @@ class ApiKeyStore:
         limits: Limits = NO_LIMITS,
         *,
         operator: bool = False,
+        webhook_urls: bool = False,
         valid_for: timedelta | None = None,
     ) -> tuple[str, ApiKey]:
         """A new key, to be shown once, and what is stored of it."""
@@ -81,6 +84,7 @@ class ApiKeyStore:
             created_at=isoformat(now),
             limits=limits,
             operator=operator,
+            webhook_urls=webhook_urls,
             valid_until=isoformat(now + valid_for) if valid_for is not None else None,
         )
         listed = {**key(_LIST, f"{tenant}#{api_key.created_at}#{api_key.key_id}"), "digest": digest}
@@ -156,6 +160,7 @@ def _api_key(digest: str, item: Item) -> ApiKey:
         created_at=item["created_at"],
         limits=Limits(**counts, cost_usd_per_day=limits.get("cost_usd_per_day")),
         operator=item["operator"],
+        webhook_urls=item.get("webhook_urls", False),
         valid_until=item.get("valid_until"),
         revoked_at=item.get("revoked_at"),
     )

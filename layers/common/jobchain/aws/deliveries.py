@@ -44,17 +44,23 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """An event for one endpoint. Times are texts of `isoformat`; `next_at` only while it waits for a try."""
+    """An event for one endpoint. Times are texts of `isoformat`; `next_at` only while it waits for a further try.
+
+    `event_id` is that of the job that it is about, if any; `url` that which the job names itself. `tries` are those
+    `since` it was created, or redelivered.
+    """
 
     key: DeliveryKey
     webhook_id: str
     endpoint_id: str
     type: str
-    event_id: str
+    event_id: str | None
     body: str
     created_at: str
+    since: str
     tries: int
     state: DeliveryState
+    url: str | None = None
     last_at: str | None = None
     last: Result | None = None
     next_at: str | None = None
@@ -85,7 +91,7 @@ class DeliveryStore:
         if item is None or "due_at" not in item:
             return None
         delivery = delivery_of(wanted.tenant, item)
-        url = item.get("url") or self._url_of(wanted.tenant, delivery.endpoint_id)
+        url = delivery.url or self._url_of(wanted.tenant, delivery.endpoint_id)
         stored = self._table.query(secret_partition(wanted.tenant, delivery.endpoint_id), "!", "~") if url else []
         return Dispatch(delivery, url, valid_secrets(stored, epoch(self._clock())))
 
@@ -149,9 +155,11 @@ def delivery_of(tenant: str, item: Item) -> Delivery:
         webhook_id=item["webhook_id"],
         endpoint_id=item["endpoint_id"],
         type=item["type"],
-        event_id=item["event_id"],
+        event_id=item.get("event_id"),
+        url=item.get("url"),
         body=unpacked(item["body"]),
         created_at=item["created_at"],
+        since=item.get("since") or item["created_at"],
         tries=int(item["tries"]),
         state=DeliveryState(item.get("state", DeliveryState.WAITING)),
         last_at=item.get("last_at"),

@@ -4,9 +4,8 @@ Receivers are stamped on META when the job is created. So the worker, the sweepe
 a job without receivers costs nothing. `docs/explanation/webhooks.md` has the whole design.
 """
 
-import secrets
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -15,6 +14,7 @@ from jobchain.aws.items import StoredJob, packed
 from jobchain.aws.writes import Write, epoch, key, put
 from jobchain.domain import JobError, Status, isoformat
 from jobchain.webhooks.events import EventType, Notification, Receiver
+from jobchain.webhooks.ids import new_webhook_id
 
 SHARDS = range(20, 24)
 """The shards of the index `due` that hold deliveries: after those of jobs, which `jobchain.aws.items.Due` has."""
@@ -24,6 +24,8 @@ GRACE = timedelta(minutes=1)
 
 KEPT = timedelta(days=30)
 """How long a delivery is kept that is not made."""
+
+_NOTHING: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,23 +102,23 @@ def outbox_of(
     event = EventType(f"job.{status}")
     failure = {"type": error.type, "step": error.step} if error else None
     body = notification.body(event, isoformat(now), failure)
-    items = [
-        _delivery(tenant, notification.event_id, receiver, event, body, now)
-        for receiver in notification.wanted_by(event)
-    ]
+    about = {"event_id": notification.event_id}
+    items = [delivery_item(tenant, receiver, event, body, now, about) for receiver in notification.wanted_by(event)]
     return Outbox([DeliveryKey(tenant, item["sk"]) for item in items], [put(item) for item in items])
 
 
-def _delivery(tenant: str, event_id: str, receiver: Receiver, event: EventType, body: str, now: datetime) -> Item:
-    # Random, and without a full stop: see `jobchain.webhooks.signatures`.
-    webhook_id = f"evt_{secrets.token_hex(12)}"
+def delivery_item(
+    tenant: str, receiver: Receiver, event: str, body: str, now: datetime, about: Mapping[str, str] = _NOTHING
+) -> Item:
+    """The item of a new delivery, which is due. `about` has the `event_id` of the job that the event is about."""
+    webhook_id = new_webhook_id(now)
     return {
         **key(partition(tenant), f"DELIVERY#{isoformat(now)}#{receiver.endpoint_id}#{webhook_id}"),
         "webhook_id": webhook_id,
         "endpoint_id": receiver.endpoint_id,
         **({"url": receiver.url} if receiver.url else {}),
         "type": event,
-        "event_id": event_id,
+        **about,
         "created_at": isoformat(now),
         "body": packed(body),
         "tries": 0,

@@ -100,17 +100,16 @@ class Table:
     def index_pages(
         self, index: str, condition: str, values: Item, page_size: int, **options: Any
     ) -> Iterator[tuple[list[Item], Item | None]]:
-        """Pages of an index, as of a moment ago; `options` are those of DynamoDB's Query.
+        """Pages of an index, of the table itself if it is empty, as of a moment ago; `options` are those of Query.
 
         Each comes with the key of the last item that was read, None on the last page.
         """
         pages = self._pages(
             self._client.query,
-            IndexName=index,
             KeyConditionExpression=condition,
             ExpressionAttributeValues=to_item(values),
             Limit=page_size,
-            **options,
+            **{**options, **({"IndexName": index} if index else {})},
         )
         for page in pages:
             last = page.get("LastEvaluatedKey")

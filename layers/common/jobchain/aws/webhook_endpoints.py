@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 MOST_ENDPOINTS = 10
-"""The most endpoints of a tenant: each is a write of the transaction that ends a job."""
+"""The most endpoints of a tenant that have a URL: each is a write of the transaction that ends a job."""
 
 OVERLAP = timedelta(hours=24)
 """How long the secret that a rotation replaces is valid beside the new one."""
@@ -62,6 +62,10 @@ class EndpointStore:
         found = self._table.query(partition(tenant), "ENDPOINT#", "ENDPOINT$")
         return sorted((endpoint_of(item) for item in found), key=lambda endpoint: endpoint.created_at)
 
+    def get(self, tenant: str, endpoint_id: str) -> Endpoint:
+        """The endpoint. Raises EndpointNotFound."""
+        return endpoint_of(self._item_of(tenant, endpoint_id))
+
     def receivers(self, tenant: str, chain: str) -> tuple[Receiver, ...]:
         """Those who are told of the end of a job of this chain that is created now."""
         return tuple(
@@ -78,14 +82,18 @@ class EndpointStore:
         existing = self.list(tenant)
         if url is None and any(endpoint.endpoint_id == JOB_URLS for endpoint in existing):
             return endpoint_of(self._item_of(tenant, JOB_URLS)), self.rotate(tenant, JOB_URLS)
-        if len(existing) >= MOST_ENDPOINTS:
+        if url is not None and sum(endpoint.url is not None for endpoint in existing) >= MOST_ENDPOINTS:
             raise TooManyEndpoints(f"there are {MOST_ENDPOINTS} endpoints, which is the most: delete one first")
         endpoint_id = f"ep_{secrets.token_hex(6)}" if url is not None else JOB_URLS
         endpoint = Endpoint(endpoint_id, url, tuple(events), tuple(chains), isoformat(self._clock()))
         secret, sk = new_secret(), self._secret_sk()
         kept = put_new({**key(secret_partition(tenant, endpoint_id), sk), "secret": secret})
         writes = [put_new({**_item(tenant, endpoint), "secrets": [sk]}), kept]
-        self._table.transact(lambda: writes)
+        try:
+            self._table.transact(lambda: writes)
+        except TransactionCanceled:
+            # That of the jobs' own URLs was created a moment ago: its id is not random.
+            return endpoint, self.rotate(tenant, endpoint_id)
         return endpoint, secret
 
     def rotate(self, tenant: str, endpoint_id: str) -> str:

@@ -9,6 +9,9 @@ from jobchain.text import dump
 JOB_URLS = "jobs"
 """The id of the endpoint for the URLs that jobs name themselves: they share one secret."""
 
+TEST = "webhook.test"
+"""The type of an event that is about no job."""
+
 
 class EventType(StrEnum):
     """What happened to a job."""
@@ -61,3 +64,8 @@ class Notification:
             **({"error": dict(error)} if error else {}),
         }
         return dump({"type": event, "timestamp": at, "data": data})
+
+
+def body_of_test(endpoint_id: str, at: str) -> tuple[str, str]:
+    """The type and the body of an event that tells an endpoint nothing but that it is reached."""
+    return TEST, dump({"type": TEST, "timestamp": at, "data": {"endpoint_id": endpoint_id}})

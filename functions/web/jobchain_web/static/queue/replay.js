@@ -155,8 +155,8 @@ function summary(pairs) {
   const ended = pairs.filter(({ replay }) => replay).length;
   const caption = `The sums of the ${ended} jobs whose replays have ended; only of steps that ran again.`;
   const head = ["Before", "Replay", "Change"].map((name) => h.th({ scope: "col", class: "number" }, name));
-  return scroll("Summary", h.table({ class: "sums" }, h.caption(caption), h.thead(h.tr(h.td(), head)),
-    h.tbody(sumRows(pairs).map(([name, ...cells]) => h.tr({ key: name }, h.th({ scope: "row" }, name), cells.map((cell) => h.td({ class: "number" }, cell)))))));
+  return [h.p({ class: "muted small" }, caption), scroll("Summary", h.table({ class: "sums" }, h.thead(h.tr(h.td(), head)),
+    h.tbody(sumRows(pairs).map(([name, ...cells]) => h.tr({ key: name }, h.th({ scope: "row" }, name), cells.map((cell) => h.td({ class: "number" }, cell)))))))];
 }
 
 function overview(pairs, id) {
@@ -167,6 +167,6 @@ function overview(pairs, id) {
     h.td(h.span({ class: `verdict ${pair.verdict.replace(" ", "-")}` }, pair.verdict)),
     h.td({ class: "free" }, pair.problem || foreign(pair.changed.map(({ title }) => title).join(", ") || "nothing")),
     [({ cost: amount }) => cost(amount), (side) => seconds(side.seconds), ({ output }) => String(output)].map((show) => h.td({ class: "number" }, both(pair, show))));
-  return scroll("Jobs", h.table({ class: "pairs" }, h.caption("The worst first. Numbers are before → replay."),
-    h.thead(h.tr(heads.map((name, index) => h.th({ scope: "col", class: index > 2 && "number" }, name)))), h.tbody(pairs.map(row))));
+  return [h.p({ class: "muted small" }, "The worst first. Numbers are before → replay."), scroll("Jobs", h.table({ class: "pairs" },
+    h.thead(h.tr(heads.map((name, index) => h.th({ scope: "col", class: index > 2 && "number" }, name)))), h.tbody(pairs.map(row))))];
 }
