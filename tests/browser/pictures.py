@@ -102,28 +102,32 @@ def make_jobs(api: httpx2.Client) -> str:
 
 def make_replay(api: httpx2.Client) -> str:
     """A replay of several documents with another model; gives the id of the job whose comparison is shown."""
-    sources = [api.get("/jobs", params={"status": "completed", "job_name": "guideline_checklist"}).json()["jobs"]]
+    wanted = {"status": "completed", "job_name": "guideline_checklist"}
+    sources: list[dict[str, str]] = api.get("/jobs", params=wanted).json()["jobs"]
     fork = {"replay": REPLAY, "model": OTHER, "effort": "low"}
     made = {
         job["title"]: api.post(f"/jobs/{job['event_id']}/fork", json=fork).raise_for_status().json()["event_id"]
-        for job in sources[0]
+        for job in sources
     }
     poll(lambda: all(api.get(f"/jobs/{one}").json()["status"] in FINAL for one in made.values()), 120)
-    return made["backup-policy.md"]
+    shown: str = made["Retention, second draft"]
+    return shown
 
 
 def make_long(api: httpx2.Client) -> tuple[str, str]:
     """A job of a text in many parts, and the comparison of two texts with many rules; gives their ids."""
     documents = [path for folder in ("how-to", "explanation") for path in sorted((ROOT / "docs" / folder).glob("*.md"))]
     whole = "\n\n".join(path.read_text() for path in documents)[:99_000]
-    halves = [documents[0].read_text()[:5_000], documents[1].read_text()[:5_000]]
+    review, backup = ((ROOT / "examples" / f"{name}.md").read_text() for name in ("access-review", "backup-policy"))
+    drafts = {"first": backup, "second": f"{backup.replace('four hours', 'one hour')}\n\n{review}"}
 
     def create(title: str, chain: str, payload: dict[str, str]) -> str:
         body = {"job_name": chain, "payload": payload, "title": title}
-        return str(api.post("/jobs", json=body).raise_for_status().json()["event_id"])
+        made: str = api.post("/jobs", json=body).raise_for_status().json()["event_id"]
+        return made
 
     long = create("All of the handbook", "guideline_checklist", {"guidelines": whole})
-    compared = create("Two drafts, compared", "compare_guidelines", dict(zip(("first", "second"), halves, strict=True)))
+    compared = create("Two drafts, compared", "compare_guidelines", drafts)
     poll(lambda: all(api.get(f"/jobs/{one}").json()["status"] in FINAL for one in (long, compared)), 300)
     return long, compared
 
@@ -163,8 +167,9 @@ def take(
     scheme: Literal["light", "dark"],
     *,
     steps: bool = False,
+    diagram: bool = False,
 ) -> None:
-    """One picture; of a job with its `steps` open, if they are wanted."""
+    """One picture; of a job with its `steps` open, or of its `diagram`, if they are wanted."""
     width, height = size
     with browser.new_context(
         viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce"
@@ -176,6 +181,8 @@ def take(
             expect(page.frame_locator("iframe").locator("svg")).to_be_visible(timeout=60_000)
         if steps:
             page.locator(".steps > summary").click()
+        if diagram:
+            page.locator(".diagram").evaluate("place => place.parentElement.scrollIntoView()")
         page.wait_for_timeout(1_000)
         path = FOLDER / f"{name}.png"
         page.screenshot(path=path)
@@ -191,7 +198,7 @@ def main() -> int:
     FOLDER.mkdir(exist_ok=True)
     with (
         slow_model() as base_url,
-        EmbeddedStack.start(Settings(openai_base_url=base_url, parameters={"MaxInputTokens": "2000"})) as stack,
+        EmbeddedStack.start(Settings(openai_base_url=base_url, parameters={"MaxInputTokens": "1000"})) as stack,
         httpx2.Client(base_url=stack.api_url, timeout=30, trust_env=False) as api,
         sync_playwright() as playwright,
     ):
@@ -209,7 +216,7 @@ def main() -> int:
         take(browser, f"{queue}#/replays/{REPLAY}?job={replayed}", "replay-job", WIDE, "dark")
         long, compared = make_long(api)
         take(browser, f"{queue}#/jobs/{long}", "long-job", WIDE, "light", steps=True)
-        take(browser, f"{queue}#/jobs/{compared}", "comparison", WIDE, "light")
+        take(browser, f"{queue}#/jobs/{compared}", "comparison", WIDE, "light", diagram=True)
         take(browser, f"{queue}#/", "phone-queue", PHONE, "dark")
         take(browser, job, "phone-job", PHONE, "light")
         browser.close()

@@ -849,6 +849,20 @@ def test_show_of_one_step_is_for_prompts(run: Run, api: FakeApi) -> None:
     assert run("show", "job-1", "--step", "summary").code == 2
 
 
+def test_show_prints_the_answers_of_failed_calls_with_the_causes(run: Run, api: FakeApi) -> None:
+    answered = {"outcome": "unusable_answer", "cause": "checklist: missing\x1b", "answer": f"{{}}\n{EVIL}"}
+    attempts = [raw_attempt("summary"), raw_attempt("checklist", **answered)]
+    api.says("GET /jobs/job-1", {**JOB, "failed_attempts": attempts, "answered_calls": []})
+
+    out = run("show", "job-1", "--calls").out
+
+    title = "Answer of the failed call at 10:00:00 UTC, step checklist: unusable_answer"
+    assert f"\n{title}\nchecklist: missing\N{REPLACEMENT CHARACTER}\n\n{{}}\n" in out
+    assert out.count("Answer of the failed call") == 1
+    assert "\x1b" not in out
+    assert "Answer of" not in run("show", "job-1").out
+
+
 def test_fork_makes_a_job_and_prints_its_result(run: Run, api: FakeApi) -> None:
     takes_a_job(api)
     api.says("POST /jobs/a/fork", {"event_id": "job-1", "status": "pending", "created_at": JOB["created_at"]})

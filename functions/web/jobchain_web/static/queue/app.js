@@ -120,7 +120,7 @@ function render() {
   morph(part("connection"), [state]);
   morph(part("tools"), [hasKey() && h.button({ class: "quiet", key: "key", onclick: () => enter("") }, "Sign out"), times(), theme()]);
   const here = location.hash.split("?")[0] || "#/";
-  for (const to of document.querySelectorAll("nav a")) to.ariaCurrent = to.hash === here ? "page" : null;
+  for (const to of document.querySelectorAll("nav a")) to.ariaCurrent = to.hash === here || here.startsWith(`${to.hash}/`) ? "page" : null;
   document.title = `${view.title} · Jobchain`;
   if (!stopped) view.drawn?.(main);
 }

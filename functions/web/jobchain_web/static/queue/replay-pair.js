@@ -17,7 +17,7 @@ export function article(pair, id, pairs, page) {
   const same = parts.filter((part) => !changed.includes(part));
   const named = [["Before", pair.source], ...(pair.replay ? [["Replay", pair.replay]] : [])];
   return [
-    h.nav({ class: "buttons", label: "Jobs of the replay", key: "ways" }, link(`#/replays/${encodeURIComponent(id)}`, "The whole replay"), neighbours(pair, id, pairs)),
+    h.div({ class: "buttons", key: "ways" }, link(`#/replays/${encodeURIComponent(id)}`, "The whole replay"), neighbours(pair, id, pairs)),
     h.div({ class: "headline" }, h.h1(foreign(pair.title)), h.span({ class: `verdict ${pair.verdict.replace(" ", "-")}` }, pair.verdict)),
     h.section({ class: "panel", key: "facts" }, h.h2(foreign(words(pair.chain))),
       pair.reasons.map((reason) => h.p({ key: reason }, words(reason), ".")),
