@@ -27,7 +27,7 @@ LAYER = BUILD / "CommonLayer" / "python"
 VERSION = "3.13"
 
 BASELINE = "two boto3 clients"
-BUDGETS = {"ApiFunction": 0.95, "SweeperFunction": 0.8, "WorkerFunction": 2.0}
+BUDGETS = {"ApiFunction": 0.95, "SweeperFunction": 0.8, "WebhookFunction": 0.8, "WorkerFunction": 2.0}
 """The most that a start may cost, as a multiple of the baseline."""
 
 # What stands for a function's settings, where a 1 will not do.

@@ -197,6 +197,7 @@ def make_service(
         default_chain=chains.default if isinstance(chains, Registry) else CHAINS.default,
         admission=stores.admission,
         jobs=stores.jobs,
+        decisions=stores.decisions,
         due=stores.due,
         usage=stores.usage,
         health=health or stores.health(queue),

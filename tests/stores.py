@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from jobchain.aws.admission import AdmissionStore
 from jobchain.aws.claims import ClaimStore
+from jobchain.aws.decisions import DecisionStore
 from jobchain.aws.deployment_checks import SweepStore, TableCheck
 from jobchain.aws.due import DueStore
 from jobchain.aws.jobs import JobStore
@@ -32,6 +33,7 @@ class Stores:
         self.announced: list[DeliveryKey] = []
         self.jobs = JobStore(client, table, clock, self.announced.extend)
         self.claims = ClaimStore(client, table, clock, self.announced.extend)
+        self.decisions = DecisionStore(client, table, clock, self.announced.extend)
         self.due = DueStore(client, table, clock, self.announced.extend)
         self.usage = UsageStore(client, table, clock)
         self.versions = VersionStore(client, table)

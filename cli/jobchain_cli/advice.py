@@ -12,6 +12,8 @@ from jobchain_client import Job
 UNKNOWN = "An operator can look it up in the runbook."
 
 ADVICE: Mapping[str, str] = {
+    "approval_rejected": "A person has rejected a step, or it was not approved in time: the step says who, and why. "
+    "Retry the job to be asked again, or run it again from an earlier step.",
     "budget_exceeded": "Nothing is broken: the next call could cost more than the job's or the key's budget "
     "allows. Run the job again from this step with a higher cost limit, or a shorter text.",
     "budget_unknown": "The model has no price in prices.json, so a cost limit can't be kept. Run the job without "
@@ -49,6 +51,7 @@ _MODEL = "jobchain fork {id} --from {step} --model NAME"
 _PROMPT = "jobchain fork {id} --from {step} --prompt FILE"
 
 _COMMANDS: Mapping[str, tuple[str, ...]] = {
+    "approval_rejected": (_RETRY, "jobchain fork {id} --from STEP"),
     "budget_exceeded": ("jobchain fork {id} --from {step} --max-cost USD",),
     "content_filtered": (_MODEL,),
     "deadline_exceeded": (_RETRY,),

@@ -56,6 +56,9 @@ EventIds = Annotated[
         metavar="EVENT_ID...", help="The jobs: ids, or their first 8 characters.", autocompletion=offered_ids
     ),
 ]
+DecidedStep = Annotated[str | None, typer.Option("--step", metavar="NAME", help="Which step; else the one that waits.")]
+By = Annotated[str, typer.Option(metavar="NAME", help="Who decides; it is kept with the decision.")]
+Comment = Annotated[str, typer.Option(metavar="TEXT", help="Why; it is kept with the decision.")]
 Timeout = Annotated[float | None, typer.Option(metavar="SECONDS", min=0, help="Stop watching then; the job continues.")]
 Poll = Annotated[
     float | None,
@@ -361,6 +364,38 @@ def retry(
 
 
 @app.command()
+def approve(
+    event_id: EventId,
+    step: DecidedStep = None,
+    edit: Annotated[
+        str | None, typer.Option(metavar="FILE|-", help="Approve this in place of what is shown: a text, or JSON.")
+    ] = None,
+    by: By = "",
+    comment: Comment = "",
+    as_json: AsJson = False,
+    url: Url = None,
+    api_key: ApiKey = None,
+) -> None:
+    """Approve the step for which a job waits; the job continues."""
+    text = None if edit is None else _text_of(edit)
+    _decide(event_id, step, text, by, comment, as_json, _client(url, api_key), rejects=False)
+
+
+@app.command()
+def reject(
+    event_id: EventId,
+    step: DecidedStep = None,
+    by: By = "",
+    comment: Comment = "",
+    as_json: AsJson = False,
+    url: Url = None,
+    api_key: ApiKey = None,
+) -> None:
+    """Reject the step for which a job waits; the job fails."""
+    _decide(event_id, step, None, by, comment, as_json, _client(url, api_key), rejects=True)
+
+
+@app.command()
 def fork(
     event_id: EventId,
     from_step: Annotated[
@@ -630,6 +665,32 @@ def _out(folder: Path | None, form: "Form", names: list[str], *, overwrite: bool
     from jobchain_cli.out_folder import OutFolder
 
     return OutFolder(folder, form, names, overwrite=overwrite)
+
+
+def _decide(
+    event_id: str,
+    named: str | None,
+    edit: str | None,
+    by: str,
+    comment: str,
+    as_json: bool,
+    opened: "AbstractContextManager[Jobchain]",
+    *,
+    rejects: bool,
+) -> None:
+    from jobchain_cli.decisions import edit_of, waiting_step
+
+    with opened as client:
+        event_id = _whole(client, event_id)
+        step, approval = waiting_step(client.get(event_id), named)
+        if rejects:
+            job = client.decide(event_id, step, "reject", by=by, comment=comment)
+        elif edit is None:
+            job = client.decide(event_id, step, "approve", by=by, comment=comment)
+        else:
+            value = edit_of(edit, approval.shown if approval else "")
+            job = client.decide(event_id, step, "edit", value, by=by, comment=comment)
+    _moved(job, f"continues: its step {step} is approved", as_json)
 
 
 def _confirm(question: str, why: str) -> None:

@@ -24,6 +24,10 @@ Model = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="The model of all steps; else OPENAI_MODEL, or without it the offline model."),
 ]
+Approve = Annotated[
+    list[str] | None,
+    typer.Option(metavar="STEP", help="Approve this step as it is shown, without asking; repeat it for more."),
+]
 Effort = Annotated[str | None, typer.Option(metavar="EFFORT", help="How much the model reasons, in all steps.")]
 
 
@@ -54,13 +58,14 @@ def run(
     effort: Effort = None,
     values: Set = None,
     step: Annotated[str | None, typer.Option(metavar="NAME", help="Only this step, and those that it needs.")] = None,
+    approve: Approve = None,
     as_json: AsJson = False,
     as_markdown: AsMarkdown = False,
     as_text: AsText = False,
 ) -> None:
     """Run a chain in this process, and print its result. Nothing is stored."""
     form = form_of(as_json, as_markdown, as_text)
-    wanted = _wanted(which, sources, model, effort, values)
+    wanted = _wanted(which, sources, model, effort, values, approve)
 
     from jobchain_cli import local_runs
 
@@ -75,9 +80,10 @@ def record(
     model: Model = None,
     effort: Effort = None,
     values: Set = None,
+    approve: Approve = None,
 ) -> None:
     """Run a chain, and keep the model's answers in a file, which a test reads with `recorded`."""
-    wanted = _wanted(which, sources, model, effort, values)
+    wanted = _wanted(which, sources, model, effort, values, approve)
 
     from jobchain_cli import local_runs
 
@@ -85,12 +91,17 @@ def record(
 
 
 def _wanted(
-    which: str, sources: list[str] | None, model: str | None, effort: str | None, values: list[str] | None
+    which: str,
+    sources: list[str] | None,
+    model: str | None,
+    effort: str | None,
+    values: list[str] | None,
+    approve: list[str] | None,
 ) -> "Wanted":
     _module("local_runs")
     from jobchain_cli.local_runs import Wanted
 
-    return Wanted(which, tuple(sources or ()), model, effort, tuple(values or ()))
+    return Wanted(which, tuple(sources or ()), model, effort, tuple(values or ()), tuple(approve or ()))
 
 
 def _module(name: str) -> ModuleType:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from jobchain.approvals import REJECTED
 from jobchain.aws.api_keys import ApiKeyStore
 from jobchain.aws.due import DueStore
 from jobchain.aws.jobs import JobStore
@@ -46,7 +47,8 @@ def checked_type(text: str) -> str:
 class Wanted:
     """Which failed jobs: those that failed from `since` on and were created from `created_since` on.
 
-    `types` may end with `*`; without any, all types are wanted. Without a tenant, all tenants are.
+    `types` may end with `*`; without any, all types are wanted but that of a rejection, which is a
+    person's decision. Without a tenant, all tenants are.
     """
 
     since: datetime
@@ -57,9 +59,9 @@ class Wanted:
     def has(self, job: Job) -> bool:
         """Whether a failed job is one of them, by its error's type."""
         found = job.error.type if job.error else ""
-        return not self.types or any(
-            found.startswith(wanted[:-1]) if wanted.endswith("*") else found == wanted for wanted in self.types
-        )
+        if not self.types:
+            return found != REJECTED
+        return any(found.startswith(wanted[:-1]) if wanted.endswith("*") else found == wanted for wanted in self.types)
 
 
 @dataclass(frozen=True, slots=True)

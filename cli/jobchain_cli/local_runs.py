@@ -18,7 +18,7 @@ from jobchain.chains.declared import option_faults
 from jobchain.domain import Status, WaitingFor, WaitReason
 from jobchain.llm import LLM
 from jobchain.testing import Run
-from jobchain_cli import author_chains, texts
+from jobchain_cli import author_chains, author_decisions, texts
 from jobchain_cli.choices import Form
 from jobchain_cli.errors import Code, CommandError
 from jobchain_cli.payloads import PayloadError, payloads, values
@@ -36,13 +36,17 @@ _OFFLINE = ("offline", MODEL)
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is to be run: a chain, texts and `key=value` pairs. The model and the effort override those of all steps."""
+    """What is to be run: a chain, texts and `key=value` pairs. The model and the effort override those of all steps.
+
+    The steps of `approve` are approved without asking.
+    """
 
     which: str
     sources: Sequence[str]
     model: str | None
     effort: str | None
     values: Sequence[str]
+    approve: Sequence[str] = ()
 
 
 def run(wanted: Wanted, form: Form, step: str | None) -> Code:
@@ -94,13 +98,14 @@ def _run(wanted: Wanted, chain: Chain, payload: Mapping[str, Any]) -> Run:
     llm, close = (OfflineLLM(), None) if is_offline else _real(model, progress)
     watched = WatchedLLM(llm, progress)
     chain = _with_options(chain, wanted, is_offline=is_offline)
+    decide = author_decisions.decide_by(chain, payload, wanted.approve, progress.tell)
     try:
         chain.payload.model_validate(payload)
     except ValidationError as error:
         raise CommandError(f"the payload can't be used: {_faults(error)}") from error
     try:
         with progress.shown():
-            job = run_one(chain, payload, watched, wait=partial(_wait, progress), close=close)
+            job = run_one(chain, payload, watched, wait=partial(_wait, progress), decide=decide, close=close)
     except CommandError:
         raise
     except Exception as error:

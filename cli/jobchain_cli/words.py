@@ -123,6 +123,7 @@ def waiting(waits: WaitingFor) -> str:
         "budget": f"continuing automatically {soon}",
         "rate_limit": f"waiting for the account's rate limit, continuing {soon}",
         "account": f"waiting until the model's account works again, next probe {soon}",
+        "approval": f"waiting for a decision, decided automatically {soon}",
         "deployment": f"waiting for a deployment that can run it, continuing {soon}",
     }
     what = known.get(waits.reason) or f"waiting ({waits.reason}), continuing {soon}"
@@ -142,10 +143,37 @@ def step_lines(job: Job) -> Iterator[str]:
     names = {step.name for step in job.steps}
     for step in job.steps:
         yield f"  {in_one_line(step.name)}: {_progress(job, step)}"
+        yield from _approval_lines(job, step)
         calls = [call for call in job.failed_attempts or () if _step_shown(call, names) == step.name]
         if len(calls) > MAX_CALLS:
             yield f"    {len(calls) - MAX_CALLS} earlier failed calls: --json prints them"
         yield from map(_call_line, calls[-MAX_CALLS:])
+
+
+_DECIDED = {"approve": "approved", "reject": "rejected", "edit": "approved with changes"}
+
+
+def _approval_lines(job: Job, step: Step) -> Iterator[str]:
+    """What a person has to decide of a step, or has decided."""
+    approval = step.approval
+    if approval is None:
+        return
+    if approval.decision is None:
+        if job.final:
+            return
+        yield f"    {in_one_line(approval.title)}: decide it with jobchain approve or jobchain reject"
+        yield from (f"    | {printable(line)}" for line in text_of(approval.shown).splitlines())
+        return
+    who = approval.by or (approval.key_id and f"key {approval.key_id}")
+    by = " at its deadline," if approval.at_deadline else f" by {who}" if who else ""
+    at = f" at {approval.decided_at:%Y-%m-%d %H:%M:%S} UTC" if approval.decided_at else ""
+    why = f": {approval.comment}" if approval.comment else ""
+    yield "    " + in_one_line(f"{_DECIDED.get(approval.decision, approval.decision)}{by}{at}{why}")
+
+
+def text_of(value: Any) -> str:
+    """A value as a person reads and edits it: a text as it is, anything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1)
 
 
 def _progress(job: Job, step: Step) -> str:

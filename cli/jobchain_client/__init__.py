@@ -20,6 +20,7 @@ from jobchain_client.errors import (
 )
 from jobchain_client.resources import (
     FINAL,
+    Approval,
     Attempt,
     BadArgument,
     Call,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FINAL",
+    "Approval",
     "AsyncJobHandle",
     "AsyncJobchain",
     "Attempt",

@@ -23,6 +23,7 @@ from jobchain_client.flows import (
     check_way,
     checked_key,
     checked_url,
+    decision_body,
     last,
 )
 from jobchain_client.resources import Chains, Created, DailyUsage, Job, ListFilter, Stats, Submission, new_key
@@ -113,6 +114,18 @@ class AsyncJobchain:
 
     async def retry(self, event_id: str) -> Job:
         return await self._run(self._flows.retry(event_id))
+
+    async def decide(
+        self,
+        event_id: str,
+        step: str,
+        decision: Literal["approve", "reject", "edit"],
+        value: Any = None,
+        *,
+        by: str = "",
+        comment: str = "",
+    ) -> Job:
+        return await self._run(self._flows.decide(event_id, step, decision_body(decision, value, by, comment)))
 
     async def fork(
         self,

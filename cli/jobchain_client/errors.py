@@ -87,8 +87,8 @@ class NotFound(JobchainError):
 class Conflict(JobchainError):
     """The job's status does not allow this: it is final (`job-is-final`) or is not (`job-is-not-final`).
 
-    A job without the steps before it `job-cannot-be-forked`. Of webhooks: `too-many-endpoints`, `endpoint-disabled`,
-    `webhooks-off`.
+    A job without the steps before it `job-cannot-be-forked`. Of decisions: `step-does-not-wait`, `decided-already`,
+    `decision-too-late`. Of webhooks: `too-many-endpoints`, `endpoint-disabled`, `webhooks-off`.
     """
 
 
@@ -150,6 +150,7 @@ _BY_STATUS: dict[int, type[JobchainError]] = {
     403: Unauthorized,
     404: NotFound,
     409: Conflict,
+    410: Conflict,
     413: InvalidRequest,
     415: InvalidRequest,
     422: InvalidRequest,

@@ -330,6 +330,11 @@ class Flows:
     def retry(self, event_id: str) -> Flow[Job]:
         return (yield from self._move(event_id, "retry", lambda job: not job.final))
 
+    def decide(self, event_id: str, step: str, body: Mapping[str, Any]) -> Flow[Job]:
+        # The same decision again changes nothing.
+        reply = yield from self._ask("POST", f"{_path(event_id)}/steps/{_part(step)}/decision", body=body)
+        return _read(reply.answer, Job.of)
+
     def _move(self, event_id: str, verb: str, has_moved: Callable[[Job], bool]) -> Flow[Job]:
         reply = yield from self._try("POST", f"{_path(event_id)}/{verb}")
         error = _error_in(reply.answer)
@@ -476,6 +481,23 @@ def _segment(name: str, what: str) -> str:
     if not path.strip("."):
         raise BadArgument(f"{name!r} is not the id of {what}")
     return path
+
+
+def decision_body(decision: str, value: Any, by: str, comment: str) -> dict[str, Any]:
+    """The body of a decision: only an edit has a value."""
+    edit = {"value": value} if decision == "edit" else {}
+    said = {name: text for name, text in {"by": by, "comment": comment}.items() if text}
+    return {"decision": decision, **edit, **said}
+
+
+def _part(step: str) -> str:
+    try:
+        part = quote(step, safe="")
+    except UnicodeEncodeError:
+        part = ""
+    if not part.strip("."):
+        raise BadArgument(f"{step!r} is not the name of a step")
+    return part
 
 
 def _json(value: Mapping[str, Any]) -> bytes:

@@ -247,13 +247,52 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True)
+class Approval:
+    """A step that a person decides. It waits while `decision` is None; `value` is that of an edit.
+
+    `shown` is what the person is shown. Without a decision until `until`, `on_deadline` is decided: then
+    `at_deadline` is True. `by` is the name of who has decided, and `key_id` the API key with which it was done.
+    """
+
+    title: str
+    shown: Any
+    since: datetime
+    until: datetime
+    on_deadline: str
+    decision: str | None
+    value: Any
+    by: str | None
+    key_id: str | None
+    comment: str | None
+    decided_at: datetime | None
+    at_deadline: bool
+
+    @classmethod
+    def of(cls, raw: Mapping[str, Any]) -> Self:
+        return cls(
+            raw["title"],
+            raw["shown"],
+            datetime.fromisoformat(raw["since"]),
+            datetime.fromisoformat(raw["until"]),
+            raw["on_deadline"],
+            raw.get("decision"),
+            raw.get("value"),
+            raw.get("by"),
+            raw.get("key_id"),
+            raw.get("comment"),
+            _moment(raw.get("decided_at")),
+            raw.get("at_deadline", False),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One step of a job. What is not known yet is None; `cost_usd` also where a price is not known.
 
     `failed_tries` is how often it failed and was tried again. A step that is not completed has model, usage, calls and
     cost of its failed calls, and the times of the last one, if the job was read with its attempts. A `copied` step was
     run by the job that was forked: it has no times, and has cost nothing here. `chain_version` is the version of the
-    chain that it was run with.
+    chain that it was run with. `approval` is set for a step that a person decides, once it waits or was decided.
     """
 
     name: str
@@ -272,6 +311,7 @@ class Step:
     tier: str | None
     request_id: str | None
     copied: bool
+    approval: Approval | None
     raw: Mapping[str, Any] = field(repr=False)
 
     @classmethod
@@ -293,6 +333,7 @@ class Step:
             tier=raw.get("tier"),
             request_id=raw.get("request_id"),
             copied=raw.get("copied", False),
+            approval=Approval.of(raw["approval"]) if raw.get("approval") else None,
             raw=raw,
         )
 

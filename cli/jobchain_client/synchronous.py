@@ -22,6 +22,7 @@ from jobchain_client.flows import (
     check_way,
     checked_key,
     checked_url,
+    decision_body,
     last,
 )
 from jobchain_client.resources import Chains, Created, DailyUsage, Job, ListFilter, Stats, Submission, new_key
@@ -149,6 +150,24 @@ class Jobchain:
         If an answer was lost on the way, a job that is found under way is a success.
         """
         return self._run(self._flows.retry(event_id))
+
+    def decide(
+        self,
+        event_id: str,
+        step: str,
+        decision: Literal["approve", "reject", "edit"],
+        value: Any = None,
+        *,
+        by: str = "",
+        comment: str = "",
+    ) -> Job:
+        """Decide a step that waits for a person: `approve`, `reject`, or `edit` with the `value` that it is to have.
+
+        `by` names who decides, and `comment` says why; both are kept. The same decision again changes nothing. Raises
+        Conflict for another one, after the step's deadline, and where it does not wait; InvalidRequest for a value that
+        does not fit.
+        """
+        return self._run(self._flows.decide(event_id, step, decision_body(decision, value, by, comment)))
 
     def fork(
         self,

@@ -6,6 +6,8 @@ from typing import Any
 
 from jobchain.errors import (
     BodyTooLarge,
+    DecidedAlready,
+    DecisionTooLate,
     DeliveryNotFound,
     EndpointDisabled,
     EndpointNotFound,
@@ -19,6 +21,7 @@ from jobchain.errors import (
     JobNotFound,
     LimitReached,
     MalformedBody,
+    StepDoesNotWait,
     TooManyEndpoints,
     Unauthorized,
     Unavailable,
@@ -43,6 +46,7 @@ from local.openapi.agents import RESULT, with_errors_of_the_protocol
 from local.openapi.examples import (
     CHAIN,
     CREATED,
+    DECIDED,
     DELIVERY,
     DETAILS,
     ENDPOINT,
@@ -293,6 +297,17 @@ _FORK_JOB: dict[str, Any] = {
         **_problems(ForeignOrigin, *_BODY, JobNotFound, JobCannotBeForked, IdempotencyConflict, LimitReached),
     },
 }
+_DECIDE_STEP: dict[str, Any] = {
+    "summary": "Decide a step that waits for a person",
+    "description": "The job continues with the step's value, or fails as `approval_rejected`. The same decision again "
+    "changes nothing.",
+    "operation_id": "decideStep",
+    "tags": ["jobs"],
+    "responses": {
+        200: _answer("The job.", JobView, DECIDED, links=_LINKS),
+        **_problems(ForeignOrigin, *_BODY, JobNotFound, StepDoesNotWait, DecidedAlready, DecisionTooLate),
+    },
+}
 _DELETE_JOB: dict[str, Any] = {
     "summary": "Delete a job",
     "description": "Deletes a final job and all that it stored.",
@@ -474,6 +489,7 @@ OPERATIONS: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/jobs/<event_id>/cancel"): _CANCEL_JOB,
     ("POST", "/jobs/<event_id>/retry"): _RETRY_JOB,
     ("POST", "/jobs/<event_id>/fork"): _FORK_JOB,
+    ("POST", "/jobs/<event_id>/steps/<step>/decision"): _DECIDE_STEP,
     ("DELETE", "/jobs/<event_id>"): _DELETE_JOB,
     ("GET", "/chains"): _LIST_CHAINS,
     ("GET", "/stats"): _GET_STATS,

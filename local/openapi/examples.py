@@ -4,6 +4,8 @@ from typing import Any
 
 from jobchain.errors import (
     BodyTooLarge,
+    DecidedAlready,
+    DecisionTooLate,
     DeliveryNotFound,
     EndpointDisabled,
     EndpointNotFound,
@@ -17,6 +19,7 @@ from jobchain.errors import (
     JobNotFound,
     LimitReached,
     MalformedBody,
+    StepDoesNotWait,
     TooManyEndpoints,
     Unauthorized,
     Unavailable,
@@ -177,6 +180,30 @@ WAITING: dict[str, Any] = {
         }
     ],
 }
+_APPROVAL: dict[str, Any] = {
+    "title": "Review the letter",
+    "shown": "Dear customer, your refund is on its way.",
+    "since": "2026-11-22T10:00:02.000Z",
+    "until": "2026-11-29T10:00:02.000Z",
+    "on_deadline": "reject",
+    "decision": "approve",
+    "value": None,
+    "by": "Mia",
+    "key_id": "3f9c1d20a4e5",
+    "comment": None,
+    "decided_at": "2026-11-22T11:30:00.000Z",
+    "at_deadline": False,
+}
+DECIDED: dict[str, Any] = {
+    **PENDING,
+    "job_name": "refunds",
+    "attempts": 1,
+    "started_at": "2026-11-22T10:00:00.210Z",
+    "steps": [
+        {**dict.fromkeys(STEP), "name": "review", "status": "pending", "failed_tries": 0, "copied": False}
+        | {"approval": _APPROVAL}
+    ],
+}
 CHAIN: dict[str, Any] = {
     "name": "guideline_checklist",
     "description": "Summarizes a guideline, makes a checklist of it and a diagram of that.",
@@ -298,6 +325,10 @@ DETAILS: dict[type[JobchainError], str] = {
     Unauthorized: "send an API key, in the header `Authorization: Bearer <key>`",
     ForeignOrigin: "a deployment without API keys accepts changes only from pages of its own origin and from programs",
     JobNotFound: f"there is no job {EVENT_ID}",
+    StepDoesNotWait: "the step reviw does not wait for a decision: decide review, which does",
+    DecidedAlready: "the step review was decided already (reject): it stays as it is",
+    DecisionTooLate: "the step review could be decided until 2026-11-29T10:00:02.000Z: now it is decided as its "
+    "chain says, reject",
     JobIsFinal: f"job {EVENT_ID} is completed already",
     JobCannotBeForked: f"of job {EVENT_ID}, summary is not completed: fork it from there, or wait",
     JobIsNotFinal: f"job {EVENT_ID} is processing: cancel it first",

@@ -35,6 +35,13 @@ def parts(request: bytes) -> tuple[dict[str, str], bytes]:
     return {name: value.strip() for name, _, value in lines}, body
 
 
+@pytest.fixture(autouse=True)
+def warm(stack: EmbeddedStack) -> None:
+    """A function that is started on a busy machine may take longer than a request, and `create` is not sent again."""
+    for thread in stack.warm_up():
+        thread.join(LIMIT)
+
+
 @pytest.fixture
 def refusing_first() -> Iterator[Receiver]:
     """A receiver that refuses its first request."""

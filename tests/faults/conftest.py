@@ -112,7 +112,7 @@ class FaultyStack:
             client.update_item(
                 **table,
                 Key={"pk": item["pk"], "sk": item["sk"]},
-                UpdateExpression="SET probe_at = :past",
+                UpdateExpression="SET probe_at = :past, named_probe_at = :past",
                 ExpressionAttributeValues={":past": {"N": str(int(time.time() * 1000) - 1000)}},
             )
 
@@ -213,10 +213,17 @@ def faulty_stack(
 
 
 @pytest.fixture(scope="session")
-def world() -> Iterator[FaultyStack]:
-    """A stack with a scripted model, which all tests share: a test keeps to markers of its own."""
+def shared_world() -> Iterator[FaultyStack]:
+    """A stack with a scripted model, which all tests of a process share: a test keeps to markers of its own."""
     with faulty_stack() as stack:
         yield stack
+
+
+@pytest.fixture
+def world(shared_world: FaultyStack) -> FaultyStack:
+    """The shared stack. When a test begins the queue is empty: others leave messages that are delayed by minutes."""
+    shared_world.stack.client("sqs").purge_queue(QueueUrl=shared_world.stack.queue_url)
+    return shared_world
 
 
 @pytest.fixture(scope="session")

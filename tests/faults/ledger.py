@@ -49,15 +49,18 @@ needs_proc = pytest.mark.skipif(not psutil.LINUX, reason="reads the variables of
 # --- trouble ---------------------------------------------------------------------------------------
 
 
-def worker_processes(stack: EmbeddedStack) -> list[int]:
-    """The ids of the processes that run the worker function of this stack; none while its emulator is down."""
+def worker_processes(stack: EmbeddedStack, service: str = "worker") -> list[int]:
+    """The ids of the processes that run the worker of this stack; none while its emulator is down.
+
+    `service` is the name that a function has in its logs, if another one is meant.
+    """
     process = stack.emulator._process
     assert process, "the emulator does not run"
     try:
         children = psutil.Process(process.pid).children()
     except psutil.NoSuchProcess:
         return []
-    return sorted(child.pid for child in children if _variables(child).get("POWERTOOLS_SERVICE_NAME") == "worker")
+    return sorted(child.pid for child in children if _variables(child).get("POWERTOOLS_SERVICE_NAME") == service)
 
 
 def _variables(process: psutil.Process) -> dict[str, str]:
@@ -91,17 +94,25 @@ class Kills:
 class Killer(Kills):
     """Kills one of a stack's workers after each pause, `at_most` so often."""
 
-    def __init__(self, stack: EmbeddedStack, chance: random.Random, pause: tuple[float, float], at_most: int) -> None:
-        """`pause` is the shortest and the longest, in seconds."""
+    def __init__(
+        self,
+        stack: EmbeddedStack,
+        chance: random.Random,
+        pause: tuple[float, float],
+        at_most: int,
+        service: str = "worker",
+    ) -> None:
+        """`pause` is the shortest and the longest, in seconds; `service` as for `worker_processes`."""
         super().__init__()
         self._stack = stack
+        self._service = service
         self._chance = chance
         self._pause = pause
         self._at_most = at_most
 
     def _run(self) -> None:
         while self.kills < self._at_most and not self._ended.wait(self._chance.uniform(*self._pause)):
-            if workers := worker_processes(self._stack):
+            if workers := worker_processes(self._stack, self._service):
                 os.kill(self._chance.choice(workers), signal.SIGKILL)
                 self.kills += 1
 

@@ -84,19 +84,20 @@ def run(world: FaultyStack, faults: Mapping[str, tuple[Reply, ...]], step: str) 
     return dict(zip(ids, world.all_finished(ids.values()), strict=True))
 
 
-@pytest.fixture(scope="module")
-def after_transient(world: FaultyStack) -> Jobs:
-    return run(world, TRANSIENT, "checklist")
+# Of the session: pytest-xdist mixes the tests of modules, and a second time would find the markers in the journal.
+@pytest.fixture(scope="session")
+def after_transient(shared_world: FaultyStack) -> Jobs:
+    return run(shared_world, TRANSIENT, "checklist")
 
 
-@pytest.fixture(scope="module")
-def after_permanent(world: FaultyStack) -> Jobs:
-    return run(world, {fault: (reply,) for fault, (reply, *_) in PERMANENT.items()}, "checklist")
+@pytest.fixture(scope="session")
+def after_permanent(shared_world: FaultyStack) -> Jobs:
+    return run(shared_world, {fault: (reply,) for fault, (reply, *_) in PERMANENT.items()}, "checklist")
 
 
-@pytest.fixture(scope="module")
-def after_broken(world: FaultyStack) -> Jobs:
-    return run(world, {fault: (reply,) for fault, (reply, _) in BROKEN.items()}, "summary")
+@pytest.fixture(scope="session")
+def after_broken(shared_world: FaultyStack) -> Jobs:
+    return run(shared_world, {fault: (reply,) for fault, (reply, _) in BROKEN.items()}, "summary")
 
 
 @pytest.mark.parametrize("fault", TRANSIENT)

@@ -3,7 +3,7 @@
 import itertools
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -17,6 +17,8 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precon
 from moto import mock_aws
 
 from jobchain.aws.attributes import Item
+from jobchain.chains import CHAINS
+from jobchain.chains.chain import Chain
 from jobchain.domain import FinishedStep, Job, Status
 from jobchain.errors import CallReport, JobchainError, PermanentModelError, TransientModelError
 from jobchain.limits import NO_LIMITS, Limits
@@ -44,6 +46,7 @@ class Jobs(RuleBasedStateMachine):
     """Callers, workers, sweepers, crashes, lost messages and answers, in every order that Hypothesis thinks of."""
 
     ids = Bundle("ids")
+    chains: Mapping[str, Chain] = CHAINS
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,7 +55,8 @@ class Jobs(RuleBasedStateMachine):
         boto3.setup_default_session(botocore_session=botocore_session())
         client = boto3.client("dynamodb", region_name="us-east-1")
         create_table(client)
-        self.world = World(client, Logger(service="properties", level="CRITICAL"), itertools.count())
+        logger = Logger(service="properties", level="CRITICAL")
+        self.world = World(client, logger, itertools.count(), self.chains)
         self.uids: dict[str, str] = {}
         """The uid of each job when it was looked at."""
         self.deleted: set[JobKey] = set()
@@ -222,7 +226,8 @@ class Jobs(RuleBasedStateMachine):
             self.world.assert_shown_right(event_id)
             assert (job.error is not None) is (job.status is Status.FAILED)
             if job.status is Status.COMPLETED:
-                assert [step.name for step in job.steps] == ["summary", "checklist", "diagram"]
+                wanted = [step.name for step in self.chains["guideline_checklist"].steps]
+                assert [step.name for step in job.steps] == wanted
             key = event_id, self.uids[event_id]
             assert job.attempts >= self.claims[key], "a claim's number never shrinks"
             self.claims[key] = job.attempts

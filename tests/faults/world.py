@@ -30,6 +30,7 @@ from jobchain.aws.attributes import Item, from_item
 from jobchain.aws.items import spending_of
 from jobchain.aws.queue import JobQueue, QueueDepth, Slot
 from jobchain.chains import CHAINS
+from jobchain.chains.chain import Chain
 from jobchain.domain import Job, Tier
 from jobchain.errors import (
     CallReport,
@@ -380,8 +381,15 @@ def version_of(output: object) -> int:
 class World:
     """The system, and what can happen to it."""
 
-    def __init__(self, dynamodb: "DynamoDBClient", logger: Logger, numbers: Iterator[int] = _NUMBERS) -> None:
+    def __init__(
+        self,
+        dynamodb: "DynamoDBClient",
+        logger: Logger,
+        numbers: Iterator[int] = _NUMBERS,
+        chains: Mapping[str, Chain] = CHAINS,
+    ) -> None:
         self._numbers = numbers
+        self._chains = chains
         self.clock = FakeClock()
         self.death = Points()
         self.queue = SimulatedQueue(self)
@@ -397,10 +405,11 @@ class World:
         self.stores = Stores(dynamodb, TABLE, self.clock)
         mortal = Stores(self._mortal(boto3.client("dynamodb", region_name="us-east-1")), TABLE, self.clock)
         self.service = JobService(
-            chains=CHAINS,
+            chains=chains,
             default_chain=CHAINS.default,
             admission=mortal.admission,
             jobs=mortal.jobs,
+            decisions=mortal.decisions,
             due=mortal.due,
             usage=mortal.usage,
             health=mortal.health(self.queue),
@@ -562,7 +571,8 @@ class World:
     def _new_runner(self) -> Runner:
         """That of a worker's process: with one for all, a worker that stands at a point would hold others' locks."""
         stores, meter = self._mortal_stores, self._count
-        return make_runner(stores, self.queue, self.model, self._logger, call_time=CALL_TIME, meter=meter)
+        more = {"call_time": CALL_TIME, "meter": meter, "chains": self._chains}
+        return make_runner(stores, self.queue, self.model, self._logger, **more)
 
     def start(self, message: Message) -> Process:
         """The same worker, stopped before its first request."""
@@ -625,7 +635,9 @@ class World:
         shown = {step.name: version_of(step.output) for step in job.steps}
         for step in job.steps:
             version = shown[step.name]
-            assert step.output == outputs_of(f"{self.markers[event_id]}-v{version}")[step.name]
+            outputs = outputs_of(f"{self.markers[event_id]}-v{version}")
+            approved = {each.step: each.value for each in job.approvals if each.is_approved}
+            assert step.output == {**outputs, **approved}[step.name]
             assert self.model.saw[version] <= set(shown.values()), "the steps do not belong together"
 
     def assert_sums_agree(self) -> None:

@@ -12,13 +12,14 @@ import pytest
 
 from jobchain.aws.items import Due
 from jobchain.aws.outbox import SHARDS
+from jobchain.aws.queue import MAX_DELAY
 from jobchain.breaker import PROBE_EVERY, OpenBreaker, Scope
 from jobchain.domain import JobError, WaitReason
 from jobchain.metrics import count_breaker, count_failed_records, count_model, count_outcome, count_spending
 from jobchain.model_check import WARN_DAYS, ModelCheck
 from jobchain.outcomes import COMPLETED, ERROR_TYPES, PUT_OFF, Fault, failed
 from jobchain.spending import Spending, Usage
-from tests.cloudformation import defaults, evaluated
+from tests.cloudformation import defaults, evaluated, holds
 from tests.conftest import ROOT
 
 Template = dict[str, Any]
@@ -27,14 +28,16 @@ NAMESPACE = {"Fn::Sub": "Jobchain/${AWS::StackName}"}
 PAGE = {"Fn::If": ["HasAlarmTopic", [{"Ref": "AlarmTopicArn"}], {"Ref": "AWS::NoValue"}]}
 TICKET = {"Fn::If": ["HasTicketTopic", [{"Ref": "TicketTopicArn"}], PAGE]}
 PAGING = ["BreakerAlarm", "FailingJobsAlarm", "ServerErrorsAlarm", "StuckQueueAlarm", "SweeperSilentAlarm"]
+OF_WEBHOOKS = ["OldestWebhookAlarm"]
 TICKETS = ["CostAlarm", "DeadLetterAlarm", "ModelEndAlarm", "OldestJobAlarm", "UnclearFailuresAlarm"]
 BY_VERSION = [
     "ApiVersionAlarm",
     *("FlexWorkerRecordsAlarm", "FlexWorkerVersionAlarm"),
     *("WorkerRecordsAlarm", "WorkerVersionAlarm"),
 ]
-# What callers bring about by what they post, cancel and delete: see `jobchain.outcomes`.
+# What callers bring about by what they post, decide, cancel and delete: see `jobchain.outcomes`.
 CALLERS = {
+    "approval_rejected",
     *("budget_exceeded", "budget_unknown"),
     *("content_filtered", "model_refused"),
     *("model_forbidden", "model_not_found"),
@@ -102,8 +105,9 @@ def metrics(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 
 
 class TestTheAlarms:
-    def test_are_ten_and_those_by_version(self, template: Template) -> None:
-        assert sorted(alarms(template)) == sorted([*PAGING, *TICKETS, *BY_VERSION])
+    def test_are_ten_and_those_by_version_and_one_of_deployments_that_send_webhooks(self, template: Template) -> None:
+        assert sorted(alarms(template)) == sorted([*PAGING, *TICKETS, *BY_VERSION, *OF_WEBHOOKS])
+        assert template["Resources"]["OldestWebhookAlarm"]["Condition"] == "HasWebhooks"
         assert len(PAGING) + len(TICKETS) <= 10
 
     def test_go_to_the_pager_or_to_the_tickets_and_say_so_first(self, template: Template) -> None:
@@ -254,6 +258,17 @@ def test_the_oldest_job_is_that_of_both_queues(template: Template) -> None:
     assert not rings(alarm, expression(alarm, standard=hour, flex=6 * hour))
 
 
+def test_the_oldest_webhook_is_older_than_a_try_can_be_put_off(template: Template) -> None:
+    alarm = alarms(template)["OldestWebhookAlarm"]
+
+    assert alarm["Dimensions"] == [{"Name": "QueueName", "Value": {"Fn::GetAtt": ["WebhookQueue", "QueueName"]}}]
+    assert rings(alarm, 1801)
+    assert not rings(alarm, 2 * MAX_DELAY.total_seconds())
+    # A message is dropped after an hour: by then it has rung.
+    kept = template["Resources"]["WebhookQueue"]["Properties"]["MessageRetentionPeriod"]
+    assert alarm["Threshold"] + alarm["Period"] < kept
+
+
 def test_the_alarm_of_costs_looks_at_all_spending_that_a_worker_counts(template: Template, metrics: Metrics) -> None:
     # given what the worker writes for calls of two chains, of which one failed
     for chain, retries in (("one", 0), ("other", 1)):
@@ -273,7 +288,7 @@ def test_the_alarm_of_breakers_rings_in_the_minute_of_the_first_one_that_a_worke
     now = datetime(2026, 11, 29, tzinfo=UTC)
     for service in ("worker", "flex-worker"):
         monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", service)
-        count_breaker(OpenBreaker("model_unauthorized", Scope.KEY, now, now, now))
+        count_breaker(OpenBreaker("model_unauthorized", Scope.KEY, now, now, now, now))
 
     # then the alarm sees them
     alarm = alarms(template)["BreakerAlarm"]
@@ -340,15 +355,24 @@ MINUTES = 30 * 24 * 60
 SWEEP_SECONDS, SWEEP_LOG_BYTES = Decimal("0.1"), 1000
 
 
-def idle_costs(template: Template) -> Iterator[tuple[str, Decimal]]:
-    """What a month of a stack costs that runs no job, part by part, without free tiers."""
-    resources = template["Resources"]
+def idle_costs(template: Template, **changed: str) -> Iterator[tuple[str, Decimal]]:
+    """What a month of a stack costs that runs no job, part by part, without free tiers.
+
+    Its parameters are the defaults, but for those that are `changed`.
+    """
+    parameters = {**defaults(template), **changed}
+    resources = {
+        name: part
+        for name, part in template["Resources"].items()
+        if "Condition" not in part or holds({"Condition": part["Condition"]}, template, parameters)
+    }
+    alarmed_by = alarms({"Resources": resources})
     functions = [part["Properties"] for part in resources.values() if part["Type"] == "AWS::Serverless::Function"]
     events = [event for function in functions for event in function.get("Events", {}).values()]
-    alarmed = sum(len(watched(alarm)) for alarm in alarms(template).values())
-    yield f"{alarmed} metrics in {len(alarms(template))} alarms", alarmed * ALARM
+    alarmed = sum(len(watched(alarm)) for alarm in alarmed_by.values())
+    yield f"{alarmed} metrics in {len(alarmed_by)} alarms", alarmed * ALARM
     sources = sum(
-        event["Type"] == "SQS" and evaluated(event["Properties"].get("Enabled", True), template, defaults(template))
+        event["Type"] == "SQS" and evaluated(event["Properties"].get("Enabled", True), template, parameters)
         for event in events
     )
     # Each sweep asks for the depth of one queue too.
@@ -380,6 +404,14 @@ class TestAnIdleStack:
             assert f"| {name} | {cost:.2f} |" in page
         total = sum(cost for _, cost in costs)
         assert f"| **idle** | **{total:.2f}** |" in page
+
+    def test_costs_with_webhooks_what_their_parameter_says(self, template: Template) -> None:
+        without, with_them = (sum(cost for _, cost in idle_costs(template, Webhooks=value)) for value in ("off", "on"))
+
+        cents = round((with_them - without) * 100)
+        assert f"costs {cents} cents a month more" in template["Parameters"]["Webhooks"]["Description"]
+        for page in ("how-to/deploy.md", "explanation/webhooks.md"):
+            assert f" {cents} cents a month" in (ROOT / "docs" / page).read_text()
 
     def test_sends_no_metric_that_is_billed_all_month(self, template: Template) -> None:
         sweeper = (ROOT / "functions" / "sweeper" / "jobchain_sweeper" / "handler.py").read_text()

@@ -29,7 +29,8 @@ from jobchain_cli.slow import SLOW_SECONDS
 from jobchain_cli.texts import SourceError, read
 from jobchain_cli.usage import usage_lines
 from jobchain_cli.watching import Board, Watched, terminal
-from jobchain_cli.words import failure, printable, source_lines
+from jobchain_cli.words import failure, job_lines, printable, source_lines
+from jobchain_client import Conflict, Jobchain
 from tests.jobs import USAGE, job_of, raw_attempt, raw_job, raw_step
 
 EVIL = "[red]a[/red]\x1b[2J\x9b1m\u202eb\ud800"
@@ -1439,7 +1440,7 @@ def test_an_api_on_this_machine_needs_no_proxy_and_no_certificates(run: Run, api
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("charset", ["undefined", "idna", "rot13", "base64", ""])
+@pytest.mark.parametrize("charset", ["undefined", "idna", "punycode", "utf-7", "rot13", "base64", ""])
 def test_a_text_in_an_encoding_that_is_none_is_refused(run: Run, api: FakeApi, url: str, charset: str) -> None:
     api.says("GET /a.txt", b"\xff\xfehello", Content_Type=f"text/plain; charset={charset}")
 
@@ -1500,3 +1501,127 @@ def test_the_shell_can_complete_commands() -> None:
 
 def test_the_version_is_printed(offline: Run) -> None:
     assert offline("--version").out.startswith("jobchain")
+
+
+# --- steps that a person decides ---------------------------------------------------------------------------
+
+APPROVAL: dict[str, Any] = {
+    "title": "Review the letter",
+    "shown": "Dear customer.",
+    "since": "2026-11-22T10:00:00.000Z",
+    "until": "2030-11-29T10:00:00.000Z",
+    "on_deadline": "reject",
+    "decision": None,
+    "value": None,
+    "by": None,
+    "key_id": None,
+    "comment": None,
+    "decided_at": None,
+    "at_deadline": False,
+}
+_WAITS = {
+    "reason": "approval",
+    "since": APPROVAL["since"],
+    "until": APPROVAL["until"],
+    "detail": "a decision on the step review",
+    "retryable": False,
+}
+WAITING_ID = "0b6c2f4e-7d1a-4b53-9a0f-3f1c5b8e2d47"
+
+
+def waiting_job(**approval: Any) -> dict[str, Any]:
+    step = {**raw_step("review", "pending"), "approval": {**APPROVAL, **approval}}
+    return raw_job(WAITING_ID, status="pending", waiting_for=_WAITS, steps=[raw_step("draft"), step], finished_at=None)
+
+
+def decided_job(status: str = "pending", **approval: Any) -> dict[str, Any]:
+    step = {**raw_step("review", "pending"), "approval": {**APPROVAL, **approval}}
+    return raw_job(WAITING_ID, status=status, steps=[raw_step("draft"), step])
+
+
+@pytest.fixture
+def awaits(api: FakeApi) -> FakeApi:
+    api.says(f"GET /jobs/{WAITING_ID}", waiting_job())
+    api.says(f"POST /jobs/{WAITING_ID}/steps/review/decision", decided_job(decision="approve"))
+    return api
+
+
+def test_approve_decides_the_step_that_waits(run: Run, awaits: FakeApi) -> None:
+    said = run("approve", WAITING_ID, "--by", "Mia", "--comment", "fine")
+    assert (said.code, said.out) == (Code.DONE, f"{WAITING_ID} continues: its step review is approved.\n")
+    assert awaits.bodies == [{"decision": "approve", "by": "Mia", "comment": "fine"}]
+
+
+def test_reject_fails_the_job(run: Run, api: FakeApi) -> None:
+    api.says(f"GET /jobs/{WAITING_ID}", waiting_job())
+    api.says(f"POST /jobs/{WAITING_ID}/steps/review/decision", decided_job("failed", decision="reject"))
+    said = run("reject", WAITING_ID)
+    assert (said.code, said.out) == (Code.DONE, f"{WAITING_ID} is failed.\n")
+    assert api.bodies == [{"decision": "reject"}]
+
+
+def test_an_edit_of_a_text_is_the_text_of_its_file(run: Run, awaits: FakeApi, home: Path) -> None:
+    (home / "edit.txt").write_text("Dear Sir.\n")
+    assert run("approve", WAITING_ID, "--edit", "edit.txt").code == Code.DONE
+    assert awaits.bodies == [{"decision": "edit", "value": "Dear Sir."}]
+
+
+def test_an_edit_of_anything_else_is_json(run: Run, api: FakeApi, home: Path) -> None:
+    api.says(f"GET /jobs/{WAITING_ID}", waiting_job(shown=["Lock."]))
+    api.says(f"POST /jobs/{WAITING_ID}/steps/review/decision", decided_job(decision="edit"))
+    (home / "edit.json").write_text('["Lock.", "Close."]')
+    assert run("approve", WAITING_ID, "--edit", "edit.json", "--step", "review").code == Code.DONE
+    assert api.bodies == [{"decision": "edit", "value": ["Lock.", "Close."]}]
+    (home / "edit.json").write_text("[")
+    said = run("approve", WAITING_ID, "--edit", "edit.json")
+    assert said.code == Code.USAGE
+    assert "the edit is no JSON" in said.err
+
+
+def test_a_job_that_waits_for_nothing_is_told_of(run: Run, api: FakeApi) -> None:
+    api.says(f"GET /jobs/{WAITING_ID}", raw_job(WAITING_ID))
+    said = run("approve", WAITING_ID)
+    assert said.code == Code.ERROR
+    assert f"job {WAITING_ID} is completed: no step of it waits for a decision" in said.err
+
+
+def test_a_refusal_is_told_with_its_reason(run: Run, api: FakeApi) -> None:
+    api.says(f"GET /jobs/{WAITING_ID}", waiting_job())
+    api.refuses(
+        f"POST /jobs/{WAITING_ID}/steps/review/decision", 410, "decision-too-late", "the step could be decided until"
+    )
+    said = run("approve", WAITING_ID)
+    assert said.code == Code.ERROR
+    assert "decision-too-late" in said.err
+
+
+def test_show_prints_what_is_to_be_decided_and_what_was(run: Run, api: FakeApi) -> None:
+    api.says(f"GET /jobs/{WAITING_ID}", waiting_job(shown="Dear customer,\n\x1b[2Jyours."))
+    said = run("show", WAITING_ID)
+    assert "waiting for a decision, decided automatically in" in said.out
+    assert (
+        "    Review the letter: decide it with jobchain approve or jobchain reject\n    | Dear customer,\n" in said.out
+    )
+    assert "\x1b" not in said.out
+
+    done = decided_job(decision="edit", by="Mia", decided_at="2026-11-22T11:00:00.000Z", comment="short")
+    assert "    approved with changes by Mia at 2026-11-22 11:00:00 UTC: short" in list(job_lines(job_of(**done)))
+    late = decided_job("failed", decision="reject", at_deadline=True, decided_at="2026-11-22T11:00:00.000Z")
+    assert "    rejected at its deadline, at 2026-11-22 11:00:00 UTC" in list(job_lines(job_of(**late)))
+
+
+def test_the_client_decides_and_reads_what_was_decided(api: FakeApi, url: str) -> None:
+    api.says(f"POST /jobs/{WAITING_ID}/steps/a%2Fb/decision", decided_job(decision="edit", value=None, by="Mia"))
+    with Jobchain(url) as client:
+        job = client.decide(WAITING_ID, "a/b", "edit", None, by="Mia")
+    assert api.bodies == [{"decision": "edit", "value": None, "by": "Mia"}]
+    approval = job.steps[1].approval
+    assert approval
+    assert (approval.decision, approval.by, approval.title) == ("edit", "Mia", "Review the letter")
+    assert job.steps[0].approval is None
+
+
+def test_the_client_raises_a_conflict_for_a_decision_that_comes_too_late(api: FakeApi, url: str) -> None:
+    api.refuses(f"POST /jobs/{WAITING_ID}/steps/review/decision", 410, "decision-too-late", "over")
+    with Jobchain(url) as client, pytest.raises(Conflict, match="decision-too-late"):
+        client.decide(WAITING_ID, "review", "approve")

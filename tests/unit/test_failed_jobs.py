@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jobchain.aws.api_keys import ApiKeyStore
-from jobchain.domain import DailyBudget, NewJob, Status, Tier
+from jobchain.domain import DailyBudget, Job, JobError, NewJob, Status, Tier
 from jobchain.errors import PermanentModelError, TransientModelError
 from jobchain.limits import Limits
 from jobchain_api.auth import LOCAL_TENANT
@@ -216,3 +216,13 @@ def test_another_span_is_refused_by_name(text: str) -> None:
     with pytest.raises(CommandError, match=r"--since .*such as --since 1h") as refused:
         span("--since", text)
     assert refused.value.code is Code.USAGE
+
+
+def test_a_job_that_a_person_has_rejected_is_wanted_by_its_type_alone(clock: FakeClock) -> None:
+    rejected = Job(
+        "e", "t", "c", Status.FAILED, "", "", error=JobError("approval_rejected", "the step review was rejected")
+    )
+
+    assert not wanted(clock).has(rejected)
+    assert not wanted(clock, "model_*").has(rejected)
+    assert wanted(clock, "approval_rejected").has(rejected)

@@ -355,6 +355,7 @@ class TestAFunction:
             {"Fn::GetAtt": ["FlexQueue", "Arn"]},
             {"Fn::GetAtt": ["JobQueue", "Arn"]},
             {"Fn::GetAtt": ["WebhookQueue", "Arn"]},
+            {"Fn::GetAtt": ["SlowWebhookQueue", "Arn"]},
             # Secrets Manager ends the name in six characters of its own.
             {
                 "Fn::Sub": "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}"

@@ -13,8 +13,8 @@ from jobchain.aws.outbox import GRACE, DeliveryKey, partition
 from jobchain.aws.queue import JobQueue
 from jobchain.aws.table import Table
 from jobchain.aws.tenant_deliveries import MOST_SEEN
+from jobchain.aws.webhook_ids import new_webhook_id, time_of
 from jobchain.aws.writes import epoch, key
-from jobchain.webhooks.ids import new_webhook_id, time_of
 from tests.conftest import TABLE
 from tests.fakes import FakeClock
 from tests.gateway import Answer

@@ -29,7 +29,8 @@ from jobchain_sweeper.sweeper import Sweep
 from jobchain_sweeper.webhooks import WebhookSweeper
 from jobchain_webhooks.addresses import Reach
 from jobchain_webhooks.batch import deliver_all
-from jobchain_webhooks.delivering import Delivering
+from jobchain_webhooks.delivering import Delivering, Ending
+from jobchain_webhooks.lanes import Lane
 from jobchain_webhooks.sender import Sender
 from jobchain_webhooks.turns import SLOW_AFTER, Turns
 from tests.conftest import TABLE
@@ -58,12 +59,14 @@ class Webhooks:
         self.endpoints = EndpointStore(client, TABLE, self.clock)
         self.url = sqs.create_queue(QueueName="webhooks")["QueueUrl"]
         self.queue = WebhookQueue(sqs, self.url)
+        self.slow_url = sqs.create_queue(QueueName="slow-webhooks")["QueueUrl"]
+        slow_queue = WebhookQueue(sqs, self.slow_url)
         self.turns_now = 0.0
+        self.fast = Lane(self.queue, Turns(lambda: self.turns_now, slow_after=1), slow_queue)
+        self.slow = Lane(slow_queue, Turns(lambda: self.turns_now))
         self.delivering = Delivering(
             store=DeliveryStore(client, TABLE, self.clock),
             sender=Sender(ssl.create_default_context(), Reach.LOCAL, seconds=0.3),
-            queue=self.queue,
-            turns=Turns(lambda: self.turns_now),
             clock=self.clock,
             logger=logger,
             local=True,
@@ -89,19 +92,23 @@ class Webhooks:
     def item(self, key: DeliveryKey) -> Item:
         return self.deployment.table.get(key.item_key) or {}
 
-    def deliver(self, key: DeliveryKey) -> Item:
-        """One try; the item after it."""
-        self.delivering.deliver(key, LEFT)
+    def deliver(self, key: DeliveryKey, lane: Lane | None = None) -> Item:
+        """One try, in the fast lane if no other is given; the item after it."""
+        self.delivering.deliver(key, lane or self.fast, LEFT)
         return self.item(key)
 
-    def messages(self) -> list[Mapping[str, Any]]:
-        """The messages that wait in the queue, as records of an event."""
-        found = self._sqs.receive_message(QueueUrl=self.url, MaxNumberOfMessages=10).get("Messages", [])
+    def in_fast_lane(self, key: DeliveryKey, left: timedelta) -> Ending:
+        """What the function calls for each message of the fast lane."""
+        return self.delivering.deliver(key, self.fast, left)
+
+    def messages(self, url: str = "") -> list[Mapping[str, Any]]:
+        """The messages that wait in the queue, or the one at `url`, as records of an event."""
+        found = self._sqs.receive_message(QueueUrl=url or self.url, MaxNumberOfMessages=10).get("Messages", [])
         return [{"messageId": message["MessageId"], "body": message["Body"]} for message in found]
 
-    def delayed(self) -> int:
+    def delayed(self, url: str = "") -> int:
         name: Any = "ApproximateNumberOfMessagesDelayed"
-        return int(self._sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=[name])["Attributes"][name])
+        return int(self._sqs.get_queue_attributes(QueueUrl=url or self.url, AttributeNames=[name])["Attributes"][name])
 
 
 @pytest.fixture
@@ -187,7 +194,7 @@ class TestADelivery:
     def test_that_gets_no_answer_says_why(self, webhooks: Webhooks) -> None:
         with receiver(silent) as server:
             webhooks.endpoint(server)
-            item = webhooks.deliver(webhooks.end_job())
+            item = webhooks.deliver(webhooks.end_job(), webhooks.slow)
 
         assert item["last"] == {"message": "there was no answer within 0.3 s"}
 
@@ -236,7 +243,8 @@ class TestADelivery:
             slow = webhooks.delivering._store.read(key)
             assert slow
             webhooks.deliver(key)
-            webhooks.delivering._store_outcome(slow.delivery, webhooks.delivering._try(slow))
+            outcome = webhooks.delivering._try(slow, webhooks.fast)
+            webhooks.delivering._store_outcome(slow.delivery, outcome, webhooks.fast)
 
         assert (int(webhooks.item(key)["tries"]), webhooks.item(key)["state"]) == (1, "delivered")
 
@@ -311,9 +319,9 @@ class TestAnEndpoint:
         with receiver(silent) as server, receiver(saying(OK)) as other:
             webhooks.endpoint(server)
             keys = [webhooks.end_job(number=number) for number in range(1, 6)]
-            items = [webhooks.deliver(key) for key in keys]
+            items = [webhooks.deliver(key, webhooks.slow) for key in keys]
             webhooks.turns_now = 61
-            webhooks.deliver(keys[-1])
+            webhooks.deliver(keys[-1], webhooks.slow)
             fast = Receiver(JOB_URLS, (), f"http://127.0.0.1:{other.port}/own")
             webhooks.endpoints.create(TENANT, None)
             made = webhooks.deliver(webhooks.end_job(fast, number=9))
@@ -327,13 +335,91 @@ class TestAnEndpoint:
         with receiver(silent) as server:
             webhooks.endpoint(server)
             first, second, third = (webhooks.end_job(number=number) for number in range(1, 4))
-            webhooks.deliver(first)
-            webhooks.deliver(second)
+            webhooks.deliver(first, webhooks.slow)
+            webhooks.deliver(second, webhooks.slow)
             webhooks.clock.advance(timedelta(hours=72, seconds=1))
-            item = webhooks.deliver(third)
+            item = webhooks.deliver(third, webhooks.slow)
 
         assert (item["state"], int(item["tries"])) == ("dead", 1)
         assert item["last"]["message"] == "the endpoint did not answer other deliveries in time"
+
+
+class TestASlowReceiver:
+    def test_is_handed_over_to_the_slow_lane_which_is_no_try(
+        self, webhooks: Webhooks, dynamodb: "DynamoDBClient", template: dict[str, Any]
+    ) -> None:
+        schema = template["Resources"]["JobTable"]["Properties"]
+        meter = Meter(dynamodb, boto3.client("dynamodb"), TABLE, indexes(schema))
+        with receiver(silent, saying(OK)) as server:
+            webhooks.endpoint(server)
+            key = webhooks.end_job()
+            with meter.counting() as cost:
+                item = webhooks.deliver(key)
+            (record,) = webhooks.messages(webhooks.slow_url)
+            made = webhooks.deliver(read_delivery_message(record), webhooks.slow)
+
+        assert (int(item["tries"]), cost.writes) == (0, 0)
+        assert (int(made["tries"]), made["state"]) == (1, "delivered")
+        assert webhook_id(server.requests[0]) == webhook_id(server.requests[1])
+
+    def test_gets_no_further_try_in_the_fast_lane_for_a_minute(self, webhooks: Webhooks) -> None:
+        with receiver(silent, saying(OK)) as server:
+            webhooks.endpoint(server)
+            keys = [webhooks.end_job(number=number) for number in range(1, 6)]
+            for key in keys:
+                webhooks.deliver(key)
+            handed_over = [read_delivery_message(record) for record in webhooks.messages(webhooks.slow_url)]
+            assert server.connections == 1
+            webhooks.turns_now = 61
+            made = webhooks.deliver(keys[0])
+
+        assert set(handed_over) == set(keys)
+        assert made["state"] == "delivered"
+
+    def test_that_answers_after_more_than_a_second_has_its_next_deliveries_handed_over(
+        self, webhooks: Webhooks
+    ) -> None:
+        seconds = iter([0.0, 1.5])
+        webhooks.delivering._timer = lambda: next(seconds)
+        with receiver(saying(OK)) as server:
+            webhooks.endpoint(server)
+            first, second = webhooks.end_job(number=1), webhooks.end_job(number=2)
+            made, left = webhooks.deliver(first), webhooks.deliver(second)
+
+        assert (made["state"], int(left["tries"]), server.connections) == ("delivered", 0, 1)
+        assert [read_delivery_message(record) for record in webhooks.messages(webhooks.slow_url)] == [second]
+
+    def test_that_fails_in_the_slow_lane_is_tried_again_from_there(self, webhooks: Webhooks) -> None:
+        with receiver(failing(500)) as server:
+            webhooks.endpoint(server)
+            webhooks.deliver(webhooks.end_job(), webhooks.slow)
+
+        assert webhooks.delayed() == 0
+        assert webhooks.delayed(webhooks.slow_url) == 1
+
+    def test_is_one_with_all_urls_of_a_tenants_jobs_in_the_fast_lane_alone(self, webhooks: Webhooks) -> None:
+        names = [{lane.name_of("a", JOB_URLS, url) for url in "uv"} for lane in (webhooks.fast, webhooks.slow)]
+
+        assert [len(found) for found in names] == [1, 2]
+        assert webhooks.fast.name_of("a", "ep_1", "u") != webhooks.fast.name_of("b", "ep_1", "u")
+
+    def test_holds_the_fast_lane_for_less_than_five_seconds_whatever_it_does(self, webhooks: Webhooks) -> None:
+        for left in (timedelta(0), timedelta(seconds=10), LEFT, timedelta(minutes=15)):
+            assert webhooks.fast.wait_seconds(left) + webhooks.fast.try_seconds <= 4
+
+        assert (webhooks.slow.try_seconds, webhooks.slow.wait_seconds(LEFT)) == (10, 45)
+
+    def test_whose_delivery_the_slow_queue_does_not_take_is_left_to_the_sweeper(
+        self, webhooks: Webhooks, sqs: "SQSClient", caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with receiver(silent) as server:
+            webhooks.endpoint(server)
+            key = webhooks.end_job()
+            silence(sqs)
+            item = webhooks.deliver(key)
+
+        assert "due_at" in item
+        assert "left to the sweeper" in caplog.text
 
 
 class TestTheSweeper:
@@ -444,7 +530,7 @@ def test_every_event_arrives_though_receivers_functions_and_the_queue_fail(
             webhooks.sweep()
             webhooks.deployment.faults.choose = lambda name: next(faults, None) if name == "UpdateItem" else None
             while records := webhooks.messages():
-                deliver_all(records, LEFT, webhooks.delivering.deliver, threads, logger)
+                deliver_all(records, LEFT, webhooks.in_fast_lane, threads, logger)
             webhooks.deployment.faults.choose = lambda _: None
 
     # then each event has arrived at least once, signed, with one id
@@ -458,13 +544,24 @@ def test_every_event_arrives_though_receivers_functions_and_the_queue_fail(
 
 
 class TestABatch:
+    def test_is_counted_by_how_its_messages_ended(self, webhooks: Webhooks, logger: Logger) -> None:
+        counted: dict[str, int] = {}
+        with receiver(saying(OK), failing(410), failing(500)) as server, ThreadPoolExecutor(1) as threads:
+            webhooks.endpoints.create(TENANT, None)
+            own = Receiver(JOB_URLS, (), f"http://127.0.0.1:{server.port}/own")
+            keys = [webhooks.end_job(own, number=number) for number in range(1, 5)]
+            announcer(webhooks.queue, logger)([keys[0], *keys])
+            deliver_all(webhooks.messages(), LEFT, webhooks.in_fast_lane, threads, logger, counted.__setitem__)
+
+        assert counted == {"delivered": 1, "skipped": 1, "dead": 1, "failed": 2}
+
     def test_is_what_the_queue_has_of_the_ends_of_jobs(self, webhooks: Webhooks, logger: Logger) -> None:
         announce = announcer(webhooks.queue, logger)
         with receiver(saying(OK)) as server, ThreadPoolExecutor(1) as threads:
             webhooks.endpoint(server)
             keys = [webhooks.end_job(number=number) for number in range(1, 4)]
             announce(keys)
-            answer = deliver_all(webhooks.messages(), LEFT, webhooks.delivering.deliver, threads, logger)
+            answer = deliver_all(webhooks.messages(), LEFT, webhooks.in_fast_lane, threads, logger)
 
         assert answer == {"batchItemFailures": []}
         assert {webhooks.item(key)["state"] for key in keys} == {"delivered"}
@@ -488,7 +585,7 @@ class TestABatch:
             key = webhooks.end_job()
             good = json.dumps({"tenant": TENANT, "delivery": key.sk})
             records = [{"messageId": "bad", "body": body}, {"messageId": "good", "body": good}]
-            answer = deliver_all(records, LEFT, webhooks.delivering.deliver, threads, logger)
+            answer = deliver_all(records, LEFT, webhooks.in_fast_lane, threads, logger)
 
         assert answer == {"batchItemFailures": [{"itemIdentifier": "bad"}]}
         assert webhooks.item(key)["state"] == "delivered"

@@ -16,7 +16,7 @@ from jobchain.aws.attributes import Item
 from jobchain.aws.items import unpacked
 from jobchain.aws.outbox import GRACE, SHARDS, DeliveryKey
 from jobchain.aws.writes import epoch
-from jobchain.domain import JobError, Status
+from jobchain.domain import JobError, Status, WaitingFor, WaitReason, isoformat
 from jobchain.errors import ClaimLost, JobIsFinal, PermanentModelError, Unavailable
 from jobchain.webhooks.events import EventType, Receiver
 from jobchain_sweeper.resending import MAX_CRASHES
@@ -85,6 +85,88 @@ def crash_until_the_sweeper_fails_it(deployment: Deployment) -> None:
         deployment.stores.claim(deployment.event_id, deployment.clock() + INVOCATION)
         deployment.clock.advance(AFTER_LEASE)
     assert deployment.sweep().failed == 1
+
+
+def wait(deployment: Deployment, reason: WaitReason, until: str | None = None) -> None:
+    """A worker claims the job, and releases it again as it has to wait."""
+    claim = deployment.stores.claim(deployment.event_id, deployment.clock() + INVOCATION)
+    waiting = WaitingFor(reason, isoformat(deployment.clock()), until, "the account is refused", retryable=True)
+    assert deployment.stores.claims.release(claim, timedelta(minutes=2), {}, {}, waiting)
+    deployment.clock.advance(timedelta(minutes=3))
+
+
+class TestAWait:
+    @pytest.mark.parametrize("reason", [WaitReason.APPROVAL, WaitReason.ACCOUNT, WaitReason.BUDGET])
+    def test_that_people_may_have_to_see_to_is_told_without_the_reasons_text(
+        self, deployment: Deployment, reason: WaitReason
+    ) -> None:
+        create(deployment)
+        began, until = deployment.clock(), "2026-11-30T00:00:00.000Z"
+
+        wait(deployment, reason, until)
+
+        (body,) = bodies(deployment)
+        assert body["type"] == "job.waiting"
+        assert body["timestamp"] == isoformat(began)
+        assert body["data"] == {
+            "event_id": deployment.event_id,
+            "status": "pending",
+            "job_name": "guideline_checklist",
+            "title": "policy.md",
+            "metadata": {"source": "Zürich"},
+            "created_at": deployment.job().created_at,
+            "waiting_for": {"reason": reason, "until": until},
+        }
+        assert set(deployment.stores.announced) == keys(deployment)
+
+    @pytest.mark.parametrize("reason", [WaitReason.RETRY, WaitReason.RATE_LIMIT, WaitReason.DEPLOYMENT])
+    def test_that_ends_by_itself_is_not_told(self, deployment: Deployment, reason: WaitReason) -> None:
+        create(deployment)
+
+        wait(deployment, reason)
+
+        assert deliveries(deployment) == []
+
+    def test_is_told_once_however_often_the_job_is_tried_meanwhile(self, deployment: Deployment) -> None:
+        create(deployment)
+        for _ in range(3):
+            wait(deployment, WaitReason.ACCOUNT)
+        wait(deployment, WaitReason.BUDGET)
+
+        assert [body["data"]["waiting_for"]["reason"] for body in bodies(deployment)] == ["account", "budget"]
+
+    def test_for_one_approval_after_the_other_is_told_each_time(self, deployment: Deployment) -> None:
+        create(deployment)
+        for _ in range(2):
+            wait(deployment, WaitReason.APPROVAL)
+
+        assert len(deliveries(deployment)) == 2
+
+    def test_is_told_to_those_alone_who_want_it(self, deployment: Deployment) -> None:
+        create(deployment, FAILURES)
+        wait(deployment, WaitReason.ACCOUNT)
+
+        assert deliveries(deployment) == []
+
+    def test_is_told_once_where_the_answer_of_the_table_is_lost(self, deployment: Deployment) -> None:
+        create(deployment)
+        claim = deployment.stores.claim(deployment.event_id, deployment.clock() + INVOCATION)
+        waiting = WaitingFor(WaitReason.ACCOUNT, isoformat(deployment.clock()), None, "")
+        deployment.faults.script("TransactWriteItems", "lost")
+        with pytest.raises(Unavailable):
+            deployment.stores.claims.release(claim, timedelta(minutes=2), {}, {}, waiting)
+
+        assert deployment.stores.claims.release(claim, timedelta(minutes=2), {}, {}, waiting)
+        assert len(deliveries(deployment)) == 1
+
+    def test_of_a_job_whose_caller_cancels_it_is_its_end(self, deployment: Deployment) -> None:
+        create(deployment)
+        claim = deployment.stores.claim(deployment.event_id, deployment.clock() + INVOCATION)
+        deployment.stores.jobs.cancel(TENANT, deployment.event_id)
+        waiting = WaitingFor(WaitReason.ACCOUNT, isoformat(deployment.clock()), None, "")
+
+        assert not deployment.stores.claims.release(claim, timedelta(minutes=2), {}, {}, waiting)
+        assert [body["type"] for body in bodies(deployment)] == ["job.cancelled"]
 
 
 ENDS = [

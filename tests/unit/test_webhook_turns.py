@@ -18,7 +18,7 @@ class TestTurns:
 
         assert [turns.begin("a", 0) for _ in range(MOST_TOGETHER + 1)] == [True] * MOST_TOGETHER + [False]
         assert turns.begin("b", 0)
-        turns.end("a", timed_out=False)
+        turns.end("a", was_slow=False)
         assert turns.begin("a", 0)
 
     def test_are_waited_for(self) -> None:
@@ -34,7 +34,7 @@ class TestTurns:
                 most = max(most, together)
             with lock:
                 together -= 1
-            turns.end("a", timed_out=False)
+            turns.end("a", was_slow=False)
             return True
 
         with ThreadPoolExecutor(10) as threads:
@@ -46,12 +46,12 @@ class TestTurns:
         turns = Turns(lambda: now[0])
         for _ in range(SLOW_AFTER - 1):
             assert turns.begin("a", 0)
-            turns.end("a", timed_out=True)
+            turns.end("a", was_slow=True)
         for _ in range(MOST_TOGETHER):
             assert turns.begin("a", 0)
         with ThreadPoolExecutor(1) as threads:
             waiting = threads.submit(turns.begin, "a", AWHILE)
-            turns.end("a", timed_out=True)
+            turns.end("a", was_slow=True)
 
             assert waiting.result(AWHILE) is False
         assert not turns.begin("a", 0)
@@ -62,9 +62,9 @@ class TestTurns:
 
     def test_are_given_again_after_an_answer_in_time(self) -> None:
         turns = Turns()
-        for timed_out in (True, False, True, False):
+        for was_slow in (True, False, True, False):
             assert turns.begin("a", 0)
-            turns.end("a", timed_out=timed_out)
+            turns.end("a", was_slow=was_slow)
 
         assert turns.begin("a", 0)
 
@@ -72,7 +72,7 @@ class TestTurns:
         turns = Turns()
         for number in range(3000):
             assert turns.begin(str(number), 0)
-            turns.end(str(number), timed_out=False)
+            turns.end(str(number), was_slow=False)
 
         assert len(turns._endpoints) <= 1000
 

@@ -9,6 +9,7 @@ from jobchain.chains.chain import Chain
 from jobchain.chains.step_keys import SplitKey, TriesKey, is_tries, read_key
 from jobchain.domain import Attempt, FinishedStep, Job, Status, Tier
 from jobchain.spending import Spending, summed
+from jobchain_api.approval_views import ApprovalView
 from jobchain_api.created_views import LazyView
 
 # An answer of a function has 6 MB at most, and a job's result is a part of it:
@@ -79,6 +80,9 @@ class StepView(LazyView):
     request_id: str | None = Field(default=None, description="The provider's id of the last call.")
     chain_version: str | None = Field(
         default=None, description="The version of the chain that the step was run with. Null if that was not stored."
+    )
+    approval: ApprovalView | None = Field(
+        default=None, description="What a person decides, or has decided, of the step. Null for any other step."
     )
     copied: bool = Field(
         default=False, description="Whether the job that was forked has run it: then it has no times and no cost here."
@@ -189,6 +193,11 @@ def step_views(job: Job, chain: Chain | None, attempts: Sequence[Attempt]) -> li
         views.append(
             StepView(name=step.name, status=now, failed_tries=most, parts=parts.get(step.name), **_failed_calls(calls))
         )
+    # The newest: a job that is retried after a rejection asks again.
+    approvals = {each.step: each for each in job.approvals}
+    for view in views:
+        if view.name in approvals:
+            view.approval = ApprovalView.of(approvals[view.name])
     places = {step.name: place for place, step in enumerate(steps)}
     return sorted(views, key=lambda view: places.get(read_key(view.name).step, -1))
 

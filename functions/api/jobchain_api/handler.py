@@ -15,6 +15,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from jobchain.aws.admission import AdmissionStore
 from jobchain.aws.api_keys import ApiKeyStore
 from jobchain.aws.calling import Patience, create_aws_client
+from jobchain.aws.decisions import DecisionStore
 from jobchain.aws.due import DueStore
 from jobchain.aws.jobs import JobStore
 from jobchain.aws.json_client import DYNAMODB, SQS
@@ -36,6 +37,7 @@ from jobchain_api.auth import ApiKeys, no_authentication
 from jobchain_api.job_urls import checked_job_urls, no_job_urls
 from jobchain_api.receivers import known_receivers, no_receivers
 from jobchain_api.service import JobService
+from jobchain_api.waits import Beside, no_other
 from jobchain_api.webhook_service import WebhookService
 
 if TYPE_CHECKING:
@@ -93,8 +95,10 @@ def _parts() -> "LateParts":
 
 
 class _Waits:
-    def reason_now(self, tier: Tier, now: datetime, model: str | None = None) -> WaitingFor | None:
-        return _parts().waits.reason_now(tier, now, model)
+    def reason_now(
+        self, tier: Tier, now: datetime, model: str | None = None, beside: Beside = no_other
+    ) -> WaitingFor | None:
+        return _parts().waits.reason_now(tier, now, model, beside)
 
 
 class _Health:
@@ -116,6 +120,7 @@ service = JobService(
     default_chain=CHAINS.default,
     admission=AdmissionStore(dynamodb, settings.table_name, utc_now),
     jobs=jobs,
+    decisions=DecisionStore(dynamodb, settings.table_name, utc_now, announce),
     due=DueStore(dynamodb, settings.table_name, utc_now),
     usage=UsageStore(dynamodb, settings.table_name, utc_now),
     health=_Health(),

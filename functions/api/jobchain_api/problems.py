@@ -17,6 +17,8 @@ from pydantic import JsonValue
 from jobchain.aws.outage_log import log_unavailable
 from jobchain.errors import (
     BodyTooLarge,
+    DecidedAlready,
+    DecisionTooLate,
     DeliveryNotFound,
     EndpointDisabled,
     EndpointNotFound,
@@ -31,6 +33,7 @@ from jobchain.errors import (
     LimitReached,
     MalformedBody,
     Misconfigured,
+    StepDoesNotWait,
     TooManyEndpoints,
     Unauthorized,
     Unavailable,
@@ -64,6 +67,9 @@ KINDS: dict[type[JobchainError], Kind] = {
     JobNotFound: Kind(HTTPStatus.NOT_FOUND, "job-not-found", "There is no such job"),
     JobIsFinal: Kind(HTTPStatus.CONFLICT, "job-is-final", "The job is final"),
     JobIsNotFinal: Kind(HTTPStatus.CONFLICT, "job-is-not-final", "The job is not final"),
+    StepDoesNotWait: Kind(HTTPStatus.CONFLICT, "step-does-not-wait", "The step does not wait for a decision"),
+    DecidedAlready: Kind(HTTPStatus.CONFLICT, "decided-already", "The step was decided otherwise"),
+    DecisionTooLate: Kind(HTTPStatus.GONE, "decision-too-late", "The time to decide is over"),
     JobCannotBeForked: Kind(HTTPStatus.CONFLICT, "job-cannot-be-forked", "The job cannot be forked"),
     EndpointNotFound: Kind(HTTPStatus.NOT_FOUND, "endpoint-not-found", "There is no such endpoint"),
     EndpointDisabled: Kind(HTTPStatus.CONFLICT, "endpoint-disabled", "Nothing is sent to the endpoint"),
@@ -115,7 +121,7 @@ def problem_of(error: JobchainError, request_id: str) -> dict[str, JsonValue]:
 def method_not_allowed(app: APIGatewayRestResolver, allowed: str) -> Callable[..., Response[str]]:
     """The handler of a route that refuses the methods that its path does not have."""
 
-    def refuse(event_id: str = "", endpoint_id: str = "") -> Response[str]:  # noqa: ARG001  # some have one
+    def refuse(event_id: str = "", endpoint_id: str = "", webhook_id: str = "", step: str = "") -> Response[str]:  # noqa: ARG001  # some have one
         return _answer(app, METHOD_NOT_ALLOWED, f"this path answers to {allowed}", {"Allow": allowed})
 
     return refuse

@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from jobchain.approvals import MAX_COMMENT, MAX_NAME, Decision
 from jobchain.chains.fields import Sent, Text, not_blank, without_nul
 from jobchain.domain import Tier
 from jobchain.overrides import MAX_PROMPT_CHARACTERS, Effort
@@ -226,6 +227,30 @@ class ForkJob(Sent):
         "allows it.",
     )
     webhook_url: WebhookUrl | None = None
+
+
+class DecideStep(Sent):
+    """A decision on a step that waits for one."""
+
+    model_config = ConfigDict(defer_build=True)
+
+    decision: Decision = Field(description="`edit` goes on with `value` in place of what was shown.")
+    value: JsonValue = Field(default=None, description="The step's value, for `edit`: of the type of what was shown.")
+    by: Annotated[str, StringConstraints(strip_whitespace=True, max_length=MAX_NAME), AfterValidator(without_nul)] = (
+        Field(default="", description="Who decides, as the caller names that person.")
+    )
+    comment: Annotated[
+        str, StringConstraints(strip_whitespace=True, max_length=MAX_COMMENT), AfterValidator(without_nul)
+    ] = Field(default="", description="Why, in words. It is kept and shown with the job.")
+
+    @model_validator(mode="after")
+    def _value_of_an_edit(self) -> "DecideStep":
+        edits = self.decision is Decision.EDIT
+        if edits and "value" not in self.model_fields_set:
+            raise ValueError("an edit needs value: give it, or approve the step as it is")
+        if not edits and "value" in self.model_fields_set:
+            raise ValueError(f"value goes with edit, not with {self.decision}: leave it out, or decide edit")
+        return self
 
 
 class BatchEntry(CreateJob):

@@ -23,6 +23,7 @@ from jobchain_api.agent_route import add_agent_route
 from jobchain_api.auth import Caller
 from jobchain_api.created_views import BatchAccepted, BatchView, JobCreated, ProblemView
 from jobchain_api.current import NO_TYPE, current
+from jobchain_api.decision_route import add_decision_route
 from jobchain_api.delivery_routes import add_delivery_routes
 from jobchain_api.parameters import (
     DEFAULT_PAGE,
@@ -59,6 +60,7 @@ ALLOWED_METHODS = {
     "/jobs/<event_id>/cancel": ("POST",),
     "/jobs/<event_id>/retry": ("POST",),
     "/jobs/<event_id>/fork": ("POST",),
+    "/jobs/<event_id>/steps/<step>/decision": ("POST",),
     "/chains": ("GET", "HEAD"),
     "/stats": ("GET", "HEAD"),
     "/usage": ("GET", "HEAD"),
@@ -89,10 +91,7 @@ def route_of(path: str) -> str:
 
 
 def _matches(name: str, part: str) -> bool:
-    return name in (part, "<event_id>", "<endpoint_id>", "<webhook_id>")
-
-
-_NO_HEADERS: Mapping[str, str] = {}
+    return name in (part, "<event_id>", "<endpoint_id>", "<webhook_id>", "<step>")
 
 
 def add_routes(
@@ -106,6 +105,7 @@ def add_routes(
     _add_routes_of_jobs(app, service, logger)
     _add_routes_of_one_job(app, service, logger, chains)
     _add_routes_of_the_deployment(app, service, chains)
+    add_decision_route(app, service, logger, chains)
     add_webhook_routes(app, webhooks)
     add_delivery_routes(app, webhooks)
     add_agent_route(app, service, chains, openapi_document)
@@ -291,8 +291,8 @@ def _result(outcome: Submission | JobchainError, request_id: str) -> BatchAccept
     return BatchAccepted(event_id=job.event_id, status=job.status, created_at=job.created_at, replayed=outcome.replayed)
 
 
-def _current(app: APIGatewayRestResolver, view: BaseModel, headers: Mapping[str, str] = _NO_HEADERS) -> Response[str]:
-    return current(app, view.model_dump_json(), headers)
+def _current(app: APIGatewayRestResolver, view: BaseModel, headers: Mapping[str, str] | None = None) -> Response[str]:
+    return current(app, view.model_dump_json(), headers or {})
 
 
 def _json(status: HTTPStatus, view: BaseModel, headers: dict[str, str] | None = None) -> Response[str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from pydantic import JsonValue
 
 from jobchain.aws.admission import AdmissionStore
+from jobchain.aws.decisions import DecisionStore
 from jobchain.aws.due import DueStore
 from jobchain.aws.jobs import JobDetails, JobStore
 from jobchain.aws.listing import JobFilter
@@ -32,11 +33,11 @@ from jobchain_api.dispatcher import Dispatcher
 from jobchain_api.job_factory import JobFactory, new_event_id
 from jobchain_api.job_urls import CheckUrl, no_job_urls
 from jobchain_api.receivers import Receivers, no_receivers
-from jobchain_api.requests import CreateJob, ForkJob
+from jobchain_api.requests import CreateJob, DecideStep, ForkJob
 from jobchain_api.retry_after import RetryAfter
 from jobchain_api.stats import Stats
 from jobchain_api.submitting import Submission, Submitter
-from jobchain_api.waits import NoWaits, WaitView, waiting_now
+from jobchain_api.waits import NoWaits, WaitView, standing_still, waiting_now
 
 if TYPE_CHECKING:
     from jobchain.metrics import Meter, OutcomeMeter
@@ -63,6 +64,7 @@ class JobService:
         default_chain: str,
         admission: AdmissionStore,
         jobs: JobStore,
+        decisions: DecisionStore,
         due: DueStore,
         usage: UsageStore,
         health: HealthLook,
@@ -91,6 +93,7 @@ class JobService:
         self.retry_after = RetryAfter(jobs=jobs, queue=queue, clock=clock, logger=logger)
         self._submitter = Submitter(admission, usage, self._dispatcher, retention, clock, receivers)
         self._jobs = jobs
+        self._decisions = decisions
         self._usage = usage
         self._health = health
         self._queue = queue
@@ -178,7 +181,7 @@ class JobService:
 
     def _told(self, job: Job) -> Job:
         self.retry_after.learn(job)
-        return waiting_now(job, self._waits, self._clock())
+        return waiting_now(standing_still(job, self._clock()), self._waits, self._clock(), self._chains)
 
     def cancel(self, caller: Caller, event_id: str) -> Job:
         """Cancels a job at once, or before its next step. Raises JobNotFound, JobIsFinal, Unavailable."""
@@ -193,6 +196,20 @@ class JobService:
         self._submitter.check_daily_budget(caller)
         job = self._jobs.retry(caller.tenant, event_id, caller.limits)
         self._dispatcher.dispatch([job])
+        return self._told(job)
+
+    def decide(self, caller: Caller, event_id: str, step: str, request: DecideStep) -> Job:
+        """Decides a step for which the job waits; the job continues, or fails. The same decision again changes nothing.
+
+        Raises JobNotFound, StepDoesNotWait, DecidedAlready, DecisionTooLate, InvalidRequest, Unavailable.
+        """
+        # Imported at its first use: a new environment of the api starts without it.
+        from jobchain_api.deciding import decision_of  # noqa: PLC0415
+
+        decided = decision_of(self._jobs, self._chains, caller, _checked(event_id), step, request)
+        job, goes_on = self._decisions.decide(caller.tenant, event_id, step, decided, self._outcome_meter)
+        if goes_on:
+            self._dispatcher.dispatch([job])
         return self._told(job)
 
     def delete(self, caller: Caller, event_id: str) -> None:

@@ -45,7 +45,8 @@ class WaitingView(LazyView):
         description="`queue`: it waits for a worker. `retry`: a call failed and is repeated later. `rate_limit`: the "
         "limits of the model's account are used up. `account`: the model's server refuses the account, its key or the "
         "model. `budget`: the key's budget of the day is used up. `deployment`: the worker's version does not have "
-        "the chain, or has one that the job's payload or outputs do not fit."
+        "the chain, or has one that the job's payload or outputs do not fit. `approval`: a person decides on a step, "
+        "which has `approval` in `steps`."
     )
     since: str
     until: str | None = Field(description="When the job continues.")

@@ -104,10 +104,14 @@ class Resender:
         now = self._clock()
         held, free = _by_hold(jobs, now)
         moved = list(self._pool.map(self._postpone_held, held))
+        # It is sent when it has been decided, or decided to go on here: then it is due as one without a message.
+        parked = [job for job in free if job.is_parked]
+        decided = list(self._pool.map(self._decide, parked))
+        free = [job for job in free if not job.is_parked]
         crashing = [job for job in free if job.crashes >= MAX_CRASHES]
         ended = list(self._pool.map(self._fail, crashing))
         over = {job.event_id for job in compress(crashing, ended)}
-        return [job for job in free if job.event_id not in over], len(over), [*moved, *ended]
+        return [job for job in free if job.event_id not in over], len(over), [*moved, *decided, *ended]
 
     def _postpone_held(self, job: DueJob) -> bool | None:
         """Makes the job due when its worker's lease has ended: a job that ends before that needs no check."""
@@ -119,14 +123,28 @@ class Resender:
         error = JobError("worker_lost", message)
 
         def change() -> bool:
-            recorded = self._due.fail_stalled(job, error)
-            if recorded is None:
+            end = self._due.fail_stalled(job, error)
+            if end is None:
                 return False
-            for model, spending in recorded.items():
+            for model, spending in end.spending.items():
                 self._meter(job.job_name, model, spending)
-            self._outcome_meter(failed(error))
+            if not end.is_replay:
+                self._outcome_meter(failed(error))
             self._logger.warning("job failed", event_id=job.event_id, type=error.type, reason=error.message)
             return True
+
+        return self._excused(job, change)
+
+    def _decide(self, job: DueJob) -> bool | None:
+        """Decides a step as its chain says, as no decision has come in time."""
+
+        def change() -> bool:
+            done, outcome = self._due.decide_overdue(job)
+            if outcome:
+                self._outcome_meter(outcome)
+            if done:
+                self._logger.info("decided at its deadline", event_id=job.event_id)
+            return done
 
         return self._excused(job, change)
 

@@ -1,8 +1,10 @@
 """Makes a try of a delivery, and stores what became of it."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 from jobchain.aws.deliveries import Delivery, DeliveryStore, Dispatch, Result
 from jobchain.aws.outage_log import log_unavailable
@@ -15,16 +17,29 @@ from jobchain.webhooks.events import JOB_URLS
 from jobchain.webhooks.schedule import LONGEST, pause_after
 from jobchain.webhooks.signatures import signed_headers
 from jobchain.webhooks.urls import Target, UnusableUrl, webhook_target
+from jobchain_webhooks.lanes import SLOW_TRY_SECONDS, Lane
 from jobchain_webhooks.sender import Answer, Fault, NotAnswered, Sender
-from jobchain_webhooks.turns import Turns
 
 _JSON: Mapping[str, str] = {"Content-Type": "application/json; charset=utf-8"}
 
 # Of an answer's body: a delivery stays within the KB that its tries are paid for.
 _MOST_KEPT = 200
 
-# What a try may take, and the reads and writes of the table around it.
-_ONE_TRY = timedelta(seconds=15)
+
+class Ending(StrEnum):
+    """How the message of a delivery ended."""
+
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    """It is tried again."""
+    DEAD = "dead"
+    """It was given up."""
+    HANDED_OVER = "handed_over"
+    """To the slow lane."""
+    LEFT = "left"
+    """To the sweeper, as its endpoint is slow."""
+    SKIPPED = "skipped"
+    """There was nothing to deliver."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,52 +60,59 @@ class Delivering:
         *,
         store: DeliveryStore,
         sender: Sender,
-        queue: WebhookQueue,
-        turns: Turns,
         clock: Clock,
         logger: Logger,
         local: bool = False,
+        timer: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`local` for a stack on the caller's own machine: see `webhook_target`."""
+        """`local` for a stack on the caller's own machine: see `webhook_target`. `timer` gives seconds."""
         self._store = store
         self._sender = sender
-        self._queue = queue
-        self._turns = turns
+        self._timer = timer
         self._clock = clock
         self._logger = logger
         self._local = local
 
-    def deliver(self, key: DeliveryKey, left: timedelta) -> None:
+    def deliver(self, key: DeliveryKey, lane: Lane, left: timedelta) -> Ending:
         """Makes a try, if the delivery waits for one and its endpoint has a turn within the time that is `left`.
 
-        One without a turn stays due, so that the sweeper sends it. Raises Unavailable where the table does not answer:
-        the try may have been made then, and is made again.
+        One without a turn, or whose try takes too long, is handed over to the slower lane; in the slow lane it stays
+        due, so that the sweeper sends it. Raises Unavailable where the table does not answer: the try may have been
+        made then, and is made again.
         """
         dispatch = self._store.read(key)
         if dispatch is None:
             self._logger.info("nothing to deliver, skipping", delivery=key.sk)
-            return
+            return Ending.SKIPPED
         if fault := self._undeliverable(dispatch):
-            self._give_up(dispatch.delivery, Result(None, fault))
-            return
-        endpoint = f"{key.tenant}/{dispatch.delivery.endpoint_id}/{dispatch.url}"
-        if not self._turns.begin(endpoint, max(0, (left - _ONE_TRY).total_seconds())):
-            self._leave(dispatch.delivery)
-            return
-        timed_out = False
+            return self._give_up(dispatch.delivery, Result(None, fault))
+        name = lane.name_of(key.tenant, dispatch.delivery.endpoint_id, dispatch.url)
+        if not lane.turns.begin(name, lane.wait_seconds(left)):
+            return self._leave(dispatch.delivery, lane)
+        was_slow = True
+        began = self._timer()
         try:
-            outcome = self._try(dispatch)
+            outcome = self._try(dispatch, lane)
+            took = self._timer() - began
             timed_out = isinstance(outcome, _Failed) and outcome.timed_out
+            was_slow = timed_out or (lane.slower is not None and took > SLOW_TRY_SECONDS)
         finally:
-            self._turns.end(endpoint, timed_out=timed_out)
-        self._store_outcome(dispatch.delivery, outcome)
+            lane.turns.end(name, was_slow=was_slow)
+        if timed_out and lane.slower:
+            # The receiver has more time than that: this was no try yet.
+            return self._leave(dispatch.delivery, lane)
+        return self._store_outcome(dispatch.delivery, outcome, lane)
 
-    def _leave(self, delivery: Delivery) -> None:
-        """Leaves a delivery to the sweeper that gets no turn, as its endpoint is slow. It is given up in the end."""
+    def _leave(self, delivery: Delivery, lane: Lane) -> Ending:
+        """Leaves a delivery whose endpoint is slow to the slower lane, or to the sweeper. It is given up in the end."""
+        if lane.slower:
+            self._logger.info("the endpoint is slow, handed over", endpoint=delivery.endpoint_id)
+            self._send(lane.slower, delivery.key, timedelta(0))
+            return Ending.HANDED_OVER
         if self._clock() - datetime.fromisoformat(delivery.since) > LONGEST:
-            self._give_up(delivery, Result(None, "the endpoint did not answer other deliveries in time"))
-            return
+            return self._give_up(delivery, Result(None, "the endpoint did not answer other deliveries in time"))
         self._logger.info("the endpoint is slow, left to the sweeper", endpoint=delivery.endpoint_id)
+        return Ending.LEFT
 
     def _undeliverable(self, dispatch: Dispatch) -> str | None:
         """Why no try can be made; None if one can."""
@@ -107,11 +129,12 @@ class Delivering:
     def _target(self, url: str) -> Target:
         return webhook_target("the URL", url, local=self._local)
 
-    def _try(self, dispatch: Dispatch) -> Answer | _Failed:
+    def _try(self, dispatch: Dispatch, lane: Lane) -> Answer | _Failed:
         delivery, body = dispatch.delivery, dispatch.delivery.body.encode()
         headers = signed_headers(delivery.webhook_id, self._clock(), body, dispatch.secrets)
         try:
-            answer = self._sender.post(self._target(dispatch.url or ""), {**_JSON, **headers}, body)
+            target = self._target(dispatch.url or "")
+            answer = self._sender.post(target, {**_JSON, **headers}, body, lane.try_seconds)
         except NotAnswered as error:
             return _Failed(Result(None, str(error)), timed_out=error.fault is Fault.TIMEOUT)
         if answer.is_delivered:
@@ -119,34 +142,34 @@ class Delivering:
         asked = timedelta(seconds=answer.retry_after) if answer.retry_after else None
         return _Failed(Result(answer.status, _shown(answer.body)), asked=asked, is_gone=answer.is_gone)
 
-    def _store_outcome(self, delivery: Delivery, outcome: Answer | _Failed) -> None:
+    def _store_outcome(self, delivery: Delivery, outcome: Answer | _Failed, lane: Lane) -> Ending:
         if isinstance(outcome, Answer):
             self._store.delivered(delivery, Result(outcome.status))
             self._log("delivered", delivery, outcome.status)
-            return
+            return Ending.DELIVERED
         if outcome.is_gone:
             # One job's own URL says nothing about those of others.
             if delivery.endpoint_id != JOB_URLS:
                 self._store.disable(delivery.key.tenant, delivery.endpoint_id, "it answered 410 Gone")
-            self._give_up(delivery, outcome.result)
-            return
+            return self._give_up(delivery, outcome.result)
         pause = pause_after(delivery.tries + 1, outcome.asked)
         if pause is None:
-            self._give_up(delivery, outcome.result)
-            return
+            return self._give_up(delivery, outcome.result)
         self._log("not delivered, tried again later", delivery, outcome.result.status)
         if self._store.put_off(delivery, outcome.result, pause):
-            self._send(delivery.key, pause)
+            self._send(lane.queue, delivery.key, pause)
+        return Ending.FAILED
 
-    def _send(self, key: DeliveryKey, pause: timedelta) -> None:
+    def _send(self, queue: WebhookQueue, key: DeliveryKey, pause: timedelta) -> None:
         try:
-            self._queue.send([key], pause)
+            queue.send([key], pause)
         except Unavailable as error:
             log_unavailable(self._logger, "the next try was not sent, left to the sweeper", error)
 
-    def _give_up(self, delivery: Delivery, result: Result) -> None:
+    def _give_up(self, delivery: Delivery, result: Result) -> Ending:
         self._store.give_up(delivery, result)
         self._log("delivery given up", delivery, result.status)
+        return Ending.DEAD
 
     def _log(self, message: str, delivery: Delivery, status: int | None) -> None:
         # No URL and no word of an answer: they are a tenant's and a stranger's.

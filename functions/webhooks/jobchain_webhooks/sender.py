@@ -107,16 +107,17 @@ class Sender:
         self._connect = connect
         self._seconds = seconds
 
-    def post(self, target: Target, headers: Mapping[str, str], body: bytes) -> Answer:
-        """The answer to a POST. Raises NotAnswered."""
+    def post(self, target: Target, headers: Mapping[str, str], body: bytes, seconds: float = MOST_SECONDS) -> Answer:
+        """The answer to a POST, which takes at most `seconds`, or what the sender allows. Raises NotAnswered."""
         if len(body) > MOST_BODY_BYTES:
             raise ValueError(f"the body has {len(body)} bytes, more than {MOST_BODY_BYTES}")
-        deadline = Deadline(self._seconds)
+        seconds = min(seconds, self._seconds)
+        deadline = Deadline(seconds)
         try:
             with closing(self._open(target, deadline)) as connection:
                 return _exchanged(BoundedSocket(connection, deadline, _MOST_ANSWER_BYTES), target, headers, body)
         except TimeoutError:
-            raise NotAnswered(Fault.TIMEOUT, f"there was no answer within {self._seconds:g} s") from None
+            raise NotAnswered(Fault.TIMEOUT, f"there was no answer within {seconds:g} s") from None
         except ssl.SSLCertVerificationError as error:
             why = error.verify_message.rstrip(".")
             raise NotAnswered(Fault.CERTIFICATE, f"the certificate of {target.host} can't be trusted: {why}") from None

@@ -10,10 +10,10 @@ MOST_TOGETHER = 2
 """The most tries of one endpoint at a time, in one environment of the function."""
 
 SLOW_AFTER = 2
-"""Timeouts in a row after which an endpoint is slow."""
+"""Slow tries in a row after which an endpoint is slow."""
 
 SLOW_SECONDS = 60.0
-"""How long an endpoint that is slow is not tried. The sweeper sends what was left, when it is due."""
+"""How long an endpoint that is slow gets no turn."""
 
 # More are forgotten, the least used first.
 _MOST_ENDPOINTS = 1000
@@ -23,15 +23,16 @@ _MOST_ENDPOINTS = 1000
 class _Endpoint:
     free: threading.Condition = field(default_factory=threading.Condition)
     running: int = 0
-    timeouts: int = 0
+    slow_tries: int = 0
     slow_until: float = 0.0
 
 
 class Turns:
     """Gives turns to tries. Threads share it."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, slow_after: int = SLOW_AFTER) -> None:
         self._clock = clock
+        self._slow_after = slow_after
         self._lock = threading.Lock()
         self._endpoints: OrderedDict[str, _Endpoint] = OrderedDict()
 
@@ -45,13 +46,13 @@ class Turns:
             endpoint.running += 1
             return True
 
-    def end(self, name: str, *, timed_out: bool) -> None:
-        """Ends the turn of a try, which got no answer in time if it `timed_out`."""
+    def end(self, name: str, *, was_slow: bool) -> None:
+        """Ends the turn of a try."""
         endpoint = self._endpoint(name)
         with endpoint.free:
             endpoint.running -= 1
-            endpoint.timeouts = endpoint.timeouts + 1 if timed_out else 0
-            if endpoint.timeouts >= SLOW_AFTER:
+            endpoint.slow_tries = endpoint.slow_tries + 1 if was_slow else 0
+            if endpoint.slow_tries >= self._slow_after:
                 endpoint.slow_until = self._clock() + SLOW_SECONDS
             endpoint.free.notify_all()
 

@@ -11,6 +11,7 @@ from jobchain.chains.fitting import misfit, other_versions
 from jobchain.chains.overriding import overridden
 from jobchain.domain import Claim, JobError
 from jobchain.observability import Logger, describe
+from jobchain_worker.approving import approved_steps
 from jobchain_worker.job_run import JobRun, Records, checked_payload
 from jobchain_worker.text_threads import JobThread
 
@@ -73,7 +74,8 @@ class ChainVersions:
             ran_with: Mapping[str, Definition] = {}
             if others := other_versions(claim.steps, now):
                 ran_with = await records.persistence.write(self._store.find, others)
-            if why := await texts.run(misfit, chain, payload, claim.steps, now, ran_with):
+            done = (*claim.steps, *approved_steps(claim))
+            if why := await texts.run(misfit, chain, payload, done, now, ran_with):
                 detail = _MISFIT.format(why)
                 error = JobError("unknown_version", _LAST.format(detail, claim.chain_version or "unknown"))
                 return Unfit(detail, error)

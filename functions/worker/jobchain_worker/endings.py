@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
+from jobchain.approvals import Approval
 from jobchain.aws.claims import ClaimStore
 from jobchain.aws.due import DueStore
 from jobchain.aws.outage_log import log_unavailable
@@ -132,6 +133,23 @@ class Endings:
         # The queue of the tier that the job has when its message becomes visible.
         tier = tier_at(claim.flex_until, now + delay)
         await self.requeue(claim.event_id, claim.tenant, tier, delay, records.permit.slot)
+
+    async def park(self, records: Records, approval: Approval) -> None:
+        """Releases the job until its step is decided; nothing is sent before. Raises ClaimLost."""
+        claim, bill = records.claim, records.bill
+        waiting = WaitingFor(
+            WaitReason.APPROVAL, approval.since, approval.until, f"a decision on the step {approval.step}"
+        )
+        wait = datetime.fromisoformat(approval.until) - self._clock()
+        parked = await records.persistence.write(
+            self._claims.release, claim, wait, claim.tries, bill, waiting, approval
+        )
+        self._billing.count(claim, bill)
+        if parked:
+            self._logger.info("step waits for a decision", step=approval.step)
+            return
+        self._count_end(claim, CANCELLED)
+        self._logger.info("job cancelled")
 
     async def requeue(self, event_id: str, tenant: str, tier: Tier, delay: timedelta, slot: Slot | None = None) -> None:
         """Sends the job's message, visible after `delay`. The sweeper sends it where the queue can't."""

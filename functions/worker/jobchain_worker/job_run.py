@@ -9,6 +9,7 @@ from decimal import Decimal
 
 from pydantic import BaseModel, JsonValue
 
+from jobchain.approvals import Approval
 from jobchain.aws.claims import ClaimStore
 from jobchain.chains.chain import Chain, Step
 from jobchain.chains.step_keys import CountKey, TriesKey
@@ -54,6 +55,11 @@ class JobRun:
         """What each of `steps` steps may cost that run at the same time; None where the job has no budget."""
         budget = self.claim.max_cost_usd
         return None if budget is None else (budget - self.spending.known_cost_usd) / steps
+
+    @property
+    def approved(self) -> Mapping[str, JsonValue]:
+        """The values of the steps that were approved, by their names."""
+        return {each.step: each.value for each in self.claim.approvals if each.is_approved}
 
     def tries(self, key: CountKey) -> int:
         """The failed tries that the job's earlier runs stored under `key`."""
@@ -138,8 +144,8 @@ class StepCompleted:
     """A step's output, not stored yet. `model` and `prompt_version` are empty for a step without a model call.
 
     `spending` is that of the call whose answer became the output, `failed` that of the calls before it. `asked` is the
-    model that was asked, with `effort`. That call began at `called_at`, or with the step where that is None, and
-    `request_hash` is of its request.
+    model that was asked, and `effort` the one that was sent. That call began at `called_at`, or with the step where
+    that is None, and `request_hash` is of its request.
     """
 
     output: JsonValue
@@ -194,7 +200,7 @@ def completed(
         asked=request.model,
         called_at=called_at,
         request_hash=request.digest,
-        effort=request.effort,
+        effort=None if answer.without_effort else request.effort,
     )
 
 
@@ -219,4 +225,14 @@ class StepDeferred:
     faulty: bool = False
 
 
-StepOutcome = StepCompleted | StepFailed | StepDeferred
+@dataclass(frozen=True, slots=True)
+class StepParked:
+    """The step waits for a person's decision, in no run."""
+
+    approval: Approval
+
+
+StepStopped = StepFailed | StepDeferred | StepParked
+"""How a step ended that is not completed."""
+
+StepOutcome = StepCompleted | StepStopped

@@ -6,16 +6,18 @@ done = run_one(chain, {"document": "Doors must be locked."}, llm)
 import asyncio
 import sys
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, cast
 
 from pydantic import BaseModel, JsonValue
 
+from jobchain.approvals import Approval, Decided, Decision
+from jobchain.aws.decisions import rejection
 from jobchain.chains.chain import Chain
 from jobchain.chains.definition import Definition
-from jobchain.domain import Attempt, Claim, FinishedStep, JobError, Status, WaitingFor
+from jobchain.domain import Attempt, Claim, FinishedStep, JobError, Status, WaitingFor, isoformat
 from jobchain.llm import LLM
 from jobchain.prices import PriceList
 from jobchain.spending import NOTHING_SPENT, Bill, Spending, summed
@@ -29,6 +31,9 @@ MAX_INPUT_TOKENS = 100_000
 
 Wait = Callable[[timedelta, WaitingFor | None], None]
 """Waits for as long as a job does between two tries; is also told why, where that is known."""
+
+Decide = Callable[[Approval], Decided]
+"""Decides a step in place of a person."""
 
 _INVOCATION = timedelta(minutes=15)
 _CALL_TIME = timedelta(minutes=10)
@@ -47,6 +52,7 @@ class OneJob:
     attempts: list[Attempt] = field(default_factory=list)
     spending: Spending = NOTHING_SPENT
     waits: list[WaitingFor] = field(default_factory=list)
+    approvals: list[Approval] = field(default_factory=list)
 
     @property
     def outputs(self) -> dict[str, JsonValue]:
@@ -77,6 +83,7 @@ class _Store:
 
     def __init__(self, job: OneJob, clock: _Clock, max_cost_usd: Decimal | None, done: Mapping[str, JsonValue]) -> None:
         self.wait = timedelta(0)
+        self.parked: Approval | None = None
         self._job = job
         self._clock = clock
         self._max_cost_usd = max_cost_usd
@@ -101,6 +108,7 @@ class _Store:
             spending=job.spending,
             max_cost_usd=self._max_cost_usd,
             deadline_at=self._deadline,
+            approvals=tuple(job.approvals),
         )
 
     def check(self, _claim: Claim) -> bool:
@@ -121,18 +129,33 @@ class _Store:
     def finish(self, _claim: Claim, bill: Bill) -> None:
         self._end(Status.COMPLETED, bill)
 
-    def fail(self, _claim: Claim, error: JobError, bill: Bill) -> None:
+    def fail(self, _claim: Claim | None, error: JobError, bill: Bill) -> None:
         self._job.error = error
         self._end(Status.FAILED, bill)
 
     def release(
-        self, _claim: Claim, wait: timedelta, tries: Mapping[str, int], bill: Bill, waiting: WaitingFor | None
+        self,
+        claim: Claim,
+        wait: timedelta,
+        tries: Mapping[str, int],
+        bill: Bill,
+        waiting: WaitingFor | None,
+        parked: Approval | None = None,
     ) -> bool:
+        self.parked = replace(parked, claim=claim.number) if parked else None
         self._job.waits += [waiting] if waiting else []
         self._tries = tries
         self.wait = wait
         self._end(Status.PENDING, bill)
         return True
+
+    def decide(self, approval: Approval, decided: Decided) -> None:
+        """Decides the step for which the job waits."""
+        self.parked, decided = None, replace(decided, at=isoformat(self._clock()))
+        self._job.approvals.append(replace(approval, decided=decided))
+        self._deadline += self._clock() - datetime.fromisoformat(approval.since)
+        if decided.decision is Decision.REJECT:
+            self.fail(None, rejection(approval, decided), {})
 
     def send(self, *_: object) -> None:
         """Nothing is sent: `run_one` goes on by itself."""
@@ -155,6 +178,8 @@ class _Permit:
 
     async def let_through(self, wave: Wave) -> Wave:
         return wave
+
+    async def let_ask(self, *_: object) -> None: ...
 
     async def answered(self, *_: object) -> None: ...
 
@@ -188,6 +213,18 @@ class _Log:
     def thread_safe_append_keys(self, **_: object) -> None: ...
 
 
+class UndecidedStep(Exception):
+    """A step waits for a decision, and the caller has said none."""
+
+    def __init__(self, approval: Approval) -> None:
+        super().__init__(f"the step {approval.step} waits for a decision")
+        self.approval = approval
+
+
+def _undecided(approval: Approval) -> Decided:
+    raise UndecidedStep(approval)
+
+
 def run_one(
     chain: Chain,
     payload: BaseModel | Mapping[str, Any],
@@ -199,13 +236,15 @@ def run_one(
     done: Mapping[str, JsonValue] | None = None,
     tell: Callable[[str], None] = lambda _: None,
     wait: Wait | None = None,
+    decide: Decide | None = None,
     close: Callable[[], Coroutine[Any, Any, None]] | None = None,
 ) -> OneJob:
     """The job after it has ended. Waits between tries take no time, unless `wait` waits.
 
     A text of more than `max_input_tokens` is split. `done` are outputs of steps that need not run, by their names. What
-    the worker logs is passed to `tell`. `close` ends the connections of the model. Raises pydantic's ValidationError
-    for a payload that the chain does not take, and what the chain's own code and `wait` raise.
+    the worker logs is passed to `tell`. `decide` decides the steps that a person would. `close` ends the connections of
+    the model. Raises pydantic's ValidationError for a payload that the chain does not take, UndecidedStep for a step
+    without a decision, and what the chain's own code, `wait` and `decide` raise.
     """
     sent = payload.model_dump(mode="json") if isinstance(payload, BaseModel) else payload
     checked = chain.payload.model_validate(sent).model_dump(mode="json")
@@ -237,7 +276,9 @@ def run_one(
                 loop.run(runner.run(_EVENT_ID, clock() + _INVOCATION))
                 if log.fault:
                     raise log.fault
-                if job.status is Status.PENDING:
+                if memory.parked:
+                    memory.decide(memory.parked, (decide or _undecided)(memory.parked))
+                elif job.status is Status.PENDING:
                     (wait or clock.skip)(memory.wait, job.waits[-1] if job.waits else None)
         finally:
             if close:

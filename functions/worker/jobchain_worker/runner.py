@@ -13,6 +13,7 @@ from jobchain.aws.due import DueStore
 from jobchain.aws.queue import JobQueue, Slot
 from jobchain.aws.usage import UsageStore
 from jobchain.aws.versions import VersionStore
+from jobchain.chains.approving import ApprovalStep
 from jobchain.chains.chain import Chain
 from jobchain.chains.planning import PlannedStep, plan
 from jobchain.domain import Claim, Clock, JobError, WaitReason, isoformat
@@ -27,7 +28,16 @@ from jobchain_worker.billing import Billing, exhausted_budget
 from jobchain_worker.chain_versions import ChainVersions, Unfit
 from jobchain_worker.demand import MAX_AT_ONCE
 from jobchain_worker.endings import Endings
-from jobchain_worker.job_run import JobRun, Records, StepCompleted, StepDeferred, StepFailed, overdue
+from jobchain_worker.job_run import (
+    JobRun,
+    Records,
+    StepCompleted,
+    StepDeferred,
+    StepFailed,
+    StepParked,
+    StepStopped,
+    overdue,
+)
 from jobchain_worker.persistence import Persistence
 from jobchain_worker.retry_policy import RetryPolicy
 from jobchain_worker.step_executor import StepExecutor
@@ -207,15 +217,18 @@ class Runner:
     def _wave(self, run: JobRun) -> list[tuple[int, PlannedStep]]:
         """The steps whose needs are stored, each with its position in the plan."""
         planned = plan(run.chain, run.payload, run.outputs, self._max_input_tokens)
-        ready = (
+        ready = [
             (position, step)
             for position, step in enumerate(planned)
             if step.name not in run.outputs and all(name in run.outputs for name in step.needs)
-        )
+        ]
+        # What waits for a person comes when nothing else is left to do, and one after the other.
+        undecided = [(place, step) for place, step in ready if _asks_a_person(run, step)]
+        ready = [entry for entry in ready if entry not in undecided] or undecided[:1]
         # A probe makes one call, and the others once it is answered.
         return list(islice(ready, 1 if run.records.permit.probing else MAX_AT_ONCE))
 
-    async def _run_wave(self, run: JobRun, wave: Sequence[tuple[int, PlannedStep]]) -> list[StepFailed | StepDeferred]:
+    async def _run_wave(self, run: JobRun, wave: Sequence[tuple[int, PlannedStep]]) -> list[StepStopped]:
         """Executes the steps of a wave at the same time, and stores each when it completes.
 
         Returns those that did not complete. No step is abandoned because another failed: a call in flight is billed.
@@ -228,11 +241,11 @@ class Runner:
             if isinstance(end, BaseException):
                 self._logger.thread_safe_append_keys(step=step.name)
                 raise end
-        return [end for end in ends if isinstance(end, StepFailed | StepDeferred)]
+        return [end for end in ends if isinstance(end, StepFailed | StepDeferred | StepParked)]
 
     async def _run_step(
         self, run: JobRun, step: PlannedStep, position: int, share: Decimal | None
-    ) -> StepFailed | StepDeferred | None:
+    ) -> StepStopped | None:
         """Executes a step, and stores it if it completes."""
         started_at = isoformat(self._clock())
         self._logger.thread_safe_append_keys(step=step.name)
@@ -241,7 +254,7 @@ class Runner:
             case StepCompleted():
                 await self._store(run, step, position, outcome, started_at)
                 return None
-            case StepFailed() | StepDeferred():
+            case StepFailed() | StepDeferred() | StepParked():
                 return outcome
             case _:
                 assert_never(outcome)
@@ -253,14 +266,24 @@ class Runner:
         await run.records.step(position, finished, completed.asked)
         run.outputs[step.name] = completed.output
 
-    async def _stop(self, run: JobRun, stopped: Sequence[StepFailed | StepDeferred]) -> None:
-        """Fails the job if a step failed it. Otherwise releases it until all deferred steps can be tried again."""
+    async def _stop(self, run: JobRun, stopped: Sequence[StepStopped]) -> None:
+        """Fails the job if a step failed it. Otherwise releases it until all deferred steps can be tried again.
+
+        A parked step was alone in its wave: the job is released until it is decided.
+        """
         if failed := next((step for step in stopped if isinstance(step, StepFailed)), None):
             # A step that met the deadline waited for another try.
             await self._endings.fail(run.records, failed.error, WaitReason.RETRY)
+            return
+        if parked := next((step for step in stopped if isinstance(step, StepParked)), None):
+            await self._endings.park(run.records, parked.approval)
             return
         deferred = [step for step in stopped if isinstance(step, StepDeferred)]
         longest = max(deferred, key=lambda step: step.delay)
         tries = {key.stored: count for step in deferred for key, count in step.tries.items()}
         faulty = any(step.faulty for step in deferred)
         await self._endings.release(run.records, longest.delay, tries, longest.reason, longest.detail, faulty=faulty)
+
+
+def _asks_a_person(run: JobRun, step: PlannedStep) -> bool:
+    return isinstance(step, ApprovalStep) and step.name not in run.approved

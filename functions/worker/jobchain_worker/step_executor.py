@@ -9,6 +9,7 @@ from typing import Any, assert_never
 from pydantic import JsonValue
 
 from jobchain.breaker import PROBE_EVERY, Scope, scope_of
+from jobchain.chains.approving import ApprovalStep
 from jobchain.chains.chain import CodeStep, MergeStep, SplitStep, Step, StepContext
 from jobchain.chains.planning import PlannedStep
 from jobchain.chains.splitting import split
@@ -21,9 +22,10 @@ from jobchain.prices import PriceList
 from jobchain.spending import NOTHING_SPENT, Spending
 from jobchain_worker.affordable import affordable
 from jobchain_worker.answers import Complaint, Output, read_answer
+from jobchain_worker.approving import ask_a_person, computed
 from jobchain_worker.billing import costliest
 from jobchain_worker.call import Call, logged_model, most_of
-from jobchain_worker.fallbacks import OUTAGE_FAILURES, Fallbacks, outages_of
+from jobchain_worker.fallbacks import OUTAGE_FAILURES, FallbackNotReady, Fallbacks, outages_of
 from jobchain_worker.job_run import JobRun, StepCompleted, StepDeferred, StepFailed, StepOutcome, completed, overdue
 from jobchain_worker.retry_policy import MAX_JITTER, MIN_JITTER, Failures, GiveUp, RetryPolicy, TryAgain
 
@@ -79,14 +81,16 @@ class StepExecutor:
         try:
             match step:
                 case SplitStep():
-                    return _computed(await self._split(run, step.text))
+                    return computed(await self._split(run, step.text))
                 case MergeStep():
                     # A copy, as other steps add their outputs meanwhile.
-                    return _computed(await run.texts.run(step.output, dict(run.outputs)))
+                    return computed(await run.texts.run(step.output, dict(run.outputs)))
+                case ApprovalStep():
+                    return await ask_a_person(run, step, self._clock())
                 case CodeStep():
                     step.prepare()
                     context = StepContext(run.payload, dict(run.outputs))
-                    return _computed(await run.texts.run(step.output, context))
+                    return computed(await run.texts.run(step.output, context))
                 case Step():
                     return await self._execute_call(run, step, share)
                 case _:
@@ -120,6 +124,9 @@ class StepExecutor:
             done = await self._fallbacks.ask(run, step, lambda each: self._ask(run, each, share), flex=bool(flex_left))
         except _OutOfTime as late:
             return self._out_of_time(run, step, paid=late.paid)
+        except FallbackNotReady as early:
+            wait = max(min(early.wait, run.left(self._clock())), timedelta(0))
+            return StepDeferred({}, wait, "the rate limit of the fallback model", WaitReason.RATE_LIMIT)
         except PermanentModelError as error:
             if scope_of(error.type):
                 return self._park(run, step, error)
@@ -256,11 +263,6 @@ def _unexpected(error: Exception, *, paid: bool) -> TransientModelError:
 def _overdue(run: JobRun, step: str, error: ModelError, reason: str = "") -> JobError:
     """The error of a job whose deadline is over, or comes before the next try."""
     return overdue(run.claim, ", ".join(filter(None, (str(error), reason))), step)
-
-
-def _computed(output: JsonValue) -> StepCompleted:
-    """The outcome of a step without a model call."""
-    return StepCompleted(output, model="", prompt_version="", spending=NOTHING_SPENT)
 
 
 def _bounds(text: str, tokens: int | None, max_input_tokens: int) -> JsonValue:

@@ -8,9 +8,10 @@ from enum import StrEnum
 
 from pydantic import JsonValue
 
+from jobchain.approvals import Approval
 from jobchain.forks import ForkedFrom
 from jobchain.overrides import NO_OVERRIDES, Overrides
-from jobchain.spending import NOTHING_SPENT, Spending
+from jobchain.spending import NOTHING_SPENT, Spending, Unsettled
 from jobchain.webhooks.events import Notification, Receiver
 
 Clock = Callable[[], datetime]
@@ -51,6 +52,7 @@ class WaitReason(StrEnum):
     `queue`: it waits for a worker. `retry`: a call failed, and is tried again. `rate_limit`: the limits of the model's
     account. `account`: the model's server refuses the account, its key or the model. `budget`: its key's day is used
     up. `deployment`: the worker's version does not have its chain, or one that its payload or outputs do not fit.
+    `approval`: a person decides on one of its steps.
     """
 
     QUEUE = "queue"
@@ -59,6 +61,7 @@ class WaitReason(StrEnum):
     ACCOUNT = "account"
     BUDGET = "budget"
     DEPLOYMENT = "deployment"
+    APPROVAL = "approval"
 
 
 class Tier(StrEnum):
@@ -158,7 +161,7 @@ class Job:
     the failed tries of its steps, by the names of `jobchain.chains.step_keys.TriesKey`. `deadline` is how long it is
     tried, and `deadline_at` until when, in seconds since 1970; both None for a job that an earlier version stored.
     `title` is its caller's name for it, and `overrides` is what its caller set in place of its chain. `chain_version`
-    is the version of the chain that it was run with last.
+    is the version of the chain that it was run with last. `approvals` are its steps that a person decides.
     """
 
     event_id: str
@@ -187,6 +190,7 @@ class Job:
     forked_from: ForkedFrom | None = None
     overrides: Overrides = NO_OVERRIDES
     chain_version: str = ""
+    approvals: tuple[Approval, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,19 +239,6 @@ class NewJob:
     webhook_url: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Unsettled:
-    """An earlier claim whose worker vanished: its calls are not all in the usage records yet.
-
-    `claim` is its number, `recorded` what it stored of its spending, by model. `at_risk` is the model that it called,
-    and the most that its calls can have cost that were in flight together.
-    """
-
-    claim: int
-    recorded: Mapping[str, Spending]
-    at_risk: tuple[str, Spending] | None = None
-
-
 NEVER = datetime.max.replace(tzinfo=UTC)
 """The deadline of a job that has none."""
 
@@ -265,6 +256,7 @@ class Claim:
     `overrides` and `prompts` are as in `NewJob`. `chain_version` is the version of the chain that it was run with last:
     its worker's own, once that has found that it fits. META names `last_version`, and what a claim stores is of
     `default_version`, unless it names another. `is_replay` tells that the job is a part of a replay.
+    `approvals` are the steps that wait for a person, or were decided.
     """
 
     event_id: str
@@ -298,3 +290,4 @@ class Claim:
     default_version: str = ""
     is_replay: bool = False
     notification: Notification | None = None
+    approvals: tuple[Approval, ...] = ()

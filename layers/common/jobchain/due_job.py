@@ -14,7 +14,7 @@ class DueJob:
     it, `crashes` the claims in a row whose workers vanished before they stored a step, the last claim included.
     `tier` is that of the queue that its next message belongs into, and `flex_until` is when a flex job leaves that
     queue, None for any other. `held_until` is when its worker's lease ends, None for a job that no worker holds.
-    `token` changes with each write. `due_at` is when it became due.
+    `token` changes with each write. `due_at` is when it became due. One that `is_parked` waits for a decision.
     """
 
     event_id: str
@@ -27,3 +27,4 @@ class DueJob:
     flex_until: datetime | None = None
     held_until: datetime | None = None
     due_at: datetime | None = None
+    is_parked: bool = False

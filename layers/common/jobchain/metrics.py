@@ -65,6 +65,11 @@ def count_failed_records(version: str, failed: int) -> None:
     metrics.flush_metrics()
 
 
+def count_deliveries(ending: str, count: int) -> None:
+    """Counts deliveries of webhooks by how their messages ended, such as `delivered`, `failed` or `dead`."""
+    _count("Deliveries", count, ending=ending)
+
+
 def _count(metric: str, count: int = 1, **dimension: str) -> None:
     metrics = EphemeralMetrics(service="all")
     for name, value in dimension.items():

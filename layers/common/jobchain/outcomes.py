@@ -24,6 +24,7 @@ class Fault(StrEnum):
 
 
 _FAULTS: Mapping[str, Fault] = {
+    "approval_rejected": Fault.CALLER,
     "budget_exceeded": Fault.CALLER,
     "budget_unknown": Fault.CALLER,
     "content_filtered": Fault.CALLER,
@@ -46,6 +47,7 @@ _DEADLINE = "deadline_exceeded"
 # By what a job waited for last whose deadline is over. One that only waited for its turn may have come with too many.
 _OVERDUE: Mapping[WaitReason | None, Fault] = {
     WaitReason.ACCOUNT: Fault.SERVICE,
+    WaitReason.APPROVAL: Fault.CALLER,
     WaitReason.BUDGET: Fault.CALLER,
     WaitReason.DEPLOYMENT: Fault.SERVICE,
     WaitReason.RETRY: Fault.SERVICE,

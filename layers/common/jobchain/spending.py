@@ -92,3 +92,16 @@ def summed_by_model(parts: Iterable[tuple[str, Spending]]) -> Bill:
     for model, spending in parts:
         sums[model] = sums.get(model, NOTHING_SPENT) + spending
     return sums
+
+
+@dataclass(frozen=True, slots=True)
+class Unsettled:
+    """An earlier claim whose worker vanished: its calls are not all in the usage records yet.
+
+    `claim` is its number, `recorded` what it stored of its spending, by model. `at_risk` is the model that it called,
+    and the most that its calls can have cost that were in flight together.
+    """
+
+    claim: int
+    recorded: Mapping[str, Spending]
+    at_risk: tuple[str, Spending] | None = None

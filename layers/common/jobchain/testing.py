@@ -13,12 +13,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, JsonValue
 
+from jobchain.approvals import Approval, Decided, Decision
+from jobchain.chains.approving import ApprovalStep, EditDoesNotFit
 from jobchain.chains.authoring import Chain
 from jobchain.chains.chain import Chain as CompiledChain
+from jobchain.chains.chain import StepContext
 from jobchain.chains.step_keys import read_key
 from jobchain.domain import JobError, Status
 from jobchain.errors import ModelError
@@ -54,6 +57,16 @@ function that makes one of these of the ModelRequest."""
 
 Answers = Mapping[str, Said | InTurn]
 """Answers by the names of steps; of a part of a long text by its own name, `summary.part01`, or by that of its step."""
+
+
+class Edit(NamedTuple):
+    """A value that a person gives in place of the one that is shown."""
+
+    value: Any
+
+
+Decisions = Mapping[str, Literal["approve", "reject"] | Edit]
+"""What a person decides, by the names of steps."""
 
 
 @dataclass(frozen=True)
@@ -225,6 +238,23 @@ def _as_json(value: Any) -> Any:
     return [_as_json(each) for each in value] if isinstance(value, list) else value
 
 
+def _decided(chain: CompiledChain, payload: BaseModel, decisions: Decisions, approval: Approval) -> Decided:
+    """The decision on a step. Raises AssertionError where there is none, or one that does not fit."""
+    step = approval.step
+    if step not in decisions:
+        raise AssertionError(f"the step {step} waits for a decision: give one, as in decisions={{{step!r}: 'approve'}}")
+    said = decisions[step]
+    if not isinstance(said, Edit):
+        return Decided(Decision(said), by="a test")
+    (found,) = (each for each in chain.steps if each.name == step)
+    assert isinstance(found, ApprovalStep)
+    try:
+        value = found.edited(_as_json(said.value), StepContext(payload, {}))
+    except EditDoesNotFit as error:
+        raise AssertionError(f"the edit of the step {step} does not fit: {error}") from None
+    return Decided(Decision.EDIT, value, by="a test")
+
+
 def _tokens(text: str) -> int:
     return -(-len(text.encode()) // BYTES_PER_TOKEN)
 
@@ -238,17 +268,21 @@ def run_chain(
     max_input_tokens: int = MAX_INPUT_TOKENS,
     max_cost_usd: Decimal | None = None,
     done: Mapping[str, JsonValue] | None = None,
+    decisions: Decisions | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Run:
     """The job of a chain with this payload, run until it ends; waits between tries take no time.
 
-    `answers` are what the model says to each step. `done` are outputs of steps that need not run. A text of more than
-    `max_input_tokens` is split into parts. Raises ChainError for a chain that can't be used, pydantic's ValidationError
-    for a payload that it does not take, AssertionError for a call without an answer, and what the chain's code raises.
+    `answers` are what the model says to each step, and `decisions` what a person decides: "approve", "reject", or an
+    Edit. `done` are outputs of steps that need not run. A text of more than `max_input_tokens` is split into parts.
+    Raises ChainError for a chain that can't be used, pydantic's ValidationError for a payload that it does not take,
+    AssertionError for a call without an answer or a step without a decision, and what the chain's code raises.
     """
     model = ScriptedModel(answers or {})
+    compiled = chain.compiled if isinstance(chain, Chain) else chain
+    checked = compiled.payload.model_validate(payload)
     job = run_one(
-        chain.compiled if isinstance(chain, Chain) else chain,
+        compiled,
         payload,
         model,
         prices=prices,
@@ -256,5 +290,6 @@ def run_chain(
         max_cost_usd=max_cost_usd,
         done=done,
         tell=tell,
+        decide=lambda approval: _decided(compiled, checked, decisions or {}, approval),
     )
     return Run(job, model.calls)

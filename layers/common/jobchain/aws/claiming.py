@@ -10,12 +10,13 @@ from jobchain.aws.items import Due, StoredJob, job_key, spending_of, totals, unp
 from jobchain.aws.listing import is_replay
 from jobchain.aws.meta import budget_of, deadline_of, flex_until_of, payload_of, queue_tier, tier_of
 from jobchain.aws.outbox import notification_of
+from jobchain.aws.parking import approvals_of, is_parked
 from jobchain.aws.records import chain_version_of, finished_steps, newest_by_claim, unsettled_spending, visible_steps
 from jobchain.aws.settling import has_unsettled, outdated_late
 from jobchain.aws.writes import IfAbsent, Write, epoch, epoch_ms, update
-from jobchain.domain import Claim, Status, Tier, Unsettled, WaitReason, isoformat
+from jobchain.domain import Claim, Status, Tier, WaitReason, isoformat
 from jobchain.errors import ClaimLost, JobchainError, JobNotReady
-from jobchain.spending import Spending, summed
+from jobchain.spending import Spending, Unsettled, summed
 
 Risk = tuple[str, Spending]
 """A model, and the most that calls of it can cost that are in flight together."""
@@ -79,6 +80,8 @@ def _crashes(job: StoredJob) -> int:
 def refusal_of(meta: Item, now: datetime) -> JobchainError | None:
     """Why the job of this META cannot be claimed, None where it can."""
     status = Status(meta["status"])
+    if is_parked(meta):
+        return ClaimLost("the job waits for a decision")
     if status is Status.PENDING:
         wait = timedelta(milliseconds=int(meta.get("not_before", 0)) - epoch_ms(now))
         # Its message is delayed: the queue is that of the tier which the job has by then.
@@ -187,4 +190,5 @@ def claim_of(job: StoredJob, number: int, now: datetime, risk: Risk, default_ver
         last_version=meta.get("last_version", default_version),
         default_version=default_version,
         notification=notification_of(job),
+        approvals=approvals_of(job),
     )

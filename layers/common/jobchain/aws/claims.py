@@ -16,19 +16,22 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from jobchain.approvals import Approval
 from jobchain.aws.attributes import Item
 from jobchain.aws.claiming import AtRisk, Candidate, candidate_of, claim_of, claiming, refusal_of, risk_item, risk_of
-from jobchain.aws.items import MOVE_TRIES, PROCESSING, REMOVED_WHEN_FINAL, StoredJob, job_key, read_job
+from jobchain.aws.fencing import claim_lost, fenced, holds, record, settled_by, token, unused_version
+from jobchain.aws.items import MOVE_TRIES, REMOVED_WHEN_FINAL, StoredJob, job_key, read_job
 from jobchain.aws.late_reports import correction_of, late_report
 from jobchain.aws.meta import ended, released, waiting_item
-from jobchain.aws.outbox import Announce, no_announcement, outbox_of
+from jobchain.aws.outbox import Announce, no_announcement, outbox_of, outbox_of_wait
+from jobchain.aws.parking import parked_item, parked_meta
 from jobchain.aws.records import attempt_item, step_item
 from jobchain.aws.settling import TRIES, bill_item, has_unsettled, total_of
 from jobchain.aws.table import ConditionFailed, Table
-from jobchain.aws.usage import UsageRecord, write_with_usage
-from jobchain.aws.writes import Write, epoch_ms_up, update
+from jobchain.aws.usage import write_with_usage
+from jobchain.aws.writes import epoch_ms_up, put
 from jobchain.domain import Attempt, Claim, Clock, FinishedStep, JobError, Status, WaitingFor, isoformat
-from jobchain.errors import ClaimLost, JobNotFound, Unavailable
+from jobchain.errors import JobNotFound, Unavailable
 from jobchain.spending import Bill
 
 if TYPE_CHECKING:
@@ -103,8 +106,8 @@ class ClaimStore:
     def check(self, claim: Claim) -> bool:
         """Whether the job's caller has asked to cancel it. Raises ClaimLost where the job has a later claim."""
         meta = self._table.get(job_key(claim.event_id), ("claim", "uid", "status", "cancel_requested"))
-        if not _holds(claim, meta):
-            raise _claim_lost(claim.event_id)
+        if not holds(claim, meta):
+            raise claim_lost(claim.event_id)
         return "cancel_requested" in (meta or {})
 
     # --- storing calls -----------------------------------------------------------------------------
@@ -139,12 +142,12 @@ class ClaimStore:
             f"late.{first}": bill_item(bill, now),
         }
         still, values = " AND settled = :was", {":was": first - 1}
-        write = _fenced(claim, "settle", changes, claim.outdated, total_of(bill), still, values)
+        write = fenced(claim, "settle", changes, claim.outdated, total_of(bill), still, values)
         try:
-            write_with_usage(self._table, write, _record(claim, bill), claim.tenant, claim.key_id, now)
+            write_with_usage(self._table, write, record(claim, bill), claim.tenant, claim.key_id, now)
         except ConditionFailed as failed:
-            if failed.item is None or not _holds(claim, failed.item):
-                raise _claim_lost(claim.event_id) from None
+            if failed.item is None or not holds(claim, failed.item):
+                raise claim_lost(claim.event_id) from None
             if str(first) in failed.item["late"]:
                 return bill  # it was made before, its answer was lost, and a cancel has changed META since
         else:
@@ -153,9 +156,9 @@ class ClaimStore:
         # claims are settled too, or a later one would mix them up with this one.
         try:
             changes = {"settled": claim.number - 1, "at_risk": risk_item(claim.at_risk)}
-            self._table.write(_fenced(claim, "settled", changes))
+            self._table.write(fenced(claim, "settled", changes))
         except ConditionFailed:
-            raise _claim_lost(claim.event_id) from None
+            raise claim_lost(claim.event_id) from None
         return NO_BILL
 
     # --- ending ------------------------------------------------------------------------------------
@@ -174,48 +177,58 @@ class ClaimStore:
 
     def _end(self, claim: Claim, status: Status, bill: Bill, error: JobError | None = None) -> None:
         now = self._clock()
-        changes = {**ended(status, now, claim.number, claim.started_at, error), **_settled_by(claim)}
-        end = _fenced(claim, "end", changes, (*REMOVED_WHEN_FINAL, *_unused_version(claim)), total_of(bill))
-        record = _record(claim, bill, status)
+        changes = {**ended(status, now, claim.number, claim.started_at, error), **settled_by(claim)}
+        end = fenced(claim, "end", changes, (*REMOVED_WHEN_FINAL, *unused_version(claim)), total_of(bill))
+        added = record(claim, bill, status)
         outbox = outbox_of(claim.notification, claim.tenant, status, now, error)
         try:
-            write_with_usage(self._table, end, record, claim.tenant, claim.key_id, now, beside=outbox.writes)
+            write_with_usage(self._table, end, added, claim.tenant, claim.key_id, now, beside=outbox.writes)
         except ConditionFailed:
-            raise _claim_lost(claim.event_id) from None
+            raise claim_lost(claim.event_id) from None
         self._announce(outbox.keys)
 
     def release(
-        self, claim: Claim, wait: timedelta, tries: Mapping[str, int], bill: Bill, waiting: WaitingFor | None = None
+        self,
+        claim: Claim,
+        wait: timedelta,
+        tries: Mapping[str, int],
+        bill: Bill,
+        waiting: WaitingFor | None = None,
+        parked: Approval | None = None,
     ) -> bool:
         """Releases the job as pending, and records the claim's `bill`; no worker can claim it before `wait` is over.
 
         Its holder sends its message with that delay, if the queue can delay it so long; else the sweeper does, when the
         wait is over. `tries` are the failed tries of each step so far, `waiting` says why it
-        waits. False where the job's caller has asked to cancel it, which ends it instead. Raises ClaimLost.
+        waits. With a `parked` step, that is stored with the release, and no worker can claim the job before the step is
+        decided. False where the job's caller has asked to cancel it, which ends it instead. Raises ClaimLost.
         """
         now = self._clock()
         changes = {
             "status": Status.PENDING,
             "updated_at": isoformat(now),
-            **released(claim, now, wait),
+            **(parked_meta(claim, now + wait) if parked else released(claim, now, wait)),
             "not_before": epoch_ms_up(now + wait),
             "crashes": 0,
             "tries": dict(tries),
-            **_settled_by(claim),
+            **settled_by(claim),
             **({"waiting_for": waiting_item(waiting)} if waiting else {}),
         }
-        removed = ("lease_until", "at_risk", *_unused_version(claim))
-        pending = _fenced(claim, "release", changes, removed, total_of(bill), _NOT_CANCELLED)
+        removed = ("lease_until", "at_risk", *unused_version(claim))
+        pending = fenced(claim, "release", changes, removed, total_of(bill), _NOT_CANCELLED)
+        told = outbox_of_wait(claim, waiting, now)
+        beside = [*([put(parked_item(claim, parked))] if parked else []), *told.writes]
         try:
-            write_with_usage(self._table, pending, _record(claim, bill), claim.tenant, claim.key_id, now)
+            write_with_usage(self._table, pending, record(claim, bill), claim.tenant, claim.key_id, now, beside=beside)
         except ConditionFailed as failed:
             item = failed.item or {}
             # An earlier try may have ended it, and its answer was lost.
-            was_ended = item.get("token") == _token(claim, "end")
+            was_ended = item.get("token") == token(claim, "end")
             if not (was_ended or "cancel_requested" in item):
-                raise _claim_lost(claim.event_id) from None
+                raise claim_lost(claim.event_id) from None
             self._end(claim, Status.CANCELLED, bill)
             return False
+        self._announce(told.keys)
         return True
 
     # --- having lost the job -----------------------------------------------------------------------
@@ -233,66 +246,11 @@ class ClaimStore:
             correction = correction_of(claim, meta, bill) if meta else None
             if correction is None:
                 return NO_BILL
-            record = _record(claim, correction.added)
+            added = record(claim, correction.added)
             try:
                 report, day = late_report(claim, correction), correction.recorded_at or now
-                write_with_usage(self._table, report, record, claim.tenant, claim.key_id, day, TRIES)
+                write_with_usage(self._table, report, added, claim.tenant, claim.key_id, day, TRIES)
             except ConditionFailed:
                 continue
             return correction.added
         raise Unavailable(f"job {claim.event_id} changes too fast: try again")
-
-
-def _record(claim: Claim, bill: Bill, ended: Status | None = None) -> UsageRecord:
-    return UsageRecord(ended=ended, spent=bill, chain=claim.job_name, replay=claim.is_replay)
-
-
-def _fenced(
-    claim: Claim,
-    what: str,
-    changes: Item,
-    removed: tuple[str, ...] = (),
-    added: Item | None = None,
-    still: str = "",
-    values: Item | None = None,
-) -> Write:
-    """An update of META that only the holder of `claim` can make, where `still` holds too.
-
-    A claim makes each of them once: so one whose answer was lost can be repeated, and recognizes its result.
-    """
-    held = {":claimed": claim.number, **PROCESSING, **(values or {})}
-    condition = "claim = :claimed AND #status = :processing"
-    if claim.uid:
-        condition, held = f"{condition} AND uid = :uid", {**held, ":uid": claim.uid}
-    token = _token(claim, what)
-    return update(job_key(claim.event_id), condition + still, held, changes, removed, added, token)
-
-
-def _settled_by(claim: Claim) -> Item:
-    """The attributes of META that tell that the claim's own bill is in the totals, and what the job was run with."""
-    changed = claim.chain_version not in ("", claim.last_version)
-    version = {"last_version": claim.chain_version} if changed else {}
-    return {"settled": claim.number, "billed": claim.number, **version}
-
-
-def _unused_version(claim: Claim) -> tuple[str, ...]:
-    """The attribute of META that names a claim's version, where neither it nor any before it has run the job."""
-    return () if claim.chain_version or claim.steps else ("version",)
-
-
-def _token(claim: Claim, what: str) -> str:
-    return f"{claim.uid}-{claim.number}-{what}"
-
-
-def _holds(claim: Claim, meta: Item | None) -> bool:
-    """Whether the job of this META is still the claim's."""
-    return (
-        meta is not None
-        and meta.get("claim") == claim.number
-        and meta.get("uid", "") == claim.uid
-        and meta.get("status") == Status.PROCESSING
-    )
-
-
-def _claim_lost(event_id: str) -> ClaimLost:
-    return ClaimLost(f"job {event_id} was claimed by another worker")

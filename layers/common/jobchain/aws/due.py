@@ -6,16 +6,17 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from jobchain.aws.attributes import Item
+from jobchain.aws.decisions import decide_overdue
 from jobchain.aws.items import FREE, PROCESSING, UNFINISHED, Due, job_key, read_job, unchanged
 from jobchain.aws.meta import due_job_of, flex_due
 from jobchain.aws.outbox import Announce, no_announcement
 from jobchain.aws.records import visible_steps
-from jobchain.aws.settling import end_unheld
-from jobchain.aws.table import ConditionFailed, Table
+from jobchain.aws.settling import EndedUnheld, end_unheld
+from jobchain.aws.table import ConditionFailed, Table, TransactionCanceled
 from jobchain.aws.writes import epoch, epoch_ms, epoch_ms_up, update
 from jobchain.domain import Clock, JobError, Status
 from jobchain.due_job import DueJob
-from jobchain.spending import Spending
+from jobchain.outcomes import Outcome
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -101,11 +102,22 @@ class DueStore:
             return False
         return True
 
-    def fail_stalled(self, due: DueJob, error: JobError) -> dict[str, Spending] | None:
+    def decide_overdue(self, due: DueJob) -> tuple[bool, Outcome | None]:
+        """Decides the step for which a due job waits, as its chain says, where no decision has come in time.
+
+        Whether it did, and the outcome of a job that fails by that and is no replay. It does not where the job has
+        changed, or its time is not over.
+        """
+        try:
+            outcome = decide_overdue(self._table, due.event_id, due.token, self._clock(), self._announce)
+        except (ConditionFailed, TransactionCanceled):
+            return False, None
+        return True, outcome
+
+    def fail_stalled(self, due: DueJob, error: JobError) -> EndedUnheld | None:
         """Fails a due job that no worker holds, and whose last worker stored no step.
 
-        Gives what was recorded of the spending of workers that vanished, by model; None where the job has changed, or
-        its last worker stored a step.
+        Gives what metrics are told; None where the job has changed, or its last worker stored a step.
         """
         now = self._clock()
         job = read_job(self._table, due.event_id, "ATTEMPT", "STEP$")

@@ -3,17 +3,23 @@
 import hashlib
 import json
 from base64 import urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from jobchain.aws.attributes import Item
+from jobchain.aws.table import Table
 from jobchain.domain import Status, isoformat
 
 # A hash of 48 bits is eight characters: of a million other entries one is taken for it with a probability of 1 in 280
 # million.
 _LABEL_BYTES = 6
+
+MAX_SEEN = 1000
+"""The most jobs that are read for one page of a list: few may pass its filter."""
+
+_LARGE_PAGE = MAX_SEEN // 4
 
 NO_REPLAY = "attribute_not_exists(about.forked_from.replay)"
 """The condition on META, or on an entry of `recent`, that the job is not a part of a replay."""
@@ -135,3 +141,24 @@ ALL_JOBS = JobFilter()
 def _just_before(position: str) -> str:
     """A text that sorts between the position and all positions before it, which have its length."""
     return f"{position[:-1]}{chr(ord(position[-1]) - 1)}{_LAST}"
+
+
+def entry_pages(
+    table: Table, tenant: str, before: str | None, wanted: JobFilter, limit: int
+) -> Iterator[tuple[int, list[Item], Item | None]]:
+    """The entries of a list of up to `limit` jobs, page by page: how many were read, those that pass, the last key.
+
+    The first page is what is asked for, and one more, which tells whether there is a next page. Where it is not enough,
+    the others may be behind many that do not pass, such as replays: with as small pages that would be hundreds of
+    queries.
+    """
+    options, filtered = wanted.options()
+    size, position = _LARGE_PAGE if wanted.chooses else limit + 1, before
+    while True:
+        condition, values = wanted.range_of(tenant, position)
+        pages = table.index_pages("recent", condition, values | filtered, size, ScanIndexForward=False, **options)
+        page, last = next(pages)
+        yield size, page, last
+        if last is None:
+            return
+        size, position = _LARGE_PAGE, last["created_at_id"]

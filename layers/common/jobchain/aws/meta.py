@@ -26,6 +26,7 @@ from jobchain.aws.items import (
     unpacked,
 )
 from jobchain.aws.outbox import stamp
+from jobchain.aws.parking import approvals_of, is_parked
 from jobchain.aws.queue import MAX_DELAY
 from jobchain.aws.records import chain_version_of, finished_steps, unsettled_spending
 from jobchain.aws.writes import epoch, epoch_ms_up, new_token
@@ -201,7 +202,8 @@ def _waiting_of(meta: Item) -> WaitingFor | None:
     found = meta.get("waiting_for")
     if not found:
         return None
-    return WaitingFor(WaitReason(found["reason"]), found["since"], found.get("until"), found["detail"], retryable=True)
+    retryable = not is_parked(meta)
+    return WaitingFor(WaitReason(found["reason"]), found["since"], found.get("until"), found["detail"], retryable)
 
 
 def job_of(stored: StoredJob) -> Job:
@@ -235,6 +237,7 @@ def job_of(stored: StoredJob) -> Job:
         title=about.get("title"),
         forked_from=forked_from_of(meta),
         overrides=overrides_of(meta),
+        approvals=approvals_of(stored),
         chain_version=chain_version_of(stored),
     )
 
@@ -280,6 +283,7 @@ def due_job_of(meta: Item, now: datetime) -> DueJob:
         flex_until=flex_until_of(meta) if tier is Tier.FLEX else None,
         held_until=datetime.fromtimestamp(int(meta["lease_until"]) / 1000, UTC) if held else None,
         due_at=datetime.fromtimestamp(int(meta["due_at"]), UTC) if "due_at" in meta else None,
+        is_parked=is_parked(meta),
     )
 
 

@@ -1,4 +1,4 @@
-"""The outbox: the events of a job's end, written in the transaction that ends it, one item for each receiver.
+"""The outbox: the events of a job, written in the transaction of what they tell, one item for each receiver.
 
 Receivers are stamped on META when the job is created. So the worker, the sweeper and the api know them from META, and
 a job without receivers costs nothing. `docs/explanation/webhooks.md` has the whole design.
@@ -11,10 +11,10 @@ from datetime import datetime, timedelta
 
 from jobchain.aws.attributes import Item
 from jobchain.aws.items import StoredJob, packed
+from jobchain.aws.webhook_ids import new_webhook_id
 from jobchain.aws.writes import Write, epoch, key, put
-from jobchain.domain import JobError, Status, isoformat
+from jobchain.domain import Claim, JobError, Status, WaitingFor, WaitReason, isoformat
 from jobchain.webhooks.events import EventType, Notification, Receiver
-from jobchain.webhooks.ids import new_webhook_id
 
 SHARDS = range(20, 24)
 """The shards of the index `due` that hold deliveries: after those of jobs, which `jobchain.aws.items.Due` has."""
@@ -24,6 +24,12 @@ GRACE = timedelta(minutes=1)
 
 KEPT = timedelta(days=30)
 """How long a delivery is kept that is not made."""
+
+TOLD_WAITS = (WaitReason.APPROVAL, WaitReason.ACCOUNT, WaitReason.BUDGET)
+"""The reasons of waits that have an event: those that people may have to see to."""
+
+# A job may wait for several approvals, one after the other.
+_TOLD_EACH_TIME = (WaitReason.APPROVAL,)
 
 _NOTHING: Mapping[str, str] = {}
 
@@ -101,7 +107,23 @@ def outbox_of(
         return Outbox()
     event = EventType(f"job.{status}")
     failure = {"type": error.type, "step": error.step} if error else None
-    body = notification.body(event, isoformat(now), failure)
+    return _outbox(notification, tenant, event, notification.body(event, isoformat(now), failure), now)
+
+
+def outbox_of_wait(claim: Claim, waiting: WaitingFor | None, now: datetime) -> Outbox:
+    """The deliveries of a wait that begins now, for what people may have to see to; none for any other wait.
+
+    One for the account or the budget is told once, however often the job is tried meanwhile.
+    """
+    if claim.notification is None or waiting is None or waiting.reason not in TOLD_WAITS:
+        return Outbox()
+    if waiting.reason == claim.waited and waiting.reason not in _TOLD_EACH_TIME:
+        return Outbox()
+    body = claim.notification.waiting_body(isoformat(now), waiting.reason, waiting.until)
+    return _outbox(claim.notification, claim.tenant, EventType.WAITING, body, now)
+
+
+def _outbox(notification: Notification, tenant: str, event: EventType, body: str, now: datetime) -> Outbox:
     about = {"event_id": notification.event_id}
     items = [delivery_item(tenant, receiver, event, body, now, about) for receiver in notification.wanted_by(event)]
     return Outbox([DeliveryKey(tenant, item["sk"]) for item in items], [put(item) for item in items])

@@ -5,8 +5,9 @@ from datetime import datetime, timedelta
 from jobchain.aws.attributes import Item
 from jobchain.aws.items import deadline_at, job_key, unchanged
 from jobchain.aws.meta import REMOVED_BY_RETRY, dispatched, flex_again
+from jobchain.aws.parking import is_parked
 from jobchain.aws.writes import Write, epoch, epoch_ms, update
-from jobchain.domain import DEADLINE, DailyBudget, Job, Status, Tier, isoformat
+from jobchain.domain import DEADLINE, DailyBudget, Job, Status, Tier, WaitReason, isoformat
 from jobchain.errors import JobIsFinal, JobIsNotFinal
 
 # A retried job may wait for its model for half a day at a time.
@@ -14,8 +15,9 @@ _LEFT_FOR_A_RETRY = timedelta(days=3)
 
 
 def is_waiting(meta: Item, now: datetime) -> bool:
-    """Whether the job is pending, and no worker may claim it before a later time."""
-    return meta["status"] == Status.PENDING and int(meta.get("not_before", 0)) > epoch_ms(now)
+    """Whether the job is pending, and no worker may claim it before a later time; not if a decision ends its wait."""
+    waits = meta["status"] == Status.PENDING and int(meta.get("not_before", 0)) > epoch_ms(now)
+    return waits and not is_parked(meta)
 
 
 def check_retry(job: Job, now: datetime) -> None:
@@ -24,6 +26,8 @@ def check_retry(job: Job, now: datetime) -> None:
         raise JobIsFinal(f"job {job.event_id} is completed: there is nothing to retry")
     if not job.status.final:
         what = "is being run" if job.status is Status.PROCESSING else "already waits for its turn"
+        if job.waiting_for and job.waiting_for.reason is WaitReason.APPROVAL:
+            what = "waits for a decision"
         raise JobIsNotFinal(f"job {job.event_id} is {job.status}: it {what}, so there is nothing to retry")
     if job.expires_at < epoch(now + _LEFT_FOR_A_RETRY):
         raise JobIsFinal(f"job {job.event_id} is about to be erased: create a new job")

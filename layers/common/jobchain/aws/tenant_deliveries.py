@@ -7,11 +7,11 @@ from jobchain.aws.deliveries import Delivery, DeliveryState, delivery_of
 from jobchain.aws.items import MOVE_TRIES
 from jobchain.aws.outbox import GRACE, KEPT, Announce, DeliveryKey, delivery_item, due, partition
 from jobchain.aws.table import ConditionFailed, Table
+from jobchain.aws.webhook_ids import time_of
 from jobchain.aws.writes import epoch, key, update
 from jobchain.domain import Clock, isoformat
 from jobchain.errors import DeliveryNotFound, Unavailable
 from jobchain.webhooks.events import Receiver, body_of_test
-from jobchain.webhooks.ids import time_of
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

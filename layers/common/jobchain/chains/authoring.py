@@ -19,6 +19,8 @@ from typing import Any, TypeVar, overload
 
 from pydantic import BaseModel, PydanticUserError
 
+from jobchain.approvals import Default
+from jobchain.chains.approving import DEADLINE_SECONDS, ApprovalOptions
 from jobchain.chains.call_options import CallOptions
 from jobchain.chains.chain import Chain as CompiledChain
 from jobchain.chains.chain import CodeStep, Step
@@ -35,7 +37,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
 class Chain:
-    """A chain, whose steps are the functions that `ask` and `code` decorate, in that order."""
+    """A chain, whose steps are the functions that `ask`, `code` and `approve` decorate, in that order."""
 
     def __init__(
         self,
@@ -142,6 +144,46 @@ class Chain:
 
         def declare(function: F) -> F:
             self._add(Declared(function, False, show=show))
+            return function
+
+        return declare if function is None else declare(function)
+
+    @overload
+    def approve(self, function: F, /) -> F: ...
+
+    @overload
+    def approve(
+        self,
+        function: None = None,
+        /,
+        *,
+        title: str | None = None,
+        deadline_seconds: int = DEADLINE_SECONDS,
+        on_deadline: Default = "reject",
+        show: Show | None = None,
+    ) -> Callable[[F], F]: ...
+
+    def approve(
+        self,
+        function: Any = None,
+        /,
+        *,
+        title: str | None = None,
+        deadline_seconds: int = DEADLINE_SECONDS,
+        on_deadline: Default = "reject",
+        show: Show | None = None,
+    ) -> Any:
+        """Makes the function a step that a person decides: the job waits, and holds nothing. Raises ChainError.
+
+        What the function gives is shown to the person, who approves it, edits it or rejects it. Later steps read the
+        approved value; a rejection fails the job. `title` is what the person reads first (1 to 100 characters).
+        `deadline_seconds` is how long the step waits (60 to 604,800, the default), and `on_deadline` what is decided
+        then: "approve" or "reject" (the default). The function is pure, as that of `code`, and so is `show`.
+        """
+        options = ApprovalOptions(title, deadline_seconds, on_deadline)
+
+        def declare(function: F) -> F:
+            self._add(Declared(function, False, show=show, approval=options))
             return function
 
         return declare if function is None else declare(function)

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any, get_type_hints
 
 from jobchain.chains.answer_types import faults_of, unwrapped
+from jobchain.chains.approving import ApprovalOptions
 from jobchain.chains.call_options import NO_OPTIONS, CallOptions
 from jobchain.chains.long_texts import Long, Merge
 from jobchain.chains.mistakes import ChainError, Mistake, Place
@@ -34,7 +35,7 @@ Show = Callable[[Any], Mapping[str, Any]]
 
 @dataclass(eq=False)
 class Declared:
-    """A step; with `asks`, of a call of the model."""
+    """A step; with `asks`, of a call of the model, and with `approval`, one that a person decides."""
 
     function: Callable[..., Any]
     asks: bool
@@ -44,6 +45,7 @@ class Declared:
     material: Material | None = None
     then: Then | None = None
     show: Show | None = None
+    approval: ApprovalOptions | None = None
 
     @property
     def name(self) -> str:
@@ -101,6 +103,10 @@ class Declared:
         if self.then and self.long:
             yield f"the step {self.name} has then= and long=: make what then= does a step of its own, with @chain.code"
         _ = self.then_signature, self.written
+        if self.approval:
+            yield from self.approval.faults(self.name)
+            if not self.signature.parameters:
+                yield f"the step {self.name} has nothing to show: give it a parameter, such as summary: str"
         if self.show and not _parts_of(self.show):
             yield f"show= of the step {self.name} does not name what it shows: have it give a TypedDict"
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, JsonValue, PydanticUserError, TypeAdapter
 
+from jobchain.chains.approving import ApprovalStep
 from jobchain.chains.chain import Chain, CodeStep, LongText, Outputs, Prompt, Step
 from jobchain.chains.step_keys import PartsKey, SplitKey, read_key
 from jobchain.strict_schema import strict_schema
@@ -63,7 +64,8 @@ def definition_of(chain: Chain, model: str) -> Definition:
 
 
 def _code(step: CodeStep) -> Content:
-    return {"name": step.name, "needs": [*step.needs], "output": _schema(step.output_type)}
+    code = {"name": step.name, "needs": [*step.needs], "output": _schema(step.output_type)}
+    return {**code, "approval": step.options._asdict()} if isinstance(step, ApprovalStep) else code
 
 
 def _call(step: Step) -> Content:

@@ -7,6 +7,7 @@ from pydantic import JsonValue, ValidationError
 
 from jobchain.chains.answer_models import answer_of, relaxed
 from jobchain.chains.answer_types import unwrapped
+from jobchain.chains.approving import approval_of
 from jobchain.chains.call_options import CallOptions
 from jobchain.chains.chain import CodeStep, LongText, Prompt, Step, StepContext, fence
 from jobchain.chains.declared import Declared
@@ -55,7 +56,8 @@ class _Builder(NamedTuple):
         needs = tuple(dict.fromkeys(reads.needs))
         if not step.asks:
             given = Reader(step.signature.returns, checks=True)
-            return CodeStep(step.name, self._compute(given), needs, show, (*reads.each, given), step.output)
+            code = CodeStep(step.name, self._compute(given), needs, show, (*reads.each, given), step.output)
+            return approval_of(code, step.approval, self._read_edit(given)) if step.approval else code
         answer, read = answer_of(step.name, step.signature.returns)
         return Step(
             name=step.name,
@@ -90,6 +92,14 @@ class _Builder(NamedTuple):
             return output
 
         return compute
+
+    def _read_edit(self, given: Reader) -> Callable[[JsonValue, StepContext[Any]], JsonValue]:
+        arguments = self.reads.own
+
+        def read(value: JsonValue, context: StepContext[Any]) -> JsonValue:
+            return outputs_of(given.read(value), payload_texts(context.payload, arguments.fields))
+
+        return read
 
     def _write_input(self) -> Callable[[StepContext[Any]], str]:
         material, reads, shared = self.declared.material, self.reads, self.shared

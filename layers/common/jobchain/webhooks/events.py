@@ -19,6 +19,7 @@ class EventType(StrEnum):
     COMPLETED = "job.completed"
     FAILED = "job.failed"
     CANCELLED = "job.cancelled"
+    WAITING = "job.waiting"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +53,23 @@ class Notification:
         return [receiver for receiver in self.receivers if receiver.wants(event)]
 
     def body(self, event: EventType, at: str, error: Mapping[str, str | None] | None = None) -> str:
-        """The body of the event, which happened `at` this time. `error` has the type and the step of a failure."""
+        """The body of the event of an end, `at` this time. `error` has the type and the step of a failure."""
+        failure = {"error": dict(error)} if error else {}
+        return self._body(event, at, event.removeprefix("job."), {"finished_at": at, **failure})
+
+    def waiting_body(self, at: str, reason: str, until: str | None) -> str:
+        """The body of the event that a job began to wait `at` this time, `until` another if that is known."""
+        return self._body(EventType.WAITING, at, "pending", {"waiting_for": {"reason": reason, "until": until}})
+
+    def _body(self, event: EventType, at: str, status: str, more: Mapping[str, object]) -> str:
         data = {
             "event_id": self.event_id,
-            "status": event.removeprefix("job."),
+            "status": status,
             "job_name": self.job_name,
             **({"title": self.title} if self.title else {}),
             "metadata": dict(self.metadata),
             "created_at": self.created_at,
-            "finished_at": at,
-            **({"error": dict(error)} if error else {}),
+            **more,
         }
         return dump({"type": event, "timestamp": at, "data": data})
 

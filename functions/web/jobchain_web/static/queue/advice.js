@@ -4,6 +4,7 @@ const OPERATOR = "An operator can look it up in the runbook.";
 
 /** Of jobs: the command line says the same (`advice.py`). */
 const JOBS = {
+  approval_rejected: "A person has rejected a step, or it was not approved in time: the step says who, and why. Retry the job to be asked again, or run it again from an earlier step.",
   budget_exceeded: "Nothing is broken: the next call could cost more than the job's or the key's budget allows. Run the job again from this step with a higher cost limit, or a shorter text.",
   budget_unknown: "The model has no price in prices.json, so a cost limit can't be kept. Run the job without one, or have the price added.",
   content_filtered: "The provider's filter stopped this text or its answer. Change the text, or use another model.",

@@ -19,6 +19,7 @@ const LATER = {
   new: ["New job", () => import("./new.js")],
   usage: ["Usage", () => import("./usage.js")],
   replays: ["Replays", () => import("./replays.js")],
+  webhooks: ["Webhooks", () => import("./webhooks.js")],
   bulk: ["Change jobs", () => import("./bulk.js")],
 };
 const MOST_LISTS = 5;

@@ -11,7 +11,7 @@ const SHOWN = 50;
 const WAITS = {
   retry: "Retrying automatically", budget: "Continuing automatically", queue: "Waits for a worker",
   rate_limit: "Waits for the account's rate limit, continues", account: "The model's account is refused, next probe",
-  deployment: "Waits for a worker that has its chain, continues",
+  approval: "Waits for a decision, which is made automatically", deployment: "Waits for a worker that has its chain, continues",
 };
 /** Whether the job waits for a time of its own that is not over yet, so that a retry makes it continue at once. */
 export const isPutOff = ({ waiting_for: waits }) => Boolean(waits?.retryable) && Date.parse(waits.until) > now();

@@ -92,3 +92,9 @@ export const scroll = (label, ...content) =>
 
 /** A part of a page, with its title. */
 export const panel = (key, title, ...content) => h.section({ class: "panel", key }, h.h2(title), content);
+
+/**
+ * A text that no spreadsheet runs as a formula: an apostrophe is in front of what would begin one. Where the comma is for decimals, as in most of
+ * Europe, a file is split at semicolons, and so a formula can begin after each of them; some split at tabs too.
+ */
+export const withoutFormulas = (text) => text.replace(/(^|[;\t\r\n])(?=[=+\-@\t\r])/g, "$1'");

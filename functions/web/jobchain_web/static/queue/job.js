@@ -3,6 +3,7 @@
 import { advice, canPass } from "./advice.js";
 import { call, get } from "./api.js";
 import { failedCalls, isPutOff, spending, waiting } from "./attempts.js";
+import { decisions } from "./decisions.js";
 import { foreign, h, morph } from "./dom.js";
 import { age, ago, chip, dollars, duration, facts, isFinal, link, panel, shortId, skeleton, words } from "./format.js";
 import { remember } from "./memory.js";
@@ -54,6 +55,7 @@ export class JobView {
       this.#problem && h.p({ class: "banner", role: "alert" }, this.#problem.message),
       job.error && this.#failure(job),
       waiting(job),
+      decisions(job, this.#busy, (step, body) => this.#decide(step, body), (detail) => this.#refuse(detail)),
       h.aside({ label: "About the job" }, details(job), waterfall(job, this.#state, (set, name) => this.#toggle(set, name))),
       job.status !== "completed" && failedCalls(job),
       found.length ? found : h.p({ class: "panel muted", key: "none" }, nothing),
@@ -148,11 +150,23 @@ export class JobView {
       isFinal(job) && button("Delete", () => this.#delete(), "danger"));
   }
 
-  async #change(method, path) {
+  async #decide(step, body) {
+    const rejects = body.decision === "reject";
+    if (rejects && !(await this.page.ask("Reject this step?", "The job fails. Its completed steps are kept, and a retry asks again.", "Reject"))) return;
+    await this.#change("POST", `/steps/${encodeURIComponent(step)}/decision`, body);
+    if (!this.#problem) this.page.say(rejects ? "The step is rejected" : "The step is approved");
+  }
+
+  #refuse(message) {
+    this.#problem = { message };
+    this.page.render();
+  }
+
+  async #change(method, path, body) {
     this.#busy = true;
     this.#problem = null;
     this.page.render();
-    const job = await call(method, this.path + path).catch((problem) => {
+    const job = await call(method, this.path + path, body).catch((problem) => {
       this.#problem = problem;
     });
     this.#busy = false;

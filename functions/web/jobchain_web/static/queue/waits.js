@@ -2,7 +2,7 @@
 
 const WAITED = {
   retry: "waiting to retry", budget: "waiting for the next day", rate_limit: "waiting for the rate limit",
-  account: "waiting for the model's account", deployment: "waiting for a deployment",
+  account: "waiting for the model's account", deployment: "waiting for a deployment", approval: "waiting for a decision",
 };
 
 /** What the job waits for, for a list. */
