@@ -173,7 +173,7 @@ class AsyncJobchain:
         metadata: Mapping[str, str] | None = None,
         created_after: datetime | None = None,
         created_before: datetime | None = None,
-        replays: bool = False,
+        replays: bool | Literal["only"] = False,
         replay: str | None = None,
     ) -> AsyncIterator[Job]:
         wanted = ListFilter(status, chain, title, metadata, created_after, created_before, replays, replay)

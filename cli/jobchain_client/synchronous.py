@@ -236,15 +236,15 @@ class Jobchain:
         metadata: Mapping[str, str] | None = None,
         created_after: datetime | None = None,
         created_before: datetime | None = None,
-        replays: bool = False,
+        replays: bool | Literal["only"] = False,
         replay: str | None = None,
     ) -> Iterator[Job]:
         """The jobs, the newest first, page after page as they are needed; without steps, results and metadata.
 
         Only those of a `status` or a `chain`, with `title` as a part of their title in any case, and with all entries
         of `metadata`; created at `created_after` or later, and before `created_before`. A time without a zone is a
-        local one. Jobs of replays are listed only with `replays`; with the id of a `replay`, its jobs and no others.
-        At most `limit` of them in all.
+        local one. Jobs of replays are listed only with `replays`, and no others with `replays="only"`; with
+        the id of a `replay`, its jobs and no others. At most `limit` of them in all.
         """
         wanted = ListFilter(status, chain, title, metadata, created_after, created_before, replays, replay)
         return self._stream(self._flows.jobs(wanted, limit))

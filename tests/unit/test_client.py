@@ -172,6 +172,15 @@ def test_a_text_for_a_chain_goes_where_the_chain_wants_it_and_the_chains_are_ask
     assert [job["payload"] for job in json.loads(api.requests[1].content)["jobs"]] == [{"text": "a"}, {"text": "b"}]
 
 
+def test_a_chain_tells_what_a_job_may_set_and_is_taken_to_allow_all_if_it_does_not(api: Api) -> None:
+    strict = {**CHAINS["chains"][0], "overrides": ["effort"]}
+    api.says(answer(200, {"chains": [strict, CHAINS["chains"][1]]}))
+
+    chains = api.run(lambda client: client.chains())
+
+    assert [chain.overrides for chain in chains] == [("effort",), ("model", "effort", "prompt")]
+
+
 @pytest.mark.parametrize(("chain", "told"), [("none", "there are compare, extract"), ("compare", "first, second")])
 def test_a_text_for_a_chain_that_has_no_place_for_it_is_refused(api: Api, chain: str, told: str) -> None:
     api.says(answer(200, CHAINS))

@@ -5,7 +5,7 @@ from typing import Annotated
 from aws_lambda_powertools.event_handler.openapi.params import Header, Query
 
 from jobchain.job_events import POSITION
-from jobchain_api.queries import INCLUDABLE, MOMENT
+from jobchain_api.queries import INCLUDABLE, MOMENT, REPLAYS
 from jobchain_api.requests import IDEMPOTENCY_KEY, MAX_TITLE
 
 MAX_PAGE = 100
@@ -37,7 +37,13 @@ Moment = Annotated[
 ]
 
 WithReplays = Annotated[
-    bool, Query(description="Whether jobs of replays are listed too. A list without this parameter leaves them out.")
+    str | None,
+    Query(
+        max_length=5,
+        description="Whether jobs of replays are listed too; `only`: no others are. A list without this parameter "
+        "leaves them out.",
+        json_schema_extra={"enum": [*REPLAYS]},
+    ),
 ]
 
 Replay = Annotated[

@@ -47,6 +47,7 @@ from jobchain_api.queries import (
     moment,
     wanted_days,
     wanted_metadata,
+    wanted_replays,
 )
 from jobchain_api.requests import CreateJob, CreateJobs, ForkJob, checked_key
 from jobchain_api.service import JobService
@@ -140,7 +141,7 @@ def _add_routes_of_jobs(app: APIGatewayRestResolver, service: JobService, logger
         title: Title = None,
         created_after: Moment = None,
         created_before: Moment = None,
-        replays: WithReplays = False,
+        replays: WithReplays = None,
         replay: Replay = None,
         limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="The most jobs of a page.")] = DEFAULT_PAGE,
         cursor: Annotated[str | None, Query(max_length=512, description="`next_cursor` of the last page.")] = None,
@@ -154,7 +155,7 @@ def _add_routes_of_jobs(app: APIGatewayRestResolver, service: JobService, logger
             metadata=wanted_metadata(app.current_event),
             created_after=moment("created_after", created_after),
             created_before=moment("created_before", created_before),
-            replays=replays,
+            **wanted_replays(replays),
             replay=replay,
         )
         jobs, next_cursor = service.list(_caller(app), limit, cursor, wanted)
