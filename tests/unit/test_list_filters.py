@@ -208,7 +208,7 @@ class TestPagesOfFilteredLists:
     def test_go_on_where_the_last_one_stopped_reading(
         self, api: Api, wanted: list[str], query: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("jobchain.aws.jobs._MAX_SEEN", 8)
+        monkeypatch.setattr("jobchain.aws.jobs.MAX_SEEN", 8)
 
         read = [*pages(api, f"{query}&limit=2")]
 
