@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 from aws_lambda_powertools import Logger
 
-from jobchain_api.routes import ALLOWED_METHODS
+from jobchain_api.paths import ALLOWED_METHODS
 from jobchain_api.service import JobService
 from tests.fakes import FakeClock
 from tests.gateway import Answer, Api

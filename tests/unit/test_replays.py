@@ -121,6 +121,8 @@ class TestAReplay:
         assert listed(api) == [done]
         assert listed(api, "?replays=false") == [done]
         assert listed(api, "?replays=true") == [other, ours, done]
+        assert listed(api, "?replays=only") == [other, ours]
+        assert listed(api, "?replays=only&replay=r1") == [ours]
         assert listed(api, "?replay=r1") == [ours]
         assert listed(api, "?replay=r1&replays=true") == [ours]
         assert listed(api, "?replay=r3") == []
@@ -133,6 +135,21 @@ class TestAReplay:
         answer = api("GET", "/jobs?limit=1")
 
         assert ([job["event_id"] for job in answer.body["jobs"]], answer.body["next_cursor"]) == ([done], None)
+
+    def test_of_all_replays_hides_none_behind_other_jobs(self, api: Api, done: str, replay: Callable[..., str]) -> None:
+        old = replay()
+        for _ in range(3):
+            api("POST", "/jobs", {"input_text": "a"})
+
+        page = api("GET", "/jobs?replays=only&limit=1").body
+
+        assert [job["event_id"] for job in page["jobs"]] == [old]
+        assert api("GET", f"/jobs?replays=true&cursor={page['next_cursor']}").status == 422 or not page["next_cursor"]
+
+    def test_refuses_another_choice_of_replays(self, api: Api) -> None:
+        answer = api("GET", "/jobs?replays=some")
+
+        assert (answer.status, [*answer.body["errors"]]) == (422, ["replays"])
 
     def test_has_cursors_of_its_own(self, api: Api, replay: Callable[..., str]) -> None:
         replay()

@@ -571,6 +571,16 @@ def test_lists_and_counts_cost_reads_alone(table: Table) -> None:
     assert listed_later == units(reads=0.5, calls=1)
 
 
+def test_the_events_of_a_job_cost_reads_alone(table: Table) -> None:
+    event_id, _ = table.post()
+    table.work(event_id)
+    page, cost = table.call("GET", f"/jobs/{event_id}/events")
+    _, again = table.call("GET", f"/jobs/{event_id}/events?after={page.body['next_after']}")
+
+    # META, its steps, and a look for failed calls.
+    assert cost == again == units(reads=3, calls=3)
+
+
 def test_the_state_of_a_job_with_every_option_fits_in_a_unit(table: Table, clock: FakeClock, items: Items) -> None:
     """Over 1 KB, each of its writes would cost twice."""
     event_id = "0e57051e-3af6-4263-a869-a4fdd0df93d1"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 Beside = Callable[[str], str | None]
-"""Gives the model with which a job continues while the deployment's, which it is told, is refused; None for no other."""
+"""Gives the model with which a job continues while the deployment's is refused, which it is told; None: no other."""
 
 
 def no_other(_deployments: str) -> str | None:

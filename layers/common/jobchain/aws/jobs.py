@@ -22,13 +22,7 @@ from jobchain.aws.items import (
     unchanged,
 )
 from jobchain.aws.listing import ALL_JOBS, MAX_SEEN, NO_REPLAY, JobFilter, entry_pages
-from jobchain.aws.meta import (
-    budget_of,
-    job_of,
-    listed_job_of,
-    payload_of,
-    ready_now,
-)
+from jobchain.aws.meta import budget_of, job_of, listed_job_of, payload_of, ready_now
 from jobchain.aws.outbox import Announce, no_announcement
 from jobchain.aws.quotas import QuotaCounter, Room, count_unfinished, quota_counters, remaining_quota
 from jobchain.aws.records import attempt_of
@@ -45,6 +39,7 @@ from jobchain.outcomes import CANCELLED
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+    from jobchain.aws.history import HistoryPage
     from jobchain.chains.definition import Definition
     from jobchain.metrics import Meter, OutcomeMeter
 
@@ -105,6 +100,12 @@ class JobStore:
 
         versions = {*(step.chain_version for step in job.steps), *(attempt.chain_version for attempt in attempts)}
         return read_definitions(self._table, sorted(versions - {""})[:_MAX_READ])
+
+    def history(self, tenant: str, event_id: str, after: str | None, limit: int) -> "HistoryPage":
+        """A page of the job's events, see `read_history`. Raises JobNotFound, InvalidRequest."""
+        from jobchain.aws.history import read_history  # noqa: PLC0415
+
+        return read_history(self._table, tenant, event_id, after, limit)
 
     def _read(self, tenant: str, event_id: str, first: str = "META") -> StoredJob:
         job = read_job(self._table, event_id, first)

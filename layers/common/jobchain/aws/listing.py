@@ -50,7 +50,7 @@ class JobFilter:
 
     `title` is a part of the job's title, in any case. `metadata` are entries that the job has. A job is wanted that was
     created at `created_after` or later, and before `created_before`. `replay` is the one whose jobs are wanted, and no
-    others.
+    others; with `only_replays` the jobs of all replays are, and no others.
     """
 
     status: Status | None = None
@@ -61,18 +61,23 @@ class JobFilter:
     created_before: datetime | None = None
     replays: bool = False
     replay: str | None = None
+    only_replays: bool = False
 
     @property
     def scope(self) -> tuple[str, ...]:
         """The filter as texts: a cursor counts for one filter alone."""
         given = (self.title, *(isoformat(at) if at else None for at in (self.created_after, self.created_before)))
-        more = [*given, sorted(self.metadata.items()), *filter(None, (self.replays, self.replay))]
+        more = [
+            *given,
+            sorted(self.metadata.items()),
+            *filter(None, (self.replays, self.replay, self.only_replays and "only")),
+        ]
         return self.status or "", self.job_name or "", json.dumps(more) if any(more) else ""
 
     @property
     def chooses(self) -> bool:
         """Whether a page of the index may hold jobs that are not wanted."""
-        return bool(self.status or self.job_name or self.title or self.metadata or self.replay)
+        return bool(self.status or self.job_name or self.title or self.metadata or self.replay or self.only_replays)
 
     def range_of(self, tenant: str, before: str | None) -> tuple[str, Item]:
         """The condition of a query of `recent`, and its values. `before` is the position where the last page ended."""
@@ -104,10 +109,8 @@ class JobFilter:
         if self.title:
             tests.append("attribute_exists(about.title)")
         if self.replay:
-            tests.append("about.forked_from.replay = :replay")
             values[":replay"] = self.replay
-        elif not self.replays:
-            tests.append(NO_REPLAY)
+        tests += self._replay_tests
         for number, entry in enumerate(self.metadata.items()):
             tests.append(f"contains(about.labels, :label{number})")
             values[f":label{number}"] = _label(*entry)
@@ -117,6 +120,14 @@ class JobFilter:
         if names:
             options["ExpressionAttributeNames"] = names
         return options, values
+
+    @property
+    def _replay_tests(self) -> list[str]:
+        if self.replay:
+            return ["about.forked_from.replay = :replay"]
+        if self.only_replays:
+            return ["attribute_exists(about.forked_from.replay)"]
+        return [] if self.replays else [NO_REPLAY]
 
     def names(self, entry: Item) -> bool:
         """Whether the title of an entry of `recent` is wanted: DynamoDB compares texts in one case alone."""

@@ -7,6 +7,8 @@ export const FINAL = ["completed", "failed", "cancelled"];
 export const STATUSES = ["pending", "processing", ...FINAL];
 /** How much a model can be told to reason. */
 export const EFFORTS = ["none", "minimal", "low", "medium", "high", "xhigh", "max"];
+/** Whether a job may set this in place of its chain; an API that does not tell is asked. */
+export const allows = (chain, name) => chain?.overrides?.includes(name) ?? true;
 export const isFinal = (job) => FINAL.includes(job.status);
 
 const TIME = { hour: "2-digit", minute: "2-digit" };
