@@ -38,7 +38,7 @@ def events_of(server: Receiver, secret: str) -> list[WebhookEvent]:
 
 
 def submit_batches(http: httpx2.Client, count: int) -> list[str]:
-    """The ids of so many new jobs."""
+    """The ids of that many new jobs."""
     texts = [f"The rules of job-hook-{number}." for number in range(count)]
     ids: list[str] = []
     for first in range(0, count, BATCH):
