@@ -23,13 +23,15 @@ from tests.e2e.conftest import FINAL, poll
 
 PUBLIC = {"/health", "/openapi.json"}
 SECRET = "Only alice may read this rule."
+# No server listens there.
+HOOK = "http://127.0.0.1:1/alice"
 BODY = {"input_text": SECRET, "metadata": {"for": "alice"}}
 
 
 @pytest.fixture(scope="module")
 def keyed() -> Iterator[EmbeddedStack]:
-    """A stack that asks for keys."""
-    with EmbeddedStack.start(parameters={"AuthMode": "api_key"}) as stack:
+    """A stack that asks for keys, and sends webhooks."""
+    with EmbeddedStack.start(parameters={"AuthMode": "api_key", "Webhooks": "on"}) as stack:
         yield stack
 
 
@@ -57,12 +59,24 @@ def enter(keyed: EmbeddedStack) -> Iterator[Enter]:
 
 @dataclass(frozen=True)
 class Alice:
-    """A tenant with a job that has completed."""
+    """A tenant with a job that has completed, an endpoint of webhooks, and a delivery to it."""
 
     http: httpx2.Client
     event_id: str
     cursor: str
+    endpoint_id: str
+    webhook_id: str
     key: str = "her-key"
+
+    @property
+    def ids(self) -> dict[str, str]:
+        """What the paths of the contract are filled with."""
+        return {
+            "event_id": self.event_id,
+            "step": "summary",
+            "endpoint_id": self.endpoint_id,
+            "webhook_id": self.webhook_id,
+        }
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +85,9 @@ def alice(enter: Enter) -> Alice:
     event_id = http.post("/jobs", json=BODY, headers={"Idempotency-Key": Alice.key}).json()["event_id"]
     poll(lambda: http.get(f"/jobs/{event_id}").json()["status"] in FINAL)
     http.post("/jobs", json=BODY)
-    return Alice(http, event_id, http.get("/jobs?limit=1").json()["next_cursor"])
+    endpoint_id = http.post("/webhooks", json={"url": HOOK}).json()["endpoint_id"]
+    webhook_id = http.post(f"/webhooks/{endpoint_id}/test").json()["webhook_id"]
+    return Alice(http, event_id, http.get("/jobs?limit=1").json()["next_cursor"], endpoint_id, webhook_id)
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +103,7 @@ def routes() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("method", "path"), routes())
 def test_every_route_but_the_public_ones_asks_for_a_key(enter: Enter, alice: Alice, method: str, path: str) -> None:
-    answer = enter().request(method, path.format(event_id=alice.event_id), json={} if method == "POST" else None)
+    answer = enter().request(method, path.format(**alice.ids), json={} if method == "POST" else None)
 
     if path in PUBLIC:
         assert answer.status_code == 200
@@ -115,6 +131,15 @@ class TestBob:
         ("POST", "/jobs/{event_id}/cancel"),
         ("POST", "/jobs/{event_id}/retry"),
         ("POST", "/jobs/{event_id}/fork"),
+        ("POST", "/jobs/{event_id}/steps/{step}/decision"),
+    )
+    HOOKS = (
+        ("DELETE", "/webhooks/{endpoint_id}"),
+        ("POST", "/webhooks/{endpoint_id}/rotate"),
+        ("POST", "/webhooks/{endpoint_id}/enable"),
+        ("POST", "/webhooks/{endpoint_id}/test"),
+        ("GET", "/deliveries/{webhook_id}"),
+        ("POST", "/deliveries/{webhook_id}/redeliver"),
     )
     ELSEWHERE = (
         ("GET", "/jobs"),
@@ -123,6 +148,9 @@ class TestBob:
         ("GET", "/stats"),
         ("GET", "/usage"),
         ("GET", "/chains"),
+        ("GET", "/webhooks"),
+        ("POST", "/webhooks"),
+        ("GET", "/deliveries"),
         ("GET", "/health"),
         ("GET", "/openapi.json"),
         # tests/e2e/test_agents.py
@@ -130,19 +158,36 @@ class TestBob:
     )
 
     def test_has_every_route_tried_on_him(self) -> None:
-        assert {*self.TRIED, *self.ELSEWHERE} == {*routes()}
+        assert {*self.TRIED, *self.HOOKS, *self.ELSEWHERE} == {*routes()}
 
     @pytest.mark.parametrize(("method", "path"), TRIED)
     def test_finds_no_job_of_hers(self, alice: Alice, bob: httpx2.Client, method: str, path: str) -> None:
-        body = {"from_step": "checklist"} if path.endswith("/fork") else None
-        hers = bob.request(method, path.format(event_id=alice.event_id), json=body)
-        nobodys = bob.request(method, path.format(event_id=uuid4()), json=body)
+        body = {"fork": {"from_step": "checklist"}, "decision": {"decision": "approve"}}.get(path.rsplit("/", maxsplit=1)[-1])
+        hers = bob.request(method, path.format(**alice.ids), json=body)
+        nobodys = bob.request(method, path.format(**{**alice.ids, "event_id": str(uuid4())}), json=body)
 
         assert (hers.status_code, hers.json()["type"]) == (404, "urn:jobchain:problem:job-not-found")
         # Nor does the answer tell a job of hers from one that never was.
         assert hers.json().keys() == nobodys.json().keys()
         assert hers.json()["title"] == nobodys.json()["title"]
         assert alice.http.get(f"/jobs/{alice.event_id}").json()["status"] == "completed"
+
+    @pytest.mark.parametrize(("method", "path"), HOOKS)
+    def test_finds_no_endpoint_and_no_delivery_of_hers(
+        self, alice: Alice, bob: httpx2.Client, method: str, path: str
+    ) -> None:
+        none = {"endpoint_id": "ep_" + "0" * 12, "webhook_id": "evt_" + "0" * 32}
+        hers = bob.request(method, path.format(**alice.ids))
+        nobodys = bob.request(method, path.format(**none))
+
+        kind = "delivery" if "webhook_id" in path else "endpoint"
+        assert (hers.status_code, hers.json()["type"]) == (404, f"urn:jobchain:problem:{kind}-not-found")
+        assert (nobodys.status_code, nobodys.json()["title"]) == (404, hers.json()["title"])
+        assert [found["endpoint_id"] for found in alice.http.get("/webhooks").json()["endpoints"]] == [
+            alice.endpoint_id
+        ]
+        assert bob.get("/webhooks").json()["endpoints"] == []
+        assert bob.get("/deliveries").json()["deliveries"] == []
 
     def test_finds_none_in_his_lists(self, alice: Alice, bob: httpx2.Client) -> None:
         for query in ("", "?status=completed", "?job_name=guideline_checklist", "?limit=100"):
