@@ -82,6 +82,33 @@ def test_a_tenant_has_ten_endpoints_at_most(endpoints: EndpointStore) -> None:
     endpoints.create("a", URL)
 
 
+def test_endpoints_that_are_created_at_the_same_time_are_no_more_than_the_most(
+    endpoints: EndpointStore, dynamodb: "DynamoDBClient"
+) -> None:
+    # More writes than a transaction has would keep each job of the tenant from ending.
+    others = iter(range(MOST_ENDPOINTS + 2))
+    refused = []
+
+    def create() -> None:
+        try:
+            endpoints.create("a", URL)
+        except TooManyEndpoints:
+            refused.append(1)
+
+    def create_another(**_: object) -> None:
+        # Each begins when the one before it has looked, and has not yet written.
+        if next(others, None) is not None:
+            create()
+
+    dynamodb.meta.events.register("before-call.dynamodb.TransactWriteItems", create_another)
+    create()
+
+    kept = endpoints.list("a")
+    assert refused
+    assert 0 < len(kept) <= MOST_ENDPOINTS
+    assert len(kept) + len(refused) == MOST_ENDPOINTS + 3
+
+
 def test_the_endpoint_for_the_urls_of_jobs_exists_once(endpoints: EndpointStore) -> None:
     first, old = endpoints.create("a", None)
     second, new = endpoints.create("a", None)
@@ -158,6 +185,21 @@ def test_an_endpoint_that_does_not_exist_or_is_another_tenants_is_not_found(
         with pytest.raises(EndpointNotFound, match=f"there is no endpoint {wanted}"):
             change(tenant, wanted)
     assert endpoints.list("a") == [created]
+
+
+@pytest.mark.parametrize(
+    "endpoint_id", ["", "ep_", "a" * 1025, "ep_0123456789ab#", "ep_0123456789ab\n", "ep_0123456789AB"]
+)
+def test_a_text_that_is_no_id_of_an_endpoint_is_not_looked_up(
+    endpoints: EndpointStore, dynamodb: "DynamoDBClient", endpoint_id: str
+) -> None:
+    # DynamoDB refuses keys of over 1,024 bytes, which would look like an outage.
+    requests = Requests(dynamodb)
+
+    for change in (endpoints.get, endpoints.rotate, endpoints.delete, endpoints.enable):
+        with pytest.raises(EndpointNotFound):
+            change("a", endpoint_id)
+    assert requests.new() == []
 
 
 def test_a_delivery_is_read_in_three_requests(

@@ -1,5 +1,6 @@
 """The endpoints of tenants, and their secrets, which have a partition key of their own: IAM tells who may read it."""
 
+import re
 import secrets
 from collections.abc import Sequence
 from contextlib import suppress
@@ -28,6 +29,9 @@ OVERLAP = timedelta(hours=24)
 
 # The replaced secret of a rotation that has just been made, and the new one.
 _VALID = 2
+
+_RANDOM_BYTES = 6
+_ID = re.compile(rf"ep_[0-9a-f]{{{2 * _RANDOM_BYTES}}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +86,9 @@ class EndpointStore:
         existing = self.list(tenant)
         if url is None and any(endpoint.endpoint_id == JOB_URLS for endpoint in existing):
             return endpoint_of(self._item_of(tenant, JOB_URLS)), self.rotate(tenant, JOB_URLS)
-        if url is not None and sum(endpoint.url is not None for endpoint in existing) >= MOST_ENDPOINTS:
-            raise TooManyEndpoints(f"there are {MOST_ENDPOINTS} endpoints, which is the most: delete one first")
-        endpoint_id = f"ep_{secrets.token_hex(6)}" if url is not None else JOB_URLS
+        if url is not None and _with_url(existing) >= MOST_ENDPOINTS:
+            raise _too_many()
+        endpoint_id = f"ep_{secrets.token_hex(_RANDOM_BYTES)}" if url is not None else JOB_URLS
         endpoint = Endpoint(endpoint_id, url, tuple(events), tuple(chains), isoformat(self._clock()))
         secret, sk = new_secret(), self._secret_sk()
         kept = put_new({**key(secret_partition(tenant, endpoint_id), sk), "secret": secret})
@@ -94,6 +98,10 @@ class EndpointStore:
         except TransactionCanceled:
             # That of the jobs' own URLs was created a moment ago: its id is not random.
             return endpoint, self.rotate(tenant, endpoint_id)
+        if url is not None and _with_url(self.list(tenant)) > MOST_ENDPOINTS:
+            # Others were created since the look above. The last of those that stay has seen all that stay.
+            self.delete(tenant, endpoint_id)
+            raise _too_many()
         return endpoint, secret
 
     def rotate(self, tenant: str, endpoint_id: str) -> str:
@@ -148,11 +156,22 @@ class EndpointStore:
         return f"{isoformat(self._clock())}#{secrets.token_hex(4)}"
 
 
+def _with_url(endpoints: Sequence[Endpoint]) -> int:
+    return sum(endpoint.url is not None for endpoint in endpoints)
+
+
+def _too_many() -> TooManyEndpoints:
+    return TooManyEndpoints(f"there are {MOST_ENDPOINTS} endpoints, which is the most: delete one first")
+
+
 def _not_found(endpoint_id: str) -> EndpointNotFound:
     return EndpointNotFound(f"there is no endpoint {endpoint_id}")
 
 
 def _key(tenant: str, endpoint_id: str) -> Item:
+    # A caller's id may be any text, of any length, which the table refuses as it does when it fails.
+    if endpoint_id != JOB_URLS and not _ID.fullmatch(endpoint_id):
+        raise _not_found(endpoint_id)
     return key(partition(tenant), f"ENDPOINT#{endpoint_id}")
 
 
