@@ -114,22 +114,14 @@ def make_replay(api: httpx2.Client) -> str:
     return shown
 
 
-def make_long(api: httpx2.Client) -> tuple[str, str]:
-    """A job of a text in many parts, and the comparison of two texts with many rules; gives their ids."""
+def make_long(api: httpx2.Client) -> str:
+    """A job of a text in some 36 parts; gives its id."""
     documents = [path for folder in ("how-to", "explanation") for path in sorted((ROOT / "docs" / folder).glob("*.md"))]
     whole = "\n\n".join(path.read_text() for path in documents)[:99_000]
-    review, backup = ((ROOT / "examples" / f"{name}.md").read_text() for name in ("access-review", "backup-policy"))
-    drafts = {"first": backup, "second": f"{backup.replace('four hours', 'one hour')}\n\n{review}"}
-
-    def create(title: str, chain: str, payload: dict[str, str]) -> str:
-        body = {"job_name": chain, "payload": payload, "title": title}
-        made: str = api.post("/jobs", json=body).raise_for_status().json()["event_id"]
-        return made
-
-    long = create("All of the handbook", "guideline_checklist", {"guidelines": whole})
-    compared = create("Two drafts, compared", "compare_guidelines", drafts)
-    poll(lambda: all(api.get(f"/jobs/{one}").json()["status"] in FINAL for one in (long, compared)), 300)
-    return long, compared
+    body = {"job_name": "guideline_checklist", "payload": {"guidelines": whole}, "title": "All of the handbook"}
+    made: str = api.post("/jobs", json=body).raise_for_status().json()["event_id"]
+    poll(lambda: api.get(f"/jobs/{made}").json()["status"] in FINAL, 300)
+    return made
 
 
 def repeat_usage(stack: EmbeddedStack) -> None:
@@ -167,9 +159,8 @@ def take(
     scheme: Literal["light", "dark"],
     *,
     steps: bool = False,
-    diagram: bool = False,
 ) -> None:
-    """One picture; of a job with its `steps` open, or of its `diagram`, if they are wanted."""
+    """One picture; of a job with its `steps` open, if they are wanted."""
     width, height = size
     with browser.new_context(
         viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce"
@@ -181,8 +172,6 @@ def take(
             expect(page.frame_locator("iframe").locator("svg")).to_be_visible(timeout=60_000)
         if steps:
             page.locator(".steps > summary").click()
-        if diagram:
-            page.locator(".diagram").evaluate("place => place.parentElement.scrollIntoView()")
         page.wait_for_timeout(1_000)
         path = FOLDER / f"{name}.png"
         page.screenshot(path=path)
@@ -214,9 +203,7 @@ def main() -> int:
         replayed = make_replay(api)
         take(browser, f"{queue}#/replays/{REPLAY}", "replay", WIDE, "light")
         take(browser, f"{queue}#/replays/{REPLAY}?job={replayed}", "replay-job", WIDE, "dark")
-        long, compared = make_long(api)
-        take(browser, f"{queue}#/jobs/{long}", "long-job", WIDE, "light", steps=True)
-        take(browser, f"{queue}#/jobs/{compared}", "comparison", WIDE, "light", diagram=True)
+        take(browser, f"{queue}#/jobs/{make_long(api)}", "long-job", WIDE, "light", steps=True)
         take(browser, f"{queue}#/", "phone-queue", PHONE, "dark")
         take(browser, job, "phone-job", PHONE, "light")
         browser.close()

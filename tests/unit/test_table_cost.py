@@ -257,7 +257,7 @@ def test_a_filtered_list_reads_a_thousand_entries_of_the_index_at_most(
     table: Table, query: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # given the wanted job behind 60 others that have ended, and 40 entries in place of 1,000
-    monkeypatch.setattr("jobchain.aws.jobs._MAX_SEEN", 40)
+    monkeypatch.setattr("jobchain.aws.jobs.MAX_SEEN", 40)
     wanted = {"title": "Policy.docx", "metadata": {"team": "legal"}}
     first = table.call("POST", "/jobs", {"input_text": SMALL, **wanted})[0].body["event_id"]
     clock.advance(timedelta(seconds=1))

@@ -5,7 +5,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Protocol
 
-from jobchain.aws.webhook_endpoints import Endpoint
+from jobchain.aws.webhook_endpoints import Endpoint, receivers_among
 from jobchain.domain import Clock
 from jobchain.webhooks.events import Receiver
 
@@ -38,8 +38,7 @@ def known_receivers(endpoints: Endpoints, clock: Clock) -> Receivers:
         return tuple(endpoints.list(tenant))
 
     def receivers(tenant: str, chain: str) -> tuple[Receiver, ...]:
-        found = listed(tenant, _period(clock()))
-        return tuple(Receiver(endpoint.endpoint_id, endpoint.events) for endpoint in found if endpoint.wants(chain))
+        return receivers_among(listed(tenant, _period(clock())), chain)
 
     return receivers
 

@@ -21,7 +21,7 @@ from jobchain.aws.items import (
     read_job,
     unchanged,
 )
-from jobchain.aws.listing import ALL_JOBS, MAX_SEEN, NO_REPLAY, JobFilter, entry_pages
+from jobchain.aws.listing import ALL_JOBS, NO_REPLAY, JobFilter, entry_pages
 from jobchain.aws.meta import budget_of, job_of, listed_job_of, payload_of, ready_now
 from jobchain.aws.outbox import Announce, no_announcement
 from jobchain.aws.quotas import QuotaCounter, Room, count_unfinished, quota_counters, remaining_quota
@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 
 # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
 _MAX_READ = 100
+
+MAX_SEEN = 1000
+"""The most jobs that are read for one page of a list: few may pass its filter."""
 
 MAX_ATTEMPTS = 1000
 """The most failed calls of a job that are kept."""
@@ -123,7 +126,7 @@ class JobStore:
         """
         jobs: list[Job] = []
         seen = 0
-        for page_size, page, last in entry_pages(self._table, tenant, before, wanted, limit):
+        for page_size, page, last in entry_pages(self._table, tenant, before, wanted, limit, MAX_SEEN):
             listed = self._listed([entry for entry in page if wanted.names(entry)])
             jobs += [job for job in listed if wanted.status in (None, job.status)]
             seen += page_size

@@ -16,11 +16,6 @@ from jobchain.domain import Status, isoformat
 # million.
 _LABEL_BYTES = 6
 
-MAX_SEEN = 1000
-"""The most jobs that are read for one page of a list: few may pass its filter."""
-
-_LARGE_PAGE = MAX_SEEN // 4
-
 NO_REPLAY = "attribute_not_exists(about.forked_from.replay)"
 """The condition on META, or on an entry of `recent`, that the job is not a part of a replay."""
 
@@ -144,16 +139,16 @@ def _just_before(position: str) -> str:
 
 
 def entry_pages(
-    table: Table, tenant: str, before: str | None, wanted: JobFilter, limit: int
+    table: Table, tenant: str, before: str | None, wanted: JobFilter, limit: int, most: int
 ) -> Iterator[tuple[int, list[Item], Item | None]]:
     """The entries of a list of up to `limit` jobs, page by page: how many were read, those that pass, the last key.
 
     The first page is what is asked for, and one more, which tells whether there is a next page. Where it is not enough,
     the others may be behind many that do not pass, such as replays: with as small pages that would be hundreds of
-    queries.
+    queries. So each further page is a quarter of the `most` that the caller reads.
     """
     options, filtered = wanted.options()
-    size, position = _LARGE_PAGE if wanted.chooses else limit + 1, before
+    size, position = most // 4 if wanted.chooses else limit + 1, before
     while True:
         condition, values = wanted.range_of(tenant, position)
         pages = table.index_pages("recent", condition, values | filtered, size, ScanIndexForward=False, **options)
@@ -161,4 +156,4 @@ def entry_pages(
         yield size, page, last
         if last is None:
             return
-        size, position = _LARGE_PAGE, last["created_at_id"]
+        size, position = most // 4, last["created_at_id"]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from jobchain.aws.attributes import Item
@@ -72,9 +73,7 @@ class EndpointStore:
 
     def receivers(self, tenant: str, chain: str) -> tuple[Receiver, ...]:
         """Those who are told of the end of a job of this chain that is created now."""
-        return tuple(
-            Receiver(endpoint.endpoint_id, endpoint.events) for endpoint in self.list(tenant) if endpoint.wants(chain)
-        )
+        return receivers_among(self.list(tenant), chain)
 
     def create(
         self, tenant: str, url: str | None, events: Sequence[EventType] = (), chains: Sequence[str] = ()
@@ -86,7 +85,7 @@ class EndpointStore:
         existing = self.list(tenant)
         if url is None and any(endpoint.endpoint_id == JOB_URLS for endpoint in existing):
             return endpoint_of(self._item_of(tenant, JOB_URLS)), self.rotate(tenant, JOB_URLS)
-        if url is not None and _with_url(existing) >= MOST_ENDPOINTS:
+        if url is not None and _with_urls(existing) >= MOST_ENDPOINTS:
             raise _too_many()
         endpoint_id = f"ep_{secrets.token_hex(_RANDOM_BYTES)}" if url is not None else JOB_URLS
         endpoint = Endpoint(endpoint_id, url, tuple(events), tuple(chains), isoformat(self._clock()))
@@ -98,9 +97,10 @@ class EndpointStore:
         except TransactionCanceled:
             # That of the jobs' own URLs was created a moment ago: its id is not random.
             return endpoint, self.rotate(tenant, endpoint_id)
-        if url is not None and _with_url(self.list(tenant)) > MOST_ENDPOINTS:
-            # Others were created since the look above. The last of those that stay has seen all that stay.
-            self.delete(tenant, endpoint_id)
+        if url is not None and _with_urls(self.list(tenant)) > MOST_ENDPOINTS:
+            # Another one was created at the same time. Each of them sees that, so that both may be refused.
+            with suppress(EndpointNotFound):
+                self.delete(tenant, endpoint_id)
             raise _too_many()
         return endpoint, secret
 
@@ -156,7 +156,16 @@ class EndpointStore:
         return f"{isoformat(self._clock())}#{secrets.token_hex(4)}"
 
 
-def _with_url(endpoints: Sequence[Endpoint]) -> int:
+def receivers_among(endpoints: Sequence[Endpoint], chain: str) -> tuple[Receiver, ...]:
+    """Those of a tenant's endpoints, the oldest first, that are told of the jobs of a chain.
+
+    Never more than `MOST_ENDPOINTS`, even where more are stored: a job with too many could not end.
+    """
+    wanted = (Receiver(endpoint.endpoint_id, endpoint.events) for endpoint in endpoints if endpoint.wants(chain))
+    return tuple(islice(wanted, MOST_ENDPOINTS))
+
+
+def _with_urls(endpoints: Sequence[Endpoint]) -> int:
     return sum(endpoint.url is not None for endpoint in endpoints)
 
 
