@@ -13,8 +13,8 @@ from pydantic import BaseModel
 
 from jobchain import Chain, ChainError, Text, check
 from jobchain.approvals import Approval, Decided, Decision
-from jobchain.chains.approving import ApprovalStep
-from jobchain.chains.chain import CodeStep, OutputTooLarge
+from jobchain.chains.approving import ApprovalStep, EditDoesNotFit
+from jobchain.chains.chain import CodeStep, OutputTooLarge, StepContext
 from jobchain.chains.definition import definition_of
 from jobchain.chains.mistakes import collected
 from jobchain.domain import Status
@@ -50,6 +50,20 @@ def made(**options: Any) -> Chain:
         return sum(duty.days for duty in review)
 
     return chain
+
+
+def edited(annotation: Any, value: Any) -> Any:
+    """What a step of this type stores of an edit."""
+    chain = Chain("edits", description="")
+
+    def review(document: Text) -> Any:
+        raise NotImplementedError
+
+    review.__annotations__["return"] = annotation
+    chain.approve(review)
+    (step,) = chain.compiled.steps
+    assert isinstance(step, ApprovalStep)
+    return step.edited(value, StepContext(chain.compiled.payload.model_validate(PAYLOAD), {}))
 
 
 ANSWERS = {"duties": [{"text": "Lock.", "days": 2}, {"text": "Wait.", "days": 1000}]}
@@ -111,6 +125,16 @@ class TestAStep:
 
         with pytest.raises(OutputTooLarge, match="the most is 150000"):
             run_chain(chain, {"document": "a" * 60_000}, decisions={"review": "approve"})
+
+    def test_takes_no_edit_that_is_too_large_and_does_not_read_it(self) -> None:
+        # A fault of each of millions of values takes minutes.
+        with pytest.raises(EditDoesNotFit, match="the most is 150000"):
+            edited(list[str], [1] * 100_000)
+
+    @pytest.mark.parametrize("value", [[float("inf")], [float("-inf")], ["NaN"], ["-Infinity"], [{"a": float("inf")}]])
+    def test_takes_no_number_that_json_does_not_have(self, value: Any) -> None:
+        with pytest.raises(EditDoesNotFit, match="infinite or NaN"):
+            edited(list[float | dict[str, float]], value)
 
     def test_is_a_part_of_the_chains_version_and_no_other_step_is(self) -> None:
         versions = {definition_of(made(**options).compiled, "m").version for options in ({}, {"title": "Another"})}

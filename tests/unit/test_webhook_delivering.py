@@ -198,6 +198,20 @@ class TestADelivery:
 
         assert item["last"] == {"message": "there was no answer within 0.3 s"}
 
+    def test_is_given_up_after_72_hours_however_long_the_pauses_that_its_receiver_asks_for(
+        self, webhooks: Webhooks
+    ) -> None:
+        with receiver(*[failing(503, "Retry-After: 86400\r\n")] * 6) as server:
+            webhooks.endpoint(server)
+            key = webhooks.end_job()
+            began = webhooks.clock()
+            while (item := webhooks.deliver(key)).get("state") is None and webhooks.clock() < began + timedelta(days=5):
+                webhooks.clock.advance(datetime.fromisoformat(item["next_at"]) - webhooks.clock())
+
+        assert item["state"] == "dead"
+        assert webhooks.clock() == began + timedelta(hours=72)
+        assert int(item["tries"]) == len(server.requests) == 4
+
     def test_is_put_off_as_long_as_its_receiver_asks(self, webhooks: Webhooks) -> None:
         with receiver(failing(503, "Retry-After: 3600\r\n")) as server:
             webhooks.endpoint(server)

@@ -191,6 +191,21 @@ def test_an_endpoint_that_does_not_exist_or_is_another_tenants_is_not_found(
     assert endpoints.list("a") == [created]
 
 
+@pytest.mark.parametrize(
+    "endpoint_id", ["", "ep_", "a" * 1025, "ep_0123456789ab#", "ep_0123456789ab\n", "ep_0123456789AB"]
+)
+def test_a_text_that_is_no_id_of_an_endpoint_is_not_looked_up(
+    endpoints: EndpointStore, dynamodb: "DynamoDBClient", endpoint_id: str
+) -> None:
+    # DynamoDB refuses keys of over 1,024 bytes, which would look like an outage.
+    requests = Requests(dynamodb)
+
+    for change in (endpoints.get, endpoints.rotate, endpoints.delete, endpoints.enable):
+        with pytest.raises(EndpointNotFound):
+            change("a", endpoint_id)
+    assert requests.new() == []
+
+
 def test_a_delivery_is_read_in_three_requests(
     endpoints: EndpointStore, dynamodb: "DynamoDBClient", clock: FakeClock, table: Table
 ) -> None:

@@ -153,6 +153,10 @@ class Delivering:
                 self._store.disable(delivery.key.tenant, delivery.endpoint_id, "it answered 410 Gone")
             return self._give_up(delivery, outcome.result)
         pause = pause_after(delivery.tries + 1, outcome.asked)
+        left = datetime.fromisoformat(delivery.since) + LONGEST - self._clock()
+        if pause and outcome.asked:
+            # What the receiver asks for makes a pause longer, and not the time in which there are tries.
+            pause = min(pause, left) if left > timedelta(0) else None
         if pause is None:
             return self._give_up(delivery, outcome.result)
         self._log("not delivered, tried again later", delivery, outcome.result.status)

@@ -1,5 +1,6 @@
 """The endpoints of tenants, and their secrets, which have a partition key of their own: IAM tells who may read it."""
 
+import re
 import secrets
 from collections.abc import Sequence
 from contextlib import suppress
@@ -29,6 +30,9 @@ OVERLAP = timedelta(hours=24)
 
 # The replaced secret of a rotation that has just been made, and the new one.
 _VALID = 2
+
+_RANDOM_BYTES = 6
+_ID = re.compile(rf"ep_[0-9a-f]{{{2 * _RANDOM_BYTES}}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,7 @@ class EndpointStore:
             return endpoint_of(self._item_of(tenant, JOB_URLS)), self.rotate(tenant, JOB_URLS)
         if url is not None and _with_urls(existing) >= MOST_ENDPOINTS:
             raise _too_many()
-        endpoint_id = f"ep_{secrets.token_hex(6)}" if url is not None else JOB_URLS
+        endpoint_id = f"ep_{secrets.token_hex(_RANDOM_BYTES)}" if url is not None else JOB_URLS
         endpoint = Endpoint(endpoint_id, url, tuple(events), tuple(chains), isoformat(self._clock()))
         secret, sk = new_secret(), self._secret_sk()
         kept = put_new({**key(secret_partition(tenant, endpoint_id), sk), "secret": secret})
@@ -174,6 +178,9 @@ def _not_found(endpoint_id: str) -> EndpointNotFound:
 
 
 def _key(tenant: str, endpoint_id: str) -> Item:
+    # A caller's id may be any text, of any length, which the table refuses as it does when it fails.
+    if endpoint_id != JOB_URLS and not _ID.fullmatch(endpoint_id):
+        raise _not_found(endpoint_id)
     return key(partition(tenant), f"ENDPOINT#{endpoint_id}")
 
 

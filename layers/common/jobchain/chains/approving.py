@@ -1,5 +1,6 @@
 """A step that a person decides: what it shows is what the chain's author writes, its output what was approved."""
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -71,7 +72,9 @@ class ApprovalStep(CodeStep):
         """The step's output, if a person gives this value. Raises EditDoesNotFit."""
         self.prepare()
         try:
-            return self._limited(self.read(value, context))
+            # Before it is read: a fault of each of millions of values takes minutes.
+            self._limited(value)
+            return _finite(self._limited(self.read(value, context)))
         except ValidationError as error:
             fault = error.errors(include_input=False)[0]
             place = ".".join(map(str, fault["loc"]))
@@ -85,6 +88,14 @@ class ApprovalStep(CodeStep):
         if size > MAX_SHOWN_BYTES:
             raise OutputTooLarge(f"the step {self.name} has a value of {size} bytes: the most is {MAX_SHOWN_BYTES}")
         return value
+
+
+def _finite(value: JsonValue) -> JsonValue:
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        raise EditDoesNotFit("a number is infinite or NaN, which JSON does not have: give another") from None
+    return value
 
 
 def approval_of(step: CodeStep, options: ApprovalOptions, read: Callable[..., JsonValue]) -> ApprovalStep:
