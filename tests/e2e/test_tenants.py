@@ -162,7 +162,8 @@ class TestBob:
 
     @pytest.mark.parametrize(("method", "path"), TRIED)
     def test_finds_no_job_of_hers(self, alice: Alice, bob: httpx2.Client, method: str, path: str) -> None:
-        body = {"fork": {"from_step": "checklist"}, "decision": {"decision": "approve"}}.get(path.rsplit("/", maxsplit=1)[-1])
+        bodies = {"fork": {"from_step": "checklist"}, "decision": {"decision": "approve"}}
+        body = bodies.get(path.rpartition("/")[2])
         hers = bob.request(method, path.format(**alice.ids), json=body)
         nobodys = bob.request(method, path.format(**{**alice.ids, "event_id": str(uuid4())}), json=body)
 

@@ -403,7 +403,8 @@ class World:
         self.processes: list[Process] = []
         """All workers that can be stopped, those too that have ended."""
         self.stores = Stores(dynamodb, TABLE, self.clock)
-        mortal = Stores(self._mortal(boto3.client("dynamodb", region_name="us-east-1")), TABLE, self.clock)
+        self._mortal_client = self._mortal(boto3.client("dynamodb", region_name="us-east-1"))
+        mortal = Stores(self._mortal_client, TABLE, self.clock)
         self.service = JobService(
             chains=chains,
             default_chain=CHAINS.default,
@@ -433,7 +434,7 @@ class World:
             page_size=5,
             most=1000,
         )
-        self._mortal_stores, self._logger = mortal, logger
+        self._logger = logger
         random.seed(0)
 
     # --- points ----------------------------------------------------------------------------------
@@ -569,9 +570,12 @@ class World:
             self.queue.messages.remove(message)
 
     def _new_runner(self) -> Runner:
-        """That of a worker's process: with one for all, a worker that stands at a point would hold others' locks."""
-        stores, meter = self._mortal_stores, self._count
-        more = {"call_time": CALL_TIME, "meter": meter, "chains": self._chains}
+        """That of a worker's process: with one for all, a worker that stands at a point would hold others' locks.
+
+        The stores are its own too, as they have locks.
+        """
+        stores = Stores(self._mortal_client, TABLE, self.clock)
+        more = {"call_time": CALL_TIME, "meter": self._count, "chains": self._chains}
         return make_runner(stores, self.queue, self.model, self._logger, **more)
 
     def start(self, message: Message) -> Process:
