@@ -16,9 +16,10 @@ from jobchain.aws.table import Table
 from jobchain.domain import Job, NewJob
 from jobchain.errors import MustRunAlone
 from jobchain.spending import Spending, summed
+from jobchain_sweeper.resending import MAX_CRASHES
 from jobchain_sweeper.sweeper import Sweep
 from tests.conftest import TABLE, make_runner, make_sweeper
-from tests.fake_model.llm import Said, SchemaLLM, ScriptedLLM
+from tests.fake_model.llm import Said, SchemaLLM, ScriptedLLM, WorkerVanished
 from tests.fake_model.script import Script
 from tests.fakes import FakeClock
 from tests.stores import Stores
@@ -168,3 +169,14 @@ class Deployment:
         first, *others = self.sums(*event_ids)
         assert all(other == first for other in others), [first, *others]
         return first
+
+
+def vanish_until_it_fails(deployment: Deployment, event_id: str) -> None:
+    """Workers vanish with the job, one after the other, until the sweeper fails it."""
+    for _ in range(MAX_CRASHES):
+        try:
+            deployment.run(WorkerVanished(), event_id=event_id)
+        except WorkerVanished:
+            deployment.clock.advance(AFTER_LEASE)
+    deployment.clock.advance(timedelta(minutes=10))
+    deployment.sweep()

@@ -68,6 +68,30 @@ def raw_attempt(step: str, **fields: Any) -> dict[str, Any]:
     }
 
 
+def raw_event(number: int, type_: str = "step.completed", **fields: Any) -> dict[str, Any]:
+    """An event of a job's first claim: a step that took two seconds, but for what is given."""
+    nothing = ("request_id", "outcome", "cause", "waiting_for", "error")
+    step = {"step": "summary", "started_at": "2026-11-22T10:00:00.000Z", "model": "gpt-6-luna", "tier": "standard"}
+    spending = {"usage": USAGE, "calls": 1, "retries": 0, "cost_usd": 0.0000504}
+    if type_ != "step.completed":
+        step, spending = dict.fromkeys(step), None  # type: ignore[assignment]
+    return {
+        "id": f"1f3a9c02-1-{number}",
+        "type": type_,
+        "at": "2026-11-22T10:00:02.000Z",
+        "attempt": 1,
+        **step,
+        "spending": spending,
+        **dict.fromkeys(nothing),
+        **fields,
+    }
+
+
+def raw_events(*events: dict[str, Any], status: str = "processing", more: bool = False) -> dict[str, Any]:
+    """A page of events, whose `next_after` names the last of them."""
+    return {"events": events, "next_after": f"after-{events[-1]['id']}", "has_more": more, "status": status}
+
+
 def job_of(**fields: Any) -> Job:
     """The same as the client reads it."""
     return Job.of(raw_job(**fields))

@@ -229,6 +229,27 @@ def show(
     jobs.show(job, form, calls=with_calls)
 
 
+@app.command("events")
+def list_events(
+    event_id: EventId,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job has ended.")] = False,
+    after: Annotated[str | None, typer.Option(metavar="POSITION", help="Continue from `after` of an event.")] = None,
+    as_json: AsJson = False,
+    poll: Annotated[float | None, typer.Option(metavar="SECONDS", min=0.1, help="Look this often.")] = None,
+    url: Url = None,
+    api_key: ApiKey = None,
+) -> None:
+    """Print what has happened to a job, the oldest first: its steps, its failed calls, its waits and its end."""
+    if poll is not None and not follow:
+        raise typer.BadParameter("--poll goes with --follow")
+
+    from jobchain_cli import job_events
+
+    with _client(url, api_key) as client:
+        whole = _whole(client, event_id)
+        raise typer.Exit(job_events.tell(client, whole, after, poll, follow=follow, as_json=as_json))
+
+
 @app.command("open")
 def open_page(event_id: EventId, url: Url = None, api_key: ApiKey = None) -> None:
     """Open a job's page of the dashboard in the browser, and print its address."""

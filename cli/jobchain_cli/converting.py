@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import Any, NoReturn
 from xml.parsers import expat
 
+from jobchain_cli.charsets import is_text_encoding
 from jobchain_cli.documents import MAX_BYTES, MAX_CHARACTERS, MAX_PARTS, SECONDS
 from jobchain_cli.html_text import html_text
 
@@ -226,12 +227,13 @@ def _decoded(content: bytes, charset: str | None) -> str:
     says = (
         "no encoding is named, and it is" if not (marked or charset or meta) else f"its encoding is {label}, but it is"
     )
+    if not is_text_encoding(label):
+        raise Unreadable(f"in an unknown encoding, {label!r}: save it as UTF-8")
     try:
         return content.decode(_LABELS.get(label.lower(), label))
-    except UnicodeDecodeError as error:
-        raise Unreadable(f"{says} not {label} (byte {error.start}): save it as UTF-8") from error
-    except (LookupError, UnicodeError) as error:
-        raise Unreadable(f"in an unknown encoding, {label!r}: save it as UTF-8") from error
+    except UnicodeError as error:
+        byte = f" (byte {error.start})" if isinstance(error, UnicodeDecodeError) else ""
+        raise Unreadable(f"{says} not {label}{byte}: save it as UTF-8") from error
 
 
 def _rtf(content: bytes, _charset: str | None) -> Result:

@@ -37,11 +37,15 @@ def _sent(prompt: Prompt) -> str:
 
 
 def call_lines(job: Job) -> Iterator[str]:
-    """A table of the calls, in the order of their beginning."""
+    """A table of the calls, in the order of their beginning, and the answers of those that failed, with the causes."""
     calls = sorted((*(job.failed_attempts or ()), *(job.answered_calls or ())), key=lambda call: call.started_at)
     if calls:
         yield ""
         yield from columns([_CALLS, *map(_row, calls)])
+    for call in calls:
+        if isinstance(call, Attempt) and call.answer:
+            title = f"Answer of the failed call at {call.started_at:%H:%M:%S} UTC, step {call.step}: {call.outcome}"
+            yield from ("", in_one_line(title), in_one_line(call.cause or ""), "", printable(call.answer).rstrip("\n"))
 
 
 def _row(call: Call) -> tuple[str, ...]:

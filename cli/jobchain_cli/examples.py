@@ -19,11 +19,17 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     ),
     "watch": (f"jobchain watch {ID}", f"jobchain watch {ID} --timeout 60 --json"),
     "show": (f"jobchain show {ID}", f"jobchain show {ID} --prompts --step summary"),
+    "events": (f"jobchain events {ID}", f"jobchain events {ID} --follow --json"),
     "open": (f"jobchain open {ID}",),
     "list": ("jobchain list --status failed --after 2d", "jobchain list --metadata source=handbook --json"),
     "cancel": (f"jobchain cancel {ID}",),
     "retry": (f"jobchain retry {ID}", "jobchain retry --failed --since 1h --dry-run"),
     "fork": (f"jobchain fork {ID} --from checklist",),
+    "approve": (
+        f"jobchain approve {ID} --by Ada",
+        f"jobchain approve {ID} --step review --edit letter.txt",
+    ),
+    "reject": (f'jobchain reject {ID} --comment "the dates are wrong"',),
     "replay": (
         "jobchain replay --chain guideline_checklist --last 50 --model gpt-6-luna --max-cost-usd 1",
         f"jobchain replay {ID} --effort high --dry-run",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jobchain_cli import watching
+from jobchain_cli.advice import advice_lines
 from jobchain_cli.choices import Form
 from jobchain_cli.details import call_lines, input_lines, prompt_lines
 from jobchain_cli.errors import Code
@@ -139,7 +140,8 @@ def show(job: Job, form: Form, *, calls: bool = False) -> None:
         _write(markdown_lines(job.result, job.event_id, job.result_view))
     else:
         parts = (*input_lines(job), *prompt_lines(job), *(call_lines(job) if calls else ()))
-        _write((*job_lines(job), *parts, *result_lines(job.result, job.result_view), "", *source_lines(job)))
+        result = (*result_lines(job.result, job.result_view), "", *source_lines(job))
+        _write((*job_lines(job), *advice_lines(job), *parts, *result))
 
 
 def _watch(
@@ -175,6 +177,7 @@ def _print_states(
     sources: Sequence[str], states: Sequence[Job | JobchainError], form: Form, writer: _Writer | None = None
 ) -> Code:
     many = len(sources) > 1
+    advised: set[str] = set()
     for place, (source, state) in enumerate(zip(sources, states, strict=True)):
         if isinstance(state, JobchainError):
             _tell_problem(source, state, form)
@@ -190,6 +193,11 @@ def _print_states(
                 f"jobchain: {in_one_line(source)}: {failure(state)} (job {in_one_line(state.event_id)})",
                 file=sys.stderr,
             )
+            # Of many jobs that fail alike it is told once.
+            kind = state.error.type if state.error else ""
+            for line in advice_lines(state) if kind not in advised else ():
+                print(f"jobchain: {line}", file=sys.stderr)
+            advised.add(kind)
         elif not many:
             print(*source_lines(state), file=sys.stderr)
     if many:

@@ -3,7 +3,7 @@
 import math
 import secrets
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from jobchain_cli.errors import Code, CommandError
 from jobchain_cli.ids import whole_ids
 from jobchain_cli.replay_budget import LEAST, Budget
-from jobchain_cli.replay_comparison import Comparison, Pair, Verdict, ordered, pair_of
+from jobchain_cli.replay_comparison import Comparison, Pair, Verdict, ordered, pair_of, settings_of
 from jobchain_cli.replay_estimate import Expected, again_from, estimate, expected
 from jobchain_cli.replay_page import page
 from jobchain_cli.replay_run import Run, Runner, Wanted, read_jobs
@@ -21,7 +21,7 @@ from jobchain_cli.replay_words import as_json as json_of
 from jobchain_cli.replay_words import terminal_lines
 from jobchain_cli.target import Target
 from jobchain_cli.words import in_one_line, json_line
-from jobchain_client import Job, NotFound
+from jobchain_client import Chain, Job, NotFound
 
 if TYPE_CHECKING:
     from jobchain_client import Jobchain
@@ -45,6 +45,11 @@ class Request:
     parallel: int = 8
 
     @property
+    def changes(self) -> bool:
+        """Whether the replay differs from the jobs in what it sets, or in where it begins."""
+        return bool(self.settings)
+
+    @property
     def settings(self) -> dict[str, str]:
         """What differs from the jobs, by its name."""
         given = {"model": self.model, "effort": self.effort, "prompt": self.prompt_file, "from step": self.from_step}
@@ -61,7 +66,9 @@ def make(
     file = _page_file(out, replay_id, as_json=as_json) if not dry_run else None
     with target.client() as client:
         sources = _sources(client, target, request)
-        needs = {chain.name: _needs(chain.raw) for chain in client.chains()} if request.from_step else {}
+        chains = {chain.name: chain for chain in client.chains()} if request.changes else {}
+    _check_allowed(request, sources, chains)
+    needs = {name: _needs(chain.raw) for name, chain in chains.items()} if request.from_step else {}
     again = again_from(needs, request.from_step)
     if dry_run or total is None:
         print(*_estimate_lines(sources, expected(sources, request.model, again), request, total), sep="\n")
@@ -100,19 +107,24 @@ def show_again(target: Target, replay_id: str, out: str | None, *, as_json: bool
         jobs = [job for job in found if isinstance(job, Job)]
         if not jobs:
             raise CommandError(f"there are no jobs of a replay {replay_id}")
-        pairs = list(_pairs_again(target, jobs))
+        both = list(_with_sources(target, jobs))
+    pairs = [_pair_again(source, job) for source, job in both]
     made_at = min(job.created_at for job in jobs)
-    _tell(Comparison(replay_id, made_at, {}, ordered(pairs)), target, file, as_json=as_json)
+    _tell(Comparison(replay_id, made_at, settings_of(both), ordered(pairs)), target, file, as_json=as_json)
     return _code(pairs)
 
 
-def _pairs_again(target: Target, jobs: Sequence[Job]) -> Iterable[Pair]:
+def _with_sources(target: Target, jobs: Sequence[Job]) -> Iterable[tuple[Job, Job]]:
     sources = read_jobs(target, [job.forked_from.event_id for job in jobs if job.forked_from])
     for job, source in zip(jobs, sources, strict=True):
         if isinstance(source, NotFound):
             print(f"jobchain: {in_one_line(job.event_id)}: the job that it replays was deleted", file=sys.stderr)
         else:
-            yield pair_of(source, job if job.final else None, "" if job.final else f"it is {job.status}", job.event_id)
+            yield source, job
+
+
+def _pair_again(source: Job, job: Job) -> Pair:
+    return pair_of(source, job if job.final else None, "" if job.final else f"it is {job.status}", job.event_id)
 
 
 def _prompt(file: str | None) -> str | None:
@@ -172,6 +184,17 @@ def _sources(client: "Jobchain", target: Target, request: Request) -> list[Job]:
     return jobs
 
 
+def _check_allowed(request: Request, sources: Sequence[Job], chains: Mapping[str, Chain]) -> None:
+    """Raises CommandError for what a job's chain does not let it set: the API would refuse each of them."""
+    set_by = {"--model": request.model, "--effort": request.effort, "--prompt": request.prompt_file}
+    for name in sorted({job.job_name for job in sources} & chains.keys()):
+        for option, value in set_by.items():
+            own = option.removeprefix("--")
+            if value and own not in chains[name].overrides:
+                why = f"the chain {in_one_line(name)} allows jobs no {own} of their own: leave {option} out"
+                raise CommandError(why, Code.USAGE)
+
+
 def _needs(chain: object) -> dict[str, list[str]]:
     return {step["name"]: step["needs"] for step in chain["steps"]}  # type: ignore[index]
 
@@ -195,8 +218,11 @@ def _tell(comparison: Comparison, target: Target, file: Path | None, *, as_json:
         print(json_line(json_of(comparison)))
     else:
         print(*terminal_lines(comparison), sep="\n")
+    where = sys.stderr if as_json else sys.stdout
+    if any(pair.replay_id for pair in comparison.pairs):
+        print(f"Dashboard: {in_one_line(target.url)}/queue#/replays/{in_one_line(comparison.replay_id)}", file=where)
     if file is not None:
-        print(f"Page: {in_one_line(file)}", file=sys.stderr if as_json else sys.stdout)
+        print(f"Page: {in_one_line(file)}", file=where)
 
 
 def _code(pairs: Sequence[Pair]) -> Code:

@@ -28,6 +28,7 @@ class Verdict(StrEnum):
     MIXED = "mixed"
     BETTER = "better"
     SAME = "same"
+    NOT_ENDED = "not ended"
     NOT_RUN = "not run"
 
 
@@ -124,7 +125,7 @@ class Pair:
     def verdict(self) -> Verdict:
         """What the checks say."""
         if self.replay is None:
-            return Verdict.NOT_RUN
+            return Verdict.NOT_ENDED if self.replay_id else Verdict.NOT_RUN
         worse, better = self._found(worse=True), self._found(worse=False)
         if worse:
             return Verdict.MIXED if better else Verdict.WORSE
@@ -221,6 +222,21 @@ _ORDER = [*Verdict]
 def ordered(pairs: Iterable[Pair]) -> tuple[Pair, ...]:
     """The pairs with the worst first, and of those alike the ones whose answers changed; else in their order."""
     return tuple(sorted(pairs, key=lambda pair: (_ORDER.index(pair.verdict), not pair.changed)))
+
+
+def settings_of(pairs: Iterable[tuple[Job, Job]]) -> dict[str, str]:
+    """What differs between jobs and their replays by name, of all `pairs` of a job and its replay."""
+    found: dict[str, dict[str, None]] = {"model": {}, "effort": {}, "prompt of step": {}, "from step": {}}
+    for source, replay in pairs:
+        for name, was, now in (("model", source.model, replay.model), ("effort", source.effort, replay.effort)):
+            if now and now != was:
+                found[name][now] = None
+        from_step = replay.forked_from.from_step if replay.forked_from else None
+        steps = [step for step in replay.changed_prompts if step == from_step or step not in source.changed_prompts]
+        found["prompt of step"] |= dict.fromkeys(steps)
+        if from_step:
+            found["from step"][from_step] = None
+    return {name: ", ".join(values) for name, values in found.items() if values}
 
 
 def pair_of(source: Job, replay: Job | None, problem: str = "", replay_id: str = "") -> Pair:

@@ -154,6 +154,9 @@ def _overview_row(number: int, pair: Pair) -> Html:
     )
 
 
+_MISSING = {Verdict.NOT_ENDED: "Not ended", Verdict.NOT_RUN: "Not replayed"}
+
+
 def _article(number: int, pair: Pair, dashboard: str) -> Html:
     changed = [part for part in pair.parts if part.changed and not part.is_diagram] if pair.replay else []
     diagrams = [part for part in pair.parts if part.changed and part.is_diagram] if pair.replay else []
@@ -163,7 +166,7 @@ def _article(number: int, pair: Pair, dashboard: str) -> Html:
         tag("h3", f"{number}. {pair.title} ", _verdict(pair), id=f"title-{number}"),
         *(tag("p", reason) for reason in pair.reasons),
         *(tag("p", f"{name}: {side.error}") for name, side in _named(pair) if side.error),
-        tag("p", f"Not replayed: {pair.problem}.") if pair.problem else None,
+        tag("p", f"{_MISSING[pair.verdict]}: {pair.problem}.") if pair.problem else None,
         _facts(number, pair, dashboard),
         *(joined(tag("h4", part.title), _sides(part)) for part in changed),
         *(tag("details", tag("summary", f"{part.title}: changed, as Mermaid"), _sides(part)) for part in diagrams),

@@ -25,10 +25,13 @@ def settings(comparison: Comparison) -> Iterator[str]:
         yield f"Spent ${comparison.spent_usd:.6f} of the budget of ${comparison.budget_usd}."
 
 
+_NOT_COMPARED = (Verdict.NOT_ENDED, Verdict.NOT_RUN)
+
+
 def verdicts(comparison: Comparison) -> str:
     """How many replays are worse, better and the same by the checks, and how many answers changed."""
     counts = comparison.counts
-    known = [f"{count} {verdict}" for verdict, count in counts.items() if count or verdict is not Verdict.NOT_RUN]
+    known = [f"{count} {verdict}" for verdict, count in counts.items() if count or verdict not in _NOT_COMPARED]
     ended = len(comparison.compared)
     return f"By the checks: {', '.join(known)}. The answer changed in {comparison.changed} of {ended}."
 

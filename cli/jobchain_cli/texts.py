@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from jobchain.connection import shown
 from jobchain.text import is_blank
 from jobchain_cli import documents
+from jobchain_cli.charsets import is_text_encoding
 from jobchain_cli.slow import told_when_slow
 from jobchain_cli.words import in_one_line
 
@@ -192,8 +193,6 @@ def _charset(url: str, media_type: str, charset: str | None) -> str | None:
         raise SourceError(f"{url}: {media_type or 'of no type that the server names'}, not a text or a document")
     if charset is None or charset.lower() in ("utf-8", "utf8", "us-ascii"):
         return None
-    try:
-        "".encode(charset)
-    except (LookupError, UnicodeError):
-        raise SourceError(f"{url}: in an unknown encoding, {charset!r}") from None
+    if not is_text_encoding(charset):
+        raise SourceError(f"{url}: in an unknown encoding, {charset!r}")
     return charset

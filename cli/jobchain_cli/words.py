@@ -241,6 +241,7 @@ def chain_lines(chains: Chains) -> Iterator[str]:
         fields = chain.payload_schema.get("properties", {})
         words = [in_one_line(name) + ("" if name in required else " (optional)") for name in fields]
         yield f"  payload: {', '.join(words)}"
+        yield f"  a job may set: {', '.join(map(in_one_line, chain.overrides)) or 'nothing in place of the chain'}"
     for broken in chains.unusable:
         yield f"{in_one_line(broken.name)}: can't be used"
         yield f"  reason: {in_one_line(broken.reason)}"

@@ -18,6 +18,7 @@ from jobchain_client.errors import (
     Unreachable,
     WaitTimeout,
 )
+from jobchain_client.events import Event
 from jobchain_client.resources import (
     FINAL,
     Approval,
@@ -64,6 +65,7 @@ __all__ = [
     "Delivery",
     "Endpoint",
     "Estimate",
+    "Event",
     "Failure",
     "ForkedFrom",
     "IdempotencyConflict",

@@ -11,6 +11,7 @@ from typing import Any, Literal, Self, TypeVar
 import httpx2
 
 from jobchain_client.errors import JobchainError, completed
+from jobchain_client.events import Event
 from jobchain_client.flows import (
     Answer,
     Ask,
@@ -99,6 +100,11 @@ class AsyncJobchain:
     ) -> AsyncIterator[Job]:
         return self._stream(self._flows.watch(event_id, timeout, poll, look_at))
 
+    def events(
+        self, event_id: str, after: str | None = None, *, follow: bool = True, poll: float | None = None
+    ) -> AsyncIterator[Event]:
+        return self._stream(self._flows.events(event_id, after, poll, follow=follow))
+
     async def wait(
         self,
         event_id: str,
@@ -167,7 +173,7 @@ class AsyncJobchain:
         metadata: Mapping[str, str] | None = None,
         created_after: datetime | None = None,
         created_before: datetime | None = None,
-        replays: bool = False,
+        replays: bool | Literal["only"] = False,
         replay: str | None = None,
     ) -> AsyncIterator[Job]:
         wanted = ListFilter(status, chain, title, metadata, created_after, created_before, replays, replay)
@@ -250,6 +256,11 @@ class AsyncJobHandle:
 
     def watch(self, timeout: float | None = None, *, poll: float | None = None) -> AsyncIterator[Job]:
         return self.client.watch(self.event_id, timeout, poll=poll, look_at=self.look_at)
+
+    def events(
+        self, after: str | None = None, *, follow: bool = True, poll: float | None = None
+    ) -> AsyncIterator[Event]:
+        return self.client.events(self.event_id, after, follow=follow, poll=poll)
 
     async def wait(self, timeout: float | None = None, *, poll: float | None = None) -> Job:  # noqa: ASYNC109  # as above
         return await self.client.wait(self.event_id, timeout, poll=poll, look_at=self.look_at)

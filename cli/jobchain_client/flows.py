@@ -25,6 +25,7 @@ from jobchain_client.errors import (
     error_of,
     unreachable,
 )
+from jobchain_client.events import Event, EventPage
 from jobchain_client.resources import (
     BadArgument,
     Chain,
@@ -45,6 +46,9 @@ MAX_BATCH_BYTES = 5_000_000
 
 MAX_PAGE = 100
 """The most jobs of one page of a list: docs/reference/http-api.md."""
+
+# Of one page: docs/reference/http-api.md.
+_MAX_EVENTS = 500
 
 _RETRIED = frozenset({429, 502, 503, 504})
 # After these it is unknown whether the request was carried out.
@@ -305,6 +309,22 @@ class Flows:
                 pause = min(pause, left)
             yield Pause(pause)
             known, own = job, min(own * 1.5, _LAST_POLL)
+
+    def events(self, event_id: str, after: str | None, poll: float | None, *, follow: bool) -> Stream[Event]:
+        own = _FIRST_POLL
+        while True:
+            query = {"limit": str(_MAX_EVENTS), **({} if after is None else {"after": after})}
+            answer = (yield from self._ask("GET", f"{_path(event_id)}/events", query=query)).answer
+            page = _read(answer, lambda raw: EventPage.of(raw, after))  # noqa: B023  # read at once
+            for event in page.events:
+                yield Emit(event)
+            after = page.next_after
+            if page.has_more:
+                continue
+            if page.ended or not follow:
+                return
+            own = _FIRST_POLL if page.events else min(own * 1.5, _LAST_POLL)
+            yield Pause(max(own, _retry_after(answer) or 0.0) if poll is None else poll)
 
     def jobs(self, wanted: ListFilter, limit: int | None) -> Stream[Job]:
         left = limit

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 from uuid import uuid4
 
 T = TypeVar("T")
@@ -24,7 +24,8 @@ class ListFilter:
 
     `title` is a part of the title, in any case. A job is listed that was created at `created_after` or later, and
     before `created_before`; a time without a zone is a local one. `metadata` are entries that it has. Jobs of replays
-    are listed only with `replays`, or if the `replay` that they are a part of is given: then no others are.
+    are listed only with `replays`, or if the `replay` that they are a part of is given: then no others are. With
+    `replays="only"` the jobs of all replays are listed, and no others.
     """
 
     status: str | None = None
@@ -33,7 +34,7 @@ class ListFilter:
     metadata: Mapping[str, str] | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
-    replays: bool = False
+    replays: bool | Literal["only"] = False
     replay: str | None = None
 
     @property
@@ -45,7 +46,7 @@ class ListFilter:
             "title": self.title,
             "created_after": _utc(self.created_after),
             "created_before": _utc(self.created_before),
-            "replays": "true" if self.replays else None,
+            "replays": str(self.replays).lower() if self.replays else None,
             "replay": self.replay,
         }
         entries = {f"metadata.{name}": value for name, value in (self.metadata or {}).items()}
@@ -416,7 +417,7 @@ class Job:
 
     @classmethod
     def of(cls, raw: Mapping[str, Any], etag: str | None = None) -> Self:
-        error, waiting, fork = raw.get("error"), raw.get("waiting_for"), raw.get("forked_from")
+        waiting, fork = raw.get("waiting_for"), raw.get("forked_from")
         return cls(
             event_id=raw["event_id"],
             job_name=raw["job_name"],
@@ -433,7 +434,7 @@ class Job:
             usage=Usage.of(raw.get("usage")),
             cost_usd=raw.get("cost_usd"),
             estimated=Estimate.of(raw.get("estimated")),
-            error=Failure(error["type"], error["message"], error.get("step")) if error else None,
+            error=failure_of(raw),
             waiting_for=WaitingFor.of(waiting) if waiting else None,
             forked_from=ForkedFrom(fork["event_id"], fork["from_step"], fork.get("replay")) if fork else None,
             model=raw.get("model"),
@@ -477,20 +478,29 @@ class Created:
         return cls(raw["event_id"], raw["status"], datetime.fromisoformat(raw["created_at"]), replayed, look_at)
 
 
+_OVERRIDES = ("model", "effort", "prompt")
+
+
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """A chain that jobs can run. `payload_schema` is the JSON Schema of its payload."""
+    """A chain that jobs can run. `payload_schema` is the JSON Schema of its payload.
+
+    `overrides` is what a job may set in place of the chain: `model`, `effort`, and in a fork the `prompt` of a step. An
+    API that does not tell it is taken to allow all.
+    """
 
     name: str
     description: str
     steps: tuple[str, ...]
     payload_schema: Mapping[str, Any]
+    overrides: tuple[str, ...]
     raw: Mapping[str, Any] = field(repr=False)
 
     @classmethod
     def of(cls, raw: Mapping[str, Any]) -> Self:
         steps = tuple(step["name"] for step in raw["steps"])
-        return cls(raw["name"], raw["description"], steps, raw["payload_schema"], raw)
+        allowed = tuple(raw.get("overrides", _OVERRIDES))
+        return cls(raw["name"], raw["description"], steps, raw["payload_schema"], allowed, raw)
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -615,6 +625,12 @@ class DailyUsage:
 def _replays(raw: Mapping[str, Any]) -> Replays | None:
     found = raw.get("replays")
     return Replays(found["created"], UsageGroup.of(found)) if found else None
+
+
+def failure_of(raw: Mapping[str, Any]) -> Failure | None:
+    """The `error` of a job or of an event, if it has one."""
+    error = raw.get("error")
+    return Failure(error["type"], error["message"], error.get("step")) if error else None
 
 
 def _all(of: Callable[[Mapping[str, Any]], T], raw: Iterable[Mapping[str, Any]] | None) -> tuple[T, ...] | None:

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self, TypeVar
 import httpx2
 
 from jobchain_client.errors import JobchainError, completed
+from jobchain_client.events import Event
 from jobchain_client.flows import (
     Answer,
     Ask,
@@ -131,6 +132,16 @@ class Jobchain:
         """
         return self._stream(self._flows.watch(event_id, timeout, poll, look_at))
 
+    def events(
+        self, event_id: str, after: str | None = None, *, follow: bool = True, poll: float | None = None
+    ) -> Iterator[Event]:
+        """What has happened to the job, the oldest first: each event once, also over lost answers.
+
+        With `follow` until the job has ended: the API says when to ask again, or `poll`, the seconds between two
+        requests. `after` is that of an event that was told before, also to another process: what follows is told then.
+        """
+        return self._stream(self._flows.events(event_id, after, poll, follow=follow))
+
     def wait(
         self, event_id: str, timeout: float | None = None, *, poll: float | None = None, look_at: float | None = None
     ) -> Job:
@@ -225,15 +236,15 @@ class Jobchain:
         metadata: Mapping[str, str] | None = None,
         created_after: datetime | None = None,
         created_before: datetime | None = None,
-        replays: bool = False,
+        replays: bool | Literal["only"] = False,
         replay: str | None = None,
     ) -> Iterator[Job]:
         """The jobs, the newest first, page after page as they are needed; without steps, results and metadata.
 
         Only those of a `status` or a `chain`, with `title` as a part of their title in any case, and with all entries
         of `metadata`; created at `created_after` or later, and before `created_before`. A time without a zone is a
-        local one. Jobs of replays are listed only with `replays`; with the id of a `replay`, its jobs and no others.
-        At most `limit` of them in all.
+        local one. Jobs of replays are listed only with `replays`, and no others with `replays="only"`; with
+        the id of a `replay`, its jobs and no others. At most `limit` of them in all.
         """
         wanted = ListFilter(status, chain, title, metadata, created_after, created_before, replays, replay)
         return self._stream(self._flows.jobs(wanted, limit))
@@ -321,6 +332,9 @@ class JobHandle:
 
     def watch(self, timeout: float | None = None, *, poll: float | None = None) -> Iterator[Job]:
         return self.client.watch(self.event_id, timeout, poll=poll, look_at=self.look_at)
+
+    def events(self, after: str | None = None, *, follow: bool = True, poll: float | None = None) -> Iterator[Event]:
+        return self.client.events(self.event_id, after, follow=follow, poll=poll)
 
     def wait(self, timeout: float | None = None, *, poll: float | None = None) -> Job:
         return self.client.wait(self.event_id, timeout, poll=poll, look_at=self.look_at)

@@ -9,7 +9,8 @@ from aws_lambda_powertools.event_handler import APIGatewayRestResolver
 from aws_lambda_powertools.event_handler.openapi.models import HTTPBearer, Server
 
 from jobchain.chains import CHAINS
-from jobchain_api.routes import PUBLIC_PATHS, add_routes
+from jobchain_api.paths import PUBLIC_PATHS
+from jobchain_api.routes import add_routes
 from local.openapi.agents import MESSAGE
 from local.openapi.contract import IF_NONE_MATCH, OPERATIONS, WANTED_METADATA
 from local.openapi.forms import describe_forms

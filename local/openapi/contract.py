@@ -29,6 +29,7 @@ from jobchain.errors import (
 )
 from jobchain_api.created_views import BatchView, JobCreated, ProblemView
 from jobchain_api.delivery_views import DeliveryList, DeliveryView, DeliveryWithBody
+from jobchain_api.event_views import EventPage
 from jobchain_api.problems import (
     CONTENT_TYPE,
     INTERNAL_ERROR,
@@ -51,6 +52,7 @@ from local.openapi.examples import (
     DETAILS,
     ENDPOINT,
     EVENT,
+    EVENTS,
     HEALTH,
     JOB,
     LISTED,
@@ -69,6 +71,11 @@ _RETRY_AFTER = {"description": "Seconds to wait before the next request.", "sche
 _ENDS_IN = {
     "description": "Seconds after which the job has probably ended: read it then.",
     "schema": {"type": "integer", "minimum": 0, "maximum": 60},
+}
+_NEXT_EVENT_IN = {
+    **_ENDS_IN,
+    "description": "Seconds after which there is probably another event. Absent if there is one now, and if the job "
+    "has ended.",
 }
 _ENDS_IN_ALL = {**_ENDS_IN, "description": "Seconds after which all of these jobs have probably ended."}
 _ETAG = {"description": "Identifies this answer: send it as `If-None-Match`.", "schema": {"type": "string"}}
@@ -101,6 +108,7 @@ def _links_of(event_id: str) -> dict[str, Any]:
     """The requests that can follow, for the job whose id is at the JSON pointer `event_id` of an answer."""
     next_steps = {
         "read": ("getJob", "Read the job."),
+        "events": ("listEvents", "List what has happened to the job."),
         "cancel": ("cancelJob", "Cancel the job."),
         "retry": (
             "retryJob",
@@ -143,6 +151,13 @@ _NEXT_PAGE = {
         "operationId": "listJobs",
         "parameters": {"cursor": "$response.body#/next_cursor"},
         "description": "The next page of the list: send the same filters with it.",
+    }
+}
+_FOLLOWING = {
+    "followingEvents": {
+        "operationId": "listEvents",
+        "parameters": {"event_id": "$request.path.event_id", "after": "$response.body#/next_after"},
+        "description": "The events that follow.",
     }
 }
 _IF_CHANGED = {
@@ -252,6 +267,24 @@ _GET_JOB: dict[str, Any] = {
             {"ETag": _ETAG, "Retry-After": _ENDS_IN},
             {**_IF_CHANGED, **_LINKS},
             waiting=WAITING,
+        ),
+        **_NOT_MODIFIED,
+        **_problems(JobNotFound, InvalidRequest),
+    },
+}
+_LIST_EVENTS: dict[str, Any] = {
+    "summary": "List the events of a job",
+    "description": "What has happened to the job since the position `after`: its start, its steps, its failed calls, "
+    "what it waits for and its end. `next_after` is the position to continue from, at any later time.",
+    "operation_id": "listEvents",
+    "tags": ["jobs"],
+    "responses": {
+        200: _answer(
+            "A page of events.",
+            EventPage,
+            EVENTS,
+            {"ETag": _ETAG, "Retry-After": _NEXT_EVENT_IN},
+            _FOLLOWING,
         ),
         **_NOT_MODIFIED,
         **_problems(JobNotFound, InvalidRequest),
@@ -486,6 +519,7 @@ OPERATIONS: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/jobs/batch"): _CREATE_JOBS,
     ("GET", "/jobs"): _LIST_JOBS,
     ("GET", "/jobs/<event_id>"): _GET_JOB,
+    ("GET", "/jobs/<event_id>/events"): _LIST_EVENTS,
     ("POST", "/jobs/<event_id>/cancel"): _CANCEL_JOB,
     ("POST", "/jobs/<event_id>/retry"): _RETRY_JOB,
     ("POST", "/jobs/<event_id>/fork"): _FORK_JOB,

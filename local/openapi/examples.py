@@ -180,6 +180,41 @@ WAITING: dict[str, Any] = {
         }
     ],
 }
+_EVENT: dict[str, Any] = {
+    "id": "1f3a9c02-0-0",
+    "type": "job.created",
+    "at": "2026-11-22T10:00:00.000Z",
+    "attempt": 0,
+    "step": None,
+    "started_at": None,
+    "model": None,
+    "tier": None,
+    "request_id": None,
+    "spending": None,
+    "outcome": None,
+    "cause": None,
+    "waiting_for": None,
+    "error": None,
+}
+EVENTS: dict[str, Any] = {
+    "events": [
+        _EVENT,
+        {**_EVENT, "id": "1f3a9c02-1-0", "type": "job.started", "at": "2026-11-22T10:00:00.210Z", "attempt": 1},
+        {
+            **_EVENT,
+            "id": "1f3a9c02-1-1",
+            "type": "step.completed",
+            "at": STEP["finished_at"],
+            "attempt": 1,
+            "step": "summary",
+            **{name: STEP[name] for name in ("started_at", "model", "tier", "request_id")},
+            "spending": {name: STEP[name] for name in ("usage", "calls", "retries", "cost_usd", "estimated")},
+        },
+    ],
+    "next_after": "1f3a9c02~0.0_1.1~",
+    "has_more": False,
+    "status": "processing",
+}
 _APPROVAL: dict[str, Any] = {
     "title": "Review the letter",
     "shown": "Dear customer, your refund is on its way.",

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -28,6 +29,9 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 FOLDER = ROOT / "docs" / "pictures"
 REFUSED = "This text is refused."
 WIDE, PHONE = (1440, 900), (390, 844)
+OTHER = "us.openai.gpt-6-luna"
+"""The model of the replay, which has a price of its own."""
+REPLAY = "20261129-160000-ab12"
 # Of one answer. The longest is that of the job that still runs in the pictures.
 SECONDS = (0.3, 0.7, 0.5, 1.1, 0.4)
 SLOW_SECONDS = 40.0
@@ -39,10 +43,13 @@ class PricedServer(ModelServer):
     """Answers as the offline model does, under the name of the model that is asked, which has a price."""
 
     def right_answer(self, path: str, call: Call) -> Reply:
-        """The answer to a call without a fault."""
+        """The answer to a call without a fault. The other model says "shall", and of one text also in a quote."""
         reply = super().right_answer(path, call)
-        named = {**json.loads(reply.body), "model": json.loads(call.body)["model"]}
-        return Reply(reply.name, json.dumps(named).encode())
+        model = json.loads(call.body)["model"]
+        said = reply.body.decode()
+        if model == OTHER and (call.step == "summary" or "Keep logs for 90 days" in call.body):
+            said = re.sub(r"\bmust\b", "shall", said, count=0 if call.step == "summary" else 3)
+        return Reply(reply.name, json.dumps({**json.loads(said), "model": model}).encode())
 
 
 @contextmanager
@@ -93,6 +100,30 @@ def make_jobs(api: httpx2.Client) -> str:
     return shown
 
 
+def make_replay(api: httpx2.Client) -> str:
+    """A replay of several documents with another model; gives the id of the job whose comparison is shown."""
+    wanted = {"status": "completed", "job_name": "guideline_checklist"}
+    sources: list[dict[str, str]] = api.get("/jobs", params=wanted).json()["jobs"]
+    fork = {"replay": REPLAY, "model": OTHER, "effort": "low"}
+    made = {
+        job["title"]: api.post(f"/jobs/{job['event_id']}/fork", json=fork).raise_for_status().json()["event_id"]
+        for job in sources
+    }
+    poll(lambda: all(api.get(f"/jobs/{one}").json()["status"] in FINAL for one in made.values()), 120)
+    shown: str = made["Retention, second draft"]
+    return shown
+
+
+def make_long(api: httpx2.Client) -> str:
+    """A job of a text in some 36 parts; gives its id."""
+    documents = [path for folder in ("how-to", "explanation") for path in sorted((ROOT / "docs" / folder).glob("*.md"))]
+    whole = "\n\n".join(path.read_text() for path in documents)[:99_000]
+    body = {"job_name": "guideline_checklist", "payload": {"guidelines": whole}, "title": "All of the handbook"}
+    made: str = api.post("/jobs", json=body).raise_for_status().json()["event_id"]
+    poll(lambda: api.get(f"/jobs/{made}").json()["status"] in FINAL, 300)
+    return made
+
+
 def repeat_usage(stack: EmbeddedStack) -> None:
     """Writes this day's usage again for earlier days."""
     table = stack.client("dynamodb")
@@ -120,17 +151,27 @@ def _times(item: dict[str, Any], factor: int) -> dict[str, Any]:
     }
 
 
-def take(browser: Browser, url: str, name: str, size: tuple[int, int], scheme: Literal["light", "dark"]) -> None:
-    """One picture."""
+def take(
+    browser: Browser,
+    url: str,
+    name: str,
+    size: tuple[int, int],
+    scheme: Literal["light", "dark"],
+    *,
+    steps: bool = False,
+) -> None:
+    """One picture; of a job with its `steps` open, if they are wanted."""
     width, height = size
     with browser.new_context(
         viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce"
     ) as context:
         page = context.new_page()
         page.goto(url)
-        expect(page.locator("#connection")).to_have_text("live")
+        expect(page.locator("#connection")).to_have_text("live", timeout=60_000)
         if "/jobs/" in url:
-            expect(page.frame_locator("iframe").locator("svg")).to_be_visible(timeout=30_000)
+            expect(page.frame_locator("iframe").locator("svg")).to_be_visible(timeout=60_000)
+        if steps:
+            page.locator(".steps > summary").click()
         page.wait_for_timeout(1_000)
         path = FOLDER / f"{name}.png"
         page.screenshot(path=path)
@@ -146,7 +187,7 @@ def main() -> int:
     FOLDER.mkdir(exist_ok=True)
     with (
         slow_model() as base_url,
-        EmbeddedStack.start(Settings(openai_base_url=base_url)) as stack,
+        EmbeddedStack.start(Settings(openai_base_url=base_url, parameters={"MaxInputTokens": "1000"})) as stack,
         httpx2.Client(base_url=stack.api_url, timeout=30, trust_env=False) as api,
         sync_playwright() as playwright,
     ):
@@ -159,6 +200,10 @@ def main() -> int:
         take(browser, job, "job", WIDE, "light")
         take(browser, job, "job-dark", WIDE, "dark")
         take(browser, f"{queue}#/usage?by=chain", "usage", WIDE, "light")
+        replayed = make_replay(api)
+        take(browser, f"{queue}#/replays/{REPLAY}", "replay", WIDE, "light")
+        take(browser, f"{queue}#/replays/{REPLAY}?job={replayed}", "replay-job", WIDE, "dark")
+        take(browser, f"{queue}#/jobs/{make_long(api)}", "long-job", WIDE, "light", steps=True)
         take(browser, f"{queue}#/", "phone-queue", PHONE, "dark")
         take(browser, job, "phone-job", PHONE, "light")
         browser.close()

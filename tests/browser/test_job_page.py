@@ -16,7 +16,7 @@ from jobchain.domain import isoformat, utc_now
 from tests.browser.conftest import Visit
 from tests.browser.test_dashboard import AXE, DIRECTIVE, HOSTILE, LABELS, LONG
 from tests.e2e.conftest import FINAL, poll
-from tests.fake_model.replies import answer
+from tests.fake_model.replies import answer, json_reply, response
 from tests.fake_model.server import ModelServer
 
 Made = Callable[..., dict[str, Any]]
@@ -102,6 +102,35 @@ class TestAStep:
         assert http.get(f"/jobs/{fork}").json()["forked_from"] == forked
         expect(page.locator("[data-key=details]")).to_contain_text(f"{job['event_id'][:8]}, step summary")
 
+    def test_offers_for_another_run_what_the_chain_allows(self, visit: Visit, made: Made) -> None:
+        def strict(route: Route) -> None:
+            chains = route.fetch().json()
+            for chain in chains["chains"]:
+                chain["overrides"] = ["effort"]
+            route.fulfill(json=chains)
+
+        visit.page.route("**/chains", strict)
+        page = show(visit, made("job-907"))
+        page.locator(".steps > summary").click()
+        page.get_by_role("button", name="Summary").click()
+        page.get_by_text("Run again from this step").click()
+
+        expect(page.get_by_label("Effort of reasoning")).to_be_visible()
+        expect(page.get_by_label("Model of its calls")).to_have_count(0)
+        expect(page.get_by_label("Prompt of this step")).to_have_count(0)
+        page.get_by_label("Effort of reasoning").select_option("low")
+        page.get_by_role("button", name="Run the fork").click()
+        expect(page.locator("[data-key=details]")).to_contain_text("effort low")
+
+    def test_that_a_fork_changed_is_told_with_what_else_the_job_sets(self, visit: Visit, made: Made) -> None:
+        job = made("job-908")
+        own = {"model": "gpt-6-luna", "effort": "high", "changed_prompts": ["summary", "checklist"]}
+        page = show(visit, job, **own, chain_version="0123456789abcdef")
+
+        details = page.locator("[data-key=details]")
+        expect(details).to_contain_text("model gpt-6-luna, effort high, its own prompt of Summary, Checklist")
+        expect(details).to_contain_text("0123456789abcdef")
+
     def test_says_why_it_can_not_be_run_again_so(self, visit: Visit, made: Made) -> None:
         page = show(visit, made("job-904"))
         page.locator(".steps > summary").click()
@@ -127,7 +156,38 @@ class TestTheStepsOverTime:
         expect(error).to_contain_text("What to do: Each answer was not what the step has to give")
         expect(error).to_contain_text("The last cause: list: Extra inputs are not permitted; checklist: Field required")
         expect(page.locator(".timeline li", has_text="Checklist").locator(".track .failed")).to_have_count(3)
-        expect(page.locator("[data-key=failed-calls] .todo")).to_have_count(1)
+        expect(page.get_by_text("What to do: Each answer was not what")).to_have_count(1)
+
+    def test_of_a_failed_job_lead_to_another_run_of_the_step_where_a_retry_would_fail_again(
+        self, visit: Visit, made: Made, model: ModelServer, http: httpx2.Client
+    ) -> None:
+        model.script("job-909", *[answer('{"list": []}')] * 3, step="checklist")
+        page = show(visit, made("job-909"))
+        retry = page.get_by_role("button", name="Retry", exact=True)
+        expect(retry).not_to_have_class(re.compile("primary"))
+
+        page.locator("[data-key=error]").get_by_role("button", name="Run again from this step").click()
+
+        form = page.locator("[data-step=checklist] form")
+        expect(form.get_by_label("Title", exact=True)).to_be_focused()
+        form.get_by_role("button", name="Run the fork").click()
+        expect(page.locator(".headline .chip")).to_have_text("completed")
+        expect(page.locator("[data-key=details]")).to_contain_text("step checklist")
+
+    def test_of_a_job_that_ran_out_of_time_offer_a_retry_first(self, visit: Visit, made: Made) -> None:
+        error = {"type": "deadline_exceeded", "message": "it waited", "step": "summary"}
+        page = show(visit, made("job-911"), status="failed", error=error)
+
+        expect(page.get_by_role("button", name="Retry", exact=True)).to_have_class(re.compile("primary"))
+        expect(page.locator("[data-key=error]").get_by_role("button")).to_have_count(0)
+
+    def test_of_a_refused_text_show_what_the_model_said(self, visit: Visit, made: Made, model: ModelServer) -> None:
+        refusal = response({"type": "refusal", "refusal": HOSTILE})
+        model.script("job-912", json_reply("refusal", refusal), step="checklist")
+        page = show(visit, made("job-912"))
+
+        expect(page.locator("[data-key=error]")).to_contain_text("Its answer: ")
+        assert page.locator("[data-key=error] :is(script, img)").count() == 0
 
     def test_show_waits_as_waits_and_tell_them_from_work(self, visit: Visit, made: Made) -> None:
         # given a job that worked for 6 of 106 seconds: it waited for a worker, and for a person to retry it

@@ -63,6 +63,25 @@ def run(page: Page) -> None:
     expect(page.get_by_role("alert")).to_contain_text("refused by the test")
 
 
+@pytest.mark.parametrize(("allowed", "shown"), [(["effort"], (0, 1)), ([], (0, 0)), (["model", "effort"], (1, 1))])
+def test_offers_what_the_chain_lets_a_job_set(visit: Visit, allowed: list[str], shown: tuple[int, int]) -> None:
+    chains = {"chains": [{**CHAIN, "overrides": allowed}], "unusable": {}}
+    visit.page.route("**/chains", lambda route: route.fulfill(json=chains))
+    page = visit.open("#/new")
+    page.get_by_text("Options", exact=True).click()
+
+    expect(page.get_by_label("Cost limit, US dollars")).to_be_visible()
+    assert tuple(page.get_by_label(label).count() for label in ("Model, for all", "Effort of reasoning")) == shown
+    bodies = sent(page)
+    page.get_by_label("Document", exact=True).fill("The text.")
+    for name, value in (("Kind", "full"), ("Urgent", "yes"), ("Level", "1")):
+        page.get_by_label(name).select_option(value)
+    page.get_by_label("Count").fill("3")
+    run(page)
+    assert not {"model", "effort"} & bodies[0].keys()
+    visit.expect_faults("422")
+
+
 @pytest.mark.essential
 def test_each_value_is_sent_by_its_type(visit: Visit, form: Page) -> None:
     bodies = sent(form)

@@ -139,7 +139,7 @@ def test_an_answer_in_parts_is_put_together(visit: Visit) -> None:
 
 
 def test_the_file_has_every_number_of_every_day_and_no_formula(visit: Visit) -> None:
-    body = usage({HOSTILE: 0.5, "fine": 0.25}, days=3)
+    body = usage({HOSTILE: 0.5, "fine": 0.25, "a;=1+2;b;\t-c": 0.25}, days=3)
     answer(visit.page, body)
     page = visit.open("#/usage?by=model")
 
@@ -148,14 +148,14 @@ def test_the_file_has_every_number_of_every_day_and_no_formula(visit: Visit) -> 
 
     assert download.value.suggested_filename == f"usage-{body['from']}-{body['to']}-by-model.csv"
     rows = list(csv.DictReader(io.StringIO(Path(download.value.path()).read_text())))
-    assert len(rows) == 9
-    assert {row["model"] for row in rows} == {"(whole day)", f"'{HOSTILE}", "fine"}
+    assert len(rows) == 12
+    assert {row["model"] for row in rows} == {"(whole day)", f"'{HOSTILE}", "fine", "a;'=1+2;b;'\t'-c"}
     first = rows[0]
     assert (first["date"], first["created"], first["input_tokens"], first["cost_usd"]) == (
         body["from"],
         "3",
         "1000",
-        "0.75",
+        "1",
     )
     assert rows[1]["cached_tokens"] == "500"
 

@@ -128,6 +128,58 @@ class TestACompletedJob:
         assert done["metadata"] == NOTES
 
 
+class TestTheEventsOfAJob:
+    def test_lead_from_its_creation_over_each_step_to_its_end(self, api: Api, done: Job) -> None:
+        path = f"/jobs/{done['event_id']}/events"
+        events, after = [], None
+        while True:
+            page = api.http.get(path, params={"limit": 2, **({"after": after} if after else {})}).json()
+            events += page["events"]
+            after = page["next_after"]
+            if not page["has_more"]:
+                break
+
+        failed = {"call.failed", "job.waiting"}
+        assert [event["type"] for event in events if event["type"] not in failed] == [
+            "job.created",
+            "job.started",
+            *["step.completed"] * 3,
+            "job.completed",
+        ]
+        assert [event["step"] for event in events if event["type"] == "step.completed"] == STEPS
+        assert page["status"] == "completed"
+        assert len({event["id"] for event in events}) == len(events)
+
+    def test_cost_no_body_while_nothing_happens(self, api: Api, done: Job) -> None:
+        path = f"/jobs/{done['event_id']}/events"
+        etag = api.http.get(path).headers["ETag"]
+
+        known = api.http.get(path, headers={"If-None-Match": etag})
+
+        assert (known.status_code, known.content, known.headers["ETag"]) == (304, b"", etag)
+
+    @pytest.mark.needs("parts")
+    def test_follow_a_position_that_was_given_before(self, api: Api) -> None:
+        path = f"/jobs/{api.unsent()}"
+        before = api.http.get(f"{path}/events")
+        assert [event["type"] for event in before.json()["events"]] == ["job.created"]
+        assert int(before.headers["Retry-After"]) >= 1
+
+        api.http.post(f"{path}/cancel").raise_for_status()
+
+        after = api.http.get(f"{path}/events", params={"after": before.json()["next_after"]})
+        assert [event["type"] for event in after.json()["events"]] == ["job.cancelled"]
+        assert "Retry-After" not in after.headers
+
+    def test_do_not_follow_a_position_of_another_job(self, api: Api, done: Job) -> None:
+        position = api.http.get(f"/jobs/{done['event_id']}/events").json()["next_after"]
+        other = api.submit()
+
+        answer = api.http.get(f"/jobs/{other}/events", params={"after": position})
+
+        assert expect_problem(answer, 422, "invalid-request")["errors"].keys() == {"after"}
+
+
 class TestAnIdempotencyKey:
     def test_gives_the_same_job_for_the_same_request(self, api: Api, key: str) -> None:
         first, again = api.post(key=key), api.post(key=key)
@@ -470,6 +522,7 @@ def expect_gone(api: Api, event_id: str) -> None:
     for gone in (event_id, str(uuid4())):
         answers: list[httpx2.Response] = [
             api.http.get(f"/jobs/{gone}"),
+            api.http.get(f"/jobs/{gone}/events"),
             api.http.delete(f"/jobs/{gone}"),
             api.http.post(f"/jobs/{gone}/cancel"),
             api.http.post(f"/jobs/{gone}/retry"),

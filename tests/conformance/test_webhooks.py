@@ -8,7 +8,7 @@ import pytest
 
 from tests.conformance.api import CHAIN, Api, expect_problem
 
-# Nobody listens there: what matters is what the API says. A deployment on AWS takes no address, but a public name.
+# No server listens there: what matters is what the API says. A deployment on AWS takes no address, but a public name.
 URLS = ("http://127.0.0.1:9/", "https://hooks.example.com/jobchain")
 
 

@@ -94,7 +94,7 @@ def test_compares_the_newest_jobs_with_what_another_model_answers(
 
     assert said.returncode == 3, said.stderr  # one of them fails with the other model
     found = json.loads(said.stdout)
-    assert found["verdicts"] == {"worse": 1, "mixed": 0, "better": 0, "same": 5, "not run": 0}
+    assert found["verdicts"] == {"worse": 1, "mixed": 0, "better": 0, "same": 5, "not ended": 0, "not run": 0}
     assert found["changed"] == 6
     assert (found["before"]["completed"], found["after"]["completed"]) == (6, 5)
     worst = found["jobs"][0]
@@ -126,6 +126,7 @@ def test_compares_the_newest_jobs_with_what_another_model_answers(
 
     # It can be looked at again.
     again = json.loads(replay("--of", found["replay"], "--json").stdout)
+    assert again["settings"] == {"model": OTHER}
     assert (again["verdicts"], again["after"], again["jobs"][0]) == (found["verdicts"], found["after"], worst)
 
 

@@ -110,6 +110,7 @@ class TestBob:
 
     TRIED = (
         ("GET", "/jobs/{event_id}"),
+        ("GET", "/jobs/{event_id}/events"),
         ("DELETE", "/jobs/{event_id}"),
         ("POST", "/jobs/{event_id}/cancel"),
         ("POST", "/jobs/{event_id}/retry"),

@@ -112,7 +112,7 @@ class FaultyStack:
             client.update_item(
                 **table,
                 Key={"pk": item["pk"], "sk": item["sk"]},
-                UpdateExpression="SET probe_at = :past",
+                UpdateExpression="SET probe_at = :past, named_probe_at = :past",
                 ExpressionAttributeValues={":past": {"N": str(int(time.time() * 1000) - 1000)}},
             )
 

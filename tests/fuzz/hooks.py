@@ -15,6 +15,7 @@ FORK = "POST /jobs/{event_id}/fork"
 _WITHOUT_WORDS = {
     "GET /jobs": {"created_after", "created_before"},
     "GET /usage": {"from"},  # not after `to`, and at most 92 days before it
+    "GET /jobs/{event_id}/events": {"after"},  # a position of this very job
     FORK: {"from_step", "webhook_url"},
     "POST /jobs": {"webhook_url"},
     "POST /webhooks": {"url", *(f"chains.{place}" for place in range(20))},

@@ -18,6 +18,7 @@ from jobchain.chains import CHAINS
 from jobchain.domain import Status, WaitReason
 from jobchain.errors import ModelSettingsError, PermanentModelError, TransientModelError
 from jobchain.llm import ModelAnswer, ModelRequest
+from jobchain.overrides import Overrides
 from tests.deployment import Deployment
 from tests.fake_model.llm import SchemaLLM
 from tests.fakes import FakeClock
@@ -33,10 +34,12 @@ class OutageLLM(SchemaLLM):
     """A model whose account can be refused."""
 
     refusal: Exception | None = None
+    refused_model: str | None = None
+    """The one model that is refused; None for all."""
 
     async def ask(self, request: ModelRequest) -> ModelAnswer:
         """The right answer, or the refusal."""
-        if self.refusal:
+        if self.refusal and self.refused_model in (None, request.model):
             self.requests.append(request)
             raise self.refusal
         return await super().ask(request)
@@ -216,3 +219,45 @@ def test_a_probe_whose_calls_are_of_another_model_is_one_a_minute_too(outage: Ou
     outage.pass_by(3 * PROBE_EVERY)
 
     assert outage.calls() == 3
+
+
+class TestAJobThatNamesABadModel:
+    """A gateway refuses the key for a model that it does not offer in its words for a key without quota."""
+
+    def test_is_no_probe_for_the_others(self, outage: Outage) -> None:
+        # given jobs that wait for an account, and others that name a model which it never offers
+        outage.create(2)
+        outage.llm.refusal = NO_QUOTA
+        outage.deliver()
+        waiting = outage.ids
+        named = [outage.deployment.create(number, overrides=Overrides(model="bad-model")) for number in range(3, 13)]
+
+        # when the account works again, and the others always come first
+        outage.llm.refused_model = "bad-model"
+        outage.ids = [*named, *waiting]
+        outage.pass_by(2 * PROBE_EVERY)
+
+        # then the first minute has closed the breaker, and no call of the bad model has opened it again
+        assert [outage.deployment.job(event_id).status for event_id in waiting] == [Status.COMPLETED] * 2
+
+    def test_asks_once_a_minute_while_the_account_is_refused(self, outage: Outage) -> None:
+        outage.create(1)
+        outage.llm.refusal = NO_QUOTA
+        outage.deliver()
+        outage.ids = [outage.deployment.create(number, overrides=Overrides(model="a-model")) for number in range(2, 14)]
+        outage.calls()
+
+        outage.pass_by(3 * PROBE_EVERY)
+
+        assert outage.calls() == 3
+
+    def test_finds_out_that_the_account_works_where_no_other_job_is_left(self, outage: Outage) -> None:
+        outage.create(1)
+        outage.llm.refusal = NO_QUOTA
+        outage.deliver()
+        outage.llm.refusal = None
+        outage.ids = [outage.deployment.create(number, overrides=Overrides(model="a-model")) for number in range(2, 14)]
+
+        outage.pass_by(2 * PROBE_EVERY)
+
+        assert outage.statuses == {Status.COMPLETED: 12}

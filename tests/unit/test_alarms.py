@@ -288,7 +288,7 @@ def test_the_alarm_of_breakers_rings_in_the_minute_of_the_first_one_that_a_worke
     now = datetime(2026, 11, 29, tzinfo=UTC)
     for service in ("worker", "flex-worker"):
         monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", service)
-        count_breaker(OpenBreaker("model_unauthorized", Scope.KEY, now, now, now))
+        count_breaker(OpenBreaker("model_unauthorized", Scope.KEY, now, now, now, now))
 
     # then the alarm sees them
     alarm = alarms(template)["BreakerAlarm"]

@@ -109,6 +109,11 @@ class TestTheListOfChains:
             ("priority", "choice", None),
         ]
 
+    def test_tells_what_a_job_may_set(self, api: Api) -> None:
+        chains = {chain["name"]: chain["overrides"] for chain in api("GET", "/chains").body["chains"]}
+
+        assert chains["guideline_checklist"] == ["model", "effort", "prompt"]
+
     def test_tells_what_a_payload_may_hold(self, api: Api) -> None:
         chains = {chain["name"]: chain for chain in api("GET", "/chains").body["chains"]}
         schema = chains["compare_guidelines"]["payload_schema"]

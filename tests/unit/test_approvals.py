@@ -15,9 +15,11 @@ from jobchain.errors import DecidedAlready, DecisionTooLate, JobIsFinal, JobIsNo
 from jobchain.limits import NO_LIMITS
 from jobchain.outcomes import Outcome
 from jobchain.spending import NOTHING_SPENT
+from jobchain.webhooks.events import Receiver
 from tests.conftest import Messages
 from tests.deployment import RETENTION, TENANT, Deployment
 from tests.fakes import FakeClock
+from tests.unit.test_webhook_outbox import bodies
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -401,3 +403,15 @@ def test_an_approved_value_that_another_version_can_not_read_waits_for_one_that_
     parked.runner = fitting
     clock.advance(timedelta(minutes=30))
     assert parked.run({"translation": "Cher client."}).status is Status.COMPLETED
+
+
+def test_endpoints_are_told_when_a_step_waits_and_when_the_job_is_rejected(deployment: Deployment) -> None:
+    deployment.create(job_name="letters", payload={"document": "Refund."}, receivers=(Receiver("ep_all"),))
+    deployment.run({"draft": "Dear customer."})
+    (told,) = bodies(deployment)
+    assert (told["type"], told["data"]["waiting_for"]["reason"]) == ("job.waiting", "approval")
+    assert "Dear customer." not in str(told), "no text of a job is in an event"
+
+    decide(deployment, REJECTED)
+    assert [body["type"] for body in bodies(deployment)] == ["job.waiting", "job.failed"]
+    assert len(deployment.stores.announced) == 2

@@ -34,7 +34,7 @@ ACCOUNT_FAULTS = {
 def refused_for(seconds: float, type_: str = "model_quota_exceeded") -> OpenBreaker:
     """A breaker of which the last refusal came so long after the first one."""
     refused_at = NOW + timedelta(seconds=seconds)
-    return OpenBreaker(type_, Scope.KEY, NOW, refused_at, refused_at + PROBE_EVERY)
+    return OpenBreaker(type_, Scope.KEY, NOW, refused_at, refused_at + PROBE_EVERY, refused_at + PROBE_EVERY)
 
 
 @pytest.mark.parametrize(("fault", "scope"), ACCOUNT_FAULTS.items())

@@ -765,6 +765,34 @@ class TestTheApi:
         assert answer.status == 409
         assert "its step points gives another type: fork from an earlier step" in answer.body["detail"]
 
+    def test_refuses_a_fork_with_copies_where_the_chains_definition_can_not_be_made(
+        self, half: Deployment, service: JobService, logger: Logger
+    ) -> None:
+        class Unusual:
+            @classmethod
+            def __get_pydantic_core_schema__(cls, *_: object) -> Any:
+                raise LookupError("a secret")
+
+        chain = Chain("memo")
+
+        @chain.ask
+        def points(text: Text) -> list[str]:
+            """List the points."""
+
+        @chain.code
+        def memo(points: list[str]) -> Unusual:
+            return Unusual()
+
+        api = self.of(service, logger, chain.compiled)
+        before = half.items()
+
+        answer = fork(api, half.event_id, "memo")
+
+        assert answer.status == 409
+        assert "the chain memo has a type of which no schema can be made (LookupError)" in answer.body["detail"]
+        assert "a secret" not in answer.body["detail"]
+        assert half.items() == before
+
     def test_copies_of_a_fork_name_the_version_that_made_them(
         self, half: Deployment, service: JobService, logger: Logger
     ) -> None:

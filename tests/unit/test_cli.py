@@ -21,6 +21,7 @@ from rich.console import Console
 
 from jobchain_cli import target
 from jobchain_cli.__main__ import main
+from jobchain_cli.advice import ADVICE, UNKNOWN
 from jobchain_cli.errors import Code, CommandError
 from jobchain_cli.payloads import PayloadError, values
 from jobchain_cli.results import markdown_lines, result_lines
@@ -30,7 +31,7 @@ from jobchain_cli.usage import usage_lines
 from jobchain_cli.watching import Board, Watched, terminal
 from jobchain_cli.words import failure, job_lines, printable, source_lines
 from jobchain_client import Conflict, Jobchain
-from tests.jobs import USAGE, job_of, raw_attempt, raw_job, raw_step
+from tests.jobs import USAGE, job_of, raw_attempt, raw_event, raw_events, raw_job, raw_step
 
 EVIL = "[red]a[/red]\x1b[2J\x9b1m\u202eb\ud800"
 """What a model or a server may say: markup, commands for a terminal, a turned line, half a character."""
@@ -523,7 +524,44 @@ def test_the_exit_code_says_how_a_job_ended(
     said = run("submit", file, "--timeout", "0")
 
     assert (said.code, said.out) == (code, "")
-    assert said.err == f"jobchain: a.md: {told}\n"
+    assert said.err.splitlines()[0] == f"jobchain: a.md: {told}"
+    assert ("What to do: " in said.err) is (fields is FAILED)
+
+
+@pytest.mark.parametrize(
+    ("kind", "step", "commands"),
+    [
+        (
+            "unusable_answer",
+            "check.part2",
+            ["show job-1 --calls", "fork job-1 --from check --prompt FILE", "fork job-1 --from check --model NAME"],
+        ),
+        ("budget_exceeded", "summary", ["fork job-1 --from summary --max-cost USD"]),
+        ("budget_exceeded", None, []),
+        ("deadline_exceeded", None, ["retry job-1"]),
+        ("of_a_later_version", "a; rm -rf b", []),
+        ("model_not_found", "a; rm -rf b", ["fork job-1 --from 'a; rm -rf b' --model NAME"]),
+    ],
+)
+def test_a_failed_job_says_what_to_do_and_which_commands_do_it(
+    run: Run, api: FakeApi, kind: str, step: str | None, commands: list[str]
+) -> None:
+    error = {"type": kind, "message": "it said no", "step": step}
+    api.says("GET /jobs/job-1", {**JOB, "status": "failed", "error": error})
+
+    for said in (run("show", "job-1").out, run("watch", "job-1").err):
+        assert f"What to do: {ADVICE.get(kind, UNKNOWN)}" in said
+        assert re.findall(r"^(?:jobchain: )? *jobchain ((?:show|retry|fork) .*)$", said, re.MULTILINE) == commands
+
+
+def test_of_jobs_that_fail_alike_what_to_do_is_said_once(run: Run, api: FakeApi) -> None:
+    for name in ("one", "two"):
+        api.says(f"GET /jobs/{name}", {**JOB, **FAILED, "event_id": name})
+
+    said = run("watch", "one", "two").err
+
+    assert said.count("it said no") == 2
+    assert said.count("What to do: ") == 1
 
 
 def test_of_several_jobs_the_worst_end_counts(run: Run, api: FakeApi) -> None:
@@ -812,6 +850,67 @@ def test_show_of_one_step_is_for_prompts(run: Run, api: FakeApi) -> None:
     assert run("show", "job-1", "--step", "summary").code == 2
 
 
+def test_events_prints_a_line_for_each(run: Run, api: FakeApi) -> None:
+    wait = {"reason": "retry", "since": "2026-11-22T10:00:02.000Z", "until": None, "detail": "try 1", "retryable": True}
+    failed = raw_event(2, "call.failed", step=f"check{EVIL}", outcome="rate_limited", cause=f"Too\nmany {EVIL}")
+    page = raw_events(raw_event(1), failed, raw_event(3, "job.waiting", waiting_for=wait))
+    api.says("GET /jobs/job-1/events", page)
+
+    said = run("events", "job-1")
+
+    first, second, third = said.out.splitlines()
+    assert first == (
+        "2026-11-22 10:00:02.000  step.completed  summary  gpt-6-luna  2.0 s  812 tokens in, 140 out, for $0.000050"
+    )
+    assert second.startswith("2026-11-22 10:00:02.000  call.failed     check[red]a[/red]")
+    assert "rate_limited: Too many" in second
+    assert third.startswith("2026-11-22 10:00:02.000  job.waiting     retrying automatically")
+    assert "\x1b" not in said.out
+    assert (said.code, len(api.requests)) == (Code.DONE, 1)
+
+
+@pytest.mark.parametrize(
+    ("end", "code"), [("completed", Code.DONE), ("failed", Code.FAILED), ("cancelled", Code.CANCELLED)]
+)
+def test_events_can_be_followed_to_the_end_of_the_job_which_is_the_exit_code(
+    run: Run, api: FakeApi, end: str, code: Code
+) -> None:
+    api.says("GET /jobs/job-1/events", raw_events(raw_event(1)), Retry_After="0")
+    api.says("GET /jobs/job-1/events", raw_events(raw_event(2, f"job.{end}"), status=end))
+
+    said = run("events", "job-1", "--follow", "--json", "--poll", "0.1", "--after", "1f3a9c02~0.0~")
+
+    lines = [json.loads(line) for line in said.out.splitlines()]
+    assert [line["type"] for line in lines] == ["step.completed", f"job.{end}"]
+    assert [line["after"] for line in lines] == ["after-1f3a9c02-1-1", "after-1f3a9c02-1-2"]
+    assert said.code == code
+    assert [parse_qs(urlsplit(request).query)["after"] for request, _, _ in api.requests] == [
+        ["1f3a9c02~0.0~"],
+        ["after-1f3a9c02-1-1"],
+    ]
+
+
+def test_events_polls_only_what_it_follows(run: Run) -> None:
+    said = run("events", "job-1", "--poll", "1")
+
+    assert said.code == Code.USAGE
+    assert "--poll goes with --follow" in said.err
+
+
+def test_show_prints_the_answers_of_failed_calls_with_the_causes(run: Run, api: FakeApi) -> None:
+    answered = {"outcome": "unusable_answer", "cause": "checklist: missing\x1b", "answer": f"{{}}\n{EVIL}"}
+    attempts = [raw_attempt("summary"), raw_attempt("checklist", **answered)]
+    api.says("GET /jobs/job-1", {**JOB, "failed_attempts": attempts, "answered_calls": []})
+
+    out = run("show", "job-1", "--calls").out
+
+    title = "Answer of the failed call at 10:00:00 UTC, step checklist: unusable_answer"
+    assert f"\n{title}\nchecklist: missing\N{REPLACEMENT CHARACTER}\n\n{{}}\n" in out
+    assert out.count("Answer of the failed call") == 1
+    assert "\x1b" not in out
+    assert "Answer of" not in run("show", "job-1").out
+
+
 def test_fork_makes_a_job_and_prints_its_result(run: Run, api: FakeApi) -> None:
     takes_a_job(api)
     api.says("POST /jobs/a/fork", {"event_id": "job-1", "status": "pending", "created_at": JOB["created_at"]})
@@ -1030,8 +1129,15 @@ def test_numbers_and_chains_are_printed(run: Run, api: FakeApi) -> None:
     )
     assert json.loads(run("stats", "--json").out) == numbers
     assert (
-        "compare: Does compare.\n  steps: one\n  payload: first, second, first_name (optional)\n" in run("chains").out
+        "compare: Does compare.\n  steps: one\n  payload: first, second, first_name (optional)\n"
+        "  a job may set: model, effort, prompt\n" in run("chains").out
     )
+
+
+def test_a_chain_that_allows_its_jobs_nothing_says_so(run: Run, api: FakeApi) -> None:
+    api.says("GET /chains", {"chains": [{**CHAINS["chains"][0], "overrides": []}]})
+
+    assert "  a job may set: nothing in place of the chain\n" in run("chains").out
 
 
 def test_an_operators_command_without_its_libraries_says_what_to_install(
@@ -1381,7 +1487,7 @@ def test_an_api_on_this_machine_needs_no_proxy_and_no_certificates(run: Run, api
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("charset", ["undefined", "idna", "rot13", "base64", ""])
+@pytest.mark.parametrize("charset", ["undefined", "idna", "punycode", "utf-7", "rot13", "base64", ""])
 def test_a_text_in_an_encoding_that_is_none_is_refused(run: Run, api: FakeApi, url: str, charset: str) -> None:
     api.says("GET /a.txt", b"\xff\xfehello", Content_Type=f"text/plain; charset={charset}")
 

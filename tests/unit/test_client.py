@@ -30,7 +30,7 @@ from jobchain_client import (
     WaitTimeout,
 )
 from tests.conftest import OPENAPI
-from tests.jobs import job_of, raw_attempt, raw_job, raw_step
+from tests.jobs import job_of, raw_attempt, raw_event, raw_events, raw_job, raw_step
 
 URL = "https://api.test/v1"
 ID = raw_job()["event_id"]
@@ -170,6 +170,15 @@ def test_a_text_for_a_chain_goes_where_the_chain_wants_it_and_the_chains_are_ask
 
     assert api.paths == ["GET /v1/chains", "POST /v1/jobs/batch"]
     assert [job["payload"] for job in json.loads(api.requests[1].content)["jobs"]] == [{"text": "a"}, {"text": "b"}]
+
+
+def test_a_chain_tells_what_a_job_may_set_and_is_taken_to_allow_all_if_it_does_not(api: Api) -> None:
+    strict = {**CHAINS["chains"][0], "overrides": ["effort"]}
+    api.says(answer(200, {"chains": [strict, CHAINS["chains"][1]]}))
+
+    chains = api.run(lambda client: client.chains())
+
+    assert [chain.overrides for chain in chains] == [("effort",), ("model", "effort", "prompt")]
 
 
 @pytest.mark.parametrize(("chain", "told"), [("none", "there are compare, extract"), ("compare", "first, second")])
@@ -368,7 +377,12 @@ KINDS = {
     "job-is-final": Conflict,
     "job-is-not-final": Conflict,
     "job-cannot-be-forked": Conflict,
+    "step-does-not-wait": Conflict,
+    "decided-already": Conflict,
+    "decision-too-late": Conflict,
     "endpoint-not-found": NotFound,
+    "endpoint-disabled": Conflict,
+    "delivery-not-found": NotFound,
     "too-many-endpoints": Conflict,
     "webhooks-off": Conflict,
     "body-too-large": InvalidRequest,
@@ -794,6 +808,94 @@ def test_waiting_backs_off_while_nothing_changes(api: Api) -> None:
     assert job.status == "completed"
     assert api.slept == sorted(api.slept)
     assert (api.slept[0], api.slept[-1]) == (1, 10)
+
+
+def nothing_new(after: str = "after-x", status: str = "processing") -> dict[str, Any]:
+    return {"events": [], "next_after": after, "has_more": False, "status": status}
+
+
+def test_events_are_told_once_page_by_page_to_the_end_of_the_job(api: Api) -> None:
+    api.says(
+        answer(200, raw_events(raw_event(0), raw_event(1), more=True)),
+        answer(200, raw_events(raw_event(2)), Retry_After="3"),
+        answer(200, nothing_new("after-1f3a9c02-1-2"), Retry_After="3"),
+        answer(200, raw_events(raw_event(3), raw_event(4, "job.completed"), status="completed")),
+    )
+
+    events = api.run(lambda client: client.events(ID))
+
+    assert [event.id[-1] for event in events] == [*"01234"]
+    assert [request.url.params.get("after") for request in api.requests] == [
+        None,
+        "after-1f3a9c02-1-1",
+        "after-1f3a9c02-1-2",
+        "after-1f3a9c02-1-2",
+    ]
+    assert api.slept == [3, 3]
+
+
+def test_an_event_says_what_happened_and_what_it_cost(api: Api) -> None:
+    failed = raw_event(1, "call.failed", step="checklist", outcome="rate_limited", cause="Too many requests.")
+    wait = {"reason": "retry", "since": "2026-11-22T10:00:02.000Z", "until": None, "detail": "try 1", "retryable": True}
+    error = {"type": "model_refused", "message": "no", "step": "checklist"}
+    waiting, ended = raw_event(2, "job.waiting", waiting_for=wait), raw_event(3, "job.failed", error=error)
+    api.says(answer(200, raw_events(raw_event(0), failed, waiting, ended, status="failed")))
+
+    step, call, wait_, end = api.run(lambda client: client.events(ID))
+
+    assert (step.type, step.step, step.seconds, step.attempt) == ("step.completed", "summary", 2, 1)
+    assert (step.spending.cost_usd, step.spending.usage.output_tokens) == (0.0000504, 140)
+    assert (call.outcome, call.cause, call.seconds, call.spending) == ("rate_limited", "Too many requests.", None, None)
+    assert (wait_.waiting_for.reason, end.error.type) == ("retry", "model_refused")
+    assert end.at == datetime(2026, 11, 22, 10, 0, 2, tzinfo=UTC)
+
+
+def test_events_go_on_from_where_an_earlier_reader_ended(api: Api) -> None:
+    api.says(answer(200, raw_events(raw_event(0), raw_event(1), raw_event(2))))
+    first, _, last = api.run(lambda client: client.events(ID, "start", follow=False))
+    api.says(answer(200, nothing_new()))
+
+    assert api.run(lambda client: client.events(ID, last.after, follow=False)) == []
+
+    # Of the others only the beginning of their page is known.
+    assert (first.after, last.after) == ("start", "after-1f3a9c02-1-2")
+    assert [request.url.params["after"] for request in api.requests] == ["start", "after-1f3a9c02-1-2"]
+    assert api.slept == []
+
+
+def test_events_are_asked_for_again_where_an_answer_is_lost(api: Api) -> None:
+    api.says(
+        answer(200, raw_events(raw_event(0)), Retry_After="1"),
+        httpx2.ReadTimeout("lost"),
+        answer(200, raw_events(raw_event(1, "job.completed"), status="completed")),
+    )
+
+    events = api.run(lambda client: client.job(ID).events(poll=0.2))
+
+    assert [event.id[-1] for event in events] == ["0", "1"]
+    assert api.slept[0] == 0.2
+    assert api.requests[1].url == api.requests[2].url
+
+
+def test_events_are_asked_for_less_often_while_there_are_none(api: Api) -> None:
+    api.says(
+        answer(200, raw_events(raw_event(0)), Retry_After="1"),
+        *(answer(200, nothing_new(), Retry_After="1") for _ in range(12)),
+        answer(200, nothing_new(status="completed")),
+    )
+
+    api.run(lambda client: client.events(ID))
+
+    assert api.slept == sorted(api.slept)
+    assert (api.slept[0], api.slept[-1]) == (1, 10)
+
+
+@pytest.mark.parametrize("body", [{}, {"events": [{}]}, {"events": [], "next_after": "x"}, [], "x"])
+def test_what_is_no_page_of_events_is_a_bad_answer(api: Api, body: Any) -> None:
+    api.says(answer(200, body))
+
+    with pytest.raises(BadAnswer, match="is the URL right"):
+        api.run(lambda client: client.events(ID))
 
 
 def test_how_often_to_look_can_be_said(api: Api) -> None:

@@ -329,6 +329,8 @@ def test_a_word_document_whose_text_is_in_a_part_of_another_name_declares_no_ent
         (b"<p>T\xfcren", None, r"no encoding is named, and it is not utf-8 \(byte 4\): save it as UTF-8"),
         (b"<meta charset=utf-8><p>T\xfcren", None, r"its encoding is utf-8, but it is not utf-8 \(byte 24\)"),
         (b"<meta charset=klingon><p>x", None, "in an unknown encoding, 'klingon'"),
+        (b"<meta charset=unicode_escape><p>x", None, "in an unknown encoding, 'unicode_escape'"),
+        (b"a" * 2_000_000 + b"-" + b"b" * 2_000_000, "punycode", "in an unknown encoding, 'punycode'"),
         (b"<script>write()</script>", None, "without text: a script may write it"),
         (b"<div>" * 20_000 + b"x", None, "nested too deeply"),
     ],

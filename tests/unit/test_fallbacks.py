@@ -1,5 +1,6 @@
 """A chain's fallback model: asked while the model of a step has an outage, and for no other reason."""
 
+import asyncio
 import io
 import json
 from dataclasses import replace
@@ -12,6 +13,7 @@ from aws_lambda_powertools import Logger
 
 from jobchain import Chain, Text
 from jobchain.aws.breakers import BreakerStore
+from jobchain.aws.paces import PaceStore
 from jobchain.aws.queue import JobQueue
 from jobchain.breaker import PROBE_EVERY, ModelAccount
 from jobchain.chains import CHAINS
@@ -22,6 +24,7 @@ from jobchain.domain import Job, Status, Tier, WaitReason
 from jobchain.errors import CallReport, ModelError, PermanentModelError, TransientModelError
 from jobchain.llm import ModelAnswer, ModelRequest
 from jobchain.overrides import Overrides
+from jobchain.pace import Demand, Granted, Rates
 from jobchain.prices import FREE, Price, PriceList
 from jobchain_worker.account_watch import AccountWatch
 from jobchain_worker.fallbacks import OUTAGE_FAILURES
@@ -29,16 +32,18 @@ from jobchain_worker.one_job import OneJob, run_one
 from jobchain_worker.openai_calls import create_client
 from jobchain_worker.openai_llm import OpenAILLM
 from tests.conftest import make_admission_control
-from tests.deployment import TEXT, Deployment
+from tests.deployment import INVOCATION, TEXT, Deployment
 from tests.fake_model.journal import Call
 from tests.fake_model.llm import SchemaLLM
 from tests.fake_model.replies import MODEL, Reply, refused
 from tests.fake_model.server import ModelServer
 from tests.fakes import FakeClock
+from tests.unit.test_admission_control import RecordedQueue
 from tests.unit.test_call_reports import TIMEOUT, key
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_sqs import SQSClient
 
 OTHER = "another-model"
 PRICES = PriceList({MODEL: FREE, OTHER: Price(*[Decimal("0.001")] * 4)})
@@ -371,6 +376,114 @@ def test_the_log_says_that_a_fallback_was_asked(world: World, log: io.StringIO) 
     world.new()
 
     assert "fallback asked" in log.getvalue()
+
+
+class Paced:
+    """A world whose fallback takes six requests a minute, and whose other models take any number."""
+
+    def __init__(self, world: World, queue: RecordedQueue) -> None:
+        self.world = world
+        self.queue = queue
+        self.called: list[tuple[str, timedelta]] = []
+        self.started = world.clock()
+        self._limit()
+
+    def use(self, **options: Any) -> None:
+        """A worker of the chain with these options."""
+        self.world.use(**options)
+        self._limit()
+
+    def _limit(self) -> None:
+        world, control = self.world, self.world.deployment.runner._control
+        stores, account = world.deployment.stores, ModelAccount("models.test", "secret", OTHER)
+        limited = {
+            tier: PaceStore(stores.client, stores.table, account, tier, Rates(requests=6), world.clock) for tier in Tier
+        }
+        paces = control.paces
+        control.paces = lambda model: limited if model == OTHER else paces(model)
+
+    def deliver(self) -> Job:
+        """The job's message, when it is visible, with the slot that it holds."""
+        delay, slot = self.queue.sent.pop() if self.queue.sent else (timedelta(0), None)
+        deployment, clock = self.world.deployment, self.world.clock
+        clock.advance(delay)
+        asyncio.run(deployment.runner.run(deployment.event_id, clock() + INVOCATION, slot))
+        self.called += [(model, clock() - self.started) for model in self.world.llm.calls()]
+        return deployment.job()
+
+    def until_it_ends(self) -> Job:
+        """The job after any number of deliveries."""
+        for _ in range(40):
+            if (job := self.deliver()).status.final:
+                return job
+        raise AssertionError("the job does not end")
+
+
+class TestThePaceOfAFallback:
+    @pytest.fixture
+    def paced(
+        self,
+        dynamodb: "DynamoDBClient",
+        sqs: "SQSClient",
+        queue_url: str,
+        clock: FakeClock,
+        logger: Logger,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> Paced:
+        async def sleep(seconds: float) -> None:
+            clock.advance(timedelta(seconds=seconds))
+
+        monkeypatch.setattr(asyncio, "sleep", sleep)
+        queue = RecordedQueue(sqs, queue_url)
+        queue.sent = []
+        return Paced(World(dynamodb, queue, clock, logger), queue)
+
+    @pytest.mark.parametrize("model", [MODEL, "a-third-model"])
+    @pytest.mark.parametrize("fault", [OVERLOADED, NO_MODEL], ids=lambda fault: str(fault.type))
+    def test_is_kept_by_a_job_that_finds_the_outage_itself(self, paced: Paced, model: str, fault: ModelError) -> None:
+        # given a model that has an outage, and other jobs that have used the fallback's limit up
+        paced.use(model=model, fallback_model=OTHER)
+        paced.world.llm.faults = {model: fault}
+        limiter = paced.world.deployment.runner._control.paces(OTHER)[Tier.STANDARD]
+        while limiter.reserve_at_once([Demand(1, 0)], "local") or isinstance(
+            limiter.reserve([Demand(1, 0)], "local"), Granted
+        ):
+            pass
+        paced.world.deployment.create()
+
+        job = paced.until_it_ends()
+
+        # then its calls wait for those of others, and take their share of the limit
+        assert job.status is Status.COMPLETED
+        at = [when for asked, when in paced.called if asked == OTHER]
+        assert len(at) == 3
+        assert at[0] >= timedelta(seconds=4)
+        # twenty seconds were given away before
+        assert limiter.view().free_at - paced.started >= timedelta(seconds=45), "three requests are charged"
+
+    def test_is_what_a_job_waits_for_without_a_try_of_its_own(self, paced: Paced) -> None:
+        paced.use(model="a-third-model", fallback_model=OTHER)
+        paced.world.llm.faults = {"a-third-model": NO_MODEL}
+        jobs = []
+        for number in (1, 2, 3):
+            paced.world.deployment.create(number)
+            paced.queue.sent.clear()
+            jobs.append(paced.deliver())
+
+        job = jobs[-1]
+        assert job.waiting_for
+        assert job.waiting_for.reason is WaitReason.RATE_LIMIT
+        assert not job.tries
+        assert [asked for asked, _ in paced.called][-1] == "a-third-model", "the fallback is not asked"
+
+    def test_has_room_again_for_what_a_job_was_granted_and_did_not_ask(self, paced: Paced) -> None:
+        paced.use(model="a-third-model", fallback_model=OTHER)
+        paced.world.llm.faults = {"a-third-model": NO_MODEL, OTHER: PermanentModelError("text_too_long", "too long")}
+        paced.world.deployment.create()
+        paced.deliver()
+        limiter = paced.world.deployment.runner._control.paces(OTHER)[Tier.STANDARD]
+
+        assert limiter.view().free_at <= paced.world.clock() + timedelta(seconds=10), "one call was made"
 
 
 class TestOverHttp:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 from aws_lambda_powertools import Logger
 
-from jobchain_api.routes import ALLOWED_METHODS
+from jobchain_api.paths import ALLOWED_METHODS
 from jobchain_api.service import JobService
 from tests.fakes import FakeClock
 from tests.gateway import Answer, Api
@@ -208,7 +208,7 @@ class TestPagesOfFilteredLists:
     def test_go_on_where_the_last_one_stopped_reading(
         self, api: Api, wanted: list[str], query: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("jobchain.aws.jobs._MAX_SEEN", 8)
+        monkeypatch.setattr("jobchain.aws.jobs.MAX_SEEN", 8)
 
         read = [*pages(api, f"{query}&limit=2")]
 

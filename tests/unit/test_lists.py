@@ -136,7 +136,7 @@ class TestFilters:
     def test_that_few_jobs_pass_end_a_page_early_and_lose_none(
         self, api: Api, jobs: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("jobchain.aws.jobs._MAX_SEEN", 12)
+        monkeypatch.setattr("jobchain.aws.jobs.MAX_SEEN", 12)
 
         found = [*pages(api, "status=failed&limit=1")]
 

@@ -11,6 +11,7 @@ import pytest
 from jobchain.llm import AnswerText, ModelAnswer, ModelRequest
 from jobchain_worker.call import most_of
 from jobchain_worker.dialects import Api
+from jobchain_worker.model_memory import MOST_MODELS
 from jobchain_worker.openai_calls import create_client
 from jobchain_worker.openai_llm import OpenAILLM
 from tests.fake_model.replies import MODEL
@@ -39,9 +40,10 @@ def test_an_effort_that_is_refused_takes_no_other_effort_away(api: Api) -> None:
     server = Server(FIRST_SAID, refuses=lambda body: error if effort(body) == "minimal" else None)
     unusual = replace(ALONE, effort="minimal")
 
-    server.ask(ALONE, unusual, ALONE, unusual, api=api)
+    answers = server.ask(ALONE, unusual, ALONE, unusual, api=api)
 
     assert [effort(body) for body in server.bodies] == ["low", "minimal", None, "low", None]
+    assert [answer.without_effort for answer in answers] == [False, True, False, True]
 
 
 @pytest.mark.parametrize(("api", "name"), [("responses", "stream"), ("chat", "stream"), ("chat", "stream_options")])
@@ -99,3 +101,16 @@ def test_the_room_that_one_model_has_cuts_no_count_of_another() -> None:
     llm, _ = run(Server(FIRST_SAID, refuses=refuses), ALONE, other)
 
     assert most_of(other, llm).output_tokens == 16_384
+
+
+def test_callers_that_name_many_models_take_no_more_room_than_the_last_ones_of_them() -> None:
+    # given models that all refuse to stream, the deployment's too
+    error = {"param": "stream", "code": "unsupported_parameter", "message": "Unsupported parameter: 'stream'"}
+    server = Server(FIRST_SAID, refuses=lambda body: error if "stream" in body else None)
+    named = [replace(ALONE, model=f"model-{number}") for number in range(MOST_MODELS + 1)]
+
+    # when the deployment's, the last and the first one are asked again
+    server.ask(ALONE, *named, ALONE, named[-1], named[0])
+
+    # then the first one has been forgotten
+    assert ["stream" in body for body in server.bodies[-4:]] == [False, False, True, False]

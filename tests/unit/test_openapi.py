@@ -8,7 +8,7 @@ import pytest
 from aws_lambda_powertools import Logger
 
 from jobchain.chains import CHAINS
-from jobchain_api.routes import ALLOWED_METHODS
+from jobchain_api.paths import ALLOWED_METHODS
 from jobchain_api.service import JobService
 from local.openapi import document
 from tests.conftest import OPENAPI

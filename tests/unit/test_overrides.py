@@ -18,12 +18,14 @@ from jobchain.chains.mistakes import ChainError
 from jobchain.chains.overriding import overridden
 from jobchain.domain import DailyBudget, JobError, Status, WaitReason
 from jobchain.errors import PermanentModelError, TransientModelError
+from jobchain.llm import ModelAnswer, ModelRequest
 from jobchain.outcomes import Fault, Outcome
 from jobchain.overrides import MAX_PROMPT_CHARACTERS, Overrides
 from jobchain.prices import FREE, Price, PriceList
 from jobchain_api.service import JobService
 from tests.conftest import make_service
-from tests.deployment import TEXT, Deployment
+from tests.deployment import AFTER_LEASE, TEXT, Deployment, vanish_until_it_fails
+from tests.fake_model.llm import WorkerVanished
 from tests.fake_model.replies import MODEL
 from tests.gateway import Answer, Api
 
@@ -92,6 +94,48 @@ class TestAJobsOwnModel:
 
         assert [model for _, model, _ in deployment.metered] == ["other", MODEL]
         assert deployment.stores.usage.today("local").by_model.keys() == {OTHER, MODEL}
+
+    def test_has_no_effort_in_the_records_of_calls_that_were_sent_without_it(
+        self, deployment: Deployment, api: Api, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # given a model that takes no effort, and whose first answer does not fit
+        ask = deployment.llm.ask
+
+        async def without(request: ModelRequest) -> ModelAnswer:
+            return replace(await ask(request), without_effort=request.effort is not None)
+
+        monkeypatch.setattr(deployment.llm, "ask", without)
+        event_id = posted(api, effort="high")
+
+        deployment.run("no JSON", event_id=event_id)
+
+        body = api("GET", f"/jobs/{event_id}?include=attempts").body
+        assert body["effort"] == "high"
+        calls = [*body["failed_attempts"], *body["answered_calls"]]
+        assert [call["effort"] for call in calls] == [None] * 4
+
+    def test_is_no_such_value_where_its_workers_vanished_and_it_is_cancelled(
+        self, deployment: Deployment, api: Api
+    ) -> None:
+        event_id = posted(api, model=OTHER)
+        with pytest.raises(WorkerVanished):
+            deployment.run(WorkerVanished(), event_id=event_id)
+        deployment.clock.advance(AFTER_LEASE)
+        deployment.metered.clear()
+
+        deployment.stores.jobs.cancel("local", event_id, deployment.meter)
+
+        assert [model for _, model, _ in deployment.metered] == ["other"]
+        assert deployment.stores.usage.today("local").by_model.keys() == {OTHER}
+
+    def test_is_no_such_value_where_its_workers_vanished_until_it_failed(
+        self, deployment: Deployment, api: Api
+    ) -> None:
+        event_id = posted(api, model=OTHER)
+        vanish_until_it_fails(deployment, event_id)
+
+        assert deployment.job(event_id).status is Status.FAILED
+        assert {model for _, model, _ in deployment.metered} == {"other"}
 
     def test_is_in_no_log_as_it_can_be_any_text(self, deployment: Deployment, api: Api, log: io.StringIO) -> None:
         deployment.run(event_id=posted(api, model="Patient:John-Doe"))

@@ -332,6 +332,17 @@ class TestWhatABudgetBuys:
         assert listed.affordable_output("model", 50, Decimal(1)) == 5
         assert listed.affordable_output("model-2026-09-30", 200, Decimal(1)) == -10
 
+    @pytest.mark.parametrize(("size", "tokens"), [(50, 5), (0, 200), (100_000, 1)])
+    def test_is_the_least_that_gives_so_many_tokens(self, size: int, tokens: int) -> None:
+        listed = PriceList({"model": Price(Decimal("0.01"), Decimal("0.001"), Decimal("0.02"), Decimal("0.1"))})
+
+        least = listed.least_budget("model", size, tokens)
+
+        assert least is not None
+        assert listed.affordable_output("model", size, least) == tokens
+        assert (listed.affordable_output("model", size, least - Decimal("0.001")) or 0) < tokens
+        assert listed.least_budget("other", size, tokens) is None
+
     def test_is_not_known_for_a_model_without_a_price(self) -> None:
         assert prices.affordable_output("other", 1, Decimal(1)) is None
 

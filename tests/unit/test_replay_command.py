@@ -1,6 +1,7 @@
 """`jobchain replay` against a server of its own: what it asks for, when it stops, and what it says."""
 
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from decimal import Decimal
@@ -27,6 +28,7 @@ class Api:
         self.jobs = {
             f"job-{number}": raw_job(f"job-{number}", title=f"{number}.md", cost_usd=COST) for number in range(1, 5)
         }
+        self.overrides = ["model", "effort", "prompt"]
         self.forks: list[tuple[str, dict[str, Any], str]] = []
         self.ends: Callable[[str], dict[str, Any]] = lambda _: {}
         self.refuses: Callable[[str], tuple[int, dict[str, Any]] | None] = lambda _: None
@@ -43,6 +45,7 @@ class Api:
             steps = [{"name": "summary", "needs": []}, {"name": "checklist", "needs": ["summary"]}]
             steps.append({"name": "diagram", "needs": ["checklist"]})
             chain = {"name": "guideline_checklist", "description": "", "steps": steps, "payload_schema": {}}
+            chain["overrides"] = self.overrides
             return 200, {"chains": [chain], "unusable": []}
         job = self.jobs.get(parts[1])
         if job is None:
@@ -55,7 +58,8 @@ class Api:
                 return refusal
             event_id = f"fork-of-{parts[1]}"
             origin = {"event_id": parts[1], "from_step": body.get("from_step"), "replay": body["replay"]}
-            changes = {"forked_from": origin, "max_cost_usd": body["max_cost_usd"], **self.ends(parts[1])}
+            own = {name: body.get(name) for name in ("model", "effort")}
+            changes = {"forked_from": origin, "max_cost_usd": body["max_cost_usd"], **own, **self.ends(parts[1])}
             self.jobs[event_id] = {**job, "event_id": event_id, **changes}
         return 201, {"event_id": event_id, "status": "pending", "created_at": job["created_at"]}
 
@@ -132,6 +136,7 @@ class TestAReplay:
         assert "By the checks: 0 worse, 0 mixed, 0 better, 2 same. The answer changed in 0 of 2." in out
         assert f"Spent ${2 * COST:.6f} of the budget of $1.0." in out
         assert out.splitlines()[-1] == f"Page: {page.name}"
+        assert re.fullmatch(r"Dashboard: http://127.0.0.1:\d+/queue#/replays/[0-9a-f-]+", out.splitlines()[-2])
 
     def test_takes_the_newest_completed_jobs_of_a_chain(self, api: Api, replay: Replay) -> None:
         code, _, _ = replay("--chain", "guideline_checklist", "--last", "3", "--max-cost-usd", "1", "--json")
@@ -186,8 +191,17 @@ class TestAReplay:
 
         assert code == Code.DONE
         assert "2 same" in out
+        assert "Nothing was changed" in out
         assert "<article" in (tmp_path / "page.html").read_text()
         assert len(api.forks) == 2
+
+    def test_of_before_tells_what_was_to_be_different(self, api: Api, replay: Replay) -> None:
+        _, out, _ = replay("job-1", "job-2", "--model", "other", "--effort", "low", "--max-cost-usd", "1", "--json")
+
+        _, out, _ = replay("--of", json.loads(out)["replay"])
+
+        assert "model: other; effort: low." in out
+        assert "Nothing was changed" not in out
 
     def test_leaves_jobs_out_that_were_deleted_since(self, api: Api, replay: Replay) -> None:
         _, out, _ = replay("job-1", "job-2", "--max-cost-usd", "1", "--json")
@@ -330,6 +344,16 @@ def test_what_can_not_be_done_is_refused_before_anything_is_asked(
 
     assert (code, api.forks) == (Code.USAGE, [])
     assert why in " ".join(err.replace("│", "").split())
+
+
+def test_what_the_chain_does_not_allow_is_refused_before_anything_is_run(api: Api, replay: Replay) -> None:
+    api.overrides = ["effort"]
+
+    code, out, err = replay("job-1", "--model", "other", "--dry-run")
+
+    assert (code, out, api.forks) == (Code.USAGE, "", [])
+    assert err == ("jobchain: the chain guideline_checklist allows jobs no model of their own: leave --model out\n")
+    assert replay("job-1", "--effort", "low", "--dry-run")[0] == Code.DONE
 
 
 @pytest.mark.parametrize(

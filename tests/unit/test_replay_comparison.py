@@ -65,6 +65,7 @@ def test_a_job_that_was_not_run_has_no_verdict_of_the_checks() -> None:
     pair = pair_of(job(True), None, "the budget is used up")
 
     assert (pair.verdict, pair.reasons, pair.changed) == (Verdict.NOT_RUN, (), ())
+    assert pair_of(job(True), None, "it is processing", "job-2").verdict is Verdict.NOT_ENDED
 
 
 def test_quotes_are_counted_once_wherever_they_are_in_the_result() -> None:

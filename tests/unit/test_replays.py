@@ -2,19 +2,24 @@
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from aws_lambda_powertools import Logger
 
 from jobchain.domain import Status
 from jobchain.errors import PermanentModelError
+from jobchain.forks import ForkedFrom
 from jobchain.outcomes import Outcome
 from jobchain_api.durations import Durations
 from jobchain_api.service import JobService
-from tests.conftest import make_runner
-from tests.deployment import Deployment
+from tests.conftest import make_runner, make_sweeper
+from tests.deployment import Deployment, vanish_until_it_fails
+from tests.fakes import Requests
 from tests.gateway import Api
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
 
 COUNTS = ("created", "completed", "failed", "cancelled")
 
@@ -55,6 +60,23 @@ def listed(api: Api, query: str = "") -> list[str]:
 
 def counts(view: Any) -> list[int]:
     return [view[name] for name in COUNTS]
+
+
+def test_a_list_finds_a_job_behind_many_replays_by_a_few_queries(
+    deployment: Deployment, dynamodb: "DynamoDBClient", api: Api, done: str
+) -> None:
+    # given replays that are all newer than the job
+    made = deployment.job(done).created_at
+    for number in range(60):
+        deployment.clock.advance(timedelta(seconds=1))
+        deployment.create(100 + number, forked_from=ForkedFrom(done, None, "r1"), source_created_at=made)
+    requests = Requests(dynamodb)
+
+    page = api("GET", "/jobs?limit=1").body
+
+    assert [job["event_id"] for job in page["jobs"]] == [done]
+    assert page["next_cursor"] is None
+    assert requests.new().count("Query") <= 3
 
 
 class TestAForkWithoutAStep:
@@ -99,6 +121,8 @@ class TestAReplay:
         assert listed(api) == [done]
         assert listed(api, "?replays=false") == [done]
         assert listed(api, "?replays=true") == [other, ours, done]
+        assert listed(api, "?replays=only") == [other, ours]
+        assert listed(api, "?replays=only&replay=r1") == [ours]
         assert listed(api, "?replay=r1") == [ours]
         assert listed(api, "?replay=r1&replays=true") == [ours]
         assert listed(api, "?replay=r3") == []
@@ -111,6 +135,21 @@ class TestAReplay:
         answer = api("GET", "/jobs?limit=1")
 
         assert ([job["event_id"] for job in answer.body["jobs"]], answer.body["next_cursor"]) == ([done], None)
+
+    def test_of_all_replays_hides_none_behind_other_jobs(self, api: Api, done: str, replay: Callable[..., str]) -> None:
+        old = replay()
+        for _ in range(3):
+            api("POST", "/jobs", {"input_text": "a"})
+
+        page = api("GET", "/jobs?replays=only&limit=1").body
+
+        assert [job["event_id"] for job in page["jobs"]] == [old]
+        assert api("GET", f"/jobs?replays=true&cursor={page['next_cursor']}").status == 422 or not page["next_cursor"]
+
+    def test_refuses_another_choice_of_replays(self, api: Api) -> None:
+        answer = api("GET", "/jobs?replays=some")
+
+        assert (answer.status, [*answer.body["errors"]]) == (422, ["replays"])
 
     def test_has_cursors_of_its_own(self, api: Api, replay: Callable[..., str]) -> None:
         replay()
@@ -182,6 +221,22 @@ class TestWhatAReplayCosts:
         deployment.create(7)
         deployment.run()
         assert [outcome.status for outcome in outcomes] == [Status.COMPLETED]
+
+    def test_is_no_failed_job_of_the_metrics_where_its_workers_vanished(
+        self, deployment: Deployment, replay: Callable[..., str]
+    ) -> None:
+        outcomes: list[Outcome] = []
+        deployment.sweeper = make_sweeper(
+            deployment.stores, deployment.queue, deployment._logger, outcome_meter=outcomes.append
+        )
+        event_id = replay()
+
+        vanish_until_it_fails(deployment, event_id)
+        assert deployment.job(event_id).status is Status.FAILED
+        assert outcomes == []
+
+        vanish_until_it_fails(deployment, deployment.create(7))
+        assert [outcome.error_type for outcome in outcomes] == ["worker_lost"]
 
     def test_teaches_nothing_of_how_long_jobs_take(
         self, deployment: Deployment, api: Api, done: str, replay: Callable[..., str]

@@ -539,6 +539,13 @@ class TestABudget:
 
         assert (job.status, job.spending.calls) == (Status.FAILED, 0)
 
+    def test_that_is_too_small_tells_the_least_that_the_call_needs(self, stage_with: Callable[[str], Stage]) -> None:
+        job = stage_with("0.00001").run()
+
+        assert job.error is not None
+        needed = Decimal(job.error.message.rpartition("this call alone needs ")[2])
+        assert Decimal("0.0001") < needed < Decimal("0.01")
+
     def test_counts_answers_that_did_not_fit_and_those_of_earlier_runs(
         self, stage_with: Callable[[str], Stage]
     ) -> None:

@@ -257,7 +257,7 @@ def test_a_filtered_list_reads_a_thousand_entries_of_the_index_at_most(
     table: Table, query: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # given the wanted job behind 60 others that have ended, and 40 entries in place of 1,000
-    monkeypatch.setattr("jobchain.aws.jobs._MAX_SEEN", 40)
+    monkeypatch.setattr("jobchain.aws.jobs.MAX_SEEN", 40)
     wanted = {"title": "Policy.docx", "metadata": {"team": "legal"}}
     first = table.call("POST", "/jobs", {"input_text": SMALL, **wanted})[0].body["event_id"]
     clock.advance(timedelta(seconds=1))
@@ -569,6 +569,16 @@ def test_lists_and_counts_cost_reads_alone(table: Table) -> None:
     # The index `unfinished`, and the day.
     assert counted == units(reads=0.5 + 1, calls=2)
     assert listed_later == units(reads=0.5, calls=1)
+
+
+def test_the_events_of_a_job_cost_reads_alone(table: Table) -> None:
+    event_id, _ = table.post()
+    table.work(event_id)
+    page, cost = table.call("GET", f"/jobs/{event_id}/events")
+    _, again = table.call("GET", f"/jobs/{event_id}/events?after={page.body['next_after']}")
+
+    # META, its steps, and a look for failed calls.
+    assert cost == again == units(reads=3, calls=3)
 
 
 def test_the_state_of_a_job_with_every_option_fits_in_a_unit(table: Table, clock: FakeClock, items: Items) -> None:

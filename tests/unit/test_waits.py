@@ -1,13 +1,16 @@
 """Why pending jobs wait, where that is worked out when they are read; and how long a job is tried."""
 
+from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from jobchain.aws.breakers import BreakerStore
 from jobchain.aws.paces import PaceStore
 from jobchain.breaker import ModelAccount
+from jobchain.chains import CHAINS
+from jobchain.chains.chain import Chain
 from jobchain.domain import Job, NewJob, Status, Tier, WaitingFor, WaitReason, isoformat
 from jobchain.observability import Logger
 from jobchain.overrides import Overrides
@@ -18,6 +21,7 @@ from jobchain_api.waits import waiting_now
 from tests.fakes import FakeClock
 from tests.gateway import Api
 from tests.stores import Stores
+from tests.unit.test_fallbacks import with_options
 
 ACCOUNT = ModelAccount("models.test", "secret", "m")
 MADE = "2026-11-22T10:00:00.000Z"
@@ -29,10 +33,9 @@ class Account:
 
     def __init__(self, stores: Stores) -> None:
         self.breakers = BreakerStore(stores.client, stores.table, ACCOUNT, stores.clock)
-        self.pace = PaceStore(stores.client, stores.table, ACCOUNT, Tier.STANDARD, Rates(requests=6), stores.clock)
         self._stores = stores
 
-    def reason(self, job: Job = JOB) -> WaitingFor | None:
+    def reason(self, job: Job = JOB, chains: Mapping[str, Chain] = CHAINS) -> WaitingFor | None:
         stores = self._stores
         rates = Rates(requests=6)
 
@@ -42,10 +45,12 @@ class Account:
 
         breakers = BreakerStore(stores.client, stores.table, ACCOUNT, stores.clock)
         waits = AccountWaits(breakers, paces, ACCOUNT.model)
-        return waiting_now(job, waits, stores.clock()).waiting_for
+        return waiting_now(job, waits, stores.clock(), chains).waiting_for
 
-    def fill(self) -> None:
-        while isinstance(self.pace.reserve([Demand(1, 100)], "local"), Granted):
+    def fill(self, model: str = ACCOUNT.model) -> None:
+        stores, account = self._stores, replace(ACCOUNT, model=model)
+        pace = PaceStore(stores.client, stores.table, account, Tier.STANDARD, Rates(requests=6), stores.clock)
+        while isinstance(pace.reserve([Demand(1, 100)], "local"), Granted):
             pass
 
 
@@ -72,6 +77,49 @@ def test_a_job_of_another_model_waits_for_the_limits_of_that_and_for_the_key(
 
     account.breakers.open("model_unauthorized", clock())
     found = account.reason(other)
+    assert found
+    assert found.reason is WaitReason.ACCOUNT
+
+
+@pytest.mark.parametrize("options", [{"fallback_model": "another"}, {"model": "another"}], ids=str)
+def test_a_job_that_can_go_on_with_another_model_does_not_wait_for_the_one_that_is_refused(
+    account: Account, clock: FakeClock, options: dict[str, str]
+) -> None:
+    account.breakers.open("model_not_found", clock())
+    chains = with_options(**options)
+
+    found = account.reason(JOB, chains)
+
+    assert found
+    assert found.reason is WaitReason.QUEUE
+    account.breakers.open("model_unauthorized", clock())
+    found = account.reason(JOB, chains)
+    assert found
+    assert found.reason is WaitReason.ACCOUNT, "the key is that of all models"
+
+
+def test_a_job_whose_fallback_is_used_up_waits_for_its_limits(account: Account, clock: FakeClock) -> None:
+    account.breakers.open("model_not_found", clock())
+    account.fill("another")
+
+    found = account.reason(JOB, with_options(fallback_model="another"))
+
+    assert found
+    assert found.reason is WaitReason.RATE_LIMIT
+
+
+@pytest.mark.parametrize(
+    "job",
+    [replace(JOB, flex_until=datetime(2100, 1, 1, tzinfo=UTC)), replace(JOB, job_name="unknown")],
+    ids=["flex", "unknown chain"],
+)
+def test_a_job_that_can_not_go_on_waits_for_the_model_that_is_refused(
+    account: Account, clock: FakeClock, job: Job
+) -> None:
+    account.breakers.open("model_not_found", clock())
+
+    found = account.reason(job, with_options(fallback_model="another"))
+
     assert found
     assert found.reason is WaitReason.ACCOUNT
 

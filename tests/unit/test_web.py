@@ -15,6 +15,7 @@ import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from jobchain.outcomes import ERROR_TYPES
+from jobchain_cli.advice import ADVICE, UNKNOWN
 from jobchain_offline.answering import MODEL
 from jobchain_web import handler
 from jobchain_web.site import Site
@@ -388,6 +389,14 @@ def test_the_dashboard_says_what_to_do_about_every_type_of_error() -> None:
     # then there is some for each
     assert known - told == set()
     assert told - known == set()
+
+
+def test_the_dashboard_and_the_command_line_say_the_same_about_a_failed_job() -> None:
+    advice = (FOLDER / "queue" / "advice.js").read_text()
+    jobs = re.findall(r'^  ([a-z_]+): "(.*)",$', advice.partition("const CALLS")[0], re.MULTILINE)
+
+    assert dict(jobs) == ADVICE
+    assert f'const OPERATOR = "{UNKNOWN}";' in advice
 
 
 def test_a_base_path_of_a_custom_domain_changes_nothing() -> None:

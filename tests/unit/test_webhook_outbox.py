@@ -12,6 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.capacity import Meter, Units, indexes
+from jobchain import Chain, Text
+from jobchain.approvals import Decided, Decision
 from jobchain.aws.attributes import Item
 from jobchain.aws.items import unpacked
 from jobchain.aws.outbox import GRACE, SHARDS, DeliveryKey
@@ -87,6 +89,19 @@ def crash_until_the_sweeper_fails_it(deployment: Deployment) -> None:
     assert deployment.sweep().failed == 1
 
 
+checked_twice = Chain("checked_twice", description="")
+
+
+@checked_twice.approve(deadline_seconds=3600)
+def first(document: Text) -> str:
+    return document
+
+
+@checked_twice.approve(deadline_seconds=3600)
+def second(first: str) -> str:
+    return first
+
+
 def wait(deployment: Deployment, reason: WaitReason, until: str | None = None) -> None:
     """A worker claims the job, and releases it again as it has to wait."""
     claim = deployment.stores.claim(deployment.event_id, deployment.clock() + INVOCATION)
@@ -96,7 +111,7 @@ def wait(deployment: Deployment, reason: WaitReason, until: str | None = None) -
 
 
 class TestAWait:
-    @pytest.mark.parametrize("reason", [WaitReason.ACCOUNT, WaitReason.BUDGET])
+    @pytest.mark.parametrize("reason", [WaitReason.APPROVAL, WaitReason.ACCOUNT, WaitReason.BUDGET])
     def test_that_people_may_have_to_see_to_is_told_without_the_reasons_text(
         self, deployment: Deployment, reason: WaitReason
     ) -> None:
@@ -134,6 +149,23 @@ class TestAWait:
         wait(deployment, WaitReason.BUDGET)
 
         assert [body["data"]["waiting_for"]["reason"] for body in bodies(deployment)] == ["account", "budget"]
+
+    def test_for_one_approval_after_the_other_is_told_each_time(self, deployment: Deployment) -> None:
+        deployment.runner = deployment.worker(chains={"checked_twice": checked_twice.compiled})
+        create(deployment, job_name="checked_twice", payload={"document": "Refund."})
+
+        for step in ("first", "second"):
+            deployment.run()
+            approved = Decided(Decision.APPROVE)
+            deployment.stores.decisions.decide(TENANT, deployment.event_id, step, approved)
+        deployment.run()
+
+        told = [(body["type"], body["data"].get("waiting_for", {}).get("reason")) for body in bodies(deployment)]
+        assert sorted(told, key=str) == [
+            ("job.completed", None),
+            ("job.waiting", "approval"),
+            ("job.waiting", "approval"),
+        ]
 
     def test_is_told_to_those_alone_who_want_it(self, deployment: Deployment) -> None:
         create(deployment, FAILURES)

@@ -5,9 +5,11 @@ from datetime import datetime, timedelta
 
 from jobchain.aws.breakers import BreakerStore
 from jobchain.aws.paces import PaceStore
+from jobchain.breaker import Scope
 from jobchain.domain import Tier, WaitingFor, WaitReason, isoformat
 from jobchain.errors import Unavailable
 from jobchain.pace import PATIENCE
+from jobchain_api.waits import Beside, no_other
 
 
 class AccountWaits:
@@ -19,11 +21,16 @@ class AccountWaits:
         self._paces = paces
         self._model = model
 
-    def reason_now(self, tier: Tier, now: datetime, model: str | None = None) -> WaitingFor | None:
+    def reason_now(
+        self, tier: Tier, now: datetime, model: str | None = None, beside: Beside = no_other
+    ) -> WaitingFor | None:
         """An open breaker before a limit that is used up; None where the table does not answer."""
         asked = model or self._model
         try:
             breaker = self._breakers.look(own_model=asked != self._model)
+            if breaker and breaker.scope is Scope.MODEL and (other := beside(self._model)):
+                # The chain's own model, or its fallback: workers let the job through.
+                return self._full(other, tier, now)
             return breaker.waiting_for if breaker else self._full(asked, tier, now)
         except Unavailable:
             return None

@@ -17,9 +17,10 @@ from jobchain.chains.chain import Chain
 from jobchain.errors import BodyTooLarge, InvalidRequest, LimitReached, MalformedBody, Unauthorized
 from jobchain.observability import Logger
 from jobchain_api.auth import Authenticate, refuse_foreign
+from jobchain_api.paths import ALLOWED_METHODS, PUBLIC_PATHS, route_of
 from jobchain_api.problems import method_not_allowed, register_problems
 from jobchain_api.queries import check_query
-from jobchain_api.routes import ALLOWED_METHODS, PUBLIC_PATHS, add_routes, route_of
+from jobchain_api.routes import add_routes
 from jobchain_api.service import JobService
 from jobchain_api.webhook_service import WebhookService
 

@@ -151,8 +151,13 @@ def _check_fit(chain: Chain, payload: JsonValue, details: JobDetails, copies: tu
     """Raises JobCannotBeForked where this deployment's chain can't continue with the copied outputs."""
     if not copies:
         return
-    # Which model the deployment asks does not matter here.
-    now = definition_of(chain, "")
+    try:
+        # Which model the deployment asks does not matter here.
+        now = definition_of(chain, "")
+    except Exception as error:  # of the chain's own types, whose message may hold anything
+        fault = f"the chain {chain.name} has a type of which no schema can be made ({type(error).__name__})"
+        again = "and it is not known whether the copied outputs fit: fork without from_step, or create a new job"
+        raise JobCannotBeForked(f"{fault}, {again}") from error
     if why := misfit(chain, chain.payload.model_validate(payload), copies, now, details.definitions):
         raise JobCannotBeForked(f"the chain has changed since, {why}: fork from an earlier step, or create a new job")
 

@@ -37,6 +37,7 @@ from jobchain_api.auth import ApiKeys, no_authentication
 from jobchain_api.job_urls import checked_job_urls, no_job_urls
 from jobchain_api.receivers import known_receivers, no_receivers
 from jobchain_api.service import JobService
+from jobchain_api.waits import Beside, no_other
 from jobchain_api.webhook_service import WebhookService
 
 if TYPE_CHECKING:
@@ -94,8 +95,10 @@ def _parts() -> "LateParts":
 
 
 class _Waits:
-    def reason_now(self, tier: Tier, now: datetime, model: str | None = None) -> WaitingFor | None:
-        return _parts().waits.reason_now(tier, now, model)
+    def reason_now(
+        self, tier: Tier, now: datetime, model: str | None = None, beside: Beside = no_other
+    ) -> WaitingFor | None:
+        return _parts().waits.reason_now(tier, now, model, beside)
 
 
 class _Health:

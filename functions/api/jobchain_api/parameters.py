@@ -4,8 +4,9 @@ from typing import Annotated
 
 from aws_lambda_powertools.event_handler.openapi.params import Header, Query
 
-from jobchain_api.queries import INCLUDABLE, MOMENT
-from jobchain_api.requests import IDEMPOTENCY_KEY
+from jobchain.job_events import POSITION
+from jobchain_api.queries import INCLUDABLE, MOMENT, REPLAYS
+from jobchain_api.requests import IDEMPOTENCY_KEY, MAX_TITLE
 
 MAX_PAGE = 100
 DEFAULT_PAGE = 20
@@ -24,6 +25,8 @@ IdempotencyKey = Annotated[
     ),
 ]
 
+Title = Annotated[str | None, Query(max_length=MAX_TITLE, description="Filter by a part of the title, in any case.")]
+
 Moment = Annotated[
     str | None,
     Query(
@@ -34,7 +37,13 @@ Moment = Annotated[
 ]
 
 WithReplays = Annotated[
-    bool, Query(description="Whether jobs of replays are listed too. A list without this parameter leaves them out.")
+    str | None,
+    Query(
+        max_length=5,
+        description="Whether jobs of replays are listed too; `only`: no others are. A list without this parameter "
+        "leaves them out.",
+        json_schema_extra={"enum": [*REPLAYS]},
+    ),
 ]
 
 Replay = Annotated[
@@ -51,5 +60,14 @@ Include = Annotated[
         description="A comma-separated list of what to add. `input`: the payload. `prompts`: what the model was asked. "
         "`attempts`: the calls of the model, as `failed_attempts` and `answered_calls`.",
         json_schema_extra={"pattern": f"^({'|'.join(INCLUDABLE)})(,({'|'.join(INCLUDABLE)}))*$"},
+    ),
+]
+
+After = Annotated[
+    str | None,
+    Query(
+        max_length=4000,
+        description="`next_after` of an earlier page of this job: only events that follow are told.",
+        json_schema_extra={"pattern": POSITION},
     ),
 ]

@@ -29,10 +29,16 @@ QUERY: Mapping[tuple[str, str], tuple[str, ...]] = {
         "cursor",
     ),
     ("GET", "/jobs/<event_id>"): ("include", "step"),
+    ("GET", "/jobs/<event_id>/events"): ("after", "limit"),
     ("GET", "/usage"): ("from", "to", "by"),
     ("GET", "/deliveries"): ("endpoint_id", "state", "limit", "cursor"),
 }
 """The query parameters of the routes that have some."""
+
+REPLAYS = ("true", "false", "only")
+"""What `replays` of a list can be."""
+
+_BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 
 MOMENT = r"^\d{4}-\d\d-\d\d([Tt]\d\d:\d\d(:\d\d(\.\d{1,6})?)?([Zz]|[+-]\d\d:\d\d))?$"
 """The pattern of a date, or of a time with its zone: RFC 3339, where the seconds may be left out."""
@@ -93,6 +99,16 @@ def wanted_metadata(event: APIGatewayProxyEvent) -> dict[str, str]:
             why = f"is too long: a key has at most {MAX_METADATA_KEY} characters, a value {MAX_METADATA_VALUE}"
             raise InvalidRequest({f"{METADATA}{name}"[:MAX_PLACE]: why})
     return wanted
+
+
+def wanted_replays(text: str | None) -> dict[str, bool]:
+    """The fields of a `JobFilter` that the parameter `replays` sets. Raises InvalidRequest."""
+    name = "false" if text is None else text.lower()
+    if name == "only":
+        return {"only_replays": True}
+    if name not in _BOOLEANS:
+        raise InvalidRequest({"replays": f"must be one of {', '.join(REPLAYS)}"})
+    return {"replays": _BOOLEANS[name]}
 
 
 def moment(name: str, text: str | None) -> datetime | None:

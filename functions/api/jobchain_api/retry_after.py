@@ -61,6 +61,13 @@ class RetryAfter:
             depth = self._depth(job, now)
         return _whole(self._left(job, now, depth))
 
+    def of_next_event(self, job: Job, steps: int) -> int:
+        """For the events of an unfinished job with this number of steps to come, each of which is an event."""
+        seconds = self.of(job)
+        if job.waiting_for and job.waiting_for.until:
+            return seconds
+        return _whole(seconds / (steps + (job.status is Status.PENDING) or 1))
+
     def _asked(self, job: Job, now: datetime) -> bool:
         """Reads the tenant's recent jobs, if few are known; False where the table does not answer."""
         if len(self._durations.of(job)) >= _ENOUGH or not self._durations.may_ask(job.tenant, now, _ASK_EVERY):

@@ -25,6 +25,7 @@ from jobchain_api.created_views import BatchAccepted, BatchView, JobCreated, Pro
 from jobchain_api.current import NO_TYPE, current
 from jobchain_api.decision_route import add_decision_route
 from jobchain_api.delivery_routes import add_delivery_routes
+from jobchain_api.event_routes import add_event_routes
 from jobchain_api.parameters import (
     DEFAULT_PAGE,
     MAX_PAGE,
@@ -33,6 +34,7 @@ from jobchain_api.parameters import (
     Moment,
     Replay,
     StepName,
+    Title,
     WithReplays,
 )
 from jobchain_api.problems import problem_of
@@ -45,52 +47,13 @@ from jobchain_api.queries import (
     moment,
     wanted_days,
     wanted_metadata,
+    wanted_replays,
 )
-from jobchain_api.requests import MAX_TITLE, CreateJob, CreateJobs, ForkJob, checked_key
+from jobchain_api.requests import CreateJob, CreateJobs, ForkJob, checked_key
 from jobchain_api.service import JobService
 from jobchain_api.submitting import Submission
 from jobchain_api.webhook_routes import add_webhook_routes
 from jobchain_api.webhook_service import WebhookService
-
-ALLOWED_METHODS = {
-    "/jobs": ("GET", "HEAD", "POST"),
-    "/jobs/batch": ("POST",),
-    "/jobs/<event_id>": ("GET", "HEAD", "DELETE"),
-    "/jobs/<event_id>/cancel": ("POST",),
-    "/jobs/<event_id>/retry": ("POST",),
-    "/jobs/<event_id>/fork": ("POST",),
-    "/jobs/<event_id>/steps/<step>/decision": ("POST",),
-    "/chains": ("GET", "HEAD"),
-    "/stats": ("GET", "HEAD"),
-    "/usage": ("GET", "HEAD"),
-    "/webhooks": ("GET", "HEAD", "POST"),
-    "/webhooks/<endpoint_id>": ("DELETE",),
-    "/webhooks/<endpoint_id>/rotate": ("POST",),
-    "/webhooks/<endpoint_id>/enable": ("POST",),
-    "/webhooks/<endpoint_id>/test": ("POST",),
-    "/deliveries": ("GET", "HEAD"),
-    "/deliveries/<webhook_id>": ("GET", "HEAD"),
-    "/deliveries/<webhook_id>/redeliver": ("POST",),
-    "/health": ("GET", "HEAD"),
-    "/mcp": ("POST",),
-    "/openapi.json": ("GET", "HEAD"),
-}
-PUBLIC_PATHS = ("/health", "/openapi.json")
-"""The paths that require no authentication."""
-
-
-def route_of(path: str) -> str:
-    """The route of a path, such as `/jobs/<event_id>`; empty for none. The path itself may be anything."""
-    parts = path.strip("/").split("/")
-    for route in ALLOWED_METHODS:
-        names = route.strip("/").split("/")
-        if len(names) == len(parts) and all(map(_matches, names, parts)):
-            return route
-    return ""
-
-
-def _matches(name: str, part: str) -> bool:
-    return name in (part, "<event_id>", "<endpoint_id>", "<webhook_id>", "<step>")
 
 
 def add_routes(
@@ -104,6 +67,7 @@ def add_routes(
     _add_routes_of_jobs(app, service, logger)
     _add_routes_of_one_job(app, service, logger, chains)
     _add_routes_of_the_deployment(app, service, chains)
+    add_event_routes(app, service, logger, chains)
     add_decision_route(app, service, logger, chains)
     add_webhook_routes(app, webhooks)
     add_delivery_routes(app, webhooks)
@@ -133,12 +97,10 @@ def _add_routes_of_jobs(app: APIGatewayRestResolver, service: JobService, logger
     def list_jobs(
         status: Annotated[Status | None, Query(description="Filter by status.")] = None,
         job_name: Annotated[str | None, Query(max_length=64, description="Filter by chain.")] = None,
-        title: Annotated[
-            str | None, Query(max_length=MAX_TITLE, description="Filter by a part of the title, in any case.")
-        ] = None,
+        title: Title = None,
         created_after: Moment = None,
         created_before: Moment = None,
-        replays: WithReplays = False,
+        replays: WithReplays = None,
         replay: Replay = None,
         limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="The most jobs of a page.")] = DEFAULT_PAGE,
         cursor: Annotated[str | None, Query(max_length=512, description="`next_cursor` of the last page.")] = None,
@@ -152,7 +114,7 @@ def _add_routes_of_jobs(app: APIGatewayRestResolver, service: JobService, logger
             metadata=wanted_metadata(app.current_event),
             created_after=moment("created_after", created_after),
             created_before=moment("created_before", created_before),
-            replays=replays,
+            **wanted_replays(replays),
             replay=replay,
         )
         jobs, next_cursor = service.list(_caller(app), limit, cursor, wanted)

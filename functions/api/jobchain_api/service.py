@@ -40,6 +40,7 @@ from jobchain_api.submitting import Submission, Submitter
 from jobchain_api.waits import NoWaits, WaitView, standing_still, waiting_now
 
 if TYPE_CHECKING:
+    from jobchain.aws.history import HistoryPage
     from jobchain.metrics import Meter, OutcomeMeter
     from jobchain_api.health import Health
 
@@ -179,9 +180,18 @@ class JobService:
         found = self._jobs.details(caller.tenant, _checked(event_id), attempts=attempts, definitions=definitions)
         return replace(found, job=self._told(found.job))
 
+    def history(self, caller: Caller, event_id: str, after: str | None, limit: int) -> "HistoryPage":
+        """A page of the job's events that follow the position `after`. Raises JobNotFound, InvalidRequest, Unavailable.
+
+        Its job is told what it waits for.
+        """
+        page = self._jobs.history(caller.tenant, _checked(event_id), after, limit)
+        return replace(page, job=self._told(page.job))
+
     def _told(self, job: Job) -> Job:
         self.retry_after.learn(job)
-        return waiting_now(standing_still(job, self._clock()), self._waits, self._clock())
+        now = self._clock()
+        return waiting_now(standing_still(job, now), self._waits, now, self._chains)
 
     def cancel(self, caller: Caller, event_id: str) -> Job:
         """Cancels a job at once, or before its next step. Raises JobNotFound, JobIsFinal, Unavailable."""

@@ -11,6 +11,7 @@ from jobchain.chains import Unusable
 from jobchain.chains.chain import Chain
 from jobchain.chains.mistakes import ChainError
 from jobchain.domain import Status
+from jobchain.overrides import OVERRIDES, Override
 from jobchain_api.call_views import SpendingView, spent
 from jobchain_api.created_views import LazyView
 from jobchain_api.health import Health, ModelStatus
@@ -34,6 +35,10 @@ class ChainView(LazyView):
     steps: list[StepInfo]
     payload_schema: dict[str, JsonValue] = Field(description="The JSON Schema of `payload`.")
     result: list[PartView] = Field(description="The parts of the result, in order.")
+    overrides: list[Override] = Field(
+        description="What a job may set in place of the chain: `model` and `effort` for all its calls, and `prompt`, "
+        "in a fork, for a step. A request that sets another is a 422."
+    )
 
     @classmethod
     def of(cls, chain: Chain) -> "ChainView":
@@ -44,6 +49,7 @@ class ChainView(LazyView):
             steps=[StepInfo(name=step.name, needs=list(step.needs)) for step in chain.steps],
             payload_schema=chain.payload.model_json_schema(),
             result=part_views(chain),
+            overrides=[name for name in OVERRIDES if name in chain.overrides],
         )
 
 

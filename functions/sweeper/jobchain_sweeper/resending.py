@@ -123,12 +123,13 @@ class Resender:
         error = JobError("worker_lost", message)
 
         def change() -> bool:
-            recorded = self._due.fail_stalled(job, error)
-            if recorded is None:
+            end = self._due.fail_stalled(job, error)
+            if end is None:
                 return False
-            for model, spending in recorded.items():
+            for model, spending in end.spending.items():
                 self._meter(job.job_name, model, spending)
-            self._outcome_meter(failed(error))
+            if not end.is_replay:
+                self._outcome_meter(failed(error))
             self._logger.warning("job failed", event_id=job.event_id, type=error.type, reason=error.message)
             return True
 

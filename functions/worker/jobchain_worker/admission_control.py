@@ -7,6 +7,7 @@ import asyncio
 import random
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 from jobchain.aws.breakers import BreakerStore
 from jobchain.aws.claiming import Candidate
@@ -14,28 +15,24 @@ from jobchain.aws.outage_log import log_unavailable
 from jobchain.aws.paces import PaceStore
 from jobchain.aws.queue import MAX_DELAY, JobQueue, Slot
 from jobchain.breaker import MAX_JITTER, MIN_JITTER, OpenBreaker, Scope
-from jobchain.chains.chain import Chain
+from jobchain.chains.chain import Chain, Step
+from jobchain.chains.model_choice import fallback_of_job, paced_model, share_limits
 from jobchain.domain import Clock, Tier, tier_at
 from jobchain.errors import JobNotReady, ModelError, MustRunAlone, Unavailable
 from jobchain.llm import LLM
 from jobchain.observability import Logger
-from jobchain.pace import PATIENCE, Demand, Granted, Refused
-from jobchain.rate_limits import NO_RATE_LIMITS, RateLimits
+from jobchain.pace import Demand, Granted, Refused
+from jobchain.rate_limits import RateLimits
 from jobchain_worker.account_watch import AccountWatch
 from jobchain_worker.backlog import Backlog
 from jobchain_worker.demand import Demands, Wave, first_calls
-from jobchain_worker.model_choice import fallback_of_job, paced_model, share_limits
+from jobchain_worker.pace_ledger import LONGEST_WAIT, PaceLedger, lost, sleep_until, slot_of
 
 SUSPECT = 2
 """A job runs alone after this number of workers in a row vanished with it: another of their jobs may be the cause."""
 
-LONGEST_WAIT = timedelta(seconds=PATIENCE)
-"""A slot that is no further away is waited for. A job with a later one goes back to the queue."""
-
 SLOT_KEPT = timedelta(seconds=60)
 """A slot is lost when its job comes later than this: its workers are busier than the account."""
-
-NOTHING = Demand(0, 0)
 
 
 class AdmissionControl:
@@ -76,11 +73,17 @@ class AdmissionControl:
 
     def model_of(self, candidate: Candidate) -> str:
         """The model whose pace the job follows."""
-        return paced_model(self._chains.get(candidate.job_name), candidate, self.model)
+        return paced_model(self._chains.get(candidate.job_name), candidate.model, self.model)
+
+    def may_ask(self, candidate: Candidate, fallback: str) -> bool:
+        """Whether that is the fallback of one of the job's calls."""
+        chain = self._chains.get(candidate.job_name)
+        return chain is not None and any(step.options.fallback_model == fallback for step in chain.calls)
 
     def fallback_of(self, candidate: Candidate) -> str | None:
         """A model with which the job can go on while the deployment's is refused."""
-        return fallback_of_job(self._chains.get(candidate.job_name), candidate, self.model)
+        chain = self._chains.get(candidate.job_name)
+        return fallback_of_job(chain, candidate.model, candidate.tier, candidate.completed, self.model)
 
 
 class Permit:
@@ -93,16 +96,13 @@ class Permit:
         self.slot = slot
         """The slot that the job's next message holds."""
         self._model = control.model
+        self._fallback: str | None = None
         self._named: str | None = None
         self._begin_at: datetime | None = None
         self._tenant = ""
         self._tier = Tier.STANDARD
-        self._pace: PaceStore | None = None
-        self._granted = NOTHING
-        self._asked = NOTHING
-        self._used = NOTHING
-        self._limits: RateLimits = NO_RATE_LIMITS
-        self._refused = False
+        self._ledger: PaceLedger | None = None
+        self._others: dict[str, PaceLedger] = {}
         self._breaker: OpenBreaker | None = None
         self._probed = False
         self.probing = False
@@ -116,7 +116,7 @@ class Permit:
             raise MustRunAlone(f"{candidate.crashes} workers in a row have vanished with the job")
         self._named = candidate.model if candidate.model != self._control.model else None
         now = self._control.clock()
-        if now >= candidate.deadline_at or self._pace:
+        if now >= candidate.deadline_at or self._ledger:
             return  # it ends without a call; or it was let through, and is read again
         if not self._has_time:
             raise JobNotReady(candidate.tenant, candidate.tier, timedelta(0))
@@ -125,6 +125,8 @@ class Permit:
             return
         self._tenant, self._tier = candidate.tenant, candidate.tier
         self._model = self._control.model_of(candidate)
+        if self.slot and self.slot.model and self._control.may_ask(candidate, self.slot.model):
+            self._model = self._fallback = self.slot.model
         try:
             self._pass_breaker(candidate, now)
             try:
@@ -133,41 +135,41 @@ class Permit:
                 # One call a minute is within any limit, and without it the breaker would stay open.
                 if not self.probing:
                     raise
-                self.slot, self._pace = None, self._control.paces(self._model)[candidate.tier]
+                self.slot, self._ledger = None, PaceLedger(self._control.paces(self._model)[candidate.tier])
         except Unavailable as error:
             # Without its limits the account itself refuses what is too much.
             log_unavailable(self._control.logger, "limits not read, the job runs", error)
 
     def _pass_breaker(self, candidate: Candidate, now: datetime) -> None:
-        own_model = self._model != self._control.model
-        found = self._control.breakers.look(own_model=own_model)
+        breakers, named = self._control.breakers, self._named is not None
+        own_model = named or self._model != self._control.model
+        found = breakers.look(own_model=own_model)
         if found is None:
             return
-        if self._control.breakers.probe(found):
+        if breakers.probe(found, named=named):
             self._control.logger.info("probes the account", type=found.type)
-            self.probing = True
-            self._breaker = self._control.breakers.look(own_model=own_model)
+            self._breaker, self.probing = breakers.look(own_model=own_model), True
             return
         if found.scope is Scope.MODEL and (fallback := self._control.fallback_of(candidate)):
-            self._model, self.slot = fallback, None
+            self._model = self._fallback = fallback
             return
         jitter = random.uniform(MIN_JITTER, MAX_JITTER)  # noqa: S311  # no secret
         raise _not_ready(candidate, found.delay(jitter), now)
 
     def _take_pace(self, candidate: Candidate, demands: Sequence[Demand], now: datetime) -> None:
-        pace = self._control.paces(self._model)[candidate.tier]
+        ledger = PaceLedger(self._control.paces(self._model)[candidate.tier])
         slot, self.slot = self.slot, None
-        if slot is None or slot.tier is not candidate.tier or now > slot.at + SLOT_KEPT:
-            got = pace.reserve(demands, candidate.tenant, self._backlog)
+        if slot is None or slot.model != self._fallback or lost(slot, candidate.tier, now - SLOT_KEPT):
+            got = ledger.pace.reserve(demands, candidate.tenant, self._backlog)
             if isinstance(got, Refused):
                 raise _not_ready(candidate, got.until - now, now)
-            slot = _slot(got, candidate.tier)
+            slot = slot_of(got, candidate.tier, self._fallback)
         if slot.at > now + LONGEST_WAIT:
             self.slot = slot
             raise _not_ready(candidate, slot.at - now, now)
-        self._granted = Demand(slot.requests, slot.tokens)
+        ledger.grant(Demand(slot.requests, slot.tokens))
         self._begin_at = slot.at
-        self._pace = pace
+        self._ledger = ledger
 
     def refuses(self, model: str) -> bool:
         """Whether the account refuses the model, as of the last look; a probe has to find out."""
@@ -182,61 +184,77 @@ class Permit:
         is used before it asks for more: where a wave is larger than the limit of a minute, a job that waited until it
         has room for all of it would never run.
         """
-        if self._pace is None or self.probing:
+        ledger = self._ledger
+        if ledger is None or self.probing:
             return wave
         begin_at, self._begin_at = self._begin_at, None
         need = self._control.demands.of_wave([step for _, step in wave])
-        left = max(self._granted.requests - self._asked.requests, 0)
-        if left:
-            wave = first_calls(wave, left)
+        if ledger.left:
+            wave = first_calls(wave, ledger.left)
         elif need.requests:
-            try:
-                got = await self._reserve(self._pace, need)
-            except Unavailable as error:
-                log_unavailable(self._control.logger, "limits not read, the job runs", error)
-                return wave
-            if wait := self._later(got):
-                return wait
-            if isinstance(got, Granted):
-                begin_at = got.at
-                # An account without known limits grants any number, and counts none.
-                wave = first_calls(wave, got.demand.requests or need.requests)
-        if begin_at and (seconds := (begin_at - self._control.clock()).total_seconds()) > 0:
-            await asyncio.sleep(min(seconds, LONGEST_WAIT.total_seconds()))
+            got = await self._reserve(ledger, need, self._fallback)
+            if not isinstance(got, Granted):
+                return wave if got is None else got
+            begin_at = got.at
+            # An account without known limits grants any number, and counts none.
+            wave = first_calls(wave, got.demand.requests or need.requests)
+        await sleep_until(begin_at, self._control.clock())
         return wave
 
-    async def _reserve(self, pace: PaceStore, need: Demand) -> Granted | Refused:
-        """A slot for `need`, or when to ask again. Without a thread where no request is made, as for the others here.
+    async def let_ask(self, model: str, step: Step) -> timedelta | None:
+        """How long the job has to wait before the step may ask its fallback `model`; None where it may ask it now.
 
-        Raises Unavailable.
+        The job was granted its own model's pace: a fallback has limits of its own, and its calls take slots of these.
         """
-        if got := pace.reserve_at_once([need], self._tenant):
-            return got
-        return await asyncio.to_thread(pace.reserve, [need], self._tenant, self._backlog)
+        if self._ledger is None or share_limits(model, self._model):
+            return None
+        if model not in self._others:
+            self._others[model] = PaceLedger(self._control.paces(model)[self._tier])
+        ledger = self._others[model]
+        if not ledger.left:
+            got = await self._reserve(ledger, self._control.demands.of_wave([step]), model)
+            if isinstance(got, timedelta):
+                return got
+            await sleep_until(got.at if got else None, self._control.clock())
+        ledger.begun += 1
+        return None
+
+    async def _reserve(self, ledger: PaceLedger, need: Demand, fallback: str | None) -> Granted | timedelta | None:
+        """A slot that is near, or how long the job has to leave the worker for; None where the table does not answer.
+
+        Without a thread where no request is made, as for the others here.
+        """
+        pace = ledger.pace
+        got: Granted | Refused | None = pace.reserve_at_once([need], self._tenant)
+        try:
+            if got is None:
+                got = await asyncio.to_thread(pace.reserve, [need], self._tenant, self._backlog)
+        except Unavailable as error:
+            log_unavailable(self._control.logger, "limits not read, the job runs", error)
+            return None
+        now = self._control.clock()
+        if isinstance(got, Refused):
+            return max(got.until - now, LONGEST_WAIT)
+        late = got.at > now + LONGEST_WAIT
+        if late and self.slot is None:
+            self.slot = slot_of(got, self._tier, fallback)
+        else:
+            # A message holds one slot: those of other steps are given back.
+            ledger.grant(got.demand)
+        return got.at - now if late else got
 
     def _backlog(self) -> int:
         return self._control.backlog.messages(self._tier)
 
-    def _later(self, got: Granted | Refused) -> timedelta | None:
-        """How long the job has to leave the worker for; None where it was granted a slot that is near."""
-        now = self._control.clock()
-        if isinstance(got, Refused):
-            return max(got.until - now, LONGEST_WAIT)
-        if got.at > now + LONGEST_WAIT:
-            self.slot = _slot(got, self._tier)
-            return got.at - now
-        self._granted = _sum(self._granted, got.demand)
-        return None
-
     async def answered(self, model: str, asked: Demand, used: Demand, limits: RateLimits, began_at: datetime) -> None:
         """Notes a call of `model` that was answered. It closes a breaker that was open when it began.
 
-        The pace follows the calls of the job's model alone: any other one has limits of its own.
+        The pace follows the calls of the job's model and its fallbacks: any other one has limits of its own.
         """
-        if share_limits(model, self._model):
-            self._note(asked, used, limits)
-            if self._pace is not None and not self._pace.learn_at_once(asked, limits):
-                await self._told(self._pace.learn, asked, limits)
+        if ledger := self._ledger_of(model):
+            ledger.note(asked, used, limits)
+            if not ledger.pace.learn_at_once(asked, limits):
+                await self._told(ledger.pace.learn, asked, limits)
         own_model = model != self._control.model
         if self._probes(own_model=own_model):
             self._probed, self.probing = True, False
@@ -244,13 +262,11 @@ class Permit:
 
     async def failed(self, model: str, asked: Demand, error: ModelError, began_at: datetime) -> None:
         """Notes a call of `model` that failed. It opens a breaker where the fault is the account's."""
-        if share_limits(model, self._model):
-            refused = error.type == "rate_limited"
-            self._refused = self._refused or refused
-            self._note(Demand(1, 0) if refused else asked, Demand(1, 0) if refused else asked, error.report.limits)
+        if ledger := self._ledger_of(model):
+            ledger.note_failed(asked, error.report.limits, refused=error.type == "rate_limited")
         own_model = model != self._control.model
         self._probed = self._probed or self._probes(own_model=own_model)
-        if model == self._named and not self.probing:
+        if model == self._named:
             return  # gateways refuse a key for one model as for all: a caller's choice must make no other job wait
         await self._control.watch.refused(error, began_at, probing=self.probing, own_model=own_model)
 
@@ -258,21 +274,17 @@ class Permit:
         """Gives back what was granted and not asked for, and tells the limiter what the server told."""
         if self._breaker and not self._probed:
             # A job whose budget is used up, for example: of many of them each would cost the others a minute.
-            await self._told(self._control.breakers.give_back, self._breaker)
-        if self._pace is None:
-            return
-        counted = (self._granted, self._asked, self._used, self._limits)
-        if self._refused or not self._pace.settles_nothing(*counted):
-            await self._told(self._pace.settle, *counted, self._refused)
+            await self._told(partial(self._control.breakers.give_back, named=self._named is not None), self._breaker)
+        for ledger in (self._ledger, *self._others.values()):
+            if settle := ledger and ledger.settlement():
+                await self._told(settle)
 
     def _probes(self, *, own_model: bool) -> bool:
         """Whether a call tells if the breaker may close: of the key by any, of a model by its own."""
         return not (own_model and self._breaker and self._breaker.scope is Scope.MODEL)
 
-    def _note(self, asked: Demand, used: Demand, limits: RateLimits) -> None:
-        self._asked, self._used = _sum(self._asked, asked), _sum(self._used, used)
-        if limits != NO_RATE_LIMITS:
-            self._limits = limits
+    def _ledger_of(self, model: str) -> PaceLedger | None:
+        return self._ledger if share_limits(model, self._model) else self._others.get(model)
 
     async def _told(self, tell: Callable[..., object], *what: object) -> None:
         try:
@@ -285,11 +297,3 @@ def _not_ready(candidate: Candidate, wait: timedelta, now: datetime) -> JobNotRe
     """The job waits: not past its deadline, as a worker ends it then, and no longer than a message can be delayed."""
     wait = max(min(wait, candidate.deadline_at - now, MAX_DELAY), timedelta(0))
     return JobNotReady(candidate.tenant, tier_at(candidate.flex_until, now + wait), wait)
-
-
-def _slot(granted: Granted, tier: Tier) -> Slot:
-    return Slot(granted.at, granted.demand.requests, granted.demand.tokens, tier)
-
-
-def _sum(first: Demand, second: Demand) -> Demand:
-    return Demand(first.requests + second.requests, first.tokens + second.tokens)

@@ -1,7 +1,7 @@
 """Keeps a call to what its job may still cost."""
 
 from dataclasses import replace
-from decimal import Decimal
+from decimal import ROUND_UP, Decimal
 
 from jobchain.errors import PermanentModelError
 from jobchain.llm import ModelRequest
@@ -11,6 +11,8 @@ from jobchain_worker.job_run import JobRun
 
 MIN_OUTPUT_TOKENS = 200
 """The least room for an answer: the model is not called where a job's budget leaves less."""
+
+_SMALLEST = Decimal("0.000001")
 
 _UNPRICED = "max_cost_usd can't be kept, as the price of the model {} is unknown: leave it out"
 
@@ -37,6 +39,8 @@ def affordable(
         raise PermanentModelError("budget_unknown", _UNPRICED.format(model))
     if most < MIN_OUTPUT_TOKENS:
         known, budget = run.spending.known_cost_usd.normalize(), run.claim.max_cost_usd
-        message = f"the next call could cost more than max_cost_usd ({budget:f}) allows: {known:f} is spent"
+        least = prices.least_budget(model, request.size, MIN_OUTPUT_TOKENS) or Decimal(0)
+        needs = f"{known:f} is spent, and this call alone needs {least.quantize(_SMALLEST, ROUND_UP):f}"
+        message = f"the next call could cost more than max_cost_usd ({budget:f}) allows: {needs}"
         raise PermanentModelError("budget_exceeded", message)
     return replace(request, max_output_tokens=min(most, request.max_output_tokens or most))

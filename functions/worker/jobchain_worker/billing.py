@@ -16,6 +16,7 @@ from jobchain.limits import Limits
 from jobchain.llm import LLM
 from jobchain.metrics import Meter
 from jobchain.observability import Logger
+from jobchain.overrides import OTHER_MODEL
 from jobchain.prices import PriceList
 from jobchain.spending import Bill, Spending, Usage, summed, summed_by_model
 from jobchain_worker.demand import MAX_AT_ONCE
@@ -24,10 +25,6 @@ from jobchain_worker.job_run import JobRun, Records
 # The instructions, the schema and the earlier outputs that a call has beside the payload, for the estimate of a call
 # whose request is not known: several times what the shipped chains have.
 _REQUEST_BYTES = 50_000
-
-
-OTHER_MODEL = "other"
-"""The model in the metrics of calls whose model only their job names. The usage records have its name."""
 
 
 class Billing:
@@ -107,7 +104,6 @@ class Billing:
     def count(self, claim: Claim, bill: Bill) -> None:
         """Counts as metrics what was added to the usage records."""
         for model, spending in bill.items():
-            # A metric costs by the values of its dimensions, and callers may name any model.
             self._meter(claim.job_name, model if model in self._named else OTHER_MODEL, spending)
 
     @cached_property

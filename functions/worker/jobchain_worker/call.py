@@ -56,6 +56,7 @@ class Call:
         self._tier = request.tier
         self._request_id: str | None = None
         self._text: str | None = None
+        self._without_effort = False
         self.spending = NOTHING_SPENT
         """What the call used and cost; nothing until it has ended."""
 
@@ -82,7 +83,7 @@ class Call:
             await self.record(UNEXPECTED, f"the model's adapter failed ({type(error).__name__})")
             raise
         self._model, self._tier, self._request_id = answer.model, answer.tier, answer.request_id
-        self._text = _raw(answer)
+        self._text, self._without_effort = _raw(answer), answer.without_effort
         self._charge(self._priced(answer.usage, most_of(self._request, self._llm)) + retries)
         self._log(outcome_of(answer), answer_facts(answer))
         await self._pass_on(answer)
@@ -128,7 +129,7 @@ class Call:
                 cause=report.cause or cause,
                 answer=report.answer or self._text,
                 request_id=report.request_id or self._request_id,
-                effort=self._request.effort,
+                effort=None if self._without_effort or report.without_effort else self._request.effort,
             ),
             self._asked_model,
         )

@@ -45,6 +45,8 @@ class CallTrace:
         self._idle = limits.idle.total_seconds() if limits.idle else None
         self._heard = self._started
         self._first_token: float | None = None
+        self.without_effort = False
+        """Whether the call was sent without the effort of its request, which the model does not take."""
         self._timeout: asyncio.Timeout | None = None
         self._timer: asyncio.TimerHandle | None = None
         self.response: httpx2.Response | None = None

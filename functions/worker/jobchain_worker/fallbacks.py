@@ -5,6 +5,7 @@ fail, and of none where the key is refused, the limits are used up, or a request
 """
 
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 
 from jobchain.breaker import Scope, scope_of
 from jobchain.chains.chain import Step
@@ -26,6 +27,14 @@ _REFUSED = "the model's server refuses the model, and its fallback is of no use"
 
 _OUTAGES = frozenset({"connection_lost", "model_unavailable", "overloaded", "server_error", "timeout"})
 """The `TransientModelError.type`s that an outage of a model has."""
+
+
+class FallbackNotReady(Exception):
+    """The fallback's rate limit is used up: the job waits for `wait`, as it would for its own model's."""
+
+    def __init__(self, wait: timedelta) -> None:
+        super().__init__("the fallback's rate limit")
+        self.wait = wait
 
 
 def outages_of(run: JobRun, step: PlannedStep, error: ModelError) -> int:
@@ -59,10 +68,11 @@ class Fallbacks:
     ) -> StepCompleted:
         """What `ask` makes of the step, with its model or with its fallback. Flex calls wait for their own model.
 
-        Raises what `ask` raises.
+        Raises what `ask` raises, and FallbackNotReady.
         """
         own, fallback = step.options.model or self._model, on_fallback(step)
-        if fallback is None or fallback.options.model == own or flex:
+        other = fallback.options.model if fallback else None
+        if fallback is None or other is None or other == own or flex:
             return await ask(step)
         refusal: PermanentModelError | None = None
         if not self._has_outage(run, step.name, own):
@@ -72,7 +82,9 @@ class Fallbacks:
                 if scope_of(error.type) is not Scope.MODEL:
                     raise
                 refusal = error
-        self._logger.warning("fallback asked", model=own, fallback=fallback.options.model)
+        if wait := await run.records.permit.let_ask(other, step):
+            raise FallbackNotReady(wait)
+        self._logger.warning("fallback asked", model=own, fallback=other)
         try:
             done = await ask(fallback)
         except PermanentModelError as error:

@@ -144,8 +144,8 @@ class StepCompleted:
     """A step's output, not stored yet. `model` and `prompt_version` are empty for a step without a model call.
 
     `spending` is that of the call whose answer became the output, `failed` that of the calls before it. `asked` is the
-    model that was asked, with `effort`. That call began at `called_at`, or with the step where that is None, and
-    `request_hash` is of its request.
+    model that was asked, and `effort` the one that was sent. That call began at `called_at`, or with the step where
+    that is None, and `request_hash` is of its request.
     """
 
     output: JsonValue
@@ -200,7 +200,7 @@ def completed(
         asked=request.model,
         called_at=called_at,
         request_hash=request.digest,
-        effort=request.effort,
+        effort=None if answer.without_effort else request.effort,
     )
 
 

@@ -136,6 +136,7 @@ def kept(error: ModelError, key: str, trace: CallTrace, texts: Sequence[str]) ->
         limits=report.limits if response is None else read_limits(response.headers),
         usage=trace.answer.usage() if trace.answer else None,
         first_token_seconds=trace.first_token_seconds,
+        without_effort=trace.without_effort,
     )
 
 

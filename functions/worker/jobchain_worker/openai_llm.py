@@ -23,6 +23,7 @@ from jobchain_worker.call_trace import CallTime, CallTrace
 from jobchain_worker.chat_dialect import Chat
 from jobchain_worker.dialects import Api, Dialect
 from jobchain_worker.explanations import explanation
+from jobchain_worker.model_memory import Known, ModelMemory
 from jobchain_worker.openai_calls import kept, request_id, within
 from jobchain_worker.output_limits import OutputLimits
 from jobchain_worker.provider_faults import Fault
@@ -42,7 +43,7 @@ _REFUSALS = (400, 413, 416, 422)
 _OF_THE_MODEL = ("reasoning", "reasoning_effort", "temperature", *prompt_cache.OF_THE_MODEL)
 
 # The values that a model takes of these differ: a caller may choose one that it does not.
-_BY_VALUE = ("reasoning", "reasoning_effort")
+_BY_VALUE = _EFFORTS = ("reasoning", "reasoning_effort")
 
 # What a refusal may call a parameter. Ollama speaks of thinking: https://github.com/ollama/ollama/issues/12561
 _SENT_AS = {prompt_cache.BREAKPOINT: (prompt_cache.OPTIONS,), "thinking": ("reasoning_effort", "reasoning")}
@@ -79,10 +80,6 @@ class OpenAILLM:
         self._client = client
         self._model = model
         self._time = CallTime(timeout, idle)
-        self._limits = {model: OutputLimits(max_output_tokens)}
-        self._max_output_tokens = max_output_tokens
-        self._refused: set[tuple[str, str, str]] = set()
-        self._refused_formats: set[tuple[str, Any]] = set()
         self._key = key
         self._watch = watch
         self._counts = api == "responses" and not is_bedrock
@@ -92,18 +89,13 @@ class OpenAILLM:
         self._api = api
         self._is_local = is_loopback(url)
         self._dialect = self._new_dialect()
-        # What one model refuses of a stream others may take, and jobs may name any.
-        self._dialects = {model: self._dialect}
+        # What one model refuses others may take, and jobs may name any.
+        self._memory = ModelMemory(model, lambda: Known(OutputLimits(max_output_tokens), self._new_dialect()))
 
     def _new_dialect(self) -> Dialect:
         if self._api == "chat":
             return Chat(is_local=self._is_local, caches=self._caches)
         return Responses(caches=self._caches)
-
-    def _dialect_of(self, model: str) -> Dialect:
-        if model not in self._dialects:
-            self._dialects[model] = self._new_dialect()
-        return self._dialects[model]
 
     @property
     def model(self) -> str:
@@ -116,11 +108,7 @@ class OpenAILLM:
 
         Of the models that were asked, the one with the most counts: a true count beyond it would be cut to it.
         """
-        return max(limits.most for limits in [*self._limits.values()])
-
-    def _limits_of(self, request: ModelRequest) -> OutputLimits:
-        """The room for answers of the model that is asked."""
-        return self._limits.setdefault(self._asked(request), OutputLimits(self._max_output_tokens))
+        return self._memory.most_output_tokens
 
     def _asked(self, request: ModelRequest) -> str:
         return request.model or self._model
@@ -161,6 +149,7 @@ class OpenAILLM:
             request_id=request_id(response, key),
             limits=read_limits(response.headers),
             first_token_seconds=trace.first_token_seconds,
+            without_effort=trace.without_effort,
         )
         match answer:
             case UnusableAnswer():
@@ -169,10 +158,10 @@ class OpenAILLM:
                 answer.error.report = kept(answer.error, key, trace, texts)
         return answer
 
-    def _prefix(self, request: ModelRequest) -> SharedPrefix | None:
+    def _prefix(self, request: ModelRequest, known: Known) -> SharedPrefix | None:
         """The prefix that the request shares, where the server is told of it."""
         prefix = request.prefix if self._caches else None
-        return prefix if prefix and (self._asked(request), prefix.answers) not in self._refused_formats else None
+        return prefix if prefix and prefix.answers not in known.refused_formats else None
 
     async def _send(
         self, request: ModelRequest, texts: Sequence[str], trace: CallTrace
@@ -181,13 +170,14 @@ class OpenAILLM:
 
         One that is refused for a parameter is repeated with another: it is not billed.
         """
-        limits = self._limits_of(request)
-        room = limits.room(request)
+        known = self._memory.of(self._asked(request))
+        room = known.limits.room(request)
         shrunk = False
         while True:
             # What other calls learn meanwhile changes nothing of this one.
-            prefix = self._prefix(request)
-            body = self._body(replace(request, prefix=prefix), room)
+            prefix = self._prefix(request, known)
+            body = self._body(replace(request, prefix=prefix), room, known)
+            trace.without_effort = bool(request.effort) and not any(name in body for name in _EFFORTS)
             if "stream" not in body:
                 trace.expect_no_stream()
             try:
@@ -196,38 +186,19 @@ class OpenAILLM:
                 if refused.status_code not in _REFUSALS:
                     raise
                 refusal = redacted(explanation(refused.body) or "", self._client.api_key, texts)
-                smaller = None if shrunk else limits.learn(refusal, room, request)
+                smaller = None if shrunk else known.limits.learn(refusal, room, request)
                 if smaller is not None:
                     room, shrunk = smaller, True
-                elif not self._avoids(refused, refusal, body) and not self._parts(refused, refusal, body, prefix):
+                elif not _avoids(refused, refusal, body, known) and not _parts(refused, refusal, prefix, known):
                     raise
 
-    def _avoids(self, refused: openai.APIStatusError, refusal: str, body: Mapping[str, Any]) -> bool:
-        """Whether the call can be repeated without the parameter that was refused. Later calls do without it, too."""
-        parameter = unsupported_parameter(refusal, refused.code, refused.param, refused.body)
-        parameter = next((name for name in _SENT_AS.get(parameter or "", ()) if name in body), parameter)
-        if parameter in _OF_THE_MODEL and parameter in body:
-            self._refused.add(_without(body["model"], parameter, body[parameter]))
-            return True
-        return parameter in body and self._dialect_of(body["model"]).avoid(parameter)
-
-    def _parts(
-        self, refused: openai.APIStatusError, refusal: str, body: Mapping[str, Any], prefix: SharedPrefix | None
-    ) -> bool:
-        """Whether the call can be repeated with a format of its own, as the joint one of `prefix` was refused."""
-        if prefix is None or not prompt_cache.refuses_format(refused.code, refused.param, refusal):
-            return False
-        self._refused_formats.add((body["model"], prefix.answers))
-        return True
-
-    def _body(self, request: ModelRequest, room: int) -> dict[str, Any]:
+    def _body(self, request: ModelRequest, room: int, known: Known) -> dict[str, Any]:
         # Left out of a standard call: many servers have no tiers.
         tier = {"service_tier": "flex"} if request.tier is Tier.FLEX else {}
-        model = self._asked(request)
-        body = self._dialect_of(model).body(model, request, room)
-        if _without(model, prompt_cache.OPTIONS, None) in self._refused:
+        body = known.dialect.body(self._asked(request), request, room)
+        if _without(prompt_cache.OPTIONS, None) in known.refused:
             body = prompt_cache.without_breakpoints(body)
-        return {name: value for name, value in body.items() if _without(model, name, value) not in self._refused} | tier
+        return {name: value for name, value in body.items() if _without(name, value) not in known.refused} | tier
 
     async def _post(self, path: str, body: dict[str, Any]) -> httpx2.Response:
         """The server's response, whose body has not been read. A call with a key that has been changed is repeated."""
@@ -252,6 +223,24 @@ class OpenAILLM:
         return await self._client.post(path, cast_to=httpx2.Response, body=body, stream=True, stream_cls=None)
 
 
-def _without(model: str, name: str, value: object) -> tuple[str, str, str]:
+def _avoids(refused: openai.APIStatusError, refusal: str, body: Mapping[str, Any], known: Known) -> bool:
+    """Whether the call can be repeated without the parameter that was refused. Later calls do without it, too."""
+    parameter = unsupported_parameter(refusal, refused.code, refused.param, refused.body)
+    parameter = next((name for name in _SENT_AS.get(parameter or "", ()) if name in body), parameter)
+    if parameter in _OF_THE_MODEL and parameter in body:
+        known.refused.add(_without(parameter, body[parameter]))
+        return True
+    return parameter in body and known.dialect.avoid(parameter)
+
+
+def _parts(refused: openai.APIStatusError, refusal: str, prefix: SharedPrefix | None, known: Known) -> bool:
+    """Whether the call can be repeated with a format of its own, as the joint one of `prefix` was refused."""
+    if prefix is None or not prompt_cache.refuses_format(refused.code, refused.param, refusal):
+        return False
+    known.refused_formats.add(prefix.answers)
+    return True
+
+
+def _without(name: str, value: object) -> tuple[str, str]:
     """What is remembered of a refused parameter: the value of some, any value of the others."""
-    return model, name, str(value) if name in _BY_VALUE else ""
+    return name, str(value) if name in _BY_VALUE else ""

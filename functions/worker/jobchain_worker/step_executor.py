@@ -25,7 +25,7 @@ from jobchain_worker.answers import Complaint, Output, read_answer
 from jobchain_worker.approving import ask_a_person, computed
 from jobchain_worker.billing import costliest
 from jobchain_worker.call import Call, logged_model, most_of
-from jobchain_worker.fallbacks import OUTAGE_FAILURES, Fallbacks, outages_of
+from jobchain_worker.fallbacks import OUTAGE_FAILURES, FallbackNotReady, Fallbacks, outages_of
 from jobchain_worker.job_run import JobRun, StepCompleted, StepDeferred, StepFailed, StepOutcome, completed, overdue
 from jobchain_worker.retry_policy import MAX_JITTER, MIN_JITTER, Failures, GiveUp, RetryPolicy, TryAgain
 
@@ -124,6 +124,9 @@ class StepExecutor:
             done = await self._fallbacks.ask(run, step, lambda each: self._ask(run, each, share), flex=bool(flex_left))
         except _OutOfTime as late:
             return self._out_of_time(run, step, paid=late.paid)
+        except FallbackNotReady as early:
+            wait = max(min(early.wait, run.left(self._clock())), timedelta(0))
+            return StepDeferred({}, wait, "the rate limit of the fallback model", WaitReason.RATE_LIMIT)
         except PermanentModelError as error:
             if scope_of(error.type):
                 return self._park(run, step, error)

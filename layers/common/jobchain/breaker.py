@@ -87,8 +87,9 @@ class OpenBreaker:
     """A breaker that is open, as it was read. It never contains a key or a provider's text.
 
     `type` is the fault that was seen last, `opened_at` when the first one was. `refused_at` is when a call was last
-    refused: the first one's, or that of the last probe. `next_probe_at` is when the next job is let through, and
-    `refusals` counts the calls that this breaker knows of.
+    refused: the first one's, or that of the last probe. `next_probe_at` is when the next job is let through,
+    `next_named_probe_at` when the next one that names its model itself is, and `refusals` counts the calls that this
+    breaker knows of.
     """
 
     type: str
@@ -96,6 +97,7 @@ class OpenBreaker:
     opened_at: datetime
     refused_at: datetime
     next_probe_at: datetime
+    next_named_probe_at: datetime
     refusals: int = 1
 
     @property
@@ -109,9 +111,9 @@ class OpenBreaker:
         """The same as a job shows it."""
         return WaitingFor(WaitReason.ACCOUNT, isoformat(self.opened_at), isoformat(self.next_probe_at), self.detail)
 
-    def probe_is_due(self, now: datetime) -> bool:
-        """Whether a job may be let through, if no other one is."""
-        return self.next_probe_at <= now
+    def probe_is_due(self, now: datetime, *, named: bool = False) -> bool:
+        """Whether a job may be let through, if no other one is; `named` for one that names its model itself."""
+        return (self.next_named_probe_at if named else self.next_probe_at) <= now
 
     def delay(self, jitter: float) -> timedelta:
         """How long a job is put off: about half of the time for which calls are known to be refused.

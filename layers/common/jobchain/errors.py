@@ -188,7 +188,7 @@ class CallReport:
     `status`, `code` and `kind` are what the provider answered: the HTTP status, and the `code` and `type` of its
     error. `request_id` is the provider's id of the call, and `limits` what it told of the account's limits. `usage` is
     what it had told of the tokens when the answer broke off, which is no final count. `first_token_seconds` is how long
-    the answer's first token took.
+    the answer's first token took. `without_effort` if the call was sent without the request's effort.
     """
 
     maybe_billed: bool = False
@@ -201,6 +201,7 @@ class CallReport:
     limits: RateLimits = NO_RATE_LIMITS
     usage: Usage | None = None
     first_token_seconds: float | None = field(default=None, compare=False)
+    without_effort: bool = False
 
     @property
     def facts(self) -> Mapping[str, int | str]:

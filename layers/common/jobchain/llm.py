@@ -92,6 +92,7 @@ class AnswerText:
     request_id: str | None = None
     limits: RateLimits = NO_RATE_LIMITS
     first_token_seconds: float | None = field(default=None, compare=False)
+    without_effort: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,7 @@ class UnusableAnswer:
     cut_off: bool = False
     limits: RateLimits = NO_RATE_LIMITS
     first_token_seconds: float | None = field(default=None, compare=False)
+    without_effort: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,7 @@ class FailedAnswer:
     request_id: str | None = None
     limits: RateLimits = NO_RATE_LIMITS
     first_token_seconds: float | None = field(default=None, compare=False)
+    without_effort: bool = False
 
 
 ModelAnswer = AnswerText | UnusableAnswer | FailedAnswer
@@ -131,7 +134,8 @@ ModelAnswer = AnswerText | UnusableAnswer | FailedAnswer
 `usage` is None where the server does not report it, or reports what is no count: then the call has to be estimated.
 The report of a FailedAnswer's error is never `maybe_billed`, as the answer itself is counted. `tier` is the tier that
 the call was served and priced as. `limits` is what the server told of its account's limits. `first_token_seconds` is
-how long the answer's first token took, None where the answer came in one piece.
+how long the answer's first token took, None where the answer came in one piece. `without_effort` if the request had an
+effort and the call was sent without it, as the model does not take it.
 """
 
 

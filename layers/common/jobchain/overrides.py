@@ -44,3 +44,9 @@ class Overrides:
 
 
 NO_OVERRIDES = Overrides()
+
+OTHER_MODEL = "other"
+"""The model in the metrics of calls whose model only their job names. The usage records have its name.
+
+A metric costs by the values of its dimensions, and callers may name any model.
+"""

@@ -118,6 +118,13 @@ class PriceList:
             return sys.maxsize
         return int((budget - max(price.input, price.cache_write) * request_bytes) / price.output)
 
+    def least_budget(self, model: str, request_bytes: int, output_tokens: int) -> Decimal | None:
+        """The least budget, in US dollars, for which `affordable_output` gives this many tokens; None as there."""
+        price = self._price(model)
+        if price is None:
+            return None
+        return max(price.input, price.cache_write) * request_bytes + price.output * output_tokens
+
     def _price(self, model: str) -> Price | None:
         return self._prices.get(model) or self._prices.get(_SNAPSHOT_DATE.sub("", model)) or self._unlisted
 

@@ -1,8 +1,8 @@
 """The breakers' items: read by all workers before they claim a job, written when one opens, probes or closes.
 
-An item has `opened_at`, by which one opening is told from the next; `refused_at`, `probe_at` and `refusals` as of
-`OpenBreaker`; and `closed_at` once it is closed. It is not deleted then: a call that began before `closed_at` and is
-refused after it tells nothing new, and opens nothing. Times are milliseconds since 1970.
+An item has `opened_at`, by which one opening is told from the next; `refused_at`, `probe_at`, `named_probe_at` and
+`refusals` as of `OpenBreaker`; and `closed_at` once it is closed. It is not deleted then: a call that began before
+`closed_at` and is refused after it tells nothing new, and opens nothing. Times are milliseconds since 1970.
 """
 
 from collections.abc import Sequence
@@ -68,35 +68,39 @@ class BreakerStore:
                 self._read()
             return next(iter(self._open(own_model)), None)
 
-    def probe(self, seen: OpenBreaker) -> bool:
+    def probe(self, seen: OpenBreaker, *, named: bool = False) -> bool:
         """Whether the caller's job is the one that is let through this minute: true for one caller alone.
 
-        If its worker crashes, the next minute has another one.
+        If its worker crashes, the next minute has another one. Jobs that name their models themselves, `named`, have
+        probes of their own: however many of them name a model that is never answered, the others' probe is not theirs.
         """
         with self._lock:
             now = self._clock()
             known = self._known(seen.scope)
             # Another job of this worker was faster, or has learned that another worker was.
-            if known is None or not known.probe_is_due(now) or known.opened_at != seen.opened_at:
+            if known is None or not known.probe_is_due(now, named=named) or known.opened_at != seen.opened_at:
                 return False
+            its = _probe_attribute(named)
             return self._write(
                 seen.scope,
-                f"{_IS_SEEN} AND probe_at <= :now",
+                # An item of an earlier version has no `named_probe_at`.
+                f"{_IS_SEEN} AND (attribute_not_exists({its}) OR {its} <= :now)",
                 {":opened_at": self._items[seen.scope]["opened_at"], ":now": epoch_ms(now)},
-                {"probe_at": epoch_ms(now + PROBE_EVERY)},
+                {its: epoch_ms(now + PROBE_EVERY)},
             )
 
-    def give_back(self, probed: OpenBreaker) -> None:
+    def give_back(self, probed: OpenBreaker, *, named: bool = False) -> None:
         """The caller's job was the probe, and made no call: the next job that comes is let through in its place.
 
         `probed` is the breaker as the probe has left it. Where another probe has followed, nothing is changed.
         """
+        was = probed.next_named_probe_at if named else probed.next_probe_at
         with self._lock:
             self._write(
                 probed.scope,
-                f"{_IS_SEEN} AND probe_at = :was",
-                {":opened_at": _stored(probed.opened_at), ":was": _stored(probed.next_probe_at)},
-                {"probe_at": epoch_ms(self._clock())},
+                f"{_IS_SEEN} AND {_probe_attribute(named)} = :was",
+                {":opened_at": _stored(probed.opened_at), ":was": _stored(was)},
+                {_probe_attribute(named): epoch_ms(self._clock())},
             )
 
     def open(
@@ -148,6 +152,7 @@ class BreakerStore:
                 "opened_at": epoch_ms(now),
                 "refused_at": epoch_ms(now),
                 "probe_at": epoch_ms(now + PROBE_EVERY),
+                "named_probe_at": epoch_ms(now + PROBE_EVERY),
                 "refusals": 1,
                 "expires_at": self._expiry(),
             },
@@ -208,6 +213,10 @@ def _scopes(own_model: bool) -> Sequence[Scope]:
     return (Scope.KEY,) if own_model else (*Scope,)
 
 
+def _probe_attribute(named: bool) -> str:
+    return "named_probe_at" if named else "probe_at"
+
+
 def _breaker(scope: Scope, item: Item | None) -> OpenBreaker | None:
     if item is None or "closed_at" in item:
         return None
@@ -217,6 +226,7 @@ def _breaker(scope: Scope, item: Item | None) -> OpenBreaker | None:
         opened_at=_moment(item["opened_at"]),
         refused_at=_moment(item["refused_at"]),
         next_probe_at=_moment(item["probe_at"]),
+        next_named_probe_at=_moment(item.get("named_probe_at") or item["probe_at"]),
         refusals=int(item["refusals"]),
     )
 

@@ -11,13 +11,12 @@ from jobchain.aws.items import FREE, PROCESSING, UNFINISHED, Due, job_key, read_
 from jobchain.aws.meta import due_job_of, flex_due
 from jobchain.aws.outbox import Announce, no_announcement
 from jobchain.aws.records import visible_steps
-from jobchain.aws.settling import end_unheld
+from jobchain.aws.settling import EndedUnheld, end_unheld
 from jobchain.aws.table import ConditionFailed, Table, TransactionCanceled
 from jobchain.aws.writes import epoch, epoch_ms, epoch_ms_up, update
 from jobchain.domain import Clock, JobError, Status
 from jobchain.due_job import DueJob
 from jobchain.outcomes import Outcome
-from jobchain.spending import Spending
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -115,11 +114,10 @@ class DueStore:
             return False, None
         return True, outcome
 
-    def fail_stalled(self, due: DueJob, error: JobError) -> dict[str, Spending] | None:
+    def fail_stalled(self, due: DueJob, error: JobError) -> EndedUnheld | None:
         """Fails a due job that no worker holds, and whose last worker stored no step.
 
-        Gives what was recorded of the spending of workers that vanished, by model; None where the job has changed, or
-        its last worker stored a step.
+        Gives what metrics are told; None where the job has changed, or its last worker stored a step.
         """
         now = self._clock()
         job = read_job(self._table, due.event_id, "ATTEMPT", "STEP$")

@@ -104,10 +104,10 @@ def read_job(table: Table, event_id: str, first: str = "META", last: str = "STEP
     meta = next((item for item in found if item["sk"] == "META"), None)
     if meta is None:
         return None
-    return StoredJob(meta, tuple(item for item in found if item is not meta and _belongs(item, meta)))
+    return StoredJob(meta, tuple(item for item in found if item is not meta and belongs(item, meta)))
 
 
-def _belongs(item: Item, meta: Item) -> bool:
+def belongs(item: Item, meta: Item) -> bool:
     """Whether the item is of this job, and not a remainder of an earlier one of the same id."""
     # A job that an earlier version stored has no uid. What remains of such jobs is told apart by when it expires.
     uid = meta.get("uid", "")

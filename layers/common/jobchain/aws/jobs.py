@@ -21,14 +21,8 @@ from jobchain.aws.items import (
     read_job,
     unchanged,
 )
-from jobchain.aws.listing import ALL_JOBS, NO_REPLAY, JobFilter, is_replay
-from jobchain.aws.meta import (
-    budget_of,
-    job_of,
-    listed_job_of,
-    payload_of,
-    ready_now,
-)
+from jobchain.aws.listing import ALL_JOBS, NO_REPLAY, JobFilter, entry_pages
+from jobchain.aws.meta import budget_of, job_of, listed_job_of, payload_of, ready_now
 from jobchain.aws.outbox import Announce, no_announcement
 from jobchain.aws.quotas import QuotaCounter, Room, count_unfinished, quota_counters, remaining_quota
 from jobchain.aws.records import attempt_of
@@ -45,14 +39,15 @@ from jobchain.outcomes import CANCELLED
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+    from jobchain.aws.history import HistoryPage
     from jobchain.chains.definition import Definition
     from jobchain.metrics import Meter, OutcomeMeter
 
-# The most jobs that are read for one page of a list: few may pass its filter.
-_MAX_SEEN = 1000
-
 # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
 _MAX_READ = 100
+
+MAX_SEEN = 1000
+"""The most jobs that are read for one page of a list: few may pass its filter."""
 
 MAX_ATTEMPTS = 1000
 """The most failed calls of a job that are kept."""
@@ -109,6 +104,12 @@ class JobStore:
         versions = {*(step.chain_version for step in job.steps), *(attempt.chain_version for attempt in attempts)}
         return read_definitions(self._table, sorted(versions - {""})[:_MAX_READ])
 
+    def history(self, tenant: str, event_id: str, after: str | None, limit: int) -> "HistoryPage":
+        """A page of the job's events, see `read_history`. Raises JobNotFound, InvalidRequest."""
+        from jobchain.aws.history import read_history  # noqa: PLC0415
+
+        return read_history(self._table, tenant, event_id, after, limit)
+
     def _read(self, tenant: str, event_id: str, first: str = "META") -> StoredJob:
         job = read_job(self._table, event_id, first)
         if job is None or job.meta["tenant"] != tenant:
@@ -123,22 +124,15 @@ class JobStore:
         `before` is the position that the last page gave, and the second part of the answer that of the next page:
         None where there is none. A page may hold fewer jobs than `limit`, where few of many pass the filter.
         """
-        condition, values = wanted.range_of(tenant, before)
-        options, filtered = wanted.options()
-        # One more than asked for tells whether there is a next page.
-        page_size = _MAX_SEEN // 4 if wanted.chooses else limit + 1
         jobs: list[Job] = []
         seen = 0
-        pages = self._table.index_pages(
-            "recent", condition, {**values, **filtered}, page_size, ScanIndexForward=False, **options
-        )
-        for page, last in pages:
+        for page_size, page, last in entry_pages(self._table, tenant, before, wanted, limit, MAX_SEEN):
             listed = self._listed([entry for entry in page if wanted.names(entry)])
             jobs += [job for job in listed if wanted.status in (None, job.status)]
             seen += page_size
             if len(jobs) > limit:
                 return jobs[:limit], _position(jobs[limit - 1])
-            if last and seen >= _MAX_SEEN:
+            if last and seen >= MAX_SEEN:
                 return jobs, last["created_at_id"]
         return jobs, None
 
@@ -199,11 +193,11 @@ class JobStore:
                 job = self._read(tenant, event_id, "ATTEMPT")
                 if job.meta["token"] != seen:
                     raise ConditionFailed(job.meta)  # a worker has ended or claimed it in between: look again
-            recorded = end_unheld(self._table, job, Status.CANCELLED, now, self._announce)
+            end = end_unheld(self._table, job, Status.CANCELLED, now, self._announce)
             # At once, as the caller may get no answer after this.
-            for model, spending in recorded.items():
+            for model, spending in end.spending.items():
                 meter(job.meta["job_name"], model, spending)
-            if not is_replay(job.meta):
+            if not end.is_replay:
                 outcome_meter(CANCELLED)
 
         return self._move(tenant, event_id, change)

@@ -3,12 +3,13 @@
 import hashlib
 import json
 from base64 import urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from jobchain.aws.attributes import Item
+from jobchain.aws.table import Table
 from jobchain.domain import Status, isoformat
 
 # A hash of 48 bits is eight characters: of a million other entries one is taken for it with a probability of 1 in 280
@@ -44,7 +45,7 @@ class JobFilter:
 
     `title` is a part of the job's title, in any case. `metadata` are entries that the job has. A job is wanted that was
     created at `created_after` or later, and before `created_before`. `replay` is the one whose jobs are wanted, and no
-    others.
+    others; with `only_replays` the jobs of all replays are, and no others.
     """
 
     status: Status | None = None
@@ -55,18 +56,23 @@ class JobFilter:
     created_before: datetime | None = None
     replays: bool = False
     replay: str | None = None
+    only_replays: bool = False
 
     @property
     def scope(self) -> tuple[str, ...]:
         """The filter as texts: a cursor counts for one filter alone."""
         given = (self.title, *(isoformat(at) if at else None for at in (self.created_after, self.created_before)))
-        more = [*given, sorted(self.metadata.items()), *filter(None, (self.replays, self.replay))]
+        more = [
+            *given,
+            sorted(self.metadata.items()),
+            *filter(None, (self.replays, self.replay, self.only_replays and "only")),
+        ]
         return self.status or "", self.job_name or "", json.dumps(more) if any(more) else ""
 
     @property
     def chooses(self) -> bool:
         """Whether a page of the index may hold jobs that are not wanted."""
-        return bool(self.status or self.job_name or self.title or self.metadata or self.replay)
+        return bool(self.status or self.job_name or self.title or self.metadata or self.replay or self.only_replays)
 
     def range_of(self, tenant: str, before: str | None) -> tuple[str, Item]:
         """The condition of a query of `recent`, and its values. `before` is the position where the last page ended."""
@@ -98,10 +104,8 @@ class JobFilter:
         if self.title:
             tests.append("attribute_exists(about.title)")
         if self.replay:
-            tests.append("about.forked_from.replay = :replay")
             values[":replay"] = self.replay
-        elif not self.replays:
-            tests.append(NO_REPLAY)
+        tests += self._replay_tests
         for number, entry in enumerate(self.metadata.items()):
             tests.append(f"contains(about.labels, :label{number})")
             values[f":label{number}"] = _label(*entry)
@@ -111,6 +115,14 @@ class JobFilter:
         if names:
             options["ExpressionAttributeNames"] = names
         return options, values
+
+    @property
+    def _replay_tests(self) -> list[str]:
+        if self.replay:
+            return ["about.forked_from.replay = :replay"]
+        if self.only_replays:
+            return ["attribute_exists(about.forked_from.replay)"]
+        return [] if self.replays else [NO_REPLAY]
 
     def names(self, entry: Item) -> bool:
         """Whether the title of an entry of `recent` is wanted: DynamoDB compares texts in one case alone."""
@@ -124,3 +136,24 @@ ALL_JOBS = JobFilter()
 def _just_before(position: str) -> str:
     """A text that sorts between the position and all positions before it, which have its length."""
     return f"{position[:-1]}{chr(ord(position[-1]) - 1)}{_LAST}"
+
+
+def entry_pages(
+    table: Table, tenant: str, before: str | None, wanted: JobFilter, limit: int, most: int
+) -> Iterator[tuple[int, list[Item], Item | None]]:
+    """The entries of a list of up to `limit` jobs, page by page: how many were read, those that pass, the last key.
+
+    The first page is what is asked for, and one more, which tells whether there is a next page. Where it is not enough,
+    the others may be behind many that do not pass, such as replays: with as small pages that would be hundreds of
+    queries. So each further page is a quarter of the `most` that the caller reads.
+    """
+    options, filtered = wanted.options()
+    size, position = most // 4 if wanted.chooses else limit + 1, before
+    while True:
+        condition, values = wanted.range_of(tenant, position)
+        pages = table.index_pages("recent", condition, values | filtered, size, ScanIndexForward=False, **options)
+        page, last = next(pages)
+        yield size, page, last
+        if last is None:
+            return
+        size, position = most // 4, last["created_at_id"]

@@ -13,7 +13,7 @@ from jobchain.aws.attributes import Item
 from jobchain.aws.items import StoredJob, packed
 from jobchain.aws.webhook_ids import new_webhook_id
 from jobchain.aws.writes import Write, epoch, key, put
-from jobchain.domain import Claim, JobError, Status, WaitingFor, isoformat
+from jobchain.domain import Claim, JobError, Status, WaitingFor, WaitReason, isoformat
 from jobchain.webhooks.events import EventType, Notification, Receiver
 
 SHARDS = range(20, 24)
@@ -25,11 +25,11 @@ GRACE = timedelta(minutes=1)
 KEPT = timedelta(days=30)
 """How long a delivery is kept that is not made."""
 
-TOLD_WAITS = ("approval", "account", "budget")
+TOLD_WAITS = (WaitReason.APPROVAL, WaitReason.ACCOUNT, WaitReason.BUDGET)
 """The reasons of waits that have an event: those that people may have to see to."""
 
 # A job may wait for several approvals, one after the other.
-_TOLD_EACH_TIME = ("approval",)
+_TOLD_EACH_TIME = (WaitReason.APPROVAL,)
 
 _NOTHING: Mapping[str, str] = {}
 

@@ -42,12 +42,16 @@ def batches(jobs: Sequence[T]) -> Iterator[Sequence[T]]:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """What the limiter of a tier has granted a job: this number of requests and tokens, from `at` on."""
+    """What the limiter of a tier has granted a job: this number of requests and tokens, from `at` on.
+
+    `model` is the fallback whose limiter it was, None for the model whose pace the job follows.
+    """
 
     at: datetime
     requests: int
     tokens: int
     tier: Tier = Tier.STANDARD
+    model: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,7 @@ class _Slot(BaseModel):
     tokens: Annotated[int, Field(ge=0)]
     # An earlier version does not say it, and a later one may know others.
     tier: str = Tier.STANDARD
+    model: str | None = None
 
 
 def read_message(record: Mapping[str, Any]) -> JobMessage:
@@ -97,7 +102,7 @@ def read_message(record: Mapping[str, Any]) -> JobMessage:
 def _slot_of(text: str) -> Slot:
     read = _Slot.model_validate_json(text)
     tier = Tier.FLEX if read.tier == Tier.FLEX else Tier.STANDARD
-    return Slot(datetime.fromtimestamp(read.at, UTC), read.requests, read.tokens, tier)
+    return Slot(datetime.fromtimestamp(read.at, UTC), read.requests, read.tokens, tier, read.model)
 
 
 def _body(event_id: str) -> str:
@@ -108,7 +113,7 @@ def _attributes(slot: Slot | None) -> "dict[str, MessageAttributeValueTypeDef]":
     if slot is None:
         return {}
     says = {"at": slot.at.timestamp(), "requests": slot.requests, "tokens": slot.tokens, "tier": slot.tier}
-    text = json.dumps(says)
+    text = json.dumps({**says, "model": slot.model} if slot.model else says)
     return {_SLOT: {"DataType": "String", "StringValue": text}}
 
 

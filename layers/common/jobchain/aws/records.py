@@ -144,12 +144,13 @@ def visible_steps(job: StoredJob) -> list[Item]:
 
     There can be two: a query is no snapshot, so a claim may have found a step of a slow worker, and not one before it.
     """
-    steps = [item for item in job.of_kind("STEP") if _counts(item, job.meta)]
+    steps = [item for item in job.of_kind("STEP") if counts(item, job.meta)]
     steps.sort(key=lambda item: (_position(item), int(item.get("claim", 0))))
     return list({_name(item): item for item in steps}.values())
 
 
-def _counts(item: Item, meta: Item) -> bool:
+def counts(item: Item, meta: Item) -> bool:
+    """Whether the item of a step is one of those that META names."""
     if "claim" not in item:
         return True  # stored by an earlier version, together with META
     claim, number = int(item["claim"]), int(item["number"])

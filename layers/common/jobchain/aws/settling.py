@@ -5,8 +5,10 @@ counted once.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
+from jobchain.aws.about import overrides_of
 from jobchain.aws.attributes import Item
 from jobchain.aws.items import REMOVED_WHEN_FINAL, StoredJob, spending_of, totals, unchanged
 from jobchain.aws.listing import is_replay
@@ -17,7 +19,8 @@ from jobchain.aws.table import Table
 from jobchain.aws.usage import UsageRecord, write_with_usage
 from jobchain.aws.writes import Write, key, update
 from jobchain.domain import JobError, Status, isoformat
-from jobchain.spending import NOTHING_SPENT, Bill, Spending, summed
+from jobchain.overrides import OTHER_MODEL
+from jobchain.spending import NOTHING_SPENT, Bill, Spending, summed, summed_by_model
 
 TRIES = 2
 """How often a write is made that its caller does not repeat, so that a lost answer loses no count of the metrics."""
@@ -64,6 +67,18 @@ def total_of(bill: Bill) -> Item:
     return totals(summed(bill.values()))
 
 
+@dataclass(frozen=True, slots=True)
+class EndedUnheld:
+    """What metrics are told of a job that was ended without a worker.
+
+    `spending` is what was recorded of workers that vanished, by model: of one that the job names itself as
+    `OTHER_MODEL`, as the chains and the deployment's model are not known here. How a replay ends counts in no metric.
+    """
+
+    spending: Bill
+    is_replay: bool
+
+
 def end_unheld(
     table: Table,
     job: StoredJob,
@@ -72,12 +87,12 @@ def end_unheld(
     announce: Announce,
     error: JobError | None = None,
     beside: Sequence[Write] = (),
-) -> dict[str, Spending]:
+) -> EndedUnheld:
     """Ends a job that no worker holds, as it was read with its attempts, and settles what vanished workers left.
 
     Its events are written with it, and announced. The writes `beside` it are made if and only if it ends.
 
-    Gives what was recorded for them, by model. Raises ConditionFailed where the job has changed since.
+    Raises ConditionFailed where the job has changed since.
     """
     meta = job.meta
     bill = _unsettled_bill(job)
@@ -90,7 +105,9 @@ def end_unheld(
     outbox = outbox_of(notification_of(job), meta["tenant"], status, now, error)
     write_with_usage(table, end, record, meta["tenant"], meta.get("key_id", ""), now, TRIES, [*outbox.writes, *beside])
     announce(outbox.keys)
-    return bill
+    own = overrides_of(meta).model
+    counted = summed_by_model((OTHER_MODEL if model == own else model, spending) for model, spending in bill.items())
+    return EndedUnheld(counted, is_replay(meta))
 
 
 def _ended_unheld(job: StoredJob, status: Status, now: datetime, error: JobError | None) -> Item:

@@ -18,6 +18,7 @@ const main = part("main");
 const LATER = {
   new: ["New job", () => import("./new.js")],
   usage: ["Usage", () => import("./usage.js")],
+  replays: ["Replays", () => import("./replays.js")],
   webhooks: ["Webhooks", () => import("./webhooks.js")],
   bulk: ["Change jobs", () => import("./bulk.js")],
 };
@@ -69,7 +70,7 @@ function route() {
   trouble = undefined;
   look();
   // A filter that is chosen keeps the focus.
-  if (!before || before === view || (before instanceof ListView && view instanceof ListView && !page.isBack)) return;
+  if (!before || (before === view && !view.isMoved) || (before instanceof ListView && view instanceof ListView && !page.isBack)) return;
   const link = page.isBack && main.querySelector(`a[href="${CSS.escape(from)}"]`);
   (link || main).focus({ preventScroll: true });
   scrollTo(0, page.isBack ? heights.get(entry) : 0);
@@ -80,8 +81,16 @@ function viewOf(path, text) {
   const [, section = "", id = ""] = path.split("/");
   if (!section) return listOf(filtersOf(query));
   if (section === "jobs" && /^[\w-]{1,64}$/.test(id)) return later("Job", () => import("./job.js").then(({ JobView }) => new JobView(page, id)));
+  if (section === "replays" && /^[\w-]{1,64}$/.test(id)) return replayOf(id, query);
   if (Object.hasOwn(LATER, section) && !id) return later(LATER[section][0], () => LATER[section][1]().then(({ View }) => new View(page, query)));
   return unknownPage;
+}
+
+/** The page of a replay. The last one is kept: the way back from one of its jobs finds the list. */
+function replayOf(id, query) {
+  const { shared } = page;
+  if (shared.replay?.id === id) return shared.replay.shown(query);
+  return later("Replay", () => import("./replay.js").then(({ ReplayView }) => (shared.replay = new ReplayView(page, id)).shown(query)));
 }
 
 /** Stands for a view until its code is loaded. */
@@ -112,7 +121,7 @@ function render() {
   morph(part("connection"), [state]);
   morph(part("tools"), [hasKey() && h.button({ class: "quiet", key: "key", onclick: () => enter("") }, "Sign out"), times(), theme()]);
   const here = location.hash.split("?")[0] || "#/";
-  for (const to of document.querySelectorAll("nav a")) to.ariaCurrent = to.hash === here ? "page" : null;
+  for (const to of document.querySelectorAll("nav a")) to.ariaCurrent = to.hash === here || here.startsWith(`${to.hash}/`) ? "page" : null;
   document.title = `${view.title} · Jobchain`;
   if (!stopped) view.drawn?.(main);
 }
@@ -124,7 +133,7 @@ function problemPage() {
   const { status, title, message } = trouble;
   if (status === 401) return [h.h1({ class: "unseen" }, "Jobchain"), keyForm(message)];
   const text = status === 404 ? "It may have been deleted, belong to another key, or be mistyped." : message;
-  const heads = { 403: "No access", 404: `There is no such ${view.id ? "job" : "page"}` };
+  const heads = { 403: "No access", 404: `There is no such ${view.kind ?? (view.id ? "job" : "page")}` };
   return [h.h1({ class: "unseen" }, view.title), face(heads[status] ?? title, text, link("#/", "All jobs"))];
 }
 

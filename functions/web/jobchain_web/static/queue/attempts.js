@@ -51,20 +51,20 @@ export const isUsed = ({ usage, cost_usd: cost }) => Boolean(usage) && (usage.in
 const stepOf = ({ step }, names) => (names.has(step) ? step : step.split(".")[0]);
 
 /** The failed calls by step, the newest first; nothing for a job without any. */
-export function failedCalls({ steps, failed_attempts: attempts }) {
+export function failedCalls({ steps, error, failed_attempts: attempts }) {
   if (!attempts?.length) return null;
   const names = new Set((steps ?? []).map(({ name }) => name));
   const newest = attempts.slice(-SHOWN).reverse();
   const groups = Map.groupBy(newest, (attempt) => stepOf(attempt, names));
   const left = attempts.length - newest.length;
   return panel("failed-calls", `Failed calls of the model (${count(attempts.length)})`,
-    [...groups].map(([step, calls]) => [h.h3({ class: "small" }, foreign(words(step))), list(calls)]),
+    [...groups].map(([step, calls]) => [h.h3({ class: "small" }, foreign(words(step))), list(calls, error?.type)]),
     left > 0 && h.p({ class: "muted small" }, `${count(left)} earlier ones are in the API's answer.`));
 }
 
-/** Calls, the newest first. What is said of one type of fault is said once. */
-export function list(calls) {
-  const said = new Set();
+/** Calls, the newest first. What is said of one type of fault is said once, and not of `told`, of which it is said elsewhere. */
+export function list(calls, told) {
+  const said = new Set([told]);
   return h.ol({ class: "calls" }, calls.map((attempt) => {
     const isNew = !said.has(attempt.outcome);
     said.add(attempt.outcome);

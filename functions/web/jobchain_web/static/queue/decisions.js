@@ -56,7 +56,7 @@ function form(name, { shown, title, since }, busy, decide, refuse) {
     form.querySelector("button").textContent = approve();
   };
   return h.form({ class: "form", onsubmit: (event) => event.preventDefault(), oninput: tell },
-    h.label("What is approved", h.textarea({ name: "value", rows: 12, dir: "auto", class: typeof shown === "string" ? "" : "code", "aria-description": title }, before)),
+    h.label("What is approved", h.textarea({ name: "value", rows: Math.min(24, Math.max(5, before.split("\n").length + 1)), dir: "auto", class: typeof shown === "string" ? "" : "code", "aria-description": title }, before)),
     h.label("Your name (optional)", h.input({ name: "by", maxlength: 100, dir: "auto", value: recall("localStorage", "decides") ?? "" })),
     h.label("Comment (optional)", h.input({ name: "comment", maxlength: 1000, dir: "auto" })),
     h.div({ class: "buttons" },

@@ -4,7 +4,7 @@ import { Problem, call } from "./api.js";
 import { foreign, h } from "./dom.js";
 import { ago, facts, words } from "./format.js";
 
-const EVENTS = ["job.completed", "job.failed", "job.cancelled"];
+const EVENTS = ["job.completed", "job.failed", "job.cancelled", "job.waiting"];
 
 const named = (names) => (names.length ? names.map((name, index) => [index > 0 && ", ", foreign(name)]) : "all");
 
@@ -87,7 +87,7 @@ export class EndpointForm {
       this.done(made);
     } catch (problem) {
       if (!(problem instanceof Problem)) throw problem;
-      // It may exist, with a secret that nobody knows.
+      // It may exist, and its secret is lost.
       this.#problem = problem.status ? problem.message : `${problem.message} Look whether the endpoint exists, and delete it then.`;
       this.page.look();
     } finally {

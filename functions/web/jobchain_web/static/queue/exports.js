@@ -2,7 +2,7 @@
 
 import { get } from "./api.js";
 import { h } from "./dom.js";
-import { shortId } from "./format.js";
+import { shortId, withoutFormulas } from "./format.js";
 import * as written from "./markdown.js";
 import { tables } from "./result.js";
 
@@ -24,11 +24,12 @@ export async function json(job) {
   save(JSON.stringify(data, null, 2), "application/json", nameOf(job, ".json"));
 }
 
-/** A table or list of the result, by its place in `tables`, as a spreadsheet reads it. A text that it would take for a formula gets an apostrophe in front. */
+/** A table or list of the result, by its place in `tables`, as a spreadsheet reads it. */
 export function csv(job, index) {
   const { title, rows } = tables(job)[index];
   const text = (value) => (typeof value === "string" ? value : JSON.stringify(value ?? ""));
-  const safe = (value) => (typeof value === "string" && /^[=+@\t\r-]/.test(value) ? `'${value}` : text(value === null ? "" : value));
+  // A number may be negative.
+  const safe = (value) => (typeof value === "number" ? text(value) : withoutFormulas(text(value)));
   const cell = (value) => `"${safe(value).replaceAll('"', '""')}"`;
   const lines = rows.map((row) => row.map((value) => (value == null ? "" : cell(value))).join(","));
   // With the mark by which Excel knows UTF-8.

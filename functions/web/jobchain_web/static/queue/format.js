@@ -7,6 +7,8 @@ export const FINAL = ["completed", "failed", "cancelled"];
 export const STATUSES = ["pending", "processing", ...FINAL];
 /** How much a model can be told to reason. */
 export const EFFORTS = ["none", "minimal", "low", "medium", "high", "xhigh", "max"];
+/** Whether a job may set this in place of its chain; an API that does not tell is asked. */
+export const allows = (chain, name) => chain?.overrides?.includes(name) ?? true;
 export const isFinal = (job) => FINAL.includes(job.status);
 
 const TIME = { hour: "2-digit", minute: "2-digit" };
@@ -90,3 +92,9 @@ export const scroll = (label, ...content) =>
 
 /** A part of a page, with its title. */
 export const panel = (key, title, ...content) => h.section({ class: "panel", key }, h.h2(title), content);
+
+/**
+ * A text that no spreadsheet runs as a formula: an apostrophe is in front of what would begin one. Where the comma is for decimals, as in most of
+ * Europe, a file is split at semicolons, and so a formula can begin after each of them; some split at tabs too.
+ */
+export const withoutFormulas = (text) => text.replace(/(^|[;\t\r\n])(?=[=+\-@\t\r])/g, "$1'");

@@ -1,17 +1,19 @@
 /** `#/jobs/<event_id>`: one job, from its steps to its result. */
 
-import { advice } from "./advice.js";
+import { advice, canPass } from "./advice.js";
 import { call, get } from "./api.js";
 import { failedCalls, isPutOff, spending, waiting } from "./attempts.js";
 import { decisions } from "./decisions.js";
 import { foreign, h, morph } from "./dom.js";
-import { age, ago, chip, dollars, duration, facts, isFinal, panel, shortId, skeleton, words } from "./format.js";
+import { age, ago, chip, dollars, duration, facts, isFinal, link, panel, shortId, skeleton, words } from "./format.js";
 import { remember } from "./memory.js";
 import { hasChecklist, sections, tables } from "./result.js";
-import { worked } from "./spans.js";
+import { stepOf, worked } from "./spans.js";
 import { content, long } from "./step.js";
 import { zone } from "./times.js";
 import { waterfall } from "./waterfall.js";
+
+const MOST_ANSWER = 500; // characters of a refusal
 
 export class JobView {
   #job = null;
@@ -21,6 +23,8 @@ export class JobView {
   #state = { open: new Set(), parts: new Set(), all: false };
   /** What was read of the steps that are open, and of the input, by name. */
   #told = new Map();
+  /** The step whose form is to be opened once it is there. */
+  #again = null;
 
   constructor(page, id) {
     this.page = page;
@@ -72,15 +76,28 @@ export class JobView {
       Object.assign(place, { job, told, zone: zone() });
       const step = job.steps?.find((one) => one.name === name) ?? { name };
       morph(place, name ? content(job, step, told, this.page) : input(told));
+      if (name && name === this.#again) this.#showForm(place);
     }
+  }
+
+  #showForm(place) {
+    const form = place.querySelector("[data-key=again]");
+    if (!form) return;
+    this.#again = null;
+    for (let around = form; around; around = around.parentElement.closest("details")) around.open = true;
+    form.scrollIntoView({ block: "nearest" });
+    form.querySelector("input, textarea").focus();
   }
 
   #failure(job) {
     const { error } = job;
-    const cause = job.failed_attempts?.findLast((attempt) => attempt.outcome === error.type)?.cause;
+    const { cause, answer } = job.failed_attempts?.findLast((attempt) => attempt.outcome === error.type) ?? {};
+    const step = error.step && stepOf(error.step);
     return panel("error", "Why it failed", foreign(error.message, "p"),
-      cause && h.p("The last cause: ", foreign(cause)),
+      cause && cause !== error.message && h.p("The last cause: ", foreign(cause)),
+      error.type === "model_refused" && answer && h.p("Its answer: ", foreign(answer.slice(0, MOST_ANSWER))),
       h.p({ class: "todo" }, h.strong("What to do: "), advice(error.type)),
+      !canPass(error.type) && step && h.p(h.button({ class: "primary", onclick: () => this.#runAgain(step) }, "Run again from this step …")),
       foreign(`${error.type}${error.step ? `, in step ${error.step}` : ""}`, "p", "muted small"));
   }
 
@@ -92,9 +109,20 @@ export class JobView {
     this.page.render();
   }
 
+  /** Opens the form that runs the step again. */
+  #runAgain(step) {
+    this.#again = step;
+    this.#state.open.add(step);
+    this.#read(step);
+    this.page.render();
+  }
+
   /** Reads the prompt of a step and the input; without a step the input alone. */
   async #read(step) {
     const query = step ? `include=input,prompts&step=${encodeURIComponent(step)}` : "include=input";
+    const { shared } = this.page;
+    // The form that runs a step again offers what the chain allows.
+    if (step && !shared.chains) await get("chains").then(({ data }) => (shared.chains = data.chains), this.page.fail);
     const told = await get(`${this.path}?${query}`).then(({ data }) => ({ data }), (problem) => ({ problem }));
     this.#told.set(step, told);
     if (told.problem && !step) this.#told.delete(step);
@@ -108,7 +136,7 @@ export class JobView {
     const more = (name, act) => h.button({ class: "quiet", onclick: ({ target }) => act(target.closest("details").open = false), key: name }, foreign(name));
     return h.div({ class: "buttons" },
       !isFinal(job) && button("Cancel", () => this.#change("POST", "/cancel")),
-      isFinal(job) && job.status !== "completed" && button("Retry", () => this.#change("POST", "/retry"), "primary"),
+      isFinal(job) && job.status !== "completed" && button("Retry", () => this.#change("POST", "/retry"), canPass(job.error?.type) && "primary"),
       isPutOff(job) && button("Retry now", () => this.#change("POST", "/retry"), "primary"),
       hasResult && button("Download Markdown", save("markdown")),
       h.details({ class: "menu", key: "more" }, h.summary({ class: "button" }, "More"),
@@ -117,6 +145,7 @@ export class JobView {
           hasChecklist(job) && more("Checklist for GitHub", save("github")),
           more("All of the job as JSON", save("json")),
           hasResult && more("Print the result", () => print()))),
+      job.forked_from?.replay && link(comparison(job), "Compare"),
       button("Copy as curl", () => this.#copy()),
       isFinal(job) && button("Delete", () => this.#delete(), "danger"));
   }
@@ -163,6 +192,17 @@ export class JobView {
   }
 }
 
+/** What the job sets in place of its chain: a changed prompt is read where its step is. */
+function own({ model, effort, changed_prompts: prompts }) {
+  const told = [model && ["model ", foreign(model)], effort && ["effort ", foreign(effort)], prompts?.length > 0 && ["its own prompt of ", foreign(prompts.map(words).join(", "))]].filter(Boolean);
+  return told.length > 0 && told.map((one, index) => [index > 0 && ", ", one]);
+}
+
+/** The job beside the one that it replays. */
+const comparison = ({ event_id: id, forked_from: { replay } }) => `#/replays/${encodeURIComponent(replay)}?job=${encodeURIComponent(id)}`;
+
+const forked = ({ event_id: id, from_step: step }) => [h.a({ class: "linked", href: `#/jobs/${encodeURIComponent(id)}` }, shortId(id)), ...(step ? [", step ", foreign(step)] : [", all steps"])];
+
 const nameOf = (job) => job.title ?? words(job.job_name);
 
 function input(told) {
@@ -182,10 +222,13 @@ function details(job) {
     ["Cost limit", job.max_cost_usd && dollars(job.max_cost_usd)],
     ["Tier", job.tier],
     ["Model", models.size > 0 && foreign([...models].join(", "))],
+    ["In place of the chain's", own(job)],
+    ["Chain version", job.chain_version && foreign(job.chain_version, "code")],
     ["Model calls", job.calls],
     ["Retries", job.retries],
     ["Attempts", job.attempts],
-    ["Forked from", job.forked_from && h.a({ class: "linked", href: `#/jobs/${encodeURIComponent(job.forked_from.event_id)}` }, shortId(job.forked_from.event_id), ", step ", foreign(job.forked_from.from_step))],
+    [job.forked_from?.replay ? "Replay of" : "Forked from", job.forked_from && forked(job.forked_from)],
+    ["Replay", job.forked_from?.replay && h.a({ class: "linked", href: comparison(job) }, foreign(job.forked_from.replay))],
     ["Id", foreign(job.event_id, "code")],
     ...Object.entries(job.metadata ?? {}).map(([name, value]) => [foreign(name), foreign(value)]),
   ];

@@ -178,7 +178,7 @@ function row(job) {
     h.td({ class: "name" },
       h.a({ href: `#/jobs/${encodeURIComponent(id)}` }, foreign(title ?? words(job.job_name)), " ", h.code(shortId(id))),
       h.div({ class: "muted small" }, title && foreign(words(job.job_name)), h.span({ class: "narrow" }, title && " · ", ago(job.created_at))),
-      source && h.div({ class: "muted small" }, "fork of ", h.code(shortId(source.event_id)), ", from ", foreign(words(source.from_step))),
+      source && h.div({ class: "muted small" }, "fork of ", h.code(shortId(source.event_id)), source.from_step ? [", from ", foreign(words(source.from_step))] : ", all steps"),
       job.error && foreign(job.error.message, "p", "why")),
     h.td({ class: "muted wide" }, ago(job.created_at)),
     number(duration(age(job))),

@@ -3,7 +3,7 @@
 import { Problem, call, get } from "./api.js";
 import { field, payloadOf } from "./fields.js";
 import { foreign, h } from "./dom.js";
-import { EFFORTS, skeleton, words } from "./format.js";
+import { EFFORTS, allows, skeleton, words } from "./format.js";
 import { recall, remember } from "./memory.js";
 
 const MOST_TITLE = 200; // characters
@@ -66,8 +66,8 @@ export class View {
         Object.entries(schema.properties ?? {}).map(([name, part]) => field(name, part, schema, (file) => this.#name(name, file))),
         h.label("Title", h.input({ name: "job.title", maxlength: MOST_TITLE, dir: "auto", placeholder: "what the job is called in lists; optional" })),
         h.details({ key: "options" }, h.summary("Options"), h.div({ class: "options" },
-          h.label("Model, for all its calls", h.input({ name: "job.model", maxlength: 200, placeholder: "not set", spellcheck: "false" })),
-          h.label("Effort of reasoning", h.select({ name: "job.effort" }, h.option({ value: "" }, "not set"), EFFORTS.map((effort) => h.option({ value: effort }, effort)))),
+          allows(chain, "model") && h.label({ key: "model" }, "Model, for all its calls", h.input({ name: "job.model", maxlength: 200, placeholder: "not set", spellcheck: "false" })),
+          allows(chain, "effort") && h.label({ key: "effort" }, "Effort of reasoning", h.select({ name: "job.effort" }, h.option({ value: "" }, "not set"), EFFORTS.map((effort) => h.option({ value: effort }, effort)))),
           h.label("Cost limit, US dollars", h.input({ name: "job.max_cost_usd", type: "number", min: 0.000001, max: 10_000, step: "any" })),
           h.label("Tier", h.select({ name: "job.tier" }, h.option({ value: "" }, "standard"), h.option({ value: "flex" }, "flex: half the price, may wait"))),
           h.div(h.label({ for: "deadline" }, "Fails if it has not ended after"), h.div({ class: "buttons" },
@@ -119,7 +119,7 @@ export class View {
   /** The request of the form; raises Problem for what the API would not understand. */
   #body(form) {
     const [title, model, effort, limit, tier, deadline, unit, metadata] = ["title", "model", "effort", "max_cost_usd", "tier", "deadline", "unit", "metadata"]
-      .map((name) => form.elements.namedItem(`job.${name}`).value);
+      .map((name) => form.elements.namedItem(`job.${name}`)?.value ?? "");
     const lines = metadata.split("\n").filter((line) => line.trim());
     const wrong = lines.find((line) => !/^[^=]+=/.test(line));
     if (wrong) throw new Problem(422, { detail: `Metadata: “${wrong}” is no key=value` });

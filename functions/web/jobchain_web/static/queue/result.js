@@ -54,7 +54,7 @@ function rowsOf(header, rows) {
 }
 
 /** The cells of a Markdown table, which are escaped there. The first row is the header. */
-function cellsOf(text) {
+export function cellsOf(text) {
   const cells = (line) => line.slice(2, -2).split(" | ").map((cell) => cell.replace(/&#(\d+);/g, (_, code) => String.fromCodePoint(code)));
   const [header, , ...rows] = text.trim().split("\n");
   return [cells(header), ...rows.map(cells)];

@@ -3,7 +3,7 @@
 import { call } from "./api.js";
 import { list } from "./attempts.js";
 import { foreign, h } from "./dom.js";
-import { EFFORTS, count, facts, moment, scroll, words } from "./format.js";
+import { EFFORTS, allows, count, facts, moment, scroll, words } from "./format.js";
 import { callsOf, isPart, stepOf } from "./spans.js";
 
 const text = (value) => (typeof value === "string" ? value : JSON.stringify(value, null, 2));
@@ -74,14 +74,15 @@ function again(job, step, page) {
     form.lastChild.firstChild.disabled = false;
   };
   const fields = Object.entries(job.input ?? {});
+  const chain = page.shared.chains?.find((one) => one.name === job.job_name);
   return h.details({ key: "again" }, h.summary("Run again from this step"),
     h.form({ class: "form", onsubmit: send, oninput: ({ currentTarget }) => (currentTarget.key = null) },
       h.p({ class: "muted small" }, "A new job runs this step and those that need it. It copies the answers of the others at no cost."),
       h.label("Title", h.input({ name: "title", maxlength: 200, dir: "auto", value: job.title ?? "" })),
       h.label("Cost limit, US dollars", h.input({ name: "max_cost_usd", type: "number", min: 0, step: "any", value: job.max_cost_usd ?? "" })),
-      h.label("Model of its calls", h.input({ name: "model", maxlength: 200, placeholder: "as before", spellcheck: "false" })),
-      h.label("Effort of reasoning", h.select({ name: "effort" }, h.option({ value: "" }, "as before"), EFFORTS.map((effort) => h.option({ value: effort }, effort)))),
-      prompt !== null && h.label("Prompt of this step", h.textarea({ name: "prompt", rows: 8, dir: "auto" }, prompt)),
+      allows(chain, "model") && h.label("Model of its calls", h.input({ name: "model", maxlength: 200, placeholder: "as before", spellcheck: "false" })),
+      allows(chain, "effort") && h.label("Effort of reasoning", h.select({ name: "effort" }, h.option({ value: "" }, "as before"), EFFORTS.map((effort) => h.option({ value: effort }, effort)))),
+      prompt !== null && allows(chain, "prompt") && h.label("Prompt of this step", h.textarea({ name: "prompt", rows: 8, dir: "auto" }, prompt)),
       fields.map(([field, value]) => h.label(foreign(words(field)), h.textarea({ name: `payload.${field}`, rows: typeof value === "string" ? 6 : 3, dir: "auto" }, text(value)))),
       h.p({ class: "failed", role: "alert" }),
       h.div(h.button({ class: "primary" }, "Run the fork"))));
@@ -94,7 +95,7 @@ function asked(job, name, prompt, form) {
   const isSame = ([field, value]) => lines(given[`payload.${field}`]) === lines(text(value));
   const fields = Object.entries(job.input ?? {});
   const payload = () => Object.fromEntries(fields.map(([field, value]) => [field, isSame([field, value]) ? value : changed(field, value, lines(given[`payload.${field}`]))]));
-  const isNew = prompt !== null && lines(written) !== lines(prompt);
+  const isNew = prompt !== null && written !== undefined && lines(written) !== lines(prompt);
   return { from_step: name, ...(title && { title }), ...(model && { model }), ...(effort && { effort }), ...(isNew && { prompt: lines(written) }), ...(limit && { max_cost_usd: Number(limit) }), ...(!fields.every(isSame) && { payload: payload() }) };
 }
 

@@ -1,12 +1,13 @@
 /** Daily usage as a table for a spreadsheet. */
 
+import { withoutFormulas } from "./format.js";
+
 const HEADS = ["created", "completed", "failed", "cancelled", "calls", "retries"];
 const TOKENS = ["input_tokens", "cached_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens"];
 const ESTIMATED = ["input_tokens", "output_tokens", "cost_usd"];
 
-/** A text that a spreadsheet would run as a formula begins with an apostrophe. */
 const cell = (value) => {
-  const text = String(value ?? "").replace(/^[=+\-@\t\r]/, "'$&");
+  const text = withoutFormulas(String(value ?? ""));
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 };
 

@@ -141,7 +141,7 @@ class ListView {
 
   #table() {
     const urls = new Map(this.#endpoints.map(({ endpoint_id: id, url }) => [id, url]));
-    const heads = ["State", "Event", "Tries", "Created"].map((name, index) => h.th({ scope: "col", class: (index > 1 && "wide") || "" }, name));
+    const heads = ["State", "Event", "Tries", "Created"].map((name, index) => h.th({ scope: "col", class: ["", "", "number wide", "wide"][index] }, name));
     const row = (one) => h.tr({ key: one.webhook_id },
       h.td(stateChip(one.state)),
       h.td({ class: "name" },

@@ -1,8 +1,8 @@
 """Which model a job asks, as far as that is known before it runs: its pace is that model's."""
 
 import re
+from collections.abc import Collection
 
-from jobchain.aws.claiming import Candidate
 from jobchain.chains.chain import Chain
 from jobchain.domain import Tier
 
@@ -16,20 +16,28 @@ def share_limits(model: str, other: str) -> bool:
     return _SNAPSHOT_DATE.sub("", model) == _SNAPSHOT_DATE.sub("", other)
 
 
-def paced_model(chain: Chain | None, candidate: Candidate, deployments: str) -> str:
-    """The model whose pace a job follows: the one that all its calls ask, else the deployment's."""
-    named = {step.options.model for step in chain.calls} if chain else set()
-    common = named.pop() if len(named) == 1 else None
-    asked = candidate.model or common or deployments
+def paced_model(chain: Chain | None, named: str | None, deployments: str) -> str:
+    """The model whose pace a job follows: the one that all its calls ask, else the deployment's.
+
+    `named` is the one that the job names itself, None for its chain's.
+    """
+    asked = named or _common_model(chain) or deployments
     # Else a caller would get round the pace, and the turns of tenants, by another name of the same model.
     return deployments if share_limits(asked, deployments) else asked
 
 
-def fallback_of_job(chain: Chain | None, candidate: Candidate, deployments: str) -> str | None:
+def fallback_of_job(
+    chain: Chain | None, named: str | None, tier: Tier, completed: Collection[str], deployments: str
+) -> str | None:
     """A model with which the job can go on while the deployment's is refused; None where one of its calls has none."""
-    if chain is None or candidate.model or candidate.tier is not Tier.STANDARD:
+    if chain is None or named or tier is not Tier.STANDARD:
         return None
-    left = [step.options for step in chain.calls if step.name not in candidate.completed]
+    left = [step.options for step in chain.calls if step.name not in completed]
     fallbacks = [options.fallback_model for options in left if options.model in (None, deployments)]
     can_run = fallbacks and all(fallback not in (None, deployments) for fallback in fallbacks)
     return fallbacks[0] if can_run else None
+
+
+def _common_model(chain: Chain | None) -> str | None:
+    named = {step.options.model for step in chain.calls} if chain else set()
+    return named.pop() if len(named) == 1 else None
