@@ -96,6 +96,22 @@ def test_a_job_waits_for_a_decision_and_holds_nothing(parked: Deployment, clock:
     assert parked.meta()["due_shard"] in Due.LATER.value
 
 
+def test_a_job_that_waits_for_what_only_a_later_version_knows_is_shown_and_run_when_its_wait_is_over(
+    parked: Deployment, clock: FakeClock
+) -> None:
+    """After a rollback. An error in its place would hide the whole list of its tenant, and fail the job."""
+    meta = parked.meta()
+    parked.table.put({**meta, "waiting_for": {**meta["waiting_for"], "reason": "model"}})
+
+    (listed,), _ = parked.stores.jobs.recent(TENANT, 10)
+    assert listed.waiting_for
+    assert listed.waiting_for.reason is WaitReason.DEPLOYMENT
+    assert parked.run().status is Status.PENDING
+    clock.advance(HOUR)
+    assert parked.run().waiting_for == parked.job().waiting_for
+    assert [approval.claim for approval in parked.job().approvals] == [1, 2], "it asks again"
+
+
 def test_a_message_that_comes_while_a_job_waits_wakes_nothing(parked: Deployment) -> None:
     before = parked.items()
     parked.run({})
@@ -396,6 +412,8 @@ def test_endpoints_are_told_when_a_step_waits_and_when_the_job_is_rejected(deplo
     assert (told["type"], told["data"]["waiting_for"]["reason"]) == ("job.waiting", "approval")
     assert "Dear customer." not in str(told), "no text of a job is in an event"
 
+    # Two events of one moment have no order.
+    deployment.clock.advance(timedelta(minutes=1))
     decide(deployment, REJECTED)
     assert sorted(body["type"] for body in bodies(deployment)) == ["job.failed", "job.waiting"]
     assert len(deployment.stores.announced) == 2

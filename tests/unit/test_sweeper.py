@@ -1,29 +1,33 @@
 """The sweeper: a job without a worker when it is due is sent again, once, and less and less often."""
 
+import importlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
+import botocore
 import pytest
 from aws_lambda_powertools import Logger
 
 from benchmarks.capacity import Meter, indexes
 from jobchain.aws.claims import NO_BILL
 from jobchain.aws.items import DISPATCH_GRACE, Due, job_key
+from jobchain.aws.outbox import SHARDS
 from jobchain.aws.queue import JobQueue, QueueDepth
 from jobchain.aws.table import Table
 from jobchain.aws.writes import epoch, update
-from jobchain.domain import NewJob, Status, Tier
+from jobchain.domain import NewJob, Status, Tier, utc_now
 from jobchain.due_job import DueJob
 from jobchain.errors import Unavailable
 from jobchain_sweeper.resending import MAX_CRASHES, MAX_RESEND_GAP
 from jobchain_sweeper.sweeper import BACKLOG, MOST_OVERDUE, Sweep, Sweeper
 from tests.conftest import TABLE, Items, Messages, make_sweeper
-from tests.fakes import FakeClock
+from tests.fakes import FakeClock, FakeContext
 from tests.stores import Stores
 
 if TYPE_CHECKING:
@@ -231,6 +235,24 @@ def test_one_job_that_the_table_does_not_answer_for_harms_no_other(
     monkeypatch.setattr(stores.due, "postpone", flaky)
 
     assert sweep().sent == 1
+
+
+def test_a_delivery_that_can_not_be_read_keeps_no_job_from_being_sent(
+    monkeypatch: pytest.MonkeyPatch, dynamodb: "DynamoDBClient", queue_url: str, messages: Messages
+) -> None:
+    for name in ("QUEUE_URL", "FLEX_QUEUE_URL", "WEBHOOK_QUEUE_URL"):
+        monkeypatch.setenv(name, queue_url)
+    monkeypatch.setenv("TABLE_NAME", TABLE)
+    # With certificates of one's own its clients are botocore's, which moto answers.
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(Path(botocore.__file__).with_name("cacert.pem")))
+    handler = importlib.reload(importlib.import_module("jobchain_sweeper.handler"))
+    stores = Stores(dynamodb, TABLE, lambda: utc_now() - timedelta(hours=1))
+    stores.admission.create(NewJob("0b6c2f4e-0000-4000-8000-000000000001", "local", "c", {}, "f"), timedelta(days=30))
+    Table(dynamodb, TABLE).put({"pk": "WEBHOOKS#local", "sk": "DELIVERY#1", "due_shard": SHARDS[0], "due_at": 1})
+
+    with pytest.raises(KeyError, match="webhook_id"):
+        handler.lambda_handler({}, FakeContext())
+    assert messages.count() == 1, "the run fails, so that its alarm rings, when the jobs are swept"
 
 
 def test_a_shard_that_can_not_be_read_is_left_for_the_next_sweep(

@@ -18,6 +18,7 @@ from jobchain.aws.writes import epoch, key
 from jobchain.errors import EndpointNotFound, TooManyEndpoints
 from jobchain.webhooks.events import JOB_URLS, EventType, Receiver
 from jobchain_api.receivers import known_receivers
+from jobchain_api.webhook_views import endpoint_view
 from tests.conftest import TABLE
 from tests.fakes import FakeClock, Requests
 
@@ -72,6 +73,18 @@ def test_a_job_is_stamped_with_those_who_want_its_chain(endpoints: EndpointStore
     }
     assert endpoints.receivers("a", "other") == (Receiver(of_all.endpoint_id),)
     assert endpoints.receivers("b", "compare") == ()
+
+
+def test_an_endpoint_with_events_that_only_a_later_version_knows_is_listed_and_stamped(
+    endpoints: EndpointStore, table: Table
+) -> None:
+    created, _ = endpoints.create("a", URL, [EventType.FAILED])
+    where = key(partition("a"), f"ENDPOINT#{created.endpoint_id}")
+    table.put({**(table.get(where) or {}), "events": ["job.postponed"]})
+
+    (found,) = endpoints.list("a")
+    assert endpoint_view(found).events == ["job.postponed"]
+    assert endpoints.receivers("a", "compare") == (Receiver(created.endpoint_id, ("job.postponed",)),)
 
 
 def test_a_tenant_has_ten_endpoints_at_most(endpoints: EndpointStore) -> None:

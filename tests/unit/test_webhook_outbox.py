@@ -257,6 +257,20 @@ def test_no_job_is_due_because_of_an_event(deployment: Deployment) -> None:
     assert deployment.sweep().sent == 0
 
 
+def test_an_event_that_only_a_later_version_knows_hinders_no_job(deployment: Deployment) -> None:
+    """After a rollback, the workers of this version run jobs that the later one has created."""
+    create(deployment, ALL, Receiver("ep_later", ("job.postponed",)))
+
+    complete(deployment)
+    deployment.stores.jobs.delete(TENANT, deployment.event_id)
+    create(deployment, Receiver("ep_later", ("job.postponed", "job.cancelled")))
+    cancel_while_it_runs(deployment)
+
+    # One that wants only what this version does not know does not get all.
+    told = [(item["endpoint_id"], item["type"]) for item in deliveries(deployment)]
+    assert told == [("ep_all", "job.completed"), ("ep_later", "job.cancelled")]
+
+
 def test_only_those_are_told_who_want_the_event(deployment: Deployment) -> None:
     create(deployment, ALL, FAILURES)
 

@@ -47,7 +47,7 @@ class EndpointView(LazyView):
 
     endpoint_id: str
     url: str | None = Field(description="Null for the endpoint of the URLs that jobs name themselves.")
-    events: list[EventType] = Field(description="The events that it gets. Empty: all.")
+    events: list[str] = Field(description="The events that it gets. Empty: all.")
     chains: list[str] = Field(description="The chains whose jobs it gets events of. Empty: all.")
     created_at: str
     disabled_at: str | None

@@ -73,9 +73,13 @@ def lambda_handler(_event: dict[str, Any], context: LambdaContext) -> dict[str, 
     logger.append_keys(request_id=context.aws_request_id)
     deadline = utc_now() + timedelta(milliseconds=context.get_remaining_time_in_millis()) - _RESERVE
     now = utc_now()
-    sent = webhooks.sweep(now + (deadline - now) * _SHARE_OF_WEBHOOKS)
-    sweep = sweeper.sweep(deadline)
-    _report(sweep)
+    sent = 0
+    try:
+        sent = webhooks.sweep(now + (deadline - now) * _SHARE_OF_WEBHOOKS)
+    finally:
+        # Whatever is wrong with deliveries: the run fails for that, but not before the jobs are swept.
+        sweep = sweeper.sweep(deadline)
+        _report(sweep)
     done = {**asdict(sweep), "webhooks": sent}
     if done["sent"]:
         # Not a zero each minute: a metric costs as long as it is sent.

@@ -63,6 +63,11 @@ class WaitReason(StrEnum):
     DEPLOYMENT = "deployment"
     APPROVAL = "approval"
 
+    @classmethod
+    def stored(cls, text: str) -> "WaitReason":
+        """The reason that is stored with a job. One that only a later version knows is `deployment` to this one."""
+        return next((reason for reason in cls if reason == text), cls.DEPLOYMENT)
+
 
 class Tier(StrEnum):
     """How a job's model calls are served: flex is cheaper, slower, and may be refused for a while.

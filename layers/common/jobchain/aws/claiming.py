@@ -181,7 +181,7 @@ def claim_of(job: StoredJob, number: int, now: datetime, risk: Risk, default_ver
         at_risk=risk,
         deadline_at=deadline_of(meta),
         own_deadline="own_deadline" in meta,
-        waited=WaitReason(waiting["reason"]) if waiting else None,
+        waited=WaitReason.stored(waiting["reason"]) if waiting else None,
         waited_for=waiting.get("detail", ""),
         is_replay=is_replay(meta),
         overrides=overrides_of(meta),

@@ -203,7 +203,9 @@ def _waiting_of(meta: Item) -> WaitingFor | None:
     if not found:
         return None
     retryable = not is_parked(meta)
-    return WaitingFor(WaitReason(found["reason"]), found["since"], found.get("until"), found["detail"], retryable)
+    return WaitingFor(
+        WaitReason.stored(found["reason"]), found["since"], found.get("until"), found["detail"], retryable
+    )
 
 
 def job_of(stored: StoredJob) -> Job:

@@ -77,8 +77,7 @@ def notification_of(job: StoredJob) -> Notification | None:
     if "webhooks" not in meta:
         return None
     receivers = tuple(
-        Receiver(found["id"], tuple(map(EventType, found.get("events", ()))), found.get("url"))
-        for found in meta["webhooks"]
+        Receiver(found["id"], tuple(found.get("events", ())), found.get("url")) for found in meta["webhooks"]
     )
     metadata = job.of_kind("METADATA")
     return Notification(

@@ -44,7 +44,7 @@ class Endpoint:
 
     endpoint_id: str
     url: str | None
-    events: tuple[EventType, ...]
+    events: tuple[str, ...]
     chains: tuple[str, ...]
     created_at: str
     disabled_at: str | None = None
@@ -211,7 +211,7 @@ def endpoint_of(item: Item) -> Endpoint:
     return Endpoint(
         endpoint_id=item["sk"].removeprefix("ENDPOINT#"),
         url=item.get("url"),
-        events=tuple(EventType(event) for event in item.get("events", ())),
+        events=tuple(item.get("events", ())),
         chains=tuple(item.get("chains", ())),
         created_at=item["created_at"],
         disabled_at=item.get("disabled_at"),

@@ -26,11 +26,11 @@ class EventType(StrEnum):
 class Receiver:
     """An endpoint as it is stamped on a job: its id, the events that it wants, and the URL if the job names that.
 
-    Without events it wants all.
+    Without events it wants all. After a rollback there may be some that only a later version knows.
     """
 
     endpoint_id: str
-    events: tuple[EventType, ...] = ()
+    events: tuple[str, ...] = ()
     url: str | None = None
 
     def wants(self, event: EventType) -> bool:
