@@ -21,7 +21,7 @@ from tests.faults.ledger import Killer, needs_proc, report
 from tests.webhook_receiver import OK, Receiver, receiver, saying, silent
 
 SEED = 20261129
-BATCH = 100
+BATCH = 20
 LIMIT_SECONDS = 1500.0
 LATE_SECONDS = 5.0
 """How much later a delivery may come where the receiver of another tenant never answers."""
