@@ -4,13 +4,13 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import click
 import typer
 
 from jobchain.approvals import Approval, Decided, Decision
 from jobchain.chains.approving import ApprovalStep, EditDoesNotFit
 from jobchain.chains.chain import Chain, StepContext
 from jobchain_cli.decisions import edit_of
+from jobchain_cli.editor import edited
 from jobchain_cli.errors import CommandError
 from jobchain_cli.words import in_one_line, printable, text_of
 
@@ -52,7 +52,7 @@ def _asked(step: ApprovalStep, payload: Mapping[str, Any], chain: Chain, approva
             return Decided(Decision.REJECT, by=_BY)
         if choice not in ("e", "edit"):
             continue
-        text = click.edit(text_of(approval.shown), extension=".txt" if isinstance(approval.shown, str) else ".json")
+        text = edited(text_of(approval.shown), ".txt" if isinstance(approval.shown, str) else ".json")
         if text is None:
             typer.echo("nothing was saved", err=True)
             continue

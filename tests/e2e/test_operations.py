@@ -101,7 +101,7 @@ def test_a_caller_who_ends_jobs_before_a_worker_gets_their_messages_leaves_no_de
 def test_the_sweeper_answers_what_it_did(stack: EmbeddedStack) -> None:
     answer = stack.client("lambda").invoke(FunctionName=stack.sweeper)
 
-    told = {"sent", "failed", "unfinished", "backlog", "oldest_due_seconds"}
+    told = {"sent", "failed", "unfinished", "backlog", "oldest_due_seconds", "webhooks"}
     assert json.loads(answer["Payload"].read()).keys() == told
 
 

@@ -2,12 +2,12 @@
 
 import io
 import json
+import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 from pydantic import BaseModel
 
@@ -279,6 +279,22 @@ def typed(monkeypatch: pytest.MonkeyPatch, *answers: str) -> None:
     monkeypatch.setattr(sys, "stdin", Terminal("".join(f"{answer}\n" for answer in answers)))
 
 
+def uses_editor(monkeypatch: pytest.MonkeyPatch, folder: Path, saved: list[str | None]) -> None:
+    """The editor saves these texts, one each time that it is called; with None it saves nothing."""
+    script, state = folder / "editor.py", folder / "saved.json"
+    state.write_text(json.dumps(saved))
+    script.write_text(
+        "import json, pathlib, sys\n"
+        f"state = pathlib.Path({str(state)!r})\n"
+        "text, *others = json.loads(state.read_text())\n"
+        "state.write_text(json.dumps(others))\n"
+        "if text is not None:\n"
+        "    pathlib.Path(sys.argv[1]).write_text(text)\n"
+    )
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.setenv("EDITOR", shlex.join([sys.executable, str(script)]))
+
+
 class TestARunOnThisMachine:
     def test_approves_the_steps_that_it_is_told_to(self, jobchain: Run) -> None:
         said = jobchain("run", "letters_chain", "a.md", "--approve", "review", "--approve", "words", "--json")
@@ -300,22 +316,32 @@ class TestARunOnThisMachine:
         assert "approval_rejected: the step review was rejected" in said.err
 
     def test_takes_an_edit_and_asks_again_for_one_that_does_not_fit(
-        self, jobchain: Run, monkeypatch: pytest.MonkeyPatch
+        self, jobchain: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
-        edits: list[Callable[[], str | None]] = [
-            lambda: "Close doors.\n",
-            lambda: "no JSON",
-            lambda: "[1]",
-            lambda: None,
-            lambda: '["Close"]',
-        ]
-        monkeypatch.setattr(click, "edit", lambda *_, **__: edits.pop(0)())
+        uses_editor(monkeypatch, tmp_path, ["Close doors.\n", "no JSON", "[1]", None, '["Close"]'])
         typed(monkeypatch, "e", "e", "e", "e", "e")
         said = jobchain("run", "letters_chain", "a.md", "--json")
         assert said.code == Code.DONE, said.err
         assert json.loads(said.out)["result"] == {"review": "Close doors.", "words": ["Close"]}
         assert said.err.count("the edit does not fit: ") == 2
         assert "nothing was saved" in said.err
+
+    @pytest.mark.parametrize(
+        ("editor", "why"),
+        [
+            ("no-such-editor --wait", "the editor 'no-such-editor --wait' can't be run"),
+            ("'", "the editor \"'\" can't be run (No closing quotation): set EDITOR to another one"),
+            ("false", "the editor 'false' failed (exit code 1)"),
+        ],
+    )
+    def test_says_what_is_wrong_with_the_editor(
+        self, jobchain: Run, monkeypatch: pytest.MonkeyPatch, editor: str, why: str
+    ) -> None:
+        monkeypatch.setenv("VISUAL", editor)
+        typed(monkeypatch, "e")
+        said = jobchain("run", "letters_chain", "a.md")
+        assert said.code == Code.ERROR
+        assert why in said.err
 
     def test_says_what_to_give_where_there_is_no_terminal(self, jobchain: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(sys, "stdin", io.StringIO())
