@@ -15,7 +15,7 @@ def edited(text: str, suffix: str) -> str | None:
     `suffix` is that of the file, such as `.txt`. Raises CommandError where the editor can't be run, or fails.
     """
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or ("notepad" if os.name == "nt" else "vi")
-    # A folder that is this user's alone: the text may be nobody else's to read.
+    # A folder that no other user can read, as the text may be secret.
     with TemporaryDirectory(prefix="jobchain-") as folder:
         file = Path(folder) / f"edit{suffix}"
         file.write_text(text, encoding="utf-8")

@@ -16,10 +16,12 @@ _EXAMPLE = {"input_text": "Passwords must have at least 12 characters. Store the
 
 
 def describe_forms(schemas: dict[str, Any], chains: Mapping[str, Chain]) -> None:
-    """Adds the forms of `POST /jobs` and `POST /jobs/batch` to the document's schemas."""
+    """Adds the forms of `POST /jobs` and `POST /jobs/batch` to the document's schemas, and the patterns of texts."""
     _add_forms(schemas["CreateJob"], chains)
     for name in ("title", "prompt"):
         schemas["ForkJob"]["properties"][name]["anyOf"][0]["pattern"] = _TEXT_PATTERN
+    for name in ("by", "comment"):
+        schemas["DecideStep"]["properties"][name]["pattern"] = r"^[^\u0000]*$"
     entry = BatchEntry.model_json_schema(ref_template="#/components/schemas/{model}")
     del entry["$defs"]
     for field in entry["properties"].values():

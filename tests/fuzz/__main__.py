@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import httpx2
@@ -16,7 +17,7 @@ from jobchain.domain import utc_now
 from local import signals
 from local.settings import Settings
 from local.stack import EmbeddedStack
-from tests.fuzz import model
+from tests.fuzz import letters, model
 from tests.fuzz.tally import Tally
 
 HERE = Path(__file__).resolve().parent
@@ -40,7 +41,10 @@ def main() -> int:
     try:
         with (
             model.running() as base_url,
-            EmbeddedStack.start(Settings(openai_base_url=base_url, auth_mode="api_key"), folder=REPORTS) as stack,
+            EmbeddedStack.start(
+                Settings(openai_base_url=base_url, auth_mode="api_key", chains=str(letters.write_packages(REPORTS))),
+                folder=REPORTS,
+            ) as stack,
         ):
             status = _fuzz(stack)
     except signals.Stopped as stopped:
@@ -52,12 +56,14 @@ def main() -> int:
 
 
 def _fuzz(stack: EmbeddedStack) -> int:
+    keys = _keys(stack)
     command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(HERE / "schemathesis.toml"), "run"]
     command += [str(_fetch_document(stack)), "--url", stack.api_url]
     command += ["--seed", SEED, "--max-time", str(SECONDS)]
     command += ["--report-junit-path", str(REPORTS / "junit.xml"), "--report-ndjson-path", str(EVENTS)]
     # no_proxy: nor between schemathesis and this machine.
-    environment = {**os.environ, "FUZZ_KEYS": str(_write_keys(stack)), "no_proxy": "127.0.0.1"}
+    environment = {**os.environ, "FUZZ_KEYS": str(_write_keys(keys)), "no_proxy": "127.0.0.1"}
+    environment[letters.VARIABLE] = " ".join(letters.waiting(stack.api_url, keys["one"]))
     return subprocess.run(
         command, check=False, cwd=REPORTS, env=environment, timeout=SECONDS + GRACE_SECONDS
     ).returncode
@@ -72,13 +78,17 @@ def _fetch_document(stack: EmbeddedStack) -> Path:
     return DOCUMENT
 
 
-def _write_keys(stack: EmbeddedStack) -> Path:
-    """A file with keys of two tenants, in the format of https://github.com/WebFuzzing/Commons."""
+def _keys(stack: EmbeddedStack) -> dict[str, str]:
+    """The keys of two tenants, by their names."""
     keys = ApiKeyStore(stack.client("dynamodb"), stack.table, utc_now)
-    users = {name: keys.create(name, "fuzz", operator=name == "one")[0] for name in ("one", "two")}
-    headers = {name: [{"name": "Authorization", "value": f"Bearer {key}"}] for name, key in users.items()}
+    return {name: keys.create(name, "fuzz", operator=name == "one")[0] for name in ("one", "two")}
+
+
+def _write_keys(keys: Mapping[str, str]) -> Path:
+    """A file with the keys, in the format of https://github.com/WebFuzzing/Commons."""
+    headers = {name: [{"name": "Authorization", "value": f"Bearer {key}"}] for name, key in keys.items()}
     file = REPORTS / "keys.json"
-    file.write_text(json.dumps({"auth": [{"name": name, "fixedHeaders": headers[name]} for name in users]}))
+    file.write_text(json.dumps({"auth": [{"name": name, "fixedHeaders": headers[name]} for name in keys]}))
     return file
 
 

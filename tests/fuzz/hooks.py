@@ -1,6 +1,8 @@
 """What schemathesis can't know of the API from its contract, case by case. Everything else counts as a failure."""
 
+import os
 from http import HTTPStatus
+from itertools import cycle
 from typing import Any
 
 import schemathesis
@@ -8,21 +10,28 @@ from schemathesis.core.failures import Failure, MalformedJson
 from schemathesis.core.transport import Response
 from schemathesis.openapi.checks import RejectedPositiveData
 
+from tests.fuzz import letters
+
 Case = schemathesis.Case[Any]
 
 FORK = "POST /jobs/{event_id}/fork"
+DECIDE = "POST /jobs/{event_id}/steps/{step}/decision"
 
 _WITHOUT_WORDS = {
     "GET /jobs": {"created_after", "created_before"},
     "GET /usage": {"from"},  # not after `to`, and at most 92 days before it
     "GET /jobs/{event_id}/events": {"after"},  # a position of this very job
     FORK: {"from_step", "webhook_url"},
+    DECIDE: {"value"},  # of the step's own type
     "POST /jobs": {"webhook_url"},
     "POST /webhooks": {"url", *(f"chains.{place}" for place in range(20))},
 }
 """What OpenAPI has no words for: the parameters and fields by their operations."""
 
 LISTS = ("GET /jobs", "GET /deliveries")
+
+_waiting = cycle(os.environ[letters.VARIABLE].split())
+"""The jobs whose step waits, one for each decision; then the first one again, which is decided by then."""
 
 _given: dict[tuple[str, str], dict[str, Any]] = {}
 """The filters of the list that gave a cursor, by the list's operation and the cursor."""
@@ -33,12 +42,14 @@ def before_call(_context: schemathesis.HookContext, case: Case, _kwargs: dict[st
     """Sends a cursor that was given with its own filters, and no made-up one where the request is to be accepted.
 
     Cursors are signed, and belong to one list: OpenAPI has no words for either. The same goes for the steps and the
-    payload of the job that is forked.
+    payload of the job that is forked, and for the step that is decided, which must wait for that.
     """
     if not (case.meta and case.meta.generation.mode.is_positive):
         return
     if case.operation.label == FORK and isinstance(case.body, dict):
         case.body = {**case.body, "from_step": "summary", "payload": None}
+    if case.operation.label == DECIDE:
+        case.path_parameters = {"event_id": next(_waiting), "step": letters.STEP}
     cursor = case.query.get("cursor")
     if cursor is None:
         return

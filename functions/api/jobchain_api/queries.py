@@ -38,8 +38,6 @@ QUERY: Mapping[tuple[str, str], tuple[str, ...]] = {
 REPLAYS = ("true", "false", "only")
 """What `replays` of a list can be."""
 
-_BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
-
 MOMENT = r"^\d{4}-\d\d-\d\d([Tt]\d\d:\d\d(:\d\d(\.\d{1,6})?)?([Zz]|[+-]\d\d:\d\d))?$"
 """The pattern of a date, or of a time with its zone: RFC 3339, where the seconds may be left out."""
 
@@ -103,12 +101,11 @@ def wanted_metadata(event: APIGatewayProxyEvent) -> dict[str, str]:
 
 def wanted_replays(text: str | None) -> dict[str, bool]:
     """The fields of a `JobFilter` that the parameter `replays` sets. Raises InvalidRequest."""
-    name = "false" if text is None else text.lower()
-    if name == "only":
-        return {"only_replays": True}
-    if name not in _BOOLEANS:
+    if text is None:
+        return {"replays": False}
+    if text not in REPLAYS:
         raise InvalidRequest({"replays": f"must be one of {', '.join(REPLAYS)}"})
-    return {"replays": _BOOLEANS[name]}
+    return {"only_replays": True} if text == "only" else {"replays": text == "true"}
 
 
 def moment(name: str, text: str | None) -> datetime | None:

@@ -229,10 +229,19 @@ class ForkJob(Sent):
     webhook_url: WebhookUrl | None = None
 
 
+_DECISIONS: dict[str, JsonValue] = {
+    "oneOf": [
+        {"properties": {"decision": {"const": "edit"}}, "required": ["value"]},
+        {"properties": {"decision": {"enum": ["approve", "reject"]}}, "not": {"required": ["value"]}},
+    ]
+}
+"""What the schema of a decision's fields can't say: that a value goes with an edit, and with nothing else."""
+
+
 class DecideStep(Sent):
     """A decision on a step that waits for one."""
 
-    model_config = ConfigDict(defer_build=True)
+    model_config = ConfigDict(defer_build=True, json_schema_extra=_DECISIONS)
 
     decision: Decision = Field(description="`edit` goes on with `value` in place of what was shown.")
     value: JsonValue = Field(default=None, description="The step's value, for `edit`: of the type of what was shown.")
