@@ -340,6 +340,24 @@ class TestADiagram:
         expect(page.locator(".diagram[popover]")).to_have_count(0)
         expect(page.frame_locator("iframe").locator("svg")).to_be_visible()
 
+    def test_of_twenty_boxes_can_be_read_as_a_whole_in_the_window(self, visit: Visit, made: Made) -> None:
+        rules = [
+            f'n0 --> n{number}["Rule {number} must be kept by every team, in all its parts."]'
+            for number in range(1, 21)
+        ]
+        text = "\n    ".join(["flowchart LR", 'n0["Second"]', *rules])
+        page = show(
+            visit, made("job-916"), result={"diagram": text}, result_view=[{"name": "diagram", "form": "diagram"}]
+        )
+        page.set_viewport_size({"width": 1440, "height": 1080})
+        page.get_by_role("button", name="Full window").click()
+
+        expect(page.frame_locator("iframe").locator("p", has_text="Rule 20 must")).to_be_in_viewport(ratio=1)
+        # Letters of half their size, 8 pixels, can be read.
+        zoom = re.search(r"(\d+) %", page.locator(".diagram").inner_text())
+        assert zoom
+        assert int(zoom[1]) >= 50
+
     def test_is_a_picture_with_its_words(self, visit: Visit, made: Made) -> None:
         text = 'flowchart TD\n    n1["access#59; a colleague & b"]\n    n2["two words"]\n    n1 -->|"#lt;yes#gt;"| n2\n'
         page = show(

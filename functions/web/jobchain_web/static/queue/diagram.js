@@ -3,7 +3,13 @@
   const { origin } = new URL(location.href);
   const answer = (message) => parent.postMessage(message, origin);
 
-  const config = (dark) => ({
+  // From left to right boxes are stacked: low and close ones, so that twenty of them fit into a window.
+  const flowchart = (text) => ({
+    useMaxWidth: true,
+    ...(/^\s*(flowchart|graph)\s+(LR|RL)\b/m.test(text) && { wrappingWidth: 400, nodeSpacing: 20 }),
+  });
+
+  const config = (text, dark) => ({
     startOnLoad: false,
     securityLevel: "strict",
     // What a diagram's text can't change, in addition to Mermaid's own list.
@@ -19,7 +25,7 @@
     // one. Of HTML only tags that mark words are allowed.
     htmlLabels: true,
     dompurifyConfig: { ALLOWED_TAGS: ["p", "br", "b", "i", "em", "strong"], ALLOWED_ATTR: [] },
-    flowchart: { useMaxWidth: true },
+    flowchart: flowchart(text),
   });
 
   let last = 0;
@@ -27,7 +33,7 @@
   async function draw({ text, dark }) {
     const number = ++last;
     try {
-      mermaid.initialize(config(dark));
+      mermaid.initialize(config(text, dark));
       const { svg } = await mermaid.render(`drawing-${number}`, text);
       if (number !== last) return;
       // Parsed as HTML, as Mermaid writes it: in XML its <br> would be an error.
